@@ -1,0 +1,16 @@
+# Sourced by every set-up script and by the Makefile: where built and downloaded things live.
+# Everything sits outside the checkout, so that a fresh clone on the same machine reuses it.
+: "${SIDEREUS_CACHE:=${XDG_CACHE_HOME:-$HOME/.cache}/sidereus}"
+: "${CARGO_TARGET_DIR:=$SIDEREUS_CACHE/target}"
+export SIDEREUS_CACHE CARGO_TARGET_DIR
+SIDEREUS_PYTHON="$SIDEREUS_CACHE/python"
+SIDEREUS_DATA="$SIDEREUS_CACHE/data"
+SIDEREUS_MODELS="$SIDEREUS_CACHE/models"
+export SIDEREUS_PYTHON SIDEREUS_DATA SIDEREUS_MODELS
+if [ -z "${LIBTORCH:-}" ]; then
+  LIBTORCH="$SIDEREUS_CACHE/libtorch"
+fi
+export LIBTORCH
+
+say() { printf '\033[1m==>\033[0m %s\n' "$*" >&2; }
+die() { printf 'error: %s\n' "$*" >&2; exit 1; }

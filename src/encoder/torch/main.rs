@@ -1,0 +1,2 @@
+//! The `sidereus` program.
+fn main() {}

@@ -1,0 +1,26 @@
+#![doc = include_str!("ARCHITECTURE.md")]
+
+// Floor 0: ground. Pure: no I/O, no threads, no clock, no foreign engine.
+pub mod schema;
+pub mod sky;
+pub mod vector;
+pub mod wire;
+
+// Floor 1: engines that do not see each other.
+pub mod encoder;
+pub mod files;
+pub mod index;
+pub mod storage;
+
+// Floor 2: collections, segments and the tail, composed of floor 1.
+pub mod engine;
+
+// Floor 3: plans.
+pub mod query;
+
+// Floor 4: the wire.
+pub mod service;
+
+// Floor 5: settings and the command line.
+pub mod cli;
+pub mod config;

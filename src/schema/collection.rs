@@ -1,0 +1,256 @@
+//! The schema of a collection, and the checks that every object passes before it is stored.
+
+use thiserror::Error;
+
+use super::{Class, Column, ColumnType, DIMENSION_MAX, EmbeddingSpace, IdKind, Object, ObjectId, SpaceId};
+use crate::vector::{Metric, norm};
+
+/// Most columns of a collection.
+pub const COLUMN_COUNT_MAX: usize = 2_000;
+
+/// Longest name of a collection, column or space, in bytes.
+pub const NAME_LEN_MAX: usize = 128;
+
+/// Names that every collection has already.
+pub const RESERVED_COLUMNS: [&str; 4] = ["object_id", "ra", "dec", "healpix_29"];
+
+/// Why a schema or an object is refused.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum SchemaError {
+    /// Names are letters, digits, `_`, `-`, `.`, and begin with a letter or `_`.
+    #[error("`{name}` is not a name for a {what}: use letters, digits, `_`, `-` or `.`, beginning with a letter or `_`, at most {NAME_LEN_MAX} bytes")]
+    BadName {
+        /// Collection, column or space.
+        what: &'static str,
+        /// What was given.
+        name: String,
+    },
+    /// Two columns or two spaces of one name.
+    #[error("{what} `{name}` is declared twice (names are compared without regard to case)")]
+    Duplicate {
+        /// Column or space.
+        what: &'static str,
+        /// The name.
+        name: String,
+    },
+    /// A column with a name that every collection has already.
+    #[error("column `{name}` is built in; choose another name")]
+    Reserved {
+        /// The name.
+        name: String,
+    },
+    /// Too many columns.
+    #[error("{count} columns are more than the limit of {COLUMN_COUNT_MAX}")]
+    TooManyColumns {
+        /// How many were declared.
+        count: usize,
+    },
+    /// A dimension of zero or beyond the limit.
+    #[error("space `{space}` has dimension {dimension}; it must be 1 to {DIMENSION_MAX}")]
+    BadDimension {
+        /// Name of the space.
+        space: String,
+        /// What was declared.
+        dimension: usize,
+    },
+    /// An id of the other kind, empty, or too long.
+    #[error("object id `{id}` does not fit: this collection's ids are {expected}")]
+    BadId {
+        /// The id.
+        id: String,
+        /// What the collection wants.
+        expected: &'static str,
+    },
+    /// A value that does not belong into its column.
+    #[error("column `{column}` is {expected}, the value is {given}")]
+    WrongType {
+        /// Name of the column.
+        column: String,
+        /// The column's type.
+        expected: ColumnType,
+        /// The value's type.
+        given: ColumnType,
+    },
+    /// A row with more or fewer values than there are columns.
+    #[error("{given} values for {expected} columns")]
+    WrongWidth {
+        /// Columns of the collection.
+        expected: usize,
+        /// Values of the row.
+        given: usize,
+    },
+    /// A vector for a space that does not exist.
+    #[error("no embedding space number {}", space.0)]
+    UnknownSpace {
+        /// The number.
+        space: SpaceId,
+    },
+    /// A vector of the wrong length.
+    #[error("space `{space}` has dimension {expected}, the vector has {given}")]
+    WrongDimension {
+        /// Name of the space.
+        space: String,
+        /// Dimension of the space.
+        expected: usize,
+        /// Length of the vector.
+        given: usize,
+    },
+    /// A NaN or infinity in a vector.
+    #[error("component {component} of the vector for space `{space}` is not a finite number")]
+    NotFinite {
+        /// Name of the space.
+        space: String,
+        /// Component, from 0.
+        component: usize,
+    },
+    /// A zero vector in a cosine space.
+    #[error("the vector for space `{space}` is zero: it has no direction, so no cosine distance")]
+    ZeroNorm {
+        /// Name of the space.
+        space: String,
+    },
+    /// Two vectors of one object for one space.
+    #[error("two vectors for space `{space}` in one object")]
+    TwoVectors {
+        /// Name of the space.
+        space: String,
+    },
+}
+
+impl SchemaError {
+    /// What the caller must do.
+    pub fn class(&self) -> Class {
+        Class::Invalid
+    }
+}
+
+/// Names, columns and spaces of a collection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CollectionSchema {
+    /// Name, unique on the server.
+    pub name: String,
+    /// Whether ids are numbers or strings.
+    pub id_kind: IdKind,
+    /// Columns beside the built-in ones (`object_id`, `ra`, `dec`, `healpix_29`).
+    pub columns: Vec<Column>,
+    /// Embedding spaces.
+    pub spaces: Vec<EmbeddingSpace>,
+    /// A sentence for people.
+    pub description: String,
+}
+
+impl CollectionSchema {
+    /// Checks names, duplicates and limits.
+    pub fn validate(&self) -> Result<(), SchemaError> {
+        check_name("collection", &self.name)?;
+        if self.columns.len() > COLUMN_COUNT_MAX {
+            return Err(SchemaError::TooManyColumns { count: self.columns.len() });
+        }
+        let mut seen = std::collections::HashSet::new();
+        for column in &self.columns {
+            check_name("column", &column.name)?;
+            let lower = column.name.to_lowercase();
+            if RESERVED_COLUMNS.contains(&lower.as_str()) {
+                return Err(SchemaError::Reserved { name: column.name.clone() });
+            }
+            if !seen.insert(lower) {
+                return Err(SchemaError::Duplicate { what: "column", name: column.name.clone() });
+            }
+        }
+        let mut seen = std::collections::HashSet::new();
+        for space in &self.spaces {
+            check_name("embedding space", &space.name)?;
+            if !seen.insert(space.name.to_lowercase()) {
+                return Err(SchemaError::Duplicate { what: "embedding space", name: space.name.clone() });
+            }
+            if space.dimension == 0 || space.dimension > DIMENSION_MAX {
+                return Err(SchemaError::BadDimension { space: space.name.clone(), dimension: space.dimension });
+            }
+        }
+        Ok(())
+    }
+
+    /// The space of a name, compared without regard to case.
+    pub fn space(&self, name: &str) -> Option<&EmbeddingSpace> {
+        self.spaces.iter().find(|space| space.name.eq_ignore_ascii_case(name))
+    }
+
+    /// The space of a number.
+    pub fn space_by_id(&self, id: SpaceId) -> Option<&EmbeddingSpace> {
+        self.spaces.iter().find(|space| space.id == id)
+    }
+
+    /// Place of a column by name, compared without regard to case.
+    pub fn column_place(&self, name: &str) -> Option<usize> {
+        self.columns.iter().position(|column| column.name.eq_ignore_ascii_case(name))
+    }
+
+    /// Checks everything about an object that the schema decides.
+    pub fn check(&self, object: &Object) -> Result<(), SchemaError> {
+        self.check_id(&object.id)?;
+        if object.columns.len() != self.columns.len() {
+            return Err(SchemaError::WrongWidth { expected: self.columns.len(), given: object.columns.len() });
+        }
+        for (column, value) in self.columns.iter().zip(&object.columns) {
+            if let Some(given) = value.kind()
+                && given != column.kind
+            {
+                return Err(SchemaError::WrongType { column: column.name.clone(), expected: column.kind, given });
+            }
+        }
+        for (place, (space, vector)) in object.vectors.iter().enumerate() {
+            self.check_vector(*space, vector)?;
+            if object.vectors[..place].iter().any(|(other, _)| other == space) {
+                let name = self.space_by_id(*space).map(|space| space.name.clone()).unwrap_or_default();
+                return Err(SchemaError::TwoVectors { space: name });
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks the kind and length of an id.
+    pub fn check_id(&self, id: &ObjectId) -> Result<(), SchemaError> {
+        let expected = match self.id_kind {
+            IdKind::Number => "64-bit integers",
+            IdKind::Text => "strings of 1 to 256 bytes",
+        };
+        let fits = match id {
+            ObjectId::Number(_) => self.id_kind == IdKind::Number,
+            ObjectId::Text(text) => {
+                self.id_kind == IdKind::Text && !text.is_empty() && text.len() <= ObjectId::TEXT_LEN_MAX
+            }
+        };
+        if fits { Ok(()) } else { Err(SchemaError::BadId { id: id.to_string(), expected }) }
+    }
+
+    /// Checks the length, finiteness and direction of a vector against its space.
+    pub fn check_vector(&self, space: SpaceId, vector: &[f32]) -> Result<(), SchemaError> {
+        let space = self.space_by_id(space).ok_or(SchemaError::UnknownSpace { space })?;
+        if vector.len() != space.dimension {
+            return Err(SchemaError::WrongDimension {
+                space: space.name.clone(),
+                expected: space.dimension,
+                given: vector.len(),
+            });
+        }
+        if let Some(component) = vector.iter().position(|value| !value.is_finite()) {
+            return Err(SchemaError::NotFinite { space: space.name.clone(), component });
+        }
+        if space.metric == Metric::Cosine && norm(vector) == 0.0 {
+            return Err(SchemaError::ZeroNorm { space: space.name.clone() });
+        }
+        Ok(())
+    }
+}
+
+fn check_name(what: &'static str, name: &str) -> Result<(), SchemaError> {
+    let mut characters = name.chars();
+    let begins = characters.next().is_some_and(|first| first.is_alphabetic() || first == '_');
+    let goes_on = characters.all(|each| each.is_alphanumeric() || matches!(each, '_' | '-' | '.'));
+    if begins && goes_on && name.len() <= NAME_LEN_MAX {
+        Ok(())
+    } else {
+        Err(SchemaError::BadName { what, name: name.to_owned() })
+    }
+}

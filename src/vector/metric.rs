@@ -1,0 +1,122 @@
+//! Metrics and the distance that orders hits: smaller is nearer, for every metric.
+
+use std::cmp::Ordering;
+use std::fmt;
+use std::str::FromStr;
+
+use thiserror::Error;
+
+use super::kernel::{dot, l2_squared, norm};
+
+/// How two vectors of one space are compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Metric {
+    /// `1 - cos`, from 0 to 2.
+    Cosine,
+    /// The Euclidean distance, not squared.
+    L2,
+    /// Minus the inner product.
+    Ip,
+}
+
+/// A metric's name that is none of `cosine`, `l2`, `ip`.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("unknown metric `{name}`; use cosine, l2 or ip")]
+pub struct UnknownMetric {
+    /// What was given.
+    pub name: String,
+}
+
+impl FromStr for Metric {
+    type Err = UnknownMetric;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        match name {
+            "cosine" => Ok(Self::Cosine),
+            "l2" => Ok(Self::L2),
+            "ip" => Ok(Self::Ip),
+            _ => Err(UnknownMetric { name: name.to_owned() }),
+        }
+    }
+}
+
+impl fmt::Display for Metric {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Cosine => "cosine",
+            Self::L2 => "l2",
+            Self::Ip => "ip",
+        })
+    }
+}
+
+impl Metric {
+    /// Brings a vector into the form that [`Metric::distance`] compares: unit length under cosine, unchanged else.
+    ///
+    /// Returns `None` for a vector of norm zero under cosine: it has no direction.
+    pub fn prepare(self, mut vector: Vec<f32>) -> Option<Vec<f32>> {
+        match self {
+            Self::L2 | Self::Ip => Some(vector),
+            Self::Cosine => {
+                let length = norm(&vector);
+                if length == 0.0 {
+                    return None;
+                }
+                for value in &mut vector {
+                    *value = (f64::from(*value) / length) as f32;
+                }
+                Some(vector)
+            }
+        }
+    }
+
+    /// Returns the distance of two [prepared](Metric::prepare) vectors.
+    pub fn distance(self, query: &[f32], stored: &[f32]) -> Distance {
+        let value = match self {
+            Self::Cosine => 1.0 - f64::from(dot(query, stored)),
+            Self::L2 => f64::from(l2_squared(query, stored)).sqrt(),
+            Self::Ip => -f64::from(dot(query, stored)),
+        };
+        Distance(value)
+    }
+
+    /// Returns the score that goes with a distance: larger is better (the cosine, the inner product, or minus the
+    /// Euclidean distance).
+    pub fn score(self, distance: Distance) -> f64 {
+        match self {
+            Self::Cosine => 1.0 - distance.0,
+            Self::L2 | Self::Ip => -distance.0,
+        }
+    }
+}
+
+/// A distance between vectors; never NaN, smaller is nearer.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Distance(f64);
+
+impl Distance {
+    /// Wraps a distance; `None` for NaN.
+    pub fn new(value: f64) -> Option<Self> {
+        (!value.is_nan()).then_some(Self(value))
+    }
+
+    /// The number.
+    pub fn value(self) -> f64 {
+        self.0
+    }
+}
+
+impl Eq for Distance {}
+
+impl PartialOrd for Distance {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Distance {
+    fn cmp(&self, other: &Self) -> Ordering {
+        // -0.0 and 0.0 are one distance, so that ties go to the object id.
+        (self.0 + 0.0).total_cmp(&(other.0 + 0.0))
+    }
+}
