@@ -80,31 +80,25 @@ pub fn main() -> ExitCode {
 }
 
 fn run(command: Command) -> Result<ExitCode> {
-    // The check replaces no server and needs no runtime: it hands over to the encoder program.
-    if let Command::Encoder(encoder::EncoderArguments { action: encoder::Action::Check(check) }) =
-        &command
-    {
-        return check::run(check);
-    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(dispatch(command))?;
-    Ok(ExitCode::SUCCESS)
+    runtime.block_on(dispatch(command))
 }
 
-async fn dispatch(command: Command) -> Result<()> {
+async fn dispatch(command: Command) -> Result<ExitCode> {
     match command {
-        Command::Serve(arguments) => serve::run(arguments).await,
-        Command::Collection(arguments) => collection::run(arguments).await,
-        Command::Import(arguments) => import::run(arguments).await,
-        Command::Get(arguments) => get::run(arguments).await,
-        Command::Count(arguments) => count::run(arguments).await,
-        Command::Search(arguments) => search::run(arguments).await,
-        Command::Encode(arguments) => encode::run(arguments).await,
-        Command::Index(arguments) => index::run(arguments).await,
-        Command::Encoder(arguments) => encoder::run(arguments).await,
-        Command::Evaluate(arguments) => evaluate::run(arguments).await,
-        Command::Delete(arguments) => delete::run(arguments).await,
+        Command::Serve(arguments) => serve::run(arguments).await?,
+        Command::Collection(arguments) => collection::run(arguments).await?,
+        Command::Import(arguments) => import::run(arguments).await?,
+        Command::Get(arguments) => get::run(arguments).await?,
+        Command::Count(arguments) => count::run(arguments).await?,
+        Command::Search(arguments) => search::run(arguments).await?,
+        Command::Encode(arguments) => encode::run(arguments).await?,
+        Command::Index(arguments) => index::run(arguments).await?,
+        Command::Encoder(arguments) => return encoder::run(arguments).await,
+        Command::Evaluate(arguments) => evaluate::run(arguments).await?,
+        Command::Delete(arguments) => delete::run(arguments).await?,
     }
+    Ok(ExitCode::SUCCESS)
 }
 
 #[cfg(test)]
