@@ -14,9 +14,14 @@ pub(super) struct Prediction {
 }
 
 impl Prediction {
-    /// The error of a redshift: (predicted - true) / (1 + true).
-    fn dz(self) -> f64 {
-        (self.predicted - self.truth) / (1.0 + self.truth)
+    /// Predicted minus true.
+    fn error(self) -> f64 {
+        self.predicted - self.truth
+    }
+
+    /// The error of a redshift in its own unit, which grows with the redshift.
+    fn relative(self, error: f64) -> f64 {
+        error.abs() / (1.0 + self.truth)
     }
 }
 
@@ -34,23 +39,23 @@ pub(super) fn rmse(predictions: &[Prediction]) -> Option<f64> {
 }
 
 fn squared_errors(predictions: &[Prediction]) -> f64 {
-    predictions.iter().map(|each| (each.predicted - each.truth).powi(2)).sum()
+    predictions.iter().map(|each| each.error().powi(2)).sum()
 }
 
-/// The normalised median absolute deviation of redshift errors about their median.
+/// The normalised median absolute deviation of redshift errors about their median,
+/// 1.4826 median(|dz - median(dz)| / (1 + z)).
 ///
 /// # Reference
-/// Brammer et al. 2008 (2008ApJ...686.1503B), section 2.6, about the median as usual since.
+/// Brammer, van Dokkum and Coppi 2008 (2008ApJ...686.1503B), equation 5.
 pub(super) fn sigma_nmad(predictions: &[Prediction]) -> Option<f64> {
-    let errors: Vec<f64> = predictions.iter().map(|each| each.dz()).collect();
-    let centre = median(errors.clone())?;
-    median(errors.into_iter().map(|error| (error - centre).abs()).collect())
-        .map(|deviation| NMAD_FACTOR * deviation)
+    let centre = median(predictions.iter().map(|each| each.error()).collect())?;
+    let deviations = predictions.iter().map(|each| each.relative(each.error() - centre));
+    median(deviations.collect()).map(|deviation| NMAD_FACTOR * deviation)
 }
 
 /// The fraction of catastrophic redshift errors.
 pub(super) fn outlier_fraction(predictions: &[Prediction]) -> Option<f64> {
-    let outliers = predictions.iter().filter(|each| each.dz().abs() > OUTLIER_DZ).count();
+    let outliers = predictions.iter().filter(|each| each.relative(each.error()) > OUTLIER_DZ).count();
     (!predictions.is_empty()).then(|| outliers as f64 / predictions.len() as f64)
 }
 
@@ -133,8 +138,8 @@ mod tests {
 
     #[test]
     fn sigma_nmad_is_blind_to_a_shift_and_to_one_outlier() {
-        // dz of 0.1, 0.1, 0.1 and 1.0 about a median of 0.1.
-        let shifted = predictions(&[(0.0, 0.1), (1.0, 1.2), (3.0, 3.4), (0.0, 1.0)]);
+        // Errors of 0.1, 0.1, 0.1 and 1.0 about a median of 0.1.
+        let shifted = predictions(&[(0.0, 0.1), (1.0, 1.1), (3.0, 3.1), (0.0, 1.0)]);
         assert!(sigma_nmad(&shifted).expect("values") < 1e-12);
         assert_eq!(outlier_fraction(&shifted), Some(0.25));
     }
