@@ -35,7 +35,7 @@ pub struct ClusteredVectors {
 const NOISE: f64 = 0.01;
 
 /// Extent of a cluster relative to the distance between clusters.
-const CLUSTER_EXTENT: f64 = 0.35;
+const CLUSTER_EXTENT: f64 = 0.6;
 
 struct Shape {
     /// `rank x dimension`, rows of about unit length.
