@@ -219,12 +219,10 @@ fn exact<K: Ord>(
     let search = request.search;
     let wish = FlatSearch { metric, k: Some(request.wanted), bound: search.bound };
     let key = |row: usize| key(row as u32);
-    let answer = match search.allowed {
-        Some(allowed) => flat::search(request.query, request.vectors, allowed.iter(), &wish, key)?,
-        None => {
-            let all = 0..request.vectors.count();
-            flat::search(request.query, request.vectors, all, &wish, key)?
-        }
+    let answer = if let Some(allowed) = search.allowed {
+        flat::search(request.query, request.vectors, allowed.iter(), &wish, key)?
+    } else {
+        flat::search(request.query, request.vectors, 0..request.vectors.count(), &wish, key)?
     };
     Ok(IvfAnswer {
         hits: answer.hits,

@@ -408,7 +408,7 @@ fn many_threads_search_one_index() {
     let (block, index) = small(Metric::Cosine, Codes::Sq8);
     let half = random_rows(block.count(), 0.5, 8);
     let look = |row: usize| {
-        let allowed = (row % 2 == 0).then_some(&half);
+        let allowed = row.is_multiple_of(2).then_some(&half);
         let search = IvfSearch { allowed, probes: Some(4), ..IvfSearch::nearest(10) };
         index.search(block.row(row).expect("a row"), block.view(), &search).expect("valid")
     };
