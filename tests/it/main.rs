@@ -1,2 +1,4 @@
 //! The `sidereus` program.
 fn main() {}
+
+mod encoder;
