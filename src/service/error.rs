@@ -60,7 +60,9 @@ pub enum RequestError {
         value: f64,
     },
     /// A weight that is not above zero.
-    #[error("the weight of a vector term is {weight}: it must be a number above 0 (use `unlike` to repel)")]
+    #[error(
+        "the weight of a vector term is {weight}: it must be a number above 0 (use `unlike` to repel)"
+    )]
     BadWeight {
         /// What was given.
         weight: f64,
@@ -104,7 +106,9 @@ pub enum RequestError {
         fitting: String,
     },
     /// Vectors of one provenance for a space of another.
-    #[error("space `{space}` holds vectors of {expected}; the given ones are of {given}: they have no distance")]
+    #[error(
+        "space `{space}` holds vectors of {expected}; the given ones are of {given}: they have no distance"
+    )]
     WrongProvenance {
         /// Name of the space.
         space: String,
@@ -114,7 +118,9 @@ pub enum RequestError {
         given: String,
     },
     /// An example for a space that no model of this server made.
-    #[error("space `{space}` holds vectors that were made elsewhere: no model can encode an example for it; give a vector")]
+    #[error(
+        "space `{space}` holds vectors that were made elsewhere: no model can encode an example for it; give a vector"
+    )]
     NoModel {
         /// Name of the space.
         space: String,
@@ -281,7 +287,9 @@ pub enum ServiceError {
         given: usize,
     },
     /// A reply that would be larger than one message may be.
-    #[error("the reply would have {bytes} bytes, more than the limit of {max}; ask for fewer objects at once")]
+    #[error(
+        "the reply would have {bytes} bytes, more than the limit of {max}; ask for fewer objects at once"
+    )]
     ReplyTooLarge {
         /// Its size.
         bytes: usize,

@@ -45,7 +45,10 @@ impl From<ServiceError> for Status {
                 } else {
                     "a fault of the server: report it"
                 };
-                Self::new(code(class), format!("{what}; its log has the details (incident {incident})"))
+                Self::new(
+                    code(class),
+                    format!("{what}; its log has the details (incident {incident})"),
+                )
             }
             (error, Class::Unavailable | Class::Exhausted) => {
                 tracing::warn!(error = %chain(&error), "request could not be served");

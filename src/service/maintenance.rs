@@ -48,10 +48,7 @@ impl Maintenance {
         Ok(Box::pin(ReceiverStream::new(receiver)))
     }
 
-    async fn status(
-        &self,
-        collection: String,
-    ) -> Result<v1::GetIndexStatusResponse, ServiceError> {
+    async fn status(&self, collection: String) -> Result<v1::GetIndexStatusResponse, ServiceError> {
         let db = self.context.db.clone();
         let status = blocking(move || db.index_status(&collection)).await?;
         Ok(convert::index_status(&status))

@@ -28,4 +28,4 @@ pub use error::{RequestError, ServiceError};
 pub use error_code::code;
 pub use limits::Limits;
 pub use server::{Server, ServerError, ServiceOptions};
-pub use telemetry::{TelemetryError, start_telemetry};
+pub use telemetry::{TelemetryError, check_log_filter, start_telemetry};

@@ -11,12 +11,12 @@ use tonic_health::ServingStatus;
 use tonic_health::pb::health_server::HealthServer;
 use tonic_health::server::{HealthReporter, HealthService};
 
+use super::Limits;
 use super::collections::Collections;
 use super::context::Context;
 use super::maintenance::Maintenance;
 use super::objects::Objects;
 use super::search::Searches;
-use super::Limits;
 use crate::encoder::EncoderHandle;
 use crate::engine::Db;
 use crate::schema::Class;

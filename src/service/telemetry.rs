@@ -10,7 +10,9 @@ use tracing_subscriber::EnvFilter;
 #[non_exhaustive]
 pub enum TelemetryError {
     /// A filter that cannot be read.
-    #[error("log filter `{filter}` is not understood: {reason}; write a level such as `info`, or `info,sidereus=debug`")]
+    #[error(
+        "log filter `{filter}` is not understood: {reason}; write a level such as `info`, or `info,sidereus=debug`"
+    )]
     BadFilter {
         /// What was given.
         filter: String,
@@ -22,8 +24,15 @@ pub enum TelemetryError {
     StartedTwice,
 }
 
-/// Checks a log filter.
-pub(crate) fn parse_filter(filter: &str) -> Result<EnvFilter, TelemetryError> {
+/// Checks a log filter without listening to anything.
+///
+/// # Errors
+/// [`TelemetryError::BadFilter`].
+pub fn check_log_filter(filter: &str) -> Result<(), TelemetryError> {
+    parse_filter(filter).map(|_| ())
+}
+
+fn parse_filter(filter: &str) -> Result<EnvFilter, TelemetryError> {
     EnvFilter::try_new(filter).map_err(|error| TelemetryError::BadFilter {
         filter: filter.to_owned(),
         reason: error.to_string(),

@@ -31,9 +31,7 @@ pub(in crate::service) fn collection_schema(
 }
 
 /// Reads an embedding space that has no number yet.
-pub(in crate::service) fn space(
-    space: v1::EmbeddingSpace,
-) -> Result<EmbeddingSpace, RequestError> {
+pub(in crate::service) fn space(space: v1::EmbeddingSpace) -> Result<EmbeddingSpace, RequestError> {
     let metric = match known("space.metric", space.metric)? {
         v1::Metric::Unspecified => return Err(RequestError::Missing { field: "space.metric" }),
         v1::Metric::Cosine => Metric::Cosine,

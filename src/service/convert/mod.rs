@@ -11,8 +11,8 @@ mod search;
 mod status;
 
 pub(super) use answer::chunks;
-pub(super) use catalogue::{collection, collection_schema, space};
 use catalogue::provenance;
+pub(super) use catalogue::{collection, collection_schema, space};
 pub(super) use model::{InputMap, model_of};
 pub(super) use object::{GivenRow, given_row, object_id_of, object_ids, object_of, row_name};
 pub(super) use region::region;

@@ -52,9 +52,7 @@ pub(in crate::service) fn row_name(object: &v1::Object) -> String {
     match object.id.as_ref().and_then(|id| id.id.as_ref()) {
         None => String::new(),
         Some(v1::object_id::Id::Number(number)) => number.to_string(),
-        Some(v1::object_id::Id::Text(text)) => {
-            text.chars().take(ObjectId::TEXT_LEN_MAX).collect()
-        }
+        Some(v1::object_id::Id::Text(text)) => text.chars().take(ObjectId::TEXT_LEN_MAX).collect(),
     }
 }
 

@@ -3,8 +3,8 @@
 use super::{object, provenance, region};
 use crate::query::{Query, StopFlag, Term};
 use crate::schema::{CollectionSchema, EmbeddingSpace, ObjectId, RESERVED_COLUMNS};
-use crate::service::limits::{Limits, at_most};
 use crate::service::RequestError;
+use crate::service::limits::{Limits, at_most};
 use crate::wire::v1;
 
 /// A search that lacks nothing but the vectors of its examples.
@@ -171,9 +171,7 @@ fn resolve_space<'a>(
     term: &v1::VectorTerm,
 ) -> Result<&'a EmbeddingSpace, RequestError> {
     if !term.space.is_empty() {
-        return schema
-            .space(&term.space)
-            .ok_or_else(|| object::unknown_space(schema, &term.space));
+        return schema.space(&term.space).ok_or_else(|| object::unknown_space(schema, &term.space));
     }
     let fits = |space: &&EmbeddingSpace| {
         let examples = term.examples.iter().all(|example| {
