@@ -1,2 +1,4 @@
-//! The `sidereus` program.
-fn main() {}
+//! The integration tests: one program, so that it is linked once.
+
+mod architecture;
+mod cli;
