@@ -92,10 +92,7 @@ mod tests {
     use crate::storage::memory::MemoryEngine;
 
     /// BLAKE3 of every released step. A new step adds a line; a line never changes.
-    const FROZEN: [(&str, &str); 1] = [(
-        "initial",
-        "CHECKSUM",
-    )];
+    const FROZEN: [(&str, &str); 1] = [("initial", "CHECKSUM")];
 
     #[test]
     fn released_steps_are_frozen() {

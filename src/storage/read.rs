@@ -109,8 +109,7 @@ impl Snapshot<'_> {
         ids: &[ObjectId],
         with_vectors: bool,
     ) -> Result<Vec<Option<Found>>, StorageError> {
-        let keys: Vec<_> =
-            ids.iter().map(|id| IdKey::encode_parts(self.record.id, id)).collect();
+        let keys: Vec<_> = ids.iter().map(|id| IdKey::encode_parts(self.record.id, id)).collect();
         let located = self
             .view
             .get_many(Table::Ids, &keys)?

@@ -262,10 +262,7 @@ impl Store {
 
     pub(super) fn slot(&self, collection: CollectionId) -> Result<Arc<Slot>, StorageError> {
         let collections = self.collections.read().unwrap_or_else(PoisonError::into_inner);
-        collections
-            .get(&collection)
-            .cloned()
-            .ok_or(StorageError::UnknownCollection { collection })
+        collections.get(&collection).cloned().ok_or(StorageError::UnknownCollection { collection })
     }
 
     /// Version and counts of a collection in a view.

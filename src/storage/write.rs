@@ -143,9 +143,7 @@ impl Store {
     pub(super) fn make_whole(&self, slot: &Slot) -> Result<(), StorageError> {
         self.finish_interrupted(slot).map_err(|source| match source {
             StorageError::UnknownCollection { .. } => source,
-            source => {
-                StorageError::Unfinished { collection: slot.id, source: Box::new(source) }
-            }
+            source => StorageError::Unfinished { collection: slot.id, source: Box::new(source) },
         })
     }
 }

@@ -2,9 +2,7 @@
 
 use std::fmt;
 
-use rocksdb::{
-    BlockBasedOptions, Cache, DBCompressionType, DBRecoveryMode, LogLevel, Options,
-};
+use rocksdb::{BlockBasedOptions, Cache, DBCompressionType, DBRecoveryMode, LogLevel, Options};
 
 use crate::storage::store::StoreOptions;
 use crate::storage::table::Table;
