@@ -12,13 +12,16 @@ use crate::index::IndexError;
 use crate::index::faiss::{RawIvf, Training};
 use crate::index::random::stratified_rows;
 use crate::index::recall::{Recall, RecallMeter};
-use crate::vector::{Distance, Metric, RowBitmap, TopK, VectorView};
+use crate::vector::{Distance, Metric, RowBitmap, TopK, VectorView, norm};
 
 /// Training vectors for each list where there are that many.
 const POINTS_PER_LIST: usize = 64;
 
 /// Passes of k-means.
 const TRAINING_PASSES: i32 = 10;
+
+/// Greatest norm whose squared distances, four times its square, are finite in single precision.
+const NORM_MAX: f64 = 1e18;
 
 /// Rows added in one call, between two reports of progress.
 const ADDED_ROWS: usize = 32_768;
@@ -72,7 +75,7 @@ pub(super) fn build(
 
 /// Proves that the vectors can be indexed, and decides the number of lists.
 fn check(spec: &IvfSpec, vectors: VectorView<'_>) -> Result<usize, IndexError> {
-    let (rows, dimension) = (vectors.count(), vectors.dimension());
+    let rows = vectors.count();
     if rows < ROWS_MIN {
         return Err(IndexError::TooFew { rows, rows_min: ROWS_MIN });
     }
@@ -80,10 +83,7 @@ fn check(spec: &IvfSpec, vectors: VectorView<'_>) -> Result<usize, IndexError> {
     if rows > rows_max {
         return Err(IndexError::TooMany { rows, rows_max });
     }
-    if let Some(place) = vectors.as_slice().iter().position(|value| !value.is_finite()) {
-        let (row, component) = (place / dimension, place % dimension);
-        return Err(IndexError::NotFinite { what: "a vector to index", row, component });
-    }
+    check_norms(vectors)?;
     let lists_max = (rows.min(spec.train_sample_max) / POINTS_PER_LIST_MIN).min(LISTS_MAX);
     match spec.lists {
         Some(lists) if lists == 0 || lists > lists_max => {
@@ -93,6 +93,20 @@ fn check(spec: &IvfSpec, vectors: VectorView<'_>) -> Result<usize, IndexError> {
         None if lists_max == 0 => Err(IndexError::BadLists { lists: 1, lists_max }),
         None => Ok(((2.0 * (rows as f64).sqrt()) as usize).clamp(1, lists_max)),
     }
+}
+
+/// Refuses what FAISS cannot work with: its k-means never ends when no distance is finite.
+fn check_norms(vectors: VectorView<'_>) -> Result<(), IndexError> {
+    for (row, vector) in vectors.as_slice().chunks_exact(vectors.dimension()).enumerate() {
+        if norm(vector) <= NORM_MAX {
+            continue;
+        }
+        return Err(match vector.iter().position(|value| !value.is_finite()) {
+            Some(component) => IndexError::NotFinite { what: "a vector to index", row, component },
+            None => IndexError::TooLong { row, norm: norm(vector), norm_max: NORM_MAX },
+        });
+    }
+    Ok(())
 }
 
 fn train(

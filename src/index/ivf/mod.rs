@@ -154,7 +154,7 @@ impl IvfIndex {
     ///
     /// # Errors
     /// [`IndexError::TooFew`] below [`ROWS_MIN`] rows: keep the exact scan. [`IndexError::BadLists`],
-    /// [`IndexError::NotFinite`], [`IndexError::OutOfMemory`].
+    /// [`IndexError::NotFinite`], [`IndexError::TooLong`], [`IndexError::OutOfMemory`].
     ///
     /// # Complexity
     /// Training and filling compare each vector with each centroid; measuring compares each with 256 sampled rows.

@@ -269,15 +269,27 @@ fn duplicates_are_all_found_and_ties_follow_the_key() {
 }
 
 #[test]
-fn components_whose_squares_overflow_still_give_hits() {
-    let (block, _) = small(Metric::L2, Codes::Sq8);
-    let huge: Vec<f32> = block.as_slice().iter().map(|value| value * 1e25).collect();
-    let huge = VectorBlock::new(16, huge).expect("finite");
+fn squares_that_overflow_are_refused_in_rows_and_survived_in_queries() {
+    let (block, index) = small(Metric::L2, Codes::Sq8);
+    let huge = |value: &f32| value * 1e25;
+    let values: Vec<f32> = block.as_slice().iter().map(huge).collect();
+    let view = VectorView::new(16, &values).expect("whole rows");
+    let refused =
+        IvfIndex::build(&IvfSpec::default(), Metric::L2, view, &mut silent).expect_err("huge");
+    assert!(matches!(refused, IndexError::TooLong { row: 0, .. }), "{refused}");
+
+    let query: Vec<f32> = block.row(5).expect("a row").iter().map(huge).collect();
+    for probes in [None, Some(1)] {
+        let search = IvfSearch { probes, ..IvfSearch::nearest(10) };
+        let answer = index.search(&query, block.view(), &search).expect("valid");
+        assert_eq!(answer.hits, exact(&query, block.view(), Metric::L2, &search));
+    }
+    let tiny: Vec<f32> = block.as_slice().iter().map(|value| value * 1e-30).collect();
+    let tiny = VectorView::new(16, &tiny).expect("whole rows");
     let index =
-        IvfIndex::build(&IvfSpec::default(), Metric::L2, huge.view(), &mut silent).expect("builds");
-    let search = IvfSearch { probes: Some(1), ..IvfSearch::nearest(10) };
-    let answer = index.search(huge.row(5).expect("a row"), huge.view(), &search).expect("valid");
-    assert_eq!(answer.hits.len(), 10);
+        IvfIndex::build(&IvfSpec::default(), Metric::L2, tiny, &mut silent).expect("builds");
+    let query = tiny.row(5).expect("a row");
+    assert_eq!(index.search(query, tiny, &IvfSearch::nearest(10)).expect("valid").hits.len(), 10);
 }
 
 #[test]
