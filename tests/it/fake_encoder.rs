@@ -10,7 +10,8 @@ use std::time::Duration;
 use sidereus::encoder::EncoderHandle;
 use sidereus::wire::internal::encoder_service_server::{EncoderService, EncoderServiceServer};
 use sidereus::wire::internal::{
-    EncodeRequest, EncodeResponse, Encoded, ListModelsRequest, ListModelsResponse, RegisteredModel, encoded,
+    EncodeRequest, EncodeResponse, Encoded, ListModelsRequest, ListModelsResponse, RegisteredModel,
+    encoded,
 };
 use sidereus::wire::v1::{Metric, Model, Payload, Provenance, Vector, payload};
 use tokio::net::TcpListener;
@@ -42,7 +43,14 @@ impl Fake {
         }
     }
 
-    fn model(&self, id: &str, modality: &str, dimension: u32, inputs: &[&str], optional: &[&str]) -> RegisteredModel {
+    fn model(
+        &self,
+        id: &str,
+        modality: &str,
+        dimension: u32,
+        inputs: &[&str],
+        optional: &[&str],
+    ) -> RegisteredModel {
         let owned = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
         let model = Model {
             id: id.to_owned(),
@@ -52,7 +60,11 @@ impl Fake {
             inputs: owned(inputs),
             description: "for tests".to_owned(),
         };
-        RegisteredModel { model: Some(model), optional_inputs: owned(optional), metric: Metric::L2.into() }
+        RegisteredModel {
+            model: Some(model),
+            optional_inputs: owned(optional),
+            metric: Metric::L2.into(),
+        }
     }
 }
 
@@ -60,7 +72,10 @@ fn encode(model: &str, payload: Payload) -> Result<Vec<f32>, String> {
     match (model, payload.content) {
         ("fluxes", Some(payload::Content::Row(row))) => {
             let flux = |name: &str| {
-                row.values.get(name).map(|&value| value as f32).ok_or_else(|| format!("`{name}` is not observed"))
+                row.values
+                    .get(name)
+                    .map(|&value| value as f32)
+                    .ok_or_else(|| format!("`{name}` is not observed"))
             };
             Ok(vec![flux("flux_g")?, flux("flux_r")?, 1.0])
         }
@@ -74,7 +89,10 @@ fn encode(model: &str, payload: Payload) -> Result<Vec<f32>, String> {
 
 #[tonic::async_trait]
 impl EncoderService for Fake {
-    async fn list_models(&self, _: Request<ListModelsRequest>) -> Result<Response<ListModelsResponse>, Status> {
+    async fn list_models(
+        &self,
+        _: Request<ListModelsRequest>,
+    ) -> Result<Response<ListModelsResponse>, Status> {
         let models = vec![
             self.model("fluxes", "photometry", 3, &["flux_g", "flux_r", "flux_z"], &["flux_z"]),
             self.model("pixels", "image", 2, &["image"], &[]),
@@ -82,8 +100,14 @@ impl EncoderService for Fake {
         Ok(Response::new(ListModelsResponse { models, broken: Vec::new() }))
     }
 
-    async fn encode(&self, request: Request<EncodeRequest>) -> Result<Response<EncodeResponse>, Status> {
-        let failing = self.controls.failures.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+    async fn encode(
+        &self,
+        request: Request<EncodeRequest>,
+    ) -> Result<Response<EncodeResponse>, Status> {
+        let failing =
+            self.controls
+                .failures
+                .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
         if failing.is_ok() {
             return Err(Status::unavailable("the process has died"));
         }

@@ -2,3 +2,6 @@
 
 mod architecture;
 mod cli;
+mod fake_encoder;
+mod grpc;
+mod support;

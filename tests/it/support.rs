@@ -14,10 +14,10 @@ use sidereus::wire::v1::maintenance_service_client::MaintenanceServiceClient;
 use sidereus::wire::v1::object_service_client::ObjectServiceClient;
 use sidereus::wire::v1::search_service_client::SearchServiceClient;
 use sidereus::wire::v1::{
-    Collection, CollectionSchema, Column, ColumnType, CountObjectsRequest, CreateCollectionRequest, EmbeddingSpace,
-    Hit, IdKind, IngestBatch, IngestMode, IngestOpen, IngestRequest, IngestResponse, Metric, Object, ObjectId, Payload,
-    Position, Provenance, QueryStats, Region, SearchRequest, Value, Vector, VectorTerm, ingest_request, object_id,
-    payload, region, value,
+    Collection, CollectionSchema, Column, ColumnType, CountObjectsRequest, CreateCollectionRequest,
+    EmbeddingSpace, Hit, IdKind, IngestBatch, IngestMode, IngestOpen, IngestRequest,
+    IngestResponse, Metric, Object, ObjectId, Payload, Position, Provenance, QueryStats, Region,
+    SearchRequest, Value, Vector, VectorTerm, ingest_request, object_id, payload, region, value,
 };
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -74,7 +74,8 @@ impl TestServer {
     }
 
     pub async fn channel(&self) -> Channel {
-        let endpoint = Channel::from_shared(format!("http://{}", self.address)).expect("an address");
+        let endpoint =
+            Channel::from_shared(format!("http://{}", self.address)).expect("an address");
         endpoint.connect().await.expect("the server listens")
     }
 
@@ -115,7 +116,10 @@ impl TestServer {
     }
 
     /// Sends messages as they are on one stream and collects the answers until the first failure.
-    pub async fn ingest_messages(&self, requests: Vec<IngestRequest>) -> (Vec<IngestResponse>, Option<Status>) {
+    pub async fn ingest_messages(
+        &self,
+        requests: Vec<IngestRequest>,
+    ) -> (Vec<IngestResponse>, Option<Status>) {
         let mut client = self.objects().await;
         let mut stream = match client.ingest(tokio_stream::iter(requests)).await {
             Ok(reply) => reply.into_inner(),
@@ -134,12 +138,18 @@ impl TestServer {
     /// Writes objects that must all be good.
     pub async fn write(&self, collection: &str, objects: Vec<Object>) {
         let batch = IngestBatch { objects, ..IngestBatch::default() };
-        let (answers, failure) = self.ingest(collection, IngestMode::Unspecified, vec![batch]).await;
+        let (answers, failure) =
+            self.ingest(collection, IngestMode::Unspecified, vec![batch]).await;
         assert!(failure.is_none(), "{failure:?}");
         assert!(answers[0].refused.is_empty(), "{:?}", answers[0].refused);
     }
 
-    pub async fn count(&self, collection: &str, region: Option<Region>, predicate: &str) -> Result<u64, Status> {
+    pub async fn count(
+        &self,
+        collection: &str,
+        region: Option<Region>,
+        predicate: &str,
+    ) -> Result<u64, Status> {
         let collection = collection.to_owned();
         let request = CountObjectsRequest { collection, region, predicate: predicate.to_owned() };
         Ok(self.objects().await.count_objects(request).await?.into_inner().count)
@@ -172,7 +182,9 @@ async fn open(data: &Path) -> Db {
     loop {
         match Db::open(DbOptions::new(data)) {
             Ok(db) => return db,
-            Err(error) if began.elapsed() > LOCK_WAIT => panic!("the database does not open: {error}"),
+            Err(error) if began.elapsed() > LOCK_WAIT => {
+                panic!("the database does not open: {error}")
+            }
             Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
         }
     }
@@ -277,8 +289,17 @@ pub fn in_region(shape: region::Shape) -> Option<Region> {
 
 /// The `k` nearest to a vector in space `v`.
 pub fn near(collection: &str, values: &[f32], k: u32) -> SearchRequest {
-    let term = VectorTerm { space: "v".to_owned(), vectors: vec![vector(values)], ..VectorTerm::default() };
-    SearchRequest { collection: collection.to_owned(), terms: vec![term], k, ..SearchRequest::default() }
+    let term = VectorTerm {
+        space: "v".to_owned(),
+        vectors: vec![vector(values)],
+        ..VectorTerm::default()
+    };
+    SearchRequest {
+        collection: collection.to_owned(),
+        terms: vec![term],
+        k,
+        ..SearchRequest::default()
+    }
 }
 
 pub fn image(bytes: &[u8]) -> Payload {

@@ -1,8 +1,8 @@
 //! Creating, listing, extending and dropping collections.
 
 use sidereus::wire::v1::{
-    AddSpaceRequest, ColumnType, DropCollectionRequest, GetCollectionRequest, IdKind, ListCollectionsRequest, Metric,
-    Provenance,
+    AddSpaceRequest, ColumnType, DropCollectionRequest, GetCollectionRequest, IdKind,
+    ListCollectionsRequest, Metric, Provenance,
 };
 use tonic::Code;
 
@@ -18,13 +18,21 @@ async fn collections_are_created_listed_shown_and_dropped() {
     server.write("galaxies", (0..10).map(|id| galaxy(id, id as f64, 0.0)).collect()).await;
 
     let mut client = server.collections().await;
-    let listed = client.list_collections(ListCollectionsRequest {}).await.expect("listed").into_inner();
-    let names: Vec<_> = listed.collections.iter().map(|one| one.schema.as_ref().expect("a schema").name.clone()).collect();
+    let listed =
+        client.list_collections(ListCollectionsRequest {}).await.expect("listed").into_inner();
+    let names: Vec<_> = listed
+        .collections
+        .iter()
+        .map(|one| one.schema.as_ref().expect("a schema").name.clone())
+        .collect();
     assert_eq!(names, ["galaxies", "stars"]);
     let get = |name: &str| GetCollectionRequest { name: name.to_owned() };
     let shown = client.get_collection(get("galaxies")).await.expect("shown").into_inner();
     let shown = shown.collection.expect("the collection");
-    assert_eq!((shown.object_count, shown.vector_counts["v"], shown.vector_counts["c"]), (10, 10, 0));
+    assert_eq!(
+        (shown.object_count, shown.vector_counts["v"], shown.vector_counts["c"]),
+        (10, 10, 0)
+    );
     assert!(!shown.footprint.is_empty());
 
     let dropped = DropCollectionRequest { name: "galaxies".to_owned() };
@@ -40,7 +48,8 @@ async fn bad_schemas_are_refused_with_what_to_do() {
     let folder = tempfile::tempdir().expect("a folder");
     let server = TestServer::start(folder.path()).await;
     server.create(schema("galaxies")).await.expect("created");
-    let again = server.create(schema("Galaxies")).await.expect_err("a name is taken whatever its case");
+    let again =
+        server.create(schema("Galaxies")).await.expect_err("a name is taken whatever its case");
     assert_eq!(again.code(), Code::AlreadyExists);
 
     let mut bad = Vec::new();
@@ -74,7 +83,8 @@ async fn bad_schemas_are_refused_with_what_to_do() {
         assert!(!status.message().is_empty() && !status.message().contains('\n'));
     }
     let mut client = server.collections().await;
-    let listed = client.list_collections(ListCollectionsRequest {}).await.expect("listed").into_inner();
+    let listed =
+        client.list_collections(ListCollectionsRequest {}).await.expect("listed").into_inner();
     assert_eq!(listed.collections.len(), 1);
 }
 
@@ -92,7 +102,10 @@ async fn a_space_is_added_once_and_never_with_another_meaning() {
     client.add_space(add(extra.clone())).await.expect("the same again changes nothing");
     let mut wider = extra.clone();
     wider.dimension = 6;
-    assert_eq!(client.add_space(add(wider)).await.expect_err("refused").code(), Code::AlreadyExists);
+    assert_eq!(
+        client.add_space(add(wider)).await.expect_err("refused").code(),
+        Code::AlreadyExists
+    );
     let mut foreign = extra;
     foreign.provenance = Some(Provenance { encoder: "other".to_owned(), ..Provenance::default() });
     let status = client.add_space(add(foreign)).await.expect_err("refused");

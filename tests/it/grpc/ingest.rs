@@ -6,14 +6,16 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use sidereus::wire::v1::{
-    GetObjectsRequest, IngestBatch, IngestMode, IngestRequest, Object, Position, Value, ingest_request, value,
+    GetObjectsRequest, IngestBatch, IngestMode, IngestRequest, Object, Position, Value,
+    ingest_request, value,
 };
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Code;
 
 use crate::support::{
-    TestServer, batch_message, galaxy, number, object, open_message, real, schema, string, text, vector,
+    TestServer, batch_message, galaxy, number, object, open_message, real, schema, string, text,
+    vector,
 };
 
 fn batch(sequence: u64, objects: Vec<Object>) -> IngestBatch {
@@ -28,8 +30,11 @@ async fn server() -> (tempfile::TempDir, TestServer) {
 }
 
 async fn get(server: &TestServer, id: i64) -> Option<Object> {
-    let request =
-        GetObjectsRequest { collection: "galaxies".to_owned(), ids: vec![number(id)], with_vectors: true };
+    let request = GetObjectsRequest {
+        collection: "galaxies".to_owned(),
+        ids: vec![number(id)],
+        with_vectors: true,
+    };
     let reply = server.objects().await.get_objects(request).await.expect("read").into_inner();
     reply.objects.into_iter().next()
 }
@@ -70,14 +75,19 @@ async fn every_bad_row_is_refused_by_itself() {
     rows.extend(bad.iter().map(|(row, _)| row.clone()));
     rows.push(galaxy(101, 3.0, 4.0));
     for mode in [IngestMode::Unspecified, IngestMode::Bulk] {
-        let (answers, failure) = server.ingest("galaxies", mode, vec![batch(7, rows.clone())]).await;
+        let (answers, failure) =
+            server.ingest("galaxies", mode, vec![batch(7, rows.clone())]).await;
         assert!(failure.is_none(), "{failure:?}");
         let [answer] = answers.as_slice() else { panic!("one answer") };
         assert_eq!((answer.sequence, answer.inserted + answer.replaced), (7, 2));
         assert_eq!(answer.refused.len(), bad.len());
         for (place, (refused, (_, reason))) in answer.refused.iter().zip(&bad).enumerate() {
             assert_eq!(refused.row, place as u64 + 1);
-            assert!(refused.reason.contains(reason), "`{}` does not say `{reason}`", refused.reason);
+            assert!(
+                refused.reason.contains(reason),
+                "`{}` does not say `{reason}`",
+                refused.reason
+            );
         }
         assert_eq!(answer.refused[0].object_id, "1");
     }
@@ -93,13 +103,17 @@ async fn the_last_row_of_an_id_wins_and_is_counted() {
     let batches = vec![batch(1, first), batch(2, second)];
     let (answers, failure) = server.ingest("galaxies", IngestMode::Unspecified, batches).await;
     assert!(failure.is_none(), "{failure:?}");
-    let outcome: Vec<_> = answers.iter().map(|one| (one.sequence, one.inserted, one.replaced)).collect();
+    let outcome: Vec<_> =
+        answers.iter().map(|one| (one.sequence, one.inserted, one.replaced)).collect();
     assert_eq!(outcome, [(1, 2, 1), (2, 1, 1)]);
     assert!(answers[0].version < answers[1].version);
     assert_eq!(server.count("galaxies", None, "").await.expect("counted"), 3);
     let one = get(&server, 1).await.expect("stored");
     assert_eq!(one.position, Some(Position { ra: 50.0, dec: 10.0 }));
-    assert!(one.columns.is_empty() && one.vectors.is_empty(), "a whole object replaces a whole object");
+    assert!(
+        one.columns.is_empty() && one.vectors.is_empty(),
+        "a whole object replaces a whole object"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -107,7 +121,10 @@ async fn a_merging_batch_keeps_what_it_does_not_name() {
     let (_folder, server) = server().await;
     server.write("galaxies", vec![galaxy(1, 10.0, 0.0)]).await;
     let row = Object {
-        columns: HashMap::from([("z".to_owned(), real(2.5)), ("class".to_owned(), Value { kind: None })]),
+        columns: HashMap::from([
+            ("z".to_owned(), real(2.5)),
+            ("class".to_owned(), Value { kind: None }),
+        ]),
         vectors: HashMap::from([("c".to_owned(), vector(&[1.0, 1.0]))]),
         ..object(1, 11.0, 1.0)
     };
@@ -127,7 +144,10 @@ async fn a_merging_batch_keeps_what_it_does_not_name() {
 async fn a_stream_that_breaks_the_protocol_ends_with_a_reason_and_keeps_what_was_answered() {
     let (_folder, server) = server().await;
     let (_, failure) = server.ingest_messages(vec![batch_message(batch(1, vec![]))]).await;
-    assert!(failure.as_ref().is_some_and(|status| status.message().contains("`open`")), "{failure:?}");
+    assert!(
+        failure.as_ref().is_some_and(|status| status.message().contains("`open`")),
+        "{failure:?}"
+    );
     let (_, failure) = server.ingest("nowhere", IngestMode::Unspecified, vec![]).await;
     assert_eq!(failure.map(|status| status.code()), Some(Code::NotFound));
     let (answers, failure) = server.ingest_messages(Vec::new()).await;
@@ -165,8 +185,9 @@ async fn batches_beyond_the_limits_are_refused() {
     .await;
     server.create(schema("galaxies")).await.expect("created");
     let rows = |count: i64| (0..count).map(|id| object(id, 0.0, 0.0)).collect::<Vec<_>>();
-    let (answers, failure) =
-        server.ingest("galaxies", IngestMode::Unspecified, vec![batch(1, rows(10)), batch(2, rows(11))]).await;
+    let (answers, failure) = server
+        .ingest("galaxies", IngestMode::Unspecified, vec![batch(1, rows(10)), batch(2, rows(11))])
+        .await;
     assert_eq!((answers.len(), answers[0].inserted), (1, 10));
     let failure = failure.expect("refused");
     assert_eq!(failure.code(), Code::InvalidArgument);
@@ -184,12 +205,15 @@ async fn batches_beyond_the_limits_are_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_does_not_read_answers_is_held_back() {
     let folder = tempfile::tempdir().expect("a folder");
-    let server = TestServer::start_with(folder.path(), None, |options| options.limits.ingest_window = 2).await;
+    let server =
+        TestServer::start_with(folder.path(), None, |options| options.limits.ingest_window = 2)
+            .await;
     server.create(schema("galaxies")).await.expect("created");
     let mut client = server.objects().await;
     let (sender, receiver) = mpsc::channel::<IngestRequest>(1);
     sender.send(open_message("galaxies", IngestMode::Unspecified)).await.expect("open");
-    let mut answers = client.ingest(ReceiverStream::new(receiver)).await.expect("opens").into_inner();
+    let mut answers =
+        client.ingest(ReceiverStream::new(receiver)).await.expect("opens").into_inner();
     // Every row is refused with a long reason, so that unread answers fill the connection and not only batches do.
     let refused: Vec<Object> = (0..2_000)
         .map(|id| {
@@ -203,7 +227,10 @@ async fn a_client_that_does_not_read_answers_is_held_back() {
         let refused = Arc::clone(&refused);
         async move {
             for sequence in 0..40 {
-                sender.send(batch_message(batch(sequence, refused.to_vec()))).await.expect("the stream is open");
+                sender
+                    .send(batch_message(batch(sequence, refused.to_vec())))
+                    .await
+                    .expect("the stream is open");
             }
         }
     });
