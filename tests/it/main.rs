@@ -5,3 +5,6 @@ mod cli;
 mod index;
 mod encoder;
 mod files;
+mod fake_encoder;
+mod grpc;
+mod support;
