@@ -1,1 +1,53 @@
-//! Stub.
+//! The record of truth: collections, objects, vectors, and their versions, on RocksDB.
+//!
+//! Not for searching: indices and segments are derived from it elsewhere and can be made again from it at any time.
+//!
+//! | table | key | value |
+//! |---|---|---|
+//! | `meta` | tag, number | format, schemas (JSON), heads (version and counts), intents of bulk imports |
+//! | `objects` | collection, cell, ordinal | id, ra, dec, columns |
+//! | `vectors` | collection, space, cell, ordinal | components, f32 little-endian |
+//! | `ids` | collection, object id | cell, ordinal, spaces that hold a vector |
+//! | `changes` | collection, version, part | keys changed by that commit |
+//! | `labels`, `probes`, `bridges`, `audit`, `jobs` | | kept for the parts of those names |
+//!
+//! A data directory holds `FORMAT` (the format number), `LOCK`, `records/` (RocksDB) and `staging/` (files of bulk
+//! imports under way).
+//!
+//! Invariants:
+//! - **STO-1** A commit that returned is on the disk; one that did not is there whole or not at all.
+//! - **STO-2** An id has at most one row; the row's key, the id record and the vectors agree.
+//! - **STO-3** Counts and version of the head are exact in every view.
+//! - **STO-4** The changes after a version, applied to the keys at that version, give the keys of now.
+//! - **STO-5** Damaged bytes are [`StorageError::Corrupt`], never a panic.
+//! - **STO-6** A number given to a collection or a space is never given again.
+
+mod bulk;
+#[cfg(test)]
+mod conformance;
+mod directory;
+mod engine;
+mod error;
+mod key;
+mod memory;
+mod migrate;
+mod operation;
+mod plan;
+mod read;
+mod record;
+mod rocks;
+mod slot;
+mod store;
+mod table;
+#[cfg(test)]
+mod tests;
+mod write;
+
+pub use error::StorageError;
+pub use key::ObjectKey;
+pub use operation::{Change, ChangeKind, Commit, Operation, Outcome};
+pub use read::{Scan, Snapshot, VectorScan};
+pub use store::{CollectionRecord, Store, StoreOptions};
+
+/// The newest on-disk format, which this program writes.
+pub const FORMAT: u32 = migrate::NEWEST_FORMAT;

@@ -1,0 +1,40 @@
+//! Makers of positions for tests.
+
+use proptest::prelude::*;
+
+use super::{Degrees, Position};
+
+/// A position that is known to be right.
+pub(crate) fn at(ra: f64, dec: f64) -> Position {
+    Position::new(Degrees(ra), Degrees(dec)).expect("a position")
+}
+
+/// Positions uniform on the sphere, mixed with poles, RA 0 and the rims of the polar caps.
+pub(crate) fn position() -> impl Strategy<Value = Position> {
+    let uniform = (0.0..360.0, -1.0..=1.0_f64).prop_map(|(ra, z)| at(ra, z.asin().to_degrees()));
+    let special_ra = prop_oneof![Just(0.0), Just(360.0_f64.next_down()), Just(90.0), 0.0..360.0];
+    let rim = (2.0 / 3.0_f64).asin().to_degrees();
+    let special_dec = prop_oneof![
+        Just(90.0),
+        Just(-90.0),
+        Just(0.0),
+        Just(rim),
+        Just(-rim),
+        89.999..=90.0,
+        -90.0..=-89.999
+    ];
+    prop_oneof![3 => uniform, 1 => (special_ra, special_dec).prop_map(|(ra, dec)| at(ra, dec))]
+}
+
+/// The position reached from `start` by a great circle of `distance` degrees, leaving at `bearing`
+/// degrees from north through east.
+pub(crate) fn towards(start: &Position, bearing: f64, distance: f64) -> Position {
+    let (sin_bearing, cos_bearing) = Degrees(bearing).sin_cos();
+    let (sin_far, cos_far) = Degrees(distance).sin_cos();
+    let (sin_dec, cos_dec) = start.dec().sin_cos();
+    let north = sin_dec * cos_far + cos_dec * sin_far * cos_bearing;
+    let east = sin_bearing * sin_far;
+    let outward = cos_dec * cos_far - sin_dec * sin_far * cos_bearing;
+    let ra = start.ra().0 + east.atan2(outward).to_degrees();
+    at(ra, north.atan2(east.hypot(outward)).to_degrees().clamp(-90.0, 90.0))
+}

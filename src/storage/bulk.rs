@@ -1,0 +1,165 @@
+//! Bulk imports: large batches as sorted files, atomic across tables.
+//!
+//! RocksDB takes files into one table at a time, so that a crash may fall between two tables. The order of steps makes
+//! every point safe:
+//!
+//! 1. the files are written into a staging folder and synced. A crash here leaves a folder without an intent, which the
+//!    next start removes: nothing has happened;
+//! 2. the intent (the names of the files and the head of the collection afterwards) is written to `meta`, synced. From
+//!    here on the import will happen: the next start finishes it;
+//! 3. the files are moved into the tables, one table after the other. Views of the collection wait meanwhile. A file
+//!    leaves the staging folder only after its table's manifest is synced, so a file that is still there is taken in
+//!    (again): the same rows once more change nothing, since no other commit of the collection came in between;
+//! 4. the head is written and the intent removed, in one synced batch: the import is done;
+//! 5. the empty folder is removed.
+//!
+//! An error instead of a crash in step 3 or 4 leaves the collection closed until the import is finished by the next
+//! request, so that nobody sees half of it.
+
+use std::sync::atomic::Ordering;
+
+use super::engine::{Batch, Row, SortedRun, StageId};
+use super::error::StorageError;
+use super::key::{Key, KeyRange, MetaKey};
+use super::record::{Head, Intent};
+use super::slot::{Slot, State};
+use super::store::Store;
+
+/// A point of a bulk import at which a test can look, or make it fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Step {
+    /// The files are in the staging folder.
+    Staged,
+    /// The intent is written.
+    Declared,
+    /// So many files have been taken in.
+    Ingested(usize),
+    /// Head and intent are written; the folder is still there.
+    Committed,
+}
+
+impl Store {
+    /// Tells a test where the import is; does nothing in a program.
+    #[cfg_attr(not(test), expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "only tests have a probe"))]
+    fn reached(&self, step: Step) -> Result<(), StorageError> {
+        #[cfg(test)]
+        if let Some(probe) = &self.probe {
+            return probe(step);
+        }
+        let _ = step;
+        Ok(())
+    }
+
+    /// Commits the rows of a planned batch. The caller holds the turn; `rows` has every key once.
+    pub(super) fn commit_bulk(
+        &self,
+        slot: &Slot,
+        head: Head,
+        rows: Vec<Row>,
+    ) -> Result<(), StorageError> {
+        let stage = StageId(self.next_stage.fetch_add(1, Ordering::Relaxed));
+        let staged = SortedRun::from_rows(rows).and_then(|runs| self.engine.stage(stage, runs));
+        let files = match staged {
+            Ok(files) => files,
+            Err(error) => {
+                self.discard(stage);
+                return Err(error);
+            }
+        };
+        self.reached(Step::Staged)?;
+        let base_version = head.version - 1;
+        let intent = Intent { collection: slot.id, base_version, head, files };
+        let mut batch = Batch::default();
+        batch.put(&MetaKey::Intent(stage.0), intent.encode());
+        // After an error here nobody knows whether the intent is on the disk. The folder stays: the next start finishes
+        // the import if it finds the intent and no later commit, and removes the folder otherwise.
+        self.engine.commit(batch)?;
+        let mut gate = slot.close();
+        if let Err(error) = self.finish(stage, &intent) {
+            gate.state = State::Unfinished(stage);
+            let source = Box::new(error);
+            return Err(StorageError::Unfinished { collection: slot.id, source });
+        }
+        drop(gate);
+        self.discard(stage);
+        Ok(())
+    }
+
+    /// Takes in the staged files of a declared import and writes the head: steps 3 and 4.
+    fn finish(&self, stage: StageId, intent: &Intent) -> Result<(), StorageError> {
+        self.reached(Step::Declared)?;
+        let mut done = 0;
+        for group in intent.files.chunk_by(|a, b| a.table == b.table) {
+            self.engine.ingest(stage, group)?;
+            done += group.len();
+            self.reached(Step::Ingested(done))?;
+        }
+        let mut batch = Batch::default();
+        batch.put(&MetaKey::Head(intent.collection), intent.head.encode());
+        batch.delete(&MetaKey::Intent(stage.0));
+        self.engine.commit(batch)?;
+        self.reached(Step::Committed)
+    }
+
+    /// Finishes the import that left the collection closed, if there is one. The caller holds the turn.
+    pub(super) fn finish_interrupted(&self, slot: &Slot) -> Result<(), StorageError> {
+        let state = slot.open().state;
+        let State::Unfinished(stage) = state else { return Ok(()) };
+        let mut gate = slot.close();
+        // Without an intent the last batch went through after all and only its answer was lost.
+        if let Some(bytes) = self.engine.view().fetch(&MetaKey::Intent(stage.0))? {
+            self.finish(stage, &Intent::decode(&bytes)?)?;
+        }
+        gate.state = State::Whole;
+        drop(gate);
+        self.discard(stage);
+        Ok(())
+    }
+
+    /// At open: finishes every declared import, then removes all staging folders.
+    pub(super) fn recover(&self) -> Result<(), StorageError> {
+        for (stage, intent) in self.intents()? {
+            if self.is_current(&intent)? {
+                tracing::warn!(collection = intent.collection.0, "finishing an interrupted bulk import");
+                self.finish(stage, &intent)?;
+            } else {
+                let mut batch = Batch::default();
+                batch.delete(&MetaKey::Intent(stage.0));
+                self.engine.commit(batch)?;
+            }
+        }
+        for stage in self.engine.staged()? {
+            self.engine.discard(stage)?;
+        }
+        Ok(())
+    }
+
+    fn intents(&self) -> Result<Vec<(StageId, Intent)>, StorageError> {
+        let view = self.engine.view();
+        let mut cursor = view.cursor(KeyRange::all_intents())?;
+        let mut intents = Vec::new();
+        while let Some((key, value)) = cursor.advance()? {
+            if let MetaKey::Intent(number) = MetaKey::decode(key)? {
+                intents.push((StageId(number), Intent::decode(value)?));
+            }
+        }
+        Ok(intents)
+    }
+
+    /// Whether the collection is still as it was when the import was planned. It is not when writing the intent was
+    /// reported as failed, reached the disk nevertheless, and other commits followed.
+    fn is_current(&self, intent: &Intent) -> Result<bool, StorageError> {
+        let view = self.engine.view();
+        match view.fetch(&MetaKey::Head(intent.collection))? {
+            Some(bytes) => Ok(Head::decode(&bytes)?.version == intent.base_version),
+            None => Ok(false),
+        }
+    }
+
+    /// Removes a staging folder that is not needed any more; the next start does it if this fails.
+    fn discard(&self, stage: StageId) {
+        if let Err(error) = self.engine.discard(stage) {
+            tracing::warn!(%error, stage = stage.0, "a staging folder is left over");
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! What can go wrong with the record of truth.
+
+use std::io;
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+use crate::schema::{Class, CollectionId, SchemaError};
+
+/// Why the store refuses or fails.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum StorageError {
+    /// The path exists and is a file, or lies below one.
+    #[error("`{}` is not a directory; choose another data directory", path.display())]
+    NotADirectory {
+        /// The data directory.
+        path: PathBuf,
+    },
+    /// The directory holds something else.
+    #[error("`{}` is not empty and not a data directory of sidereus (no FORMAT file); choose an empty or new directory", path.display())]
+    Foreign {
+        /// The data directory.
+        path: PathBuf,
+    },
+    /// The directory may not be written.
+    #[error("cannot write to `{}`: {source}; mend its permissions or choose another data directory", path.display())]
+    Unwritable {
+        /// The data directory.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// Another process, or another handle of this one, has the directory open.
+    #[error("data directory `{}` is in use by {holder}; stop that one first or choose another directory", path.display())]
+    Locked {
+        /// The data directory.
+        path: PathBuf,
+        /// Who holds it, as far as is known.
+        holder: String,
+    },
+    /// Written by a newer program.
+    #[error("data directory `{}` has format {found}, this program knows formats up to {supported}; use a newer sidereus", path.display())]
+    NewerFormat {
+        /// The data directory.
+        path: PathBuf,
+        /// Format of the directory.
+        found: u32,
+        /// Newest format that this program knows.
+        supported: u32,
+    },
+    /// Stored bytes are not what was written.
+    #[error("stored {what} is damaged: {detail}; restore the data directory from a snapshot")]
+    Corrupt {
+        /// Which kind of record.
+        what: &'static str,
+        /// What is wrong with it.
+        detail: String,
+    },
+    /// No such collection, or it has been dropped.
+    #[error("no collection number {}", collection.0)]
+    UnknownCollection {
+        /// The number.
+        collection: CollectionId,
+    },
+    /// A collection of this name is there already.
+    #[error("collection `{name}` exists already; drop it first or choose another name")]
+    CollectionExists {
+        /// The name.
+        name: String,
+    },
+    /// All numbers for collections or spaces have been given away.
+    #[error("no free number for a new {what}")]
+    NumbersUsedUp {
+        /// Collection or embedding space.
+        what: &'static str,
+    },
+    /// The schema itself is refused.
+    #[error(transparent)]
+    Schema {
+        /// Why.
+        #[from]
+        source: SchemaError,
+    },
+    /// One operation of a batch is refused, and with it the batch.
+    #[error("operation {place} of the batch, object `{id}`: {source}")]
+    Row {
+        /// Place in the batch, from 0.
+        place: usize,
+        /// Id of the object.
+        id: String,
+        /// Why.
+        source: SchemaError,
+    },
+    /// The batch is too large for one commit.
+    #[error("a batch of {size_bytes} bytes is more than the limit of {size_bytes_max}; write in smaller batches or as a bulk import")]
+    BatchTooLarge {
+        /// Size of the batch.
+        size_bytes: usize,
+        /// The limit.
+        size_bytes_max: usize,
+    },
+    /// The changes asked for have been trimmed away.
+    #[error("changes of collection number {} after version {after} are gone, they are kept after version {kept_after}; read the whole collection instead", collection.0)]
+    ChangesTrimmed {
+        /// The collection.
+        collection: CollectionId,
+        /// The version asked for.
+        after: u64,
+        /// The oldest version that can be asked for.
+        kept_after: u64,
+    },
+    /// A bulk import was interrupted by an error and could not be finished yet; nothing of it is visible.
+    #[error("a bulk import into collection number {} is unfinished: {source}; it is tried again with the next request", collection.0)]
+    Unfinished {
+        /// The collection.
+        collection: CollectionId,
+        /// What stopped it.
+        source: Box<StorageError>,
+    },
+    /// The disk or the quota is full.
+    #[error("no space left on the disk while {doing}: {detail}; make room, nothing acknowledged is lost")]
+    DiskFull {
+        /// What was being done.
+        doing: &'static str,
+        /// What the system says.
+        detail: String,
+    },
+    /// A file operation failed.
+    #[error("{doing} `{}` failed: {source}", path.display())]
+    File {
+        /// What was being done.
+        doing: &'static str,
+        /// The file or directory.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The key-value engine is busy or shutting down.
+    #[error("{doing}: {detail}; try again")]
+    Busy {
+        /// What was being done.
+        doing: &'static str,
+        /// What the engine says.
+        detail: String,
+    },
+    /// The key-value engine failed.
+    #[error("{doing} failed: {detail}")]
+    Engine {
+        /// What was being done.
+        doing: &'static str,
+        /// What the engine says.
+        detail: String,
+    },
+}
+
+impl StorageError {
+    /// What the caller must do.
+    pub fn class(&self) -> Class {
+        match self {
+            Self::NotADirectory { .. } | Self::Foreign { .. } | Self::Unwritable { .. } => {
+                Class::Invalid
+            }
+            Self::Schema { source } | Self::Row { source, .. } => source.class(),
+            Self::Locked { .. } | Self::NewerFormat { .. } | Self::CollectionExists { .. } => {
+                Class::Conflict
+            }
+            Self::ChangesTrimmed { .. } => Class::Conflict,
+            Self::UnknownCollection { .. } => Class::NotFound,
+            Self::NumbersUsedUp { .. } | Self::BatchTooLarge { .. } | Self::DiskFull { .. } => {
+                Class::Exhausted
+            }
+            Self::Unfinished { source, .. } => match source.class() {
+                Class::Exhausted => Class::Exhausted,
+                Class::Corrupt => Class::Corrupt,
+                Class::Invalid
+                | Class::NotFound
+                | Class::Conflict
+                | Class::Unavailable
+                | Class::Internal => Class::Unavailable,
+            },
+            Self::Busy { .. } => Class::Unavailable,
+            Self::Corrupt { .. } => Class::Corrupt,
+            Self::File { .. } | Self::Engine { .. } => Class::Internal,
+        }
+    }
+
+    /// Maps a failed file operation.
+    pub(crate) fn file(
+        doing: &'static str,
+        path: impl Into<PathBuf>,
+        source: io::Error,
+    ) -> Self {
+        let path = path.into();
+        match source.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                Self::DiskFull { doing, detail: format!("`{}`: {source}", path.display()) }
+            }
+            io::ErrorKind::NotADirectory => Self::NotADirectory { path },
+            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+                Self::Unwritable { path, source }
+            }
+            _ => Self::File { doing, path, source },
+        }
+    }
+
+    /// A damaged record.
+    pub(crate) fn corrupt(what: &'static str, detail: impl Into<String>) -> Self {
+        Self::Corrupt { what, detail: detail.into() }
+    }
+}

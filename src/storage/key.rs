@@ -1,0 +1,451 @@
+//! Keys: typed, and their bytes sort as the values do.
+//!
+//! Integers are big-endian, so that the byte order of RocksDB is the order of the numbers. Nothing outside this file
+//! builds or takes apart the bytes of a key.
+
+use std::ops::Range;
+
+use super::error::StorageError;
+use super::table::Table;
+use crate::schema::{CollectionId, ObjectId, SpaceId};
+use crate::sky::Cell29;
+
+/// A key of one table.
+pub(crate) trait Key: Sized {
+    /// The table that it is a key of.
+    const TABLE: Table;
+
+    /// The bytes of the key.
+    fn encode(&self) -> Vec<u8>;
+
+    /// Reads a key back.
+    fn decode(bytes: &[u8]) -> Result<Self, StorageError>;
+}
+
+/// Where an object is kept: 16 bytes, `collection u32 | healpix_29 u64 | ordinal u32`, big-endian.
+///
+/// The order of keys is the order of the objects along the sky. The ordinal is a hash of the object id, so that an
+/// object that is written again at its place keeps its key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ObjectKey {
+    /// The collection.
+    pub collection: CollectionId,
+    /// HEALPix cell of order 29 that holds the position.
+    pub cell: Cell29,
+    /// Tells apart the objects of one cell.
+    pub ordinal: u32,
+}
+
+impl Key for ObjectKey {
+    const TABLE: Table = Table::Objects;
+
+    fn encode(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(16);
+        bytes.extend_from_slice(&self.collection.0.to_be_bytes());
+        bytes.extend_from_slice(&self.cell.0.to_be_bytes());
+        bytes.extend_from_slice(&self.ordinal.to_be_bytes());
+        bytes
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, StorageError> {
+        let mut parts = Parts::new("object key", bytes);
+        let key = Self {
+            collection: CollectionId(parts.u32()?),
+            cell: Cell29(parts.u64()?),
+            ordinal: parts.u32()?,
+        };
+        parts.end()?;
+        Ok(key)
+    }
+}
+
+/// Where a vector is kept: `collection u32 | space u32 | healpix_29 u64 | ordinal u32`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct VectorKey {
+    pub(crate) collection: CollectionId,
+    pub(crate) space: SpaceId,
+    pub(crate) cell: Cell29,
+    pub(crate) ordinal: u32,
+}
+
+impl VectorKey {
+    /// The key of an object's vector in a space.
+    pub(crate) fn new(object: &ObjectKey, space: SpaceId) -> Self {
+        Self { collection: object.collection, space, cell: object.cell, ordinal: object.ordinal }
+    }
+
+    /// The key of the object that the vector belongs to.
+    pub(crate) fn object(&self) -> ObjectKey {
+        ObjectKey { collection: self.collection, cell: self.cell, ordinal: self.ordinal }
+    }
+}
+
+impl Key for VectorKey {
+    const TABLE: Table = Table::Vectors;
+
+    fn encode(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(20);
+        bytes.extend_from_slice(&self.collection.0.to_be_bytes());
+        bytes.extend_from_slice(&self.space.0.to_be_bytes());
+        bytes.extend_from_slice(&self.cell.0.to_be_bytes());
+        bytes.extend_from_slice(&self.ordinal.to_be_bytes());
+        bytes
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, StorageError> {
+        let mut parts = Parts::new("vector key", bytes);
+        let key = Self {
+            collection: CollectionId(parts.u32()?),
+            space: SpaceId(parts.u32()?),
+            cell: Cell29(parts.u64()?),
+            ordinal: parts.u32()?,
+        };
+        parts.end()?;
+        Ok(key)
+    }
+}
+
+/// An object's id: `collection u32 | 0 | number` (sign bit flipped) or `collection u32 | 1 | text`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct IdKey {
+    pub(crate) collection: CollectionId,
+    pub(crate) id: ObjectId,
+}
+
+/// Flipping the sign bit makes the unsigned order of the bytes the signed order of the numbers.
+const SIGN: u64 = 1 << 63;
+const ID_NUMBER: u8 = 0;
+const ID_TEXT: u8 = 1;
+
+impl IdKey {
+    /// The bytes of the key of a borrowed id.
+    pub(crate) fn encode_parts(collection: CollectionId, id: &ObjectId) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(16);
+        bytes.extend_from_slice(&collection.0.to_be_bytes());
+        match id {
+            ObjectId::Number(number) => {
+                bytes.push(ID_NUMBER);
+                bytes.extend_from_slice(&(number.cast_unsigned() ^ SIGN).to_be_bytes());
+            }
+            ObjectId::Text(text) => {
+                bytes.push(ID_TEXT);
+                bytes.extend_from_slice(text.as_bytes());
+            }
+        }
+        bytes
+    }
+}
+
+impl Key for IdKey {
+    const TABLE: Table = Table::Ids;
+
+    fn encode(&self) -> Vec<u8> {
+        Self::encode_parts(self.collection, &self.id)
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, StorageError> {
+        let mut parts = Parts::new("object id key", bytes);
+        let collection = CollectionId(parts.u32()?);
+        let id = match parts.u8()? {
+            ID_NUMBER => ObjectId::Number((parts.u64()? ^ SIGN).cast_signed()),
+            ID_TEXT => ObjectId::Text(parts.text()?),
+            tag => return Err(StorageError::corrupt("object id key", format!("unknown tag {tag}"))),
+        };
+        parts.end()?;
+        Ok(Self { collection, id })
+    }
+}
+
+/// A part of the list of changes of one commit: `collection u32 | version u64 | part u32`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct ChangeKey {
+    pub(crate) collection: CollectionId,
+    pub(crate) version: u64,
+    pub(crate) part: u32,
+}
+
+impl Key for ChangeKey {
+    const TABLE: Table = Table::Changes;
+
+    fn encode(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(16);
+        bytes.extend_from_slice(&self.collection.0.to_be_bytes());
+        bytes.extend_from_slice(&self.version.to_be_bytes());
+        bytes.extend_from_slice(&self.part.to_be_bytes());
+        bytes
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, StorageError> {
+        let mut parts = Parts::new("change key", bytes);
+        let key = Self {
+            collection: CollectionId(parts.u32()?),
+            version: parts.u64()?,
+            part: parts.u32()?,
+        };
+        parts.end()?;
+        Ok(key)
+    }
+}
+
+/// A record of the store itself: one tag byte, then a big-endian number where there is one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum MetaKey {
+    /// Number of the on-disk format.
+    Format,
+    /// Number of the next collection.
+    NextCollection,
+    /// Schema of a collection.
+    Collection(CollectionId),
+    /// Version and counts of a collection.
+    Head(CollectionId),
+    /// A bulk import that has begun.
+    Intent(u64),
+}
+
+const META_FORMAT: u8 = 1;
+const META_NEXT_COLLECTION: u8 = 2;
+const META_COLLECTION: u8 = 3;
+const META_HEAD: u8 = 4;
+const META_INTENT: u8 = 5;
+
+impl Key for MetaKey {
+    const TABLE: Table = Table::Meta;
+
+    fn encode(&self) -> Vec<u8> {
+        let (tag, number) = match self {
+            Self::Format => (META_FORMAT, None),
+            Self::NextCollection => (META_NEXT_COLLECTION, None),
+            Self::Collection(id) => (META_COLLECTION, Some(id.0.to_be_bytes().to_vec())),
+            Self::Head(id) => (META_HEAD, Some(id.0.to_be_bytes().to_vec())),
+            Self::Intent(number) => (META_INTENT, Some(number.to_be_bytes().to_vec())),
+        };
+        let mut bytes = vec![tag];
+        bytes.extend(number.unwrap_or_default());
+        bytes
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, StorageError> {
+        let mut parts = Parts::new("meta key", bytes);
+        let key = match parts.u8()? {
+            META_FORMAT => Self::Format,
+            META_NEXT_COLLECTION => Self::NextCollection,
+            META_COLLECTION => Self::Collection(CollectionId(parts.u32()?)),
+            META_HEAD => Self::Head(CollectionId(parts.u32()?)),
+            META_INTENT => Self::Intent(parts.u64()?),
+            tag => return Err(StorageError::corrupt("meta key", format!("unknown tag {tag}"))),
+        };
+        parts.end()?;
+        Ok(key)
+    }
+}
+
+/// A half-open range of keys of one table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct KeyRange {
+    pub(crate) table: Table,
+    pub(crate) start: Vec<u8>,
+    pub(crate) end: Vec<u8>,
+}
+
+impl KeyRange {
+    /// From one key up to, not including, another.
+    pub(crate) fn between<K: Key>(start: &K, end: &K) -> Self {
+        Self { table: K::TABLE, start: start.encode(), end: end.encode() }
+    }
+
+    /// The objects of a half-open range of cells.
+    pub(crate) fn objects(collection: CollectionId, cells: &Range<u64>) -> Self {
+        let at = |cell| ObjectKey { collection, cell: Cell29(cell), ordinal: 0 };
+        Self::between(&at(cells.start), &at(cells.end))
+    }
+
+    /// The vectors of one space in a half-open range of cells.
+    pub(crate) fn vectors(collection: CollectionId, space: SpaceId, cells: &Range<u64>) -> Self {
+        let at = |cell| VectorKey { collection, space, cell: Cell29(cell), ordinal: 0 };
+        Self::between(&at(cells.start), &at(cells.end))
+    }
+
+    /// The changes of a half-open range of versions.
+    pub(crate) fn changes(collection: CollectionId, versions: &Range<u64>) -> Self {
+        let at = |version| ChangeKey { collection, version, part: 0 };
+        Self::between(&at(versions.start), &at(versions.end))
+    }
+
+    /// Everything of a collection in one of the tables whose keys begin with its number.
+    pub(crate) fn collection(table: Table, collection: CollectionId) -> Self {
+        // The last number is never given to a collection, so the successor exists.
+        let next = collection.0.saturating_add(1);
+        Self {
+            table,
+            start: collection.0.to_be_bytes().to_vec(),
+            end: next.to_be_bytes().to_vec(),
+        }
+    }
+
+    /// The schemas of all collections.
+    pub(crate) fn all_collections() -> Self {
+        Self { table: Table::Meta, start: vec![META_COLLECTION], end: vec![META_HEAD] }
+    }
+
+    /// All unfinished bulk imports.
+    pub(crate) fn all_intents() -> Self {
+        Self { table: Table::Meta, start: vec![META_INTENT], end: vec![META_INTENT + 1] }
+    }
+}
+
+/// Takes the bytes of a key apart.
+struct Parts<'a> {
+    what: &'static str,
+    rest: &'a [u8],
+}
+
+impl<'a> Parts<'a> {
+    fn new(what: &'static str, bytes: &'a [u8]) -> Self {
+        Self { what, rest: bytes }
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], StorageError> {
+        let (head, rest) = self
+            .rest
+            .split_first_chunk::<N>()
+            .ok_or_else(|| StorageError::corrupt(self.what, "too short"))?;
+        self.rest = rest;
+        Ok(*head)
+    }
+
+    fn u8(&mut self) -> Result<u8, StorageError> {
+        Ok(self.array::<1>()?[0])
+    }
+
+    fn u32(&mut self) -> Result<u32, StorageError> {
+        Ok(u32::from_be_bytes(self.array()?))
+    }
+
+    fn u64(&mut self) -> Result<u64, StorageError> {
+        Ok(u64::from_be_bytes(self.array()?))
+    }
+
+    fn text(&mut self) -> Result<String, StorageError> {
+        let text = std::str::from_utf8(self.rest)
+            .map_err(|error| StorageError::corrupt(self.what, error.to_string()))?;
+        self.rest = &[];
+        Ok(text.to_owned())
+    }
+
+    fn end(&self) -> Result<(), StorageError> {
+        if self.rest.is_empty() {
+            Ok(())
+        } else {
+            Err(StorageError::corrupt(self.what, format!("{} bytes too many", self.rest.len())))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn object_key() -> impl Strategy<Value = ObjectKey> {
+        (any::<u32>(), any::<u64>(), any::<u32>()).prop_map(|(collection, cell, ordinal)| ObjectKey {
+            collection: CollectionId(collection),
+            cell: Cell29(cell),
+            ordinal,
+        })
+    }
+
+    fn vector_key() -> impl Strategy<Value = VectorKey> {
+        (object_key(), any::<u32>()).prop_map(|(key, space)| VectorKey::new(&key, SpaceId(space)))
+    }
+
+    fn id_key() -> impl Strategy<Value = IdKey> {
+        let id = prop_oneof![
+            any::<i64>().prop_map(ObjectId::Number),
+            any::<Vec<char>>().prop_map(|text| ObjectId::Text(text.into_iter().collect())),
+        ];
+        (0..3_u32, id)
+            .prop_map(|(collection, id)| IdKey { collection: CollectionId(collection), id })
+    }
+
+    fn change_key() -> impl Strategy<Value = ChangeKey> {
+        (any::<u32>(), any::<u64>(), any::<u32>()).prop_map(|(collection, version, part)| {
+            ChangeKey { collection: CollectionId(collection), version, part }
+        })
+    }
+
+    fn meta_key() -> impl Strategy<Value = MetaKey> {
+        prop_oneof![
+            Just(MetaKey::Format),
+            Just(MetaKey::NextCollection),
+            any::<u32>().prop_map(|id| MetaKey::Collection(CollectionId(id))),
+            any::<u32>().prop_map(|id| MetaKey::Head(CollectionId(id))),
+            any::<u64>().prop_map(MetaKey::Intent),
+        ]
+    }
+
+    fn same_order<K: Key + Ord + std::fmt::Debug>(a: &K, b: &K) -> Result<(), TestCaseError> {
+        prop_assert_eq!(a.encode().cmp(&b.encode()), a.cmp(b));
+        let back = K::decode(&a.encode()).map_err(|error| TestCaseError::fail(error.to_string()))?;
+        prop_assert_eq!(&back, a);
+        Ok(())
+    }
+
+    proptest! {
+        #[test]
+        fn object_keys_sort_as_values(a in object_key(), b in object_key()) { same_order(&a, &b)?; }
+
+        #[test]
+        fn vector_keys_sort_as_values(a in vector_key(), b in vector_key()) { same_order(&a, &b)?; }
+
+        #[test]
+        fn id_keys_sort_as_values(a in id_key(), b in id_key()) { same_order(&a, &b)?; }
+
+        #[test]
+        fn change_keys_sort_as_values(a in change_key(), b in change_key()) { same_order(&a, &b)?; }
+
+        #[test]
+        fn meta_keys_sort_as_values(a in meta_key(), b in meta_key()) { same_order(&a, &b)?; }
+
+        #[test]
+        fn any_bytes_decode_or_are_refused(bytes in proptest::collection::vec(any::<u8>(), 0..40)) {
+            let _ = ObjectKey::decode(&bytes);
+            let _ = VectorKey::decode(&bytes);
+            let _ = IdKey::decode(&bytes);
+            let _ = ChangeKey::decode(&bytes);
+            let _ = MetaKey::decode(&bytes);
+        }
+
+        #[test]
+        fn a_range_of_cells_holds_its_objects(key in object_key(), start in any::<u64>(), end in any::<u64>()) {
+            let range = KeyRange::objects(key.collection, &(start..end));
+            let bytes = key.encode();
+            prop_assert_eq!(bytes >= range.start && bytes < range.end, (start..end).contains(&key.cell.0));
+        }
+    }
+
+    #[test]
+    fn an_object_key_is_sixteen_big_endian_bytes() {
+        let key = ObjectKey {
+            collection: CollectionId(1),
+            cell: Cell29(0x0203),
+            ordinal: 0x0405_0607,
+        };
+        assert_eq!(key.encode(), [0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 2, 3, 4, 5, 6, 7]);
+    }
+
+    #[test]
+    fn meta_ranges_hold_what_they_say() {
+        let inside = |range: &KeyRange, key: MetaKey| {
+            let bytes = key.encode();
+            bytes >= range.start && bytes < range.end
+        };
+        let collections = KeyRange::all_collections();
+        assert!(inside(&collections, MetaKey::Collection(CollectionId(0))));
+        assert!(inside(&collections, MetaKey::Collection(CollectionId(u32::MAX))));
+        assert!(!inside(&collections, MetaKey::Head(CollectionId(0))));
+        let intents = KeyRange::all_intents();
+        assert!(inside(&intents, MetaKey::Intent(u64::MAX)));
+        assert!(!inside(&intents, MetaKey::Head(CollectionId(u32::MAX))));
+    }
+}

@@ -1,0 +1,86 @@
+//! What is asked of a collection, and what came of it.
+
+use super::key::ObjectKey;
+use crate::schema::{Object, ObjectId, SpaceId};
+
+/// One operation of a batch. Operations are applied in order: the last one on an object wins.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Operation {
+    /// Inserts the object, or replaces it whole: columns, position, and all vectors (those not given are removed).
+    Put(Object),
+    /// Adds or replaces the given vectors of a stored object; its other vectors and its columns stay.
+    SetVectors {
+        /// The object.
+        id: ObjectId,
+        /// The new vectors.
+        vectors: Vec<(SpaceId, Vec<f32>)>,
+    },
+    /// Removes the object and its vectors.
+    Delete(ObjectId),
+}
+
+impl Operation {
+    /// The object that the operation is about.
+    pub fn id(&self) -> &ObjectId {
+        match self {
+            Self::Put(object) => &object.id,
+            Self::SetVectors { id, .. } | Self::Delete(id) => id,
+        }
+    }
+}
+
+/// What an operation did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// The object is new.
+    Inserted {
+        /// Where it is.
+        key: ObjectKey,
+    },
+    /// The object was there and has been replaced.
+    Replaced {
+        /// Where it is.
+        key: ObjectKey,
+        /// Where it was; the same unless it has moved.
+        previous: ObjectKey,
+    },
+    /// The vectors have been set.
+    VectorsSet {
+        /// Where the object is.
+        key: ObjectKey,
+    },
+    /// The object has been removed.
+    Deleted {
+        /// Where it was.
+        previous: ObjectKey,
+    },
+    /// There is no such object; nothing was done.
+    Absent,
+}
+
+/// An acknowledged batch: it survives a crash.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Commit {
+    /// Version of the collection after the batch; unchanged when the batch changed nothing.
+    pub version: u64,
+    /// One outcome for each operation, in order.
+    pub outcomes: Vec<Outcome>,
+}
+
+/// Whether a key holds an object after a commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChangeKind {
+    /// The object at the key is new, replaced, or has new vectors.
+    Put,
+    /// The key holds nothing any more.
+    Delete,
+}
+
+/// One key that a commit changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Change {
+    /// The key.
+    pub key: ObjectKey,
+    /// What became of it.
+    pub kind: ChangeKind,
+}

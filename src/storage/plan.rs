@@ -1,0 +1,342 @@
+//! What a batch of operations does to the tables.
+//!
+//! The plan reads what it needs in two batched look-ups (ids, then the keys that new objects would take), applies the
+//! operations in order to what it knows, and writes down only the difference between before and after: within one
+//! batch the last operation on an object wins, and every key is written at most once.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use super::engine::{KvView, Row};
+use super::error::StorageError;
+use super::key::{IdKey, Key, ObjectKey, VectorKey};
+use super::operation::{Change, ChangeKind, Operation, Outcome};
+use super::record::{Head, Located, decode_row_id, encode_row, encode_vector};
+use super::table::Table;
+use crate::schema::{CollectionId, CollectionSchema, Object, ObjectId, SchemaError, SpaceId};
+use crate::sky::Cell29;
+
+/// The effect of a batch.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    /// One for each operation.
+    pub(crate) outcomes: Vec<Outcome>,
+    /// Rows of `objects`, `vectors` and `ids`; every key once, in no order.
+    pub(crate) rows: Vec<Row>,
+    /// Keys whose objects changed, ascending.
+    pub(crate) changes: Vec<Change>,
+    /// The head afterwards.
+    pub(crate) head: Head,
+}
+
+/// Plans a batch against a view of the collection.
+///
+/// # Errors
+/// [`StorageError::Row`] for the first operation that the schema refuses; nothing is done then.
+pub(crate) fn plan(
+    view: &dyn KvView,
+    collection: CollectionId,
+    schema: &CollectionSchema,
+    head: &Head,
+    operations: Vec<Operation>,
+) -> Result<Plan, StorageError> {
+    for (place, operation) in operations.iter().enumerate() {
+        check(schema, operation).map_err(|source| StorageError::Row {
+            place,
+            id: operation.id().to_string(),
+            source,
+        })?;
+    }
+    let mut ledger = Ledger::read(view, collection, head, &operations)?;
+    let outcomes =
+        operations.into_iter().map(|operation| ledger.apply(operation)).collect::<Result<_, _>>()?;
+    let mut plan =
+        Plan { outcomes, rows: Vec::new(), changes: Vec::new(), head: head.clone() };
+    for track in ledger.tracks {
+        plan.settle(collection, track)?;
+    }
+    plan.changes.sort_unstable_by_key(|change| change.key);
+    if !plan.changes.is_empty() {
+        plan.head.version += 1;
+    }
+    Ok(plan)
+}
+
+fn check(schema: &CollectionSchema, operation: &Operation) -> Result<(), SchemaError> {
+    match operation {
+        Operation::Put(object) => schema.check(object),
+        Operation::SetVectors { id, vectors } => {
+            schema.check_id(id)?;
+            for (place, (space, vector)) in vectors.iter().enumerate() {
+                schema.check_vector(*space, vector)?;
+                if vectors[..place].iter().any(|(other, _)| other == space) {
+                    let known = schema.space_by_id(*space);
+                    let space = known.map(|space| space.name.clone()).unwrap_or_default();
+                    return Err(SchemaError::TwoVectors { space });
+                }
+            }
+            Ok(())
+        }
+        Operation::Delete(id) => schema.check_id(id),
+    }
+}
+
+/// One object of the batch, before and after.
+struct Track {
+    id: ObjectId,
+    before: Option<Located>,
+    now: Option<State>,
+}
+
+/// An object as the batch leaves it.
+struct State {
+    key: ObjectKey,
+    /// Spaces that hold a vector.
+    spaces: BTreeSet<SpaceId>,
+    /// Its new row; `None` when the stored one stays.
+    row: Option<Vec<u8>>,
+    /// Its new vectors.
+    vectors: BTreeMap<SpaceId, Vec<f32>>,
+}
+
+/// What is known of the objects and keys that a batch touches.
+struct Ledger<'v> {
+    view: &'v dyn KvView,
+    collection: CollectionId,
+    tracks: Vec<Track>,
+    by_id: HashMap<ObjectId, usize>,
+    /// Keys that objects of this batch have taken.
+    taken: HashMap<ObjectKey, usize>,
+    /// Stored owners of the keys that were looked up; `None` where a key is free.
+    stored: HashMap<ObjectKey, Option<ObjectId>>,
+    /// No object is stored: every key is free.
+    empty: bool,
+}
+
+impl<'v> Ledger<'v> {
+    fn read(
+        view: &'v dyn KvView,
+        collection: CollectionId,
+        head: &Head,
+        operations: &[Operation],
+    ) -> Result<Self, StorageError> {
+        let mut ledger = Self {
+            view,
+            collection,
+            tracks: Vec::with_capacity(operations.len()),
+            by_id: HashMap::with_capacity(operations.len()),
+            taken: HashMap::with_capacity(operations.len()),
+            stored: HashMap::new(),
+            empty: head.object_count == 0,
+        };
+        for operation in operations {
+            let id = operation.id();
+            if !ledger.by_id.contains_key(id) {
+                ledger.by_id.insert(id.clone(), ledger.tracks.len());
+                ledger.tracks.push(Track { id: id.clone(), before: None, now: None });
+            }
+        }
+        if !ledger.empty {
+            ledger.read_ids()?;
+            ledger.read_keys(operations)?;
+        }
+        Ok(ledger)
+    }
+
+    /// Looks up all ids at once.
+    fn read_ids(&mut self) -> Result<(), StorageError> {
+        let keys: Vec<_> = self
+            .tracks
+            .iter()
+            .map(|track| IdKey::encode_parts(self.collection, &track.id))
+            .collect();
+        let found = self.view.get_many(Table::Ids, &keys)?;
+        for (place, (track, bytes)) in self.tracks.iter_mut().zip(found).enumerate() {
+            let Some(bytes) = bytes else { continue };
+            let located = Located::decode(self.collection, &bytes)?;
+            self.taken.insert(located.key, place);
+            track.now = Some(State {
+                key: located.key,
+                spaces: located.spaces.iter().copied().collect(),
+                row: None,
+                vectors: BTreeMap::new(),
+            });
+            track.before = Some(located);
+        }
+        Ok(())
+    }
+
+    /// Looks up at once the keys that new and moved objects would take.
+    fn read_keys(&mut self, operations: &[Operation]) -> Result<(), StorageError> {
+        let mut wanted = BTreeSet::new();
+        for operation in operations {
+            let Operation::Put(object) = operation else { continue };
+            let key = first_key(self.collection, object.position.cell29(), &object.id);
+            if !self.taken.contains_key(&key) {
+                wanted.insert(key);
+            }
+        }
+        let wanted: Vec<ObjectKey> = wanted.into_iter().collect();
+        let keys: Vec<_> = wanted.iter().map(Key::encode).collect();
+        let found = self.view.get_many(Table::Objects, &keys)?;
+        for (key, bytes) in wanted.into_iter().zip(found) {
+            let owner = bytes.map(|bytes| decode_row_id(&bytes)).transpose()?;
+            self.stored.insert(key, owner);
+        }
+        Ok(())
+    }
+
+    /// The stored owner of a key.
+    fn owner(&mut self, key: ObjectKey) -> Result<Option<ObjectId>, StorageError> {
+        if self.empty {
+            return Ok(None);
+        }
+        if let Some(owner) = self.stored.get(&key) {
+            return Ok(owner.clone());
+        }
+        let row = self.view.fetch(&key)?;
+        let owner = row.map(|bytes| decode_row_id(&bytes)).transpose()?;
+        self.stored.insert(key, owner.clone());
+        Ok(owner)
+    }
+
+    /// Finds the key of an object in a cell: the one that it has there already, else the first free one from the hash
+    /// of its id on.
+    fn place(&mut self, track: usize, cell: Cell29) -> Result<ObjectKey, StorageError> {
+        let Track { id, before, now } = &self.tracks[track];
+        let here = [before.as_ref().map(|located| located.key), now.as_ref().map(|now| now.key)];
+        if let Some(key) = here.into_iter().flatten().find(|key| key.cell == cell) {
+            return Ok(key);
+        }
+        let id = id.clone();
+        let mut key = first_key(self.collection, cell, &id);
+        loop {
+            // Keys that this batch frees are not used again in it: each key is written at most once.
+            let free = match self.taken.get(&key) {
+                Some(owner) => *owner == track,
+                None => self.owner(key)?.is_none_or(|owner| owner == id),
+            };
+            if free {
+                self.taken.insert(key, track);
+                return Ok(key);
+            }
+            key.ordinal = key.ordinal.wrapping_add(1);
+        }
+    }
+
+    fn apply(&mut self, operation: Operation) -> Result<Outcome, StorageError> {
+        let Some(&track) = self.by_id.get(operation.id()) else {
+            return Ok(Outcome::Absent);
+        };
+        match operation {
+            Operation::Put(object) => self.put(track, object),
+            Operation::SetVectors { vectors, .. } => {
+                let Some(now) = &mut self.tracks[track].now else { return Ok(Outcome::Absent) };
+                now.spaces.extend(vectors.iter().map(|(space, _)| *space));
+                now.vectors.extend(vectors);
+                Ok(Outcome::VectorsSet { key: now.key })
+            }
+            Operation::Delete(_) => Ok(match self.tracks[track].now.take() {
+                Some(now) => Outcome::Deleted { previous: now.key },
+                None => Outcome::Absent,
+            }),
+        }
+    }
+
+    fn put(&mut self, track: usize, object: Object) -> Result<Outcome, StorageError> {
+        let key = self.place(track, object.position.cell29())?;
+        let row = encode_row(&object);
+        let state = State {
+            key,
+            spaces: object.vectors.iter().map(|(space, _)| *space).collect(),
+            row: Some(row),
+            vectors: object.vectors.into_iter().collect(),
+        };
+        Ok(match self.tracks[track].now.replace(state) {
+            Some(previous) => Outcome::Replaced { key, previous: previous.key },
+            None => Outcome::Inserted { key },
+        })
+    }
+}
+
+/// The key that an object takes when nothing is in its way.
+fn first_key(collection: CollectionId, cell: Cell29, id: &ObjectId) -> ObjectKey {
+    let hash = match id {
+        ObjectId::Number(number) => blake3::hash(&number.to_le_bytes()),
+        ObjectId::Text(text) => blake3::hash(text.as_bytes()),
+    };
+    let [a, b, c, d, ..] = *hash.as_bytes();
+    ObjectKey { collection, cell, ordinal: u32::from_be_bytes([a, b, c, d]) }
+}
+
+impl Plan {
+    /// Writes down the difference between before and after of one object.
+    fn settle(&mut self, collection: CollectionId, track: Track) -> Result<(), StorageError> {
+        let Track { id, before, now } = track;
+        self.count(before.as_ref(), now.as_ref())?;
+        let stays = match (&before, &now) {
+            (Some(before), Some(now)) => before.key == now.key,
+            _ => false,
+        };
+        if let Some(before) = &before {
+            let kept = |space: &SpaceId| {
+                stays && now.as_ref().is_some_and(|now| now.spaces.contains(space))
+            };
+            for space in before.spaces.iter().filter(|space| !kept(space)) {
+                self.rows.push(Row::delete(&VectorKey::new(&before.key, *space)));
+            }
+            if !stays {
+                self.rows.push(Row::delete(&before.key));
+                self.changes.push(Change { key: before.key, kind: ChangeKind::Delete });
+            }
+        }
+        let id_key = IdKey { collection, id };
+        let Some(State { key, spaces, row, vectors }) = now else {
+            if before.is_some() {
+                self.rows.push(Row::delete(&id_key));
+            }
+            return Ok(());
+        };
+        if row.is_some() || !vectors.is_empty() {
+            self.changes.push(Change { key, kind: ChangeKind::Put });
+        }
+        for (space, vector) in vectors {
+            self.rows.push(Row::put(&VectorKey::new(&key, space), encode_vector(&vector)));
+        }
+        if let Some(row) = row {
+            self.rows.push(Row::put(&key, row));
+        }
+        let located = Located { key, spaces: spaces.into_iter().collect() };
+        if before.as_ref() != Some(&located) {
+            self.rows.push(Row::put(&id_key, located.encode()));
+        }
+        Ok(())
+    }
+
+    /// Moves the exact counts by the difference that one object makes.
+    fn count(
+        &mut self,
+        before: Option<&Located>,
+        now: Option<&State>,
+    ) -> Result<(), StorageError> {
+        if let Some(before) = before {
+            take_one(&mut self.head.object_count)?;
+            for space in &before.spaces {
+                take_one(self.head.vector_counts.entry(*space).or_default())?;
+            }
+        }
+        if let Some(now) = now {
+            self.head.object_count += 1;
+            for space in &now.spaces {
+                *self.head.vector_counts.entry(*space).or_default() += 1;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn take_one(count: &mut u64) -> Result<(), StorageError> {
+    *count = count
+        .checked_sub(1)
+        .ok_or_else(|| StorageError::corrupt("collection head", "counts less than is stored"))?;
+    Ok(())
+}

@@ -1,0 +1,332 @@
+//! Reading: by id, by key, and along the sky.
+
+use std::ops::Range;
+
+use super::engine::{KvCursor, KvView};
+use super::error::StorageError;
+use super::key::{IdKey, Key, KeyRange, ObjectKey, VectorKey};
+use super::record::{CollectionMeta, Located, decode_row, decode_vector};
+use super::slot::{Slot, State};
+use super::store::{CollectionRecord, Store, record};
+use super::table::Table;
+use crate::schema::{CollectionId, CollectionSchema, Object, ObjectId, SpaceId};
+
+/// An object and where it is kept.
+type Found = (ObjectKey, Object);
+
+impl Store {
+    /// Reads objects by id, in the order asked; `None` where there is none.
+    ///
+    /// # Errors
+    /// [`StorageError::UnknownCollection`], [`StorageError::Corrupt`] and those of the disk.
+    pub fn get(
+        &self,
+        collection: CollectionId,
+        ids: &[ObjectId],
+        with_vectors: bool,
+    ) -> Result<Vec<Option<Found>>, StorageError> {
+        self.snapshot(collection)?.get(ids, with_vectors)
+    }
+
+    /// Reads objects by key, in the order asked; `None` where there is none. The keys may be of several collections.
+    ///
+    /// # Errors
+    /// [`StorageError::UnknownCollection`], [`StorageError::Corrupt`] and those of the disk.
+    pub fn get_keys(
+        &self,
+        keys: &[ObjectKey],
+        with_vectors: bool,
+    ) -> Result<Vec<Option<Found>>, StorageError> {
+        let mut found = Vec::with_capacity(keys.len());
+        for group in keys.chunk_by(|a, b| a.collection == b.collection) {
+            let Some(first) = group.first() else { continue };
+            found.extend(self.snapshot(first.collection)?.get_keys(group, with_vectors)?);
+        }
+        Ok(found)
+    }
+
+    /// Makes a consistent view of a collection: commits that follow do not change it.
+    ///
+    /// # Errors
+    /// [`StorageError::UnknownCollection`]; [`StorageError::Unfinished`] after a failed bulk import.
+    pub fn snapshot(&self, collection: CollectionId) -> Result<Snapshot<'_>, StorageError> {
+        self.snapshot_of(&*self.slot(collection)?)
+    }
+
+    pub(super) fn snapshot_of(&self, slot: &Slot) -> Result<Snapshot<'_>, StorageError> {
+        let (view, meta) = self.view_of(slot)?;
+        let head = self.head(&*view, slot.id)?;
+        Ok(Snapshot { view, record: record(&meta, &head) })
+    }
+
+    /// A view in which the tables of the collection agree with each other.
+    pub(super) fn view_of(
+        &self,
+        slot: &Slot,
+    ) -> Result<(Box<dyn KvView + '_>, CollectionMeta), StorageError> {
+        if let Some(found) = self.try_view(slot)? {
+            return Ok(found);
+        }
+        let _turn = slot.turn();
+        self.make_whole(slot)?;
+        self.try_view(slot)?.ok_or_else(|| StorageError::Busy {
+            doing: "reading a collection",
+            detail: "a bulk import is being finished".to_owned(),
+        })
+    }
+
+    fn try_view(
+        &self,
+        slot: &Slot,
+    ) -> Result<Option<(Box<dyn KvView + '_>, CollectionMeta)>, StorageError> {
+        let gate = slot.open();
+        match gate.state {
+            State::Whole => Ok(Some((self.engine.view(), gate.meta.clone()))),
+            State::Unfinished(_) => Ok(None),
+            State::Dropped => Err(StorageError::UnknownCollection { collection: slot.id }),
+        }
+    }
+}
+
+/// A consistent view of one collection.
+pub struct Snapshot<'s> {
+    view: Box<dyn KvView + 's>,
+    record: CollectionRecord,
+}
+
+impl Snapshot<'_> {
+    /// Schema, version and counts as of this view.
+    pub fn record(&self) -> &CollectionRecord {
+        &self.record
+    }
+
+    /// Reads objects by id, in the order asked; `None` where there is none.
+    ///
+    /// # Errors
+    /// [`StorageError::Corrupt`] and those of the disk.
+    pub fn get(
+        &self,
+        ids: &[ObjectId],
+        with_vectors: bool,
+    ) -> Result<Vec<Option<Found>>, StorageError> {
+        let keys: Vec<_> =
+            ids.iter().map(|id| IdKey::encode_parts(self.record.id, id)).collect();
+        let located = self
+            .view
+            .get_many(Table::Ids, &keys)?
+            .into_iter()
+            .map(|bytes| bytes.map(|bytes| Located::decode(self.record.id, &bytes)).transpose())
+            .collect::<Result<Vec<Option<Located>>, _>>()?;
+        let keys: Vec<ObjectKey> = located.iter().flatten().map(|located| located.key).collect();
+        let mut objects = self.rows(&keys)?.into_iter();
+        let mut found = Vec::with_capacity(ids.len());
+        for (id, located) in ids.iter().zip(&located) {
+            let object = match located {
+                None => None,
+                Some(located) => match objects.next().flatten() {
+                    Some(object) if object.id == *id => Some((located.key, object)),
+                    _ => {
+                        let detail = format!("the row of object `{id}` is missing");
+                        return Err(StorageError::corrupt("object row", detail));
+                    }
+                },
+            };
+            found.push(object);
+        }
+        if with_vectors {
+            let spaces: Vec<&[SpaceId]> = located
+                .iter()
+                .map(|located| located.as_ref().map_or(&[][..], |located| &located.spaces))
+                .collect();
+            self.add_vectors(&mut found, &spaces)?;
+        }
+        Ok(found)
+    }
+
+    /// Reads objects by key, in the order asked; `None` where there is none, or for keys of another collection.
+    ///
+    /// # Errors
+    /// [`StorageError::Corrupt`] and those of the disk.
+    pub fn get_keys(
+        &self,
+        keys: &[ObjectKey],
+        with_vectors: bool,
+    ) -> Result<Vec<Option<Found>>, StorageError> {
+        let mut found: Vec<Option<Found>> = keys
+            .iter()
+            .zip(self.rows(keys)?)
+            .map(|(key, object)| object.map(|object| (*key, object)))
+            .collect();
+        if with_vectors {
+            let all: Vec<SpaceId> = self.record.vector_counts.iter().map(|(id, _)| *id).collect();
+            self.add_vectors(&mut found, &vec![all.as_slice(); keys.len()])?;
+        }
+        Ok(found)
+    }
+
+    fn rows(&self, keys: &[ObjectKey]) -> Result<Vec<Option<Object>>, StorageError> {
+        let keys: Vec<_> = keys.iter().map(Key::encode).collect();
+        self.view
+            .get_many(Table::Objects, &keys)?
+            .into_iter()
+            .map(|bytes| bytes.map(|bytes| decode_row(&bytes)).transpose())
+            .collect()
+    }
+
+    /// Reads the vectors of objects in one look-up; `spaces` names those that each may have.
+    fn add_vectors(
+        &self,
+        found: &mut [Option<Found>],
+        spaces: &[&[SpaceId]],
+    ) -> Result<(), StorageError> {
+        let mut wanted = Vec::new();
+        for (place, (object, spaces)) in found.iter().zip(spaces).enumerate() {
+            let Some((key, _)) = object else { continue };
+            wanted.extend(spaces.iter().map(|space| (place, *space, VectorKey::new(key, *space))));
+        }
+        let keys: Vec<_> = wanted.iter().map(|(.., key)| key.encode()).collect();
+        let values = self.view.get_many(Table::Vectors, &keys)?;
+        for ((place, space, _), bytes) in wanted.into_iter().zip(values) {
+            let Some(bytes) = bytes else { continue };
+            let vector = decode_vector(&bytes, dimension(&self.record.schema, space)?)?;
+            if let Some(Some((_, object))) = found.get_mut(place) {
+                object.vectors.push((space, vector));
+            }
+        }
+        Ok(())
+    }
+
+    /// Walks the objects of a half-open range of order-29 cells in the order of their keys, with their vectors of the
+    /// given spaces where they have one.
+    ///
+    /// # Errors
+    /// [`StorageError::Schema`] for a space that the collection does not have; each item may be
+    /// [`StorageError::Corrupt`] or an error of the disk, after which there are no more.
+    pub fn scan(&self, cells: Range<u64>, spaces: &[SpaceId]) -> Result<Scan<'_>, StorageError> {
+        let objects = self.view.cursor(KeyRange::objects(self.record.id, &cells))?;
+        let vectors = spaces
+            .iter()
+            .map(|space| self.scan_vectors(cells.clone(), *space).map(Follower::new))
+            .collect::<Result<_, _>>()?;
+        Ok(Scan { objects, vectors, finished: false })
+    }
+
+    /// Walks the vectors of one space in a half-open range of order-29 cells, in the order of the object keys.
+    ///
+    /// # Errors
+    /// As [`Snapshot::scan`].
+    pub fn scan_vectors(
+        &self,
+        cells: Range<u64>,
+        space: SpaceId,
+    ) -> Result<VectorScan<'_>, StorageError> {
+        let dimension = dimension(&self.record.schema, space)?;
+        let cursor = self.view.cursor(KeyRange::vectors(self.record.id, space, &cells))?;
+        Ok(VectorScan { cursor, space, dimension, finished: false })
+    }
+}
+
+impl std::fmt::Debug for Snapshot<'_> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Snapshot").field("record", &self.record).finish_non_exhaustive()
+    }
+}
+
+fn dimension(schema: &CollectionSchema, space: SpaceId) -> Result<usize, StorageError> {
+    match schema.space_by_id(space) {
+        Some(space) => Ok(space.dimension),
+        None => Err(crate::schema::SchemaError::UnknownSpace { space }.into()),
+    }
+}
+
+/// A walk along the sky; see [`Snapshot::scan`].
+pub struct Scan<'v> {
+    objects: Box<dyn KvCursor + 'v>,
+    vectors: Vec<Follower<'v>>,
+    finished: bool,
+}
+
+impl Scan<'_> {
+    fn step(&mut self) -> Result<Option<Found>, StorageError> {
+        let Some((key, value)) = self.objects.advance()? else { return Ok(None) };
+        let key = ObjectKey::decode(key)?;
+        let mut object = decode_row(value)?;
+        for follower in &mut self.vectors {
+            if let Some(vector) = follower.vector_of(key)? {
+                object.vectors.push((follower.scan.space, vector));
+            }
+        }
+        Ok(Some((key, object)))
+    }
+}
+
+impl Iterator for Scan<'_> {
+    type Item = Result<Found, StorageError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.finished {
+            return None;
+        }
+        let item = self.step().transpose();
+        self.finished = !matches!(item, Some(Ok(_)));
+        item
+    }
+}
+
+/// A walk through the vectors of one space; see [`Snapshot::scan_vectors`].
+pub struct VectorScan<'v> {
+    cursor: Box<dyn KvCursor + 'v>,
+    space: SpaceId,
+    dimension: usize,
+    finished: bool,
+}
+
+impl VectorScan<'_> {
+    fn step(&mut self) -> Result<Option<(ObjectKey, Vec<f32>)>, StorageError> {
+        let Some((key, value)) = self.cursor.advance()? else { return Ok(None) };
+        let key = VectorKey::decode(key)?.object();
+        Ok(Some((key, decode_vector(value, self.dimension)?)))
+    }
+}
+
+impl Iterator for VectorScan<'_> {
+    type Item = Result<(ObjectKey, Vec<f32>), StorageError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.finished {
+            return None;
+        }
+        let item = self.step().transpose();
+        self.finished = !matches!(item, Some(Ok(_)));
+        item
+    }
+}
+
+/// Follows a walk of objects through the vectors of one space.
+struct Follower<'v> {
+    scan: VectorScan<'v>,
+    ahead: Option<(ObjectKey, Vec<f32>)>,
+}
+
+impl<'v> Follower<'v> {
+    fn new(scan: VectorScan<'v>) -> Self {
+        Self { scan, ahead: None }
+    }
+
+    /// The vector of an object; keys must be asked for in ascending order.
+    fn vector_of(&mut self, object: ObjectKey) -> Result<Option<Vec<f32>>, StorageError> {
+        loop {
+            match self.ahead.take() {
+                Some((key, vector)) if key == object => return Ok(Some(vector)),
+                Some(ahead) if ahead.0 > object => {
+                    self.ahead = Some(ahead);
+                    return Ok(None);
+                }
+                _ => match self.scan.next().transpose()? {
+                    Some(ahead) => self.ahead = Some(ahead),
+                    None => return Ok(None),
+                },
+            }
+        }
+    }
+}

@@ -1,0 +1,234 @@
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use super::*;
+use crate::schema::{
+    CollectionId, CollectionSchema, Column, ColumnType, EmbeddingSpace, IdKind, Modality, Object,
+    ObjectId, Provenance, SpaceId, Value,
+};
+use crate::sky::{Cell29, Degrees, Position};
+use crate::storage::key::ObjectKey;
+use crate::storage::operation::{Change, ChangeKind};
+use crate::storage::table::Table;
+use crate::vector::Metric;
+
+fn text() -> impl Strategy<Value = String> {
+    vec(any::<char>(), 0..20).prop_map(|characters| characters.into_iter().collect())
+}
+
+fn value() -> impl Strategy<Value = Value> {
+    prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::Boolean),
+        any::<i64>().prop_map(Value::Int64),
+        any::<f32>().prop_map(Value::Float32),
+        any::<f64>().prop_map(Value::Float64),
+        text().prop_map(Value::Text),
+        vec(any::<u8>(), 0..40).prop_map(Value::Binary),
+        vec(any::<f64>(), 0..10).prop_map(Value::FloatList),
+    ]
+}
+
+fn object() -> impl Strategy<Value = Object> {
+    let id = prop_oneof![any::<i64>().prop_map(ObjectId::Number), text().prop_map(ObjectId::Text)];
+    (id, 0.0..360.0_f64, -90.0..=90.0_f64, vec(value(), 0..12)).prop_map(
+        |(id, ra, dec, columns)| Object {
+            id,
+            position: Position::new(Degrees(ra), Degrees(dec)).expect("in range"),
+            columns,
+            vectors: Vec::new(),
+        },
+    )
+}
+
+fn head() -> impl Strategy<Value = Head> {
+    (any::<u64>(), any::<u64>(), any::<u64>(), vec((any::<u32>(), any::<u64>()), 0..5)).prop_map(
+        |(version, trimmed_to, object_count, counts)| Head {
+            version,
+            trimmed_to,
+            object_count,
+            vector_counts: counts.into_iter().map(|(id, n)| (SpaceId(id), n)).collect(),
+        },
+    )
+}
+
+fn changes() -> impl Strategy<Value = Vec<Change>> {
+    proptest::collection::btree_map((any::<u64>(), any::<u32>()), any::<bool>(), 0..50).prop_map(
+        |map| {
+            map.into_iter()
+                .map(|((cell, ordinal), put)| Change {
+                    key: ObjectKey { collection: CollectionId(7), cell: Cell29(cell), ordinal },
+                    kind: if put { ChangeKind::Put } else { ChangeKind::Delete },
+                })
+                .collect()
+        },
+    )
+}
+
+fn meta() -> CollectionMeta {
+    CollectionMeta {
+        id: CollectionId(3),
+        next_space: 9,
+        schema: Arc::new(CollectionSchema {
+            name: "galaxies".to_owned(),
+            id_kind: IdKind::Text,
+            columns: vec![
+                Column {
+                    unit: "mag".to_owned(),
+                    ucd: "phot.mag".to_owned(),
+                    description: "a \"quoted\" name".to_owned(),
+                    ..Column::new("r", ColumnType::Float32)
+                },
+                Column::new("spectrum", ColumnType::FloatList),
+            ],
+            spaces: vec![EmbeddingSpace {
+                id: SpaceId(8),
+                name: "image".to_owned(),
+                modality: Modality(Modality::IMAGE.to_owned()),
+                dimension: 64,
+                metric: Metric::Cosine,
+                provenance: Provenance::external(),
+            }],
+            description: "München".to_owned(),
+        }),
+    }
+}
+
+/// Bit patterns, so that a NaN equals itself.
+fn bits(object: &Object) -> Vec<String> {
+    object
+        .columns
+        .iter()
+        .map(|value| match value {
+            Value::Float32(number) => format!("f32 {:x}", number.to_bits()),
+            Value::Float64(number) => format!("f64 {:x}", number.to_bits()),
+            Value::FloatList(list) => {
+                format!("{:x?}", list.iter().map(|number| number.to_bits()).collect::<Vec<_>>())
+            }
+            other => format!("{other:?}"),
+        })
+        .collect()
+}
+
+proptest! {
+    #[test]
+    fn rows_come_back(object in object()) {
+        let bytes = encode_row(&object);
+        let back = decode_row(&bytes).expect("what was written is readable");
+        prop_assert_eq!(&back.id, &object.id);
+        prop_assert_eq!(back.position, object.position);
+        prop_assert_eq!(bits(&back), bits(&object));
+        prop_assert_eq!(decode_row_id(&bytes).expect("readable"), object.id);
+    }
+
+    #[test]
+    fn heads_come_back(head in head()) {
+        prop_assert_eq!(Head::decode(&head.encode()).expect("readable"), head);
+    }
+
+    #[test]
+    fn changes_come_back(changes in changes()) {
+        let back = decode_changes(CollectionId(7), &encode_changes(&changes)).expect("readable");
+        prop_assert_eq!(back, changes);
+    }
+
+    #[test]
+    fn intents_come_back(head in head(), base_version in any::<u64>(), tables in vec(0..10_usize, 0..6)) {
+        let files = tables.into_iter().enumerate().map(|(place, table)| StagedFile {
+            table: Table::ALL[table],
+            name: format!("{}-{place}.sst", Table::ALL[table].name()),
+        }).collect();
+        let intent = Intent { collection: CollectionId(5), base_version, head, files };
+        prop_assert_eq!(Intent::decode(&intent.encode()).expect("readable"), intent);
+    }
+
+    #[test]
+    fn vectors_come_back(vector in vec(any::<f32>(), 1..50)) {
+        let back = decode_vector(&encode_vector(&vector), vector.len()).expect("readable");
+        let bits = |vector: &[f32]| vector.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+        prop_assert_eq!(bits(&back), bits(&vector));
+        prop_assert!(decode_vector(&encode_vector(&vector), vector.len() + 1).is_err());
+    }
+
+    #[test]
+    fn ids_come_back(cell in any::<u64>(), ordinal in any::<u32>(), spaces in proptest::collection::btree_set(any::<u32>(), 0..6)) {
+        let located = Located {
+            key: ObjectKey { collection: CollectionId(1), cell: Cell29(cell), ordinal },
+            spaces: spaces.into_iter().map(SpaceId).collect(),
+        };
+        prop_assert_eq!(Located::decode(CollectionId(1), &located.encode()).expect("readable"), located);
+    }
+
+    #[test]
+    fn arbitrary_bytes_never_panic(mut bytes in vec(any::<u8>(), 0..200), versioned in any::<bool>()) {
+        if versioned && let Some(first) = bytes.first_mut() {
+            *first = 1;
+        }
+        let _ = decode_row(&bytes);
+        let _ = decode_row_id(&bytes);
+        let _ = Head::decode(&bytes);
+        let _ = Intent::decode(&bytes);
+        let _ = decode_changes(CollectionId(1), &bytes);
+        let _ = Located::decode(CollectionId(1), &bytes);
+        let _ = CollectionMeta::decode(&bytes);
+        let _ = decode_vector(&bytes, 7);
+        let _ = decode_number("number", &bytes);
+    }
+
+    #[test]
+    fn flipped_bits_and_cuts_never_panic(object in object(), head in head(), changes in changes(), at in any::<usize>(), bit in 0..8_u32, cut in any::<usize>()) {
+        let intent = Intent { collection: CollectionId(5), base_version: 3, head: head.clone(), files: vec![StagedFile { table: Table::Ids, name: "ids-0.sst".to_owned() }] };
+        let schema = meta().encode().expect("encodes");
+        for bytes in [encode_row(&object), head.encode(), encode_changes(&changes), intent.encode(), schema] {
+            let mut flipped = bytes.clone();
+            let place = at % flipped.len();
+            flipped[place] ^= 1 << bit;
+            for damaged in [&flipped[..], &bytes[..cut % bytes.len()]] {
+                let _ = decode_row(damaged);
+                let _ = Head::decode(damaged);
+                let _ = Intent::decode(damaged);
+                let _ = decode_changes(CollectionId(1), damaged);
+                let _ = CollectionMeta::decode(damaged);
+            }
+        }
+    }
+
+    #[test]
+    fn every_cut_of_a_row_is_refused(object in object()) {
+        let bytes = encode_row(&object);
+        for end in 0..bytes.len() {
+            prop_assert!(decode_row(&bytes[..end]).is_err());
+        }
+    }
+}
+
+#[test]
+fn schemas_come_back() {
+    let meta = meta();
+    let bytes = meta.encode().expect("encodes");
+    assert_eq!(CollectionMeta::decode(&bytes).expect("readable"), meta);
+}
+
+#[test]
+fn a_record_of_an_unknown_version_is_refused() {
+    let mut bytes = Head { vector_counts: BTreeMap::new(), ..Head::default() }.encode();
+    bytes[0] = 9;
+    let error = Head::decode(&bytes).expect_err("version 9 is unknown");
+    assert!(error.to_string().contains("unknown record version 9"), "{error}");
+}
+
+#[test]
+fn a_staged_name_cannot_leave_its_folder() {
+    for name in ["../x.sst", "a/b.sst", ".hidden", "/etc/passwd"] {
+        let intent = Intent {
+            collection: CollectionId(1),
+            base_version: 0,
+            head: Head::default(),
+            files: vec![StagedFile { table: Table::Ids, name: name.to_owned() }],
+        };
+        assert!(Intent::decode(&intent.encode()).is_err(), "{name}");
+    }
+}

@@ -1,0 +1,260 @@
+//! The engine on RocksDB; the only place that knows that crate.
+//!
+//! Every batch is one `WriteBatch` with a synced write-ahead log. Bulk rows are written as SST files into
+//! `staging/NUMBER/` beside the database and moved into it.
+
+mod options;
+mod staging;
+#[cfg(test)]
+mod tests;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rocksdb::{
+    BoundColumnFamily, ColumnFamilyDescriptor, DB, DBRawIterator, ErrorKind,
+    IngestExternalFileOptions, ReadOptions, Snapshot, WriteBatch, WriteOptions,
+};
+
+use super::engine::{Batch, Entry, KvCursor, KvEngine, KvView, SortedRun, StageId, Write};
+use super::error::StorageError;
+use super::key::KeyRange;
+use super::record::StagedFile;
+use super::store::StoreOptions;
+use super::table::Table;
+use options::Tuning;
+use staging::Staging;
+
+/// Folder of the database below the data directory.
+const RECORDS: &str = "records";
+
+/// Folder of staged files below the data directory.
+const STAGING: &str = "staging";
+
+/// The column family that RocksDB always has; nothing is kept in it.
+const DEFAULT_FAMILY: &str = "default";
+
+/// The database of one data directory.
+pub(crate) struct RocksEngine {
+    db: DB,
+    tuning: Tuning,
+    staging: Staging,
+    records: PathBuf,
+}
+
+impl RocksEngine {
+    /// Opens the database below a data directory, or makes an empty one without tables.
+    pub(crate) fn open(directory: &Path, options: &StoreOptions) -> Result<Self, StorageError> {
+        let records = directory.join(RECORDS);
+        let tuning = Tuning::new(options);
+        let database = tuning.database();
+        let families = if records.join("CURRENT").exists() {
+            DB::list_cf(&database, &records).map_err(|error| failed("listing tables", error))?
+        } else {
+            vec![DEFAULT_FAMILY.to_owned()]
+        };
+        let descriptors: Vec<_> = families
+            .iter()
+            .map(|name| {
+                ColumnFamilyDescriptor::new(name, tuning.family(Table::from_name(name)))
+            })
+            .collect();
+        let db = DB::open_cf_descriptors(&database, &records, descriptors)
+            .map_err(|error| open_failed(directory, error))?;
+        tracing::info!(path = %records.display(), tables = families.len(), %tuning, "opened the record of truth");
+        let staging = Staging::open(directory.join(STAGING))?;
+        Ok(Self { db, tuning, staging, records })
+    }
+
+    fn family(&self, table: Table) -> Result<Arc<BoundColumnFamily<'_>>, StorageError> {
+        family(&self.db, table)
+    }
+}
+
+fn family(db: &DB, table: Table) -> Result<Arc<BoundColumnFamily<'_>>, StorageError> {
+    db.cf_handle(table.name()).ok_or_else(|| StorageError::Engine {
+        doing: "finding a table",
+        detail: format!("no table `{}`", table.name()),
+    })
+}
+
+impl KvEngine for RocksEngine {
+    fn view(&self) -> Box<dyn KvView + '_> {
+        Box::new(RocksView { db: &self.db, snapshot: self.db.snapshot() })
+    }
+
+    fn commit(&self, batch: Batch) -> Result<(), StorageError> {
+        let mut writes = WriteBatch::default();
+        for write in batch.into_writes() {
+            match write {
+                Write::Put { table, key, value } => {
+                    writes.put_cf(&self.family(table)?, key, value);
+                }
+                Write::Delete { table, key } => writes.delete_cf(&self.family(table)?, key),
+                Write::DeleteRange(KeyRange { table, start, end }) => {
+                    writes.delete_range_cf(&self.family(table)?, start, end);
+                }
+            }
+        }
+        let mut durable = WriteOptions::default();
+        durable.set_sync(true);
+        self.db.write_opt(writes, &durable).map_err(|error| failed("writing a batch", error))
+    }
+
+    fn stage(&self, stage: StageId, runs: Vec<SortedRun>) -> Result<Vec<StagedFile>, StorageError> {
+        self.staging.write(stage, &runs, &self.tuning)
+    }
+
+    fn ingest(&self, stage: StageId, files: &[StagedFile]) -> Result<(), StorageError> {
+        for group in files.chunk_by(|a, b| a.table == b.table) {
+            let Some(first) = group.first() else { continue };
+            let paths = self.staging.present(stage, group);
+            if paths.is_empty() {
+                continue;
+            }
+            let mut options = IngestExternalFileOptions::default();
+            options.set_move_files(true);
+            options.set_snapshot_consistency(true);
+            self.db
+                .ingest_external_file_cf_opts(&self.family(first.table)?, &options, paths)
+                .map_err(|error| failed("taking in a bulk import", error))?;
+        }
+        Ok(())
+    }
+
+    fn staged(&self) -> Result<Vec<StageId>, StorageError> {
+        self.staging.list()
+    }
+
+    fn discard(&self, stage: StageId) -> Result<(), StorageError> {
+        self.staging.discard(stage)
+    }
+
+    fn create_table(&self, name: &str) -> Result<(), StorageError> {
+        if self.db.cf_handle(name).is_some() {
+            return Ok(());
+        }
+        self.db
+            .create_cf(name, &self.tuning.family(Table::from_name(name)))
+            .map_err(|error| failed("making a table", error))
+    }
+
+    fn drop_table(&self, name: &str) -> Result<(), StorageError> {
+        if self.db.cf_handle(name).is_none() {
+            return Ok(());
+        }
+        self.db.drop_cf(name).map_err(|error| failed("removing a table", error))
+    }
+}
+
+impl std::fmt::Debug for RocksEngine {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("RocksEngine").field("records", &self.records).finish_non_exhaustive()
+    }
+}
+
+struct RocksView<'e> {
+    db: &'e DB,
+    snapshot: Snapshot<'e>,
+}
+
+impl RocksView<'_> {
+    fn read_options(&self) -> ReadOptions {
+        let mut options = ReadOptions::default();
+        options.set_snapshot(&self.snapshot);
+        options.set_verify_checksums(true);
+        options
+    }
+}
+
+impl KvView for RocksView<'_> {
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
+        self.db
+            .get_cf_opt(&family(self.db, table)?, key, &self.read_options())
+            .map_err(|error| failed("reading a record", error))
+    }
+
+    fn get_many(
+        &self,
+        table: Table,
+        keys: &[Vec<u8>],
+    ) -> Result<Vec<Option<Vec<u8>>>, StorageError> {
+        let family = family(self.db, table)?;
+        self.db
+            .batched_multi_get_cf_opt(&family, keys, false, &self.read_options())
+            .into_iter()
+            .map(|found| match found {
+                Ok(value) => Ok(value.map(|bytes| bytes.to_vec())),
+                Err(error) => Err(failed("reading records", error)),
+            })
+            .collect()
+    }
+
+    fn cursor(&self, range: KeyRange) -> Result<Box<dyn KvCursor + '_>, StorageError> {
+        let family = family(self.db, range.table)?;
+        let mut options = self.read_options();
+        options.set_iterate_upper_bound(range.end);
+        // A long walk must not push the blocks of point reads out of the cache.
+        options.fill_cache(false);
+        let iterator = self.snapshot.raw_iterator_cf_opt(&family, options);
+        Ok(Box::new(RocksCursor { iterator, start: Some(range.start) }))
+    }
+}
+
+struct RocksCursor<'v> {
+    iterator: DBRawIterator<'v>,
+    /// Where to begin; taken by the first step.
+    start: Option<Vec<u8>>,
+}
+
+impl KvCursor for RocksCursor<'_> {
+    fn advance(&mut self) -> Result<Option<Entry<'_>>, StorageError> {
+        match self.start.take() {
+            Some(start) => self.iterator.seek(start),
+            None if self.iterator.valid() => self.iterator.next(),
+            None => {}
+        }
+        if !self.iterator.valid() {
+            self.iterator.status().map_err(|error| failed("walking a table", error))?;
+            return Ok(None);
+        }
+        Ok(self.iterator.item())
+    }
+}
+
+/// Maps an error of RocksDB; its text is the only place where the system's reason is found.
+fn failed(doing: &'static str, error: rocksdb::Error) -> StorageError {
+    let kind = error.kind();
+    let detail = error.into_string();
+    if ["No space left", "Disk quota exceeded", "NoSpace"].iter().any(|text| detail.contains(text))
+    {
+        return StorageError::DiskFull { doing, detail };
+    }
+    match kind {
+        ErrorKind::Corruption => StorageError::Corrupt { what: "database", detail },
+        ErrorKind::Busy
+        | ErrorKind::TryAgain
+        | ErrorKind::TimedOut
+        | ErrorKind::Incomplete
+        | ErrorKind::MergeInProgress
+        | ErrorKind::ShutdownInProgress => StorageError::Busy { doing, detail },
+        ErrorKind::NotFound
+        | ErrorKind::NotSupported
+        | ErrorKind::InvalidArgument
+        | ErrorKind::IOError
+        | ErrorKind::Aborted
+        | ErrorKind::Expired
+        | ErrorKind::CompactionTooLarge
+        | ErrorKind::ColumnFamilyDropped
+        | ErrorKind::Unknown => StorageError::Engine { doing, detail },
+    }
+}
+
+fn open_failed(directory: &Path, error: rocksdb::Error) -> StorageError {
+    let text: &str = error.as_ref();
+    if text.contains("lock") && text.contains("LOCK") {
+        let holder = "another program that has its database open".to_owned();
+        return StorageError::Locked { path: directory.to_path_buf(), holder };
+    }
+    failed("opening the database", error)
+}

@@ -1,0 +1,120 @@
+//! How RocksDB is set up: everything that matters is said here, nothing is left to its defaults.
+
+use std::fmt;
+
+use rocksdb::{
+    BlockBasedOptions, Cache, DBCompressionType, DBRecoveryMode, LogLevel, Options,
+};
+
+use crate::storage::store::StoreOptions;
+use crate::storage::table::Table;
+
+/// Sizes shared by the whole database.
+pub(super) struct Tuning {
+    cache: Cache,
+    cache_bytes: usize,
+    write_buffer_bytes: usize,
+    background_jobs: i32,
+}
+
+/// Bits a key of the Bloom filters: about 1 % false positives.
+const BLOOM_BITS: f64 = 10.0;
+
+/// Files kept open. A bound keeps opening a large database independent of its number of files.
+const OPEN_FILES_MAX: i32 = 2_048;
+
+/// Log of RocksDB itself.
+const LOG_BYTES_MAX: usize = 4 << 20;
+const LOG_FILES_MAX: usize = 4;
+
+impl Tuning {
+    pub(super) fn new(options: &StoreOptions) -> Self {
+        Self {
+            cache: Cache::new_lru_cache(options.cache_bytes),
+            cache_bytes: options.cache_bytes,
+            write_buffer_bytes: options.write_buffer_bytes,
+            background_jobs: i32::try_from(options.background_jobs).unwrap_or(i32::MAX),
+        }
+    }
+
+    /// Options of the database as a whole.
+    pub(super) fn database(&self) -> Options {
+        let mut options = Options::default();
+        options.create_if_missing(true);
+        options.set_paranoid_checks(true);
+        // A write that was never acknowledged may be torn at the end of the log: it is dropped, all before it is kept.
+        options.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
+        options.set_track_and_verify_wals_in_manifest(true);
+        // The log is written and synced by each commit; nothing waits in a buffer of the process.
+        options.set_manual_wal_flush(false);
+        options.set_max_total_wal_size(4 * self.write_buffer_bytes as u64);
+        options.set_db_write_buffer_size(2 * self.write_buffer_bytes);
+        options.set_max_background_jobs(self.background_jobs);
+        options.set_bytes_per_sync(1 << 20);
+        options.set_max_open_files(OPEN_FILES_MAX);
+        options.set_skip_stats_update_on_db_open(true);
+        options.set_avoid_unnecessary_blocking_io(true);
+        options.set_log_level(LogLevel::Warn);
+        options.set_max_log_file_size(LOG_BYTES_MAX);
+        options.set_keep_log_file_num(LOG_FILES_MAX);
+        options.set_stats_dump_period_sec(0);
+        options.set_stats_persist_period_sec(0);
+        options
+    }
+
+    /// Options of one table; those of an unknown one (of an older format) are the plain ones.
+    pub(super) fn family(&self, table: Option<Table>) -> Options {
+        let mut options = self.database();
+        options.set_block_based_table_factory(&self.blocks(table));
+        options.set_level_compaction_dynamic_level_bytes(true);
+        options.set_write_buffer_size(match table {
+            Some(Table::Objects | Table::Vectors) => self.write_buffer_bytes,
+            _ => self.write_buffer_bytes / 4,
+        });
+        options.set_target_file_size_base(64 << 20);
+        options.set_max_bytes_for_level_base(256 << 20);
+        match table {
+            // Components of embeddings hardly compress: spare the work.
+            Some(Table::Vectors) => options.set_compression_type(DBCompressionType::None),
+            _ => {
+                options.set_compression_type(DBCompressionType::Lz4);
+                options.set_bottommost_compression_type(DBCompressionType::Zstd);
+            }
+        }
+        options
+    }
+
+    /// Options of the files that a bulk import writes: they go to the bottom of the table when nothing overlaps.
+    pub(super) fn staged(&self, table: Table) -> Options {
+        let mut options = self.family(Some(table));
+        if table != Table::Vectors {
+            options.set_compression_type(DBCompressionType::Zstd);
+        }
+        options
+    }
+
+    fn blocks(&self, table: Option<Table>) -> BlockBasedOptions {
+        let mut blocks = BlockBasedOptions::default();
+        blocks.set_block_cache(&self.cache);
+        blocks.set_block_size(match table {
+            Some(Table::Objects | Table::Vectors) => 16 << 10,
+            _ => 8 << 10,
+        });
+        blocks.set_bloom_filter(BLOOM_BITS, false);
+        blocks.set_whole_key_filtering(true);
+        blocks.set_format_version(6);
+        blocks.set_cache_index_and_filter_blocks(true);
+        blocks.set_pin_l0_filter_and_index_blocks_in_cache(true);
+        blocks
+    }
+}
+
+impl fmt::Display for Tuning {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            formatter,
+            "cache_bytes={} write_buffer_bytes={} background_jobs={} bloom_bits={BLOOM_BITS} wal=synced",
+            self.cache_bytes, self.write_buffer_bytes, self.background_jobs
+        )
+    }
+}

@@ -1,0 +1,303 @@
+//! The store: opening, and the list of collections.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use super::directory::DataDirectory;
+use super::engine::{Batch, KvEngine, KvView};
+use super::error::StorageError;
+use super::key::{KeyRange, MetaKey};
+use super::memory::MemoryEngine;
+use super::migrate::{NEWEST_FORMAT, migrate};
+use super::record::{CollectionMeta, Head, decode_number, encode_number};
+use super::rocks::RocksEngine;
+use super::slot::{Slot, State};
+use super::table::Table;
+use crate::schema::{CollectionId, CollectionSchema, EmbeddingSpace, SpaceId};
+
+/// How much memory and how many threads the store may take.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoreOptions {
+    /// Cache of blocks read from the disk, in bytes.
+    pub cache_bytes: usize,
+    /// Write buffer of the largest tables, in bytes; all buffers together take twice as much.
+    pub write_buffer_bytes: usize,
+    /// Threads that flush and compact.
+    pub background_jobs: usize,
+    /// Bulk writes below this many bytes are logged like any other write: a file each would cost more.
+    pub bulk_bytes_min: usize,
+}
+
+impl Default for StoreOptions {
+    fn default() -> Self {
+        Self {
+            cache_bytes: 512 << 20,
+            write_buffer_bytes: 64 << 20,
+            background_jobs: 4,
+            bulk_bytes_min: 4 << 20,
+        }
+    }
+}
+
+/// A collection as one view of the store shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CollectionRecord {
+    /// Its number.
+    pub id: CollectionId,
+    /// Names, columns and spaces.
+    pub schema: Arc<CollectionSchema>,
+    /// Commits so far.
+    pub version: u64,
+    /// Objects, exact.
+    pub object_count: u64,
+    /// Vectors of every space, exact, in the order of the schema.
+    pub vector_counts: Vec<(SpaceId, u64)>,
+}
+
+/// The record of truth of one node.
+///
+/// Commits of one collection happen one after the other; reads never wait for them. Shared between threads by
+/// reference.
+pub struct Store {
+    pub(super) engine: Box<dyn KvEngine>,
+    pub(super) options: StoreOptions,
+    collections: RwLock<BTreeMap<CollectionId, Arc<Slot>>>,
+    /// Held while the list of collections changes.
+    catalogue: Mutex<()>,
+    pub(super) next_stage: AtomicU64,
+    #[cfg(test)]
+    pub(super) probe: Option<super::tests::Probe>,
+    /// Unlocked after the engine is closed: fields are dropped in order.
+    _directory: Option<DataDirectory>,
+}
+
+impl Store {
+    /// Opens a data directory, or makes a new one; takes it for this process alone.
+    ///
+    /// Reads the list of collections but none of their rows. Bulk imports that a crash interrupted are finished or
+    /// removed.
+    ///
+    /// # Errors
+    /// [`StorageError::NewerFormat`], [`StorageError::Locked`], [`StorageError::Foreign`],
+    /// [`StorageError::NotADirectory`], [`StorageError::Unwritable`], [`StorageError::Corrupt`] and those of the disk.
+    pub fn open(directory: &Path, options: StoreOptions) -> Result<Self, StorageError> {
+        let directory = DataDirectory::open(directory, NEWEST_FORMAT)?;
+        // Announced before the database is made: an empty directory of ours is not a foreign one.
+        directory.raise_format(1)?;
+        let engine = RocksEngine::open(directory.path(), &options)?;
+        migrate(&engine, |format| directory.raise_format(format))?;
+        Self::over(Box::new(engine), options, Some(directory))
+    }
+
+    /// Makes an empty store that lives in memory only.
+    ///
+    /// # Errors
+    /// Those of the first migration.
+    pub fn in_memory(options: StoreOptions) -> Result<Self, StorageError> {
+        let engine = MemoryEngine::default();
+        migrate(&engine, |_| Ok(()))?;
+        Self::over(Box::new(engine), options, None)
+    }
+
+    fn over(
+        engine: Box<dyn KvEngine>,
+        options: StoreOptions,
+        directory: Option<DataDirectory>,
+    ) -> Result<Self, StorageError> {
+        let store = Self {
+            engine,
+            options,
+            collections: RwLock::default(),
+            catalogue: Mutex::new(()),
+            next_stage: AtomicU64::new(1),
+            #[cfg(test)]
+            probe: None,
+            _directory: directory,
+        };
+        store.recover()?;
+        let slots = store.read_catalogue()?;
+        *store.collections.write().unwrap_or_else(PoisonError::into_inner) = slots;
+        Ok(store)
+    }
+
+    fn read_catalogue(&self) -> Result<BTreeMap<CollectionId, Arc<Slot>>, StorageError> {
+        let view = self.engine.view();
+        let mut cursor = view.cursor(KeyRange::all_collections())?;
+        let mut slots = BTreeMap::new();
+        while let Some((_, bytes)) = cursor.advance()? {
+            let meta = CollectionMeta::decode(bytes)?;
+            slots.insert(meta.id, Arc::new(Slot::new(meta)));
+        }
+        Ok(slots)
+    }
+
+    /// Lists the collections by number.
+    pub fn collections(&self) -> Result<Vec<CollectionRecord>, StorageError> {
+        let slots: Vec<_> = {
+            let collections = self.collections.read().unwrap_or_else(PoisonError::into_inner);
+            collections.values().cloned().collect()
+        };
+        let mut records = Vec::with_capacity(slots.len());
+        for slot in slots {
+            match self.snapshot_of(&slot) {
+                Ok(snapshot) => records.push(snapshot.record().clone()),
+                // Dropped since the list was copied.
+                Err(StorageError::UnknownCollection { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(records)
+    }
+
+    /// Returns a collection, or `None` when there is none of this number.
+    pub fn collection(&self, id: CollectionId) -> Result<Option<CollectionRecord>, StorageError> {
+        match self.snapshot(id) {
+            Ok(snapshot) => Ok(Some(snapshot.record().clone())),
+            Err(StorageError::UnknownCollection { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Makes a collection. Numbers of the collection and of its spaces are assigned here and never used again.
+    ///
+    /// # Errors
+    /// [`StorageError::CollectionExists`] when the name is taken, compared without regard to case;
+    /// [`StorageError::Schema`].
+    pub fn create_collection(
+        &self,
+        mut schema: CollectionSchema,
+    ) -> Result<CollectionRecord, StorageError> {
+        schema.validate()?;
+        let _catalogue = self.catalogue.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.name_taken(&schema.name) {
+            return Err(StorageError::CollectionExists { name: schema.name });
+        }
+        let number = match self.engine.view().fetch(&MetaKey::NextCollection)? {
+            Some(bytes) => decode_number("number of the next collection", &bytes)?,
+            None => 1,
+        };
+        // The last number stays unused: the end of a collection's keys is the next number.
+        if number >= u32::MAX - 1 {
+            return Err(StorageError::NumbersUsedUp { what: "collection" });
+        }
+        let mut next_space = 1;
+        for space in &mut schema.spaces {
+            space.id = SpaceId(next_space);
+            next_space += 1;
+        }
+        let id = CollectionId(number);
+        let meta = CollectionMeta { id, next_space, schema: Arc::new(schema) };
+        let head = Head::default();
+        let mut batch = Batch::default();
+        batch.put(&MetaKey::NextCollection, encode_number(number + 1));
+        batch.put(&MetaKey::Collection(id), meta.encode()?);
+        batch.put(&MetaKey::Head(id), head.encode());
+        self.engine.commit(batch)?;
+        let record = record(&meta, &head);
+        let slot = Arc::new(Slot::new(meta));
+        self.collections.write().unwrap_or_else(PoisonError::into_inner).insert(id, slot);
+        Ok(record)
+    }
+
+    fn name_taken(&self, name: &str) -> bool {
+        let name = name.to_lowercase();
+        let collections = self.collections.read().unwrap_or_else(PoisonError::into_inner);
+        collections.values().any(|slot| slot.open().meta.schema.name.to_lowercase() == name)
+    }
+
+    /// Adds an embedding space; its number is assigned here and never used again.
+    ///
+    /// # Errors
+    /// [`StorageError::UnknownCollection`]; [`StorageError::Schema`] when the space is refused or its name taken.
+    pub fn add_space(
+        &self,
+        collection: CollectionId,
+        mut space: EmbeddingSpace,
+    ) -> Result<CollectionRecord, StorageError> {
+        let slot = self.slot(collection)?;
+        let _turn = slot.turn();
+        self.make_whole(&slot)?;
+        let mut meta = slot.meta()?;
+        if meta.next_space == u32::MAX {
+            return Err(StorageError::NumbersUsedUp { what: "embedding space" });
+        }
+        space.id = SpaceId(meta.next_space);
+        meta.next_space += 1;
+        Arc::make_mut(&mut meta.schema).spaces.push(space);
+        meta.schema.validate()?;
+        let head = self.head(&*self.engine.view(), collection)?;
+        let mut batch = Batch::default();
+        batch.put(&MetaKey::Collection(collection), meta.encode()?);
+        let mut gate = slot.close();
+        self.engine.commit(batch)?;
+        let record = record(&meta, &head);
+        gate.meta = meta;
+        Ok(record)
+    }
+
+    /// Removes a collection with all that it holds, in one commit. Snapshots made before still see it.
+    ///
+    /// # Errors
+    /// [`StorageError::UnknownCollection`].
+    pub fn drop_collection(&self, collection: CollectionId) -> Result<(), StorageError> {
+        let _catalogue = self.catalogue.lock().unwrap_or_else(PoisonError::into_inner);
+        let slot = self.slot(collection)?;
+        let _turn = slot.turn();
+        self.make_whole(&slot)?;
+        let mut batch = Batch::default();
+        batch.delete(&MetaKey::Collection(collection));
+        batch.delete(&MetaKey::Head(collection));
+        for table in Table::ALL.into_iter().filter(|table| table.is_per_collection()) {
+            batch.delete_range(KeyRange::collection(table, collection));
+        }
+        let mut gate = slot.close();
+        self.engine.commit(batch)?;
+        gate.state = State::Dropped;
+        drop(gate);
+        self.collections.write().unwrap_or_else(PoisonError::into_inner).remove(&collection);
+        Ok(())
+    }
+
+    pub(super) fn slot(&self, collection: CollectionId) -> Result<Arc<Slot>, StorageError> {
+        let collections = self.collections.read().unwrap_or_else(PoisonError::into_inner);
+        collections
+            .get(&collection)
+            .cloned()
+            .ok_or(StorageError::UnknownCollection { collection })
+    }
+
+    /// Version and counts of a collection in a view.
+    pub(super) fn head(
+        &self,
+        view: &dyn KvView,
+        collection: CollectionId,
+    ) -> Result<Head, StorageError> {
+        match view.fetch(&MetaKey::Head(collection))? {
+            Some(bytes) => Head::decode(&bytes),
+            None => Err(StorageError::corrupt(
+                "collection head",
+                format!("collection number {} has none", collection.0),
+            )),
+        }
+    }
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Store").field("options", &self.options).finish_non_exhaustive()
+    }
+}
+
+/// What a head and a schema say of a collection.
+pub(super) fn record(meta: &CollectionMeta, head: &Head) -> CollectionRecord {
+    let count = |space: &EmbeddingSpace| head.vector_counts.get(&space.id).copied().unwrap_or(0);
+    CollectionRecord {
+        id: meta.id,
+        schema: Arc::clone(&meta.schema),
+        version: head.version,
+        object_count: head.object_count,
+        vector_counts: meta.schema.spaces.iter().map(|space| (space.id, count(space))).collect(),
+    }
+}

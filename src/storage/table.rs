@@ -1,0 +1,77 @@
+//! The tables of the record of truth: the one list of column families.
+
+/// A table; one RocksDB column family each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Table {
+    /// Format, collections, their heads (version and counts), unfinished bulk imports.
+    Meta,
+    /// Object key to position and columns.
+    Objects,
+    /// Collection, space, cell, ordinal to the components of one vector.
+    Vectors,
+    /// Object id to object key and the spaces that hold a vector.
+    Ids,
+    /// Collection and version to the keys that this commit changed.
+    Changes,
+    /// Label sets.
+    Labels,
+    /// Fitted probes.
+    Probes,
+    /// Fitted bridges between spaces.
+    Bridges,
+    /// Audit trail.
+    Audit,
+    /// Long-running work.
+    Jobs,
+}
+
+impl Table {
+    /// Every table of the newest format.
+    pub(crate) const ALL: [Self; 10] = [
+        Self::Meta,
+        Self::Objects,
+        Self::Vectors,
+        Self::Ids,
+        Self::Changes,
+        Self::Labels,
+        Self::Probes,
+        Self::Bridges,
+        Self::Audit,
+        Self::Jobs,
+    ];
+
+    /// The name of the column family.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Meta => "meta",
+            Self::Objects => "objects",
+            Self::Vectors => "vectors",
+            Self::Ids => "ids",
+            Self::Changes => "changes",
+            Self::Labels => "labels",
+            Self::Probes => "probes",
+            Self::Bridges => "bridges",
+            Self::Audit => "audit",
+            Self::Jobs => "jobs",
+        }
+    }
+
+    /// The table of a name.
+    pub(crate) fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|table| table.name() == name)
+    }
+
+    /// Whether every key begins with the number of a collection, so that dropping a collection empties its part.
+    pub(crate) fn is_per_collection(self) -> bool {
+        match self {
+            Self::Objects
+            | Self::Vectors
+            | Self::Ids
+            | Self::Changes
+            | Self::Labels
+            | Self::Probes
+            | Self::Bridges => true,
+            Self::Meta | Self::Audit | Self::Jobs => false,
+        }
+    }
+}
