@@ -78,7 +78,8 @@ pub(super) struct Client {
 
 impl Client {
     pub(super) fn collections(&self) -> CollectionServiceClient<Channel> {
-        CollectionServiceClient::new(self.channel.clone()).max_decoding_message_size(REPLY_BYTES_MAX)
+        CollectionServiceClient::new(self.channel.clone())
+            .max_decoding_message_size(REPLY_BYTES_MAX)
     }
 
     pub(super) fn objects(&self) -> ObjectServiceClient<Channel> {

@@ -125,8 +125,7 @@ fn column(entry: ColumnEntry) -> Result<Column> {
 }
 
 fn space(entry: SpaceEntry) -> Result<EmbeddingSpace> {
-    let metric: Metric =
-        entry.metric.parse().with_context(|| format!("space `{}`", entry.name))?;
+    let metric: Metric = entry.metric.parse().with_context(|| format!("space `{}`", entry.name))?;
     let provenance = entry.provenance.map_or_else(Provenance::external, |given| Provenance {
         encoder: given.encoder,
         weights_hash: given.weights_hash,

@@ -6,8 +6,7 @@ use arrow::datatypes::SchemaRef;
 use arrow::ipc::writer::StreamWriter;
 use tokio::sync::mpsc::Sender;
 
-use super::source::OpenSource;
-use crate::files::{Plan, RefusedRow};
+use crate::files::{IngestBatches, RefusedRow};
 
 /// Bytes at which a message is sent; the server takes four times as much.
 const MESSAGE_BYTES: usize = 8 << 20;
@@ -40,15 +39,13 @@ struct Pending {
 
 /// Reads a table to its end and sends it in messages. Returns early when nobody takes them any more.
 pub(super) fn produce(
-    mut source: OpenSource,
-    plan: &Plan,
+    mut table: IngestBatches,
     is_bulk: bool,
     messages: &Sender<Message>,
 ) -> Result<()> {
     let rows_max = if is_bulk { MESSAGE_ROWS_BULK } else { MESSAGE_ROWS };
-    let mut pending = Pending::new(plan.layout());
-    while let Some(rows) = source.next()? {
-        let taken = plan.ingest_batch(&rows.table, &rows.blocks)?;
+    let mut pending = Pending::new(table.layout());
+    while let Some(taken) = table.next_batch()? {
         pending.message.refused.extend(taken.refused);
         for (batch, numbers) in pieces(&taken.batch, &taken.numbers) {
             if pending.is_full(&batch, rows_max) && !pending.send(messages)? {
@@ -118,7 +115,12 @@ fn sliced_bytes(batch: &RecordBatch) -> usize {
     batch
         .columns()
         .iter()
-        .map(|column| column.to_data().get_slice_memory_size().unwrap_or_else(|_| column.get_array_memory_size()))
+        .map(|column| {
+            column
+                .to_data()
+                .get_slice_memory_size()
+                .unwrap_or_else(|_| column.get_array_memory_size())
+        })
         .sum()
 }
 

@@ -6,7 +6,6 @@
 
 mod batches;
 mod report;
-mod source;
 mod stream;
 
 use std::path::{Path, PathBuf};
@@ -16,15 +15,19 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 
 use self::report::{FileSummary, Summary};
-use self::source::OpenSource;
 use super::client::{Client, ClientArguments};
 use super::collection;
 use super::failure::of_status;
 use super::schema_file;
-use crate::files::{self, Format, Mapping, VectorSource, VectorSpec};
+use crate::files::{
+    Format, Import, ImportOptions, Inferred, Mapping, RefusedReport, VectorSource, VectorSpec,
+};
 use crate::schema::CollectionSchema;
 use crate::vector::Metric;
 use crate::wire::v1::AddSpaceRequest;
+
+/// Rows that are read at once: few, since a row may hold an image.
+const READ_ROWS: usize = 4_096;
 
 /// Words of `sidereus import`.
 #[derive(Debug, Args)]
@@ -64,6 +67,7 @@ struct Request {
     vectors: Vec<VectorSpec>,
     format: Option<Format>,
     merge: bool,
+    is_new: bool,
 }
 
 impl Request {
@@ -78,7 +82,20 @@ impl Request {
         let format =
             arguments.input_format.as_deref().map(|name| name.parse::<Format>()).transpose()?;
         let mapping = Mapping::parse(&arguments.map.join(","))?;
-        Ok(Self { mapping, vectors, format, merge: arguments.merge })
+        Ok(Self { mapping, vectors, format, merge: arguments.merge, is_new: arguments.create })
+    }
+
+    /// Opens a table; a collection that is known says what the columns of a CSV file are.
+    fn open(&self, path: &Path, known: Option<&CollectionSchema>) -> Result<Import> {
+        let options = ImportOptions {
+            path: path.to_owned(),
+            format: self.format,
+            mapping: self.mapping.clone(),
+            vectors: self.vectors.clone(),
+            batch_rows: READ_ROWS,
+            collection: known.cloned(),
+        };
+        Ok(Import::open(&options)?)
     }
 }
 
@@ -86,22 +103,23 @@ impl Request {
 pub(super) async fn run(arguments: ImportArguments) -> Result<()> {
     let request = Request::new(&arguments)?;
     let client = arguments.client.connect().await?;
-    let known = if arguments.create { None } else { Some(known_schema(&client, &arguments).await?) };
+    let known =
+        if arguments.create { None } else { Some(known_schema(&client, &arguments).await?) };
     let first = arguments.files.first().context("name a file to import")?;
-    let source = OpenSource::open(first, &request, known.as_ref())?;
+    let table = request.open(first, known.as_ref())?;
     let schema = match known {
-        Some(schema) => add_missing_spaces(&client, &request, &source, schema).await?,
-        None => create(&client, &arguments.name, &request, &source).await?,
+        Some(schema) => add_missing_spaces(&client, &request, &table, schema).await?,
+        None => create(&client, table.infer_schema(&arguments.name)?).await?,
     };
-    let mut opened = Some(source);
+    let mut opened = Some(table);
     let mut summary = Summary::new(&arguments.name);
     for path in &arguments.files {
-        let source = match opened.take() {
-            Some(source) => source,
-            None => OpenSource::open(path, &request, Some(&schema))?,
+        let table = match opened.take() {
+            Some(table) => table,
+            None => request.open(path, Some(&schema))?,
         };
-        let imported = import_file(&client, &schema, &request, source, path).await;
-        summary.push(imported.with_context(|| path.display().to_string())?);
+        let imported = import_file(&client, &schema, &request, table, path).await;
+        summary.push(imported.with_context(|| format!("cannot import {}", path.display()))?);
     }
     summary.print(arguments.client.format)
 }
@@ -116,13 +134,7 @@ async fn known_schema(client: &Client, arguments: &ImportArguments) -> Result<Co
 }
 
 /// Makes the collection with the schema of the first file.
-async fn create(
-    client: &Client,
-    name: &str,
-    request: &Request,
-    source: &OpenSource,
-) -> Result<CollectionSchema> {
-    let inferred = source.infer(name, request)?;
+async fn create(client: &Client, inferred: Inferred) -> Result<CollectionSchema> {
     for warning in &inferred.warnings {
         eprintln!("note: {warning}");
     }
@@ -134,27 +146,29 @@ async fn create(
 async fn add_missing_spaces(
     client: &Client,
     request: &Request,
-    source: &OpenSource,
+    table: &Import,
     mut schema: CollectionSchema,
 ) -> Result<CollectionSchema> {
     if request.vectors.iter().all(|spec| schema.space(&spec.space).is_some()) {
         return Ok(schema);
     }
-    for space in source.infer(&schema.name, request)?.schema.spaces {
+    for space in table.infer_schema(&schema.name)?.schema.spaces {
         if schema.space(&space.name).is_some() {
             continue;
         }
-        eprintln!("note: added the space `{}` ({} dimensions, {})", space.name, space.dimension, space.metric);
-        let reply = client
-            .collections()
-            .add_space(AddSpaceRequest {
-                collection: schema.name.clone(),
-                space: Some(schema_file::space_to_wire(&space)),
-            })
-            .await
-            .map_err(|status| of_status(&status))?;
+        let added = AddSpaceRequest {
+            collection: schema.name.clone(),
+            space: Some(schema_file::space_to_wire(&space)),
+        };
+        let reply =
+            client.collections().add_space(added).await.map_err(|status| of_status(&status))?;
         let changed = reply.into_inner().collection.and_then(|collection| collection.schema);
-        schema = schema_file::from_wire(&changed.context("the server did not say what it changed")?)?;
+        schema =
+            schema_file::from_wire(&changed.context("the server did not say what it changed")?)?;
+        eprintln!(
+            "note: added the space `{}` ({} dimensions, {})",
+            space.name, space.dimension, space.metric
+        );
     }
     Ok(schema)
 }
@@ -163,16 +177,19 @@ async fn import_file(
     client: &Client,
     schema: &CollectionSchema,
     request: &Request,
-    source: OpenSource,
+    table: Import,
     path: &Path,
 ) -> Result<FileSummary> {
     let started = Instant::now();
-    let plan = source.plan(schema, request)?;
-    for column in source.skipped().chain(plan.skipped()) {
-        eprintln!("note: column `{}` is not imported: {}", column.name, column.reason);
+    let batches = table.into_batches(schema)?;
+    if !request.is_new {
+        // A new collection has every column that can be read; its making has named the others.
+        for warning in batches.warnings() {
+            eprintln!("note: {warning}");
+        }
     }
-    let mut refused = files::RefusedReport::beside(path);
-    let mut file = stream::send(client, schema, request.merge, source, plan, &mut refused).await?;
+    let mut refused = RefusedReport::beside(path);
+    let mut file = stream::send(client, schema, request.merge, batches, &mut refused).await?;
     file.path = path.to_owned();
     file.report = refused.finish()?.map(|(path, _)| path);
     file.seconds = started.elapsed().as_secs_f64();

@@ -6,7 +6,9 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 
 use crate::cli::failure::one_line;
-use crate::cli::render::{Cell, Format, Json, Table, duration, print_json, print_table, thousands, write_out};
+use crate::cli::render::{
+    Cell, Format, Json, Table, duration, print_json, print_table, thousands, write_out,
+};
 use crate::files::RefusedRow;
 
 /// Refused rows that are shown; all are in the report file.
@@ -45,11 +47,19 @@ impl FileSummary {
 
     fn print_refused(&self) {
         for row in &self.first_refused {
-            let id = if row.object_id.is_empty() { String::new() } else { format!(" (object {})", row.object_id) };
+            let id = if row.object_id.is_empty() {
+                String::new()
+            } else {
+                format!(" (object {})", row.object_id)
+            };
             eprintln!("refused: row {}{id}: {}", row.row, one_line(&row.reason));
         }
         if let Some(report) = &self.report {
-            eprintln!("{} refused rows are listed in {}", thousands(self.refused), report.display());
+            eprintln!(
+                "{} refused rows are listed in {}",
+                thousands(self.refused),
+                report.display()
+            );
         }
     }
 }
@@ -109,7 +119,13 @@ impl Summary {
 
     fn table(&self) -> Table {
         let mut table = Table::new([
-            "file", "read", "inserted", "replaced", "refused", "refused_file", "seconds",
+            "file",
+            "read",
+            "inserted",
+            "replaced",
+            "refused",
+            "refused_file",
+            "seconds",
         ]);
         for file in &self.files {
             let report = file.report.as_ref();

@@ -10,11 +10,10 @@ use tonic::Streaming;
 
 use super::batches::{self, Message};
 use super::report::FileSummary;
-use super::source::OpenSource;
 use crate::cli::client::Client;
 use crate::cli::failure::of_status;
 use crate::cli::progress;
-use crate::files::{Plan, RefusedReport, RefusedRow};
+use crate::files::{IngestBatches, Progress, RefusedReport, RefusedRow};
 use crate::schema::CollectionSchema;
 use crate::wire::v1::ingest_request;
 use crate::wire::v1::{IngestBatch, IngestMode, IngestOpen, IngestRequest, IngestResponse};
@@ -27,6 +26,9 @@ const MADE_AHEAD: usize = 2;
 
 /// Rows from which a file is written in bulk.
 const BULK_ROWS: u64 = 20_000;
+
+/// The same for files that do not tell their rows: at 100 bytes a row.
+const BULK_BYTES: u64 = 2_000_000;
 
 /// The state of one stream.
 struct Session<'a> {
@@ -46,15 +48,12 @@ pub(super) async fn send(
     client: &Client,
     schema: &CollectionSchema,
     merge: bool,
-    source: OpenSource,
-    plan: Plan,
+    table: IngestBatches,
     refused: &mut RefusedReport,
 ) -> Result<FileSummary> {
-    let is_bulk = source.rows_expected() > BULK_ROWS;
-    let bar = match source.row_count() {
-        Some(rows) => progress::rows_bar(Some(rows), "importing"),
-        None => progress::rows_bar(None, "importing"),
-    };
+    let Progress { rows_total, bytes_total, .. } = table.progress();
+    let is_bulk = rows_total.map_or(bytes_total > BULK_BYTES, |rows| rows > BULK_ROWS);
+    let bar = progress::rows_bar(rows_total, "importing");
     let (outbound, answers) = open(client, schema, is_bulk).await?;
     let mut session = Session {
         outbound: Some(outbound),
@@ -67,8 +66,7 @@ pub(super) async fn send(
         bar,
     };
     let (made, mut messages) = mpsc::channel(MADE_AHEAD);
-    let producer =
-        tokio::task::spawn_blocking(move || batches::produce(source, &plan, is_bulk, &made));
+    let producer = tokio::task::spawn_blocking(move || batches::produce(table, is_bulk, &made));
     let sent = session.run(&mut messages).await;
     // Whoever still makes messages must hear that nobody takes them.
     drop(messages);
