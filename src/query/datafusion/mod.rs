@@ -22,7 +22,7 @@ mod tests;
 
 use std::sync::Arc;
 
-use arrow::array::{BooleanArray, RecordBatch, RecordBatchOptions};
+use arrow::array::{Array, BooleanArray, RecordBatch, RecordBatchOptions};
 use arrow::compute::prep_null_mask_filter;
 use arrow::datatypes::SchemaRef;
 use datafusion::common::cast::as_boolean_array;
@@ -70,7 +70,8 @@ impl Predicate {
     /// integer by zero or a text that is cast and is not a number.
     pub fn evaluate(&self, batch: &RecordBatch) -> Result<BooleanArray, PredicateError> {
         let missing = |name: &String| PredicateError::MissingColumn { name: name.clone() };
-        let column = |name| batch.column_by_name(name).cloned().ok_or_else(|| missing(name));
+        let column =
+            |name: &String| batch.column_by_name(name).cloned().ok_or_else(|| missing(name));
         let columns = self.columns.iter().map(column).collect::<Result<_, _>>()?;
         let row_count = batch.num_rows();
         let options = RecordBatchOptions::new().with_row_count(Some(row_count));
@@ -82,6 +83,6 @@ impl Predicate {
             .map_err(|source| PredicateError::Evaluation { source })?;
         let values =
             as_boolean_array(&values).map_err(|source| PredicateError::Evaluation { source })?;
-        Ok(prep_null_mask_filter(values))
+        Ok(if values.null_count() > 0 { prep_null_mask_filter(values) } else { values.clone() })
     }
 }
