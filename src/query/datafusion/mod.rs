@@ -6,7 +6,9 @@
 //! `NOT` over a comparison find it, and -0 equals 0. (DataFusion itself puts NaN above every number,
 //! so that `z > 0.3` would find what was never measured.) Use `isnan(z)` to find it.
 //!
-//! Expressions are not simplified: what is written is what is computed.
+//! Expressions are not simplified (`z = z` would become `z IS NOT NULL`, wrong for NaN): what is
+//! written is what is computed. `sqrt` and `power` give NaN and
+//! infinity as IEEE 754 has it instead of failing on one row's value.
 
 mod check;
 mod compile;
