@@ -20,9 +20,9 @@ pub(super) fn parse_angle(text: &str) -> Result<f64> {
     } else {
         (text, 1.0)
     };
-    Ok(parse_number(number)
-        .with_context(|| format!("`{text}` is not an angle; write it like 0.5deg, 30arcmin or 12arcsec"))?
-        / per_degree)
+    Ok(parse_number(number).with_context(|| {
+        format!("`{text}` is not an angle; write it like 0.5deg, 30arcmin or 12arcsec")
+    })? / per_degree)
 }
 
 /// Reads numbers separated by commas, exactly `count` of them.

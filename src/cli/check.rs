@@ -27,7 +27,10 @@ pub(super) fn encoder_program() -> Result<PathBuf> {
 pub(super) fn run(arguments: &CheckArguments) -> Result<ExitCode> {
     let program = encoder_program()?;
     if !program.is_file() {
-        bail!("{} is missing; build it with `make build`, or put it beside sidereus", program.display());
+        bail!(
+            "{} is missing; build it with `make build`, or put it beside sidereus",
+            program.display()
+        );
     }
     let status = Command::new(&program)
         .arg("check")

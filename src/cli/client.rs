@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use tonic::transport::{Channel, Endpoint};
+use tonic::{Code, Status};
 
 use super::failure;
 use super::render::Format;
@@ -12,7 +13,7 @@ use crate::wire::v1::collection_service_client::CollectionServiceClient;
 use crate::wire::v1::maintenance_service_client::MaintenanceServiceClient;
 use crate::wire::v1::object_service_client::ObjectServiceClient;
 use crate::wire::v1::search_service_client::SearchServiceClient;
-use crate::wire::v1::{CollectionSchema, GetCollectionRequest};
+use crate::wire::v1::{CollectionSchema, GetCollectionRequest, GetCollectionResponse};
 
 /// Where a server listens when nobody says otherwise.
 const DEFAULT_SERVER: &str = "http://127.0.0.1:50051";
@@ -77,7 +78,8 @@ pub(super) struct Client {
 
 impl Client {
     pub(super) fn collections(&self) -> CollectionServiceClient<Channel> {
-        CollectionServiceClient::new(self.channel.clone()).max_decoding_message_size(REPLY_BYTES_MAX)
+        CollectionServiceClient::new(self.channel.clone())
+            .max_decoding_message_size(REPLY_BYTES_MAX)
     }
 
     pub(super) fn objects(&self) -> ObjectServiceClient<Channel> {
@@ -95,18 +97,29 @@ impl Client {
 
     /// The schema of a collection; an error when there is none of that name.
     pub(super) async fn schema(&self, name: &str) -> Result<CollectionSchema> {
-        let request = GetCollectionRequest { name: name.to_owned() };
-        let reply = self
-            .collections()
-            .get_collection(request)
-            .await
-            .map_err(|status| failure::of_status(&status))?
-            .into_inner();
-        reply
-            .collection
-            .and_then(|collection| collection.schema)
-            .context("the server's answer lacks the collection's schema; is it of another version?")
+        schema_of(self.get(name).await.map_err(|status| failure::of_status(&status))?)
     }
+
+    /// The schema of a collection, if there is one of that name.
+    pub(super) async fn find_schema(&self, name: &str) -> Result<Option<CollectionSchema>> {
+        match self.get(name).await {
+            Ok(reply) => schema_of(reply).map(Some),
+            Err(status) if status.code() == Code::NotFound => Ok(None),
+            Err(status) => Err(failure::of_status(&status)),
+        }
+    }
+
+    async fn get(&self, name: &str) -> Result<GetCollectionResponse, Status> {
+        let request = GetCollectionRequest { name: name.to_owned() };
+        Ok(self.collections().get_collection(request).await?.into_inner())
+    }
+}
+
+fn schema_of(reply: GetCollectionResponse) -> Result<CollectionSchema> {
+    reply
+        .collection
+        .and_then(|collection| collection.schema)
+        .context("the server's answer lacks the collection's schema; is it of another version?")
 }
 
 #[cfg(test)]

@@ -70,7 +70,11 @@ pub(super) async fn run(arguments: CollectionArguments) -> Result<()> {
         Action::Drop { name } => {
             let client = arguments.client.connect().await?;
             let request = DropCollectionRequest { name: name.clone() };
-            client.collections().drop_collection(request).await.map_err(|status| of_status(&status))?;
+            client
+                .collections()
+                .drop_collection(request)
+                .await
+                .map_err(|status| of_status(&status))?;
             match format {
                 Format::Table => write_out(&format!("dropped {name}\n")),
                 Format::Json | Format::Csv => print_facts(&[("dropped", Cell::text(name))], format),
@@ -82,8 +86,11 @@ pub(super) async fn run(arguments: CollectionArguments) -> Result<()> {
 /// Makes a collection.
 pub(super) async fn create(client: &Client, schema: CollectionSchema) -> Result<Collection> {
     let request = CreateCollectionRequest { schema: Some(schema) };
-    let reply =
-        client.collections().create_collection(request).await.map_err(|status| of_status(&status))?;
+    let reply = client
+        .collections()
+        .create_collection(request)
+        .await
+        .map_err(|status| of_status(&status))?;
     reply.into_inner().collection.context("the server did not say what it created")
 }
 
@@ -102,7 +109,9 @@ async fn list(client: &Client, format: Format) -> Result<()> {
         .map_err(|status| of_status(&status))?;
     let collections = reply.into_inner().collections;
     if collections.is_empty() && format == Format::Table {
-        return write_out("no collections yet; make one with `sidereus import NAME FILE --create`\n");
+        return write_out(
+            "no collections yet; make one with `sidereus import NAME FILE --create`\n",
+        );
     }
     let mut table = Table::new(["name", "objects", "columns", "spaces", "description"]);
     for collection in &collections {
@@ -181,8 +190,7 @@ fn columns_table(schema: &CollectionSchema) -> Table {
 }
 
 fn spaces_table(collection: &Collection, schema: &CollectionSchema) -> Table {
-    let mut table =
-        Table::new(["space", "modality", "dimension", "metric", "vectors", "made by"]);
+    let mut table = Table::new(["space", "modality", "dimension", "metric", "vectors", "made by"]);
     for space in &schema.spaces {
         let vectors = collection.vector_counts.get(&space.name).copied().unwrap_or(0);
         table.push(vec![

@@ -76,8 +76,11 @@ pub(super) async fn run(arguments: EncodeArguments) -> Result<()> {
         overwrite: arguments.overwrite,
     };
     let started = Instant::now();
-    let reply =
-        client.maintenance().encode_collection(request).await.map_err(|status| of_status(&status))?;
+    let reply = client
+        .maintenance()
+        .encode_collection(request)
+        .await
+        .map_err(|status| of_status(&status))?;
     let mut stream = reply.into_inner();
     let bar = progress::rows_bar(Some(0), "encoding");
     let mut outcome = Outcome::default();
@@ -134,7 +137,9 @@ fn parse_inputs(texts: &[String]) -> Result<HashMap<String, String>> {
                 inputs.insert(input.to_owned(), column.to_owned());
             }
             Some(_) | None => {
-                bail!("`{text}` is not INPUT=COLUMN, the model's input and the column that it is in");
+                bail!(
+                    "`{text}` is not INPUT=COLUMN, the model's input and the column that it is in"
+                );
             }
         }
     }

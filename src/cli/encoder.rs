@@ -53,9 +53,12 @@ async fn models(arguments: ClientArguments) -> Result<()> {
         bail!("the encoder service does not answer: {}", one_line(&reply.unavailable));
     }
     if reply.models.is_empty() && arguments.format == Format::Table {
-        return write_out("no models; start the server with `--models DIR`, a folder of model directories\n");
+        return write_out(
+            "no models; start the server with `--models DIR`, a folder of model directories\n",
+        );
     }
-    let mut table = Table::new(["model", "modality", "dimension", "made of", "inputs", "description"]);
+    let mut table =
+        Table::new(["model", "modality", "dimension", "made of", "inputs", "description"]);
     for model in &reply.models {
         table.push(vec![
             Cell::text(&model.id),

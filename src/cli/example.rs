@@ -39,7 +39,9 @@ fn content_of(extension: &str, bytes: Vec<u8>) -> Result<Content> {
     match extension {
         "json" => Ok(Content::Row(NamedValues { values: json_row(&bytes)? })),
         "csv" => Ok(Content::Row(NamedValues { values: csv_row(&bytes)? })),
-        "png" | "jpg" | "jpeg" => bail!("the file is not a PNG or JPEG image, whatever its name says"),
+        "png" | "jpg" | "jpeg" => {
+            bail!("the file is not a PNG or JPEG image, whatever its name says")
+        }
         _ => bail!("the file is neither a PNG or JPEG image nor a .json or .csv row"),
     }
 }
@@ -64,7 +66,10 @@ fn csv_row(bytes: &[u8]) -> Result<HashMap<String, f64>> {
     let text = std::str::from_utf8(bytes).context("a .csv example is UTF-8 text")?;
     let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
     let [names, numbers] = lines.as_slice() else {
-        bail!("a .csv example is a line of names and one line of numbers, this has {} lines", lines.len());
+        bail!(
+            "a .csv example is a line of names and one line of numbers, this has {} lines",
+            lines.len()
+        );
     };
     let fields = |line: &str| -> Vec<String> {
         line.split(',').map(|field| field.trim().trim_matches('"').to_owned()).collect()

@@ -14,7 +14,8 @@ impl Columns {
     /// Those that were asked for, in that order; else all of the schema but binary ones, as the server sends them.
     pub(super) fn new(schema: &CollectionSchema, wanted: &[String]) -> Self {
         if wanted.is_empty() {
-            let plain = schema.columns.iter().filter(|column| column.r#type() != ColumnType::Binary);
+            let plain =
+                schema.columns.iter().filter(|column| column.r#type() != ColumnType::Binary);
             return Self(plain.map(|column| column.name.clone()).collect());
         }
         let in_schema = |name: &String| {
@@ -44,7 +45,8 @@ impl Columns {
 }
 
 fn degrees(position: Option<&Position>) -> [Cell; 2] {
-    let coordinate = |of: fn(&Position) -> f64| position.map_or(Cell::Null, |at| Cell::Degrees(of(at)));
+    let coordinate =
+        |of: fn(&Position) -> f64| position.map_or(Cell::Null, |at| Cell::Degrees(of(at)));
     [coordinate(|at| at.ra), coordinate(|at| at.dec)]
 }
 

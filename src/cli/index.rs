@@ -64,7 +64,11 @@ pub(super) async fn run(arguments: IndexArguments) -> Result<()> {
     }
 }
 
-async fn build(client: &Client, collection: String, space: String) -> Result<GetIndexStatusResponse> {
+async fn build(
+    client: &Client,
+    collection: String,
+    space: String,
+) -> Result<GetIndexStatusResponse> {
     let request = BuildIndexRequest { collection, space };
     let reply =
         client.maintenance().build_index(request).await.map_err(|status| of_status(&status))?;

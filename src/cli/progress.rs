@@ -19,15 +19,6 @@ pub(super) fn rows_bar(total: Option<u64>, label: &str) -> ProgressBar {
     bar
 }
 
-/// A bar over a file of which only the size is known.
-pub(super) fn bytes_bar(total: u64, label: &str) -> ProgressBar {
-    let target = ProgressDrawTarget::stderr_with_hz(REDRAWS_PER_SECOND);
-    let bar = ProgressBar::with_draw_target(Some(total), target);
-    bar.set_style(style("{msg} {wide_bar} {bytes}/{total_bytes}  {bytes_per_sec}  {eta} left"));
-    bar.set_message(label.to_owned());
-    bar
-}
-
 /// A bar over the steps of one stage of a longer work.
 pub(super) fn stage_bar() -> ProgressBar {
     let target = ProgressDrawTarget::stderr_with_hz(REDRAWS_PER_SECOND);
@@ -47,7 +38,7 @@ mod tests {
 
     #[test]
     fn every_bar_can_be_drawn() {
-        for bar in [rows_bar(Some(10), "a"), rows_bar(None, "b"), bytes_bar(10, "c"), stage_bar()] {
+        for bar in [rows_bar(Some(10), "a"), rows_bar(None, "b"), stage_bar()] {
             bar.inc(1);
             bar.finish_and_clear();
         }

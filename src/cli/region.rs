@@ -83,7 +83,9 @@ fn parse_cone(text: &str) -> Result<Cone> {
 fn parse_polygon(text: &str) -> Result<Polygon> {
     let count = text.split(',').count();
     if count % 2 != 0 {
-        bail!("`{text}` has {count} numbers; a polygon is RA,DEC pairs, for example 10,0,12,0,11,2");
+        bail!(
+            "`{text}` has {count} numbers; a polygon is RA,DEC pairs, for example 10,0,12,0,11,2"
+        );
     }
     let numbers = parse_numbers(text, count, "a polygon RA,DEC,RA,DEC,...")?;
     let vertices =
@@ -93,12 +95,7 @@ fn parse_polygon(text: &str) -> Result<Polygon> {
 
 fn parse_zone(text: &str) -> Result<Zone> {
     let numbers = parse_numbers(text, 4, "a zone RA1,DEC1,RA2,DEC2")?;
-    Ok(Zone {
-        ra_min: numbers[0],
-        dec_min: numbers[1],
-        ra_max: numbers[2],
-        dec_max: numbers[3],
-    })
+    Ok(Zone { ra_min: numbers[0], dec_min: numbers[1], ra_max: numbers[2], dec_max: numbers[3] })
 }
 
 /// Reads a coverage map from a file of that name or, when there is none, from the text itself.
@@ -106,11 +103,13 @@ fn read_moc(text: &str) -> Result<Moc> {
     let is_ascii_form = |text: &str| {
         let mut characters = text.chars();
         text.contains('/')
-            && characters.all(|each| each.is_ascii_digit() || each.is_whitespace() || "/,-".contains(each))
+            && characters
+                .all(|each| each.is_ascii_digit() || each.is_whitespace() || "/,-".contains(each))
     };
     let content = if Path::new(text).is_file() {
-        std::fs::read_to_string(text)
-            .with_context(|| format!("cannot read {text} as text; a MOC file is ASCII or JSON here"))?
+        std::fs::read_to_string(text).with_context(|| {
+            format!("cannot read {text} as text; a MOC file is ASCII or JSON here")
+        })?
     } else if is_ascii_form(text) || text.trim_start().starts_with('{') {
         text.to_owned()
     } else {
@@ -128,7 +127,9 @@ fn parse_cells(text: &str) -> Result<CellList> {
     let form = "a list of cells; write ORDER/N,N-N, for example 5/10,12-20";
     let (order, list) = text.split_once('/').with_context(|| format!("`{text}` is not {form}"))?;
     let number = |part: &str| {
-        part.trim().parse::<u64>().with_context(|| format!("`{part}` in `{text}`: this is not {form}"))
+        part.trim()
+            .parse::<u64>()
+            .with_context(|| format!("`{part}` in `{text}`: this is not {form}"))
     };
     let order = u32::try_from(number(order)?).context("the order of cells is 0 to 29")?;
     let mut cells = Vec::new();

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
 use crate::schema::{
@@ -10,6 +10,9 @@ use crate::schema::{
 };
 use crate::vector::Metric;
 use crate::wire::v1;
+
+/// What to say about a schema that this program cannot read.
+const UNKNOWN: &str = "the server is of another version than this program";
 
 /// A schema file:
 ///
@@ -122,8 +125,7 @@ fn column(entry: ColumnEntry) -> Result<Column> {
 }
 
 fn space(entry: SpaceEntry) -> Result<EmbeddingSpace> {
-    let metric: Metric =
-        entry.metric.parse().with_context(|| format!("space `{}`", entry.name))?;
+    let metric: Metric = entry.metric.parse().with_context(|| format!("space `{}`", entry.name))?;
     let provenance = entry.provenance.map_or_else(Provenance::external, |given| Provenance {
         encoder: given.encoder,
         weights_hash: given.weights_hash,
@@ -199,6 +201,48 @@ pub(super) fn metric_to_wire(metric: Metric) -> v1::Metric {
     }
 }
 
+/// The schema of a message. Space numbers are the places in it, for a client never sees the server's.
+pub(super) fn from_wire(schema: &v1::CollectionSchema) -> Result<CollectionSchema> {
+    let id_kind = match schema.id_kind() {
+        v1::IdKind::Number => IdKind::Number,
+        v1::IdKind::Text => IdKind::Text,
+        v1::IdKind::Unspecified => bail!("{UNKNOWN}: the kind of ids"),
+    };
+    let columns = schema.columns.iter().map(|column| {
+        let kind = column_type_name(column.r#type()).parse();
+        Ok(Column {
+            name: column.name.clone(),
+            kind: kind.map_err(|reason| anyhow::anyhow!("{UNKNOWN}: {reason}"))?,
+            unit: column.unit.clone(),
+            ucd: column.ucd.clone(),
+            description: column.description.clone(),
+        })
+    });
+    let spaces = schema.spaces.iter().zip(0_u32..).map(|(space, place)| {
+        let provenance = space.provenance.clone().unwrap_or_default();
+        Ok(EmbeddingSpace {
+            id: SpaceId(place),
+            name: space.name.clone(),
+            modality: Modality(space.modality.clone()),
+            dimension: space.dimension as usize,
+            metric: metric_name(space.metric()).parse().context(UNKNOWN)?,
+            provenance: Provenance {
+                encoder: provenance.encoder,
+                weights_hash: provenance.weights_hash,
+                preprocessing: provenance.preprocessing,
+                pooling: provenance.pooling,
+            },
+        })
+    });
+    Ok(CollectionSchema {
+        name: schema.name.clone(),
+        id_kind,
+        columns: columns.collect::<Result<_>>()?,
+        spaces: spaces.collect::<Result<_>>()?,
+        description: schema.description.clone(),
+    })
+}
+
 /// The name of a column type as schema files write it.
 pub(super) fn column_type_name(kind: v1::ColumnType) -> &'static str {
     match kind {
@@ -250,6 +294,7 @@ mod tests {
         let message = to_wire(&schema);
         assert_eq!(message.spaces[0].metric(), v1::Metric::Cosine);
         assert_eq!(message.columns[0].r#type(), v1::ColumnType::Float64);
+        assert_eq!(from_wire(&message).expect("as it was"), schema);
     }
 
     #[test]

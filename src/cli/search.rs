@@ -13,7 +13,9 @@ use super::client::{Client, ClientArguments};
 use super::failure::of_status;
 use super::hits::{Columns, HitLayout};
 use super::region::RegionArguments;
-use super::render::{Cell, Format, Json, bytes, print_json, print_table, significant, thousands, write_out};
+use super::render::{
+    Cell, Format, Json, bytes, print_json, print_table, significant, thousands, write_out,
+};
 use crate::wire::v1::{CollectionSchema, Hit, QueryStats, SearchRequest, SearchResponse};
 
 /// Hits when nobody says how many.

@@ -132,11 +132,16 @@ fn vectors_of(header: &NpyHeader) -> Result<(Number, bool, u64, usize), String> 
             ));
         }
     };
-    let [rows, dimension] = *header.shape() else {
-        return Err(format!(
-            "its shape is {:?}; save an array of shape (rows, dimension)",
-            header.shape()
-        ));
+    let (rows, dimension) = match *header.shape() {
+        [rows, dimension] => (rows, dimension),
+        // What `numpy.save` makes of one vector.
+        [dimension] => (1, dimension),
+        _ => {
+            return Err(format!(
+                "its shape is {:?}; save an array of shape (rows, dimension)",
+                header.shape()
+            ));
+        }
     };
     // One row or one column reads the same in both orders.
     if header.order() == Order::Fortran && rows > 1 && dimension > 1 {

@@ -160,10 +160,8 @@ impl Question {
             .iter()
             .find(|column| column.name.eq_ignore_ascii_case(&arguments.target))
             .with_context(|| format!("`{}` has no column `{}`", schema.name, arguments.target))?;
-        if !matches!(
-            column.r#type(),
-            ColumnType::Int64 | ColumnType::Float32 | ColumnType::Float64
-        ) {
+        if !matches!(column.r#type(), ColumnType::Int64 | ColumnType::Float32 | ColumnType::Float64)
+        {
             bail!("column `{}` holds no numbers; choose one that does", column.name);
         }
         let spaces = arguments.space.iter().map(|name| {
@@ -286,10 +284,8 @@ mod tests {
 
     #[test]
     fn random_pairs_never_pair_an_object_with_itself() {
-        let subject = |number: i64, truth| Subject {
-            id: ObjectId { id: Some(Id::Number(number)) },
-            truth,
-        };
+        let subject =
+            |number: i64, truth| Subject { id: ObjectId { id: Some(Id::Number(number)) }, truth };
         let apart = random_differences(&[subject(1, 0.0), subject(2, 1.0)], &mut Sampler::new(1));
         assert_eq!(apart, Some(1.0));
     }

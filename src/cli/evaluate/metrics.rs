@@ -55,7 +55,8 @@ pub(super) fn sigma_nmad(predictions: &[Prediction]) -> Option<f64> {
 
 /// The fraction of catastrophic redshift errors.
 pub(super) fn outlier_fraction(predictions: &[Prediction]) -> Option<f64> {
-    let outliers = predictions.iter().filter(|each| each.relative(each.error()) > OUTLIER_DZ).count();
+    let outliers =
+        predictions.iter().filter(|each| each.relative(each.error()) > OUTLIER_DZ).count();
     (!predictions.is_empty()).then(|| outliers as f64 / predictions.len() as f64)
 }
 

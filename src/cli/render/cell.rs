@@ -66,11 +66,15 @@ impl Cell {
     /// Whether a table aligns the value to the right.
     pub(crate) fn is_number(&self) -> bool {
         match self {
-            Self::Integer(_) | Self::Count(_) | Self::Bytes(_) | Self::Real(_) | Self::Degrees(_) => {
-                true
-            }
+            Self::Integer(_)
+            | Self::Count(_)
+            | Self::Bytes(_)
+            | Self::Real(_)
+            | Self::Degrees(_) => true,
             Self::Id(text) => text.parse::<i64>().is_ok(),
-            Self::Null | Self::Boolean(_) | Self::Text(_) | Self::Binary(_) | Self::Reals(_) => false,
+            Self::Null | Self::Boolean(_) | Self::Text(_) | Self::Binary(_) | Self::Reals(_) => {
+                false
+            }
         }
     }
 
@@ -136,7 +140,8 @@ fn real_json(value: f64) -> Value {
 
 fn reals_text(values: &[f64]) -> String {
     const SHOWN: usize = 3;
-    let shown: Vec<String> = values.iter().take(SHOWN).map(|value| significant(*value, 4)).collect();
+    let shown: Vec<String> =
+        values.iter().take(SHOWN).map(|value| significant(*value, 4)).collect();
     if values.len() > SHOWN {
         format!("[{}, ... {} in all]", shown.join(", "), values.len())
     } else {
@@ -146,7 +151,8 @@ fn reals_text(values: &[f64]) -> String {
 
 /// Text on one line, cut where it is too long for a table.
 fn shortened(text: &str) -> String {
-    let text: String = text.chars().map(|each| if each.is_control() { ' ' } else { each }).collect();
+    let text: String =
+        text.chars().map(|each| if each.is_control() { ' ' } else { each }).collect();
     if text.chars().count() <= TABLE_TEXT_MAX {
         return text;
     }
@@ -173,7 +179,10 @@ mod tests {
         let json = Cell::Real(value).to_value().to_string();
         assert_eq!(json.parse::<f64>().expect("a number").to_bits(), value.to_bits());
         assert_eq!(Cell::Real(f64::NAN).to_value(), Value::Null);
-        assert_eq!(Cell::Id("9223372036854775807".to_owned()).to_value().to_string(), "\"9223372036854775807\"");
+        assert_eq!(
+            Cell::Id("9223372036854775807".to_owned()).to_value().to_string(),
+            "\"9223372036854775807\""
+        );
     }
 
     #[test]

@@ -54,7 +54,8 @@ pub(super) fn print_facts(facts: &[(&str, Cell)], format: Format) -> Result<()> 
     match format {
         Format::Table => {
             let width = facts.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
-            let lines = facts.iter().map(|(name, cell)| format!("{name:<width$}  {}\n", cell.to_text()));
+            let lines =
+                facts.iter().map(|(name, cell)| format!("{name:<width$}  {}\n", cell.to_text()));
             write_out(&lines.collect::<String>())
         }
         Format::Json => {

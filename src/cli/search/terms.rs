@@ -8,7 +8,7 @@ use clap::Args;
 use crate::cli::angle::parse_number;
 use crate::cli::example;
 use crate::cli::ids::parse_ids;
-use crate::files;
+use crate::files::NpyReader;
 use crate::wire::v1::{CollectionSchema, Payload, Vector, VectorTerm};
 
 /// Most rows of a `--vector` file; each is a positive example.
@@ -76,7 +76,9 @@ impl TargetArguments {
             if self.space.is_empty() {
                 return Ok(Vec::new());
             }
-            bail!("--space needs something to be near to: --like ID, --vector FILE.npy or --example FILE");
+            bail!(
+                "--space needs something to be near to: --like ID, --vector FILE.npy or --example FILE"
+            );
         }
         let mut drafts = self.named_drafts(schema)?;
         for text in &self.vector {
@@ -145,7 +147,9 @@ fn spaces_text(schema: &CollectionSchema) -> String {
 fn add_vectors(drafts: &mut Vec<Draft>, schema: &CollectionSchema, text: &str) -> Result<()> {
     let (space, path) = match text.split_once('=') {
         // A file may have an equals sign in its name.
-        Some((space, path)) if !Path::new(text).exists() => (Some(space_name(schema, space)?), path),
+        Some((space, path)) if !Path::new(text).exists() => {
+            (Some(space_name(schema, space)?), path)
+        }
         Some(_) | None => (None, text),
     };
     let vectors = read_vectors(Path::new(path))?;
@@ -161,15 +165,17 @@ fn add_vectors(drafts: &mut Vec<Draft>, schema: &CollectionSchema, text: &str) -
 }
 
 fn read_vectors(path: &Path) -> Result<Vec<Vector>> {
-    let matrix = files::read_npy(path)?;
-    if matrix.rows().len() > VECTOR_ROWS_MAX {
+    let mut array = NpyReader::open(path)?;
+    if array.row_count() > VECTOR_ROWS_MAX as u64 {
         bail!(
             "{} has {} rows; a search takes at most {VECTOR_ROWS_MAX} examples",
             path.display(),
-            matrix.rows().len()
+            array.row_count()
         );
     }
-    Ok(matrix.rows().map(|row| Vector { values: row.to_vec() }).collect())
+    let values = array.next_rows(VECTOR_ROWS_MAX)?;
+    let rows = values.chunks_exact(array.dimension());
+    Ok(rows.map(|row| Vector { values: row.to_vec() }).collect())
 }
 
 /// Adds an example to the spaces of its modality.
@@ -209,7 +215,11 @@ fn add_example(
     }
     let mut fitting = drafts.iter_mut().filter(|draft| fits(&draft.space)).peekable();
     if fitting.peek().is_none() {
-        bail!("none of the spaces named is of modality {}, as {} is", payload.modality, path.display());
+        bail!(
+            "none of the spaces named is of modality {}, as {} is",
+            payload.modality,
+            path.display()
+        );
     }
     for draft in fitting {
         draft.examples.push(payload.clone());

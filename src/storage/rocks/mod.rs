@@ -241,11 +241,11 @@ impl KvCursor for RocksCursor<'_> {
 }
 
 fn failed(doing: &'static str, error: rocksdb::Error) -> StorageError {
-    mapped(doing, error.kind(), error.into_string())
+    mapped(doing, &error.kind(), error.into_string())
 }
 
 /// Maps an error of RocksDB; its text is the only place where the system's reason is found.
-fn mapped(doing: &'static str, kind: ErrorKind, detail: String) -> StorageError {
+fn mapped(doing: &'static str, kind: &ErrorKind, detail: String) -> StorageError {
     if ["No space left", "Disk quota exceeded", "NoSpace"].iter().any(|text| detail.contains(text))
     {
         return StorageError::DiskFull { doing, detail };

@@ -56,6 +56,6 @@ fn errors_keep_their_class() {
         (ErrorKind::IOError, "IO error: Input/output error", Class::Internal),
     ];
     for (kind, text, class) in cases {
-        assert_eq!(mapped("testing", kind, text.to_owned()).class(), class, "{text}");
+        assert_eq!(mapped("testing", &kind, text.to_owned()).class(), class, "{text}");
     }
 }

@@ -169,7 +169,7 @@ fn an_error_at_any_step_hides_the_import_until_it_is_finished() {
             broken.store(false, Ordering::SeqCst);
             assert_eq!(contents(&store, collection), after, "all was written");
         } else {
-            let error = store.snapshot(collection).err().expect("is closed");
+            let error = store.snapshot(collection).expect_err("is closed");
             assert!(matches!(error, StorageError::Unfinished { .. }), "{error}");
             store.write(collection, before()).expect_err("is closed");
             broken.store(false, Ordering::SeqCst);

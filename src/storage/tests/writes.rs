@@ -215,7 +215,7 @@ fn a_scan_keeps_to_its_cells_and_spaces() {
         some.iter().all(|(_, object)| object.vectors.is_empty()),
         "no vectors unless asked for"
     );
-    let error = snapshot.scan(range, &[SpaceId(7)]).err().expect("no such space");
+    let error = snapshot.scan(range, &[SpaceId(7)]).expect_err("no such space");
     let StorageError::Schema { source: SchemaError::UnknownSpace { .. } } = error else {
         panic!("{error}")
     };
