@@ -165,7 +165,7 @@ impl PartVectors {
     pub fn index(&self) -> Option<&Arc<IvfIndex>> {
         let path = self.index_path.as_ref()?;
         self.index
-            .get_or_init(|| match IvfIndex::load(path) {
+            .get_or_init(|| match IvfIndex::load(path, self.dimension, self.metric) {
                 Ok(index) => Some(Arc::new(index)),
                 Err(error) => {
                     tracing::error!(path = %path.display(), %error, "index not readable; scanning instead");

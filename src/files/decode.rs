@@ -1,7 +1,8 @@
 //! Rows of the ingest layout into objects.
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use arrow::array::{Array, ArrayRef, AsArray, FixedSizeListArray, RecordBatch};
 use arrow::datatypes::{DataType, Float32Type, Float64Type, Int64Type};
+use arrow::error::ArrowError;
 
 use super::assign::VECTOR_PREFIX;
 use super::cast::{Casted, Vectors, cast_column, column_kind, is_castable, vectors_of_column};
@@ -35,79 +36,119 @@ pub fn decode_ingest(
     collection: &CollectionSchema,
 ) -> Result<DecodedBatch, FileError> {
     let layout = Layout::of(batch, collection)?;
-    let wrong = |error: arrow::error::ArrowError| FileError::Layout { detail: error.to_string() };
-    let rows = batch.num_rows();
-    let mut faults: Vec<Option<String>> = vec![None; rows];
-    let id_type = match collection.id_kind {
-        IdKind::Number => ColumnType::Int64,
-        IdKind::Text => ColumnType::Text,
-    };
-    let ids = cast_column(layout.id, id_type).map_err(wrong)?.array;
-    let ra = cast_column(layout.ra, ColumnType::Float64).map_err(wrong)?.array;
-    let dec = cast_column(layout.dec, ColumnType::Float64).map_err(wrong)?.array;
-    let mut columns = Vec::with_capacity(collection.columns.len());
-    for (given, column) in layout.columns.iter().zip(&collection.columns) {
-        let casted =
-            given.map(|given| cast_column(given, column.kind)).transpose().map_err(wrong)?;
-        if let Some(Casted { misfits, .. }) = &casted {
-            for row in misfits {
-                if let Some(fault) = faults.get_mut(*row) {
-                    fault.get_or_insert_with(|| {
-                        format!(
-                            "column `{}` is {}, the value does not fit",
-                            column.name, column.kind
-                        )
-                    });
-                }
-            }
-        }
-        columns.push((casted.map(|casted| casted.array), column.kind));
-    }
-    let mut vectors = Vec::with_capacity(layout.vectors.len());
-    for (space, given) in &layout.vectors {
-        let Vectors { array, misfits } = vectors_of_column(given, space).map_err(wrong)?;
-        for (row, reason) in misfits {
-            if let Some(fault) = faults.get_mut(row) {
-                fault.get_or_insert(reason);
-            }
-        }
-        vectors.push((space.id, array));
-    }
+    let (arrays, faults) = Arrays::cast(&layout, collection, batch.num_rows())
+        .map_err(|error| FileError::Layout { detail: error.to_string() })?;
     let mut decoded = DecodedBatch {
-        objects: Vec::with_capacity(rows),
-        columns_given: columns.iter().map(|(array, _)| array.is_some()).collect(),
-        spaces_given: vectors.iter().map(|(space, _)| *space).collect(),
+        objects: Vec::with_capacity(batch.num_rows()),
+        columns_given: arrays.columns.iter().map(|(array, _)| array.is_some()).collect(),
+        spaces_given: arrays.vectors.iter().map(|(space, _)| *space).collect(),
         refused: Vec::new(),
     };
     for (row, fault) in faults.into_iter().enumerate() {
-        let id = id_at(&ids, row);
-        let shown = id.as_ref().map(ToString::to_string).unwrap_or_default();
+        let id = arrays.id(row);
+        let object_id = id.as_ref().map(ToString::to_string).unwrap_or_default();
         let object = match (fault, id) {
             (Some(fault), _) => Err(fault),
             (None, None) => Err("object id is missing, or not of the collection's kind".to_owned()),
-            (None, Some(id)) => position_at(&ra, &dec, row).and_then(|position| {
-                let columns =
-                    columns.iter().map(|(array, kind)| value_at(array.as_ref(), *kind, row));
-                let vectors = vectors.iter().filter(|(_, array)| array.is_valid(row)).map(
-                    |(space, array)| {
-                        let vector = array.value(row);
-                        (*space, vector.as_primitive::<Float32Type>().values().to_vec())
-                    },
-                );
-                let object =
-                    Object { id, position, columns: columns.collect(), vectors: vectors.collect() };
-                collection.check(&object).map_err(|error| error.to_string())?;
-                Ok(object)
+            (None, Some(id)) => arrays.object(id, row).and_then(|object| {
+                collection.check(&object).map(|()| object).map_err(|error| error.to_string())
             }),
         };
+        let row = row as u64;
         match object {
-            Ok(object) => decoded.objects.push((row as u64, object)),
-            Err(reason) => {
-                decoded.refused.push(RefusedRow { row: row as u64, object_id: shown, reason });
-            }
+            Ok(object) => decoded.objects.push((row, object)),
+            Err(reason) => decoded.refused.push(RefusedRow { row, object_id, reason }),
         }
     }
     Ok(decoded)
+}
+
+/// Columns of a batch in the collection's own types.
+struct Arrays {
+    ids: ArrayRef,
+    ra: ArrayRef,
+    dec: ArrayRef,
+    /// One for each column of the collection.
+    columns: Vec<(Option<ArrayRef>, ColumnType)>,
+    vectors: Vec<(SpaceId, FixedSizeListArray)>,
+}
+
+impl Arrays {
+    /// Casts everything; the second value holds the first fault of every row.
+    fn cast(
+        layout: &Layout<'_>,
+        collection: &CollectionSchema,
+        rows: usize,
+    ) -> Result<(Self, Vec<Option<String>>), ArrowError> {
+        let mut faults: Vec<Option<String>> = vec![None; rows];
+        let mut note = |row: usize, reason: String| {
+            if let Some(fault) = faults.get_mut(row) {
+                fault.get_or_insert(reason);
+            }
+        };
+        let mut columns = Vec::with_capacity(collection.columns.len());
+        for (given, column) in layout.columns.iter().zip(&collection.columns) {
+            let (name, kind) = (&column.name, column.kind);
+            let casted = given.map(|given| cast_column(given, kind)).transpose()?;
+            columns.push(match casted {
+                None => (None, kind),
+                Some(Casted { array, misfits }) => {
+                    for row in misfits {
+                        note(row, format!("column `{name}` is {kind}, the value does not fit"));
+                    }
+                    (Some(array), kind)
+                }
+            });
+        }
+        let mut vectors = Vec::with_capacity(layout.vectors.len());
+        for (space, given) in &layout.vectors {
+            let Vectors { array, misfits } = vectors_of_column(given, space)?;
+            misfits.into_iter().for_each(|(row, reason)| note(row, reason));
+            vectors.push((space.id, array));
+        }
+        let arrays = Self {
+            ids: cast_column(layout.id, id_type(collection))?.array,
+            ra: cast_column(layout.ra, ColumnType::Float64)?.array,
+            dec: cast_column(layout.dec, ColumnType::Float64)?.array,
+            columns,
+            vectors,
+        };
+        Ok((arrays, faults))
+    }
+
+    fn id(&self, row: usize) -> Option<ObjectId> {
+        if self.ids.is_null(row) {
+            return None;
+        }
+        if let Some(numbers) = self.ids.as_primitive_opt::<Int64Type>() {
+            return Some(ObjectId::Number(numbers.value(row)));
+        }
+        self.ids.as_string_opt::<i32>().map(|texts| ObjectId::Text(texts.value(row).to_owned()))
+    }
+
+    fn object(&self, id: ObjectId, row: usize) -> Result<Object, String> {
+        let degrees = |array: &ArrayRef, name: &str| {
+            let values = array.as_primitive::<Float64Type>();
+            let value = values.is_valid(row).then(|| Degrees(values.value(row)));
+            value.ok_or_else(|| format!("{name} is missing"))
+        };
+        let position = Position::new(degrees(&self.ra, "ra")?, degrees(&self.dec, "dec")?)
+            .map_err(|error| error.to_string())?;
+        let columns = self.columns.iter().map(|(array, kind)| value_at(array.as_ref(), *kind, row));
+        let vectors =
+            self.vectors.iter().filter(|(_, array)| array.is_valid(row)).map(|(space, array)| {
+                let vector = array.value(row);
+                (*space, vector.as_primitive::<Float32Type>().values().to_vec())
+            });
+        Ok(Object { id, position, columns: columns.collect(), vectors: vectors.collect() })
+    }
+}
+
+fn id_type(collection: &CollectionSchema) -> ColumnType {
+    match collection.id_kind {
+        IdKind::Number => ColumnType::Int64,
+        IdKind::Text => ColumnType::Text,
+    }
 }
 
 /// Columns of a batch under their roles.
@@ -165,13 +206,9 @@ impl<'a> Layout<'a> {
     }
 
     fn check_types(&self, collection: &CollectionSchema) -> Result<(), FileError> {
-        let id_type = match collection.id_kind {
-            IdKind::Number => ColumnType::Int64,
-            IdKind::Text => ColumnType::Text,
-        };
         let own = collection.columns.iter().zip(&self.columns);
         let given = [
-            ("object_id", id_type, Some(self.id)),
+            ("object_id", id_type(collection), Some(self.id)),
             ("ra", ColumnType::Float64, Some(self.ra)),
             ("dec", ColumnType::Float64, Some(self.dec)),
         ]
@@ -211,28 +248,6 @@ fn unknown(name: &str, is_vector: bool, collection: &CollectionSchema) -> FileEr
     let what = if is_vector { "embedding spaces" } else { "columns" };
     let detail = format!("it has no place for `{name}`; its {what} are {}", names.join(", "));
     FileError::Layout { detail }
-}
-
-fn id_at(ids: &ArrayRef, row: usize) -> Option<ObjectId> {
-    if ids.is_null(row) {
-        return None;
-    }
-    if let Some(numbers) = ids.as_primitive_opt::<Int64Type>() {
-        return Some(ObjectId::Number(numbers.value(row)));
-    }
-    ids.as_string_opt::<i32>().map(|texts| ObjectId::Text(texts.value(row).to_owned()))
-}
-
-fn position_at(ra: &ArrayRef, dec: &ArrayRef, row: usize) -> Result<Position, String> {
-    let degrees = |array: &ArrayRef, name: &str| {
-        let values = array.as_primitive::<Float64Type>();
-        if values.is_valid(row) {
-            Ok(Degrees(values.value(row)))
-        } else {
-            Err(format!("{name} is missing"))
-        }
-    };
-    Position::new(degrees(ra, "ra")?, degrees(dec, "dec")?).map_err(|error| error.to_string())
 }
 
 /// A value of a column that [`cast_column`] has brought into the Arrow type of `kind`.

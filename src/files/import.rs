@@ -8,14 +8,14 @@ use arrow::datatypes::SchemaRef;
 
 use super::assign::{VectorSource, VectorSpec};
 use super::infer::{Inferred, infer_schema};
-use super::mapping::Mapping;
+use super::mapping::{Mapping, usual_id_names};
 use super::npy::NpyReader;
 use super::plan::{IngestRows, Plan};
 use super::reader::{
     BATCH_ROWS, Progress, ReadOptions, SkippedColumn, TableBatch, TableReader, open_with,
 };
 use super::{FileError, Format};
-use crate::schema::CollectionSchema;
+use crate::schema::{CollectionSchema, ColumnType, IdKind};
 
 /// What is imported and how.
 #[derive(Debug, Clone)]
@@ -226,7 +226,7 @@ fn left_out(column: &SkippedColumn) -> String {
 }
 
 /// Types that a collection gives to columns of a file, by the lower-case name in the file.
-fn column_types(options: &ImportOptions) -> HashMap<String, crate::schema::ColumnType> {
+fn column_types(options: &ImportOptions) -> HashMap<String, ColumnType> {
     let Some(collection) = &options.collection else {
         return HashMap::new();
     };
@@ -239,10 +239,20 @@ fn column_types(options: &ImportOptions) -> HashMap<String, crate::schema::Colum
         })
         .collect();
     let id_kind = match collection.id_kind {
-        crate::schema::IdKind::Number => crate::schema::ColumnType::Int64,
-        crate::schema::IdKind::Text => crate::schema::ColumnType::Text,
+        IdKind::Number => ColumnType::Int64,
+        IdKind::Text => ColumnType::Text,
     };
-    let id = options.mapping.source("object_id").unwrap_or("object_id");
-    types.insert(id.to_lowercase(), id_kind);
+    match options.mapping.source("object_id") {
+        Some(source) => {
+            types.insert(source.to_lowercase(), id_kind);
+        }
+        // The id is still to be guessed: digits of text ids keep their leading zeros.
+        None if id_kind == ColumnType::Text => {
+            for name in usual_id_names() {
+                types.entry(name.to_owned()).or_insert(id_kind);
+            }
+        }
+        None => {}
+    }
     types
 }

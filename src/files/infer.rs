@@ -136,13 +136,12 @@ pub(super) fn dimension(
     let column = first
         .and_then(|batch| batch.columns().get(place))
         .ok_or_else(|| no_dimension("the file has no rows to tell its dimension"))?;
-    let lengths =
+    let mut lengths =
         (0..column.len()).filter(|row| column.is_valid(*row)).map(|row| match column.data_type() {
             DataType::LargeList(_) => column.as_list::<i64>().value_length(row) as usize,
             _ => column.as_list::<i32>().value_length(row) as usize,
         });
     lengths
-        .into_iter()
         .find(|length| *length > 0)
         .ok_or_else(|| no_dimension("no vector in the first rows tells its dimension"))
 }

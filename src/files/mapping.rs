@@ -149,6 +149,11 @@ impl Mapping {
     }
 }
 
+/// Names that are looked for when the id is not given.
+pub(super) fn usual_id_names() -> impl Iterator<Item = &'static str> {
+    ID_NAMES.into_iter().flatten().copied()
+}
+
 /// Names of a file's columns, for messages.
 pub(super) fn listed(file: &Schema) -> String {
     const MOST: usize = 60;

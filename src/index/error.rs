@@ -77,6 +77,18 @@ pub enum IndexError {
         /// Its component, from 0.
         component: usize,
     },
+    /// A vector so long that squared distances overflow.
+    #[error(
+        "vector of row {row} has norm {norm:e}, an index takes up to {norm_max:e}; scale the vectors down, or search them exactly"
+    )]
+    TooLong {
+        /// Row of the vector, from 0.
+        row: usize,
+        /// Its Euclidean norm.
+        norm: f64,
+        /// Greatest norm that is indexed.
+        norm_max: f64,
+    },
     /// The file could not be read or written.
     #[error("index file `{}`: {source}", path.display())]
     Io {
@@ -152,7 +164,7 @@ impl IndexError {
             Self::BadLists { .. } | Self::WrongDimension { .. } | Self::NotFinite { .. } => {
                 Class::Invalid
             }
-            Self::TooFew { .. } | Self::TooMany { .. } => Class::Conflict,
+            Self::TooFew { .. } | Self::TooMany { .. } | Self::TooLong { .. } => Class::Conflict,
             Self::NotAnIndex { .. }
             | Self::NewerFormat { .. }
             | Self::Damaged { .. }

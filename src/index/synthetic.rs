@@ -35,7 +35,7 @@ pub struct ClusteredVectors {
 const NOISE: f64 = 0.01;
 
 /// Extent of a cluster relative to the distance between clusters.
-const CLUSTER_EXTENT: f64 = 0.35;
+const CLUSTER_EXTENT: f64 = 0.6;
 
 struct Shape {
     /// `rank x dimension`, rows of about unit length.
@@ -64,7 +64,9 @@ pub fn clustered(spec: &Clustered) -> Result<ClusteredVectors, BlockError> {
         let draw = random.uniform();
         let cluster =
             shape.shares.partition_point(|&share| share < draw).min(shape.shares.len() - 1);
-        sum.iter_mut().for_each(|value| *value = NOISE * random.normal());
+        for value in &mut sum {
+            *value = NOISE * random.normal();
+        }
         for direction in 0..rank {
             let place = cluster * rank + direction;
             let latent = shape.centres[place] + shape.extents[place] * random.normal();

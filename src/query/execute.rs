@@ -184,14 +184,13 @@ impl Run<'_> {
             probes: exact.then_some(lists),
             allowed: allowed.as_ref(),
             bound: self.within,
-            threads: 1,
         };
         let answer = index.search(&target.vector, vectors.view()?, &search)?;
         self.touched.rows_scanned += answer.rows_scanned;
         self.touched.lists_probed += answer.lists_probed;
         self.touched.lists_total += lists as u64;
         self.touched.bytes_read += answer.bytes_read;
-        self.touched.exact &= exact;
+        self.touched.exact &= exact || answer.exact;
         for (distance, vector) in answer.hits {
             self.offer(place, part, vectors.row_of(vector as usize), distance);
         }

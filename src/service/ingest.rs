@@ -15,11 +15,12 @@ use tonic::{Status, Streaming};
 use tracing::Instrument;
 
 use super::context::{Context, blocking, turn};
+use super::convert::{self, GivenRow};
 use super::error_code::one_line;
 use super::limits::{Limits, at_most};
-use super::{RequestError, ServiceError, convert};
+use super::{RequestError, ServiceError};
 use crate::engine::{Db, Write, WriteMode, WriteOutcome, WriteReport};
-use crate::files;
+use crate::files::{self, IpcLimits};
 use crate::schema::{CollectionSchema, ObjectId};
 use crate::wire::v1;
 use crate::wire::v1::ingest_request::Message;
@@ -157,7 +158,7 @@ fn prepare(
 ) -> Result<Prepared, ServiceError> {
     at_most("rows of a batch", batch.objects.len(), limits.batch_rows_max)?;
     let schema = db.schema(collection)?;
-    let merge = batch.merge;
+    let (merge, messages) = (batch.merge, batch.objects.len());
     let mut prepared = Prepared {
         sequence: batch.sequence,
         writes: Vec::with_capacity(batch.objects.len()),
@@ -172,14 +173,41 @@ fn prepare(
         }
     }
     if !batch.arrow_ipc.is_empty() {
-        add_arrow_rows(&mut prepared, &schema, limits, &batch.arrow_ipc, merge)?;
+        add_arrow_rows(&mut prepared, &schema, limits, &batch.arrow_ipc, messages, merge)?;
     }
     Ok(prepared)
 }
 
+/// Adds the rows of an Arrow stream behind those that came as messages.
+fn add_arrow_rows(
+    prepared: &mut Prepared,
+    schema: &CollectionSchema,
+    limits: &Limits,
+    bytes: &[u8],
+    mut first_row: usize,
+    merge: bool,
+) -> Result<(), ServiceError> {
+    let room = limits.batch_rows_max.saturating_sub(first_row) as u64;
+    let bytes_max = limits.ingest_message_bytes_max;
+    let ipc_limits = IpcLimits { bytes_max, rows_max: room, ..IpcLimits::default() };
+    for batch in files::decode_ipc(bytes, &ipc_limits)? {
+        let decoded = files::decode_ingest(&batch, schema)?;
+        for (row, object) in decoded.objects {
+            let columns_given = decoded.columns_given.clone();
+            prepared.accept(first_row + row as usize, GivenRow { object, columns_given }, merge);
+        }
+        for refused in decoded.refused {
+            let row = first_row + refused.row as usize;
+            prepared.refuse(row, refused.object_id, &refused.reason);
+        }
+        first_row += batch.num_rows();
+    }
+    Ok(())
+}
+
 impl Prepared {
-    fn accept(&mut self, row: usize, given: convert::GivenRow, merge: bool) {
-        let convert::GivenRow { object, columns_given } = given;
+    fn accept(&mut self, row: usize, given: GivenRow, merge: bool) {
+        let GivenRow { object, columns_given } = given;
         self.rows.push((row as u64, object.id.clone()));
         self.writes.push(if merge {
             Write::Merge { object, columns_given }

@@ -40,7 +40,10 @@ pub(super) enum Step {
 
 impl Store {
     /// Tells a test where the import is; does nothing in a program.
-    #[cfg_attr(not(test), expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "only tests have a probe"))]
+    #[cfg_attr(
+        not(test),
+        expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "only tests have a probe")
+    )]
     fn reached(&self, step: Step) -> Result<(), StorageError> {
         #[cfg(test)]
         if let Some(probe) = &self.probe {
@@ -120,7 +123,10 @@ impl Store {
     pub(super) fn recover(&self) -> Result<(), StorageError> {
         for (stage, intent) in self.intents()? {
             if self.is_current(&intent)? {
-                tracing::warn!(collection = intent.collection.0, "finishing an interrupted bulk import");
+                tracing::warn!(
+                    collection = intent.collection.0,
+                    "finishing an interrupted bulk import"
+                );
                 self.finish(stage, &intent)?;
             } else {
                 let mut batch = Batch::default();

@@ -48,8 +48,11 @@ pub(crate) trait KvView: Send + Sync {
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError>;
 
     /// The values of many keys, in their order.
-    fn get_many(&self, table: Table, keys: &[Vec<u8>])
-    -> Result<Vec<Option<Vec<u8>>>, StorageError>;
+    fn get_many(
+        &self,
+        table: Table,
+        keys: &[Vec<u8>],
+    ) -> Result<Vec<Option<Vec<u8>>>, StorageError>;
 
     /// Walks a range in key order.
     fn cursor(&self, range: KeyRange) -> Result<Box<dyn KvCursor + '_>, StorageError>;

@@ -93,7 +93,9 @@ pub enum StorageError {
         source: SchemaError,
     },
     /// The batch is too large for one commit.
-    #[error("a batch of {size_bytes} bytes is more than the limit of {size_bytes_max}; write in smaller batches or as a bulk import")]
+    #[error(
+        "a batch of {size_bytes} bytes is more than the limit of {size_bytes_max}; write in smaller batches or as a bulk import"
+    )]
     BatchTooLarge {
         /// Size of the batch.
         size_bytes: usize,
@@ -119,7 +121,9 @@ pub enum StorageError {
         source: Box<StorageError>,
     },
     /// The disk or the quota is full.
-    #[error("no space left on the disk while {doing}: {detail}; make room, nothing acknowledged is lost")]
+    #[error(
+        "no space left on the disk while {doing}: {detail}; make room, nothing acknowledged is lost"
+    )]
     DiskFull {
         /// What was being done.
         doing: &'static str,
@@ -186,11 +190,7 @@ impl StorageError {
     }
 
     /// Maps a failed file operation.
-    pub(crate) fn file(
-        doing: &'static str,
-        path: impl Into<PathBuf>,
-        source: io::Error,
-    ) -> Self {
+    pub(crate) fn file(doing: &'static str, path: impl Into<PathBuf>, source: io::Error) -> Self {
         let path = path.into();
         match source.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {

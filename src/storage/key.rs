@@ -149,7 +149,9 @@ impl Key for IdKey {
         let id = match parts.u8()? {
             ID_NUMBER => ObjectId::Number((parts.u64()? ^ SIGN).cast_signed()),
             ID_TEXT => ObjectId::Text(parts.text()?),
-            tag => return Err(StorageError::corrupt("object id key", format!("unknown tag {tag}"))),
+            tag => {
+                return Err(StorageError::corrupt("object id key", format!("unknown tag {tag}")));
+            }
         };
         parts.end()?;
         Ok(Self { collection, id })
@@ -275,11 +277,7 @@ impl KeyRange {
     pub(crate) fn collection(table: Table, collection: CollectionId) -> Self {
         // The last number is never given to a collection, so the successor exists.
         let next = collection.0.saturating_add(1);
-        Self {
-            table,
-            start: collection.0.to_be_bytes().to_vec(),
-            end: next.to_be_bytes().to_vec(),
-        }
+        Self { table, start: collection.0.to_be_bytes().to_vec(), end: next.to_be_bytes().to_vec() }
     }
 
     /// The schemas of all collections.
@@ -348,10 +346,8 @@ mod tests {
     use super::*;
 
     fn object_key() -> impl Strategy<Value = ObjectKey> {
-        (any::<u32>(), any::<u64>(), any::<u32>()).prop_map(|(collection, cell, ordinal)| ObjectKey {
-            collection: CollectionId(collection),
-            cell: Cell29(cell),
-            ordinal,
+        (any::<u32>(), any::<u64>(), any::<u32>()).prop_map(|(collection, cell, ordinal)| {
+            ObjectKey { collection: CollectionId(collection), cell: Cell29(cell), ordinal }
         })
     }
 
@@ -386,7 +382,8 @@ mod tests {
 
     fn same_order<K: Key + Ord + std::fmt::Debug>(a: &K, b: &K) -> Result<(), TestCaseError> {
         prop_assert_eq!(a.encode().cmp(&b.encode()), a.cmp(b));
-        let back = K::decode(&a.encode()).map_err(|error| TestCaseError::fail(error.to_string()))?;
+        let back =
+            K::decode(&a.encode()).map_err(|error| TestCaseError::fail(error.to_string()))?;
         prop_assert_eq!(&back, a);
         Ok(())
     }
@@ -426,11 +423,8 @@ mod tests {
 
     #[test]
     fn an_object_key_is_sixteen_big_endian_bytes() {
-        let key = ObjectKey {
-            collection: CollectionId(1),
-            cell: Cell29(0x0203),
-            ordinal: 0x0405_0607,
-        };
+        let key =
+            ObjectKey { collection: CollectionId(1), cell: Cell29(0x0203), ordinal: 0x0405_0607 };
         assert_eq!(key.encode(), [0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 2, 3, 4, 5, 6, 7]);
     }
 

@@ -72,7 +72,8 @@ impl KvEngine for MemoryEngine {
         let folder = staged.entry(stage).or_default();
         let mut files = Vec::new();
         for run in runs {
-            let file = StagedFile { table: run.table(), name: format!("{}-0.sst", run.table().name()) };
+            let file =
+                StagedFile { table: run.table(), name: format!("{}-0.sst", run.table().name()) };
             folder.insert(file.name.clone(), run);
             files.push(file);
         }

@@ -47,10 +47,11 @@ pub(crate) fn plan(
         })?;
     }
     let mut ledger = Ledger::read(view, collection, head, &operations)?;
-    let outcomes =
-        operations.into_iter().map(|operation| ledger.apply(operation)).collect::<Result<_, _>>()?;
-    let mut plan =
-        Plan { outcomes, rows: Vec::new(), changes: Vec::new(), head: head.clone() };
+    let outcomes = operations
+        .into_iter()
+        .map(|operation| ledger.apply(operation))
+        .collect::<Result<_, _>>()?;
+    let mut plan = Plan { outcomes, rows: Vec::new(), changes: Vec::new(), head: head.clone() };
     for track in ledger.tracks {
         plan.settle(collection, track)?;
     }
@@ -313,11 +314,7 @@ impl Plan {
     }
 
     /// Moves the exact counts by the difference that one object makes.
-    fn count(
-        &mut self,
-        before: Option<&Located>,
-        now: Option<&State>,
-    ) -> Result<(), StorageError> {
+    fn count(&mut self, before: Option<&Located>, now: Option<&State>) -> Result<(), StorageError> {
         if let Some(before) = before {
             take_one(&mut self.head.object_count)?;
             for space in &before.spaces {

@@ -7,9 +7,12 @@ use super::error::StorageError;
 use super::key::{IdKey, Key, KeyRange, ObjectKey, VectorKey};
 use super::record::{CollectionMeta, Located, decode_row, decode_vector};
 use super::slot::{Slot, State};
-use super::store::{CollectionRecord, Store, record};
+use super::store::{CollectionRecord, Store, head, record};
 use super::table::Table;
 use crate::schema::{CollectionId, CollectionSchema, Object, ObjectId, SpaceId};
+
+/// A view in which the tables of a collection agree, and the collection's schema.
+type Whole<'s> = (Box<dyn KvView + 's>, CollectionMeta);
 
 /// An object and where it is kept.
 type Found = (ObjectKey, Object);
@@ -55,15 +58,12 @@ impl Store {
 
     pub(super) fn snapshot_of(&self, slot: &Slot) -> Result<Snapshot<'_>, StorageError> {
         let (view, meta) = self.view_of(slot)?;
-        let head = self.head(&*view, slot.id)?;
+        let head = head(&*view, slot.id)?;
         Ok(Snapshot { view, record: record(&meta, &head) })
     }
 
     /// A view in which the tables of the collection agree with each other.
-    pub(super) fn view_of(
-        &self,
-        slot: &Slot,
-    ) -> Result<(Box<dyn KvView + '_>, CollectionMeta), StorageError> {
+    pub(super) fn view_of(&self, slot: &Slot) -> Result<Whole<'_>, StorageError> {
         if let Some(found) = self.try_view(slot)? {
             return Ok(found);
         }
@@ -75,10 +75,7 @@ impl Store {
         })
     }
 
-    fn try_view(
-        &self,
-        slot: &Slot,
-    ) -> Result<Option<(Box<dyn KvView + '_>, CollectionMeta)>, StorageError> {
+    fn try_view(&self, slot: &Slot) -> Result<Option<Whole<'_>>, StorageError> {
         let gate = slot.open();
         match gate.state {
             State::Whole => Ok(Some((self.engine.view(), gate.meta.clone()))),
@@ -109,8 +106,7 @@ impl Snapshot<'_> {
         ids: &[ObjectId],
         with_vectors: bool,
     ) -> Result<Vec<Option<Found>>, StorageError> {
-        let keys: Vec<_> =
-            ids.iter().map(|id| IdKey::encode_parts(self.record.id, id)).collect();
+        let keys: Vec<_> = ids.iter().map(|id| IdKey::encode_parts(self.record.id, id)).collect();
         let located = self
             .view
             .get_many(Table::Ids, &keys)?
@@ -260,6 +256,12 @@ impl Scan<'_> {
     }
 }
 
+impl std::fmt::Debug for Scan<'_> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Scan").field("finished", &self.finished).finish_non_exhaustive()
+    }
+}
+
 impl Iterator for Scan<'_> {
     type Item = Result<Found, StorageError>;
 
@@ -286,6 +288,12 @@ impl VectorScan<'_> {
         let Some((key, value)) = self.cursor.advance()? else { return Ok(None) };
         let key = VectorKey::decode(key)?.object();
         Ok(Some((key, decode_vector(value, self.dimension)?)))
+    }
+}
+
+impl std::fmt::Debug for VectorScan<'_> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("VectorScan").field("space", &self.space).finish_non_exhaustive()
     }
 }
 

@@ -227,7 +227,7 @@ impl Store {
         meta.next_space += 1;
         Arc::make_mut(&mut meta.schema).spaces.push(space);
         meta.schema.validate()?;
-        let head = self.head(&*self.engine.view(), collection)?;
+        let head = head(&*self.engine.view(), collection)?;
         let mut batch = Batch::default();
         batch.put(&MetaKey::Collection(collection), meta.encode()?);
         let mut gate = slot.close();
@@ -262,25 +262,7 @@ impl Store {
 
     pub(super) fn slot(&self, collection: CollectionId) -> Result<Arc<Slot>, StorageError> {
         let collections = self.collections.read().unwrap_or_else(PoisonError::into_inner);
-        collections
-            .get(&collection)
-            .cloned()
-            .ok_or(StorageError::UnknownCollection { collection })
-    }
-
-    /// Version and counts of a collection in a view.
-    pub(super) fn head(
-        &self,
-        view: &dyn KvView,
-        collection: CollectionId,
-    ) -> Result<Head, StorageError> {
-        match view.fetch(&MetaKey::Head(collection))? {
-            Some(bytes) => Head::decode(&bytes),
-            None => Err(StorageError::corrupt(
-                "collection head",
-                format!("collection number {} has none", collection.0),
-            )),
-        }
+        collections.get(&collection).cloned().ok_or(StorageError::UnknownCollection { collection })
     }
 }
 
@@ -299,5 +281,16 @@ pub(super) fn record(meta: &CollectionMeta, head: &Head) -> CollectionRecord {
         version: head.version,
         object_count: head.object_count,
         vector_counts: meta.schema.spaces.iter().map(|space| (space.id, count(space))).collect(),
+    }
+}
+
+/// Version and counts of a collection in a view.
+pub(super) fn head(view: &dyn KvView, collection: CollectionId) -> Result<Head, StorageError> {
+    match view.fetch(&MetaKey::Head(collection))? {
+        Some(bytes) => Head::decode(&bytes),
+        None => Err(StorageError::corrupt(
+            "collection head",
+            format!("collection number {} has none", collection.0),
+        )),
     }
 }

@@ -7,7 +7,7 @@ use super::operation::{Change, Commit, Operation};
 use super::plan::{Plan, plan};
 use super::record::{decode_changes, encode_changes};
 use super::slot::Slot;
-use super::store::Store;
+use super::store::{Store, head};
 use crate::schema::CollectionId;
 
 /// Changes in one value of the `changes` table.
@@ -63,7 +63,7 @@ impl Store {
         let meta = slot.meta()?;
         let plan = {
             let view = self.engine.view();
-            let head = self.head(&*view, collection)?;
+            let head = head(&*view, collection)?;
             plan(&*view, collection, &meta.schema, &head, operations)?
         };
         let Plan { outcomes, mut rows, changes, head } = plan;
@@ -78,7 +78,9 @@ impl Store {
                 return Err(StorageError::BatchTooLarge { size_bytes, size_bytes_max });
             } else {
                 let mut batch = Batch::default();
-                rows.into_iter().for_each(|row| batch.row(row));
+                for row in rows {
+                    batch.row(row);
+                }
                 batch.put(&MetaKey::Head(collection), head.encode());
                 self.engine.commit(batch)?;
             }
@@ -99,7 +101,7 @@ impl Store {
     ) -> Result<Vec<(u64, Vec<Change>)>, StorageError> {
         let slot = self.slot(collection)?;
         let view = self.view_of(&slot)?.0;
-        let head = self.head(&*view, collection)?;
+        let head = head(&*view, collection)?;
         if version < head.trimmed_to {
             let kept_after = head.trimmed_to;
             return Err(StorageError::ChangesTrimmed { collection, after: version, kept_after });
@@ -127,7 +129,7 @@ impl Store {
         let _turn = slot.turn();
         self.make_whole(&slot)?;
         slot.meta()?;
-        let mut head = self.head(&*self.engine.view(), collection)?;
+        let mut head = head(&*self.engine.view(), collection)?;
         let up_to = up_to.min(head.version);
         if up_to <= head.trimmed_to {
             return Ok(());
@@ -143,9 +145,7 @@ impl Store {
     pub(super) fn make_whole(&self, slot: &Slot) -> Result<(), StorageError> {
         self.finish_interrupted(slot).map_err(|source| match source {
             StorageError::UnknownCollection { .. } => source,
-            source => {
-                StorageError::Unfinished { collection: slot.id, source: Box::new(source) }
-            }
+            source => StorageError::Unfinished { collection: slot.id, source: Box::new(source) },
         })
     }
 }

@@ -2,3 +2,9 @@
 
 mod architecture;
 mod cli;
+mod index;
+mod encoder;
+mod files;
+mod fake_encoder;
+mod grpc;
+mod support;

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::{Args, Parser, Subcommand};
-use sidereus::encoder::{BatchOptions, RegisteredModel, Registry, check_model};
+use sidereus::encoder::{BatchOptions, PAYLOADS_MAX, RegisteredModel, Registry, check_model};
 
 use device::DeviceName;
 
@@ -80,8 +80,8 @@ struct ServeArguments {
     /// Milliseconds that the first row of a batch waits for company.
     #[arg(long, default_value_t = 2)]
     batch_wait_ms: u64,
-    /// Most rows that are decoded, waiting or being computed.
-    #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..))]
+    /// Most rows that are decoded, waiting or being computed; at least one full call.
+    #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u32).range(PAYLOADS_MAX as i64..))]
     queue_rows_max: u32,
     /// End when standard input ends, that is, when the parent process has gone.
     #[arg(long)]

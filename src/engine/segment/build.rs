@@ -220,17 +220,17 @@ fn build_index(
     };
     let index = match IvfIndex::build(&spec, space.metric, view, &mut staged) {
         Ok(index) => index,
-        // Too few vectors (or none that differ) to train on: the exact scan is the better plan anyway.
-        Err(IndexError::TooFew { .. }) => return Ok(None),
+        // Too few vectors to train on, or of lengths that single precision cannot square: the exact scan serves them.
+        Err(IndexError::TooFew { .. } | IndexError::TooLong { .. }) => return Ok(None),
         Err(error) => return Err(error.into()),
     };
     index.save(&space_path(folder, space.id, "ivf"))?;
     let stats = index.stats();
     Ok(Some(IndexManifest {
-        kind: stats.kind.to_string(),
+        kind: stats.codes.to_string(),
         lists: stats.lists as u64,
         default_probes: stats.default_probes as u64,
-        measured_recall: stats.measured_recall,
+        measured_recall: stats.measured_recall.mean,
     }))
 }
 

@@ -23,7 +23,7 @@ pub(super) fn read(source: &mut impl BufRead) -> std::io::Result<Result<Head, St
     let mut place = 0_u64;
     loop {
         let mut line = Vec::new();
-        let length = source.take(LINE_BYTES_MAX).read_until(b'\n', &mut line)? as u64;
+        let length = source.by_ref().take(LINE_BYTES_MAX).read_until(b'\n', &mut line)? as u64;
         if length == 0 {
             return Ok(Err("it is empty".to_owned()));
         }

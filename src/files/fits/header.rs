@@ -44,7 +44,7 @@ impl Header {
         let mut last_text: Option<String> = None;
         for blocks in 1..=BLOCKS_MAX {
             let mut block = Vec::with_capacity(BLOCK as usize);
-            source.take(BLOCK).read_to_end(&mut block).map_err(HeaderFault::Io)?;
+            source.by_ref().take(BLOCK).read_to_end(&mut block).map_err(HeaderFault::Io)?;
             if block.is_empty() && blocks == 1 {
                 return Ok(None);
             }

@@ -65,6 +65,13 @@ impl FitsReader {
         };
         let (row_bytes, rows_total) = (size("NAXIS1")?, size("NAXIS2")?);
         let (columns, skipped) = layout::columns(&table.header, row_bytes).map_err(damaged)?;
+        if columns.is_empty() {
+            return Err(FileError::Unsupported {
+                path: format!("{path}[{}]", table.number),
+                what: "a table without a column that can be read".to_owned(),
+                hint: "name another extension in brackets".to_owned(),
+            });
+        }
         let present = file_bytes.saturating_sub(table.start);
         let needed = row_bytes.checked_mul(rows_total);
         if needed.is_none_or(|needed| needed > present) {

@@ -115,6 +115,12 @@ unsafe extern "C" {
         count: *mut usize,
         message: *mut Message,
     ) -> c_int;
+    pub(super) fn sidereus_ivf_centroids(
+        ivf: *const Ivf,
+        values: *mut *const f32,
+        count: *mut usize,
+        message: *mut Message,
+    ) -> c_int;
     pub(super) fn sidereus_ivf_write(
         ivf: *const Ivf,
         out: *mut *mut Bytes,

@@ -9,7 +9,7 @@
 mod ffi;
 
 use std::ffi::{CStr, c_int};
-use std::ops::{Deref, Range};
+use std::ops::Deref;
 use std::ptr::{self, NonNull};
 use std::sync::{Mutex, PoisonError};
 
@@ -51,23 +51,11 @@ pub(super) struct Training {
     pub(super) threads: usize,
 }
 
-/// All lists, nearest first.
-#[derive(Debug)]
-pub(super) struct ListOrder {
-    lists: Vec<i64>,
-    distances: Vec<f32>,
-}
-
-impl ListOrder {
-    /// Lists ranked.
-    pub(super) fn len(&self) -> usize {
-        self.lists.len()
-    }
-
-    /// The list numbers, nearest first; lists without a finite distance are left out.
-    pub(super) fn lists(&self) -> impl Iterator<Item = usize> + '_ {
-        self.lists.iter().filter_map(|&list| usize::try_from(list).ok())
-    }
+/// A list and what FAISS says of its centroid: the squared distance, or the inner product.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct RankedList {
+    pub(super) list: usize,
+    pub(super) closeness: f32,
 }
 
 /// What a scan of some lists found.
@@ -199,32 +187,37 @@ impl RawIvf {
         if self.shape.codes == ffi::FLAT { Storage::Flat } else { Storage::Sq8 }
     }
 
-    /// Ranks all lists by the nearness of their centroids to the query.
-    pub(super) fn rank_lists(&self, query: &[f32]) -> Result<ListOrder, IndexError> {
+    /// Ranks the lists by the nearness of their centroids to the query, nearest first. Lists without a finite distance are
+    /// left out.
+    pub(super) fn rank_lists(&self, query: &[f32]) -> Result<Vec<RankedList>, IndexError> {
         self.check_length("the query", query.len())?;
-        let mut order =
-            ListOrder { lists: vec![-1; self.lists()], distances: vec![0.0; self.lists()] };
+        let mut lists = vec![-1i64; self.lists()];
+        let mut closeness = vec![0.0f32; self.lists()];
         call("rank the lists", |message| {
             // SAFETY: the query has the index's dimension, and both outputs have one place a list.
             unsafe {
                 ffi::sidereus_ivf_rank(
                     self.handle.as_ptr(),
                     query.as_ptr(),
-                    order.lists.as_mut_ptr(),
-                    order.distances.as_mut_ptr(),
+                    lists.as_mut_ptr(),
+                    closeness.as_mut_ptr(),
                     message,
                 )
             }
         })?;
-        Ok(order)
+        let ranked = lists.into_iter().zip(closeness);
+        Ok(ranked
+            .filter_map(|(list, closeness)| {
+                Some(RankedList { list: usize::try_from(list).ok()?, closeness })
+            })
+            .collect())
     }
 
-    /// Compares the allowed rows of the lists at the given places of the order, and keeps the `k` nearest.
+    /// Compares the allowed rows of some lists, and keeps the `k` nearest.
     pub(super) fn scan(
         &self,
         query: &[f32],
-        order: &ListOrder,
-        places: Range<usize>,
+        lists: &[RankedList],
         allowed: Option<&RowBitmap>,
         k: usize,
     ) -> Result<Scanned, IndexError> {
@@ -235,22 +228,20 @@ impl RawIvf {
             let (expected, given) = (self.rows(), allowed.len());
             return Err(IndexError::WrongRows { what: "the bitmap", expected, given });
         }
-        let end = places.end.min(order.len());
-        let places = places.start.min(end)..end;
         let mut found = Scanned { candidates: Vec::new(), rows_listed: 0, rows_compared: 0 };
-        if places.is_empty() || k == 0 {
+        if lists.is_empty() || k == 0 {
             return Ok(found);
         }
-        let lists = &order.lists[places.clone()];
-        let list_distances = &order.distances[places];
+        let numbers: Vec<i64> = lists.iter().map(|ranked| ranked.list as i64).collect();
+        let closeness: Vec<f32> = lists.iter().map(|ranked| ranked.closeness).collect();
         let (allowed, allowed_bytes) = allowed.map_or((ptr::null(), 0), |rows| {
             (rows.words().as_ptr().cast(), rows.words().len() * 8)
         });
         let scan = ffi::Scan {
             query: query.as_ptr(),
-            lists: lists.as_ptr(),
-            list_distances: list_distances.as_ptr(),
-            list_count: lists.len(),
+            lists: numbers.as_ptr(),
+            list_distances: closeness.as_ptr(),
+            list_count: numbers.len(),
             allowed,
             allowed_bytes,
             k,
@@ -259,9 +250,8 @@ impl RawIvf {
         let mut distances = vec![0.0f32; k];
         let mut counts = ffi::ScanCounts::default();
         call("scan lists", |message| {
-            // SAFETY: the query has the index's dimension; the lists and their distances are two slices of one length;
-            // the bitmap's words are borrowed during the call, and a set of no word is never read because its length is
-            // zero; both outputs have `k` places.
+            // SAFETY: the query has the index's dimension; the lists and their distances are two vectors of one length;
+            // the bitmap's words are borrowed during the call; both outputs have `k` places.
             unsafe {
                 ffi::sidereus_ivf_scan(
                     self.handle.as_ptr(),
@@ -277,6 +267,29 @@ impl RawIvf {
         found.rows_listed = counts.rows_listed;
         found.rows_compared = counts.rows_compared;
         Ok(found)
+    }
+
+    /// The centroids, `lists x dimension`.
+    pub(super) fn centroids(&self) -> Result<&[f32], IndexError> {
+        let mut values = ptr::null();
+        let mut count = 0;
+        call("read the centroids", |message| {
+            // SAFETY: the handle is alive; both outputs outlive the call.
+            unsafe {
+                ffi::sidereus_ivf_centroids(
+                    self.handle.as_ptr(),
+                    &raw mut values,
+                    &raw mut count,
+                    message,
+                )
+            }
+        })?;
+        if values.is_null() || count == 0 {
+            return Ok(&[]);
+        }
+        // SAFETY: the shim lends `count` numbers that stay in place until the index changes, and a change needs
+        // `&mut self`, which the borrow of `self` rules out.
+        Ok(unsafe { std::slice::from_raw_parts(values, count) })
     }
 
     /// Calls `each` with the rows of a list.

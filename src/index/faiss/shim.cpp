@@ -309,6 +309,15 @@ int sidereus_ivf_list(const SidereusIvf* ivf, size_t list, const int64_t** rows,
     });
 }
 
+int sidereus_ivf_centroids(const SidereusIvf* ivf, const float** values, size_t* count, SidereusMessage* message) {
+    return guarded(message, [&] {
+        const auto* centroids = dynamic_cast<const faiss::IndexFlat*>(ivf->index->quantizer);
+        require(centroids != nullptr, "the centroids are of an unknown kind");
+        *count = centroids->ntotal * centroids->d;
+        *values = centroids->get_xb();
+    });
+}
+
 int sidereus_ivf_write(const SidereusIvf* ivf, SidereusBytes** out, SidereusMessage* message) {
     return guarded(message, [&] {
         faiss::VectorIOWriter writer;

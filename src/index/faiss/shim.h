@@ -86,6 +86,9 @@ int sidereus_ivf_scan(const SidereusIvf* ivf, const SidereusScan* scan, int64_t*
 int sidereus_ivf_list(const SidereusIvf* ivf, size_t list, const int64_t** rows, size_t* count,
                       SidereusMessage* message);
 
+/* Lends the centroids, lists x dimension; valid until the next change of the index. */
+int sidereus_ivf_centroids(const SidereusIvf* ivf, const float** values, size_t* count, SidereusMessage* message);
+
 int sidereus_ivf_write(const SidereusIvf* ivf, SidereusBytes** out, SidereusMessage* message);
 
 /* Only for bytes whose checksum was verified. */

@@ -4,6 +4,7 @@ use std::panic::resume_unwind;
 use std::thread;
 
 use super::curve::ProbeCurve;
+use super::reach::{Gap, QueryScale, Reach};
 use super::{
     IvfIndex, IvfSearch, IvfSpec, LISTS_MAX, MEASURED_K, POINTS_PER_LIST_MIN, ProbedLists,
     ROWS_MIN, comparison_of,
@@ -12,13 +13,16 @@ use crate::index::IndexError;
 use crate::index::faiss::{RawIvf, Training};
 use crate::index::random::stratified_rows;
 use crate::index::recall::{Recall, RecallMeter};
-use crate::vector::{Distance, Metric, RowBitmap, TopK, VectorView};
+use crate::vector::{Distance, Metric, RowBitmap, TopK, VectorView, l2_squared, norm};
 
 /// Training vectors for each list where there are that many.
 const POINTS_PER_LIST: usize = 64;
 
 /// Passes of k-means.
 const TRAINING_PASSES: i32 = 10;
+
+/// Greatest norm whose squared distances, four times its square, are finite in single precision.
+const NORM_MAX: f64 = 1e18;
 
 /// Rows added in one call, between two reports of progress.
 const ADDED_ROWS: usize = 32_768;
@@ -63,16 +67,17 @@ pub(super) fn build(
         DEPTHS.into_iter().filter(|&depth| depth <= vectors.count() / 4).collect();
     let deepest = depths.last().copied().unwrap_or(MEASURED_K);
     let truth = true_neighbours(spec, metric, vectors, deepest, progress);
-    let ranks = list_ranks(&raw, vectors, &truth)?;
-    let curve = ProbeCurve::measured(&ranks, &depths, raw.lists(), raw.rows());
-    let mut lists = ProbedLists { raw, metric, curve, refine_factor: REFINE_FACTORS[0] };
+    let places = Places::of(&raw, metric, vectors, &truth)?;
+    let curve = ProbeCurve::measured(&places.ranks, &depths, raw.lists(), raw.rows());
+    let reach = Reach::measured(places.radii, &places.gaps, &depths);
+    let mut lists = ProbedLists { raw, metric, curve, reach, refine_factor: REFINE_FACTORS[0] };
     let measured_recall = settle_refine_factor(&mut lists, vectors, &truth)?;
     Ok(IvfIndex { lists, measured_recall, seed: spec.seed })
 }
 
 /// Proves that the vectors can be indexed, and decides the number of lists.
 fn check(spec: &IvfSpec, vectors: VectorView<'_>) -> Result<usize, IndexError> {
-    let (rows, dimension) = (vectors.count(), vectors.dimension());
+    let rows = vectors.count();
     if rows < ROWS_MIN {
         return Err(IndexError::TooFew { rows, rows_min: ROWS_MIN });
     }
@@ -80,10 +85,7 @@ fn check(spec: &IvfSpec, vectors: VectorView<'_>) -> Result<usize, IndexError> {
     if rows > rows_max {
         return Err(IndexError::TooMany { rows, rows_max });
     }
-    if let Some(place) = vectors.as_slice().iter().position(|value| !value.is_finite()) {
-        let (row, component) = (place / dimension, place % dimension);
-        return Err(IndexError::NotFinite { what: "a vector to index", row, component });
-    }
+    check_norms(vectors)?;
     let lists_max = (rows.min(spec.train_sample_max) / POINTS_PER_LIST_MIN).min(LISTS_MAX);
     match spec.lists {
         Some(lists) if lists == 0 || lists > lists_max => {
@@ -93,6 +95,20 @@ fn check(spec: &IvfSpec, vectors: VectorView<'_>) -> Result<usize, IndexError> {
         None if lists_max == 0 => Err(IndexError::BadLists { lists: 1, lists_max }),
         None => Ok(((2.0 * (rows as f64).sqrt()) as usize).clamp(1, lists_max)),
     }
+}
+
+/// Refuses what FAISS cannot work with: its k-means never ends when no distance is finite.
+fn check_norms(vectors: VectorView<'_>) -> Result<(), IndexError> {
+    for (row, vector) in vectors.as_slice().chunks_exact(vectors.dimension()).enumerate() {
+        if norm(vector) <= NORM_MAX {
+            continue;
+        }
+        return Err(match vector.iter().position(|value| !value.is_finite()) {
+            Some(component) => IndexError::NotFinite { what: "a vector to index", row, component },
+            None => IndexError::TooLong { row, norm: norm(vector), norm_max: NORM_MAX },
+        });
+    }
+    Ok(())
 }
 
 fn train(
@@ -196,37 +212,72 @@ fn nearest_others(
     tops.into_iter().map(TopK::into_sorted).collect()
 }
 
-/// For each query, the place of the list of each of its neighbours in the order in which lists are probed.
-fn list_ranks(
+/// Where the true neighbours of the queries lie.
+struct Places {
+    /// For each query, the place of the list of each of its neighbours in the order in which lists are probed.
+    ranks: Vec<Vec<u32>>,
+    /// For each query, how far away each neighbour is, and what its list looks like from the query.
+    gaps: Vec<Vec<Gap>>,
+    /// Root mean square distance of the rows of each list from its centroid.
+    radii: Vec<f32>,
+}
+
+impl Places {
+    fn of(
+        raw: &RawIvf,
+        metric: Metric,
+        vectors: VectorView<'_>,
+        truth: &Truth,
+    ) -> Result<Self, IndexError> {
+        let (list_of_row, radii) = lists_and_radii(raw, vectors)?;
+        let (mut ranks, mut gaps) = (Vec::new(), Vec::new());
+        for (&query, neighbours) in truth.queries.iter().zip(&truth.neighbours) {
+            let Some(target) = vectors.row(query) else { continue };
+            let scale = QueryScale::new(metric, target);
+            // Lists that have no finite distance come last.
+            let mut view = vec![(raw.lists() as u32, f64::INFINITY); raw.lists()];
+            for (rank, ranked) in (0u32..).zip(raw.rank_lists(target)?) {
+                view[ranked.list] = (rank, scale.gap(ranked.closeness));
+            }
+            let list_of = |row: u32| list_of_row[row as usize] as usize;
+            ranks.push(neighbours.iter().map(|&(_, row)| view[list_of(row)].0).collect());
+            gaps.push(
+                neighbours
+                    .iter()
+                    .map(|&(distance, row)| {
+                        let list = list_of(row);
+                        Gap {
+                            neighbour: scale.limit(distance),
+                            centroid: view[list].1,
+                            radius: radii[list].into(),
+                        }
+                    })
+                    .collect(),
+            );
+        }
+        Ok(Self { ranks, gaps, radii })
+    }
+}
+
+/// The list of each row, and the radius of each list.
+fn lists_and_radii(
     raw: &RawIvf,
     vectors: VectorView<'_>,
-    truth: &Truth,
-) -> Result<Vec<Vec<u32>>, IndexError> {
+) -> Result<(Vec<u32>, Vec<f32>), IndexError> {
     let mut list_of_row = vec![0u32; raw.rows()];
-    for list in 0..raw.lists() {
+    let mut radii = Vec::with_capacity(raw.lists());
+    for (list, centroid) in raw.centroids()?.chunks_exact(raw.dimension()).enumerate() {
+        let (mut sum, mut count) = (0.0f64, 0u64);
         raw.for_each_row_of(list, |row| {
-            if let Some(place) = list_of_row.get_mut(row) {
+            if let (Some(place), Some(vector)) = (list_of_row.get_mut(row), vectors.row(row)) {
                 *place = list as u32;
+                sum += f64::from(l2_squared(vector, centroid));
+                count += 1;
             }
         })?;
+        radii.push((sum / count.max(1) as f64).sqrt() as f32);
     }
-    let mut ranks = Vec::with_capacity(truth.queries.len());
-    // Lists that have no finite distance come last.
-    let mut rank_of_list = vec![raw.lists() as u32; raw.lists()];
-    for (&query, neighbours) in truth.queries.iter().zip(&truth.neighbours) {
-        let Some(target) = vectors.row(query) else { continue };
-        rank_of_list.fill(raw.lists() as u32);
-        for (rank, list) in (0u32..).zip(raw.rank_lists(target)?.lists()) {
-            rank_of_list[list] = rank;
-        }
-        ranks.push(
-            neighbours
-                .iter()
-                .map(|(_, row)| rank_of_list[list_of_row[*row as usize] as usize])
-                .collect(),
-        );
-    }
-    Ok(ranks)
+    Ok((list_of_row, radii))
 }
 
 /// Chooses the least re-rank factor that keeps the promise, and measures the recall of searches as they will run.

@@ -1,10 +1,7 @@
 //! How many lists hold the nearest rows, as measured on the data itself.
 
+use super::RECALL_TARGET;
 use crate::index::recall::RecallMeter;
-
-/// Recall that the lower end of the 95 % interval has to reach: above the 0.99 that is promised, because queries come that
-/// are not rows of the collection, and because codes lose a little more.
-const RECALL_TARGET: f64 = 0.995;
 
 /// Lists to probe as a function of depth, the number of nearest rows that have to lie in them.
 #[derive(Debug, Clone, PartialEq)]

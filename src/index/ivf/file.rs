@@ -16,6 +16,8 @@
 //!     76     32  measured recall     │
 //!    108      4  points of the curve │
 //!    112   16 p  the points          │
+//!             8  slack               │
+//!           4 l  radii of the lists  │
 //!            …   FAISS               ┘
 //! ```
 //!
@@ -27,6 +29,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use super::curve::ProbeCurve;
+use super::reach::Reach;
 use super::{Codes, IvfIndex, ProbedLists, comparison_of};
 use crate::index::IndexError;
 use crate::index::faiss::RawIvf;
@@ -110,6 +113,10 @@ fn encode(index: &IvfIndex) -> Vec<u8> {
         fields.extend(depth.to_le_bytes());
         fields.extend(probes.to_le_bytes());
     }
+    fields.extend(lists.reach.slack().to_le_bytes());
+    for radius in lists.reach.radii() {
+        fields.extend(radius.to_le_bytes());
+    }
     fields
 }
 
@@ -142,8 +149,13 @@ pub(super) fn load(path: &Path, dimension: usize, metric: Metric) -> Result<IvfI
             what: "its header and its lists differ",
         });
     }
-    let lists =
-        ProbedLists { raw, metric, curve: fields.curve, refine_factor: fields.refine_factor };
+    let lists = ProbedLists {
+        raw,
+        metric,
+        curve: fields.curve,
+        reach: fields.reach,
+        refine_factor: fields.refine_factor,
+    };
     Ok(IvfIndex { lists, measured_recall: fields.recall, seed: fields.seed })
 }
 
@@ -187,6 +199,7 @@ struct Fields {
     seed: u64,
     recall: Recall,
     curve: ProbeCurve,
+    reach: Reach,
 }
 
 fn read_fields(reader: &mut Reader<'_>) -> Option<Fields> {
@@ -214,7 +227,24 @@ fn read_fields(reader: &mut Reader<'_>) -> Option<Fields> {
         points.push((reader.f64()?, reader.f64()?));
     }
     let curve = ProbeCurve::new(points)?;
-    Some(Fields { dimension, metric, codes, refine_factor, lists, rows, seed, recall, curve })
+    let slack = reader.f64()?;
+    let mut radii = Vec::new();
+    for _ in 0..lists {
+        radii.push(f32::from_le_bytes(reader.take()?));
+    }
+    let reach = Reach::new(slack, radii)?;
+    Some(Fields {
+        dimension,
+        metric,
+        codes,
+        refine_factor,
+        lists,
+        rows,
+        seed,
+        recall,
+        curve,
+        reach,
+    })
 }
 
 /// Takes numbers off the front of a slice.

@@ -1,8 +1,9 @@
 //! Probes lists until enough of the neighbourhood was seen, and re-ranks what they hold.
 
+use super::reach::QueryScale;
 use super::{CANDIDATES_MIN, IvfAnswer, IvfSearch, ProbedLists};
 use crate::index::IndexError;
-use crate::index::faiss::ListOrder;
+use crate::index::faiss::RankedList;
 use crate::index::flat::{self, FlatSearch, check_query};
 use crate::vector::{Metric, RowBitmap, TopK, VectorView};
 
@@ -109,9 +110,15 @@ impl ProbedLists {
         let mut top = TopK::new(request.wanted);
         let mut walk = Walk::default();
         let mut goal = search.probes.unwrap_or_else(|| self.curve.probes(search.k as f64)).max(1);
-        while walk.lists_probed < goal.min(order.len()) {
-            self.visit(request, &order, goal, &mut walk, &mut top, &key)?;
+        let mut rest = &order[..];
+        while walk.lists_probed < goal && !rest.is_empty() {
+            let (next, later) = rest.split_at(rest.len().min(goal - walk.lists_probed));
+            self.visit(request, next, &mut walk, &mut top, &key)?;
+            rest = later;
             goal = self.next_goal(request, &walk, top.len());
+        }
+        if search.probes.is_none() {
+            self.sweep(request, rest, &mut walk, &mut top, &key)?;
         }
         if top.len() < request.wanted {
             // Distances that overflow in single precision are no hits to FAISS.
@@ -128,20 +135,41 @@ impl ProbedLists {
         })
     }
 
-    /// Probes the next lists of the order, up to `goal` in all.
-    fn visit<K: Ord>(
+    /// Probes those of the remaining lists that may hold a row nearer than the hits found so far.
+    fn sweep<K: Ord>(
         &self,
         request: &Request<'_>,
-        order: &ListOrder,
-        goal: usize,
+        rest: &[RankedList],
         walk: &mut Walk,
         top: &mut TopK<K>,
         key: &impl Fn(u32) -> K,
     ) -> Result<(), IndexError> {
-        let end = goal.min(order.len());
-        let places = walk.lists_probed..end;
+        let scale = QueryScale::new(self.metric, request.query);
+        let mut rest = rest.to_vec();
+        while let Some(farthest) = top.bound() {
+            let limit = scale.limit(farthest);
+            rest.retain(|list| self.reach.covers(list.list, scale.gap(list.closeness), limit));
+            if rest.is_empty() {
+                break;
+            }
+            let later = rest.split_off(rest.len().min(walk.lists_probed.max(1)));
+            self.visit(request, &rest, walk, top, key)?;
+            rest = later;
+        }
+        Ok(())
+    }
+
+    /// Probes some lists and re-ranks the best of their rows.
+    fn visit<K: Ord>(
+        &self,
+        request: &Request<'_>,
+        lists: &[RankedList],
+        walk: &mut Walk,
+        top: &mut TopK<K>,
+        key: &impl Fn(u32) -> K,
+    ) -> Result<(), IndexError> {
         let (allowed, k) = (request.search.allowed, request.candidates);
-        let scanned = self.raw.scan(request.query, order, places, allowed, k)?;
+        let scanned = self.raw.scan(request.query, lists, allowed, k)?;
         for &row in &scanned.candidates {
             let rows = request.vectors.count();
             let vector = request
@@ -150,7 +178,7 @@ impl ProbedLists {
                 .ok_or(IndexError::NoSuchRow { row: row as usize, rows })?;
             top.offer(self.metric.distance(request.query, vector), || key(row));
         }
-        walk.lists_probed = end;
+        walk.lists_probed += lists.len();
         walk.rows_listed += scanned.rows_listed;
         walk.rows_compared += scanned.rows_compared;
         walk.rows_reranked += scanned.candidates.len();
@@ -191,12 +219,10 @@ fn exact<K: Ord>(
     let search = request.search;
     let wish = FlatSearch { metric, k: Some(request.wanted), bound: search.bound };
     let key = |row: usize| key(row as u32);
-    let answer = match search.allowed {
-        Some(allowed) => flat::search(request.query, request.vectors, allowed.iter(), &wish, key)?,
-        None => {
-            let all = 0..request.vectors.count();
-            flat::search(request.query, request.vectors, all, &wish, key)?
-        }
+    let answer = if let Some(allowed) = search.allowed {
+        flat::search(request.query, request.vectors, allowed.iter(), &wish, key)?
+    } else {
+        flat::search(request.query, request.vectors, 0..request.vectors.count(), &wish, key)?
     };
     Ok(IvfAnswer {
         hits: answer.hits,

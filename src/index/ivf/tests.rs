@@ -169,6 +169,47 @@ fn recall_holds_under_predicates_against_the_embedding() {
 }
 
 #[test]
+fn recall_holds_for_queries_unlike_the_rows() {
+    let Held { vectors, index, .. } = held();
+    let mut random = SplitMix64::new(77);
+    let mut meter = RecallMeter::default();
+    for _ in 0..50 {
+        let query: Vec<f32> = (0..64).map(|_| random.normal() as f32).collect();
+        let query = Metric::Cosine.prepare(query).expect("not zero");
+        let search = IvfSearch::nearest(10);
+        let answer = index.search(&query, vectors.view(), &search).expect("valid");
+        meter.compare(&exact(&query, vectors.view(), Metric::Cosine, &search), &answer.hits, 10);
+    }
+    let recall = meter.recall().expect("queries");
+    assert!(recall.mean >= 0.99, "{recall:?}");
+}
+
+#[test]
+fn recall_holds_for_every_metric_and_k() {
+    let spec = Clustered { count: 10_200, dimension: 32, clusters: 40, rank: 16, seed: 21 };
+    let made = clustered(&spec).expect("a dimension").vectors;
+    for metric in METRICS {
+        let all = prepared(metric, &made);
+        let vectors = VectorView::new(32, &all.as_slice()[..10_000 * 32]).expect("whole rows");
+        let index =
+            IvfIndex::build(&IvfSpec::default(), metric, vectors, &mut silent).expect("builds");
+        let tenth = random_rows(10_000, 0.1, 5);
+        for k in [1, 10, 100] {
+            for allowed in [None, Some(&tenth)] {
+                let mut meter = RecallMeter::default();
+                for query in all.rows().skip(10_000) {
+                    let search = IvfSearch { allowed, ..IvfSearch::nearest(k) };
+                    let answer = index.search(query, vectors, &search).expect("valid");
+                    meter.compare(&exact(query, vectors, metric, &search), &answer.hits, k);
+                }
+                let recall = meter.recall().expect("queries");
+                assert!(recall.mean >= 0.99, "{metric} k {k}: {recall:?} {:?}", index.stats());
+            }
+        }
+    }
+}
+
+#[test]
 fn never_fewer_hits_than_allowed_rows() {
     let (block, index) = small(Metric::L2, Codes::Sq8);
     let query = block.row(7).expect("a row");
@@ -269,15 +310,27 @@ fn duplicates_are_all_found_and_ties_follow_the_key() {
 }
 
 #[test]
-fn components_whose_squares_overflow_still_give_hits() {
-    let (block, _) = small(Metric::L2, Codes::Sq8);
-    let huge: Vec<f32> = block.as_slice().iter().map(|value| value * 1e25).collect();
-    let huge = VectorBlock::new(16, huge).expect("finite");
+fn squares_that_overflow_are_refused_in_rows_and_survived_in_queries() {
+    let (block, index) = small(Metric::L2, Codes::Sq8);
+    let huge = |value: &f32| value * 1e25;
+    let values: Vec<f32> = block.as_slice().iter().map(huge).collect();
+    let view = VectorView::new(16, &values).expect("whole rows");
+    let refused =
+        IvfIndex::build(&IvfSpec::default(), Metric::L2, view, &mut silent).expect_err("huge");
+    assert!(matches!(refused, IndexError::TooLong { row: 0, .. }), "{refused}");
+
+    let query: Vec<f32> = block.row(5).expect("a row").iter().map(huge).collect();
+    for probes in [None, Some(1)] {
+        let search = IvfSearch { probes, ..IvfSearch::nearest(10) };
+        let answer = index.search(&query, block.view(), &search).expect("valid");
+        assert_eq!(answer.hits, exact(&query, block.view(), Metric::L2, &search));
+    }
+    let tiny: Vec<f32> = block.as_slice().iter().map(|value| value * 1e-30).collect();
+    let tiny = VectorView::new(16, &tiny).expect("whole rows");
     let index =
-        IvfIndex::build(&IvfSpec::default(), Metric::L2, huge.view(), &mut silent).expect("builds");
-    let search = IvfSearch { probes: Some(1), ..IvfSearch::nearest(10) };
-    let answer = index.search(huge.row(5).expect("a row"), huge.view(), &search).expect("valid");
-    assert_eq!(answer.hits.len(), 10);
+        IvfIndex::build(&IvfSpec::default(), Metric::L2, tiny, &mut silent).expect("builds");
+    let query = tiny.row(5).expect("a row");
+    assert_eq!(index.search(query, tiny, &IvfSearch::nearest(10)).expect("valid").hits.len(), 10);
 }
 
 #[test]
@@ -355,7 +408,7 @@ fn many_threads_search_one_index() {
     let (block, index) = small(Metric::Cosine, Codes::Sq8);
     let half = random_rows(block.count(), 0.5, 8);
     let look = |row: usize| {
-        let allowed = (row % 2 == 0).then_some(&half);
+        let allowed = row.is_multiple_of(2).then_some(&half);
         let search = IvfSearch { allowed, probes: Some(4), ..IvfSearch::nearest(10) };
         index.search(block.row(row).expect("a row"), block.view(), &search).expect("valid")
     };

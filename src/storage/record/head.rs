@@ -102,9 +102,7 @@ pub(crate) fn decode_changes(
     let mut changes = Vec::with_capacity(count);
     let mut cell = 0_u64;
     for _ in 0..count {
-        cell = cell
-            .checked_add(rest.varint()?)
-            .ok_or_else(|| rest.fail("cells run over"))?;
+        cell = cell.checked_add(rest.varint()?).ok_or_else(|| rest.fail("cells run over"))?;
         let ordinal = u32::from_le_bytes(rest.array()?);
         let kind = match rest.u8()? {
             CHANGE_PUT => ChangeKind::Put,

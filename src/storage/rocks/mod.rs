@@ -51,13 +51,12 @@ impl RocksEngine {
         let families = if records.join("CURRENT").exists() {
             DB::list_cf(&database, &records).map_err(|error| failed("listing tables", error))?
         } else {
+            refuse_remains(&records)?;
             vec![DEFAULT_FAMILY.to_owned()]
         };
         let descriptors: Vec<_> = families
             .iter()
-            .map(|name| {
-                ColumnFamilyDescriptor::new(name, tuning.family(Table::from_name(name)))
-            })
+            .map(|name| ColumnFamilyDescriptor::new(name, tuning.family(Table::from_name(name))))
             .collect();
         let db = DB::open_cf_descriptors(&database, &records, descriptors)
             .map_err(|error| open_failed(directory, error))?;
@@ -69,6 +68,22 @@ impl RocksEngine {
     fn family(&self, table: Table) -> Result<Arc<BoundColumnFamily<'_>>, StorageError> {
         family(&self.db, table)
     }
+}
+
+/// Refuses to make a new database over what is left of one that has lost its head. A start that was interrupted while
+/// it made the database leaves no data.
+fn refuse_remains(records: &Path) -> Result<(), StorageError> {
+    let Ok(entries) = std::fs::read_dir(records) else { return Ok(()) };
+    for entry in entries {
+        let entry = entry.map_err(|error| StorageError::file("listing", records, error))?;
+        let path = entry.path();
+        let is_data = path.extension().is_some_and(|end| end == "sst" || end == "log");
+        if is_data && entry.metadata().is_ok_and(|metadata| metadata.len() > 0) {
+            let detail = format!("`{}` is there but CURRENT is missing", path.display());
+            return Err(StorageError::corrupt("database", detail));
+        }
+    }
+    Ok(())
 }
 
 fn family(db: &DB, table: Table) -> Result<Arc<BoundColumnFamily<'_>>, StorageError> {
@@ -149,7 +164,10 @@ impl KvEngine for RocksEngine {
 
 impl std::fmt::Debug for RocksEngine {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("RocksEngine").field("records", &self.records).finish_non_exhaustive()
+        formatter
+            .debug_struct("RocksEngine")
+            .field("records", &self.records)
+            .finish_non_exhaustive()
     }
 }
 
@@ -222,10 +240,12 @@ impl KvCursor for RocksCursor<'_> {
     }
 }
 
-/// Maps an error of RocksDB; its text is the only place where the system's reason is found.
 fn failed(doing: &'static str, error: rocksdb::Error) -> StorageError {
-    let kind = error.kind();
-    let detail = error.into_string();
+    mapped(doing, &error.kind(), error.into_string())
+}
+
+/// Maps an error of RocksDB; its text is the only place where the system's reason is found.
+fn mapped(doing: &'static str, kind: &ErrorKind, detail: String) -> StorageError {
     if ["No space left", "Disk quota exceeded", "NoSpace"].iter().any(|text| detail.contains(text))
     {
         return StorageError::DiskFull { doing, detail };

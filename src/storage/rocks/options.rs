@@ -2,9 +2,7 @@
 
 use std::fmt;
 
-use rocksdb::{
-    BlockBasedOptions, Cache, DBCompressionType, DBRecoveryMode, LogLevel, Options,
-};
+use rocksdb::{BlockBasedOptions, Cache, DBCompressionType, DBRecoveryMode, LogLevel, Options};
 
 use crate::storage::store::StoreOptions;
 use crate::storage::table::Table;
@@ -73,13 +71,12 @@ impl Tuning {
         });
         options.set_target_file_size_base(64 << 20);
         options.set_max_bytes_for_level_base(256 << 20);
-        match table {
-            // Components of embeddings hardly compress: spare the work.
-            Some(Table::Vectors) => options.set_compression_type(DBCompressionType::None),
-            _ => {
-                options.set_compression_type(DBCompressionType::Lz4);
-                options.set_bottommost_compression_type(DBCompressionType::Zstd);
-            }
+        // Components of embeddings hardly compress: spare the work.
+        if table == Some(Table::Vectors) {
+            options.set_compression_type(DBCompressionType::None);
+        } else {
+            options.set_compression_type(DBCompressionType::Lz4);
+            options.set_bottommost_compression_type(DBCompressionType::Zstd);
         }
         options
     }
