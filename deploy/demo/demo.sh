@@ -18,16 +18,19 @@ stop_server() { [ -z "$server" ] || { kill "$server" 2>/dev/null && wait "$serve
 trap stop_server EXIT
 
 chapter() { printf '\n\033[1m%s\033[0m\n' "$1"; shift; printf '%s\n' "$@"; }
-# Prints a command as it would be typed, then runs it.
+# Prints a command as it would be typed, a long one on several lines, then runs it.
 run() {
-  local word line='$'
+  local word text= line='$'
   for word in "$@"; do
-    case "$word" in
-      *[\ \;\<\>\(\)\'\&\|]*) line+=" \"$word\"" ;;
-      *) line+=" $word" ;;
-    esac
+    case "$word" in *[\ \;\<\>\(\)\'\&\|]*) word="\"$word\"" ;; esac
+    word=${word//"$demo"/DEMO}
+    if [[ $word == -* && $((${#line} + ${#word})) -gt 70 ]]; then
+      text+="$line \\"$'\n'
+      line='   '
+    fi
+    line+=" $word"
   done
-  printf '\n\033[36m%s\033[0m\n' "${line//"$demo"/DEMO}"
+  printf '\n\033[36m%s\033[0m\n' "$text$line"
   "$@"
 }
 
@@ -49,14 +52,12 @@ echo "a server runs at $SIDEREUS_SERVER and keeps its data in $work/data"
 chapter "1. Import" \
   "10,000 SDSS galaxies from a FITS table (kcorrect). Elements of its flux vectors become columns that the encoder" \
   "knows by name; a rival space, plain colours made with numpy, comes along as a .npy file."
-map="object_id=#row,ra=RA,dec=DEC,z=Z"
-place=0
-for band in u g r i z; do
-  map+=",flux_$band=MODELFLUX[$place],ivar_$band=MODELFLUX_IVAR[$place],extinction_$band=EXTINCTION[$place]"
-  place=$((place + 1))
-done
-run sidereus import galaxies "$demo/gst_tests_small.fits" --create --map "$map" --vectors "colours=$demo/colours.npy" --metric l2
-chapter "" "18 galaxies of the DECaLS survey with their pictures, from a Parquet file."
+# u, g, r, i, z are elements 0 to 4 of each vector column.
+elements() { printf '%s=%s,' "$1_u" "$2[0]" "$1_g" "$2[1]" "$1_r" "$2[2]" "$1_i" "$2[3]" "$1_z" "$2[4]"; }
+run sidereus import galaxies "$demo/gst_tests_small.fits" --create --map object_id=#row,ra=RA,dec=DEC,z=Z \
+  --map "$(elements flux MODELFLUX)" --map "$(elements ivar MODELFLUX_IVAR)" --map "$(elements extinction EXTINCTION)" \
+  --vectors "colours=$demo/colours.npy" --metric l2
+printf '\n18 galaxies of the DECaLS survey with their pictures, from a Parquet file.\n'
 run sidereus import decals "$demo/decals18.parquet" --create
 
 chapter "2. Encode" \

@@ -10,7 +10,7 @@ use super::failure::of_status;
 use super::render::{Cell, Format, Json, Table, print_facts, print_json, print_table, write_out};
 use super::schema_file::{self, column_type_name, metric_name};
 use crate::wire::v1::{
-    Collection, CollectionSchema, CreateCollectionRequest, DropCollectionRequest,
+    Collection, CollectionSchema, CreateCollectionRequest, DropCollectionRequest, EmbeddingSpace,
     GetCollectionRequest, IdKind, ListCollectionsRequest, Provenance,
 };
 
@@ -168,7 +168,8 @@ fn show(collection: &Collection, format: Format) -> Result<()> {
                 facts.iter().map(|(name, cell)| ((*name).to_owned(), cell.to_json())).collect();
             members.push(("footprint".to_owned(), Cell::text(&collection.footprint).to_json()));
             members.push(("columns".to_owned(), columns.to_json()));
-            members.push(("spaces".to_owned(), spaces.to_json()));
+            let spaces = schema.spaces.iter().map(|space| space_json(collection, space));
+            members.push(("spaces".to_owned(), Json::List(spaces.collect())));
             print_json(&Json::Object(members))
         }
         Format::Csv => print_table(&columns, format),
@@ -206,14 +207,42 @@ fn spaces_table(collection: &Collection, schema: &CollectionSchema) -> Table {
 }
 
 /// Who made the vectors of a space, in a few words.
-pub(super) fn provenance_text(provenance: Option<&Provenance>) -> String {
-    const HASH_SHOWN: usize = 12;
+fn provenance_text(provenance: Option<&Provenance>) -> String {
     let Some(given) = provenance else { return String::new() };
     if given.weights_hash.is_empty() {
         return given.encoder.clone();
     }
-    let hash: String = given.weights_hash.chars().take(HASH_SHOWN).collect();
-    format!("{} (weights {hash})", given.encoder)
+    format!("{} (weights {})", given.encoder, weights_text(provenance))
+}
+
+/// The first digits of the hash of a model's weights: enough to tell two apart.
+pub(super) fn weights_text(provenance: Option<&Provenance>) -> String {
+    const HASH_SHOWN: usize = 12;
+    let hash = provenance.map(|given| given.weights_hash.as_str()).unwrap_or_default();
+    hash.chars().take(HASH_SHOWN).collect()
+}
+
+/// Everything that is known about who made the vectors of a space.
+pub(super) fn provenance_json(provenance: Option<&Provenance>) -> Json {
+    let given = provenance.cloned().unwrap_or_default();
+    Json::object([
+        ("encoder", Cell::text(given.encoder).to_json()),
+        ("weights_hash", Cell::text(given.weights_hash).to_json()),
+        ("preprocessing", Cell::text(given.preprocessing).to_json()),
+        ("pooling", Cell::text(given.pooling).to_json()),
+    ])
+}
+
+fn space_json(collection: &Collection, space: &EmbeddingSpace) -> Json {
+    let vectors = collection.vector_counts.get(&space.name).copied().unwrap_or(0);
+    Json::object([
+        ("space", Cell::text(&space.name).to_json()),
+        ("modality", Cell::text(&space.modality).to_json()),
+        ("dimension", Cell::Count(u64::from(space.dimension)).to_json()),
+        ("metric", Cell::text(metric_name(space.metric())).to_json()),
+        ("vectors", Cell::Count(vectors).to_json()),
+        ("provenance", provenance_json(space.provenance.as_ref())),
+    ])
 }
 
 fn id_kind_name(kind: IdKind) -> &'static str {

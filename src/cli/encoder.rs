@@ -7,10 +7,10 @@ use clap::{Args, Subcommand};
 
 use super::check::CheckArguments;
 use super::client::ClientArguments;
-use super::collection::provenance_text;
+use super::collection::{provenance_json, weights_text};
 use super::failure::{of_status, one_line};
-use super::render::{Cell, Format, Table, print_table, write_out};
-use crate::wire::v1::ListModelsRequest;
+use super::render::{Cell, Format, Json, Table, print_json, print_table, write_out};
+use crate::wire::v1::{ListModelsRequest, Model};
 
 /// Words of `sidereus encoder`.
 #[derive(Debug, Args)]
@@ -31,13 +31,13 @@ enum Action {
 }
 
 /// Runs `sidereus encoder models`.
-pub(super) async fn run(arguments: EncoderArguments) -> Result<()> {
+pub(super) async fn run(arguments: EncoderArguments) -> Result<ExitCode> {
     match arguments.action {
-        Action::Models { client } => models(client).await,
-        Action::Check(check) => {
-            super::check::run(&check)?;
-            Ok(())
+        Action::Models { client } => {
+            models(client).await?;
+            Ok(ExitCode::SUCCESS)
         }
+        Action::Check(check) => super::check::run(&check),
     }
 }
 
@@ -57,17 +57,36 @@ async fn models(arguments: ClientArguments) -> Result<()> {
             "no models; start the server with `--models DIR`, a folder of model directories\n",
         );
     }
+    match arguments.format {
+        Format::Json => print_json(&Json::List(reply.models.iter().map(model_json).collect())),
+        format @ (Format::Table | Format::Csv) => print_table(&models_table(&reply.models), format),
+    }
+}
+
+fn models_table(models: &[Model]) -> Table {
     let mut table =
-        Table::new(["model", "modality", "dimension", "made of", "inputs", "description"]);
-    for model in &reply.models {
+        Table::new(["model", "modality", "dimension", "weights", "description", "inputs"]);
+    for model in models {
         table.push(vec![
             Cell::text(&model.id),
             Cell::text(&model.modality),
             Cell::Count(u64::from(model.dimension)),
-            Cell::text(provenance_text(model.provenance.as_ref())),
-            Cell::text(model.inputs.join(" ")),
+            Cell::text(weights_text(model.provenance.as_ref())),
             Cell::text(&model.description),
+            Cell::text(model.inputs.join(" ")),
         ]);
     }
-    print_table(&table, arguments.format)
+    table
+}
+
+fn model_json(model: &Model) -> Json {
+    let inputs = model.inputs.iter().map(|input| Cell::text(input).to_json());
+    Json::object([
+        ("model", Cell::text(&model.id).to_json()),
+        ("modality", Cell::text(&model.modality).to_json()),
+        ("dimension", Cell::Count(u64::from(model.dimension)).to_json()),
+        ("provenance", provenance_json(model.provenance.as_ref())),
+        ("inputs", Json::List(inputs.collect())),
+        ("description", Cell::text(&model.description).to_json()),
+    ])
 }

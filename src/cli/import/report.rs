@@ -103,9 +103,16 @@ impl Summary {
     }
 
     fn line(&self, file: &FileSummary) -> String {
+        // The rate of a handful of rows is that of opening the file.
+        const RATED_ROWS: u64 = 1_000;
         let rate = (file.read as f64 / file.seconds.max(1e-3)) as u64;
+        let rate = if file.read < RATED_ROWS {
+            String::new()
+        } else {
+            format!(" ({} rows/s)", thousands(rate))
+        };
         format!(
-            "imported {} into {}: {} rows read, {} inserted, {} replaced, {} refused, in {} ({} rows/s)\n",
+            "imported {} into {}: {} rows read, {} inserted, {} replaced, {} refused, in {}{rate}\n",
             file.path.display(),
             self.collection,
             thousands(file.read),
@@ -113,7 +120,6 @@ impl Summary {
             thousands(file.replaced),
             thousands(file.refused),
             duration(Duration::from_secs_f64(file.seconds)),
-            thousands(rate),
         )
     }
 

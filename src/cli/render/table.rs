@@ -75,7 +75,7 @@ impl Table {
         if shown < self.headings.len() {
             let hidden = self.headings[shown..].join(", ");
             text.push_str(&format!(
-                "(not shown, too wide for {width} columns: {hidden}; see --columns, --format)\n"
+                "(too wide for this terminal, and not shown: {hidden}; --format json shows all)\n"
             ));
         }
         text
