@@ -53,7 +53,7 @@ chapter "1. Import" \
   "10,000 SDSS galaxies from a FITS table (kcorrect). Elements of its flux vectors become columns that the encoder" \
   "knows by name; a rival space, plain colours made with numpy, comes along as a .npy file."
 # u, g, r, i, z are elements 0 to 4 of each vector column.
-elements() { printf '%s=%s,' "$1_u" "$2[0]" "$1_g" "$2[1]" "$1_r" "$2[2]" "$1_i" "$2[3]" "$1_z" "$2[4]"; }
+elements() { echo "$1_u=$2[0],$1_g=$2[1],$1_r=$2[2],$1_i=$2[3],$1_z=$2[4]"; }
 run sidereus import galaxies "$demo/gst_tests_small.fits" --create --map object_id=#row,ra=RA,dec=DEC,z=Z \
   --map "$(elements flux MODELFLUX)" --map "$(elements ivar MODELFLUX_IVAR)" --map "$(elements extinction EXTINCTION)" \
   --vectors "colours=$demo/colours.npy" --metric l2

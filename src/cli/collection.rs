@@ -125,7 +125,10 @@ async fn list(client: &Client, format: Format) -> Result<()> {
             Cell::text(&schema.description),
         ]);
     }
-    print_table(&table, format)
+    match format {
+        Format::Table => print_table(&table.without_silent_columns(3), format),
+        Format::Json | Format::Csv => print_table(&table, format),
+    }
 }
 
 fn schema_of(collection: &Collection) -> Result<&CollectionSchema> {
@@ -150,13 +153,12 @@ fn show(collection: &Collection, format: Format) -> Result<()> {
             if footprint.len() < collection.footprint.len() {
                 footprint.push_str(" ... (all of it with --format json)");
             }
-            facts.retain(|(_, cell)| *cell != Cell::text(""));
+            // A whole text, unlike the cells of a table.
+            facts.push(("footprint", Cell::Id(footprint)));
+            facts.retain(|(_, cell)| !cell.to_text().is_empty());
             print_facts(&facts, format)?;
-            if !footprint.is_empty() {
-                write_out(&format!("footprint    {footprint}\n"))?;
-            }
             write_out("\n")?;
-            print_table(&columns, format)?;
+            print_table(&columns.without_silent_columns(2), format)?;
             write_out("\n")?;
             if spaces.len() == 0 {
                 return write_out("no embedding spaces yet; make one with `sidereus encode`\n");

@@ -30,7 +30,8 @@ pub(super) struct EncodeArguments {
     /// Only objects for which this SQL expression on the columns is true
     #[arg(long = "where", value_name = "SQL")]
     predicate: Option<String>,
-    /// The column that a model input comes from, where their names differ (repeat for several)
+    /// The column that a model input comes from, where their names differ (repeat for several);
+    /// INPUT= leaves an input out
     #[arg(long, value_name = "INPUT=COLUMN")]
     input: Vec<String>,
     /// Encode objects again that have a vector in the space
@@ -133,7 +134,7 @@ fn parse_inputs(texts: &[String]) -> Result<HashMap<String, String>> {
     let mut inputs = HashMap::new();
     for text in texts {
         match text.split_once('=') {
-            Some((input, column)) if !input.is_empty() && !column.is_empty() => {
+            Some((input, column)) if !input.is_empty() => {
                 inputs.insert(input.to_owned(), column.to_owned());
             }
             Some(_) | None => {
@@ -154,7 +155,8 @@ mod tests {
     fn inputs_are_pairs() {
         let inputs = parse_inputs(&["image=cutout".to_owned()]).expect("a pair");
         assert_eq!(inputs["image"], "cutout");
-        for text in ["image", "=cutout", "image="] {
+        assert_eq!(parse_inputs(&["ivar_u=".to_owned()]).expect("left out")["ivar_u"], "");
+        for text in ["image", "=cutout"] {
             assert!(parse_inputs(&[text.to_owned()]).is_err(), "{text}");
         }
     }

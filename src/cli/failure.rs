@@ -42,8 +42,19 @@ pub(super) fn report(error: &anyhow::Error) -> ExitCode {
         // `sidereus search ... | head` has all it wants.
         return ExitCode::SUCCESS;
     }
-    eprintln!("error: {}", one_line(&format!("{error:#}")));
+    eprintln!("error: {}", one_line(&whole_message(error)));
     ExitCode::FAILURE
+}
+
+/// An error and its causes, without those that the message before them has told already.
+fn whole_message(error: &anyhow::Error) -> String {
+    let mut message = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !message.contains(&cause) {
+            message = format!("{message}: {cause}");
+        }
+    }
+    message
 }
 
 /// Prints an error of the command line itself (or the help that was asked for) and gives the exit status.
@@ -110,6 +121,15 @@ mod tests {
             "error: the following required arguments were not provided: <NAME>; \
              see `sidereus search --help`"
         );
+    }
+
+    #[test]
+    fn a_cause_is_told_once() {
+        let missing = || std::io::Error::new(ErrorKind::NotFound, "no such file");
+        let told = anyhow::Error::new(missing()).context("cannot open a.csv: no such file");
+        assert_eq!(whole_message(&told), "cannot open a.csv: no such file");
+        let untold = anyhow::Error::new(missing()).context("cannot open a.csv");
+        assert_eq!(whole_message(&untold), "cannot open a.csv: no such file");
     }
 
     #[test]

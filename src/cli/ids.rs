@@ -1,6 +1,6 @@
 //! Object ids as they are typed and printed.
 
-use anyhow::{Context, Result};
+use anyhow::{Result, bail};
 
 use crate::wire::v1::object_id::Id;
 use crate::wire::v1::{CollectionSchema, IdKind, ObjectId};
@@ -8,9 +8,12 @@ use crate::wire::v1::{CollectionSchema, IdKind, ObjectId};
 /// Reads an id of the collection's kind.
 pub(super) fn parse_id(schema: &CollectionSchema, text: &str) -> Result<ObjectId> {
     let id = match schema.id_kind() {
-        IdKind::Number => Id::Number(text.trim().parse().with_context(|| {
-            format!("`{text}` is not an id of `{}`: its ids are whole numbers", schema.name)
-        })?),
+        IdKind::Number => match text.trim().parse() {
+            Ok(number) => Id::Number(number),
+            Err(_) => {
+                bail!("`{text}` is not an id of `{}`: its ids are whole numbers", schema.name)
+            }
+        },
         IdKind::Text | IdKind::Unspecified => Id::Text(text.to_owned()),
     };
     Ok(ObjectId { id: Some(id) })

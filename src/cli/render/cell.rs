@@ -63,6 +63,23 @@ impl Cell {
         }
     }
 
+    /// Whether the value is missing or an empty text.
+    pub(crate) fn is_silent(&self) -> bool {
+        match self {
+            Self::Null => true,
+            Self::Text(text) => text.is_empty(),
+            Self::Boolean(_)
+            | Self::Integer(_)
+            | Self::Count(_)
+            | Self::Bytes(_)
+            | Self::Real(_)
+            | Self::Degrees(_)
+            | Self::Id(_)
+            | Self::Binary(_)
+            | Self::Reals(_) => false,
+        }
+    }
+
     /// Whether a table aligns the value to the right.
     pub(crate) fn is_number(&self) -> bool {
         match self {

@@ -32,12 +32,12 @@ impl Table {
         self.rows.len()
     }
 
-    /// Drops every column after the first `keep` whose cells are all missing or bytes: they tell a reader nothing.
+    /// Drops every column after the first `keep` whose cells are all empty: they tell a reader nothing.
     pub(crate) fn without_silent_columns(mut self, keep: usize) -> Self {
         let speaks = |place: usize| {
             place < keep
                 || self.rows.is_empty()
-                || self.rows.iter().any(|row| !matches!(row.get(place), Some(Cell::Null) | None))
+                || self.rows.iter().any(|row| row.get(place).is_some_and(|cell| !cell.is_silent()))
         };
         let kept: Vec<bool> = (0..self.headings.len()).map(speaks).collect();
         let mut place = kept.iter();
