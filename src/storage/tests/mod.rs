@@ -2,6 +2,7 @@
 
 mod bulk;
 mod collections;
+mod damage;
 mod model;
 mod writes;
 
