@@ -14,6 +14,7 @@ const PROTOS: [&str; 6] = [
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     compile_protocol()?;
+    compile_faiss_shim()?;
     link_libtorch();
     Ok(())
 }
@@ -22,8 +23,31 @@ fn compile_protocol() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=proto");
     let descriptors = protox::compile(PROTOS, ["proto"])?;
     let out = PathBuf::from(std::env::var("OUT_DIR")?);
-    std::fs::write(out.join("descriptors.bin"), protox::prost::Message::encode_to_vec(&descriptors))?;
+    std::fs::write(
+        out.join("descriptors.bin"),
+        protox::prost::Message::encode_to_vec(&descriptors),
+    )?;
     tonic_prost_build::configure().compile_fds(descriptors)?;
+    Ok(())
+}
+
+/// Compiles `src/index/faiss/shim.cpp` against the headers of the FAISS that faiss-sys has built: its build script tells
+/// where it installed them (`cargo:root`), and cargo hands that on as `DEP_FAISS_C_ROOT`.
+fn compile_faiss_shim() -> Result<(), Box<dyn std::error::Error>> {
+    const FOLDER: &str = "src/index/faiss";
+    println!("cargo:rerun-if-changed={FOLDER}/shim.cpp");
+    println!("cargo:rerun-if-changed={FOLDER}/shim.h");
+    println!("cargo:rerun-if-env-changed=DEP_FAISS_C_ROOT");
+    let root = std::env::var("DEP_FAISS_C_ROOT").map_err(
+        |_| "faiss-sys did not tell where it installed FAISS; is its feature `static` on?",
+    )?;
+    cc::Build::new()
+        .cpp(true)
+        .std("c++17")
+        .flag("-isystem")
+        .flag(Path::new(&root).join("include"))
+        .file(format!("{FOLDER}/shim.cpp"))
+        .try_compile("sidereus_faiss_shim")?;
     Ok(())
 }
 

@@ -1,1 +1,114 @@
-//! Stub.
+//! The command line: a client of the gRPC API, and the launcher of the server.
+//!
+//! Every command parses its words, calls the server and prints; what a command *means* is decided by the
+//! server. One line on standard error says what went wrong and what to do, and the exit status is then not 0.
+
+mod angle;
+mod check;
+mod client;
+mod collection;
+mod count;
+mod delete;
+mod encode;
+mod encoder;
+mod evaluate;
+mod example;
+mod failure;
+mod get;
+mod hits;
+mod ids;
+mod import;
+mod index;
+mod progress;
+mod region;
+mod render;
+mod schema_file;
+mod search;
+mod serve;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+/// A vector database for the sky.
+///
+/// Start a server with `sidereus serve --data DIR`; every other command talks to it.
+#[derive(Debug, Parser)]
+#[command(name = "sidereus", version, max_term_width = 100)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the server
+    Serve(serve::ServeArguments),
+    /// Create, list, show and drop collections
+    Collection(collection::CollectionArguments),
+    /// Read catalogue files into a collection
+    Import(import::ImportArguments),
+    /// Show objects by id
+    Get(get::GetArguments),
+    /// Count objects, on the whole sky or a part of it
+    Count(count::CountArguments),
+    /// Find the objects most like an example, in a part of the sky, with given properties
+    Search(search::SearchArguments),
+    /// Make embeddings of a collection's objects with a registered model
+    Encode(encode::EncodeArguments),
+    /// Build and inspect vector indices
+    Index(index::IndexArguments),
+    /// List the models of the encoder service, or check a model directory
+    Encoder(encoder::EncoderArguments),
+    /// Measure how much the neighbours in a space know about a column
+    Evaluate(evaluate::EvaluateArguments),
+    /// Delete objects by id
+    Delete(delete::DeleteArguments),
+}
+
+/// Runs the command that the process was started with.
+pub fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return failure::report_usage(&error),
+    };
+    match run(arguments.command) {
+        Ok(code) => code,
+        Err(error) => failure::report(&error),
+    }
+}
+
+fn run(command: Command) -> Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(dispatch(command))
+}
+
+async fn dispatch(command: Command) -> Result<ExitCode> {
+    match command {
+        Command::Serve(arguments) => serve::run(arguments).await?,
+        Command::Collection(arguments) => collection::run(arguments).await?,
+        Command::Import(arguments) => import::run(arguments).await?,
+        Command::Get(arguments) => get::run(arguments).await?,
+        Command::Count(arguments) => count::run(arguments).await?,
+        Command::Search(arguments) => search::run(arguments).await?,
+        Command::Encode(arguments) => encode::run(arguments).await?,
+        Command::Index(arguments) => index::run(arguments).await?,
+        Command::Encoder(arguments) => encoder::run(arguments).await?,
+        Command::Evaluate(arguments) => evaluate::run(arguments).await?,
+        Command::Delete(arguments) => delete::run(arguments).await?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::Arguments;
+
+    #[test]
+    fn the_words_are_consistent() {
+        Arguments::command().debug_assert();
+    }
+}

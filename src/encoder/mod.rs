@@ -1,1 +1,36 @@
-//! Stub.
+//! Encoders: what turns an image or a row of fluxes into a vector, and who runs it.
+//!
+//! The networks run in a process of their own (`sidereus-encoder`, the only program that links libtorch); the
+//! database holds an [`EncoderHandle`] to it. What is not libtorch lives here and is shared by both programs: the
+//! operator's [`ModelSpec`]s and their [`Registry`], [preprocessing](Preprocessor), the [batching queue](Batcher) and
+//! the [check](check_model) of a model against its golden outputs.
+//!
+//! - **ENC-1**: a client names a model by its id; no path, URL or code comes from a client.
+//! - **ENC-2**: weights are used only when their BLAKE3 digest is the pinned one and every tensor has the expected name,
+//!   type and shape.
+//! - **ENC-3**: the death of the encoder process is an [`EncoderError::Unavailable`] to its callers and nothing else.
+//! - **ENC-4**: every vector comes with the [`Provenance`](crate::schema::Provenance) of the weights that made it.
+
+mod batch;
+mod check;
+mod child;
+mod client;
+mod error;
+mod handle;
+mod model;
+mod network;
+mod preprocess;
+mod registry;
+
+pub use batch::{BatchError, BatchOptions, BatchedNetwork, Batcher, Place, QueueFull};
+pub use check::{CHECK_TOLERANCE, CheckError, TensorCheck, check_model};
+pub use child::ADDRESS_LINE;
+pub use client::{Encoded, MESSAGE_BYTES_MAX, ModelInfo, ModelList, PAYLOADS_MAX};
+pub use error::EncoderError;
+pub use handle::{EncoderHandle, EncoderOptions};
+pub use model::{Architecture, ModelError, ModelSpec, NetworkConfig, Pooling, Preprocessing};
+pub use network::{Network, NetworkError, Stage};
+pub use preprocess::{
+    AsinhFlux, IMAGE_BYTES_MAX, IMAGE_PIXELS_MAX, PayloadError, Preprocessor, ResizedRgb,
+};
+pub use registry::{BrokenModel, RegisteredModel, Registry};

@@ -1,1 +1,29 @@
-//! Stub.
+//! Collections at work: an immutable, sky-sorted segment with its indices, an exactly searched tail of later
+//! writes, and the dead rows of both, kept equal to the store.
+//!
+//! Answers: what is there to search right now, and how does a write become durable and visible? It does not
+//! know queries.
+
+mod collection;
+mod columns;
+mod db;
+mod error;
+mod mapped;
+mod part;
+mod segment;
+mod state;
+mod status;
+mod vectors;
+mod view;
+mod write;
+
+pub use columns::{BUILT_IN_COUNT, DEC, HEALPIX_29, OBJECT_ID, RA, is_resident};
+pub use db::{Db, DbOptions};
+pub use error::EngineError;
+pub use part::{BATCH_ROWS, Part, PartKind};
+pub use segment::{Manifest, Progress, SpaceManifest};
+pub use state::LivePart;
+pub use status::{CollectionInfo, IndexStatus};
+pub use vectors::PartVectors;
+pub use view::CollectionView;
+pub use write::{Write, WriteMode, WriteOutcome, WriteReport};

@@ -62,11 +62,13 @@ impl Moc {
     }
 
     /// What is covered by either.
+    #[must_use]
     pub fn union(&self, other: &Self) -> Self {
         Self::from_ranges(self.ranges.iter().chain(&other.ranges).cloned())
     }
 
     /// What is covered by both.
+    #[must_use]
     pub fn intersection(&self, other: &Self) -> Self {
         let mut left = self.ranges.iter().peekable();
         let mut right = other.ranges.iter().peekable();
@@ -229,7 +231,9 @@ mod tests {
         assert_eq!(Moc::all_sky().order(), Order::BASE);
         assert_eq!(Moc::all_sky().cells().count(), 12);
         assert!(!Moc::all_sky().contains(Cell29(Cell29::COUNT)));
-        assert_eq!(Moc::from_ranges([5..5, 9..u64::MAX]).ranges(), [9..Cell29::COUNT]);
+        let cut = Moc::from_ranges([5..5, 9..u64::MAX]);
+        assert_eq!(cut.ranges().first(), Some(&(9..Cell29::COUNT)));
+        assert_eq!(cut.ranges().len(), 1);
         assert!(Moc::from_cells([Cell29(u64::MAX)]).is_empty());
         assert_eq!(Moc::from_cells([Cell29(3)]).order(), Order::MAX);
     }

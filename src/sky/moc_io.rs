@@ -12,8 +12,7 @@ use std::ops::Range;
 
 use ::moc::moc::range::RangeMOC;
 use ::moc::moc::{
-    CellMOCIntoIterator, CellMOCIterator, CellOrCellRangeMOCIterator, RangeMOCIntoIterator,
-    RangeMOCIterator,
+    CellMOCIterator, CellOrCellRangeMOCIterator, RangeMOCIntoIterator, RangeMOCIterator,
 };
 use ::moc::qty::Hpx;
 use serde::de::{Deserializer as _, Error as _, MapAccess, Visitor};
@@ -110,14 +109,14 @@ impl Moc {
     pub fn to_ascii(&self) -> String {
         let mut text = Vec::new();
         let cells = self.library_map().into_range_moc_iter().cells().cellranges();
-        written(cells.to_ascii_ivoa(None, false, &mut text), text).trim_end().to_owned()
+        written(&cells.to_ascii_ivoa(None, false, &mut text), text).trim_end().to_owned()
     }
 
     /// Writes the JSON form.
     pub fn to_json(&self) -> String {
         let mut text = Vec::new();
         let cells = self.library_map().into_range_moc_iter().cells();
-        written(cells.to_json_aladin(None, &mut text), text)
+        written(&cells.to_json_aladin(None, &mut text), text)
     }
 
     fn library_map(&self) -> RangeMOC<u64, Hpx<u64>> {
@@ -126,7 +125,7 @@ impl Moc {
 }
 
 /// Writing into memory cannot fail and the library writes ASCII only.
-fn written(result: std::io::Result<()>, text: Vec<u8>) -> String {
+fn written(result: &std::io::Result<()>, text: Vec<u8>) -> String {
     debug_assert!(result.is_ok());
     String::from_utf8(text).unwrap_or_default()
 }
@@ -215,7 +214,7 @@ mod tests {
     use ::moc::deser::ascii::from_ascii_ivoa;
     use ::moc::deser::json::from_json_aladin;
     use ::moc::elemset::range::MocRanges;
-    use ::moc::moc::CellOrCellRangeMOCIntoIterator;
+    use ::moc::moc::{CellMOCIntoIterator, CellOrCellRangeMOCIntoIterator};
     use proptest::collection::vec;
     use proptest::prelude::*;
 
@@ -233,7 +232,7 @@ mod tests {
             .prop_map(Moc::from_ranges)
     }
 
-    fn library_ranges(ranges: MocRanges<u64, Hpx<u64>>) -> Vec<Range<u64>> {
+    fn library_ranges(ranges: &MocRanges<u64, Hpx<u64>>) -> Vec<Range<u64>> {
         ranges.iter().cloned().collect()
     }
 
@@ -245,10 +244,10 @@ mod tests {
             prop_assert_eq!(&Moc::from_json(&json).expect("own text"), &map);
             let by_ascii = from_ascii_ivoa::<u64, Hpx<u64>>(&ascii).expect("own text");
             let by_ascii = by_ascii.into_cellcellrange_moc_iter().ranges().into_range_moc();
-            prop_assert_eq!(library_ranges(by_ascii.into_moc_ranges()), map.ranges());
+            prop_assert_eq!(library_ranges(by_ascii.moc_ranges()), map.ranges());
             let by_json = from_json_aladin::<u64, Hpx<u64>>(&json).expect("own text");
             let by_json = by_json.into_cell_moc_iter().ranges().into_range_moc();
-            prop_assert_eq!(library_ranges(by_json.into_moc_ranges()), map.ranges());
+            prop_assert_eq!(library_ranges(by_json.moc_ranges()), map.ranges());
         }
 
         #[test]

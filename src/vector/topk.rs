@@ -45,6 +45,11 @@ impl<K: Ord> TopK<K> {
         (self.k > 0 && self.heap.len() == self.k).then(|| self.heap.peek().map(|pair| pair.0)).flatten()
     }
 
+    /// Pairs that are kept at most: the `k` it was made with.
+    pub fn capacity(&self) -> usize {
+        self.k
+    }
+
     /// Pairs held now.
     pub fn len(&self) -> usize {
         self.heap.len()

@@ -1,2 +1,13 @@
-//! The `sidereus` program.
-fn main() {}
+//! The integration tests: one program, so that it is linked once.
+
+mod architecture;
+mod cli;
+mod crash;
+mod encoder;
+mod fake_encoder;
+mod files;
+mod grpc;
+mod index;
+mod query;
+mod storage;
+mod support;

@@ -1,2 +1,219 @@
-//! The `sidereus` program.
-fn main() {}
+//! `sidereus-encoder`: the program that runs the networks. It alone links libtorch.
+
+mod device;
+mod efficientnet_lite0;
+mod load;
+mod photometry_mm;
+mod serve;
+mod weights;
+
+use std::io::{IsTerminal, Read};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use clap::{Args, Parser, Subcommand};
+use sidereus::encoder::{BatchOptions, PAYLOADS_MAX, RegisteredModel, Registry, check_model};
+
+use device::DeviceName;
+
+/// Turns images and rows of fluxes into vectors, for a Sidereus server.
+#[derive(Debug, Parser)]
+#[command(name = "sidereus-encoder", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serves the models of a directory to a Sidereus server.
+    Serve(ServeArguments),
+    /// Runs a model's folder on its own golden inputs and prints the largest relative error of every tensor.
+    Check(CheckArguments),
+    /// Lists the models of a directory and what is wrong with the broken ones.
+    List {
+        /// The directory with one folder for each model.
+        models: PathBuf,
+    },
+    /// Prints the BLAKE3 digest of a file, as `model.toml` pins it.
+    Digest {
+        /// The file.
+        file: PathBuf,
+    },
+}
+
+#[derive(Debug, Args)]
+struct CheckArguments {
+    /// The model's folder.
+    folder: PathBuf,
+    #[command(flatten)]
+    computing: ComputingArguments,
+}
+
+#[derive(Debug, Args)]
+struct ComputingArguments {
+    /// Where networks compute: auto, cpu, cuda, or cuda:N.
+    #[arg(long, default_value = "auto")]
+    device: DeviceName,
+    /// Threads that a network computes with on the CPU [default: one for each processor].
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
+    threads: Option<u16>,
+}
+
+#[derive(Debug, Args)]
+struct ServeArguments {
+    /// The directory with one folder for each model.
+    #[arg(long)]
+    models: PathBuf,
+    /// Address to listen on; port 0 takes a free one. The address is printed when all models are loaded.
+    #[arg(long, default_value = "127.0.0.1:0")]
+    listen: SocketAddr,
+    /// Allow an address that other hosts can reach. There is neither encryption nor authentication: the network must be trusted.
+    #[arg(long)]
+    trust_network: bool,
+    /// Most rows of one batch.
+    #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..))]
+    batch_rows_max: u32,
+    /// Milliseconds that the first row of a batch waits for company.
+    #[arg(long, default_value_t = 2)]
+    batch_wait_ms: u64,
+    /// Most rows that are decoded, waiting or being computed; at least one full call.
+    #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u32).range(PAYLOADS_MAX as i64..))]
+    queue_rows_max: u32,
+    /// End when standard input ends, that is, when the parent process has gone.
+    #[arg(long)]
+    exit_with_parent: bool,
+    #[command(flatten)]
+    computing: ComputingArguments,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .init();
+    let outcome = match arguments.command {
+        Command::Serve(arguments) => serve(arguments),
+        Command::Check(arguments) => check(&arguments),
+        Command::List { models } => list(&models),
+        Command::Digest { file } => digest(&file),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+impl ComputingArguments {
+    /// Chooses the device and sets libtorch's threads, once for the process.
+    fn settle(&self) -> anyhow::Result<(tch::Device, usize)> {
+        let threads = self.threads.map_or_else(
+            || std::thread::available_parallelism().map_or(1, usize::from),
+            usize::from,
+        );
+        let device = self.device.choose()?;
+        tch::set_num_threads(i32::try_from(threads)?);
+        tch::set_num_interop_threads(1);
+        Ok((device, threads))
+    }
+}
+
+fn serve(arguments: ServeArguments) -> anyhow::Result<()> {
+    if !arguments.listen.ip().is_loopback() && !arguments.trust_network {
+        bail!(
+            "{} can be reached by other hosts and there is no encryption or authentication; listen on 127.0.0.1, or say --trust-network",
+            arguments.listen
+        );
+    }
+    let (device, threads) = arguments.computing.settle()?;
+    let registry = Registry::scan(&arguments.models)?;
+    let models = load::load_all(registry, device);
+    let options = serve::ServeOptions {
+        listen: arguments.listen,
+        exit_with_parent: arguments.exit_with_parent,
+        threads,
+        batch: BatchOptions {
+            rows_max: arguments.batch_rows_max as usize,
+            wait: Duration::from_millis(arguments.batch_wait_ms),
+            queue_rows_max: arguments.queue_rows_max as usize,
+        },
+    };
+    tracing::info!(?device, threads, "loaded {} models", models.loaded.len());
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let served = runtime.block_on(serve::serve(models, options));
+    // A decoder or a thread that waits for the parent's end must not hold up the exit.
+    runtime.shutdown_background();
+    served
+}
+
+fn check(arguments: &CheckArguments) -> anyhow::Result<()> {
+    let (device, _) = arguments.computing.settle()?;
+    let model = RegisteredModel::read(&arguments.folder)?;
+    let loaded = load::load(&model, device)?;
+    let checks = check_model(&model, &loaded.preprocessor, loaded.network.as_ref())?;
+    println!("{} on {device:?}", model.spec.provenance());
+    for check in &checks {
+        let shape = check.shape.iter().map(usize::to_string).collect::<Vec<_>>().join("x");
+        let verdict = if check.passes() { "ok" } else { "FAILED" };
+        println!("{:<20} {shape:<14} {:.2e}  {verdict}", check.name, check.relative_error);
+    }
+    let failed: Vec<_> =
+        checks.iter().filter(|check| !check.passes()).map(|check| check.name.as_str()).collect();
+    if !failed.is_empty() {
+        bail!(
+            "model `{}` does not reproduce its golden outputs: {}",
+            model.spec.id,
+            failed.join(", ")
+        );
+    }
+    Ok(())
+}
+
+fn list(models: &std::path::Path) -> anyhow::Result<()> {
+    let models = load::load_all(Registry::scan(models)?, tch::Device::Cpu);
+    for (spec, _) in &models.loaded {
+        println!(
+            "{}  {} {}-d  {}",
+            spec.provenance(),
+            spec.modality,
+            spec.dimension,
+            spec.description
+        );
+    }
+    for (id, reason) in &models.broken {
+        println!("{id}  BROKEN: {reason}");
+    }
+    if models.broken.is_empty() {
+        Ok(())
+    } else {
+        bail!("{} models are broken", models.broken.len())
+    }
+}
+
+fn digest(file: &std::path::Path) -> anyhow::Result<()> {
+    let mut hasher = blake3::Hasher::new();
+    let mut reader =
+        std::fs::File::open(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let mut buffer = vec![0; 1 << 20];
+    loop {
+        let count =
+            reader.read(&mut buffer).with_context(|| format!("cannot read {}", file.display()))?;
+        if count == 0 {
+            break;
+        }
+        hasher.update(buffer.get(..count).unwrap_or_default());
+    }
+    println!("{}  {}", hasher.finalize().to_hex(), file.display());
+    Ok(())
+}

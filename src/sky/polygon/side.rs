@@ -14,6 +14,9 @@ pub(super) struct Side {
     /// Unit vector at `from` along the arc, and at `to` back along it.
     forward: Vector3,
     backward: Vector3,
+    /// Halfway, and the angle from there to the ends.
+    middle: Vector3,
+    half: f64,
 }
 
 impl Side {
@@ -24,7 +27,10 @@ impl Side {
         let sine = 0.5 * norm(&doubled);
         let normal = scale(&doubled, 0.5 / sine);
         let (forward, backward) = (cross(&normal, &from), cross(&to, &normal));
-        Self { from, to, chord, sine, forward, backward }
+        let sum = add(&from, &to);
+        let middle = scale(&sum, 1.0 / norm(&sum));
+        let half = 0.5 * angle(&from, &to);
+        Self { from, to, chord, sine, forward, backward, middle, half }
     }
 
     pub(super) fn from(&self) -> &Vector3 {
@@ -54,6 +60,10 @@ impl Side {
 
     /// Whether two sides without a common corner cross, or come nearer than `tolerance`.
     pub(super) fn meets(&self, other: &Self, tolerance: f64) -> bool {
+        // Most pairs are far apart, and a polygon has very many.
+        if angle(&self.middle, &other.middle) > self.half + other.half + 1e-9 {
+            return false;
+        }
         let touches = |side: &Self, point| side.distance(point) <= tolerance;
         if touches(self, &other.from)
             || touches(self, &other.to)

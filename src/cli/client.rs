@@ -1,0 +1,135 @@
+//! The connection to a server.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Code, Status};
+
+use super::failure;
+use super::render::Format;
+use crate::wire::v1::collection_service_client::CollectionServiceClient;
+use crate::wire::v1::maintenance_service_client::MaintenanceServiceClient;
+use crate::wire::v1::object_service_client::ObjectServiceClient;
+use crate::wire::v1::search_service_client::SearchServiceClient;
+use crate::wire::v1::{CollectionSchema, GetCollectionRequest, GetCollectionResponse};
+
+/// Where a server listens when nobody says otherwise.
+const DEFAULT_SERVER: &str = "http://127.0.0.1:50051";
+
+/// Environment variable that names the server.
+const SERVER_VARIABLE: &str = "SIDEREUS_SERVER";
+
+const CONNECT_SECONDS_MAX: u64 = 10;
+
+/// Largest reply in one message; the server cuts longer ones.
+const REPLY_BYTES_MAX: usize = 256 << 20;
+
+/// Words that every client command takes.
+#[derive(Debug, Clone, Args)]
+pub(super) struct ClientArguments {
+    /// Address of the server [default: $SIDEREUS_SERVER, else http://127.0.0.1:50051]
+    #[arg(long, value_name = "URL", global = true, help_heading = "Connection and output")]
+    server: Option<String>,
+    /// How results are printed
+    #[arg(
+        long,
+        value_enum,
+        default_value_t = Format::Table,
+        global = true,
+        help_heading = "Connection and output"
+    )]
+    pub(super) format: Format,
+}
+
+impl ClientArguments {
+    fn url(&self) -> String {
+        let given = self.server.clone().or_else(|| std::env::var(SERVER_VARIABLE).ok());
+        let given = given.filter(|url| !url.trim().is_empty());
+        let url = given.unwrap_or_else(|| DEFAULT_SERVER.to_owned());
+        if url.contains("://") { url } else { format!("http://{url}") }
+    }
+
+    /// Connects, or says how to start a server.
+    pub(super) async fn connect(&self) -> Result<Client> {
+        let url = self.url();
+        let endpoint = Endpoint::from_shared(url.clone())
+            .with_context(|| {
+                format!("`{url}` is not a server address; it looks like {DEFAULT_SERVER}")
+            })?
+            .connect_timeout(Duration::from_secs(CONNECT_SECONDS_MAX))
+            .tcp_nodelay(true);
+        match endpoint.connect().await {
+            Ok(channel) => Ok(Client { channel }),
+            Err(_) => bail!(
+                "no server answers at {url}; start one with `sidereus serve --data DIR`, or name \
+                 another with --server URL"
+            ),
+        }
+    }
+}
+
+/// A connected channel, and the services on it.
+#[derive(Debug, Clone)]
+pub(super) struct Client {
+    channel: Channel,
+}
+
+impl Client {
+    pub(super) fn collections(&self) -> CollectionServiceClient<Channel> {
+        CollectionServiceClient::new(self.channel.clone())
+            .max_decoding_message_size(REPLY_BYTES_MAX)
+    }
+
+    pub(super) fn objects(&self) -> ObjectServiceClient<Channel> {
+        ObjectServiceClient::new(self.channel.clone()).max_decoding_message_size(REPLY_BYTES_MAX)
+    }
+
+    pub(super) fn search(&self) -> SearchServiceClient<Channel> {
+        SearchServiceClient::new(self.channel.clone()).max_decoding_message_size(REPLY_BYTES_MAX)
+    }
+
+    pub(super) fn maintenance(&self) -> MaintenanceServiceClient<Channel> {
+        MaintenanceServiceClient::new(self.channel.clone())
+            .max_decoding_message_size(REPLY_BYTES_MAX)
+    }
+
+    /// The schema of a collection; an error when there is none of that name.
+    pub(super) async fn schema(&self, name: &str) -> Result<CollectionSchema> {
+        schema_of(self.get(name).await.map_err(|status| failure::of_status(&status))?)
+    }
+
+    /// The schema of a collection, if there is one of that name.
+    pub(super) async fn find_schema(&self, name: &str) -> Result<Option<CollectionSchema>> {
+        match self.get(name).await {
+            Ok(reply) => schema_of(reply).map(Some),
+            Err(status) if status.code() == Code::NotFound => Ok(None),
+            Err(status) => Err(failure::of_status(&status)),
+        }
+    }
+
+    async fn get(&self, name: &str) -> Result<GetCollectionResponse, Status> {
+        let request = GetCollectionRequest { name: name.to_owned() };
+        Ok(self.collections().get_collection(request).await?.into_inner())
+    }
+}
+
+fn schema_of(reply: GetCollectionResponse) -> Result<CollectionSchema> {
+    reply
+        .collection
+        .and_then(|collection| collection.schema)
+        .context("the server's answer lacks the collection's schema; is it of another version?")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_without_a_scheme_is_http() {
+        let arguments =
+            ClientArguments { server: Some("10.0.0.7:50051".to_owned()), format: Format::Table };
+        assert_eq!(arguments.url(), "http://10.0.0.7:50051");
+    }
+}

@@ -1,0 +1,225 @@
+//! `sidereus collection`: names, schemas and counts.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use clap::{Args, Subcommand};
+
+use super::client::{Client, ClientArguments};
+use super::failure::of_status;
+use super::render::{Cell, Format, Json, Table, print_facts, print_json, print_table, write_out};
+use super::schema_file::{self, column_type_name, metric_name};
+use crate::wire::v1::{
+    Collection, CollectionSchema, CreateCollectionRequest, DropCollectionRequest,
+    GetCollectionRequest, IdKind, ListCollectionsRequest, Provenance,
+};
+
+/// Characters of a footprint shown to people.
+const FOOTPRINT_TEXT_MAX: usize = 120;
+
+/// Words of `sidereus collection`.
+#[derive(Debug, Args)]
+pub(super) struct CollectionArguments {
+    #[command(subcommand)]
+    action: Action,
+    #[command(flatten)]
+    client: ClientArguments,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Make an empty collection with the schema of a TOML file
+    Create {
+        /// Name of the collection
+        name: String,
+        /// The schema: `id`, `[[column]]` (name, type, unit, ucd, description) and `[[space]]`
+        /// (name, modality, dimension, metric)
+        #[arg(long, value_name = "FILE.toml")]
+        schema: PathBuf,
+    },
+    /// List all collections
+    List,
+    /// Show the columns, spaces and counts of a collection
+    Show {
+        /// Name of the collection
+        name: String,
+    },
+    /// Delete a collection with everything in it
+    Drop {
+        /// Name of the collection
+        name: String,
+    },
+}
+
+/// Runs `sidereus collection`.
+pub(super) async fn run(arguments: CollectionArguments) -> Result<()> {
+    let format = arguments.client.format;
+    match arguments.action {
+        Action::Create { name, schema } => {
+            // The file is checked before anybody is called.
+            let schema = schema_file::read(&schema, &name)?;
+            let client = arguments.client.connect().await?;
+            let collection = create(&client, schema_file::to_wire(&schema)).await?;
+            show(&collection, format)
+        }
+        Action::List => list(&arguments.client.connect().await?, format).await,
+        Action::Show { name } => {
+            let client = arguments.client.connect().await?;
+            show(&get(&client, &name).await?, format)
+        }
+        Action::Drop { name } => {
+            let client = arguments.client.connect().await?;
+            let request = DropCollectionRequest { name: name.clone() };
+            client
+                .collections()
+                .drop_collection(request)
+                .await
+                .map_err(|status| of_status(&status))?;
+            match format {
+                Format::Table => write_out(&format!("dropped {name}\n")),
+                Format::Json | Format::Csv => print_facts(&[("dropped", Cell::text(name))], format),
+            }
+        }
+    }
+}
+
+/// Makes a collection.
+pub(super) async fn create(client: &Client, schema: CollectionSchema) -> Result<Collection> {
+    let request = CreateCollectionRequest { schema: Some(schema) };
+    let reply = client
+        .collections()
+        .create_collection(request)
+        .await
+        .map_err(|status| of_status(&status))?;
+    reply.into_inner().collection.context("the server did not say what it created")
+}
+
+async fn get(client: &Client, name: &str) -> Result<Collection> {
+    let request = GetCollectionRequest { name: name.to_owned() };
+    let reply =
+        client.collections().get_collection(request).await.map_err(|status| of_status(&status))?;
+    reply.into_inner().collection.context("the server's answer lacks the collection")
+}
+
+async fn list(client: &Client, format: Format) -> Result<()> {
+    let reply = client
+        .collections()
+        .list_collections(ListCollectionsRequest {})
+        .await
+        .map_err(|status| of_status(&status))?;
+    let collections = reply.into_inner().collections;
+    if collections.is_empty() && format == Format::Table {
+        return write_out(
+            "no collections yet; make one with `sidereus import NAME FILE --create`\n",
+        );
+    }
+    let mut table = Table::new(["name", "objects", "columns", "spaces", "description"]);
+    for collection in &collections {
+        let schema = schema_of(collection)?;
+        let spaces: Vec<&str> = schema.spaces.iter().map(|space| space.name.as_str()).collect();
+        table.push(vec![
+            Cell::text(&schema.name),
+            Cell::Count(collection.object_count),
+            Cell::Count(schema.columns.len() as u64),
+            Cell::text(spaces.join(" ")),
+            Cell::text(&schema.description),
+        ]);
+    }
+    print_table(&table, format)
+}
+
+fn schema_of(collection: &Collection) -> Result<&CollectionSchema> {
+    collection.schema.as_ref().context("the server's answer lacks a schema")
+}
+
+/// Prints everything about a collection.
+fn show(collection: &Collection, format: Format) -> Result<()> {
+    let schema = schema_of(collection)?;
+    let (columns, spaces) = (columns_table(schema), spaces_table(collection, schema));
+    let mut facts = vec![
+        ("name", Cell::text(&schema.name)),
+        ("description", Cell::text(&schema.description)),
+        ("ids", Cell::text(id_kind_name(schema.id_kind()))),
+        ("objects", Cell::Count(collection.object_count)),
+        ("version", Cell::Count(collection.version)),
+    ];
+    match format {
+        Format::Table => {
+            let mut footprint: String =
+                collection.footprint.chars().take(FOOTPRINT_TEXT_MAX).collect();
+            if footprint.len() < collection.footprint.len() {
+                footprint.push_str(" ... (all of it with --format json)");
+            }
+            facts.retain(|(_, cell)| *cell != Cell::text(""));
+            print_facts(&facts, format)?;
+            if !footprint.is_empty() {
+                write_out(&format!("footprint    {footprint}\n"))?;
+            }
+            write_out("\n")?;
+            print_table(&columns, format)?;
+            write_out("\n")?;
+            if spaces.len() == 0 {
+                return write_out("no embedding spaces yet; make one with `sidereus encode`\n");
+            }
+            print_table(&spaces, format)
+        }
+        Format::Json => {
+            let mut members: Vec<(String, Json)> =
+                facts.iter().map(|(name, cell)| ((*name).to_owned(), cell.to_json())).collect();
+            members.push(("footprint".to_owned(), Cell::text(&collection.footprint).to_json()));
+            members.push(("columns".to_owned(), columns.to_json()));
+            members.push(("spaces".to_owned(), spaces.to_json()));
+            print_json(&Json::Object(members))
+        }
+        Format::Csv => print_table(&columns, format),
+    }
+}
+
+fn columns_table(schema: &CollectionSchema) -> Table {
+    let mut table = Table::new(["column", "type", "unit", "ucd", "description"]);
+    for column in &schema.columns {
+        table.push(vec![
+            Cell::text(&column.name),
+            Cell::text(column_type_name(column.r#type())),
+            Cell::text(&column.unit),
+            Cell::text(&column.ucd),
+            Cell::text(&column.description),
+        ]);
+    }
+    table
+}
+
+fn spaces_table(collection: &Collection, schema: &CollectionSchema) -> Table {
+    let mut table = Table::new(["space", "modality", "dimension", "metric", "vectors", "made by"]);
+    for space in &schema.spaces {
+        let vectors = collection.vector_counts.get(&space.name).copied().unwrap_or(0);
+        table.push(vec![
+            Cell::text(&space.name),
+            Cell::text(&space.modality),
+            Cell::Count(u64::from(space.dimension)),
+            Cell::text(metric_name(space.metric())),
+            Cell::Count(vectors),
+            Cell::text(provenance_text(space.provenance.as_ref())),
+        ]);
+    }
+    table
+}
+
+/// Who made the vectors of a space, in a few words.
+pub(super) fn provenance_text(provenance: Option<&Provenance>) -> String {
+    const HASH_SHOWN: usize = 12;
+    let Some(given) = provenance else { return String::new() };
+    if given.weights_hash.is_empty() {
+        return given.encoder.clone();
+    }
+    let hash: String = given.weights_hash.chars().take(HASH_SHOWN).collect();
+    format!("{} (weights {hash})", given.encoder)
+}
+
+fn id_kind_name(kind: IdKind) -> &'static str {
+    match kind {
+        IdKind::Unspecified => "unknown",
+        IdKind::Number => "whole numbers",
+        IdKind::Text => "text",
+    }
+}

@@ -1,0 +1,161 @@
+//! `sidereus encode`: embeddings for what is stored.
+
+use std::collections::HashMap;
+use std::time::Instant;
+
+use anyhow::{Result, bail};
+use clap::Args;
+
+use super::client::ClientArguments;
+use super::failure::{of_status, one_line};
+use super::ids::id_text;
+use super::progress;
+use super::render::{Cell, Format, duration, print_facts, thousands, write_out};
+use crate::wire::v1::{EncodeCollectionRequest, EncodeCollectionResponse, FailedObject};
+
+/// Failed objects that are named; the others are counted.
+const FAILURES_SHOWN: usize = 5;
+
+/// Words of `sidereus encode`.
+#[derive(Debug, Args)]
+pub(super) struct EncodeArguments {
+    /// Name of the collection
+    name: String,
+    /// Registered model, as `sidereus encoder models` lists them
+    #[arg(long, value_name = "ID")]
+    model: String,
+    /// Space that the vectors go into; made when it does not exist
+    #[arg(long, value_name = "S")]
+    space: String,
+    /// Only objects for which this SQL expression on the columns is true
+    #[arg(long = "where", value_name = "SQL")]
+    predicate: Option<String>,
+    /// The column that a model input comes from, where their names differ (repeat for several)
+    #[arg(long, value_name = "INPUT=COLUMN")]
+    input: Vec<String>,
+    /// Encode objects again that have a vector in the space
+    #[arg(long)]
+    overwrite: bool,
+    #[command(flatten)]
+    client: ClientArguments,
+}
+
+/// What came of a run.
+#[derive(Debug, Default)]
+struct Outcome {
+    total: u64,
+    encoded: u64,
+    skipped: u64,
+    failed: Vec<FailedObject>,
+}
+
+impl Outcome {
+    /// Counts are totals so far; failures are those of the message.
+    fn add(&mut self, message: EncodeCollectionResponse) {
+        self.total = message.total;
+        self.encoded = message.encoded;
+        self.skipped = message.skipped;
+        self.failed.extend(message.failed);
+    }
+
+    fn done(&self) -> u64 {
+        self.encoded + self.skipped + self.failed.len() as u64
+    }
+}
+
+/// Runs `sidereus encode`.
+pub(super) async fn run(arguments: EncodeArguments) -> Result<()> {
+    let inputs = parse_inputs(&arguments.input)?;
+    let client = arguments.client.connect().await?;
+    let request = EncodeCollectionRequest {
+        collection: arguments.name.clone(),
+        model: arguments.model.clone(),
+        space: arguments.space.clone(),
+        predicate: arguments.predicate.clone().unwrap_or_default(),
+        inputs,
+        overwrite: arguments.overwrite,
+    };
+    let started = Instant::now();
+    let reply = client
+        .maintenance()
+        .encode_collection(request)
+        .await
+        .map_err(|status| of_status(&status))?;
+    let mut stream = reply.into_inner();
+    let bar = progress::rows_bar(Some(0), "encoding");
+    let mut outcome = Outcome::default();
+    while let Some(message) = stream.message().await.map_err(|status| of_status(&status))? {
+        outcome.add(message);
+        bar.set_length(outcome.total);
+        bar.set_position(outcome.done());
+    }
+    bar.finish_and_clear();
+    report(&arguments, &outcome, started)?;
+    if outcome.encoded == 0 && !outcome.failed.is_empty() {
+        bail!("no object could be encoded; the reasons are above");
+    }
+    Ok(())
+}
+
+fn report(arguments: &EncodeArguments, outcome: &Outcome, started: Instant) -> Result<()> {
+    for failure in outcome.failed.iter().take(FAILURES_SHOWN) {
+        eprintln!("not encoded: {}: {}", id_text(failure.id.as_ref()), one_line(&failure.reason));
+    }
+    if outcome.failed.len() > FAILURES_SHOWN {
+        eprintln!("not encoded: {} more", outcome.failed.len() - FAILURES_SHOWN);
+    }
+    let seconds = started.elapsed().as_secs_f64();
+    match arguments.client.format {
+        Format::Table => write_out(&format!(
+            "encoded {} objects of {} into space {} with {} ({} skipped, {} failed) in {}\n",
+            thousands(outcome.encoded),
+            arguments.name,
+            arguments.space,
+            arguments.model,
+            thousands(outcome.skipped),
+            thousands(outcome.failed.len() as u64),
+            duration(started.elapsed()),
+        )),
+        format @ (Format::Json | Format::Csv) => print_facts(
+            &[
+                ("total", Cell::Count(outcome.total)),
+                ("encoded", Cell::Count(outcome.encoded)),
+                ("skipped", Cell::Count(outcome.skipped)),
+                ("failed", Cell::Count(outcome.failed.len() as u64)),
+                ("seconds", Cell::Real(seconds)),
+            ],
+            format,
+        ),
+    }
+}
+
+fn parse_inputs(texts: &[String]) -> Result<HashMap<String, String>> {
+    let mut inputs = HashMap::new();
+    for text in texts {
+        match text.split_once('=') {
+            Some((input, column)) if !input.is_empty() && !column.is_empty() => {
+                inputs.insert(input.to_owned(), column.to_owned());
+            }
+            Some(_) | None => {
+                bail!(
+                    "`{text}` is not INPUT=COLUMN, the model's input and the column that it is in"
+                );
+            }
+        }
+    }
+    Ok(inputs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn inputs_are_pairs() {
+        let inputs = parse_inputs(&["image=cutout".to_owned()]).expect("a pair");
+        assert_eq!(inputs["image"], "cutout");
+        for text in ["image", "=cutout", "image="] {
+            assert!(parse_inputs(&[text.to_owned()]).is_err(), "{text}");
+        }
+    }
+}

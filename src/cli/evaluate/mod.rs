@@ -1,0 +1,33 @@
+//! `sidereus evaluate`: what the neighbours in a space know about a column.
+
+mod knn;
+mod metrics;
+
+use anyhow::Result;
+use clap::{Args, Subcommand};
+
+/// Words of `sidereus evaluate`.
+#[derive(Debug, Args)]
+pub(super) struct EvaluateArguments {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Predict a column by the mean of the nearest neighbours, each object left out of its own
+    ///
+    /// For every object with a vector in each space and a value of the target, the k nearest other
+    /// objects are looked up and their mean is the prediction. Printed for each space: R2 (1 is
+    /// perfect, 0 is no better than the mean of all), RMSE, sigma_NMAD = 1.4826 median(|dz -
+    /// median(dz)| / (1 + z)), the fraction of outliers with |dz| / (1 + z) > 0.15, and how far the values of two neighbours are apart in the median, beside two objects
+    /// taken at random. sigma_NMAD and outliers mean something for a redshift only.
+    Knn(knn::KnnArguments),
+}
+
+/// Runs `sidereus evaluate`.
+pub(super) async fn run(arguments: EvaluateArguments) -> Result<()> {
+    match arguments.action {
+        Action::Knn(arguments) => knn::run(arguments).await,
+    }
+}

@@ -1,0 +1,126 @@
+//! What a person sees when something goes wrong: one line, and what to do.
+
+use std::io::ErrorKind;
+use std::process::ExitCode;
+
+use clap::error::ErrorKind as UsageError;
+use tonic::{Code, Status};
+
+/// Exit status of a command that was not understood, as clap and the shells have it.
+const USAGE_EXIT: u8 = 2;
+
+/// Turns a server's answer into an error for people: its message, and a hint where the code alone says more.
+pub(super) fn of_status(status: &Status) -> anyhow::Error {
+    let message = one_line(status.message());
+    let hint = match status.code() {
+        Code::Unimplemented => Some("the server is of another version than this program"),
+        Code::Unavailable => Some("try again in a moment"),
+        Code::DeadlineExceeded => Some("ask for less, or try again when the server has less to do"),
+        Code::Internal | Code::Unknown | Code::DataLoss => Some("the server's log says more"),
+        Code::Ok
+        | Code::Cancelled
+        | Code::InvalidArgument
+        | Code::NotFound
+        | Code::AlreadyExists
+        | Code::PermissionDenied
+        | Code::ResourceExhausted
+        | Code::FailedPrecondition
+        | Code::Aborted
+        | Code::OutOfRange
+        | Code::Unauthenticated => None,
+    };
+    let message = if message.is_empty() { status.code().description().to_owned() } else { message };
+    match hint {
+        Some(hint) => anyhow::anyhow!("{message} ({hint})"),
+        None => anyhow::anyhow!(message),
+    }
+}
+
+/// Prints an error of a command and gives the exit status.
+pub(super) fn report(error: &anyhow::Error) -> ExitCode {
+    if is_broken_pipe(error) {
+        // `sidereus search ... | head` has all it wants.
+        return ExitCode::SUCCESS;
+    }
+    eprintln!("error: {}", one_line(&format!("{error:#}")));
+    ExitCode::FAILURE
+}
+
+/// Prints an error of the command line itself (or the help that was asked for) and gives the exit status.
+pub(super) fn report_usage(error: &clap::Error) -> ExitCode {
+    if matches!(
+        error.kind(),
+        UsageError::DisplayHelp
+            | UsageError::DisplayVersion
+            | UsageError::DisplayHelpOnMissingArgumentOrSubcommand
+    ) {
+        let asked_for = error.kind() != UsageError::DisplayHelpOnMissingArgumentOrSubcommand;
+        let printed = error.print();
+        return if asked_for && printed.is_ok() {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::from(USAGE_EXIT)
+        };
+    }
+    eprintln!("{}", usage_line(&error.render().to_string()));
+    ExitCode::from(USAGE_EXIT)
+}
+
+/// The first part of clap's message on one line, with the way to the help.
+fn usage_line(rendered: &str) -> String {
+    let said = rendered.split("\n\nUsage:").next().unwrap_or(rendered);
+    let said = said.split("\n\nFor more information").next().unwrap_or(said);
+    let command = rendered
+        .split("Usage: ")
+        .nth(1)
+        .map(|usage| {
+            let words = usage.split_whitespace();
+            words.take_while(|word| word.chars().all(|each| each.is_ascii_lowercase())).collect()
+        })
+        .filter(|words: &Vec<&str>| !words.is_empty())
+        .map_or_else(|| "sidereus".to_owned(), |words| words.join(" "));
+    format!("{}; see `{command} --help`", one_line(said))
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        cause
+            .downcast_ref::<std::io::Error>()
+            .is_some_and(|error| error.kind() == ErrorKind::BrokenPipe)
+    })
+}
+
+/// A message on one line: white space of every kind becomes one blank.
+pub(super) fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_usage_error_is_one_line_that_names_the_help() {
+        let line = usage_line(
+            "error: the following required arguments were not provided:\n  <NAME>\n\n\
+             Usage: sidereus search <NAME>\n\nFor more information, try '--help'.\n",
+        );
+        assert_eq!(
+            line,
+            "error: the following required arguments were not provided: <NAME>; \
+             see `sidereus search --help`"
+        );
+    }
+
+    #[test]
+    fn a_status_without_message_still_says_something() {
+        let error = of_status(&Status::new(Code::ResourceExhausted, ""));
+        assert!(!error.to_string().is_empty());
+    }
+
+    #[test]
+    fn a_status_of_many_lines_becomes_one() {
+        let error = of_status(&Status::invalid_argument("column `x`\n  is not there"));
+        assert_eq!(error.to_string(), "column `x` is not there");
+    }
+}

@@ -1,0 +1,192 @@
+//! Objects and hits as rows: which columns, in which order, in which form.
+
+use std::collections::HashMap;
+
+use super::ids::id_text;
+use super::render::{Cell, Json, Table};
+use crate::wire::v1::{CollectionSchema, ColumnType, Hit, Object, Position, Value, Vector};
+
+/// Columns that are printed beside the built-in ones, in order.
+#[derive(Debug, Clone)]
+pub(super) struct Columns(Vec<String>);
+
+impl Columns {
+    /// Those that were asked for, in that order; else all of the schema but binary ones, as the server sends them.
+    pub(super) fn new(schema: &CollectionSchema, wanted: &[String]) -> Self {
+        if wanted.is_empty() {
+            let plain =
+                schema.columns.iter().filter(|column| column.r#type() != ColumnType::Binary);
+            return Self(plain.map(|column| column.name.clone()).collect());
+        }
+        let in_schema = |name: &String| {
+            let found = schema.columns.iter().find(|column| column.name.eq_ignore_ascii_case(name));
+            found.map_or_else(|| name.clone(), |column| column.name.clone())
+        };
+        Self(wanted.iter().map(in_schema).collect())
+    }
+
+    /// All of the schema.
+    pub(super) fn all(schema: &CollectionSchema) -> Self {
+        Self(schema.columns.iter().map(|column| column.name.clone()).collect())
+    }
+
+    /// The names.
+    pub(super) fn names(&self) -> &[String] {
+        &self.0
+    }
+
+    fn cells(&self, values: &HashMap<String, Value>) -> impl Iterator<Item = Cell> {
+        self.0.iter().map(|name| Cell::of_wire(values.get(name)))
+    }
+
+    fn json(&self, values: &HashMap<String, Value>) -> Json {
+        Json::object(self.0.iter().cloned().zip(self.cells(values).map(|cell| cell.to_json())))
+    }
+}
+
+fn degrees(position: Option<&Position>) -> [Cell; 2] {
+    let coordinate =
+        |of: fn(&Position) -> f64| position.map_or(Cell::Null, |at| Cell::Degrees(of(at)));
+    [coordinate(|at| at.ra), coordinate(|at| at.dec)]
+}
+
+fn vector_cell(vector: Option<&Vector>) -> Cell {
+    let reals = |vector: &Vector| vector.values.iter().copied().map(f64::from).collect();
+    vector.map_or(Cell::Null, |vector| Cell::Reals(reals(vector)))
+}
+
+fn vectors_json(schema: &CollectionSchema, vectors: &HashMap<String, Vector>) -> Json {
+    let present = schema.spaces.iter().filter_map(|space| {
+        let vector = vectors.get(&space.name)?;
+        Some((space.name.clone(), vector_cell(Some(vector)).to_json()))
+    });
+    Json::object(present)
+}
+
+/// How a list of hits is printed.
+#[derive(Debug)]
+pub(super) struct HitLayout<'a> {
+    pub(super) schema: &'a CollectionSchema,
+    pub(super) columns: Columns,
+    /// Whether hits have a distance.
+    pub(super) with_distance: bool,
+    /// Whether the similarity is printed beside the distance: for programs only.
+    pub(super) with_score: bool,
+    /// Whether vectors are printed.
+    pub(super) with_vectors: bool,
+}
+
+impl HitLayout<'_> {
+    /// Hits as rows.
+    pub(super) fn table(&self, hits: &[Hit]) -> Table {
+        let mut headings: Vec<String> = ["object_id", "ra", "dec"].map(str::to_owned).to_vec();
+        if self.with_distance {
+            headings.push("distance".to_owned());
+        }
+        if self.with_score {
+            headings.push("score".to_owned());
+        }
+        headings.extend(self.columns.names().iter().cloned());
+        if self.with_vectors {
+            let spaces = self.schema.spaces.iter();
+            headings.extend(spaces.map(|space| format!("vector.{}", space.name)));
+        }
+        let mut table = Table::new(headings);
+        for hit in hits {
+            table.push(self.row(hit));
+        }
+        table
+    }
+
+    fn row(&self, hit: &Hit) -> Vec<Cell> {
+        let mut row = vec![Cell::Id(id_text(hit.id.as_ref()))];
+        row.extend(degrees(hit.position.as_ref()));
+        if self.with_distance {
+            row.push(Cell::optional_real(hit.distance));
+        }
+        if self.with_score {
+            row.push(Cell::optional_real(hit.score));
+        }
+        row.extend(self.columns.cells(&hit.columns));
+        if self.with_vectors {
+            let spaces = self.schema.spaces.iter();
+            row.extend(spaces.map(|space| vector_cell(hit.vectors.get(&space.name))));
+        }
+        row
+    }
+
+    /// Hits as JSON objects.
+    pub(super) fn json(&self, hits: &[Hit]) -> Json {
+        Json::List(hits.iter().map(|hit| self.hit_json(hit)).collect())
+    }
+
+    fn hit_json(&self, hit: &Hit) -> Json {
+        let [ra, dec] = degrees(hit.position.as_ref());
+        let mut members = vec![
+            ("object_id", Cell::Id(id_text(hit.id.as_ref())).to_json()),
+            ("ra", ra.to_json()),
+            ("dec", dec.to_json()),
+            ("distance", Cell::optional_real(hit.distance).to_json()),
+            ("score", Cell::optional_real(hit.score).to_json()),
+            ("columns", self.columns.json(&hit.columns)),
+        ];
+        if self.with_vectors {
+            members.push(("vectors", vectors_json(self.schema, &hit.vectors)));
+        }
+        Json::object(members)
+    }
+}
+
+/// Objects as rows.
+pub(super) fn object_table(columns: &Columns, objects: &[Object]) -> Table {
+    let built_in = ["object_id", "ra", "dec"].map(str::to_owned);
+    let mut table = Table::new(built_in.into_iter().chain(columns.names().iter().cloned()));
+    for object in objects {
+        let mut row = vec![Cell::Id(id_text(object.id.as_ref()))];
+        row.extend(degrees(object.position.as_ref()));
+        row.extend(columns.cells(&object.columns));
+        table.push(row);
+    }
+    table
+}
+
+/// One object as named facts, which reads better than one very wide row.
+pub(super) fn object_facts(
+    schema: &CollectionSchema,
+    columns: &Columns,
+    object: &Object,
+) -> Vec<(String, Cell)> {
+    let [ra, dec] = degrees(object.position.as_ref());
+    let mut facts = vec![
+        ("object_id".to_owned(), Cell::Id(id_text(object.id.as_ref()))),
+        ("ra".to_owned(), ra),
+        ("dec".to_owned(), dec),
+    ];
+    facts.extend(columns.names().iter().cloned().zip(columns.cells(&object.columns)));
+    for space in &schema.spaces {
+        if let Some(vector) = object.vectors.get(&space.name) {
+            facts.push((format!("vector.{}", space.name), vector_cell(Some(vector))));
+        }
+    }
+    facts
+}
+
+/// One object as JSON.
+pub(super) fn object_json(
+    schema: &CollectionSchema,
+    columns: &Columns,
+    object: &Object,
+    with_vectors: bool,
+) -> Json {
+    let [ra, dec] = degrees(object.position.as_ref());
+    let mut members = vec![
+        ("object_id", Cell::Id(id_text(object.id.as_ref())).to_json()),
+        ("ra", ra.to_json()),
+        ("dec", dec.to_json()),
+        ("columns", columns.json(&object.columns)),
+    ];
+    if with_vectors {
+        members.push(("vectors", vectors_json(schema, &object.vectors)));
+    }
+    Json::object(members)
+}

@@ -1,0 +1,197 @@
+//! `sidereus import`: catalogue files into a collection.
+//!
+//! Reading and converting run on a thread of their own; batches go to the server through a window, so that the
+//! next is on its way while the last is written. Rows that cannot be taken are listed in a file beside the
+//! imported one, and the others are kept.
+
+mod batches;
+mod report;
+mod stream;
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+
+use self::report::{FileSummary, Summary};
+use super::client::{Client, ClientArguments};
+use super::collection;
+use super::failure::of_status;
+use super::schema_file;
+use crate::files::{
+    Format, Import, ImportOptions, Inferred, Mapping, RefusedReport, VectorSource, VectorSpec,
+};
+use crate::schema::CollectionSchema;
+use crate::vector::Metric;
+use crate::wire::v1::AddSpaceRequest;
+
+/// Rows that are read at once: few, since a row may hold an image.
+const READ_ROWS: usize = 4_096;
+
+/// Words of `sidereus import`.
+#[derive(Debug, Args)]
+pub(super) struct ImportArguments {
+    /// Name of the collection
+    name: String,
+    /// CSV, Parquet, Arrow or FITS tables (a FITS extension in brackets: catalogue.fits[2])
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// Make the collection, with the schema of the first file
+    #[arg(long)]
+    create: bool,
+    /// Which column becomes what, such as object_id=ID,ra=RAJ2000,dec=DEJ2000,flux_g=FLUX[1];
+    /// object_id=#row numbers the rows from 0. Columns that are not named keep their names
+    #[arg(long, value_name = "NEW=COLUMN,...")]
+    map: Vec<String>,
+    /// Vectors of a space: a NumPy file with one row for each row of the table, or a column of lists
+    /// (repeat for several spaces)
+    #[arg(long, value_name = "SPACE=FILE.npy|COLUMN")]
+    vectors: Vec<String>,
+    /// How vectors of a new space are compared: cosine, l2 or ip
+    #[arg(long, default_value = "cosine")]
+    metric: String,
+    /// Format of the files, where neither name nor content tells: csv, parquet, arrow or fits
+    #[arg(long, value_name = "FORMAT")]
+    input_format: Option<String>,
+    /// Objects that are there keep the columns and vectors that the file does not have
+    #[arg(long)]
+    merge: bool,
+    #[command(flatten)]
+    client: ClientArguments,
+}
+
+/// What an import is asked to do, checked before anything is opened.
+struct Request {
+    mapping: Mapping,
+    vectors: Vec<VectorSpec>,
+    format: Option<Format>,
+    merge: bool,
+    is_new: bool,
+}
+
+impl Request {
+    fn new(arguments: &ImportArguments) -> Result<Self> {
+        let metric: Metric = arguments.metric.parse()?;
+        let spec = |text: &String| Ok(VectorSpec::parse(text, metric)?);
+        let vectors = arguments.vectors.iter().map(spec).collect::<Result<Vec<_>>>()?;
+        let has_arrays = vectors.iter().any(|spec| matches!(spec.source, VectorSource::Npy(_)));
+        if has_arrays && arguments.files.len() > 1 {
+            bail!("a .npy file has the vectors of one table; import the files one by one");
+        }
+        let format =
+            arguments.input_format.as_deref().map(|name| name.parse::<Format>()).transpose()?;
+        let mapping = Mapping::parse(&arguments.map.join(","))?;
+        Ok(Self { mapping, vectors, format, merge: arguments.merge, is_new: arguments.create })
+    }
+
+    /// Opens a table; a collection that is known says what the columns of a CSV file are.
+    fn open(&self, path: &Path, known: Option<&CollectionSchema>) -> Result<Import> {
+        let options = ImportOptions {
+            path: path.to_owned(),
+            format: self.format,
+            mapping: self.mapping.clone(),
+            vectors: self.vectors.clone(),
+            batch_rows: READ_ROWS,
+            collection: known.cloned(),
+        };
+        Ok(Import::open(&options)?)
+    }
+}
+
+/// Runs `sidereus import`.
+pub(super) async fn run(arguments: ImportArguments) -> Result<()> {
+    let request = Request::new(&arguments)?;
+    let client = arguments.client.connect().await?;
+    let known =
+        if arguments.create { None } else { Some(known_schema(&client, &arguments).await?) };
+    let first = arguments.files.first().context("name a file to import")?;
+    let table = request.open(first, known.as_ref())?;
+    let schema = match known {
+        Some(schema) => add_missing_spaces(&client, &request, &table, schema).await?,
+        None => create(&client, table.infer_schema(&arguments.name)?).await?,
+    };
+    let mut opened = Some(table);
+    let mut summary = Summary::new(&arguments.name);
+    for path in &arguments.files {
+        let table = match opened.take() {
+            Some(table) => table,
+            None => request.open(path, Some(&schema))?,
+        };
+        let imported = import_file(&client, &schema, &request, table, path).await;
+        summary.push(imported.with_context(|| format!("cannot import {}", path.display()))?);
+    }
+    summary.print(arguments.client.format)
+}
+
+/// The schema of the collection, or the way to make it.
+async fn known_schema(client: &Client, arguments: &ImportArguments) -> Result<CollectionSchema> {
+    let name = &arguments.name;
+    match client.find_schema(name).await? {
+        Some(schema) => schema_file::from_wire(&schema),
+        None => bail!("there is no collection `{name}`; add --create to make it from the file"),
+    }
+}
+
+/// Makes the collection with the schema of the first file.
+async fn create(client: &Client, inferred: Inferred) -> Result<CollectionSchema> {
+    for warning in &inferred.warnings {
+        eprintln!("note: {warning}");
+    }
+    let created = collection::create(client, schema_file::to_wire(&inferred.schema)).await?;
+    schema_file::from_wire(&created.schema.context("the server did not say what it created")?)
+}
+
+/// Adds the spaces of `--vectors` that a collection does not have yet.
+async fn add_missing_spaces(
+    client: &Client,
+    request: &Request,
+    table: &Import,
+    mut schema: CollectionSchema,
+) -> Result<CollectionSchema> {
+    if request.vectors.iter().all(|spec| schema.space(&spec.space).is_some()) {
+        return Ok(schema);
+    }
+    for space in table.infer_schema(&schema.name)?.schema.spaces {
+        if schema.space(&space.name).is_some() {
+            continue;
+        }
+        let added = AddSpaceRequest {
+            collection: schema.name.clone(),
+            space: Some(schema_file::space_to_wire(&space)),
+        };
+        let reply =
+            client.collections().add_space(added).await.map_err(|status| of_status(&status))?;
+        let changed = reply.into_inner().collection.and_then(|collection| collection.schema);
+        schema =
+            schema_file::from_wire(&changed.context("the server did not say what it changed")?)?;
+        eprintln!(
+            "note: added the space `{}` ({} dimensions, {})",
+            space.name, space.dimension, space.metric
+        );
+    }
+    Ok(schema)
+}
+
+async fn import_file(
+    client: &Client,
+    schema: &CollectionSchema,
+    request: &Request,
+    table: Import,
+    path: &Path,
+) -> Result<FileSummary> {
+    let started = Instant::now();
+    let batches = table.into_batches(schema)?;
+    if !request.is_new {
+        // A new collection has every column that can be read; its making has named the others.
+        for warning in batches.warnings() {
+            eprintln!("note: {warning}");
+        }
+    }
+    let mut refused = RefusedReport::beside(path);
+    let mut file = stream::send(client, schema, request.merge, batches, &mut refused).await?;
+    file.path = path.to_owned();
+    file.report = refused.finish()?.map(|(path, _)| path);
+    file.seconds = started.elapsed().as_secs_f64();
+    Ok(file)
+}

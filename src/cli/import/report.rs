@@ -1,0 +1,167 @@
+//! What came of an import.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+
+use crate::cli::failure::one_line;
+use crate::cli::render::{
+    Cell, Format, Json, Table, duration, print_json, print_table, thousands, write_out,
+};
+use crate::files::RefusedRow;
+
+/// Refused rows that are shown; all are in the report file.
+const REFUSED_SHOWN: usize = 3;
+
+/// What came of one file.
+#[derive(Debug, Clone, Default)]
+pub(super) struct FileSummary {
+    pub(super) path: PathBuf,
+    /// Rows of the file.
+    pub(super) read: u64,
+    /// Rows that became new objects.
+    pub(super) inserted: u64,
+    /// Rows that took the place of an object, or of an earlier row of the same id.
+    pub(super) replaced: u64,
+    /// Rows that could not be taken.
+    pub(super) refused: u64,
+    /// Where those are listed.
+    pub(super) report: Option<PathBuf>,
+    pub(super) seconds: f64,
+    first_refused: Vec<RefusedRow>,
+}
+
+impl FileSummary {
+    /// Rows that are in the database.
+    pub(super) fn written(&self) -> u64 {
+        self.inserted + self.replaced
+    }
+
+    /// Counts refused rows and keeps the first.
+    pub(super) fn note_refused(&mut self, rows: &[RefusedRow]) {
+        self.refused += rows.len() as u64;
+        let room = REFUSED_SHOWN.saturating_sub(self.first_refused.len());
+        self.first_refused.extend(rows.iter().take(room).cloned());
+    }
+
+    fn print_refused(&self) {
+        for row in &self.first_refused {
+            let id = if row.object_id.is_empty() {
+                String::new()
+            } else {
+                format!(" (object {})", row.object_id)
+            };
+            eprintln!("refused: row {}{id}: {}", row.row, one_line(&row.reason));
+        }
+        if let Some(report) = &self.report {
+            eprintln!(
+                "{} refused rows are listed in {}",
+                thousands(self.refused),
+                report.display()
+            );
+        }
+    }
+}
+
+/// What came of all files.
+#[derive(Debug)]
+pub(super) struct Summary {
+    collection: String,
+    files: Vec<FileSummary>,
+}
+
+impl Summary {
+    pub(super) fn new(collection: &str) -> Self {
+        Self { collection: collection.to_owned(), files: Vec::new() }
+    }
+
+    pub(super) fn push(&mut self, file: FileSummary) {
+        file.print_refused();
+        self.files.push(file);
+    }
+
+    /// Prints the summary; an error when nothing at all could be taken.
+    pub(super) fn print(&self, format: Format) -> Result<()> {
+        match format {
+            Format::Table => {
+                for file in &self.files {
+                    write_out(&self.line(file))?;
+                }
+            }
+            Format::Json => print_json(&Json::object([
+                ("collection", Cell::text(&self.collection).to_json()),
+                ("files", self.table().to_json()),
+            ]))?,
+            Format::Csv => print_table(&self.table(), format)?,
+        }
+        let total = |count: fn(&FileSummary) -> u64| self.files.iter().map(count).sum::<u64>();
+        if total(FileSummary::written) == 0 && total(|file| file.refused) > 0 {
+            bail!("no row could be imported; the reasons are in the .refused.csv file");
+        }
+        Ok(())
+    }
+
+    fn line(&self, file: &FileSummary) -> String {
+        let rate = (file.read as f64 / file.seconds.max(1e-3)) as u64;
+        format!(
+            "imported {} into {}: {} rows read, {} inserted, {} replaced, {} refused, in {} ({} rows/s)\n",
+            file.path.display(),
+            self.collection,
+            thousands(file.read),
+            thousands(file.inserted),
+            thousands(file.replaced),
+            thousands(file.refused),
+            duration(Duration::from_secs_f64(file.seconds)),
+            thousands(rate),
+        )
+    }
+
+    fn table(&self) -> Table {
+        let mut table = Table::new([
+            "file",
+            "read",
+            "inserted",
+            "replaced",
+            "refused",
+            "refused_file",
+            "seconds",
+        ]);
+        for file in &self.files {
+            let report = file.report.as_ref();
+            table.push(vec![
+                Cell::text(file.path.display().to_string()),
+                Cell::Count(file.read),
+                Cell::Count(file.inserted),
+                Cell::Count(file.replaced),
+                Cell::Count(file.refused),
+                report.map_or(Cell::Null, |path| Cell::text(path.display().to_string())),
+                Cell::Real(file.seconds),
+            ]);
+        }
+        table
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_first_refused_rows_are_kept_and_all_are_counted() {
+        let mut file = FileSummary::default();
+        let row = |row| RefusedRow { row, object_id: String::new(), reason: "no".to_owned() };
+        file.note_refused(&[row(1), row(2)]);
+        file.note_refused(&[row(3), row(4), row(5)]);
+        assert_eq!(file.refused, 5);
+        let kept: Vec<u64> = file.first_refused.iter().map(|row| row.row).collect();
+        assert_eq!(kept, [1, 2, 3]);
+    }
+
+    #[test]
+    fn an_import_of_nothing_but_refused_rows_fails() {
+        let mut summary = Summary::new("galaxies");
+        summary.push(FileSummary { refused: 2, ..FileSummary::default() });
+        assert!(summary.print(Format::Csv).is_err());
+    }
+}

@@ -1,0 +1,182 @@
+//! The ingest stream: messages out through a window, answers in.
+
+use std::collections::VecDeque;
+
+use anyhow::{Context, Result, anyhow, bail};
+use indicatif::ProgressBar;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::Streaming;
+
+use super::batches::{self, Message};
+use super::report::FileSummary;
+use crate::cli::client::Client;
+use crate::cli::failure::of_status;
+use crate::cli::progress;
+use crate::files::{IngestBatches, Progress, RefusedReport, RefusedRow};
+use crate::schema::CollectionSchema;
+use crate::wire::v1::ingest_request;
+use crate::wire::v1::{IngestBatch, IngestMode, IngestOpen, IngestRequest, IngestResponse};
+
+/// Messages that may be under way before the first is answered.
+const WINDOW: usize = 4;
+
+/// Messages that are made ahead.
+const MADE_AHEAD: usize = 2;
+
+/// Rows from which a file is written in bulk.
+const BULK_ROWS: u64 = 20_000;
+
+/// The same for files that do not tell their rows: at 100 bytes a row.
+const BULK_BYTES: u64 = 2_000_000;
+
+/// The state of one stream.
+struct Session<'a> {
+    outbound: Option<mpsc::Sender<IngestRequest>>,
+    answers: Streaming<IngestResponse>,
+    /// Numbers of the rows of each message that is not answered yet, in order.
+    in_flight: VecDeque<(u64, Vec<u64>)>,
+    merge: bool,
+    sequence: u64,
+    refused: &'a mut RefusedReport,
+    summary: FileSummary,
+    bar: ProgressBar,
+}
+
+/// Sends a table to its end.
+pub(super) async fn send(
+    client: &Client,
+    schema: &CollectionSchema,
+    merge: bool,
+    table: IngestBatches,
+    refused: &mut RefusedReport,
+) -> Result<FileSummary> {
+    let Progress { rows_total, bytes_total, .. } = table.progress();
+    let is_bulk = rows_total.map_or(bytes_total > BULK_BYTES, |rows| rows > BULK_ROWS);
+    let bar = progress::rows_bar(rows_total, "importing");
+    let (outbound, answers) = open(client, schema, is_bulk).await?;
+    let mut session = Session {
+        outbound: Some(outbound),
+        answers,
+        in_flight: VecDeque::new(),
+        merge,
+        sequence: 0,
+        refused,
+        summary: FileSummary::default(),
+        bar,
+    };
+    let (made, mut messages) = mpsc::channel(MADE_AHEAD);
+    let producer = tokio::task::spawn_blocking(move || batches::produce(table, is_bulk, &made));
+    let sent = session.run(&mut messages).await;
+    // Whoever still makes messages must hear that nobody takes them.
+    drop(messages);
+    session.bar.finish_and_clear();
+    let produced = producer.await.context("the reader broke down")?;
+    let written = session.summary.written();
+    let with_count = |error: anyhow::Error| match written {
+        0 => error,
+        _ => anyhow!("{error:#} ({written} rows were written before that)"),
+    };
+    sent.map_err(with_count)?;
+    produced.map_err(with_count)?;
+    Ok(session.summary)
+}
+
+async fn open(
+    client: &Client,
+    schema: &CollectionSchema,
+    is_bulk: bool,
+) -> Result<(mpsc::Sender<IngestRequest>, Streaming<IngestResponse>)> {
+    let mode = if is_bulk { IngestMode::Bulk } else { IngestMode::Unspecified };
+    let open = IngestOpen { collection: schema.name.clone(), mode: mode.into() };
+    // One more than the window, for the opening message.
+    let (outbound, requests) = mpsc::channel(WINDOW + 1);
+    let opening = IngestRequest { message: Some(ingest_request::Message::Open(open)) };
+    outbound.send(opening).await.context("the stream closed before it began")?;
+    let answers = client
+        .objects()
+        .ingest(ReceiverStream::new(requests))
+        .await
+        .map_err(|status| of_status(&status))?;
+    Ok((outbound, answers.into_inner()))
+}
+
+impl Session<'_> {
+    async fn run(&mut self, messages: &mut mpsc::Receiver<Message>) -> Result<()> {
+        let mut is_open = true;
+        loop {
+            if !is_open {
+                // The server answers what it has and ends the stream.
+                self.outbound = None;
+            }
+            let may_send = is_open && self.in_flight.len() < WINDOW;
+            tokio::select! {
+                message = messages.recv(), if may_send => match message {
+                    Some(message) => self.send(message).await?,
+                    None => is_open = false,
+                },
+                answer = self.answers.message() => {
+                    match answer.map_err(|status| of_status(&status))? {
+                        Some(answer) => self.take(&answer)?,
+                        None if is_open || !self.in_flight.is_empty() => {
+                            bail!("the server ended the stream early; start the import again, rows that are there are replaced");
+                        }
+                        None => return Ok(()),
+                    }
+                }
+            }
+        }
+    }
+
+    async fn send(&mut self, message: Message) -> Result<()> {
+        self.note_refused(&message.refused)?;
+        if message.numbers.is_empty() {
+            return Ok(());
+        }
+        let batch = IngestBatch {
+            sequence: self.sequence,
+            objects: Vec::new(),
+            arrow_ipc: message.arrow_ipc,
+            merge: self.merge,
+        };
+        self.in_flight.push_back((self.sequence, message.numbers));
+        self.sequence += 1;
+        let request = IngestRequest { message: Some(ingest_request::Message::Batch(batch)) };
+        if let Some(outbound) = &self.outbound {
+            // A closed stream has its reason in the answers, which are read next.
+            let _ = outbound.send(request).await;
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, answer: &IngestResponse) -> Result<()> {
+        let (sequence, numbers) =
+            self.in_flight.pop_front().context("the server answered what was not asked")?;
+        if sequence != answer.sequence {
+            bail!("the server answered batch {} for batch {sequence}", answer.sequence);
+        }
+        self.summary.read += numbers.len() as u64;
+        self.summary.inserted += answer.inserted;
+        self.summary.replaced += answer.replaced;
+        let refused: Vec<RefusedRow> = answer
+            .refused
+            .iter()
+            .map(|row| RefusedRow {
+                row: numbers.get(row.row as usize).copied().unwrap_or(row.row),
+                object_id: row.object_id.clone(),
+                reason: row.reason.clone(),
+            })
+            .collect();
+        self.summary.read -= refused.len() as u64;
+        self.note_refused(&refused)?;
+        self.bar.set_position(self.summary.read);
+        Ok(())
+    }
+
+    /// Counts and lists rows that were not taken, here or by the server.
+    fn note_refused(&mut self, rows: &[RefusedRow]) -> Result<()> {
+        self.summary.read += rows.len() as u64;
+        self.summary.note_refused(rows);
+        Ok(self.refused.extend(rows)?)
+    }
+}

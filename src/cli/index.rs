@@ -1,0 +1,127 @@
+//! `sidereus index`: builds and shows vector indices.
+
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use clap::{Args, Subcommand};
+
+use super::client::{Client, ClientArguments};
+use super::failure::of_status;
+use super::progress;
+use super::render::{
+    Cell, Format, Json, Table, duration, print_facts, print_json, print_table, write_out,
+};
+use crate::wire::v1::{BuildIndexRequest, GetIndexStatusRequest, GetIndexStatusResponse};
+
+/// Words of `sidereus index`.
+#[derive(Debug, Args)]
+pub(super) struct IndexArguments {
+    #[command(subcommand)]
+    action: Action,
+    #[command(flatten)]
+    client: ClientArguments,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Sort a collection by place on the sky and index its vectors
+    Build {
+        /// Name of the collection
+        name: String,
+        /// Only this space [default: all]
+        #[arg(long, value_name = "S")]
+        space: Option<String>,
+    },
+    /// Show what is indexed, and how well
+    Status {
+        /// Name of the collection
+        name: String,
+    },
+}
+
+/// Runs `sidereus index`.
+pub(super) async fn run(arguments: IndexArguments) -> Result<()> {
+    let client = arguments.client.connect().await?;
+    let format = arguments.client.format;
+    match arguments.action {
+        Action::Build { name, space } => {
+            let started = Instant::now();
+            let status = build(&client, name, space.unwrap_or_default()).await?;
+            if format == Format::Table {
+                write_out(&format!("index built in {}\n", duration(started.elapsed())))?;
+            }
+            print(&status, format)
+        }
+        Action::Status { name } => {
+            let request = GetIndexStatusRequest { collection: name };
+            let reply = client
+                .maintenance()
+                .get_index_status(request)
+                .await
+                .map_err(|status| of_status(&status))?;
+            print(&reply.into_inner(), format)
+        }
+    }
+}
+
+async fn build(
+    client: &Client,
+    collection: String,
+    space: String,
+) -> Result<GetIndexStatusResponse> {
+    let request = BuildIndexRequest { collection, space };
+    let reply =
+        client.maintenance().build_index(request).await.map_err(|status| of_status(&status))?;
+    let mut stream = reply.into_inner();
+    let bar = progress::stage_bar();
+    let mut status = None;
+    while let Some(message) = stream.message().await.map_err(|status| of_status(&status))? {
+        bar.set_message(message.stage);
+        bar.set_length(message.total);
+        bar.set_position(message.done);
+        status = message.status.or(status);
+    }
+    bar.finish_and_clear();
+    status.context("the build ended without a word; see `sidereus index status`, then try again")
+}
+
+fn print(status: &GetIndexStatusResponse, format: Format) -> Result<()> {
+    let mut table =
+        Table::new(["space", "index", "vectors", "lists", "probes", "recall@10", "segment rows"]);
+    for segment in &status.segments {
+        for space in &segment.spaces {
+            table.push(vec![
+                Cell::text(&space.space),
+                Cell::text(&space.kind),
+                Cell::Count(space.vectors),
+                Cell::Count(space.lists),
+                Cell::Count(space.default_probes),
+                Cell::optional_real(space.measured_recall),
+                Cell::Count(segment.rows),
+            ]);
+        }
+    }
+    let facts = [
+        ("collection", Cell::text(&status.collection)),
+        ("version", Cell::Count(status.version)),
+        ("indexed_version", Cell::Count(status.indexed_version)),
+        ("tail_rows", Cell::Count(status.tail_rows)),
+        ("deleted_rows", Cell::Count(status.deleted_rows)),
+        ("bytes_on_disk", Cell::Bytes(status.segments.iter().map(|each| each.bytes_on_disk).sum())),
+    ];
+    match format {
+        Format::Table => {
+            print_facts(&facts, format)?;
+            if table.len() == 0 {
+                return write_out("no index yet; every search is an exact scan\n");
+            }
+            write_out("\n")?;
+            print_table(&table, format)
+        }
+        Format::Json => {
+            let members = facts.iter().map(|(name, cell)| (*name, cell.to_json()));
+            print_json(&Json::object(members.chain([("spaces", table.to_json())])))
+        }
+        Format::Csv => print_table(&table, format),
+    }
+}

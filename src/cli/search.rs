@@ -1,0 +1,213 @@
+//! `sidereus search`: what is most like an example, in a part of the sky, with given properties.
+
+mod terms;
+
+use std::fmt::Write;
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use tonic::Streaming;
+
+use self::terms::TargetArguments;
+use super::client::{Client, ClientArguments};
+use super::failure::of_status;
+use super::hits::{Columns, HitLayout};
+use super::region::RegionArguments;
+use super::render::{
+    Cell, Format, Json, bytes, print_json, print_table, significant, thousands, write_out,
+};
+use crate::wire::v1::{CollectionSchema, Hit, QueryStats, SearchRequest, SearchResponse};
+
+/// Hits when nobody says how many.
+const DEFAULT_K: u32 = 10;
+
+/// Words of `sidereus search`.
+#[derive(Debug, Args)]
+pub(super) struct SearchArguments {
+    /// Name of the collection
+    name: String,
+    #[command(flatten)]
+    target: TargetArguments,
+    #[command(flatten)]
+    region: RegionArguments,
+    /// Only objects for which this SQL expression on the columns is true, such as
+    /// "z BETWEEN 0.3 AND 0.5 AND class = 'GALAXY'"
+    #[arg(long = "where", value_name = "SQL")]
+    predicate: Option<String>,
+    /// How many hits [default: 10; with --within, all]
+    #[arg(short, value_name = "N")]
+    k: Option<u32>,
+    /// Only hits at most this far (cosine: 1 - cos; l2: Euclidean; ip: minus the inner product)
+    #[arg(long, value_name = "DISTANCE", allow_hyphen_values = true)]
+    within: Option<f64>,
+    /// Let no plan estimate
+    #[arg(long)]
+    exact: bool,
+    /// Print the plan with its estimated and true counts
+    #[arg(long)]
+    explain: bool,
+    /// Columns to print, in this order [default: all but binary ones]
+    #[arg(long, value_name = "COLUMN,...", value_delimiter = ',')]
+    columns: Vec<String>,
+    /// Print the stored vectors of the hits too
+    #[arg(long)]
+    with_vectors: bool,
+    /// Force a plan by its name
+    #[arg(long, value_name = "PLAN", hide = true)]
+    plan: Option<String>,
+    #[command(flatten)]
+    client: ClientArguments,
+}
+
+/// Runs `sidereus search`.
+pub(super) async fn run(arguments: SearchArguments) -> Result<()> {
+    let region = arguments.region.to_wire()?;
+    let client = arguments.client.connect().await?;
+    let schema = client.schema(&arguments.name).await?;
+    let terms = arguments.target.to_terms(&schema)?;
+    let with_distance = !terms.is_empty();
+    if arguments.within.is_some() && !with_distance {
+        bail!("--within is a distance from something; name it with --like, --vector or --example");
+    }
+    let default_k = if arguments.within.is_some() { 0 } else { DEFAULT_K };
+    let request = SearchRequest {
+        collection: arguments.name.clone(),
+        terms,
+        region,
+        predicate: arguments.predicate.clone().unwrap_or_default(),
+        k: arguments.k.unwrap_or(default_k),
+        within: arguments.within,
+        exact: arguments.exact,
+        explain: arguments.explain,
+        columns: arguments.columns.clone(),
+        with_vectors: arguments.with_vectors,
+        plan: arguments.plan.clone().unwrap_or_default(),
+    };
+    let answer = ask(&client, request).await?;
+    print(&arguments, &schema, with_distance, &answer)
+}
+
+/// Everything that the server said to a search.
+#[derive(Debug, Default)]
+pub(super) struct Answer {
+    pub(super) hits: Vec<Hit>,
+    pub(super) stats: QueryStats,
+}
+
+/// Sends a search and collects its answer.
+pub(super) async fn ask(client: &Client, request: SearchRequest) -> Result<Answer> {
+    let reply = client.search().search(request).await.map_err(|status| of_status(&status))?;
+    collect(reply.into_inner()).await
+}
+
+async fn collect(mut stream: Streaming<SearchResponse>) -> Result<Answer> {
+    let mut hits = Vec::new();
+    let mut stats = None;
+    while let Some(chunk) = stream.message().await.map_err(|status| of_status(&status))? {
+        hits.extend(chunk.hits);
+        stats = chunk.stats.or(stats);
+    }
+    let stats = stats.context("the server's answer ended early; try again")?;
+    Ok(Answer { hits, stats })
+}
+
+fn print(
+    arguments: &SearchArguments,
+    schema: &CollectionSchema,
+    with_distance: bool,
+    answer: &Answer,
+) -> Result<()> {
+    let format = arguments.client.format;
+    let layout = HitLayout {
+        schema,
+        columns: Columns::new(schema, &arguments.columns),
+        with_distance: with_distance || format != Format::Table,
+        with_score: format != Format::Table,
+        with_vectors: arguments.with_vectors,
+    };
+    match format {
+        Format::Json => print_json(&Json::object([
+            ("hits", layout.json(&answer.hits)),
+            ("stats", stats_json(&answer.stats, arguments.explain)),
+        ])),
+        Format::Csv => {
+            print_table(&layout.table(&answer.hits), format)?;
+            if arguments.explain {
+                eprint!("{}", answer.stats.explanation);
+            }
+            Ok(())
+        }
+        Format::Table => {
+            let table = layout.table(&answer.hits);
+            // Columns that were named are printed even where they hold nothing.
+            let kept = if arguments.columns.is_empty() { 3 } else { usize::MAX };
+            print_table(&table.without_silent_columns(kept), format)?;
+            write_out(&format!("{}\n", stats_line(answer)))?;
+            if arguments.explain {
+                write_out(&format!("\n{}\n", answer.stats.explanation.trim_end()))?;
+            }
+            Ok(())
+        }
+    }
+}
+
+/// What it took, in one line for people.
+fn stats_line(answer: &Answer) -> String {
+    let stats = &answer.stats;
+    let count = answer.hits.len() as u64;
+    let mut line = format!("{} {}", thousands(count), if count == 1 { "hit" } else { "hits" });
+    let recall = match stats.estimated_recall {
+        _ if stats.exact => "exact".to_owned(),
+        Some(recall) => format!("estimated recall {}", significant(recall, 4)),
+        None => "approximate".to_owned(),
+    };
+    // Writing to a string cannot fail.
+    let _ = write!(
+        line,
+        " ({recall}; plan {}; {} of {} objects satisfy the query, {} scanned, {} read; {} ms)",
+        stats.plan,
+        thousands(stats.rows_surviving),
+        thousands(stats.rows_total),
+        thousands(stats.rows_scanned),
+        bytes(stats.bytes_read),
+        significant(stats.elapsed_ms, 3),
+    );
+    line
+}
+
+fn stats_json(stats: &QueryStats, with_explanation: bool) -> Json {
+    let mut members = vec![
+        ("plan", Cell::text(&stats.plan)),
+        ("exact", Cell::Boolean(stats.exact)),
+        ("estimated_recall", Cell::optional_real(stats.estimated_recall)),
+        ("rows_total", Cell::Count(stats.rows_total)),
+        ("rows_in_cover", Cell::Count(stats.rows_in_cover)),
+        ("rows_surviving", Cell::Count(stats.rows_surviving)),
+        ("rows_scanned", Cell::Count(stats.rows_scanned)),
+        ("lists_probed", Cell::Count(stats.lists_probed)),
+        ("bytes_read", Cell::Count(stats.bytes_read)),
+        ("tail_rows", Cell::Count(stats.tail_rows)),
+        ("elapsed_ms", Cell::Real(stats.elapsed_ms)),
+        ("version", Cell::Count(stats.version)),
+    ];
+    if with_explanation {
+        members.push(("explanation", Cell::text(&stats.explanation)));
+    }
+    Json::object(members.into_iter().map(|(name, cell)| (name, cell.to_json())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_line_below_the_hits_says_whether_they_are_exact() {
+        let mut answer = Answer::default();
+        answer.stats.exact = true;
+        assert!(stats_line(&answer).starts_with("0 hits (exact;"));
+        answer.stats.exact = false;
+        answer.stats.estimated_recall = Some(0.997);
+        answer.hits.push(Hit::default());
+        assert!(stats_line(&answer).starts_with("1 hit (estimated recall 0.997;"));
+    }
+}

@@ -1,0 +1,247 @@
+//! What hits should be near to: words of the command line become vector terms.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+
+use crate::cli::angle::parse_number;
+use crate::cli::example;
+use crate::cli::ids::parse_ids;
+use crate::files::NpyReader;
+use crate::wire::v1::{CollectionSchema, Payload, Vector, VectorTerm};
+
+/// Most rows of a `--vector` file; each is a positive example.
+const VECTOR_ROWS_MAX: usize = 256;
+
+/// Words that say what hits should be near to.
+#[derive(Debug, Default, Args)]
+pub(super) struct TargetArguments {
+    /// Near to this object (repeat for several); it is not a hit itself
+    #[arg(
+        long,
+        value_name = "ID",
+        allow_negative_numbers = true,
+        help_heading = "What hits are like"
+    )]
+    like: Vec<String>,
+    /// Far from this object (repeat for several)
+    #[arg(
+        long,
+        value_name = "ID",
+        allow_negative_numbers = true,
+        help_heading = "What hits are like"
+    )]
+    unlike: Vec<String>,
+    /// Near to the vector, or each row, of a NumPy file
+    #[arg(long, value_name = "[SPACE=]FILE.npy", help_heading = "What hits are like")]
+    vector: Vec<String>,
+    /// Near to an input that the space's model encodes: an image (.png, .jpg), or a row of named
+    /// numbers (.json, .csv)
+    #[arg(long, value_name = "FILE", help_heading = "What hits are like")]
+    example: Vec<PathBuf>,
+    /// What the example is [default: image for pictures, photometry for rows]
+    #[arg(long, value_name = "M", requires = "example", help_heading = "What hits are like")]
+    modality: Option<String>,
+    /// Embedding space to compare in (repeat to combine several by weight); may be left out when
+    /// only one fits
+    #[arg(long, value_name = "S[=WEIGHT]", help_heading = "What hits are like")]
+    space: Vec<String>,
+}
+
+/// A term on its way: everything that is known about one space.
+#[derive(Debug)]
+struct Draft {
+    space: String,
+    weight: f64,
+    vectors: Vec<Vector>,
+    examples: Vec<Payload>,
+}
+
+impl Draft {
+    fn new(space: impl Into<String>) -> Self {
+        Self { space: space.into(), weight: 1.0, vectors: Vec::new(), examples: Vec::new() }
+    }
+}
+
+impl TargetArguments {
+    fn has_ids(&self) -> bool {
+        !self.like.is_empty() || !self.unlike.is_empty()
+    }
+
+    /// One term for each space; none when nothing was asked to be near to.
+    pub(super) fn to_terms(&self, schema: &CollectionSchema) -> Result<Vec<VectorTerm>> {
+        let something = self.has_ids() || !self.vector.is_empty() || !self.example.is_empty();
+        if !something {
+            if self.space.is_empty() {
+                return Ok(Vec::new());
+            }
+            bail!(
+                "--space needs something to be near to: --like ID, --vector FILE.npy or --example FILE"
+            );
+        }
+        let mut drafts = self.named_drafts(schema)?;
+        for text in &self.vector {
+            add_vectors(&mut drafts, schema, text)?;
+        }
+        for path in &self.example {
+            add_example(&mut drafts, schema, path, self.modality.as_deref())?;
+        }
+        if drafts.is_empty() {
+            // The server knows which space fits, or says that several do.
+            drafts.push(Draft::new(""));
+        }
+        let like = parse_ids(schema, &self.like)?;
+        let unlike = parse_ids(schema, &self.unlike)?;
+        let term = |draft: Draft| VectorTerm {
+            space: draft.space,
+            weight: draft.weight,
+            like: like.clone(),
+            unlike: unlike.clone(),
+            vectors: draft.vectors,
+            examples: draft.examples,
+            provenance: None,
+        };
+        Ok(drafts.into_iter().map(term).collect())
+    }
+
+    fn named_drafts(&self, schema: &CollectionSchema) -> Result<Vec<Draft>> {
+        let mut drafts: Vec<Draft> = Vec::new();
+        for text in &self.space {
+            let (name, weight) = match text.rsplit_once('=') {
+                Some((name, weight)) => (
+                    name,
+                    parse_number(weight)
+                        .with_context(|| format!("`{text}` is not SPACE=WEIGHT"))?,
+                ),
+                None => (text.as_str(), 1.0),
+            };
+            let name = space_name(schema, name)?;
+            if drafts.iter().any(|draft| draft.space == name) {
+                bail!("space `{name}` is named twice; give it one weight");
+            }
+            drafts.push(Draft { weight, ..Draft::new(name) });
+        }
+        Ok(drafts)
+    }
+}
+
+/// The space's own spelling of its name.
+fn space_name(schema: &CollectionSchema, name: &str) -> Result<String> {
+    let found = schema.spaces.iter().find(|space| space.name.eq_ignore_ascii_case(name));
+    match found {
+        Some(space) => Ok(space.name.clone()),
+        None => bail!("`{}` has no space `{name}`; {}", schema.name, spaces_text(schema)),
+    }
+}
+
+fn spaces_text(schema: &CollectionSchema) -> String {
+    if schema.spaces.is_empty() {
+        return "it has none yet: make one with `sidereus encode`".to_owned();
+    }
+    let names: Vec<&str> = schema.spaces.iter().map(|space| space.name.as_str()).collect();
+    format!("it has {}", names.join(", "))
+}
+
+/// Adds the vectors of a file to the space that it names, or to the only one.
+fn add_vectors(drafts: &mut Vec<Draft>, schema: &CollectionSchema, text: &str) -> Result<()> {
+    let (space, path) = match text.split_once('=') {
+        // A file may have an equals sign in its name.
+        Some((space, path)) if !Path::new(text).exists() => {
+            (Some(space_name(schema, space)?), path)
+        }
+        Some(_) | None => (None, text),
+    };
+    let vectors = read_vectors(Path::new(path))?;
+    let draft = match space {
+        Some(space) => draft_of(drafts, &space),
+        None if drafts.len() > 1 => {
+            bail!("which of the spaces is {path} for? write --vector SPACE={path}")
+        }
+        None => first_draft(drafts, ""),
+    };
+    draft.vectors.extend(vectors);
+    Ok(())
+}
+
+fn read_vectors(path: &Path) -> Result<Vec<Vector>> {
+    let mut array = NpyReader::open(path)?;
+    if array.row_count() > VECTOR_ROWS_MAX as u64 {
+        bail!(
+            "{} has {} rows; a search takes at most {VECTOR_ROWS_MAX} examples",
+            path.display(),
+            array.row_count()
+        );
+    }
+    let values = array.next_rows(VECTOR_ROWS_MAX)?;
+    let rows = values.chunks_exact(array.dimension());
+    Ok(rows.map(|row| Vector { values: row.to_vec() }).collect())
+}
+
+/// Adds an example to the spaces of its modality.
+fn add_example(
+    drafts: &mut Vec<Draft>,
+    schema: &CollectionSchema,
+    path: &Path,
+    modality: Option<&str>,
+) -> Result<()> {
+    let payload = example::read(path, modality)?;
+    let fits = |name: &str| {
+        let space = schema.spaces.iter().find(|space| space.name == name);
+        space.is_some_and(|space| space.modality == payload.modality)
+    };
+    if drafts.is_empty() {
+        let mut fitting = schema.spaces.iter().filter(|space| space.modality == payload.modality);
+        match (fitting.next(), fitting.next()) {
+            (Some(space), None) => drafts.push(Draft::new(&space.name)),
+            (Some(_), Some(_)) => bail!(
+                "several spaces of `{}` are of modality {}; choose one with --space ({})",
+                schema.name,
+                payload.modality,
+                spaces_text(schema)
+            ),
+            (None, _) => bail!(
+                "no space of `{}` is of modality {}; {}; --modality says what the example is",
+                schema.name,
+                payload.modality,
+                spaces_text(schema)
+            ),
+        }
+    }
+    if let [only] = drafts.as_mut_slice() {
+        // Named by the user: the server says so if its model cannot take the example.
+        only.examples.push(payload);
+        return Ok(());
+    }
+    let mut fitting = drafts.iter_mut().filter(|draft| fits(&draft.space)).peekable();
+    if fitting.peek().is_none() {
+        bail!(
+            "none of the spaces named is of modality {}, as {} is",
+            payload.modality,
+            path.display()
+        );
+    }
+    for draft in fitting {
+        draft.examples.push(payload.clone());
+    }
+    Ok(())
+}
+
+fn draft_of<'a>(drafts: &'a mut Vec<Draft>, space: &str) -> &'a mut Draft {
+    let place = drafts.iter().position(|draft| draft.space == space).unwrap_or_else(|| {
+        drafts.push(Draft::new(space));
+        drafts.len() - 1
+    });
+    &mut drafts[place]
+}
+
+fn first_draft<'a>(drafts: &'a mut Vec<Draft>, space: &str) -> &'a mut Draft {
+    if drafts.is_empty() {
+        drafts.push(Draft::new(space));
+    }
+    &mut drafts[0]
+}
+
+#[cfg(test)]
+#[path = "terms_tests.rs"]
+mod tests;

@@ -1,0 +1,74 @@
+//! Why settings are refused.
+
+use thiserror::Error;
+
+use crate::schema::Class;
+
+/// Why settings are refused.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read settings file {path}: {source}")]
+    Unreadable {
+        /// The file.
+        path: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The file is not TOML, or has a key or type that is not known.
+    #[error("settings file {path}: {reason}")]
+    Malformed {
+        /// The file.
+        path: String,
+        /// The parser's words.
+        reason: String,
+    },
+    /// The file does not say which form it has.
+    #[error("settings file {path} does not say its version; begin it with `version = {version}`")]
+    NoVersion {
+        /// The file.
+        path: String,
+        /// The version that this program reads.
+        version: i64,
+    },
+    /// The file has a form of another program version.
+    #[error(
+        "settings file {path} has version {given}, this program reads version {version}; compare it with the \
+         reference file deploy/sidereus.toml"
+    )]
+    OtherVersion {
+        /// The file.
+        path: String,
+        /// Its version.
+        given: i64,
+        /// The version that this program reads.
+        version: i64,
+    },
+    /// A value that cannot be.
+    #[error("setting `{key}` is {value}: {wanted}")]
+    BadValue {
+        /// Path of the setting.
+        key: &'static str,
+        /// What was given.
+        value: String,
+        /// What it must be.
+        wanted: String,
+    },
+}
+
+impl ConfigError {
+    /// What the operator must do.
+    pub fn class(&self) -> Class {
+        match self {
+            Self::Unreadable { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
+                Class::NotFound
+            }
+            Self::Unreadable { .. } => Class::Unavailable,
+            Self::Malformed { .. }
+            | Self::NoVersion { .. }
+            | Self::OtherVersion { .. }
+            | Self::BadValue { .. } => Class::Invalid,
+        }
+    }
+}

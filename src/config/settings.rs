@@ -1,0 +1,370 @@
+//! The settings themselves.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+use toml::Table;
+
+use super::ConfigError;
+use super::merge::merge;
+use crate::encoder::{BatchOptions, EncoderOptions};
+use crate::engine::DbOptions;
+use crate::query;
+use crate::service::{self, Limits, ServiceOptions};
+use crate::storage::StoreOptions;
+
+/// The reference file: every setting, with its default.
+const REFERENCE: &str = include_str!("../../deploy/sidereus.toml");
+
+/// What the reference file is called in messages.
+const REFERENCE_NAME: &str = "deploy/sidereus.toml";
+
+/// Version of the form that this program reads.
+const VERSION: i64 = 1;
+
+/// The encoder program, when no other is named.
+const ENCODER_PROGRAM: &str = "sidereus-encoder";
+
+const KIB: usize = 1 << 10;
+const MIB: usize = 1 << 20;
+
+/// Settings of `sidereus serve`; `deploy/sidereus.toml` says what each means.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// Version of the form.
+    version: i64,
+    /// Where and how to serve.
+    pub server: ServerSettings,
+    /// The store.
+    pub storage: StorageSettings,
+    /// Index builds.
+    pub index: IndexSettings,
+    /// The encoder process.
+    pub encoder: EncoderSettings,
+    /// Sizes that requests keep to.
+    pub limits: LimitSettings,
+}
+
+/// Where and how to serve.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ServerSettings {
+    /// Data directory.
+    pub data: PathBuf,
+    /// Address for gRPC.
+    pub grpc: SocketAddr,
+    /// Whether other machines may connect unencrypted.
+    pub allow_insecure_remote: bool,
+    /// Seconds that requests may take to end when the server is stopped.
+    pub shutdown_grace_s: u64,
+    /// Log filter.
+    pub log: String,
+}
+
+/// The store.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StorageSettings {
+    /// Block cache, MiB.
+    pub cache_mib: usize,
+    /// Write buffer, MiB.
+    pub write_buffer_mib: usize,
+    /// Threads that flush and compact.
+    pub background_jobs: usize,
+    /// Smallest bulk batch that becomes files, MiB.
+    pub bulk_min_mib: usize,
+}
+
+/// Index builds.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IndexSettings {
+    /// Tail rows that start a build; 0 for never.
+    pub auto_rows: u64,
+    /// Threads of a build; none for one a processor.
+    pub threads: Option<usize>,
+}
+
+/// The encoder process.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EncoderSettings {
+    /// Directory of models.
+    pub models: Option<PathBuf>,
+    /// An encoder that runs elsewhere.
+    pub address: Option<String>,
+    /// The encoder program.
+    pub program: Option<PathBuf>,
+    /// Where networks compute.
+    pub device: String,
+    /// Threads of the networks; none for one a processor.
+    pub threads: Option<usize>,
+    /// Rows of one batch.
+    pub batch_rows: usize,
+    /// Milliseconds that the first row of a batch waits.
+    pub batch_wait_ms: u64,
+    /// Rows that may wait.
+    pub queue_rows: usize,
+    /// Seconds to load the models.
+    pub start_timeout_s: u64,
+    /// Seconds for one call.
+    pub call_timeout_s: u64,
+}
+
+/// Sizes that requests keep to.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LimitSettings {
+    /// Hits of a search.
+    pub k: usize,
+    /// Vector terms of a search.
+    pub terms: usize,
+    /// Examples of a term.
+    pub examples: usize,
+    /// Ids of one request.
+    pub ids: usize,
+    /// Rows of an ingest batch.
+    pub batch_rows: usize,
+    /// Unanswered batches of one stream.
+    pub ingest_window: usize,
+    /// Batches held by the server.
+    pub batches_in_flight: usize,
+    /// Searches that run at once.
+    pub searches_at_once: usize,
+    /// Bytes of a predicate.
+    pub predicate_bytes: usize,
+    /// Vertices of a polygon.
+    pub polygon_vertices: usize,
+    /// Cells of a cell list.
+    pub cells: usize,
+    /// Bytes of a written MOC.
+    pub moc_bytes: usize,
+    /// Size of an ingest message, MiB.
+    pub ingest_message_mib: usize,
+    /// Size of any other request, MiB.
+    pub request_mib: usize,
+    /// Size of a reply that is one message, MiB.
+    pub reply_mib: usize,
+    /// Size of a part of a streamed reply, KiB.
+    pub chunk_kib: usize,
+    /// Seconds for a request that is answered once.
+    pub request_time_s: u64,
+    /// Objects of one step of an encoding job.
+    pub encode_batch: usize,
+    /// How often an encoding job asks again.
+    pub encode_retries: u32,
+}
+
+/// Which encoder the settings want.
+#[derive(Debug, Clone)]
+pub enum EncoderChoice {
+    /// None: stored vectors are searched, nothing is encoded.
+    Nothing,
+    /// A process of our own.
+    Own(Box<EncoderOptions>),
+    /// One that somebody else runs.
+    Elsewhere {
+        /// `host:port`.
+        address: String,
+        /// How long one call may take.
+        call_timeout: Duration,
+    },
+}
+
+impl Settings {
+    /// The defaults.
+    ///
+    /// # Errors
+    /// Never in a program whose tests pass: the reference file is part of it.
+    pub fn reference() -> Result<Self, ConfigError> {
+        Self::over_reference(Table::new(), REFERENCE_NAME)
+    }
+
+    /// Reads a settings file over the defaults.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let name = path.display().to_string();
+        match std::fs::read_to_string(path) {
+            Ok(text) => Self::parse(&text, &name),
+            Err(source) => Err(ConfigError::Unreadable { path: name, source }),
+        }
+    }
+
+    /// Reads the text of a settings file over the defaults; `path` is for messages.
+    pub fn parse(text: &str, path: &str) -> Result<Self, ConfigError> {
+        let given: Table = text.parse().map_err(|error| malformed(path, &error))?;
+        match given.get("version").map(toml::Value::as_integer) {
+            Some(Some(VERSION)) => Self::over_reference(given, path),
+            Some(Some(other)) => Err(ConfigError::OtherVersion {
+                path: path.to_owned(),
+                given: other,
+                version: VERSION,
+            }),
+            None | Some(None) => {
+                Err(ConfigError::NoVersion { path: path.to_owned(), version: VERSION })
+            }
+        }
+    }
+
+    fn over_reference(given: Table, path: &str) -> Result<Self, ConfigError> {
+        let mut whole: Table =
+            REFERENCE.parse().map_err(|error| malformed(REFERENCE_NAME, &error))?;
+        merge(&mut whole, given);
+        let settings: Self = whole.try_into().map_err(|error| malformed(path, &error))?;
+        settings.validate()?;
+        Ok(settings)
+    }
+
+    /// Checks every value that could stop the server from working.
+    ///
+    /// To be called again after words of the command line have changed settings.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        service::check_log_filter(&self.server.log).map_err(|error| ConfigError::BadValue {
+            key: "server.log",
+            value: format!("`{}`", self.server.log),
+            wanted: error.to_string(),
+        })?;
+        for (key, value, least, most) in self.ranges() {
+            if value < least || value > most {
+                let wanted = format!("it must be {least} to {most}");
+                return Err(ConfigError::BadValue { key, value: value.to_string(), wanted });
+            }
+        }
+        if self.limits.chunk_kib * KIB > self.limits.reply_mib * MIB {
+            return Err(ConfigError::BadValue {
+                key: "limits.chunk_kib",
+                value: self.limits.chunk_kib.to_string(),
+                wanted: "it must not be more than `limits.reply_mib`".to_owned(),
+            });
+        }
+        Ok(())
+    }
+
+    /// Settings that are numbers within bounds: key, value, least, most.
+    fn ranges(&self) -> Vec<(&'static str, usize, usize, usize)> {
+        const MESSAGE_MIB_MAX: usize = 1_024;
+        const MANY: usize = 1 << 24;
+        let (storage, limits, encoder) = (&self.storage, &self.limits, &self.encoder);
+        vec![
+            ("storage.cache_mib", storage.cache_mib, 1, 1 << 20),
+            ("storage.write_buffer_mib", storage.write_buffer_mib, 1, 1 << 14),
+            ("storage.background_jobs", storage.background_jobs, 1, 256),
+            ("storage.bulk_min_mib", storage.bulk_min_mib, 0, 1 << 14),
+            ("index.threads", self.index.threads.unwrap_or(1), 1, 1_024),
+            ("encoder.threads", encoder.threads.unwrap_or(1), 1, 1_024),
+            ("encoder.batch_rows", encoder.batch_rows, 1, 4_096),
+            ("encoder.queue_rows", encoder.queue_rows, encoder.batch_rows, MANY),
+            ("limits.k", limits.k, 1, query::K_MAX),
+            ("limits.terms", limits.terms, 1, 1_024),
+            ("limits.examples", limits.examples, 1, MANY),
+            ("limits.ids", limits.ids, 1, MANY),
+            ("limits.batch_rows", limits.batch_rows, 1, MANY),
+            ("limits.ingest_window", limits.ingest_window, 1, 1_024),
+            ("limits.batches_in_flight", limits.batches_in_flight, 1, 4_096),
+            ("limits.searches_at_once", limits.searches_at_once, 1, 4_096),
+            ("limits.predicate_bytes", limits.predicate_bytes, 1, MANY),
+            ("limits.polygon_vertices", limits.polygon_vertices, 3, MANY),
+            ("limits.cells", limits.cells, 1, MANY),
+            ("limits.moc_bytes", limits.moc_bytes, 1, 1 << 28),
+            ("limits.ingest_message_mib", limits.ingest_message_mib, 1, MESSAGE_MIB_MAX),
+            ("limits.request_mib", limits.request_mib, 1, MESSAGE_MIB_MAX),
+            ("limits.reply_mib", limits.reply_mib, 1, MESSAGE_MIB_MAX),
+            ("limits.chunk_kib", limits.chunk_kib, 1, MESSAGE_MIB_MAX * KIB),
+            ("limits.encode_batch", limits.encode_batch, 1, 65_536),
+        ]
+    }
+
+    /// Options of the database.
+    pub fn db_options(&self) -> DbOptions {
+        let defaults = DbOptions::new(self.server.data.clone());
+        DbOptions {
+            store: StoreOptions {
+                cache_bytes: self.storage.cache_mib * MIB,
+                write_buffer_bytes: self.storage.write_buffer_mib * MIB,
+                background_jobs: self.storage.background_jobs,
+                bulk_bytes_min: self.storage.bulk_min_mib * MIB,
+            },
+            build_threads: self.index.threads.unwrap_or(defaults.build_threads),
+            auto_index_rows: (self.index.auto_rows > 0).then_some(self.index.auto_rows),
+            ..defaults
+        }
+    }
+
+    /// The encoder that is wanted. Its program is looked for in `programs` when none is named.
+    pub fn encoder(&self, programs: &Path) -> EncoderChoice {
+        let given = &self.encoder;
+        let call_timeout = Duration::from_secs(given.call_timeout_s);
+        if let Some(address) = &given.address {
+            return EncoderChoice::Elsewhere { address: address.clone(), call_timeout };
+        }
+        let Some(models) = &given.models else { return EncoderChoice::Nothing };
+        let program = given.program.clone().unwrap_or_else(|| programs.join(ENCODER_PROGRAM));
+        let defaults = EncoderOptions::new(program, models.clone());
+        EncoderChoice::Own(Box::new(EncoderOptions {
+            threads: given.threads.unwrap_or(defaults.threads),
+            device: given.device.clone(),
+            batch: BatchOptions {
+                rows_max: given.batch_rows,
+                wait: Duration::from_millis(given.batch_wait_ms),
+                queue_rows_max: given.queue_rows,
+            },
+            start_timeout: Duration::from_secs(given.start_timeout_s),
+            call_timeout,
+            ..defaults
+        }))
+    }
+
+    /// Options of the gRPC server.
+    pub fn service_options(&self) -> ServiceOptions {
+        ServiceOptions {
+            listen: self.server.grpc,
+            allow_insecure_remote: self.server.allow_insecure_remote,
+            shutdown_grace: Duration::from_secs(self.server.shutdown_grace_s),
+            limits: self.limits.limits(),
+        }
+    }
+}
+
+impl LimitSettings {
+    fn limits(&self) -> Limits {
+        Limits {
+            k_max: self.k,
+            terms_max: self.terms,
+            examples_max: self.examples,
+            ids_max: self.ids,
+            batch_rows_max: self.batch_rows,
+            ingest_window: self.ingest_window,
+            batches_in_flight_max: self.batches_in_flight,
+            searches_at_once_max: self.searches_at_once,
+            predicate_bytes_max: self.predicate_bytes,
+            polygon_vertices_max: self.polygon_vertices,
+            cells_max: self.cells,
+            moc_bytes_max: self.moc_bytes,
+            ingest_message_bytes_max: self.ingest_message_mib * MIB,
+            request_bytes_max: self.request_mib * MIB,
+            reply_bytes_max: self.reply_mib * MIB,
+            chunk_bytes: self.chunk_kib * KIB,
+            request_time_max: Duration::from_secs(self.request_time_s),
+            encode_batch: self.encode_batch,
+            encode_retries_max: self.encode_retries,
+        }
+    }
+}
+
+fn malformed(path: &str, error: &toml::de::Error) -> ConfigError {
+    // The parser draws the line and an arrow; its first and last lines say where and what.
+    let said = error.to_string();
+    let reason = said
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty() && !line.contains('|'))
+        .collect::<Vec<_>>()
+        .join(": ");
+    ConfigError::Malformed { path: path.to_owned(), reason }
+}
+
+#[cfg(test)]
+#[path = "settings_tests.rs"]
+mod tests;

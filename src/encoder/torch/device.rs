@@ -1,0 +1,71 @@
+//! Where networks compute.
+
+use std::str::FromStr;
+
+use anyhow::bail;
+use tch::{Cuda, Device};
+
+/// A device as the operator names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum DeviceName {
+    /// The first GPU where there is one, else the CPU.
+    Auto,
+    /// The CPU.
+    Cpu,
+    /// A GPU by its number.
+    Cuda(usize),
+}
+
+impl FromStr for DeviceName {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        match name {
+            "auto" => Ok(Self::Auto),
+            "cpu" => Ok(Self::Cpu),
+            "cuda" => Ok(Self::Cuda(0)),
+            _ => name
+                .strip_prefix("cuda:")
+                .and_then(|number| number.parse().ok())
+                .map(Self::Cuda)
+                .ok_or_else(|| "use auto, cpu, cuda or cuda:N".to_owned()),
+        }
+    }
+}
+
+impl DeviceName {
+    /// Finds the device.
+    pub(crate) fn choose(self) -> anyhow::Result<Device> {
+        let count = if Cuda::is_available() { usize::try_from(Cuda::device_count())? } else { 0 };
+        match self {
+            Self::Cpu => Ok(Device::Cpu),
+            Self::Auto if count == 0 => Ok(Device::Cpu),
+            Self::Auto => Ok(Device::Cuda(0)),
+            Self::Cuda(number) if number < count => Ok(Device::Cuda(number)),
+            Self::Cuda(number) => {
+                bail!("there is no GPU number {number}: libtorch sees {count}; use --device cpu")
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn devices_are_read_by_name() {
+        for (name, device) in [
+            ("auto", DeviceName::Auto),
+            ("cpu", DeviceName::Cpu),
+            ("cuda", DeviceName::Cuda(0)),
+            ("cuda:3", DeviceName::Cuda(3)),
+        ] {
+            assert_eq!(name.parse(), Ok(device));
+        }
+        for bad in ["", "gpu", "cuda:", "cuda:x", "cuda:-1"] {
+            assert!(bad.parse::<DeviceName>().is_err(), "{bad}");
+        }
+        assert!(DeviceName::Cuda(999).choose().is_err());
+    }
+}

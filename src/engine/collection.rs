@@ -1,0 +1,267 @@
+//! A collection at work: commits go to the store first and into the visible state after; builds replace the
+//! segment behind the queries' backs.
+//!
+//! **Invariants.** A write is acknowledged after it is synced in the store *and* visible. One commit at a time.
+//! A state is never changed in place. The in-memory state is derived: it is made from the newest segment and
+//! the store's change log at the first use, so that opening a database costs nothing for each collection.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+use super::columns;
+use super::error::EngineError;
+use super::segment::{self, BuildPlan, Progress};
+use super::state::State;
+use super::write::{Write, WriteMode, WriteOutcome, WriteReport};
+use crate::schema::{CollectionId, CollectionSchema, EmbeddingSpace, Object, ObjectId};
+use crate::storage::{CollectionRecord, ObjectKey, Outcome, StorageError, Store};
+
+/// A collection at work.
+#[derive(Debug)]
+pub(super) struct Collection {
+    id: CollectionId,
+    name: String,
+    folder: PathBuf,
+    store: Arc<Store>,
+    threads: usize,
+    /// Held during a commit and during the swap at the end of a build.
+    commit: Mutex<()>,
+    state: RwLock<Option<Arc<State>>>,
+    building: AtomicBool,
+}
+
+impl Collection {
+    pub(super) fn new(record: &CollectionRecord, folder: PathBuf, store: Arc<Store>, threads: usize) -> Self {
+        Self {
+            id: record.id,
+            name: record.schema.name.clone(),
+            folder,
+            store,
+            threads,
+            commit: Mutex::new(()),
+            state: RwLock::new(None),
+            building: AtomicBool::new(false),
+        }
+    }
+
+    pub(super) fn id(&self) -> CollectionId {
+        self.id
+    }
+
+    pub(super) fn folder(&self) -> &PathBuf {
+        &self.folder
+    }
+
+    /// The record of truth about names and counts.
+    pub(super) fn record(&self) -> Result<CollectionRecord, EngineError> {
+        self.store
+            .collection(self.id)?
+            .ok_or_else(|| EngineError::NoCollection { name: self.name.clone() })
+    }
+
+    /// The state that a query begins with.
+    pub(super) fn state(&self) -> Result<Arc<State>, EngineError> {
+        if let Some(state) = self.published() {
+            return Ok(state);
+        }
+        let _commit = self.lock_commits();
+        self.state_while_committing()
+    }
+
+    fn published(&self) -> Option<Arc<State>> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn publish(&self, state: State) {
+        *self.state.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(state));
+    }
+
+    // A panic while the lock was held left nothing half done: states are replaced whole, and the store's own
+    // batches are atomic. The next holder goes on from the published state.
+    fn lock_commits(&self) -> MutexGuard<'_, ()> {
+        self.commit.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn state_while_committing(&self) -> Result<Arc<State>, EngineError> {
+        if let Some(state) = self.published() {
+            return Ok(state);
+        }
+        self.publish(self.restore()?);
+        self.published().ok_or_else(|| EngineError::NoCollection { name: self.name.clone() })
+    }
+
+    /// Makes the state of the newest segment and the change log; builds a segment when the log does not reach
+    /// back to where the segment ends (its folder was lost or damaged).
+    fn restore(&self) -> Result<State, EngineError> {
+        let record = self.record()?;
+        let arrow_schema = columns::resident_schema(&record.schema);
+        let newest = segment::newest(&self.folder).and_then(|(folder, manifest)| {
+            match segment::open(&folder, &manifest, &record.schema, &arrow_schema) {
+                Ok(part) => Some((part, manifest)),
+                Err(error) => {
+                    tracing::error!(collection = self.name, %error, "segment not readable; making it again");
+                    None
+                }
+            }
+        });
+        match self.assemble(&record, newest) {
+            Ok(state) if state.live_count() == record.object_count => return Ok(state),
+            Ok(_) | Err(EngineError::Storage(StorageError::ChangesTrimmed { .. })) => {}
+            Err(error) => return Err(error),
+        }
+        tracing::warn!(collection = self.name, "no segment covers the change log; building one from the store");
+        let snapshot = self.store.snapshot(self.id)?;
+        let plan = BuildPlan {
+            collection_folder: &self.folder,
+            schema: &record.schema,
+            arrow_schema: &arrow_schema,
+            threads: self.threads,
+        };
+        let (folder, manifest) = segment::build(&plan, &snapshot, &mut |_, _, _| {})?;
+        let part = segment::open(&folder, &manifest, &record.schema, &arrow_schema)?;
+        segment::remove_others(&self.folder, Some(&folder));
+        self.assemble(&record, Some((part, manifest)))
+    }
+
+    fn assemble(
+        &self,
+        record: &CollectionRecord,
+        segment: Option<(super::part::Part, segment::Manifest)>,
+    ) -> Result<State, EngineError> {
+        let from = segment.as_ref().map_or(0, |(_, manifest)| manifest.version);
+        let changes = self.store.changes_since(self.id, from)?;
+        State::assemble(Arc::clone(&record.schema), record.version, segment, &changes, |keys| self.fetch(keys))
+    }
+
+    fn fetch(&self, keys: &[ObjectKey]) -> Result<Vec<Option<(ObjectKey, Object)>>, EngineError> {
+        Ok(self.store.get_keys(keys, true)?)
+    }
+
+    /// Commits a batch: refuses bad rows, writes the good ones, makes them visible.
+    pub(super) fn write(&self, mode: WriteMode, writes: Vec<Write>) -> Result<WriteReport, EngineError> {
+        let _commit = self.lock_commits();
+        let state = self.state_while_committing()?;
+        let mut outcomes: Vec<Option<WriteOutcome>> = Vec::with_capacity(writes.len());
+        let mut operations = Vec::with_capacity(writes.len());
+        for write in self.complete_merges(&state.schema, writes)? {
+            match write.check(&state.schema) {
+                Ok(operation) => {
+                    operations.push(operation);
+                    outcomes.push(None);
+                }
+                Err(reason) => outcomes.push(Some(WriteOutcome::Refused(reason))),
+            }
+        }
+        if operations.is_empty() {
+            let outcomes = outcomes.into_iter().flatten().collect();
+            return Ok(WriteReport { version: state.version, outcomes });
+        }
+        let commit = match mode {
+            WriteMode::Logged => self.store.write(self.id, operations.clone())?,
+            WriteMode::Bulk => self.store.bulk_write(self.id, operations.clone())?,
+        };
+        match state.after(commit.version, operations, &commit.outcomes, |keys| self.fetch(keys)) {
+            Ok(next) => self.publish(next),
+            Err(error) => {
+                // The rows are durable; only the derived state is not. It is made again at the next use.
+                tracing::error!(collection = self.name, %error, "state will be restored from the store");
+                *self.state.write().unwrap_or_else(PoisonError::into_inner) = None;
+            }
+        }
+        let mut committed = commit.outcomes.iter().map(WriteOutcome::from);
+        let outcomes = outcomes
+            .into_iter()
+            .map(|refused| refused.or_else(|| committed.next()).unwrap_or(WriteOutcome::Absent))
+            .collect();
+        Ok(WriteReport { version: commit.version, outcomes })
+    }
+
+    /// Fills in what merging writes leave out from the stored objects, and from earlier rows of the same batch.
+    fn complete_merges(&self, schema: &CollectionSchema, writes: Vec<Write>) -> Result<Vec<Write>, EngineError> {
+        let merging: Vec<ObjectId> = writes
+            .iter()
+            .filter_map(|write| match write {
+                Write::Merge { object, .. } => Some(object.id.clone()),
+                Write::Put(_) | Write::SetVectors { .. } | Write::Delete(_) => None,
+            })
+            .collect();
+        if merging.is_empty() {
+            return Ok(writes);
+        }
+        let stored = self.store.get(self.id, &merging, true)?;
+        let mut known: std::collections::HashMap<ObjectId, Object> = stored
+            .into_iter()
+            .flatten()
+            .map(|(_, object)| (object.id.clone(), object))
+            .collect();
+        Ok(writes.into_iter().map(|write| write.completed(schema, &mut known)).collect())
+    }
+
+    pub(super) fn get(&self, ids: &[ObjectId]) -> Result<Vec<Option<Object>>, EngineError> {
+        let found = self.store.get(self.id, ids, true)?;
+        Ok(found.into_iter().map(|entry| entry.map(|(_, object)| object)).collect())
+    }
+
+    pub(super) fn add_space(&self, space: EmbeddingSpace) -> Result<(), EngineError> {
+        let _commit = self.lock_commits();
+        let state = self.state_while_committing()?;
+        let record = self.store.add_space(self.id, space)?;
+        self.publish(State { schema: record.schema, version: record.version, ..(*state).clone() });
+        Ok(())
+    }
+
+    /// Builds a segment of everything, swaps it in, and drops what it supersedes. Reads and writes go on.
+    ///
+    /// # Errors
+    /// [`EngineError::BuildRunning`] while another build of this collection runs.
+    pub(super) fn build(&self, progress: &mut Progress<'_>) -> Result<(), EngineError> {
+        if self.building.swap(true, Ordering::AcqRel) {
+            return Err(EngineError::BuildRunning { name: self.name.clone() });
+        }
+        let result = self.build_and_swap(progress);
+        self.building.store(false, Ordering::Release);
+        result
+    }
+
+    fn build_and_swap(&self, progress: &mut Progress<'_>) -> Result<(), EngineError> {
+        self.state()?;
+        let snapshot = self.store.snapshot(self.id)?;
+        let schema = snapshot.record().schema.clone();
+        let arrow_schema = columns::resident_schema(&schema);
+        let plan = BuildPlan {
+            collection_folder: &self.folder,
+            schema: &schema,
+            arrow_schema: &arrow_schema,
+            threads: self.threads,
+        };
+        let (folder, manifest) = segment::build(&plan, &snapshot, progress)?;
+        drop(snapshot);
+        let part = segment::open(&folder, &manifest, &schema, &arrow_schema)?;
+        let version = manifest.version;
+
+        let _commit = self.lock_commits();
+        let record = self.record()?;
+        let state = self.assemble(&record, Some((part, manifest)))?;
+        self.publish(state);
+        self.store.trim_changes(self.id, version)?;
+        segment::remove_others(&self.folder, Some(&folder));
+        Ok(())
+    }
+
+    pub(super) fn is_building(&self) -> bool {
+        self.building.load(Ordering::Acquire)
+    }
+}
+
+impl From<&Outcome> for WriteOutcome {
+    fn from(outcome: &Outcome) -> Self {
+        match outcome {
+            Outcome::Inserted { .. } => Self::Inserted,
+            Outcome::Replaced { .. } => Self::Replaced,
+            Outcome::VectorsSet { .. } => Self::VectorsSet,
+            Outcome::Deleted { .. } => Self::Deleted,
+            Outcome::Absent => Self::Absent,
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! The database handle.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use super::collection::Collection;
+use super::error::EngineError;
+use super::segment::Progress;
+use super::status::{CollectionInfo, IndexStatus};
+use super::view::CollectionView;
+use super::write::{Write, WriteMode, WriteReport};
+use crate::schema::{CollectionSchema, EmbeddingSpace, Object, ObjectId};
+use crate::storage::{CollectionRecord, Store, StoreOptions};
+
+/// How a database is opened.
+#[derive(Debug, Clone)]
+pub struct DbOptions {
+    /// Data directory; made when it does not exist.
+    pub data: PathBuf,
+    /// Options of the store.
+    pub store: StoreOptions,
+    /// Threads that an index build may use.
+    pub build_threads: usize,
+    /// Tail rows, beside a quarter of the segment's, that start a build in the background; `None` for never.
+    pub auto_index_rows: Option<u64>,
+}
+
+impl DbOptions {
+    /// Options for a data directory, with the defaults of the reference configuration.
+    pub fn new(data: impl Into<PathBuf>) -> Self {
+        Self {
+            data: data.into(),
+            store: StoreOptions::default(),
+            build_threads: std::thread::available_parallelism().map_or(1, usize::from),
+            auto_index_rows: Some(50_000),
+        }
+    }
+}
+
+/// A database: collections in one data directory. Cheap to clone; every clone is the same database.
+#[derive(Debug, Clone)]
+pub struct Db {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    options: DbOptions,
+    store: Arc<Store>,
+    collections: RwLock<HashMap<String, Arc<Collection>>>,
+}
+
+impl Db {
+    /// Opens or makes the database of a data directory.
+    ///
+    /// # Errors
+    /// When the directory is locked by another process, of a newer format, or not usable.
+    ///
+    /// # Complexity
+    /// Independent of the number of objects.
+    pub fn open(options: DbOptions) -> Result<Self, EngineError> {
+        let store = Arc::new(Store::open(&options.data, options.store.clone())?);
+        let inner = Inner { options, store, collections: RwLock::new(HashMap::new()) };
+        let db = Self { inner: Arc::new(inner) };
+        for record in db.inner.store.collections()? {
+            db.register(&record);
+        }
+        Ok(db)
+    }
+
+    fn register(&self, record: &CollectionRecord) -> Arc<Collection> {
+        let folder = self.inner.options.data.join("segments").join(format!("{:08}", record.id.0));
+        let store = Arc::clone(&self.inner.store);
+        let collection = Arc::new(Collection::new(record, folder, store, self.inner.options.build_threads));
+        let mut collections = self.inner.collections.write().unwrap_or_else(PoisonError::into_inner);
+        collections.insert(fold(&record.schema.name), Arc::clone(&collection));
+        collection
+    }
+
+    fn find(&self, name: &str) -> Result<Arc<Collection>, EngineError> {
+        let collections = self.inner.collections.read().unwrap_or_else(PoisonError::into_inner);
+        collections
+            .get(&fold(name))
+            .map(Arc::clone)
+            .ok_or_else(|| EngineError::NoCollection { name: name.to_owned() })
+    }
+
+    /// Every collection, by name.
+    pub fn collections(&self) -> Result<Vec<CollectionInfo>, EngineError> {
+        let collections: Vec<Arc<Collection>> = {
+            let map = self.inner.collections.read().unwrap_or_else(PoisonError::into_inner);
+            map.values().map(Arc::clone).collect()
+        };
+        let mut found = collections
+            .iter()
+            .map(|collection| CollectionInfo::of(&collection.record()?, None))
+            .collect::<Result<Vec<_>, _>>()?;
+        found.sort_by(|left, right| left.schema.name.cmp(&right.schema.name));
+        Ok(found)
+    }
+
+    /// One collection, with its footprint.
+    pub fn collection(&self, name: &str) -> Result<CollectionInfo, EngineError> {
+        let collection = self.find(name)?;
+        CollectionInfo::of(&collection.record()?, Some(collection.state()?.footprint()))
+    }
+
+    /// Schema of a collection; cheaper than [`Db::collection`].
+    pub fn schema(&self, name: &str) -> Result<CollectionSchema, EngineError> {
+        Ok(CollectionSchema::clone(&self.find(name)?.record()?.schema))
+    }
+
+    /// Makes a collection.
+    ///
+    /// # Errors
+    /// [`EngineError::CollectionExists`], or [`EngineError::Schema`] for a schema that is refused.
+    pub fn create_collection(&self, schema: CollectionSchema) -> Result<CollectionInfo, EngineError> {
+        schema.validate()?;
+        if self.find(&schema.name).is_ok() {
+            return Err(EngineError::CollectionExists { name: schema.name });
+        }
+        let record = self.inner.store.create_collection(schema)?;
+        self.register(&record);
+        CollectionInfo::of(&record, None)
+    }
+
+    /// Adds an embedding space, or confirms that an equal one is there.
+    ///
+    /// # Errors
+    /// [`EngineError::SpaceMismatch`] when a space of that name has another dimension, metric or provenance.
+    pub fn add_space(&self, name: &str, space: EmbeddingSpace) -> Result<CollectionInfo, EngineError> {
+        let collection = self.find(name)?;
+        let record = collection.record()?;
+        if let Some(existing) = record.schema.space(&space.name) {
+            super::status::same_space(name, existing, &space)?;
+            return CollectionInfo::of(&record, None);
+        }
+        let mut extended = CollectionSchema::clone(&record.schema);
+        extended.spaces.push(space.clone());
+        extended.validate()?;
+        collection.add_space(space)?;
+        CollectionInfo::of(&collection.record()?, None)
+    }
+
+    /// Removes a collection and everything in it.
+    pub fn drop_collection(&self, name: &str) -> Result<(), EngineError> {
+        let collection = self.find(name)?;
+        self.inner.store.drop_collection(collection.id())?;
+        self.inner.collections.write().unwrap_or_else(PoisonError::into_inner).remove(&fold(name));
+        super::segment::remove_others(collection.folder(), None);
+        Ok(())
+    }
+
+    /// Writes a batch: good rows are durable and visible when this returns, bad ones are refused one by one.
+    pub fn write(&self, name: &str, mode: WriteMode, writes: Vec<Write>) -> Result<WriteReport, EngineError> {
+        let collection = self.find(name)?;
+        let report = collection.write(mode, writes)?;
+        self.index_when_due(&collection)?;
+        Ok(report)
+    }
+
+    /// Starts a build in the background when the tail has grown past the setting and a quarter of the segment,
+    /// so that the work over the life of a collection stays proportional to its rows.
+    fn index_when_due(&self, collection: &Arc<Collection>) -> Result<(), EngineError> {
+        let Some(rows) = self.inner.options.auto_index_rows else { return Ok(()) };
+        let state = collection.state()?;
+        if collection.is_building() || state.tail_rows() < rows.max(state.segment_rows() / 4) {
+            return Ok(());
+        }
+        let collection = Arc::clone(collection);
+        let build = move || match collection.build(&mut |_, _, _| {}) {
+            Ok(()) | Err(EngineError::BuildRunning { .. }) => {}
+            Err(error) => tracing::error!(%error, "background index build failed"),
+        };
+        let started = std::thread::Builder::new().name("index-build".to_owned()).spawn(build);
+        if let Err(error) = started {
+            tracing::warn!(%error, "no thread for a background index build; trying again at the next write");
+        }
+        Ok(())
+    }
+
+    /// Objects by id, `None` for those that do not exist.
+    pub fn get(&self, name: &str, ids: &[ObjectId]) -> Result<Vec<Option<Object>>, EngineError> {
+        self.find(name)?.get(ids)
+    }
+
+    /// A consistent view for one query.
+    pub fn view(&self, name: &str) -> Result<CollectionView, EngineError> {
+        let collection = self.find(name)?;
+        let state = collection.state()?;
+        Ok(CollectionView::new(collection.id(), state, Arc::clone(&self.inner.store)))
+    }
+
+    /// Builds the segment and indices of a collection; reads and writes go on meanwhile.
+    pub fn build_index(&self, name: &str, progress: &mut Progress<'_>) -> Result<IndexStatus, EngineError> {
+        let collection = self.find(name)?;
+        collection.build(progress)?;
+        self.index_status(name)
+    }
+
+    /// What is indexed and what is not yet.
+    pub fn index_status(&self, name: &str) -> Result<IndexStatus, EngineError> {
+        let collection = self.find(name)?;
+        Ok(IndexStatus::of(name, &*collection.state()?))
+    }
+}
+
+/// Collections are found without regard to case, so that names are safe in SQL.
+fn fold(name: &str) -> String {
+    name.to_lowercase()
+}

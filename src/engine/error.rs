@@ -1,0 +1,113 @@
+//! What can go wrong with a collection.
+
+use thiserror::Error;
+
+use crate::index::IndexError;
+use crate::schema::{Class, SchemaError};
+use crate::storage::StorageError;
+use crate::vector::BlockError;
+
+/// Errors of the embedded database.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum EngineError {
+    /// No collection of that name.
+    #[error("no collection `{name}`; `sidereus collection list` shows what there is")]
+    NoCollection {
+        /// The name.
+        name: String,
+    },
+    /// The name is taken.
+    #[error("collection `{name}` exists already; drop it first or choose another name")]
+    CollectionExists {
+        /// The name.
+        name: String,
+    },
+    /// No space of that name in the collection.
+    #[error("collection `{collection}` has no embedding space `{space}`; it has: {known}")]
+    NoSpace {
+        /// The collection.
+        collection: String,
+        /// The name given.
+        space: String,
+        /// Names of its spaces.
+        known: String,
+    },
+    /// The space exists and is another one.
+    #[error("space `{space}` of collection `{collection}` exists with another {what}: it has {existing}, not {given}; choose another space name")]
+    SpaceMismatch {
+        /// The collection.
+        collection: String,
+        /// The space.
+        space: String,
+        /// Which property differs.
+        what: &'static str,
+        /// The stored property.
+        existing: String,
+        /// The property asked for.
+        given: String,
+    },
+    /// A schema that is refused.
+    #[error(transparent)]
+    Schema(#[from] SchemaError),
+    /// The store.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// The index.
+    #[error(transparent)]
+    Index(#[from] IndexError),
+    /// Vectors of a damaged length.
+    #[error("a segment's vectors are damaged: {0}")]
+    Vectors(#[from] BlockError),
+    /// Columns that Arrow refuses.
+    #[error("a segment's columns cannot be read or made: {0}")]
+    Arrow(#[from] arrow::error::ArrowError),
+    /// A segment's file.
+    #[error("cannot {action} segment file {path}: {source}")]
+    SegmentFile {
+        /// What was tried.
+        action: &'static str,
+        /// The file.
+        path: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A segment whose content does not agree with itself.
+    #[error("segment {path} is damaged ({what}); `sidereus index build` makes it again")]
+    DamagedSegment {
+        /// The folder.
+        path: String,
+        /// What is wrong.
+        what: String,
+    },
+    /// A build of the same collection is running.
+    #[error("an index build of collection `{name}` is running already; wait for it")]
+    BuildRunning {
+        /// The collection.
+        name: String,
+    },
+}
+
+impl EngineError {
+    /// What the caller must do.
+    pub fn class(&self) -> Class {
+        match self {
+            Self::NoCollection { .. } | Self::NoSpace { .. } => Class::NotFound,
+            Self::CollectionExists { .. } | Self::SpaceMismatch { .. } | Self::BuildRunning { .. } => {
+                Class::Conflict
+            }
+            Self::Schema(error) => error.class(),
+            Self::Storage(error) => error.class(),
+            Self::Index(error) => error.class(),
+            Self::Vectors(_) | Self::DamagedSegment { .. } => Class::Corrupt,
+            Self::Arrow(_) => Class::Internal,
+            Self::SegmentFile { source, .. } => {
+                if source.kind() == std::io::ErrorKind::StorageFull {
+                    Class::Exhausted
+                } else {
+                    Class::Internal
+                }
+            }
+        }
+    }
+}

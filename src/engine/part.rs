@@ -1,0 +1,250 @@
+//! A sky-sorted run of rows: the shape that segments and the tail share.
+//!
+//! Row number = rank in `(cell, ordinal)` order, so a region of the sky is a few contiguous row ranges in every
+//! part, and one code path searches all of them.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use arrow::datatypes::{Int64Type, SchemaRef, UInt32Type};
+
+use super::columns;
+use super::error::EngineError;
+use super::vectors::PartVectors;
+use crate::schema::{CollectionId, CollectionSchema, Object, ObjectId, SpaceId, Value};
+use crate::sky::{Cell29, Moc, Position};
+use crate::storage::ObjectKey;
+
+/// Rows of each Arrow batch of a part, all but the last.
+pub const BATCH_ROWS: usize = 65_536;
+
+/// Where the rows of a part come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PartKind {
+    /// An immutable segment on disk, perhaps with indices.
+    Segment,
+    /// Writes after the last build, searched exactly.
+    Tail,
+}
+
+/// A sky-sorted, immutable run of rows.
+#[derive(Debug)]
+pub struct Part {
+    kind: PartKind,
+    batches: Vec<RecordBatch>,
+    cells: Vec<u64>,
+    ordinals: Vec<u32>,
+    spaces: Vec<PartVectors>,
+}
+
+impl Part {
+    /// Makes a part of columns that are sorted by key.
+    ///
+    /// # Errors
+    /// [`EngineError::DamagedSegment`] when lengths disagree, batches are not [`BATCH_ROWS`] long, or keys are
+    /// not ascending.
+    pub(super) fn new(
+        kind: PartKind,
+        batches: Vec<RecordBatch>,
+        ordinals: &[ArrayRef],
+        spaces: Vec<PartVectors>,
+        path: &str,
+    ) -> Result<Self, EngineError> {
+        let damaged = |what: &str| EngineError::DamagedSegment { path: path.to_owned(), what: what.to_owned() };
+        let full = batches.len().saturating_sub(1);
+        if batches.iter().take(full).any(|batch| batch.num_rows() != BATCH_ROWS) {
+            return Err(damaged("a column block has the wrong length"));
+        }
+        let mut cells = Vec::new();
+        for batch in &batches {
+            let array = batch
+                .column_by_name(columns::HEALPIX_29)
+                .and_then(|column| column.as_primitive_opt::<Int64Type>())
+                .ok_or_else(|| damaged("no healpix_29 column"))?;
+            cells.extend(array.values().iter().map(|&cell| cell as u64));
+        }
+        let mut all_ordinals = Vec::with_capacity(cells.len());
+        for array in ordinals {
+            let array =
+                array.as_primitive_opt::<UInt32Type>().ok_or_else(|| damaged("ordinals are not numbers"))?;
+            all_ordinals.extend_from_slice(array.values());
+        }
+        if cells.len() != all_ordinals.len() {
+            return Err(damaged("cells and ordinals differ in number"));
+        }
+        let keys = || cells.iter().zip(&all_ordinals);
+        if keys().zip(keys().skip(1)).any(|(left, right)| left >= right) {
+            return Err(damaged("rows are not in key order"));
+        }
+        if spaces.iter().any(|space| !space.fits(cells.len())) {
+            return Err(damaged("a space has vectors for rows that do not exist"));
+        }
+        Ok(Self { kind, batches, cells, ordinals: all_ordinals, spaces })
+    }
+
+    /// Makes a tail part of objects, which are sorted here.
+    pub(super) fn from_objects(
+        schema: &CollectionSchema,
+        arrow_schema: &SchemaRef,
+        mut rows: Vec<(ObjectKey, Object)>,
+    ) -> Result<Self, EngineError> {
+        rows.sort_unstable_by_key(|(key, _)| *key);
+        let mut batches = Vec::new();
+        let mut ordinals = Vec::new();
+        for chunk in rows.chunks(BATCH_ROWS) {
+            let (batch, chunk_ordinals) = columns::to_batch(schema, arrow_schema, chunk)?;
+            batches.push(batch);
+            ordinals.push(chunk_ordinals);
+        }
+        let spaces = schema
+            .spaces
+            .iter()
+            .map(|space| PartVectors::gather(space, rows.iter().map(|(_, object)| object)))
+            .collect::<Result<_, _>>()?;
+        Self::new(PartKind::Tail, batches, &ordinals, spaces, "(tail)")
+    }
+
+    /// Segment or tail.
+    pub fn kind(&self) -> PartKind {
+        self.kind
+    }
+
+    /// Number of rows, dead ones included.
+    pub fn row_count(&self) -> usize {
+        self.cells.len()
+    }
+
+    /// The columns, in blocks of [`BATCH_ROWS`].
+    pub fn batches(&self) -> &[RecordBatch] {
+        &self.batches
+    }
+
+    /// The vectors of a space, if any row of this part has one.
+    pub fn vectors(&self, space: SpaceId) -> Option<&PartVectors> {
+        self.spaces.iter().find(|vectors| vectors.space() == space)
+    }
+
+    /// All spaces of the part.
+    pub fn spaces(&self) -> &[PartVectors] {
+        &self.spaces
+    }
+
+    /// The contiguous row ranges whose cells are in a coverage map: sorted, disjoint, none empty.
+    ///
+    /// # Complexity
+    /// Two binary searches for each range of the map, over what is left of the rows.
+    pub fn rows_in(&self, cover: &Moc) -> Vec<Range<usize>> {
+        let mut found: Vec<Range<usize>> = Vec::new();
+        let mut from = 0;
+        for range in cover.ranges() {
+            if from >= self.cells.len() {
+                break;
+            }
+            let start = from + self.cells[from..].partition_point(|&cell| cell < range.start);
+            let end = start + self.cells[start..].partition_point(|&cell| cell < range.end);
+            if start < end {
+                match found.last_mut() {
+                    Some(last) if last.end == start => last.end = end,
+                    _ => found.push(start..end),
+                }
+            }
+            from = end;
+        }
+        found
+    }
+
+    /// The row of a key.
+    pub fn row_of(&self, key: ObjectKey) -> Option<usize> {
+        let start = self.cells.partition_point(|&cell| cell < key.cell.0);
+        let same = self.cells[start..].iter().take_while(|&&cell| cell == key.cell.0).count();
+        let place = self.ordinals[start..start + same].binary_search(&key.ordinal).ok()?;
+        Some(start + place)
+    }
+
+    /// The key of a row.
+    pub fn key_at(&self, collection: CollectionId, row: usize) -> Option<ObjectKey> {
+        let cell = Cell29(*self.cells.get(row)?);
+        let ordinal = *self.ordinals.get(row)?;
+        Some(ObjectKey { collection, cell, ordinal })
+    }
+
+    /// The object id of a row.
+    pub fn id_at(&self, row: usize) -> Option<ObjectId> {
+        let batch = self.batches.get(row / BATCH_ROWS)?;
+        columns::id_at(batch.column(0).as_ref(), row % BATCH_ROWS)
+    }
+
+    /// The position of a row.
+    pub fn position_at(&self, row: usize) -> Option<Position> {
+        columns::position_at(self.batches.get(row / BATCH_ROWS)?, row % BATCH_ROWS)
+    }
+
+    /// A resident column's value by its place in the resident schema.
+    pub fn value_at(&self, column: usize, row: usize) -> Value {
+        self.batches
+            .get(row / BATCH_ROWS)
+            .and_then(|batch| batch.columns().get(column))
+            .map_or(Value::Null, |array| columns::value_at(array.as_ref(), row % BATCH_ROWS))
+    }
+
+    /// Bytes that the part's columns and owned vectors hold in memory.
+    pub fn memory_bytes(&self) -> usize {
+        let columns: usize = self.batches.iter().map(RecordBatch::get_array_memory_size).sum();
+        let keys = self.cells.len() * 12;
+        columns + keys + self.spaces.iter().map(PartVectors::memory_bytes).sum::<usize>()
+    }
+
+    /// The distinct cells of the rows, for the collection's footprint.
+    pub(super) fn cells(&self) -> &[u64] {
+        &self.cells
+    }
+
+    /// Ordinals of the keys, beside [`Part::cells`].
+    pub(super) fn ordinals(&self) -> &[u32] {
+        &self.ordinals
+    }
+}
+
+/// Merges the live rows of several parts into one tail part.
+///
+/// `parts` names, for each part, whether a row is dead.
+pub(super) fn merge(
+    parts: &[(&Part, &dyn Fn(usize) -> bool)],
+    schema: &CollectionSchema,
+    arrow_schema: &SchemaRef,
+) -> Result<Part, EngineError> {
+    let mut order: Vec<(u64, u32, usize, usize)> = Vec::new();
+    for (place, (part, dead)) in parts.iter().enumerate() {
+        for row in (0..part.row_count()).filter(|&row| !dead(row)) {
+            order.push((part.cells[row], part.ordinals[row], place, row));
+        }
+    }
+    order.sort_unstable();
+    let mut sources: Vec<&RecordBatch> = Vec::new();
+    let mut first_batch = Vec::with_capacity(parts.len());
+    for (part, _) in parts {
+        first_batch.push(sources.len());
+        sources.extend(part.batches.iter());
+    }
+    let mut batches = Vec::new();
+    let mut ordinals: Vec<ArrayRef> = Vec::new();
+    for chunk in order.chunks(BATCH_ROWS) {
+        let places: Vec<(usize, usize)> = chunk
+            .iter()
+            .map(|&(_, _, part, row)| (first_batch[part] + row / BATCH_ROWS, row % BATCH_ROWS))
+            .collect();
+        let batch = arrow::compute::interleave_record_batch(&sources, &places)?;
+        batches.push(RecordBatch::try_new(Arc::clone(arrow_schema), batch.columns().to_vec())?);
+        let chunk_ordinals: Vec<u32> = chunk.iter().map(|&(_, ordinal, _, _)| ordinal).collect();
+        ordinals.push(Arc::new(arrow::array::UInt32Array::from(chunk_ordinals)));
+    }
+    let mut spaces = Vec::with_capacity(schema.spaces.len());
+    for space in &schema.spaces {
+        let rows = order.iter().map(|&(_, _, part, row)| {
+            parts[part].0.vectors(space.id).and_then(|vectors| vectors.of_row(row))
+        });
+        spaces.push(PartVectors::collect(space, rows)?);
+    }
+    Part::new(PartKind::Tail, batches, &ordinals, spaces, "(tail)")
+}

@@ -1,0 +1,248 @@
+//! Making a segment from a snapshot of the store.
+
+use std::fs::{self, File};
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::ipc::writer::FileWriter;
+
+use super::manifest::{self, FORMAT, IndexManifest, Manifest, SpaceManifest};
+use super::{Progress, rows_path, space_path};
+use crate::engine::columns::{self, ORDINAL};
+use crate::engine::error::EngineError;
+use crate::engine::mapped::{HEADER_BYTES, MappedFloats};
+use crate::engine::part::BATCH_ROWS;
+use crate::index::{IndexError, IvfIndex, IvfSpec};
+use crate::schema::{CollectionSchema, EmbeddingSpace, Object};
+use crate::storage::{ObjectKey, Snapshot};
+use crate::vector::VectorView;
+
+/// What to build, where.
+pub(in crate::engine) struct BuildPlan<'a> {
+    /// Folder of the collection's segments.
+    pub(in crate::engine) collection_folder: &'a Path,
+    /// Schema at the snapshot.
+    pub(in crate::engine) schema: &'a CollectionSchema,
+    /// Resident columns.
+    pub(in crate::engine) arrow_schema: &'a SchemaRef,
+    /// Threads for training and assignment.
+    pub(in crate::engine) threads: usize,
+}
+
+/// Writes a complete segment of everything in the snapshot and returns its folder.
+pub(in crate::engine) fn build(
+    plan: &BuildPlan<'_>,
+    snapshot: &Snapshot<'_>,
+    progress: &mut Progress<'_>,
+) -> Result<(PathBuf, Manifest), EngineError> {
+    let record = snapshot.record();
+    let unfinished = plan.collection_folder.join(format!(".building-{}", record.version));
+    let finished = plan.collection_folder.join(format!("{:020}", record.version));
+    if unfinished.exists() {
+        fs::remove_dir_all(&unfinished).map_err(|source| failed("remove", &unfinished, source))?;
+    }
+    fs::create_dir_all(&unfinished).map_err(|source| failed("create", &unfinished, source))?;
+
+    let mut spaces: Vec<SpaceWriter> = Vec::new();
+    for space in &plan.schema.spaces {
+        spaces.push(SpaceWriter::create(&unfinished, space)?);
+    }
+    let rows = write_rows(plan, snapshot, &unfinished, &mut spaces, progress)?;
+    let mut manifests = Vec::new();
+    for writer in spaces {
+        if let Some(written) = writer.finish(rows)? {
+            manifests.push(written);
+        }
+    }
+    for written in &mut manifests {
+        let space = plan.schema.spaces.iter().find(|space| space.id.0 == written.space);
+        if let Some(space) = space {
+            written.index = build_index(&unfinished, space, written, plan.threads, progress)?;
+        }
+    }
+    let manifest = Manifest {
+        format: FORMAT,
+        collection: record.id.0,
+        version: record.version,
+        rows,
+        size_bytes: folder_size_bytes(&unfinished)?,
+        spaces: manifests,
+    };
+    manifest::write(&unfinished, &manifest)?;
+    if finished.exists() {
+        fs::remove_dir_all(&finished).map_err(|source| failed("remove", &finished, source))?;
+    }
+    fs::rename(&unfinished, &finished).map_err(|source| failed("rename", &unfinished, source))?;
+    sync_folder(plan.collection_folder)?;
+    Ok((finished, manifest))
+}
+
+fn write_rows(
+    plan: &BuildPlan<'_>,
+    snapshot: &Snapshot<'_>,
+    folder: &Path,
+    spaces: &mut [SpaceWriter],
+    progress: &mut Progress<'_>,
+) -> Result<u64, EngineError> {
+    let total = snapshot.record().object_count;
+    let path = rows_path(folder);
+    let mut fields: Vec<Arc<Field>> = plan.arrow_schema.fields().iter().cloned().collect();
+    fields.push(Arc::new(Field::new(ORDINAL, DataType::UInt32, false)));
+    let file_schema = Arc::new(Schema::new(fields));
+    let file = File::create(&path).map_err(|source| failed("create", &path, source))?;
+    let mut writer = FileWriter::try_new(BufWriter::new(file), &file_schema)?;
+    let space_ids: Vec<_> = plan.schema.spaces.iter().map(|space| space.id).collect();
+    let mut block: Vec<(ObjectKey, Object)> = Vec::new();
+    let mut rows = 0u64;
+    for row in snapshot.scan(0..u64::MAX, &space_ids)? {
+        let (key, object) = row?;
+        let number = u32::try_from(rows).map_err(|_| EngineError::DamagedSegment {
+            path: path.display().to_string(),
+            what: "more than 2^32 rows in one segment".to_owned(),
+        })?;
+        for space in spaces.iter_mut() {
+            space.append(number, &object)?;
+        }
+        // Vectors are on their way to their own file: keeping them for a whole block would cost gigabytes.
+        block.push((key, Object { vectors: Vec::new(), ..object }));
+        rows += 1;
+        if block.len() == BATCH_ROWS {
+            write_block(plan, &file_schema, &mut writer, &block)?;
+            block.clear();
+            progress("sorting rows", rows, total);
+        }
+    }
+    if !block.is_empty() {
+        write_block(plan, &file_schema, &mut writer, &block)?;
+    }
+    progress("sorting rows", rows, total.max(rows));
+    let file = writer.into_inner()?.into_inner().map_err(|error| failed("write", &path, error.into_error()))?;
+    file.sync_all().map_err(|source| failed("sync", &path, source))?;
+    Ok(rows)
+}
+
+fn write_block(
+    plan: &BuildPlan<'_>,
+    file_schema: &SchemaRef,
+    writer: &mut FileWriter<BufWriter<File>>,
+    block: &[(ObjectKey, Object)],
+) -> Result<(), EngineError> {
+    let (batch, ordinals) = columns::to_batch(plan.schema, plan.arrow_schema, block)?;
+    let mut arrays = batch.columns().to_vec();
+    arrays.push(ordinals);
+    writer.write(&RecordBatch::try_new(Arc::clone(file_schema), arrays)?)?;
+    Ok(())
+}
+
+/// Streams the prepared vectors of one space to their files.
+struct SpaceWriter {
+    space: EmbeddingSpace,
+    folder: PathBuf,
+    file: BufWriter<File>,
+    rows: Vec<u32>,
+}
+
+impl SpaceWriter {
+    fn create(folder: &Path, space: &EmbeddingSpace) -> Result<Self, EngineError> {
+        let path = space_path(folder, space.id, "vectors");
+        let mut file = BufWriter::with_capacity(
+            1 << 20,
+            File::create(&path).map_err(|source| failed("create", &path, source))?,
+        );
+        let mut header = [0u8; HEADER_BYTES];
+        header[..8].copy_from_slice(b"SIDVEC01");
+        header[8..12].copy_from_slice(&(space.dimension as u32).to_le_bytes());
+        file.write_all(&header).map_err(|source| failed("write", &path, source))?;
+        Ok(Self { space: space.clone(), folder: folder.to_owned(), file, rows: Vec::new() })
+    }
+
+    fn append(&mut self, row: u32, object: &Object) -> Result<(), EngineError> {
+        let Some((_, given)) = object.vectors.iter().find(|(id, _)| *id == self.space.id) else {
+            return Ok(());
+        };
+        let Some(prepared) = self.space.metric.prepare(given.clone()) else { return Ok(()) };
+        for value in prepared {
+            self.file
+                .write_all(&value.to_le_bytes())
+                .map_err(|source| failed("write", &space_path(&self.folder, self.space.id, "vectors"), source))?;
+        }
+        self.rows.push(row);
+        Ok(())
+    }
+
+    /// Closes the files; `None` (and no files) when the space has no vector.
+    fn finish(self, row_count: u64) -> Result<Option<SpaceManifest>, EngineError> {
+        let path = space_path(&self.folder, self.space.id, "vectors");
+        let file = self.file.into_inner().map_err(|error| failed("write", &path, error.into_error()))?;
+        file.sync_all().map_err(|source| failed("sync", &path, source))?;
+        if self.rows.is_empty() {
+            fs::remove_file(&path).map_err(|source| failed("remove", &path, source))?;
+            return Ok(None);
+        }
+        let complete = self.rows.len() as u64 == row_count;
+        if !complete {
+            let rows_path = space_path(&self.folder, self.space.id, "rows");
+            let bytes: Vec<u8> = self.rows.iter().flat_map(|row| row.to_le_bytes()).collect();
+            let mut rows_file =
+                File::create(&rows_path).map_err(|source| failed("create", &rows_path, source))?;
+            rows_file
+                .write_all(&bytes)
+                .and_then(|()| rows_file.sync_all())
+                .map_err(|source| failed("write", &rows_path, source))?;
+        }
+        Ok(Some(SpaceManifest {
+            space: self.space.id.0,
+            dimension: self.space.dimension,
+            vectors: self.rows.len() as u64,
+            complete,
+            index: None,
+        }))
+    }
+}
+
+fn build_index(
+    folder: &Path,
+    space: &EmbeddingSpace,
+    written: &SpaceManifest,
+    threads: usize,
+    progress: &mut Progress<'_>,
+) -> Result<Option<IndexManifest>, EngineError> {
+    let vectors_path = space_path(folder, space.id, "vectors");
+    let count = written.vectors as usize * space.dimension;
+    let floats = MappedFloats::open(&vectors_path, count)?;
+    let view = VectorView::new(space.dimension, floats.as_slice())?;
+    let spec = IvfSpec { threads, ..IvfSpec::default() };
+    let mut staged = |stage: &str, done: u64, total: u64| {
+        progress(&format!("{}: {stage}", space.name), done, total);
+    };
+    let index = match IvfIndex::build(&spec, space.metric, view, &mut staged) {
+        Ok(index) => index,
+        // Too few vectors to train on, or of lengths that single precision cannot square: the exact scan serves them.
+        Err(IndexError::TooFew { .. } | IndexError::TooLong { .. }) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    index.save(&space_path(folder, space.id, "ivf"))?;
+    let stats = index.stats();
+    Ok(Some(IndexManifest {
+        kind: stats.codes.to_string(),
+        lists: stats.lists as u64,
+        default_probes: stats.default_probes as u64,
+        measured_recall: stats.measured_recall.mean,
+    }))
+}
+
+fn folder_size_bytes(folder: &Path) -> Result<u64, EngineError> {
+    let entries = fs::read_dir(folder).map_err(|source| failed("list", folder, source))?;
+    Ok(entries.flatten().filter_map(|entry| entry.metadata().ok()).map(|metadata| metadata.len()).sum())
+}
+
+fn sync_folder(folder: &Path) -> Result<(), EngineError> {
+    File::open(folder).and_then(|file| file.sync_all()).map_err(|source| failed("sync", folder, source))
+}
+
+fn failed(action: &'static str, path: &Path, source: std::io::Error) -> EngineError {
+    EngineError::SegmentFile { action, path: path.display().to_string(), source }
+}

@@ -1,0 +1,86 @@
+//! `segment.toml`: what a segment folder holds.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::engine::error::EngineError;
+
+/// Format of segment folders that this program writes and reads.
+pub(super) const FORMAT: u32 = 1;
+
+/// What a segment folder holds.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// Format of the folder.
+    pub format: u32,
+    /// Number of the collection.
+    pub collection: u32,
+    /// The collection's version that the segment covers.
+    pub version: u64,
+    /// Number of rows.
+    pub rows: u64,
+    /// Bytes of all files but this one.
+    pub size_bytes: u64,
+    /// Spaces with at least one vector.
+    #[serde(default)]
+    pub spaces: Vec<SpaceManifest>,
+}
+
+/// One space of a segment.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SpaceManifest {
+    /// Number of the space in the collection.
+    pub space: u32,
+    /// Components of each vector.
+    pub dimension: usize,
+    /// Number of vectors.
+    pub vectors: u64,
+    /// Whether every row has a vector.
+    pub complete: bool,
+    /// What the index measured of itself when it was built; absent when there is none.
+    pub index: Option<IndexManifest>,
+}
+
+/// What an index said of itself when it was built.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IndexManifest {
+    /// Kind and code, for people.
+    pub kind: String,
+    /// Inverted lists.
+    pub lists: u64,
+    /// Lists visited by default.
+    pub default_probes: u64,
+    /// recall@10 on held-out queries.
+    pub measured_recall: f64,
+}
+
+pub(super) fn write(folder: &Path, manifest: &Manifest) -> Result<(), EngineError> {
+    let path = folder.join("segment.toml");
+    let failed = |source| EngineError::SegmentFile { action: "write", path: path.display().to_string(), source };
+    let text = toml::to_string(manifest).map_err(|error| failed(std::io::Error::other(error)))?;
+    let mut file = File::create(&path).map_err(failed)?;
+    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(failed)
+}
+
+pub(super) fn read(folder: &Path) -> Result<Manifest, EngineError> {
+    let path = folder.join("segment.toml");
+    let failed = |source| EngineError::SegmentFile { action: "read", path: path.display().to_string(), source };
+    let text = fs::read_to_string(&path).map_err(failed)?;
+    let manifest: Manifest = toml::from_str(&text).map_err(|error| EngineError::DamagedSegment {
+        path: path.display().to_string(),
+        what: error.message().to_owned(),
+    })?;
+    if manifest.format != FORMAT {
+        return Err(EngineError::DamagedSegment {
+            path: path.display().to_string(),
+            what: format!("format {} instead of {FORMAT}", manifest.format),
+        });
+    }
+    Ok(manifest)
+}

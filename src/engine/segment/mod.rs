@@ -1,0 +1,36 @@
+//! Immutable segments on disk: the sky-sorted rows of a collection at one version.
+//!
+//! ```text
+//! segments/<collection>/<version>/
+//!   segment.toml        what is here: written last, so that a folder with it is complete
+//!   rows.arrow          Arrow IPC file: ids, positions, cells, resident columns, key ordinals
+//!   <space>.vectors     64-byte header, then prepared f32 vectors, row-major, little-endian
+//!   <space>.rows        u32 little-endian row of each vector; absent when every row has one
+//!   <space>.ivf         index with its own checksum; absent when the space is too small for one
+//! ```
+//!
+//! A segment is derived: it can be thrown away and made again from the store at any time. A build writes into a
+//! folder with a leading dot and renames it into place when complete.
+
+mod build;
+mod manifest;
+mod open;
+
+pub(super) use build::{BuildPlan, build};
+pub use manifest::{Manifest, SpaceManifest};
+pub(super) use open::{newest, open, remove_others};
+
+use std::path::{Path, PathBuf};
+
+use crate::schema::SpaceId;
+
+/// Told the stage, the units done and the units in all.
+pub type Progress<'a> = dyn FnMut(&str, u64, u64) + 'a;
+
+fn rows_path(folder: &Path) -> PathBuf {
+    folder.join("rows.arrow")
+}
+
+fn space_path(folder: &Path, space: SpaceId, extension: &str) -> PathBuf {
+    folder.join(format!("space-{}.{extension}", space.0))
+}

@@ -1,0 +1,105 @@
+//! What a collection says of itself.
+
+use super::error::EngineError;
+use super::segment::{Manifest, SpaceManifest};
+use super::state::State;
+use crate::schema::{CollectionSchema, EmbeddingSpace, SpaceId};
+use crate::sky::Moc;
+use crate::storage::CollectionRecord;
+
+/// Schema and exact counts of a collection.
+#[derive(Debug, Clone)]
+pub struct CollectionInfo {
+    /// Schema.
+    pub schema: CollectionSchema,
+    /// Number of the last commit.
+    pub version: u64,
+    /// Objects, exactly.
+    pub object_count: u64,
+    /// Vectors of each space, exactly.
+    pub vector_counts: Vec<(SpaceId, u64)>,
+    /// Cells that hold objects, at order 8; only when one collection was asked for.
+    pub footprint: Option<Moc>,
+}
+
+impl CollectionInfo {
+    #[expect(clippy::unnecessary_wraps, reason = "keeps the callers' chains of fallible steps uniform")]
+    pub(super) fn of(record: &CollectionRecord, footprint: Option<Moc>) -> Result<Self, EngineError> {
+        Ok(Self {
+            schema: CollectionSchema::clone(&record.schema),
+            version: record.version,
+            object_count: record.object_count,
+            vector_counts: record.vector_counts.clone(),
+            footprint,
+        })
+    }
+}
+
+/// What is indexed and what is not yet.
+#[derive(Debug, Clone, PartialEq)]
+pub struct IndexStatus {
+    /// The collection.
+    pub collection: String,
+    /// Number of the last commit.
+    pub version: u64,
+    /// Commit that the segment covers; 0 without a segment.
+    pub indexed_version: u64,
+    /// Live rows after the last build: searched exactly.
+    pub tail_rows: u64,
+    /// Rows of the segment that were deleted or written again since.
+    pub deleted_rows: u64,
+    /// The segment, if one was built.
+    pub segments: Vec<Manifest>,
+    /// Names of the spaces by number.
+    pub space_names: Vec<(SpaceId, String)>,
+}
+
+impl IndexStatus {
+    pub(super) fn of(name: &str, state: &State) -> Self {
+        let segments: Vec<Manifest> =
+            state.segment.iter().map(|(_, manifest)| Manifest::clone(manifest)).collect();
+        Self {
+            collection: name.to_owned(),
+            version: state.version,
+            indexed_version: segments.first().map_or(0, |manifest| manifest.version),
+            tail_rows: state.tail_rows(),
+            deleted_rows: state.dead_rows(),
+            segments,
+            space_names: state.schema.spaces.iter().map(|space| (space.id, space.name.clone())).collect(),
+        }
+    }
+
+    /// Name of a space of a segment, if it still exists.
+    pub fn space_name(&self, space: &SpaceManifest) -> Option<&str> {
+        let found = self.space_names.iter().find(|(id, _)| id.0 == space.space);
+        found.map(|(_, name)| name.as_str())
+    }
+}
+
+/// Confirms that two declarations of a space mean the same vectors.
+pub(super) fn same_space(
+    collection: &str,
+    existing: &EmbeddingSpace,
+    given: &EmbeddingSpace,
+) -> Result<(), EngineError> {
+    let mismatch = |what, existing_property: String, given_property: String| EngineError::SpaceMismatch {
+        collection: collection.to_owned(),
+        space: existing.name.clone(),
+        what,
+        existing: existing_property,
+        given: given_property,
+    };
+    if existing.dimension != given.dimension {
+        return Err(mismatch("dimension", existing.dimension.to_string(), given.dimension.to_string()));
+    }
+    if existing.metric != given.metric {
+        return Err(mismatch("metric", existing.metric.to_string(), given.metric.to_string()));
+    }
+    if existing.modality != given.modality {
+        return Err(mismatch("modality", existing.modality.to_string(), given.modality.to_string()));
+    }
+    if existing.provenance != given.provenance {
+        return Err(mismatch("provenance", existing.provenance.to_string(), given.provenance.to_string()));
+    }
+    Ok(())
+}

@@ -1,0 +1,138 @@
+//! What can be written, and what became of it.
+
+use std::collections::HashMap;
+
+use crate::schema::{CollectionSchema, Object, ObjectId, SpaceId, Value};
+use crate::storage::Operation;
+
+/// How a batch reaches the disk. Both are durable when the call returns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WriteMode {
+    /// Through the write-ahead log, synced: low latency.
+    Logged,
+    /// As sorted table files, ingested whole: high throughput for batches of thousands of rows.
+    Bulk,
+}
+
+/// One row of a batch.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Write {
+    /// The whole object; what exists under its id is replaced.
+    Put(Object),
+    /// An object of which only some columns and vectors are given; an existing object keeps the others.
+    Merge {
+        /// The object; columns that are not given are null.
+        object: Object,
+        /// For each column of the schema, whether it is given.
+        columns_given: Vec<bool>,
+    },
+    /// Vectors of an existing object.
+    SetVectors {
+        /// The object.
+        id: ObjectId,
+        /// Its new vectors; those of other spaces stay.
+        vectors: Vec<(SpaceId, Vec<f32>)>,
+    },
+    /// Removes an object.
+    Delete(ObjectId),
+}
+
+/// What became of one row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WriteOutcome {
+    /// A new object.
+    Inserted,
+    /// An existing object, or an earlier row of the batch, was replaced.
+    Replaced,
+    /// Vectors were added to an object.
+    VectorsSet,
+    /// The object is gone.
+    Deleted,
+    /// There was no such object.
+    Absent,
+    /// The row is not stored, for this reason.
+    Refused(String),
+}
+
+/// What became of a batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WriteReport {
+    /// Version of the collection that holds the batch.
+    pub version: u64,
+    /// One outcome for each row, in order.
+    pub outcomes: Vec<WriteOutcome>,
+}
+
+impl Write {
+    /// Turns a merging write into a whole object, given the objects known so far, which learn it.
+    pub(super) fn completed(self, schema: &CollectionSchema, known: &mut HashMap<ObjectId, Object>) -> Self {
+        let object = match self {
+            Self::Put(object) => object,
+            Self::Merge { object, columns_given } => match known.get(&object.id) {
+                Some(existing) => merged(existing, object, &columns_given),
+                None => object,
+            },
+            Self::Delete(id) => {
+                known.remove(&id);
+                return Self::Delete(id);
+            }
+            Self::SetVectors { id, vectors } => {
+                if let Some(existing) = known.get_mut(&id) {
+                    add_vectors(&mut existing.vectors, vectors.clone());
+                }
+                return Self::SetVectors { id, vectors };
+            }
+        };
+        // A row that will be refused must not become what later rows of the batch build on.
+        if schema.check(&object).is_ok() {
+            known.insert(object.id.clone(), object.clone());
+        }
+        Self::Put(object)
+    }
+
+    /// Checks a row against the schema; the reason is for the writer.
+    pub(super) fn check(self, schema: &CollectionSchema) -> Result<Operation, String> {
+        match self {
+            Self::Put(object) | Self::Merge { object, .. } => {
+                schema.check(&object).map_err(|error| error.to_string())?;
+                Ok(Operation::Put(object))
+            }
+            Self::SetVectors { id, vectors } => {
+                schema.check_id(&id).map_err(|error| error.to_string())?;
+                for (space, vector) in &vectors {
+                    schema.check_vector(*space, vector).map_err(|error| error.to_string())?;
+                }
+                Ok(Operation::SetVectors { id, vectors })
+            }
+            Self::Delete(id) => {
+                schema.check_id(&id).map_err(|error| error.to_string())?;
+                Ok(Operation::Delete(id))
+            }
+        }
+    }
+}
+
+fn merged(existing: &Object, given: Object, columns_given: &[bool]) -> Object {
+    let columns = given
+        .columns
+        .into_iter()
+        .enumerate()
+        .map(|(place, value)| {
+            if columns_given.get(place).copied().unwrap_or(false) {
+                value
+            } else {
+                existing.columns.get(place).cloned().unwrap_or(Value::Null)
+            }
+        })
+        .collect();
+    let mut vectors = existing.vectors.clone();
+    add_vectors(&mut vectors, given.vectors);
+    Object { id: given.id, position: given.position, columns, vectors }
+}
+
+fn add_vectors(vectors: &mut Vec<(SpaceId, Vec<f32>)>, given: Vec<(SpaceId, Vec<f32>)>) {
+    for (space, vector) in given {
+        vectors.retain(|(other, _)| *other != space);
+        vectors.push((space, vector));
+    }
+}

@@ -1,0 +1,258 @@
+//! One import from end to end: a table, its vectors, and the batches that go to the server.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+
+use super::assign::{VectorSource, VectorSpec};
+use super::infer::{Inferred, infer_schema};
+use super::mapping::{Mapping, usual_id_names};
+use super::npy::NpyReader;
+use super::plan::{IngestRows, Plan};
+use super::reader::{
+    BATCH_ROWS, Progress, ReadOptions, SkippedColumn, TableBatch, TableReader, open_with,
+};
+use super::{FileError, Format};
+use crate::schema::{CollectionSchema, ColumnType, IdKind};
+
+/// What is imported and how.
+#[derive(Debug, Clone)]
+pub struct ImportOptions {
+    /// The table; FITS files may carry an extension in brackets.
+    pub path: PathBuf,
+    /// Its format; told by content and name when `None`.
+    pub format: Option<Format>,
+    /// Which column becomes what.
+    pub mapping: Mapping,
+    /// Vectors of spaces.
+    pub vectors: Vec<VectorSpec>,
+    /// Rows of a batch.
+    pub batch_rows: usize,
+    /// The collection, where it exists: types of text columns are then taken from it instead of guessed.
+    pub collection: Option<CollectionSchema>,
+}
+
+impl ImportOptions {
+    /// Imports a file with everything guessed.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self {
+            path: path.into(),
+            format: None,
+            mapping: Mapping::default(),
+            vectors: Vec::new(),
+            batch_rows: BATCH_ROWS,
+            collection: None,
+        }
+    }
+}
+
+/// An opened table before it is matched with a collection.
+pub struct Import {
+    shown: String,
+    reader: Box<dyn TableReader>,
+    first: Option<TableBatch>,
+    mapping: Mapping,
+    vectors: Vec<VectorSpec>,
+    arrays: Vec<NpyReader>,
+}
+
+impl Import {
+    /// Opens the table and its vectors, and reads the first rows.
+    ///
+    /// # Errors
+    /// Files that cannot be opened or read, and arrays whose length is known to differ from the table's.
+    pub fn open(options: &ImportOptions) -> Result<Self, FileError> {
+        let shown = options.path.display().to_string();
+        let read = ReadOptions {
+            batch_rows: options.batch_rows.max(1),
+            column_types: column_types(options),
+        };
+        let mut reader = open_with(&options.path, options.format, &read)?;
+        let mut arrays = Vec::new();
+        for spec in &options.vectors {
+            if let VectorSource::Npy(path) = &spec.source {
+                let array = NpyReader::open(path)?;
+                if let Some(expected) =
+                    reader.row_count().filter(|count| *count != array.row_count())
+                {
+                    return Err(FileError::VectorCount {
+                        vectors: array.path().to_owned(),
+                        path: shown,
+                        expected,
+                        given: array.row_count(),
+                    });
+                }
+                arrays.push(array);
+            }
+        }
+        let first = reader.next_batch()?;
+        let (mapping, vectors) = (options.mapping.clone(), options.vectors.clone());
+        Ok(Self { shown, reader, first, mapping, vectors, arrays })
+    }
+
+    /// Columns of the file.
+    pub fn file_schema(&self) -> SchemaRef {
+        self.reader.schema()
+    }
+
+    /// Rows of the file, where the format tells.
+    pub fn row_count(&self) -> Option<u64> {
+        self.reader.row_count()
+    }
+
+    /// Infers the schema of a new collection that holds this file.
+    ///
+    /// # Errors
+    /// See [`infer_schema`].
+    pub fn infer_schema(&self, collection: &str) -> Result<Inferred, FileError> {
+        let mut inferred = infer_schema(
+            collection,
+            &self.reader.schema(),
+            self.first_rows(),
+            &self.mapping,
+            &self.vectors,
+        )?;
+        inferred.warnings.extend(self.reader.skipped().iter().map(left_out));
+        Ok(inferred)
+    }
+
+    /// Matches the file with the collection that it goes into.
+    ///
+    /// # Errors
+    /// See [`Plan::new`].
+    pub fn into_batches(self, collection: &CollectionSchema) -> Result<IngestBatches, FileError> {
+        let file = self.reader.schema();
+        let plan = Plan::new(&file, self.first_rows(), &self.mapping, &self.vectors, collection)?;
+        Ok(IngestBatches {
+            shown: self.shown,
+            reader: self.reader,
+            first: self.first,
+            plan,
+            arrays: self.arrays,
+            row: 0,
+        })
+    }
+
+    fn first_rows(&self) -> Option<&RecordBatch> {
+        self.first.as_ref().map(|batch| &batch.rows)
+    }
+}
+
+/// The batches of an import, in the ingest layout.
+pub struct IngestBatches {
+    shown: String,
+    reader: Box<dyn TableReader>,
+    first: Option<TableBatch>,
+    plan: Plan,
+    arrays: Vec<NpyReader>,
+    /// Rows of the file that are behind us.
+    row: u64,
+}
+
+impl IngestBatches {
+    /// Schema of the batches.
+    pub fn layout(&self) -> SchemaRef {
+        self.plan.layout()
+    }
+
+    /// Columns of the file that are not imported, one sentence each.
+    pub fn warnings(&self) -> Vec<String> {
+        self.reader.skipped().iter().chain(self.plan.skipped()).map(left_out).collect()
+    }
+
+    /// How far the import has read.
+    pub fn progress(&self) -> Progress {
+        Progress { rows_done: self.row, ..self.reader.progress() }
+    }
+
+    /// The next rows; `None` at the end. A batch may consist of refused rows only.
+    ///
+    /// # Errors
+    /// A file that turns out to be truncated or damaged, or an array of vectors of another length than the table.
+    pub fn next_batch(&mut self) -> Result<Option<IngestRows>, FileError> {
+        let table = match self.first.take() {
+            Some(first) => Some(first),
+            None => self.reader.next_batch()?,
+        };
+        let Some(table) = table else {
+            return match self.arrays.iter().find(|array| array.row_count() != self.row) {
+                Some(array) => Err(self.unpaired(array, self.row)),
+                None => Ok(None),
+            };
+        };
+        let count = table.numbers.len() + table.refused.len();
+        let end = self.row + count as u64;
+        if let Some(array) = self.arrays.iter().find(|array| array.row_count() < end) {
+            return Err(self.unpaired(array, end));
+        }
+        let mut blocks = Vec::new();
+        for array in &mut self.arrays {
+            let dimension = array.dimension();
+            let values = array.next_rows(count)?;
+            blocks.push(select(values, dimension, &table, self.row));
+        }
+        self.row = end;
+        self.plan.ingest_batch(&table, &blocks).map(Some)
+    }
+
+    fn unpaired(&self, array: &NpyReader, rows: u64) -> FileError {
+        FileError::VectorCount {
+            vectors: array.path().to_owned(),
+            path: self.shown.clone(),
+            expected: self.reader.row_count().unwrap_or(rows),
+            given: array.row_count(),
+        }
+    }
+}
+
+/// The vectors of the readable rows among all rows of a batch.
+fn select(values: Vec<f32>, dimension: usize, table: &TableBatch, first: u64) -> Vec<f32> {
+    if table.refused.is_empty() {
+        return values;
+    }
+    let rows: Vec<&[f32]> = values.chunks_exact(dimension).collect();
+    table
+        .numbers
+        .iter()
+        .filter_map(|number| rows.get((number - first) as usize))
+        .flat_map(|vector| vector.iter().copied())
+        .collect()
+}
+
+fn left_out(column: &SkippedColumn) -> String {
+    format!("column `{}` is left out: {}", column.name, column.reason)
+}
+
+/// Types that a collection gives to columns of a file, by the lower-case name in the file.
+fn column_types(options: &ImportOptions) -> HashMap<String, ColumnType> {
+    let Some(collection) = &options.collection else {
+        return HashMap::new();
+    };
+    let mut types: HashMap<_, _> = collection
+        .columns
+        .iter()
+        .map(|column| {
+            let name = options.mapping.source(&column.name).unwrap_or(&column.name);
+            (name.to_lowercase(), column.kind)
+        })
+        .collect();
+    let id_kind = match collection.id_kind {
+        IdKind::Number => ColumnType::Int64,
+        IdKind::Text => ColumnType::Text,
+    };
+    match options.mapping.source("object_id") {
+        Some(source) => {
+            types.insert(source.to_lowercase(), id_kind);
+        }
+        // The id is still to be guessed: digits of text ids keep their leading zeros.
+        None if id_kind == ColumnType::Text => {
+            for name in usual_id_names() {
+                types.entry(name.to_owned()).or_insert(id_kind);
+            }
+        }
+        None => {}
+    }
+    types
+}

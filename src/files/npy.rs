@@ -1,0 +1,155 @@
+//! Arrays of vectors in NumPy's `.npy` files.
+
+use std::fs::File;
+use std::io::{BufReader, Read, Seek};
+use std::path::Path;
+
+use npyz::{DType, Endianness, NpyHeader, Order, TypeChar};
+
+use super::FileError;
+use super::contain::contain;
+use crate::schema::DIMENSION_MAX;
+
+/// Reads a two-dimensional C-ordered array of float16, float32 or float64, row by row, as singles.
+pub struct NpyReader {
+    path: String,
+    file: BufReader<File>,
+    number: Number,
+    is_big_endian: bool,
+    dimension: usize,
+    rows_total: u64,
+    rows_done: u64,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Number {
+    Half,
+    Single,
+    Double,
+}
+
+impl Number {
+    fn bytes(self) -> usize {
+        match self {
+            Self::Half => 2,
+            Self::Single => 4,
+            Self::Double => 8,
+        }
+    }
+}
+
+impl NpyReader {
+    /// Opens an array and checks its shape, type and length.
+    ///
+    /// # Errors
+    /// [`FileError::NotVectors`] for another shape, order or type; [`FileError::Truncated`]; [`FileError::Damaged`].
+    pub fn open(path: &Path) -> Result<Self, FileError> {
+        let shown = path.display().to_string();
+        let unreadable = |source| FileError::Read { path: shown.clone(), source };
+        let file =
+            File::open(path).map_err(|source| FileError::Open { path: shown.clone(), source })?;
+        let file_bytes = file.metadata().map_err(unreadable)?.len();
+        let mut file = BufReader::with_capacity(1 << 20, file);
+        let header = contain(|| NpyHeader::from_reader(&mut file))
+            .map_err(|detail| FileError::Damaged { path: shown.clone(), format: "npy", detail })?;
+        let start = file.stream_position().map_err(unreadable)?;
+        let (number, is_big_endian, rows_total, dimension) = vectors_of(&header)
+            .map_err(|detail| FileError::NotVectors { path: shown.clone(), detail })?;
+        let row_bytes = (dimension * number.bytes()) as u64;
+        let present = file_bytes.saturating_sub(start);
+        if rows_total.checked_mul(row_bytes).is_none_or(|needed| needed > present) {
+            return Err(FileError::Truncated {
+                path: shown,
+                format: "npy",
+                detail: format!(
+                    "it declares {rows_total} vectors, {} are there",
+                    present / row_bytes
+                ),
+            });
+        }
+        Ok(Self { path: shown, file, number, is_big_endian, dimension, rows_total, rows_done: 0 })
+    }
+
+    /// The file, as given.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// Components of every vector.
+    pub fn dimension(&self) -> usize {
+        self.dimension
+    }
+
+    /// Vectors of the array.
+    pub fn row_count(&self) -> u64 {
+        self.rows_total
+    }
+
+    /// The next `count` vectors, row-major, or fewer at the end. NaN and infinities (also of doubles beyond the
+    /// range of singles) are handed on: they belong to single rows, which the caller refuses.
+    ///
+    /// # Errors
+    /// [`FileError::Read`].
+    pub fn next_rows(&mut self, count: usize) -> Result<Vec<f32>, FileError> {
+        let count = (count as u64).min(self.rows_total - self.rows_done) as usize;
+        let mut bytes = vec![0; count * self.dimension * self.number.bytes()];
+        self.file
+            .read_exact(&mut bytes)
+            .map_err(|source| FileError::Read { path: self.path.clone(), source })?;
+        self.rows_done += count as u64;
+        let is_big = self.is_big_endian;
+        Ok(match self.number {
+            Number::Half => numbers(&bytes, |raw: [u8; 2]| {
+                let bits = if is_big { u16::from_be_bytes(raw) } else { u16::from_le_bytes(raw) };
+                half::f16::from_bits(bits).to_f32()
+            }),
+            Number::Single => numbers(&bytes, |raw: [u8; 4]| {
+                if is_big { f32::from_be_bytes(raw) } else { f32::from_le_bytes(raw) }
+            }),
+            Number::Double => numbers(&bytes, |raw: [u8; 8]| {
+                (if is_big { f64::from_be_bytes(raw) } else { f64::from_le_bytes(raw) }) as f32
+            }),
+        })
+    }
+}
+
+fn numbers<const BYTES: usize>(bytes: &[u8], number: impl Fn([u8; BYTES]) -> f32) -> Vec<f32> {
+    bytes.as_chunks::<BYTES>().0.iter().map(|raw| number(*raw)).collect()
+}
+
+/// Type, byte order, rows and dimension, or why the array does not hold vectors.
+fn vectors_of(header: &NpyHeader) -> Result<(Number, bool, u64, usize), String> {
+    let DType::Plain(kind) = header.dtype() else {
+        return Err("it is a structured array; save a plain two-dimensional array".to_owned());
+    };
+    let number = match (kind.type_char(), kind.size_field()) {
+        (TypeChar::Float, 2) => Number::Half,
+        (TypeChar::Float, 4) => Number::Single,
+        (TypeChar::Float, 8) => Number::Double,
+        _ => {
+            return Err(format!(
+                "its numbers are of type `{kind}`; save it with array.astype('float32')"
+            ));
+        }
+    };
+    let (rows, dimension) = match *header.shape() {
+        [rows, dimension] => (rows, dimension),
+        // What `numpy.save` makes of one vector.
+        [dimension] => (1, dimension),
+        _ => {
+            return Err(format!(
+                "its shape is {:?}; save an array of shape (rows, dimension)",
+                header.shape()
+            ));
+        }
+    };
+    // One row or one column reads the same in both orders.
+    if header.order() == Order::Fortran && rows > 1 && dimension > 1 {
+        return Err("it is in Fortran order; save it with numpy.ascontiguousarray".to_owned());
+    }
+    let dimension = usize::try_from(dimension)
+        .ok()
+        .filter(|dimension| (1..=DIMENSION_MAX).contains(dimension))
+        .ok_or_else(|| format!("dimension {dimension} is not within 1 to {DIMENSION_MAX}"))?;
+    Ok((number, kind.endianness() == Endianness::Big, rows, dimension))
+}

@@ -1,0 +1,96 @@
+//! What comes back.
+
+use super::bind::Bound;
+use super::execute::Execution;
+use super::plan::Plan;
+use super::survivors::Survivors;
+use crate::engine::{CollectionView, PartKind};
+use crate::schema::{ObjectId, Value};
+use crate::sky::Position;
+
+/// One object of an answer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Hit {
+    /// Its id.
+    pub id: ObjectId,
+    /// Where it is.
+    pub position: Position,
+    /// Smaller is nearer; `None` in a listing.
+    pub distance: Option<f64>,
+    /// Larger is better; `None` in a listing.
+    pub score: Option<f64>,
+    /// Columns asked for, by name.
+    pub columns: Vec<(String, Value)>,
+    /// Vectors by space name, as they were given; only when asked for.
+    pub vectors: Vec<(String, Vec<f32>)>,
+}
+
+/// How an answer was found.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct QueryStats {
+    /// Name of the plan.
+    pub plan: String,
+    /// Whether the hits are certainly the nearest.
+    pub exact: bool,
+    /// recall@10 that the index measured of itself; `None` for an exact answer.
+    pub estimated_recall: Option<f64>,
+    /// Objects of the collection.
+    pub rows_total: u64,
+    /// Rows in the cells of the region's cover.
+    pub rows_in_cover: u64,
+    /// Rows that region and predicate leave.
+    pub rows_surviving: u64,
+    /// Rows whose distance, exact or from a code, was computed.
+    pub rows_scanned: u64,
+    /// Inverted lists visited.
+    pub lists_probed: u64,
+    /// Bytes of vectors and codes read.
+    pub bytes_read: u64,
+    /// Rows after the last index build, searched exactly.
+    pub tail_rows: u64,
+    /// Time in the database, milliseconds.
+    pub elapsed_ms: f64,
+    /// Text of the plan; empty unless asked for.
+    pub explanation: String,
+    /// Commit that the answer shows.
+    pub version: u64,
+}
+
+/// Hits, nearest first, and how they were found.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Answer {
+    /// Hits, nearest first, ties by object id.
+    pub hits: Vec<Hit>,
+    /// How they were found.
+    pub stats: QueryStats,
+}
+
+pub(super) fn stats(
+    view: &CollectionView,
+    bound: &Bound,
+    plan: &Plan,
+    survivors: &[Survivors],
+    found: &Execution,
+) -> QueryStats {
+    let recall = match bound.targets.as_slice() {
+        [target] if !found.exact => view.measured_recall(target.space.id),
+        _ => None,
+    };
+    let parts = view.parts();
+    let tail = parts.iter().filter(|live| live.part().kind() == PartKind::Tail);
+    QueryStats {
+        plan: plan.kind.name().to_owned(),
+        exact: found.exact,
+        estimated_recall: recall,
+        rows_total: view.live_count(),
+        rows_in_cover: survivors.iter().map(|part| part.rows_in_cover() as u64).sum(),
+        rows_surviving: survivors.iter().map(|part| part.count() as u64).sum(),
+        rows_scanned: found.rows_scanned,
+        lists_probed: found.lists_probed,
+        bytes_read: found.bytes_read,
+        tail_rows: tail.map(|live| live.live_count()).sum(),
+        elapsed_ms: 0.0,
+        explanation: String::new(),
+        version: view.version(),
+    }
+}

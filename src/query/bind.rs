@@ -1,0 +1,156 @@
+//! Binds a query to a collection: spaces by name, examples to vectors.
+
+use super::error::QueryError;
+use super::request::{Query, Term};
+use crate::engine::CollectionView;
+use crate::schema::{EmbeddingSpace, ObjectId};
+use crate::storage::ObjectKey;
+use crate::vector::Metric;
+
+/// How far the target moves away from the mean of the negatives, as a share of the difference of means.
+///
+/// # Reference
+/// The idea of relevance feedback: Rocchio 1971, in "The SMART Retrieval System", 313.
+const NEGATIVE_SHARE: f32 = 0.5;
+
+/// A term whose examples have become one prepared vector.
+#[derive(Debug)]
+pub(super) struct Target {
+    pub(super) space: EmbeddingSpace,
+    /// Share of the term among all, so that shares add up to one.
+    pub(super) share: f64,
+    /// Prepared by the space's metric.
+    pub(super) vector: Vec<f32>,
+}
+
+/// A query bound to a view.
+#[derive(Debug)]
+pub(super) struct Bound {
+    pub(super) targets: Vec<Target>,
+    /// Keys of the example objects, which are not hits.
+    pub(super) excluded: Vec<ObjectKey>,
+    /// Hits to keep.
+    pub(super) limit: usize,
+}
+
+pub(super) fn bind(view: &CollectionView, query: &Query) -> Result<Bound, QueryError> {
+    let limit = query.limit()?;
+    let mut targets: Vec<Target> = Vec::with_capacity(query.terms.len());
+    let mut excluded = Vec::new();
+    for term in &query.terms {
+        let space = find_space(view, &term.space)?;
+        if targets.iter().any(|target| target.space.id == space.id) {
+            return Err(QueryError::TwoTerms { space: space.name });
+        }
+        if !(term.weight > 0.0 && term.weight.is_finite()) {
+            return Err(QueryError::BadWeight { space: space.name, weight: term.weight });
+        }
+        let vector = target_vector(view, term, &space, &mut excluded)?;
+        targets.push(Target { space, share: term.weight, vector });
+    }
+    let total: f64 = targets.iter().map(|target| target.share).sum();
+    targets.iter_mut().for_each(|target| target.share /= total);
+    Ok(Bound { targets, excluded, limit })
+}
+
+fn find_space(view: &CollectionView, name: &str) -> Result<EmbeddingSpace, QueryError> {
+    let spaces = &view.schema().spaces;
+    let known = || match spaces.len() {
+        0 => "none yet (encode or import vectors first)".to_owned(),
+        _ => spaces.iter().map(|space| space.name.as_str()).collect::<Vec<_>>().join(", "),
+    };
+    if name.is_empty() {
+        return match spaces.as_slice() {
+            [only] => Ok(only.clone()),
+            _ => Err(QueryError::SpaceNotNamed { known: known() }),
+        };
+    }
+    let found = view.schema().space(name).cloned();
+    found.ok_or_else(|| QueryError::UnknownSpace { space: name.to_owned(), known: known() })
+}
+
+fn target_vector(
+    view: &CollectionView,
+    term: &Term,
+    space: &EmbeddingSpace,
+    excluded: &mut Vec<ObjectKey>,
+) -> Result<Vec<f32>, QueryError> {
+    if term.like.is_empty() && term.vectors.is_empty() {
+        return Err(QueryError::EmptyTerm { space: space.name.clone() });
+    }
+    let mut positives = stored_vectors(view, &term.like, space, excluded)?;
+    for vector in &term.vectors {
+        positives.push(prepare(check(vector, space)?, space)?);
+    }
+    let negatives = stored_vectors(view, &term.unlike, space, excluded)?;
+    if negatives.is_empty() && positives.len() == 1 {
+        return Ok(positives.swap_remove(0));
+    }
+    let positive = mean(&positives, space.dimension);
+    let target = if negatives.is_empty() {
+        positive
+    } else {
+        let negative = mean(&negatives, space.dimension);
+        positive.iter().zip(&negative).map(|(&p, &n)| p + NEGATIVE_SHARE * (p - n)).collect()
+    };
+    prepare(target, space)
+}
+
+fn stored_vectors(
+    view: &CollectionView,
+    ids: &[ObjectId],
+    space: &EmbeddingSpace,
+    excluded: &mut Vec<ObjectKey>,
+) -> Result<Vec<Vec<f32>>, QueryError> {
+    let mut vectors = Vec::with_capacity(ids.len());
+    for (id, found) in ids.iter().zip(view.get(ids)?) {
+        let Some((key, object)) = found else {
+            return Err(QueryError::NoObject { id: id.to_string() });
+        };
+        let Some((_, vector)) = object.vectors.into_iter().find(|(other, _)| *other == space.id) else {
+            return Err(QueryError::NoVector { id: id.to_string(), space: space.name.clone() });
+        };
+        excluded.push(key);
+        vectors.push(prepare(vector, space)?);
+    }
+    Ok(vectors)
+}
+
+fn check(vector: &[f32], space: &EmbeddingSpace) -> Result<Vec<f32>, QueryError> {
+    if vector.len() != space.dimension {
+        return Err(QueryError::WrongDimension {
+            space: space.name.clone(),
+            expected: space.dimension,
+            given: vector.len(),
+        });
+    }
+    match vector.iter().position(|value| !value.is_finite()) {
+        Some(component) => Err(QueryError::NotFinite { space: space.name.clone(), component }),
+        None => Ok(vector.to_vec()),
+    }
+}
+
+fn prepare(vector: Vec<f32>, space: &EmbeddingSpace) -> Result<Vec<f32>, QueryError> {
+    let prepared = space.metric.prepare(vector);
+    prepared.ok_or_else(|| QueryError::ZeroQuery { space: space.name.clone() })
+}
+
+fn mean(vectors: &[Vec<f32>], dimension: usize) -> Vec<f32> {
+    let mut sums = vec![0.0f64; dimension];
+    for vector in vectors {
+        for (sum, &value) in sums.iter_mut().zip(vector) {
+            *sum += f64::from(value);
+        }
+    }
+    sums.into_iter().map(|sum| (sum / vectors.len() as f64) as f32).collect()
+}
+
+impl Bound {
+    /// The metric of a single-term query.
+    pub(super) fn metric(&self) -> Option<Metric> {
+        match self.targets.as_slice() {
+            [only] => Some(only.space.metric),
+            _ => None,
+        }
+    }
+}

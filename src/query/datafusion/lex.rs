@@ -1,0 +1,145 @@
+//! Words of a predicate: limits that keep the parser within its stack, and names of columns.
+
+use datafusion::sql::sqlparser::dialect::GenericDialect;
+use datafusion::sql::sqlparser::keywords::Keyword;
+use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer, Word};
+
+use super::PredicateError;
+use super::names::Names;
+
+/// Longest predicate, in bytes.
+pub const LENGTH_MAX: usize = 64 * 1024;
+
+/// Deepest nesting of parentheses and prefix operators.
+pub const NESTING_MAX: usize = 40;
+
+/// Most names, words and operators; the numbers, texts and commas of lists are not counted.
+///
+/// Chains such as `a AND b AND c` become trees as deep as they are long, which recursive code walks.
+pub const WORDS_MAX: usize = 1000;
+
+/// Cuts a predicate into words, with the names of columns as the schema writes them.
+pub(super) fn words(sql: &str, names: &Names<'_>) -> Result<Vec<TokenWithSpan>, PredicateError> {
+    if sql.len() > LENGTH_MAX {
+        return Err(PredicateError::TooLong { length: sql.len() });
+    }
+    let mut words =
+        Tokenizer::new(&GenericDialect {}, sql).tokenize_with_location().map_err(|error| {
+            let (line, column) = (error.location.line, error.location.column);
+            PredicateError::Syntax { message: error.message, line, column }
+        })?;
+    words.retain(|word| !matches!(word.token, Token::Whitespace(_)));
+    check_limits(&words)?;
+    if words.is_empty() {
+        let message = "the predicate is empty".to_owned();
+        return Err(PredicateError::Syntax { message, line: 1, column: 1 });
+    }
+    let words = with_dotted_names(words, names);
+    Ok(with_canonical_names(words, names))
+}
+
+fn check_limits(words: &[TokenWithSpan]) -> Result<(), PredicateError> {
+    let (mut depth, mut count) = (0_usize, 0);
+    let mut after_separator = true;
+    for word in words {
+        let mut separator = false;
+        match word.token {
+            Token::LParen => {
+                depth += 1;
+                separator = true;
+            }
+            Token::RParen => depth = depth.saturating_sub(1),
+            Token::Comma => separator = true,
+            Token::Number(..) | Token::SingleQuotedString(_) => {}
+            // The sign of a list's element.
+            Token::Minus | Token::Plus if after_separator => {}
+            _ => count += 1,
+        }
+        if depth > NESTING_MAX {
+            return Err(PredicateError::TooDeep);
+        }
+        after_separator = separator;
+    }
+    if count > WORDS_MAX { Err(PredicateError::TooManyWords { count }) } else { Ok(()) }
+}
+
+/// Joins `flux.r` into one name where the collection has a column of that name.
+fn with_dotted_names(words: Vec<TokenWithSpan>, names: &Names<'_>) -> Vec<TokenWithSpan> {
+    let mut joined: Vec<TokenWithSpan> = Vec::with_capacity(words.len());
+    for word in words {
+        joined.push(word);
+        let [.., a, b, c] = joined.as_slice() else { continue };
+        let (Token::Word(first), Token::Period, Token::Word(last)) = (&a.token, &b.token, &c.token)
+        else {
+            continue;
+        };
+        if let Some(field) = names.find(&format!("{}.{}", first.value, last.value)) {
+            let name = TokenWithSpan { token: quoted(field.name()), span: a.span };
+            joined.truncate(joined.len() - 3);
+            joined.push(name);
+        }
+    }
+    joined
+}
+
+/// Puts the names of columns into quotes, so that `date` or `Z` is a column and nothing else.
+fn with_canonical_names(mut words: Vec<TokenWithSpan>, names: &Names<'_>) -> Vec<TokenWithSpan> {
+    for place in 0..words.len() {
+        let before =
+            place.checked_sub(1).and_then(|before| words.get(before)).map(|word| &word.token);
+        let after = words.get(place + 1).map(|word| &word.token);
+        let Some(Token::Word(word)) = words.get(place).map(|word| &word.token) else { continue };
+        let is_type = before.is_some_and(|token| {
+            *token == Token::DoubleColon
+                || matches!(token, Token::Word(word) if word.keyword == Keyword::AS)
+        });
+        let is_call =
+            after == Some(&Token::LParen) || matches!(after, Some(Token::SingleQuotedString(_)));
+        if word.quote_style.is_none() && (is_type || is_call || is_reserved(word.keyword)) {
+            continue;
+        }
+        if let Some(field) = names.find(&word.value)
+            && let Some(found) = words.get_mut(place)
+        {
+            found.token = quoted(field.name());
+        }
+    }
+    words
+}
+
+fn quoted(name: &str) -> Token {
+    Token::Word(Word {
+        value: name.to_owned(),
+        quote_style: Some('"'),
+        keyword: Keyword::NoKeyword,
+    })
+}
+
+/// Words that conditions are made of: a column of such a name must be quoted.
+fn is_reserved(keyword: Keyword) -> bool {
+    matches!(
+        keyword,
+        Keyword::AND
+            | Keyword::OR
+            | Keyword::NOT
+            | Keyword::IN
+            | Keyword::IS
+            | Keyword::NULL
+            | Keyword::BETWEEN
+            | Keyword::LIKE
+            | Keyword::ILIKE
+            | Keyword::ESCAPE
+            | Keyword::CASE
+            | Keyword::WHEN
+            | Keyword::THEN
+            | Keyword::ELSE
+            | Keyword::END
+            | Keyword::TRUE
+            | Keyword::FALSE
+            | Keyword::CAST
+            | Keyword::AS
+            | Keyword::DISTINCT
+            | Keyword::FROM
+            | Keyword::SELECT
+    )
+}

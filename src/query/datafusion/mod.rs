@@ -1,0 +1,90 @@
+//! Predicates: SQL conditions on the columns of objects. The only importer of DataFusion.
+//!
+//! A predicate is parsed, checked and compiled once and then evaluated over record batches. What SQL
+//! calls unknown (a comparison with a null) is false at the end. Reals compare by IEEE 754: with
+//! NaN, the catalogue's "not measured", nothing is equal, less or greater, so that only `<>` and
+//! `NOT` over a comparison find it, and -0 equals 0. (DataFusion itself puts NaN above every number,
+//! so that `z > 0.3` would find what was never measured.) Use `isnan(z)` to find it.
+//!
+//! Expressions are not simplified (`z = z` would become `z IS NOT NULL`, wrong for NaN): what is
+//! written is what is computed. `sqrt` and `power` give NaN and
+//! infinity as IEEE 754 has it instead of failing on one row's value.
+
+mod check;
+mod compile;
+mod error;
+mod ieee;
+mod lex;
+mod names;
+
+#[cfg(test)]
+mod oracle;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use arrow::array::{Array, BooleanArray, RecordBatch, RecordBatchOptions};
+use arrow::compute::prep_null_mask_filter;
+use arrow::datatypes::SchemaRef;
+use datafusion::common::cast::as_boolean_array;
+use datafusion::physical_expr::PhysicalExpr;
+
+pub use error::PredicateError;
+pub use lex::{LENGTH_MAX, NESTING_MAX, WORDS_MAX};
+
+/// A condition on the columns of objects.
+#[derive(Debug, Clone)]
+pub struct Predicate {
+    /// The columns that it needs, in the order of the schema.
+    columns: Vec<String>,
+    /// Those columns alone.
+    schema: SchemaRef,
+    condition: Arc<dyn PhysicalExpr>,
+}
+
+impl Predicate {
+    /// Parses a SQL boolean expression on the columns of `schema`.
+    ///
+    /// Column names are found without regard to case, in double quotes or not; text values stand
+    /// in single quotes.
+    ///
+    /// # Errors
+    /// [`PredicateError`] for a text that is too long or too nested, a syntax error, an unknown or
+    /// unusable column, numbers compared with text, a result that is not true or false, and what a
+    /// condition on single objects cannot have: subqueries, aggregates, windows, random numbers.
+    pub fn parse(sql: &str, schema: &SchemaRef) -> Result<Self, PredicateError> {
+        compile::compile(sql, schema)
+    }
+
+    /// The names of the columns that are needed, as the schema writes them and in its order.
+    pub fn columns(&self) -> &[String] {
+        &self.columns
+    }
+
+    /// True for each row that satisfies the condition, false for every other; never null.
+    ///
+    /// The batch may have any other columns beside the ones that are needed.
+    ///
+    /// # Errors
+    /// [`PredicateError::MissingColumn`] for a batch of another schema;
+    /// [`PredicateError::Evaluation`] where a value cannot be computed, such as a division of an
+    /// integer by zero or a text that is cast and is not a number.
+    pub fn evaluate(&self, batch: &RecordBatch) -> Result<BooleanArray, PredicateError> {
+        let missing = |name: &String| PredicateError::MissingColumn { name: name.clone() };
+        let column =
+            |name: &String| batch.column_by_name(name).cloned().ok_or_else(|| missing(name));
+        let columns = self.columns.iter().map(column).collect::<Result<_, _>>()?;
+        let row_count = batch.num_rows();
+        let options = RecordBatchOptions::new().with_row_count(Some(row_count));
+        let needed = RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options)
+            .map_err(|source| PredicateError::Evaluation { source: source.into() })?;
+        let evaluated = self.condition.evaluate(&needed);
+        let values = evaluated
+            .and_then(|value| value.into_array(row_count))
+            .map_err(|source| PredicateError::Evaluation { source })?;
+        let values =
+            as_boolean_array(&values).map_err(|source| PredicateError::Evaluation { source })?;
+        Ok(if values.null_count() > 0 { prep_null_mask_filter(values) } else { values.clone() })
+    }
+}

@@ -1,0 +1,161 @@
+//! Why a query has no answer.
+
+use thiserror::Error;
+
+use super::datafusion::PredicateError;
+use super::request::K_MAX;
+use crate::engine::EngineError;
+use crate::index::IndexError;
+use crate::schema::Class;
+use crate::vector::BlockError;
+
+/// Errors of queries.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum QueryError {
+    /// No hits asked for.
+    #[error("k must be at least 1 (or give a distance bound instead)")]
+    KZero,
+    /// Too many hits asked for.
+    #[error("k={k} is above the limit of {K_MAX}; ask for fewer, or narrow the query and page by region")]
+    KTooLarge {
+        /// What was asked.
+        k: usize,
+    },
+    /// The distance bound is not a number.
+    #[error("the distance bound is not a number")]
+    BadWithin,
+    /// A distance bound without anything to be near to.
+    #[error("a distance bound needs something to be near to: give an example, an object or a vector")]
+    WithinNeedsTerm,
+    /// Several spaces, none named.
+    #[error("name the embedding space; the collection has: {known}")]
+    SpaceNotNamed {
+        /// Names of the spaces.
+        known: String,
+    },
+    /// No such space.
+    #[error("no embedding space `{space}`; the collection has: {known}")]
+    UnknownSpace {
+        /// What was named.
+        space: String,
+        /// Names of the spaces.
+        known: String,
+    },
+    /// A term without positives.
+    #[error("the term for space `{space}` has nothing to be near to: give at least one object, vector or example")]
+    EmptyTerm {
+        /// The space.
+        space: String,
+    },
+    /// A weight that is not positive.
+    #[error("the weight of space `{space}` is {weight}; it must be a positive number")]
+    BadWeight {
+        /// The space.
+        space: String,
+        /// What was given.
+        weight: f64,
+    },
+    /// Two terms for one space.
+    #[error("two terms for space `{space}`; put the examples into one term")]
+    TwoTerms {
+        /// The space.
+        space: String,
+    },
+    /// An example object that does not exist.
+    #[error("no object `{id}` in the collection")]
+    NoObject {
+        /// Its id.
+        id: String,
+    },
+    /// An example object without a vector.
+    #[error("object `{id}` has no vector in space `{space}`; encode or import one first")]
+    NoVector {
+        /// Its id.
+        id: String,
+        /// The space.
+        space: String,
+    },
+    /// A query vector of the wrong length.
+    #[error("space `{space}` has dimension {expected}, the query vector has {given}")]
+    WrongDimension {
+        /// The space.
+        space: String,
+        /// Its dimension.
+        expected: usize,
+        /// Length of the vector.
+        given: usize,
+    },
+    /// A NaN or infinity in a query vector.
+    #[error("component {component} of the query vector for space `{space}` is not a finite number")]
+    NotFinite {
+        /// The space.
+        space: String,
+        /// Component, from 0.
+        component: usize,
+    },
+    /// A query without direction in a cosine space.
+    #[error("the query for space `{space}` is the zero vector: it has no direction (do the examples cancel?)")]
+    ZeroQuery {
+        /// The space.
+        space: String,
+    },
+    /// A column to return that does not exist.
+    #[error("no column `{column}`; the collection has: {known}")]
+    UnknownColumn {
+        /// What was named.
+        column: String,
+        /// Names of the columns.
+        known: String,
+    },
+    /// A plan that does not exist or does not fit.
+    #[error("plan `{plan}` cannot answer this query: {why}")]
+    BadPlan {
+        /// What was named.
+        plan: String,
+        /// Why not.
+        why: &'static str,
+    },
+    /// The predicate is refused.
+    #[error(transparent)]
+    Predicate(#[from] PredicateError),
+    /// The collection.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// The index.
+    #[error(transparent)]
+    Index(#[from] IndexError),
+    /// Vectors of a damaged length.
+    #[error("stored vectors are damaged: {0}")]
+    Vectors(#[from] BlockError),
+    /// The caller has gone or the deadline has passed.
+    #[error("the query was stopped before it ended")]
+    Stopped,
+}
+
+impl QueryError {
+    /// What the caller must do.
+    pub fn class(&self) -> Class {
+        match self {
+            Self::KZero
+            | Self::KTooLarge { .. }
+            | Self::BadWithin
+            | Self::WithinNeedsTerm
+            | Self::SpaceNotNamed { .. }
+            | Self::EmptyTerm { .. }
+            | Self::BadWeight { .. }
+            | Self::TwoTerms { .. }
+            | Self::WrongDimension { .. }
+            | Self::NotFinite { .. }
+            | Self::ZeroQuery { .. }
+            | Self::UnknownColumn { .. }
+            | Self::BadPlan { .. } => Class::Invalid,
+            Self::UnknownSpace { .. } | Self::NoObject { .. } | Self::NoVector { .. } => Class::NotFound,
+            Self::Predicate(error) => error.class(),
+            Self::Engine(error) => error.class(),
+            Self::Index(error) => error.class(),
+            Self::Vectors(_) => Class::Corrupt,
+            Self::Stopped => Class::Unavailable,
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! What is asked.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::error::QueryError;
+use crate::schema::ObjectId;
+use crate::sky::Region;
+
+/// Most hits that a query may ask for.
+pub const K_MAX: usize = 10_000;
+
+/// Most hits of a query by distance bound alone.
+pub const WITHIN_HITS_MAX: usize = 100_000;
+
+/// Raised by whoever waits for a query when it need not go on.
+#[derive(Debug, Clone, Default)]
+pub struct StopFlag(Arc<AtomicBool>);
+
+impl StopFlag {
+    /// Asks the query to end at the next block of rows.
+    pub fn raise(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Ends the query when the flag was raised.
+    pub(super) fn check(&self) -> Result<(), QueryError> {
+        if self.0.load(Ordering::Relaxed) { Err(QueryError::Stopped) } else { Ok(()) }
+    }
+}
+
+/// What to be near to, in one space.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Term {
+    /// Name of the embedding space; empty when the collection has only one.
+    pub space: String,
+    /// Weight among several terms; positive.
+    pub weight: f64,
+    /// Objects to be like.
+    pub like: Vec<ObjectId>,
+    /// Objects to be unlike.
+    pub unlike: Vec<ObjectId>,
+    /// Vectors to be near to.
+    pub vectors: Vec<Vec<f32>>,
+}
+
+/// A query: where on the sky, which properties, near to what, how many.
+#[derive(Debug, Clone, Default)]
+pub struct Query {
+    /// Vector terms; none lists objects by id.
+    pub terms: Vec<Term>,
+    /// Where on the sky; `None` for everywhere.
+    pub region: Option<Region>,
+    /// SQL boolean expression on the columns.
+    pub predicate: Option<String>,
+    /// Hits wanted; `None` only with `within`.
+    pub k: Option<usize>,
+    /// Largest distance of a hit.
+    pub within: Option<f64>,
+    /// Whether the answer must be exact.
+    pub exact: bool,
+    /// Whether to describe the plan.
+    pub explain: bool,
+    /// Columns to return; `None` for all but binary ones.
+    pub columns: Option<Vec<String>>,
+    /// Whether to return the stored vectors.
+    pub with_vectors: bool,
+    /// A plan to carry out instead of the planner's choice.
+    pub plan: Option<String>,
+    /// Raised when the caller has gone.
+    pub stop: StopFlag,
+}
+
+impl Query {
+    /// Checks what does not depend on the collection, and returns the number of hits to keep.
+    pub(super) fn limit(&self) -> Result<usize, QueryError> {
+        if let Some(within) = self.within
+            && within.is_nan()
+        {
+            return Err(QueryError::BadWithin);
+        }
+        if self.within.is_some() && self.terms.is_empty() {
+            return Err(QueryError::WithinNeedsTerm);
+        }
+        match (self.k, self.within) {
+            (Some(0) | None, None) => Err(QueryError::KZero),
+            (Some(k), _) if k > K_MAX => Err(QueryError::KTooLarge { k }),
+            (Some(0) | None, Some(_)) => Ok(WITHIN_HITS_MAX),
+            (Some(k), _) => Ok(k),
+        }
+    }
+}

@@ -1,0 +1,20 @@
+//! The only place where protocol messages become what the database works on, and back.
+//!
+//! Everything that can be wrong with a message is found here; what comes out is valid by construction.
+
+mod answer;
+mod catalogue;
+mod model;
+mod object;
+mod region;
+mod search;
+mod status;
+
+pub(super) use answer::chunks;
+use catalogue::provenance;
+pub(super) use catalogue::{collection, collection_schema, space};
+pub(super) use model::{InputMap, model_of};
+pub(super) use object::{GivenRow, given_row, object_id_of, object_ids, object_of, row_name};
+pub(super) use region::region;
+pub(super) use search::{ExampleTerm, predicate, search};
+pub(super) use status::index_status;

@@ -1,0 +1,184 @@
+//! Models, and the payloads that a collection's columns make for them.
+
+use std::collections::HashMap;
+
+use super::catalogue::provenance_of;
+use crate::encoder::ModelInfo;
+use crate::schema::{CollectionSchema, ColumnType, Object, Value};
+use crate::service::RequestError;
+use crate::wire::v1;
+
+/// The only input of an image model.
+const IMAGE_INPUT: &str = "image";
+
+/// Writes what is known of a model.
+pub(in crate::service) fn model_of(model: ModelInfo) -> v1::Model {
+    v1::Model {
+        id: model.id,
+        modality: model.modality.0,
+        dimension: u32::try_from(model.dimension).unwrap_or(u32::MAX),
+        provenance: Some(provenance_of(model.provenance)),
+        inputs: model.inputs,
+        description: model.description,
+    }
+}
+
+/// Where a model's input comes from: a column, or one element of a list column.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::service) struct ColumnSource {
+    place: usize,
+    element: Option<usize>,
+}
+
+impl ColumnSource {
+    /// Finds `column` or `column[element]`.
+    fn find(schema: &CollectionSchema, written: &str) -> Option<Self> {
+        if let Some(place) = schema.column_place(written) {
+            return Some(Self { place, element: None });
+        }
+        let (name, rest) = written.strip_suffix(']')?.split_once('[')?;
+        let element = rest.trim().parse().ok()?;
+        Some(Self { place: schema.column_place(name.trim_end())?, element: Some(element) })
+    }
+
+    fn kind(self, schema: &CollectionSchema) -> ColumnType {
+        schema.columns.get(self.place).map_or(ColumnType::Binary, |column| column.kind)
+    }
+
+    /// The number that an object has here; none for a null, a NaN or a list that is too short.
+    fn number(self, object: &Object) -> Option<f64> {
+        let value = object.columns.get(self.place)?;
+        let number = match (value, self.element) {
+            (Value::FloatList(values), Some(element)) => values.get(element).copied(),
+            (value, None) => value.as_f64(),
+            (_, Some(_)) => None,
+        };
+        number.filter(|number| !number.is_nan())
+    }
+}
+
+/// How the objects of a collection become payloads of a model.
+#[derive(Debug, Clone, PartialEq)]
+pub(in crate::service) struct InputMap {
+    modality: String,
+    sources: Sources,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+enum Sources {
+    Image { place: usize },
+    Row(Vec<(String, ColumnSource)>),
+}
+
+impl InputMap {
+    /// Matches a model's inputs with columns: by the given names, else by their own.
+    ///
+    /// An input that is mapped to an empty name is left out, and so is one that the model calls optional. Any other
+    /// one without a column is refused, so that a misspelt band is never silently taken as unobserved.
+    pub(in crate::service) fn new(
+        schema: &CollectionSchema,
+        model: &ModelInfo,
+        mut given: HashMap<String, String>,
+    ) -> Result<Self, RequestError> {
+        let inputs = &model.inputs;
+        let is_image = inputs.as_slice() == [IMAGE_INPUT];
+        if let Some(unknown) = given.keys().find(|name| !inputs.contains(name)) {
+            return Err(RequestError::UnknownInput {
+                model: model.id.clone(),
+                input: unknown.clone(),
+                known: inputs.join(", "),
+            });
+        }
+        let mut sources = Vec::with_capacity(inputs.len());
+        for input in inputs {
+            let written = given.remove(input);
+            let Some(source) = source(schema, model, input, written)? else { continue };
+            check_type(schema, input, source, is_image)?;
+            sources.push((input.clone(), source));
+        }
+        let sources = match (sources.first(), is_image) {
+            (None, _) => return Err(RequestError::NoInputs { model: model.id.clone() }),
+            (Some((_, source)), true) => Sources::Image { place: source.place },
+            (Some(_), false) => Sources::Row(sources),
+        };
+        Ok(Self { modality: model.modality.0.clone(), sources })
+    }
+
+    /// The payload of an object; `None` when it has none of the inputs.
+    pub(in crate::service) fn payload(&self, object: &mut Object) -> Option<v1::Payload> {
+        let content = match &self.sources {
+            Sources::Image { place } => match object.columns.get_mut(*place)? {
+                // The object is read for this alone, so its image need not be copied.
+                Value::Binary(bytes) if !bytes.is_empty() => {
+                    v1::payload::Content::Image(std::mem::take(bytes))
+                }
+                _ => return None,
+            },
+            Sources::Row(sources) => {
+                let values: HashMap<String, f64> = sources
+                    .iter()
+                    .filter_map(|(input, source)| Some((input.clone(), source.number(object)?)))
+                    .collect();
+                if values.is_empty() {
+                    return None;
+                }
+                v1::payload::Content::Row(v1::NamedValues { values })
+            }
+        };
+        Some(v1::Payload { modality: self.modality.clone(), content: Some(content) })
+    }
+}
+
+/// Where an input comes from; `None` when it is left out.
+fn source(
+    schema: &CollectionSchema,
+    model: &ModelInfo,
+    input: &str,
+    written: Option<String>,
+) -> Result<Option<ColumnSource>, RequestError> {
+    let found = ColumnSource::find(schema, written.as_deref().unwrap_or(input));
+    match (written, found) {
+        (Some(written), _) if written.is_empty() => Ok(None),
+        (_, Some(source)) => Ok(Some(source)),
+        (Some(column), None) => {
+            Err(RequestError::UnknownColumn { collection: schema.name.clone(), column })
+        }
+        (None, None) if model.optional_inputs.iter().any(|optional| optional == input) => Ok(None),
+        (None, None) => Err(RequestError::UnmappedInput {
+            model: model.id.clone(),
+            input: input.to_owned(),
+            collection: schema.name.clone(),
+        }),
+    }
+}
+
+fn check_type(
+    schema: &CollectionSchema,
+    input: &str,
+    source: ColumnSource,
+    is_image: bool,
+) -> Result<(), RequestError> {
+    let kind = source.kind(schema);
+    let (fits, expected) = match (is_image, source.element) {
+        (true, element) => (kind == ColumnType::Binary && element.is_none(), "binary"),
+        (false, Some(_)) => (kind == ColumnType::FloatList, "float_list"),
+        (false, None) => (
+            matches!(kind, ColumnType::Int64 | ColumnType::Float32 | ColumnType::Float64),
+            "int64, float32 or float64 (or an element of a float_list, as COLUMN[0])",
+        ),
+    };
+    if fits {
+        return Ok(());
+    }
+    let column = schema.columns.get(source.place);
+    Err(RequestError::WrongInputType {
+        input: input.to_owned(),
+        expected,
+        column: column.map(|column| column.name.clone()).unwrap_or_default(),
+        given: kind.name(),
+    })
+}
+
+#[cfg(test)]
+#[path = "model_tests.rs"]
+mod tests;

@@ -1,0 +1,147 @@
+use super::*;
+use crate::schema::{Column, ColumnType, IdKind, Modality, Provenance, SpaceId};
+use crate::vector::Metric;
+
+fn model(name: &str) -> Provenance {
+    Provenance { encoder: name.to_owned(), ..Provenance::default() }
+}
+
+fn schema() -> CollectionSchema {
+    let space = |id, name: &str, modality: &str, dimension, provenance| EmbeddingSpace {
+        id: SpaceId(id),
+        name: name.to_owned(),
+        modality: Modality(modality.to_owned()),
+        dimension,
+        metric: Metric::Cosine,
+        provenance,
+    };
+    CollectionSchema {
+        name: "galaxies".to_owned(),
+        id_kind: IdKind::Number,
+        columns: vec![Column::new("z", ColumnType::Float64)],
+        spaces: vec![
+            space(1, "looks", "image", 3, model("eyes")),
+            space(2, "colours", "photometry", 2, model("fluxes")),
+            space(3, "made", "image", 4, Provenance::external()),
+        ],
+        description: String::new(),
+    }
+}
+
+fn vector(values: &[f32]) -> v1::Vector {
+    v1::Vector { values: values.to_vec() }
+}
+
+fn image(modality: &str) -> v1::Payload {
+    v1::Payload {
+        modality: modality.to_owned(),
+        content: Some(v1::payload::Content::Image(vec![1])),
+    }
+}
+
+fn request(term: v1::VectorTerm) -> v1::SearchRequest {
+    v1::SearchRequest { terms: vec![term], k: 5, ..v1::SearchRequest::default() }
+}
+
+fn read(request: v1::SearchRequest) -> Result<SearchPlan, RequestError> {
+    search(&schema(), &Limits::default(), request)
+}
+
+fn refusal(request: v1::SearchRequest) -> String {
+    read(request).expect_err("refused").to_string()
+}
+
+#[test]
+fn a_space_is_found_by_name_by_dimension_and_by_modality() {
+    let named = v1::VectorTerm {
+        space: "LOOKS".to_owned(),
+        vectors: vec![vector(&[1.0, 0.0, 0.0])],
+        ..v1::VectorTerm::default()
+    };
+    assert_eq!(read(request(named)).expect("found").query.terms[0].space, "looks");
+    let by_dimension =
+        v1::VectorTerm { vectors: vec![vector(&[1.0, 0.0])], ..v1::VectorTerm::default() };
+    let plan = read(request(by_dimension)).expect("found");
+    assert_eq!((plan.query.terms[0].space.as_str(), plan.query.terms[0].weight), ("colours", 1.0));
+    let by_modality = v1::VectorTerm { examples: vec![image("image")], ..Default::default() };
+    let plan = read(request(by_modality)).expect("found");
+    assert_eq!(plan.examples[0].space.name, "looks");
+    assert_eq!(plan.examples[0].term, 0);
+    let like = v1::VectorTerm {
+        like: vec![v1::ObjectId { id: Some(v1::object_id::Id::Number(1)) }],
+        ..Default::default()
+    };
+    assert!(refusal(request(like)).contains("looks, colours, made fit"));
+    let none = v1::VectorTerm { vectors: vec![vector(&[1.0; 9])], ..Default::default() };
+    assert!(refusal(request(none)).contains("none fit"));
+    let unknown = v1::VectorTerm {
+        space: "x".to_owned(),
+        vectors: vec![vector(&[1.0; 9])],
+        ..Default::default()
+    };
+    assert!(refusal(request(unknown)).contains("it has: looks, colours, made"));
+}
+
+#[test]
+fn bad_terms_are_refused() {
+    let term = |space: &str| v1::VectorTerm {
+        space: space.to_owned(),
+        vectors: vec![vector(&[1.0, 0.0, 0.0])],
+        ..Default::default()
+    };
+    assert!(refusal(request(v1::VectorTerm::default())).contains("names no object"));
+    assert!(refusal(request(term("colours"))).contains("dimension 2, the vector has 3"));
+    let weighed = |weight| v1::VectorTerm { weight, ..term("looks") };
+    assert!(refusal(request(weighed(-1.0))).contains("above 0"));
+    assert!(refusal(request(weighed(f64::NAN))).contains("above 0"));
+    let foreign = v1::Provenance { encoder: "other".to_owned(), ..Default::default() };
+    let foreign = v1::VectorTerm { provenance: Some(foreign), ..term("looks") };
+    assert!(refusal(request(foreign)).contains("they have no distance"));
+    let own = v1::Provenance { encoder: "eyes".to_owned(), ..Default::default() };
+    let own = v1::VectorTerm { provenance: Some(own), ..term("looks") };
+    assert!(read(request(own)).is_ok());
+    let example = |space: &str, payload| v1::VectorTerm {
+        space: space.to_owned(),
+        examples: vec![payload],
+        ..Default::default()
+    };
+    assert!(refusal(request(example("made", image("image")))).contains("made elsewhere"));
+    assert!(refusal(request(example("colours", image("image")))).contains("photometry"));
+    assert!(read(request(example("looks", image("")))).is_ok());
+    let empty = v1::Payload { modality: "image".to_owned(), content: None };
+    assert!(refusal(request(example("looks", empty))).contains("neither an image"));
+    let many = v1::VectorTerm { vectors: vec![vector(&[1.0]); 257], ..Default::default() };
+    assert!(refusal(request(many)).contains("limit of 256"));
+}
+
+#[test]
+fn hits_wanted_are_checked_at_the_limit_and_beyond() {
+    let term = v1::VectorTerm {
+        space: "looks".to_owned(),
+        vectors: vec![vector(&[1.0, 0.0, 0.0])],
+        ..Default::default()
+    };
+    let asked = |k, within| v1::SearchRequest { k, within, ..request(term.clone()) };
+    assert_eq!(read(asked(10_000, None)).expect("allowed").query.k, Some(10_000));
+    assert!(refusal(asked(10_001, None)).contains("limit of 10000"));
+    assert!(refusal(asked(0, None)).contains("k is 0"));
+    assert_eq!(read(asked(0, Some(0.5))).expect("allowed").query.k, None);
+    assert_eq!(read(asked(3, Some(0.5))).expect("allowed").query.k, Some(3));
+    assert!(refusal(asked(3, Some(f64::NAN))).contains("finite"));
+    let bare = v1::SearchRequest { k: 0, within: Some(1.0), ..Default::default() };
+    assert!(refusal(bare).contains("at least one vector term"));
+    assert!(read(v1::SearchRequest { k: 1, ..Default::default() }).is_ok());
+}
+
+#[test]
+fn columns_are_known_and_told_once() {
+    let asked = |names: &[&str]| v1::SearchRequest {
+        k: 1,
+        columns: names.iter().map(|&name| name.to_owned()).collect(),
+        ..Default::default()
+    };
+    assert_eq!(read(asked(&[])).expect("all").query.columns, None);
+    let some = read(asked(&["Z", "ra", "z"])).expect("one").query.columns;
+    assert_eq!(some, Some(vec!["z".to_owned()]));
+    assert!(refusal(asked(&["redshift"])).contains("no column `redshift`"));
+}

@@ -1,0 +1,36 @@
+//! The state of a collection's indices.
+
+use crate::engine::{IndexStatus, Manifest};
+use crate::wire::v1;
+
+/// Writes the state of a collection's indices.
+pub(in crate::service) fn index_status(status: &IndexStatus) -> v1::GetIndexStatusResponse {
+    v1::GetIndexStatusResponse {
+        collection: status.collection.clone(),
+        version: status.version,
+        indexed_version: status.indexed_version,
+        tail_rows: status.tail_rows,
+        deleted_rows: status.deleted_rows,
+        segments: status.segments.iter().map(|segment| segment_of(status, segment)).collect(),
+    }
+}
+
+fn segment_of(status: &IndexStatus, segment: &Manifest) -> v1::SegmentStatus {
+    let spaces = segment.spaces.iter().filter_map(|space| {
+        let name = status.space_name(space)?.to_owned();
+        let index = space.index.as_ref();
+        Some(v1::SpaceIndexStatus {
+            space: name,
+            kind: index.map_or_else(|| "flat".to_owned(), |index| index.kind.clone()),
+            vectors: space.vectors,
+            lists: index.map_or(0, |index| index.lists),
+            default_probes: index.map_or(0, |index| index.default_probes),
+            measured_recall: index.map(|index| index.measured_recall),
+        })
+    });
+    v1::SegmentStatus {
+        rows: segment.rows,
+        bytes_on_disk: segment.size_bytes,
+        spaces: spaces.collect(),
+    }
+}

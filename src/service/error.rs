@@ -1,0 +1,335 @@
+//! Why a request is not answered.
+
+use thiserror::Error;
+
+use crate::encoder::EncoderError;
+use crate::engine::EngineError;
+use crate::files::FileError;
+use crate::query::QueryError;
+use crate::schema::{Class, SchemaError};
+use crate::sky::{CellError, MocError, PositionError, RegionError};
+
+/// Why a request message does not say anything that can be done.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum RequestError {
+    /// A field that every such request needs.
+    #[error("`{field}` is missing from the request")]
+    Missing {
+        /// Path of the field.
+        field: &'static str,
+    },
+    /// A number that is no member of its enumeration.
+    #[error("`{field}` is {value}, which this server does not know")]
+    UnknownEnum {
+        /// Path of the field.
+        field: &'static str,
+        /// The number.
+        value: i32,
+    },
+    /// More of something than the server takes.
+    #[error("{count} {what} are more than the limit of {max}; split the request")]
+    TooMany {
+        /// What was counted.
+        what: &'static str,
+        /// How many were given.
+        count: usize,
+        /// How many are allowed.
+        max: usize,
+    },
+    /// `k = 0` without a distance.
+    #[error("k is 0: ask for at least one hit, or give `within`, a largest distance, instead")]
+    NoHitsWanted,
+    /// More hits than the server returns.
+    #[error("k = {k} is above the limit of {max}")]
+    TooManyHits {
+        /// What was asked for.
+        k: usize,
+        /// The limit.
+        max: usize,
+    },
+    /// A distance without anything to be near to.
+    #[error("`within` is a distance between vectors: give at least one vector term with it")]
+    WithinWithoutTerm,
+    /// A number that must be finite.
+    #[error("`{field}` is {value}: it must be a finite number")]
+    NotFinite {
+        /// Path of the field.
+        field: &'static str,
+        /// What was given.
+        value: f64,
+    },
+    /// A weight that is not above zero.
+    #[error(
+        "the weight of a vector term is {weight}: it must be a number above 0 (use `unlike` to repel)"
+    )]
+    BadWeight {
+        /// What was given.
+        weight: f64,
+    },
+    /// A vector term that gives nothing to be near to.
+    #[error("vector term {number} names no object, no vector and no example to be near to")]
+    EmptyTerm {
+        /// Place of the term, from 1.
+        number: usize,
+    },
+    /// A column that the collection does not have.
+    #[error("collection `{collection}` has no column `{column}`")]
+    UnknownColumn {
+        /// Name of the collection.
+        collection: String,
+        /// What was given.
+        column: String,
+    },
+    /// One column or space twice in an object.
+    #[error("`{name}` is given twice in one object (names are compared without regard to case)")]
+    GivenTwice {
+        /// The name.
+        name: String,
+    },
+    /// A space that the collection does not have.
+    #[error("collection `{collection}` has no embedding space `{space}`; it has: {known}")]
+    UnknownSpace {
+        /// Name of the collection.
+        collection: String,
+        /// What was given.
+        space: String,
+        /// Names of the spaces there are.
+        known: String,
+    },
+    /// No space, or more than one, that a term without a space name can mean.
+    #[error("name the space of vector term {number}: {fitting} fit")]
+    AmbiguousSpace {
+        /// Place of the term, from 1.
+        number: usize,
+        /// Names of the spaces that fit, or `none`.
+        fitting: String,
+    },
+    /// Vectors of one provenance for a space of another.
+    #[error(
+        "space `{space}` holds vectors of {expected}; the given ones are of {given}: they have no distance"
+    )]
+    WrongProvenance {
+        /// Name of the space.
+        space: String,
+        /// Provenance of the space.
+        expected: String,
+        /// Provenance of what was given.
+        given: String,
+    },
+    /// An example for a space that no model of this server made.
+    #[error(
+        "space `{space}` holds vectors that were made elsewhere: no model can encode an example for it; give a vector"
+    )]
+    NoModel {
+        /// Name of the space.
+        space: String,
+    },
+    /// An example of another modality.
+    #[error("space `{space}` is of modality `{expected}`, the example is `{given}`")]
+    WrongModality {
+        /// Name of the space.
+        space: String,
+        /// Modality of the space.
+        expected: String,
+        /// Modality of the example.
+        given: String,
+    },
+    /// An example that the model refuses.
+    #[error("example {number}: {reason}")]
+    BadExample {
+        /// Place of the example in its term, from 1.
+        number: usize,
+        /// The model's words.
+        reason: String,
+    },
+    /// The first message of an ingest stream names no collection.
+    #[error("the first message of an ingest stream must be `open`, which names the collection")]
+    NotOpened,
+    /// `open` again in the midst of a stream.
+    #[error("`open` was sent twice: begin a new stream for another collection")]
+    OpenedTwice,
+    /// An input that the model does not have.
+    #[error("model `{model}` has no input `{input}`; its inputs are: {known}")]
+    UnknownInput {
+        /// Id of the model.
+        model: String,
+        /// What was given.
+        input: String,
+        /// Names of the inputs there are.
+        known: String,
+    },
+    /// A model input for which the collection has no column.
+    #[error(
+        "model `{model}` wants an input `{input}` and collection `{collection}` has no such column; \
+         map it as {input}=COLUMN, or as {input}= to leave it out"
+    )]
+    UnmappedInput {
+        /// Id of the model.
+        model: String,
+        /// Name of the input.
+        input: String,
+        /// Name of the collection.
+        collection: String,
+    },
+    /// Every input left out.
+    #[error("no input of model `{model}` is taken from a column: map at least one")]
+    NoInputs {
+        /// Id of the model.
+        model: String,
+    },
+    /// A column that cannot be a model's input.
+    #[error("input `{input}` needs a column of type {expected}; `{column}` is {given}")]
+    WrongInputType {
+        /// Name of the input.
+        input: String,
+        /// What the model takes.
+        expected: &'static str,
+        /// The column.
+        column: String,
+        /// Type of the column.
+        given: &'static str,
+    },
+    /// A position that is none.
+    #[error(transparent)]
+    Position(#[from] PositionError),
+    /// A HEALPix cell that is none.
+    #[error(transparent)]
+    Cell(#[from] CellError),
+    /// A coverage map that is none.
+    #[error(transparent)]
+    Moc(#[from] MocError),
+    /// A region that is none.
+    #[error(transparent)]
+    Region(#[from] RegionError),
+    /// An object or schema that breaks a rule.
+    #[error(transparent)]
+    Schema(#[from] SchemaError),
+}
+
+impl RequestError {
+    /// What the caller must do.
+    pub fn class(&self) -> Class {
+        match self {
+            Self::UnknownSpace { .. } => Class::NotFound,
+            Self::Missing { .. }
+            | Self::UnknownEnum { .. }
+            | Self::TooMany { .. }
+            | Self::NoHitsWanted
+            | Self::TooManyHits { .. }
+            | Self::WithinWithoutTerm
+            | Self::NotFinite { .. }
+            | Self::BadWeight { .. }
+            | Self::EmptyTerm { .. }
+            | Self::UnknownColumn { .. }
+            | Self::GivenTwice { .. }
+            | Self::AmbiguousSpace { .. }
+            | Self::WrongProvenance { .. }
+            | Self::NoModel { .. }
+            | Self::WrongModality { .. }
+            | Self::BadExample { .. }
+            | Self::NotOpened
+            | Self::OpenedTwice
+            | Self::UnknownInput { .. }
+            | Self::UnmappedInput { .. }
+            | Self::NoInputs { .. }
+            | Self::WrongInputType { .. }
+            | Self::Position(_)
+            | Self::Region(_)
+            | Self::Cell(_)
+            | Self::Moc(_)
+            | Self::Schema(_) => Class::Invalid,
+        }
+    }
+}
+
+/// Why a request is not answered.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ServiceError {
+    /// The request itself is at fault.
+    #[error(transparent)]
+    Request(#[from] RequestError),
+    /// The collections could not do it.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// The query could not be planned or run.
+    #[error(transparent)]
+    Query(#[from] QueryError),
+    /// The encoder process could not do it.
+    #[error(transparent)]
+    Encoder(#[from] EncoderError),
+    /// Rows that arrived as an Arrow stream could not be read.
+    #[error(transparent)]
+    Rows(#[from] FileError),
+    /// The server runs without an encoder.
+    #[error("this server runs without an encoder; start it with one to use models")]
+    NoEncoder,
+    /// A model that is not the one whose vectors the space holds.
+    #[error(
+        "space `{space}` holds vectors of {expected}; the registered model is {given}: encode into another space, \
+         or restore the model"
+    )]
+    ModelChanged {
+        /// Name of the space.
+        space: String,
+        /// Provenance of the space.
+        expected: String,
+        /// Provenance of the model.
+        given: String,
+    },
+    /// The encoder's answer does not fit the request.
+    #[error("the encoder answered {given} results for {expected} payloads")]
+    EncoderMiscounted {
+        /// Payloads sent.
+        expected: usize,
+        /// Results received.
+        given: usize,
+    },
+    /// A reply that would be larger than one message may be.
+    #[error(
+        "the reply would have {bytes} bytes, more than the limit of {max}; ask for fewer objects at once"
+    )]
+    ReplyTooLarge {
+        /// Its size.
+        bytes: usize,
+        /// The limit.
+        max: usize,
+    },
+    /// The time that the caller or the server allows has passed.
+    #[error("not done within {seconds:.3} s; narrow the request or allow more time")]
+    DeadlineExceeded {
+        /// What was allowed.
+        seconds: f64,
+    },
+    /// The server is being stopped.
+    #[error("the server is shutting down; try again when it is back")]
+    Stopping,
+    /// The request stream broke.
+    #[error("the request stream broke: {0}")]
+    Stream(Box<tonic::Status>),
+    /// Work on a thread ended without an answer.
+    #[error("the work on this request failed: {reason}")]
+    Task {
+        /// The panic's or the runtime's words.
+        reason: String,
+    },
+}
+
+impl ServiceError {
+    /// What the caller must do.
+    pub fn class(&self) -> Class {
+        match self {
+            Self::Request(error) => error.class(),
+            Self::Engine(error) => error.class(),
+            Self::Query(error) => error.class(),
+            Self::Encoder(error) => error.class(),
+            Self::Rows(error) => error.class(),
+            Self::NoEncoder | Self::Stopping => Class::Unavailable,
+            Self::ModelChanged { .. } => Class::Conflict,
+            Self::ReplyTooLarge { .. } | Self::DeadlineExceeded { .. } => Class::Exhausted,
+            Self::Stream(_) => Class::Invalid,
+            Self::EncoderMiscounted { .. } | Self::Task { .. } => Class::Internal,
+        }
+    }
+}

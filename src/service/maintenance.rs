@@ -1,0 +1,141 @@
+//! `MaintenanceService`: indices and embeddings made from what is stored.
+
+use std::pin::Pin;
+
+use futures::Stream;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status};
+
+use super::context::{Context, blocking};
+use super::encoding::{self, EncodeAnswers};
+use super::{ServiceError, convert};
+use crate::engine::{Db, EngineError};
+use crate::wire::v1;
+use crate::wire::v1::maintenance_service_server::MaintenanceService;
+
+/// Progress messages that may wait for their reader; what does not fit is left out.
+const PROGRESS_QUEUE: usize = 16;
+
+type BuildAnswers = Pin<Box<dyn Stream<Item = Result<v1::BuildIndexResponse, Status>> + Send>>;
+type BuildSender = mpsc::Sender<Result<v1::BuildIndexResponse, Status>>;
+
+/// Builds indices, lists models, and runs encoding jobs.
+#[derive(Clone)]
+pub(super) struct Maintenance {
+    context: Context,
+}
+
+impl Maintenance {
+    pub(super) fn new(context: Context) -> Self {
+        Self { context }
+    }
+
+    async fn build(&self, request: v1::BuildIndexRequest) -> Result<BuildAnswers, ServiceError> {
+        let schema = self.context.schema(&request.collection).await?;
+        if !request.space.is_empty() && schema.space(&request.space).is_none() {
+            let names: Vec<&str> = schema.spaces.iter().map(|space| space.name.as_str()).collect();
+            return Err(EngineError::NoSpace {
+                collection: schema.name.clone(),
+                space: request.space,
+                known: names.join(", "),
+            }
+            .into());
+        }
+        let (sender, receiver) = mpsc::channel(PROGRESS_QUEUE);
+        let db = self.context.db.clone();
+        tokio::spawn(build(db, request.collection, sender));
+        Ok(Box::pin(ReceiverStream::new(receiver)))
+    }
+
+    async fn status(&self, collection: String) -> Result<v1::GetIndexStatusResponse, ServiceError> {
+        let db = self.context.db.clone();
+        let status = blocking(move || db.index_status(&collection)).await?;
+        Ok(convert::index_status(&status))
+    }
+
+    /// Lists models; an encoder that does not answer is told in the reply, for the list itself is then not known.
+    async fn models(&self) -> v1::ListModelsResponse {
+        let listed = match self.context.encoder() {
+            Ok(encoder) => encoder.model_list().await.map_err(ServiceError::from),
+            Err(error) => Err(error),
+        };
+        match listed {
+            Ok(list) => {
+                for (folder, reason) in &list.broken {
+                    tracing::warn!(folder, reason, "a model is not served");
+                }
+                v1::ListModelsResponse {
+                    models: list.models.into_iter().map(convert::model_of).collect(),
+                    unavailable: String::new(),
+                }
+            }
+            Err(error) => v1::ListModelsResponse {
+                models: Vec::new(),
+                unavailable: super::error_code::one_line(&error.to_string()),
+            },
+        }
+    }
+}
+
+/// Runs a build, which a caller that goes away does not stop: what it has done so far is of use to everybody.
+async fn build(db: Db, collection: String, sender: BuildSender) {
+    let progress = sender.clone();
+    let outcome = blocking(move || {
+        let mut report = |stage: &str, done: u64, total: u64| {
+            // A slow reader misses steps, never the end.
+            let _ = progress.try_send(Ok(v1::BuildIndexResponse {
+                stage: stage.to_owned(),
+                done,
+                total,
+                status: None,
+            }));
+        };
+        db.build_index(&collection, &mut report)
+    });
+    let last = match outcome.await {
+        Ok(status) => Ok(v1::BuildIndexResponse {
+            stage: "done".to_owned(),
+            done: 1,
+            total: 1,
+            status: Some(convert::index_status(&status)),
+        }),
+        Err(error) => Err(error.into()),
+    };
+    let _ = sender.send(last).await;
+}
+
+#[tonic::async_trait]
+impl MaintenanceService for Maintenance {
+    type BuildIndexStream = BuildAnswers;
+    type EncodeCollectionStream = EncodeAnswers;
+
+    async fn build_index(
+        &self,
+        request: Request<v1::BuildIndexRequest>,
+    ) -> Result<Response<BuildAnswers>, Status> {
+        Ok(Response::new(self.build(request.into_inner()).await?))
+    }
+
+    async fn get_index_status(
+        &self,
+        request: Request<v1::GetIndexStatusRequest>,
+    ) -> Result<Response<v1::GetIndexStatusResponse>, Status> {
+        Ok(Response::new(self.status(request.into_inner().collection).await?))
+    }
+
+    async fn list_models(
+        &self,
+        _request: Request<v1::ListModelsRequest>,
+    ) -> Result<Response<v1::ListModelsResponse>, Status> {
+        Ok(Response::new(self.models().await))
+    }
+
+    async fn encode_collection(
+        &self,
+        request: Request<v1::EncodeCollectionRequest>,
+    ) -> Result<Response<EncodeAnswers>, Status> {
+        let answers = encoding::start(self.context.clone(), request.into_inner()).await?;
+        Ok(Response::new(answers))
+    }
+}

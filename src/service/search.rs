@@ -1,0 +1,108 @@
+//! `SearchService`: nearest neighbours under a region and a predicate.
+
+use std::pin::Pin;
+
+use futures::Stream;
+use tonic::{Request, Response, Status};
+
+use super::context::{Context, blocking};
+use super::convert::{self, ExampleTerm};
+use super::deadline::Deadline;
+use super::{RequestError, ServiceError};
+use crate::query::{self, Answer, Query, StopFlag};
+use crate::schema::CollectionSchema;
+use crate::wire::v1;
+use crate::wire::v1::search_service_server::SearchService;
+
+/// The messages of one answer.
+type Chunks = Pin<Box<dyn Stream<Item = Result<v1::SearchResponse, Status>> + Send>>;
+
+/// Answers searches.
+#[derive(Clone)]
+pub(super) struct Searches {
+    context: Context,
+}
+
+/// Raised when the caller's future is dropped: a query that nobody waits for ends at its next block of rows.
+struct StopWhenDropped(StopFlag);
+
+impl Drop for StopWhenDropped {
+    fn drop(&mut self) {
+        self.0.raise();
+    }
+}
+
+impl Searches {
+    pub(super) fn new(context: Context) -> Self {
+        Self { context }
+    }
+
+    async fn answer(&self, request: v1::SearchRequest) -> Result<Answer, ServiceError> {
+        let collection = request.collection.clone();
+        let schema = self.context.schema(&collection).await?;
+        let plan = convert::search(&schema, &self.context.limits, request)?;
+        let mut query = plan.query;
+        for example in plan.examples {
+            self.add_example(&schema, &mut query, example).await?;
+        }
+        let turn = self.context.search_turn().await?;
+        let db = self.context.db.clone();
+        let _stop = StopWhenDropped(query.stop.clone());
+        blocking(move || -> Result<Answer, ServiceError> {
+            // Held by the work itself: it may outlive a caller that has gone.
+            let _turn = turn;
+            Ok(query::search(&db.view(&collection)?, &query)?)
+        })
+        .await
+    }
+
+    /// Encodes the examples of a term with the model that made the space, and adds them to the query.
+    async fn add_example(
+        &self,
+        schema: &CollectionSchema,
+        query: &mut Query,
+        example: ExampleTerm,
+    ) -> Result<(), ServiceError> {
+        let ExampleTerm { term, space, payloads } = example;
+        let expected = payloads.len();
+        let encoder = self.context.encoder()?;
+        let encoded = encoder.encode(&space.provenance.encoder, payloads).await?;
+        if encoded.provenance != space.provenance {
+            return Err(ServiceError::ModelChanged {
+                space: space.name,
+                expected: space.provenance.to_string(),
+                given: encoded.provenance.to_string(),
+            });
+        }
+        if encoded.results.len() != expected {
+            let given = encoded.results.len();
+            return Err(ServiceError::EncoderMiscounted { expected, given });
+        }
+        for (place, result) in encoded.results.into_iter().enumerate() {
+            let vector = result.map_err(|reason| RequestError::BadExample {
+                number: place + 1,
+                reason: reason.to_string(),
+            })?;
+            schema.check_vector(space.id, &vector).map_err(RequestError::from)?;
+            if let Some(term) = query.terms.get_mut(term) {
+                term.vectors.push(vector);
+            }
+        }
+        Ok(())
+    }
+}
+
+#[tonic::async_trait]
+impl SearchService for Searches {
+    type SearchStream = Chunks;
+
+    async fn search(
+        &self,
+        request: Request<v1::SearchRequest>,
+    ) -> Result<Response<Chunks>, Status> {
+        let deadline = Deadline::new(request.metadata(), self.context.limits.request_time_max);
+        let answer = deadline.run(self.answer(request.into_inner())).await?;
+        let chunks = convert::chunks(answer, self.context.limits.chunk_bytes);
+        Ok(Response::new(Box::pin(futures::stream::iter(chunks.map(Ok)))))
+    }
+}

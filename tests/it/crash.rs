@@ -1,0 +1,255 @@
+//! `kill -9` of the server during ingest, 200 times at random moments: what was acknowledged is there, what is
+//! there was sent, and nothing is there twice.
+
+use std::collections::HashMap;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use sidereus::wire::v1::collection_service_client::CollectionServiceClient;
+use sidereus::wire::v1::object_service_client::ObjectServiceClient;
+use sidereus::wire::v1::search_service_client::SearchServiceClient;
+use sidereus::wire::v1::{
+    CollectionSchema, Column, ColumnType, CountObjectsRequest, CreateCollectionRequest, EmbeddingSpace, IdKind,
+    IngestBatch, IngestMode, IngestOpen, IngestRequest, Metric, Object, ObjectId, Position, Provenance,
+    SearchRequest, Value, Vector, ingest_request, object_id, value,
+};
+use tokio::sync::mpsc;
+use tokio_stream::StreamExt;
+use tokio_stream::wrappers::ReceiverStream;
+
+const KILLS: u32 = 200;
+const ROWS_PER_BATCH: u64 = 25;
+const WINDOW: usize = 4;
+
+struct Server {
+    process: Child,
+    address: String,
+}
+
+impl Server {
+    fn start(data: &Path) -> Self {
+        let mut process = Command::new(env!("CARGO_BIN_EXE_sidereus"))
+            .args(["serve", "--grpc", "127.0.0.1:0", "--data"])
+            .arg(data)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the server starts");
+        let output = process.stdout.take().expect("a pipe");
+        let mut lines = BufReader::new(output).lines();
+        let address = lines
+            .by_ref()
+            .map_while(Result::ok)
+            .find_map(|line| Some(line.split_once("grpc://")?.1.split_whitespace().next()?.to_owned()))
+            .expect("the server says where it listens");
+        std::thread::spawn(move || lines.for_each(drop));
+        Self { process, address: format!("http://{address}") }
+    }
+
+    fn kill(&mut self) {
+        self.process.kill().expect("SIGKILL is sent");
+        self.process.wait().expect("the process ends");
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// What the client knows of one object: the last generation acknowledged and the last one sent.
+#[derive(Default, Clone, Copy)]
+struct Known {
+    acknowledged: Option<i64>,
+    sent: i64,
+}
+
+struct Client {
+    known: HashMap<i64, Known>,
+    generation: i64,
+    next_id: i64,
+    random: u64,
+}
+
+impl Client {
+    fn random(&mut self) -> u64 {
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 7;
+        self.random ^= self.random << 17;
+        self.random
+    }
+
+    /// New objects, and one in four a later generation of an old one somewhere else on the sky.
+    fn batch(&mut self) -> Vec<(i64, i64)> {
+        self.generation += 1;
+        let mut rows: Vec<(i64, i64)> = Vec::new();
+        for _ in 0..ROWS_PER_BATCH {
+            let id = if self.next_id > 0 && self.random().is_multiple_of(4) {
+                (self.random() % self.next_id as u64) as i64
+            } else {
+                self.next_id += 1;
+                self.next_id - 1
+            };
+            if rows.iter().all(|(other, _)| *other != id) {
+                rows.push((id, self.generation));
+                self.known.entry(id).or_default().sent = self.generation;
+            }
+        }
+        rows
+    }
+}
+
+fn message((id, generation): (i64, i64)) -> Object {
+    let ra = (id * 7 + generation * 13).rem_euclid(360) as f64;
+    Object {
+        id: Some(ObjectId { id: Some(object_id::Id::Number(id)) }),
+        position: Some(Position { ra, dec: (id % 90) as f64 }),
+        columns: HashMap::from([(
+            "generation".to_owned(),
+            Value { kind: Some(value::Kind::Integer(generation)) },
+        )]),
+        vectors: HashMap::from([("v".to_owned(), Vector { values: vec![id as f32, generation as f32, 1.0] })]),
+    }
+}
+
+async fn create(address: String) {
+    let schema = CollectionSchema {
+        name: "crash".to_owned(),
+        id_kind: IdKind::Number.into(),
+        columns: vec![Column {
+            name: "generation".to_owned(),
+            r#type: ColumnType::Int64.into(),
+            ..Column::default()
+        }],
+        spaces: vec![EmbeddingSpace {
+            name: "v".to_owned(),
+            modality: "test".to_owned(),
+            dimension: 3,
+            metric: Metric::L2.into(),
+            provenance: Some(Provenance { encoder: "external".to_owned(), ..Provenance::default() }),
+        }],
+        description: String::new(),
+    };
+    let mut client = CollectionServiceClient::connect(address).await.expect("connects");
+    client.create_collection(CreateCollectionRequest { schema: Some(schema) }).await.expect("creates");
+}
+
+/// Streams batches until the server dies; returns how many batches were sent and not answered by then.
+async fn ingest_until_killed(server: &mut Server, client: &mut Client, mode: IngestMode, delay: Duration) -> usize {
+    let mut service = ObjectServiceClient::connect(server.address.clone()).await.expect("connects");
+    let (sender, receiver) = mpsc::channel::<IngestRequest>(WINDOW);
+    let open = IngestOpen { collection: "crash".to_owned(), mode: mode.into() };
+    sender
+        .send(IngestRequest { message: Some(ingest_request::Message::Open(open)) })
+        .await
+        .expect("the channel is open");
+    let mut replies = service.ingest(ReceiverStream::new(receiver)).await.expect("the stream opens").into_inner();
+    let mut in_flight: HashMap<u64, Vec<(i64, i64)>> = HashMap::new();
+    let mut sequence = 0;
+    let deadline = tokio::time::sleep(delay);
+    tokio::pin!(deadline);
+    let mut killed_in_flight = None;
+    loop {
+        if killed_in_flight.is_none() && in_flight.len() < WINDOW {
+            let rows = client.batch();
+            let objects = rows.iter().copied().map(message).collect();
+            let batch = IngestBatch { sequence, objects, arrow_ipc: Default::default(), merge: false };
+            in_flight.insert(sequence, rows);
+            sequence += 1;
+            let request = IngestRequest { message: Some(ingest_request::Message::Batch(batch)) };
+            sender.send(request).await.expect("the channel is open");
+            continue;
+        }
+        tokio::select! {
+            () = &mut deadline, if killed_in_flight.is_none() => {
+                server.kill();
+                killed_in_flight = Some(in_flight.len());
+            }
+            reply = replies.next() => match reply {
+                Some(Ok(reply)) => {
+                    assert!(reply.refused.is_empty(), "{:?}", reply.refused);
+                    for (id, generation) in in_flight.remove(&reply.sequence).expect("a batch that was sent") {
+                        let known = client.known.get_mut(&id).expect("known");
+                        known.acknowledged = known.acknowledged.max(Some(generation));
+                    }
+                }
+                Some(Err(_)) | None => break,
+            },
+        }
+    }
+    killed_in_flight.expect("the server was killed, it did not end by itself")
+}
+
+/// Reads every object back through the search service and compares it with what the client knows.
+async fn verify(address: &str, client: &Client) -> usize {
+    let mut service = ObjectServiceClient::connect(address.to_owned()).await.expect("connects");
+    let counted = service
+        .count_objects(CountObjectsRequest { collection: "crash".to_owned(), ..CountObjectsRequest::default() })
+        .await
+        .expect("counts")
+        .into_inner()
+        .count;
+    let mut found: HashMap<i64, i64> = HashMap::new();
+    let mut search = SearchServiceClient::connect(address.to_owned()).await.expect("connects");
+    let page = 5_000;
+    let mut from = 0;
+    while from < client.next_id {
+        let request = SearchRequest {
+            collection: "crash".to_owned(),
+            predicate: format!("object_id >= {from} AND object_id < {}", from + page),
+            k: page as u32,
+            with_vectors: true,
+            ..SearchRequest::default()
+        };
+        let mut chunks = search.search(request).await.expect("searches").into_inner();
+        while let Some(chunk) = chunks.next().await {
+            for hit in chunk.expect("a chunk").hits {
+                let Some(object_id::Id::Number(id)) = hit.id.and_then(|id| id.id) else { panic!("a numeric id") };
+                let Some(value::Kind::Integer(generation)) = hit.columns["generation"].kind else {
+                    panic!("an integer")
+                };
+                assert_eq!(hit.vectors["v"].values, [id as f32, generation as f32, 1.0], "vector of {id}");
+                assert_eq!(found.insert(id, generation), None, "object {id} is there twice");
+            }
+        }
+        from += page;
+    }
+    assert_eq!(counted, found.len() as u64, "the count is exact");
+    for (id, known) in &client.known {
+        let stored = found.get(id).copied();
+        assert!(stored >= known.acknowledged, "{id}: {stored:?} is older than acknowledged {:?}", known.acknowledged);
+        assert!(stored.is_none_or(|stored| stored <= known.sent), "{id}: {stored:?} was never sent");
+    }
+    assert!(found.keys().all(|id| client.known.contains_key(id)), "phantom objects");
+    found.len()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_hundred_kills_lose_nothing_that_was_acknowledged() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let data = folder.path().join("data");
+    let mut client = Client { known: HashMap::new(), generation: 0, next_id: 0, random: 0xC0FFEE };
+    let mut inside = 0;
+    for round in 0..KILLS {
+        let mut server = Server::start(&data);
+        if round == 0 {
+            create(server.address.clone()).await;
+        } else if round % 20 == 0 {
+            verify(&server.address, &client).await;
+        }
+        let mode = if round % 2 == 0 { IngestMode::Unspecified } else { IngestMode::Bulk };
+        let delay = Duration::from_micros(2_000 + client.random() % 60_000);
+        let unanswered = ingest_until_killed(&mut server, &mut client, mode, delay).await;
+        inside += u32::from(unanswered > 0);
+    }
+    let server = Server::start(&data);
+    let found = verify(&server.address, &client).await;
+    let acknowledged = client.known.values().filter(|known| known.acknowledged.is_some()).count();
+    println!("{KILLS} kills, {inside} of them inside writes; {acknowledged} objects acknowledged, {found} found");
+    assert!(inside >= KILLS * 9 / 10, "only {inside} of {KILLS} kills landed inside writes");
+    assert!(acknowledged > 1_000, "only {acknowledged} objects were acknowledged");
+}

@@ -1,0 +1,7 @@
+//! Files of tables and vectors against the libraries that wrote them, damaged files, and imports end to end.
+
+mod damage;
+mod import;
+mod readers;
+mod support;
+mod wire;

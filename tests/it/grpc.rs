@@ -1,0 +1,9 @@
+//! The protocol, spoken by generated clients to a real server.
+
+mod collections;
+mod encoding;
+mod ingest;
+mod objects;
+mod regions;
+mod search;
+mod serving;
