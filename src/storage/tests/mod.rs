@@ -19,9 +19,6 @@ use crate::schema::{
 use crate::sky::{Degrees, Position};
 use crate::vector::Metric;
 
-/// Looks at, or fails, a step of a bulk import.
-pub(super) type Probe = Box<dyn Fn(Step) -> Result<(), StorageError> + Send + Sync>;
-
 const IMAGE: SpaceId = SpaceId(1);
 const SPECTRUM: SpaceId = SpaceId(2);
 const IMAGE_DIMENSION: usize = 3;
