@@ -94,7 +94,7 @@ async fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Search(arguments) => search::run(arguments).await?,
         Command::Encode(arguments) => encode::run(arguments).await?,
         Command::Index(arguments) => index::run(arguments).await?,
-        Command::Encoder(arguments) => return encoder::run(arguments).await,
+        Command::Encoder(arguments) => encoder::run(arguments).await?,
         Command::Evaluate(arguments) => evaluate::run(arguments).await?,
         Command::Delete(arguments) => delete::run(arguments).await?,
     }

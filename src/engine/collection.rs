@@ -15,7 +15,7 @@ use super::segment::{self, BuildPlan, Progress};
 use super::state::State;
 use super::write::{Write, WriteMode, WriteOutcome, WriteReport};
 use crate::schema::{CollectionId, CollectionSchema, EmbeddingSpace, Object, ObjectId};
-use crate::storage::{CollectionRecord, ObjectKey, Operation, Outcome, Store};
+use crate::storage::{CollectionRecord, ObjectKey, Outcome, StorageError, Store};
 
 /// A collection at work.
 #[derive(Debug)]
@@ -56,7 +56,7 @@ impl Collection {
     /// The record of truth about names and counts.
     pub(super) fn record(&self) -> Result<CollectionRecord, EngineError> {
         self.store
-            .collection(self.id)
+            .collection(self.id)?
             .ok_or_else(|| EngineError::NoCollection { name: self.name.clone() })
     }
 
@@ -105,9 +105,10 @@ impl Collection {
                 }
             }
         });
-        let state = self.assemble(&record, newest)?;
-        if state.live_count() == record.object_count {
-            return Ok(state);
+        match self.assemble(&record, newest) {
+            Ok(state) if state.live_count() == record.object_count => return Ok(state),
+            Ok(_) | Err(EngineError::Storage(StorageError::ChangesTrimmed { .. })) => {}
+            Err(error) => return Err(error),
         }
         tracing::warn!(collection = self.name, "no segment covers the change log; building one from the store");
         let snapshot = self.store.snapshot(self.id)?;
@@ -130,8 +131,7 @@ impl Collection {
     ) -> Result<State, EngineError> {
         let from = segment.as_ref().map_or(0, |(_, manifest)| manifest.version);
         let changes = self.store.changes_since(self.id, from)?;
-        let schema = Arc::new(record.schema.clone());
-        State::assemble(schema, record.version, segment, &changes, |keys| self.fetch(keys))
+        State::assemble(Arc::clone(&record.schema), record.version, segment, &changes, |keys| self.fetch(keys))
     }
 
     fn fetch(&self, keys: &[ObjectKey]) -> Result<Vec<Option<(ObjectKey, Object)>>, EngineError> {
@@ -158,8 +158,8 @@ impl Collection {
             return Ok(WriteReport { version: state.version, outcomes });
         }
         let commit = match mode {
-            WriteMode::Logged => self.store.write(self.id, &operations)?,
-            WriteMode::Bulk => self.store.bulk_write(self.id, &operations)?,
+            WriteMode::Logged => self.store.write(self.id, operations.clone())?,
+            WriteMode::Bulk => self.store.bulk_write(self.id, operations.clone())?,
         };
         match state.after(commit.version, operations, &commit.outcomes, |keys| self.fetch(keys)) {
             Ok(next) => self.publish(next),
@@ -207,7 +207,7 @@ impl Collection {
         let _commit = self.lock_commits();
         let state = self.state_while_committing()?;
         let record = self.store.add_space(self.id, space)?;
-        self.publish(State { schema: Arc::new(record.schema), version: record.version, ..(*state).clone() });
+        self.publish(State { schema: record.schema, version: record.version, ..(*state).clone() });
         Ok(())
     }
 

@@ -63,7 +63,7 @@ impl Db {
         let store = Arc::new(Store::open(&options.data, options.store.clone())?);
         let inner = Inner { options, store, collections: RwLock::new(HashMap::new()) };
         let db = Self { inner: Arc::new(inner) };
-        for record in db.inner.store.collections() {
+        for record in db.inner.store.collections()? {
             db.register(&record);
         }
         Ok(db)
@@ -108,7 +108,7 @@ impl Db {
 
     /// Schema of a collection; cheaper than [`Db::collection`].
     pub fn schema(&self, name: &str) -> Result<CollectionSchema, EngineError> {
-        Ok(self.find(name)?.record()?.schema)
+        Ok(CollectionSchema::clone(&self.find(name)?.record()?.schema))
     }
 
     /// Makes a collection.
@@ -136,7 +136,7 @@ impl Db {
             super::status::same_space(name, existing, &space)?;
             return CollectionInfo::of(&record, None);
         }
-        let mut extended = record.schema.clone();
+        let mut extended = CollectionSchema::clone(&record.schema);
         extended.spaces.push(space.clone());
         extended.validate()?;
         collection.add_space(space)?;

@@ -15,7 +15,7 @@ use crate::sky::{Cell29, Moc, Order};
 use crate::storage::{Change, ChangeKind, ObjectKey, Operation, Outcome};
 
 /// Order at which footprints are shown: cells of 14 arcminutes.
-const FOOTPRINT_ORDER: u8 = 8;
+const FOOTPRINT_ORDER: u64 = 8;
 
 /// A part and its dead rows (deleted, or written again since).
 #[derive(Debug, Clone)]
@@ -192,7 +192,7 @@ impl State {
 
     /// Cells of the live rows at order 8, coarse enough to read and to draw.
     pub fn footprint(&self) -> Moc {
-        const SHIFT: u32 = 2 * (29 - FOOTPRINT_ORDER as u32);
+        const SHIFT: u64 = 2 * (29 - FOOTPRINT_ORDER);
         let mut coarse: Vec<u64> = Vec::new();
         for live in self.parts() {
             let cells = live.part.cells().iter().enumerate();
@@ -205,7 +205,7 @@ impl State {
             }
         }
         let cells = coarse.into_iter().map(|cell| Cell29(cell << SHIFT));
-        Order::new(FOOTPRINT_ORDER).map_or_else(|_| Moc::default(), |order| Moc::from_cells(cells).degraded(order))
+        Order::new(FOOTPRINT_ORDER).map_or_else(|_| Moc::empty(), |order| Moc::from_cells(cells).degraded(order))
     }
 
     /// Number of objects: live rows of all parts.

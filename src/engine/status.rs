@@ -26,7 +26,7 @@ impl CollectionInfo {
     #[expect(clippy::unnecessary_wraps, reason = "keeps the callers' chains of fallible steps uniform")]
     pub(super) fn of(record: &CollectionRecord, footprint: Option<Moc>) -> Result<Self, EngineError> {
         Ok(Self {
-            schema: record.schema.clone(),
+            schema: CollectionSchema::clone(&record.schema),
             version: record.version,
             object_count: record.object_count,
             vector_counts: record.vector_counts.clone(),

@@ -10,7 +10,7 @@ use crate::schema::{Class, SchemaError};
 use crate::sky::{CellError, MocError, PositionError, RegionError};
 
 /// Why a request message does not say anything that can be done.
-#[derive(Debug, Clone, Error)]
+#[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum RequestError {
     /// A field that every such request needs.

@@ -18,7 +18,7 @@
 
 use std::sync::atomic::Ordering;
 
-use super::engine::{Batch, Row, SortedRun, StageId};
+use super::engine::{Batch, Patience, Row, SortedRun, StageId};
 use super::error::StorageError;
 use super::key::{Key, KeyRange, MetaKey};
 use super::record::{Head, Intent};
@@ -76,9 +76,9 @@ impl Store {
         batch.put(&MetaKey::Intent(stage.0), intent.encode());
         // After an error here nobody knows whether the intent is on the disk. The folder stays: the next start finishes
         // the import if it finds the intent and no later commit, and removes the folder otherwise.
-        self.engine.commit(batch)?;
+        self.engine.commit(&batch, Patience::Long)?;
         let mut gate = slot.close();
-        if let Err(error) = self.finish(stage, &intent) {
+        if let Err(error) = self.finish(stage, &intent, Patience::Short) {
             gate.state = State::Unfinished(stage);
             let source = Box::new(error);
             return Err(StorageError::Unfinished { collection: slot.id, source });
@@ -89,7 +89,12 @@ impl Store {
     }
 
     /// Takes in the staged files of a declared import and writes the head: steps 3 and 4.
-    fn finish(&self, stage: StageId, intent: &Intent) -> Result<(), StorageError> {
+    fn finish(
+        &self,
+        stage: StageId,
+        intent: &Intent,
+        patience: Patience,
+    ) -> Result<(), StorageError> {
         self.reached(Step::Declared)?;
         let mut done = 0;
         for group in intent.files.chunk_by(|a, b| a.table == b.table) {
@@ -100,18 +105,22 @@ impl Store {
         let mut batch = Batch::default();
         batch.put(&MetaKey::Head(intent.collection), intent.head.encode());
         batch.delete(&MetaKey::Intent(stage.0));
-        self.engine.commit(batch)?;
+        self.engine.commit(&batch, patience)?;
         self.reached(Step::Committed)
     }
 
     /// Finishes the import that left the collection closed, if there is one. The caller holds the turn.
-    pub(super) fn finish_interrupted(&self, slot: &Slot) -> Result<(), StorageError> {
+    pub(super) fn finish_interrupted(
+        &self,
+        slot: &Slot,
+        patience: Patience,
+    ) -> Result<(), StorageError> {
         let state = slot.open().state;
         let State::Unfinished(stage) = state else { return Ok(()) };
         let mut gate = slot.close();
         // Without an intent the last batch went through after all and only its answer was lost.
         if let Some(bytes) = self.engine.view().fetch(&MetaKey::Intent(stage.0))? {
-            self.finish(stage, &Intent::decode(&bytes)?)?;
+            self.finish(stage, &Intent::decode(&bytes)?, patience)?;
         }
         gate.state = State::Whole;
         drop(gate);
@@ -127,11 +136,11 @@ impl Store {
                     collection = intent.collection.0,
                     "finishing an interrupted bulk import"
                 );
-                self.finish(stage, &intent)?;
+                self.finish(stage, &intent, Patience::Long)?;
             } else {
                 let mut batch = Batch::default();
                 batch.delete(&MetaKey::Intent(stage.0));
-                self.engine.commit(batch)?;
+                self.engine.commit(&batch, Patience::Long)?;
             }
         }
         for stage in self.engine.staged()? {

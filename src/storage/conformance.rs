@@ -1,6 +1,6 @@
 //! What every engine must do, run on each of them.
 
-use super::engine::{Batch, KvEngine, Row, SortedRun, StageId};
+use super::engine::{Batch, KvEngine, Patience, Row, SortedRun, StageId};
 use super::key::{ChangeKey, IdKey, Key, KeyRange, MetaKey, ObjectKey};
 use super::table::Table;
 use crate::schema::{CollectionId, ObjectId};
@@ -19,7 +19,7 @@ fn put(engine: &dyn KvEngine, entries: &[(ObjectKey, &str)]) {
     for (key, value) in entries {
         batch.put(key, value.as_bytes().to_vec());
     }
-    engine.commit(batch).expect("commits");
+    engine.commit(&batch, Patience::Long).expect("commits");
 }
 
 fn walk(engine: &dyn KvEngine, range: KeyRange) -> Vec<(Vec<u8>, Vec<u8>)> {
@@ -84,12 +84,12 @@ fn a_batch_is_applied_in_order(engine: &dyn KvEngine) {
     batch.delete(&key(1, 2));
     batch.delete(&key(1, 99));
     batch.put(&MetaKey::Format, vec![1]);
-    engine.commit(batch).expect("commits");
+    engine.commit(&batch, Patience::Long).expect("commits");
     let view = engine.view();
     assert_eq!(view.fetch(&key(1, 1)).expect("reads").as_deref(), Some(&b"new"[..]));
     assert_eq!(view.fetch(&key(1, 2)).expect("reads"), None);
     assert_eq!(view.fetch(&MetaKey::Format).expect("reads"), Some(vec![1]));
-    engine.commit(Batch::default()).expect("an empty batch is fine");
+    engine.commit(&Batch::default(), Patience::None).expect("an empty batch is fine");
 }
 
 fn walks_keep_their_bounds(engine: &dyn KvEngine) {
@@ -111,7 +111,7 @@ fn ranges_are_removed(engine: &dyn KvEngine) {
     let mut batch = Batch::default();
     batch.delete_range(KeyRange::objects(CollectionId(1), &(2..8)));
     batch.put(&key(1, 4), b"later in the same batch".to_vec());
-    engine.commit(batch).expect("commits");
+    engine.commit(&batch, Patience::Long).expect("commits");
     assert_eq!(cells(engine, 1), [0, 1, 4, 8, 9]);
     assert_eq!(cells(engine, 2), [5]);
 }
@@ -189,7 +189,7 @@ fn tables_come_and_go(engine: &dyn KvEngine) {
     let mut batch = Batch::default();
     batch.put(&MetaKey::Format, vec![9]);
     batch.put(&key(1, 1), Vec::new());
-    engine.commit(batch).expect_err("no such table");
+    engine.commit(&batch, Patience::Long).expect_err("no such table");
     let view = engine.view();
     assert_eq!(view.fetch(&MetaKey::Format).expect("reads"), None, "whole or not at all");
     view.fetch(&key(1, 1)).expect_err("no such table");

@@ -2,6 +2,8 @@
 //!
 //! Two engines implement it, RocksDB and a map in memory; both pass `conformance.rs`.
 
+use std::time::Duration;
+
 use super::error::StorageError;
 use super::key::{Key, KeyRange};
 use super::record::StagedFile;
@@ -11,6 +13,28 @@ use super::table::Table;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct StageId(pub(crate) u64);
 
+/// How long a commit waits for an engine that is behind with its own work, for example for want of disk space.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Patience {
+    /// Of a writer whose rows are not visible yet.
+    Long,
+    /// Of a writer for whom the readers of a collection wait.
+    Short,
+    /// Of a reader that finishes what a writer left.
+    None,
+}
+
+impl Patience {
+    /// The longest wait.
+    pub(crate) fn wait_max(self) -> Duration {
+        match self {
+            Self::Long => Duration::from_secs(30),
+            Self::Short => Duration::from_secs(2),
+            Self::None => Duration::ZERO,
+        }
+    }
+}
+
 /// An ordered key-value engine.
 ///
 /// Contract: a [`Batch`] is applied whole or not at all, and is durable when `commit` returns; a view sees exactly the
@@ -19,8 +43,9 @@ pub(crate) trait KvEngine: Send + Sync {
     /// Makes a consistent view of all tables.
     fn view(&self) -> Box<dyn KvView + '_>;
 
-    /// Applies a batch, atomically and durably.
-    fn commit(&self, batch: Batch) -> Result<(), StorageError>;
+    /// Applies a batch, atomically and durably. An engine that cannot take writes for the moment is waited for as long
+    /// as `patience` says; then the batch is not applied and the error is [`StorageError::Busy`].
+    fn commit(&self, batch: &Batch, patience: Patience) -> Result<(), StorageError>;
 
     /// Writes sorted runs into files of a new staging folder, durably; no table is changed yet.
     fn stage(&self, stage: StageId, runs: Vec<SortedRun>) -> Result<Vec<StagedFile>, StorageError>;
@@ -129,8 +154,8 @@ impl Batch {
     }
 
     /// The writes.
-    pub(crate) fn into_writes(self) -> Vec<Write> {
-        self.writes
+    pub(crate) fn writes(&self) -> &[Write] {
+        &self.writes
     }
 }
 

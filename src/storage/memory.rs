@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use super::engine::{Batch, Entry, KvCursor, KvEngine, KvView, SortedRun, StageId, Write};
+use super::engine::{
+    Batch, Entry, KvCursor, KvEngine, KvView, Patience, SortedRun, StageId, Write,
+};
 use super::error::StorageError;
 use super::key::KeyRange;
 use super::record::StagedFile;
@@ -47,19 +49,19 @@ impl KvEngine for MemoryEngine {
         Box::new(MemoryView { tables })
     }
 
-    fn commit(&self, batch: Batch) -> Result<(), StorageError> {
+    fn commit(&self, batch: &Batch, _patience: Patience) -> Result<(), StorageError> {
         self.change(|tables| {
-            for write in batch.into_writes() {
+            for write in batch.writes() {
                 match write {
                     Write::Put { table, key, value } => {
-                        rows_mut(tables, table)?.insert(key, value);
+                        rows_mut(tables, *table)?.insert(key.clone(), value.clone());
                     }
                     Write::Delete { table, key } => {
-                        rows_mut(tables, table)?.remove(&key);
+                        rows_mut(tables, *table)?.remove(key);
                     }
                     Write::DeleteRange(range) => {
                         let KeyRange { table, start, end } = range;
-                        rows_mut(tables, table)?.retain(|key, _| *key < start || *key >= end);
+                        rows_mut(tables, *table)?.retain(|key, _| key < start || key >= end);
                     }
                 }
             }

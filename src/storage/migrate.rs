@@ -5,7 +5,7 @@
 
 use serde::Deserialize;
 
-use super::engine::{Batch, KvEngine};
+use super::engine::{Batch, KvEngine, Patience};
 use super::error::StorageError;
 use super::key::MetaKey;
 use super::record::{decode_number, encode_number};
@@ -79,7 +79,7 @@ pub(crate) fn migrate(
         }
         let mut batch = Batch::default();
         batch.put(&MetaKey::Format, encode_number(step.format));
-        engine.commit(batch)?;
+        engine.commit(&batch, Patience::Long)?;
     }
     Ok(())
 }

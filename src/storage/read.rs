@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::engine::{KvCursor, KvView};
+use super::engine::{KvCursor, KvView, Patience};
 use super::error::StorageError;
 use super::key::{IdKey, Key, KeyRange, ObjectKey, VectorKey};
 use super::record::{CollectionMeta, Located, decode_row, decode_vector};
@@ -68,7 +68,7 @@ impl Store {
             return Ok(found);
         }
         let _turn = slot.turn();
-        self.make_whole(slot)?;
+        self.make_whole(slot, Patience::None)?;
         self.try_view(slot)?.ok_or_else(|| StorageError::Busy {
             doing: "reading a collection",
             detail: "a bulk import is being finished".to_owned(),

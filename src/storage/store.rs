@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use super::directory::DataDirectory;
-use super::engine::{Batch, KvEngine, KvView};
+use super::engine::{Batch, KvEngine, KvView, Patience};
 use super::error::StorageError;
 use super::key::{KeyRange, MetaKey};
 use super::memory::MemoryEngine;
@@ -194,7 +194,7 @@ impl Store {
         batch.put(&MetaKey::NextCollection, encode_number(number + 1));
         batch.put(&MetaKey::Collection(id), meta.encode()?);
         batch.put(&MetaKey::Head(id), head.encode());
-        self.engine.commit(batch)?;
+        self.engine.commit(&batch, Patience::Long)?;
         let record = record(&meta, &head);
         let slot = Arc::new(Slot::new(meta));
         self.collections.write().unwrap_or_else(PoisonError::into_inner).insert(id, slot);
@@ -218,7 +218,7 @@ impl Store {
     ) -> Result<CollectionRecord, StorageError> {
         let slot = self.slot(collection)?;
         let _turn = slot.turn();
-        self.make_whole(&slot)?;
+        self.make_whole(&slot, Patience::Short)?;
         let mut meta = slot.meta()?;
         if meta.next_space == u32::MAX {
             return Err(StorageError::NumbersUsedUp { what: "embedding space" });
@@ -231,7 +231,7 @@ impl Store {
         let mut batch = Batch::default();
         batch.put(&MetaKey::Collection(collection), meta.encode()?);
         let mut gate = slot.close();
-        self.engine.commit(batch)?;
+        self.engine.commit(&batch, Patience::Short)?;
         let record = record(&meta, &head);
         gate.meta = meta;
         Ok(record)
@@ -245,7 +245,7 @@ impl Store {
         let _catalogue = self.catalogue.lock().unwrap_or_else(PoisonError::into_inner);
         let slot = self.slot(collection)?;
         let _turn = slot.turn();
-        self.make_whole(&slot)?;
+        self.make_whole(&slot, Patience::Short)?;
         let mut batch = Batch::default();
         batch.delete(&MetaKey::Collection(collection));
         batch.delete(&MetaKey::Head(collection));
@@ -253,7 +253,7 @@ impl Store {
             batch.delete_range(KeyRange::collection(table, collection));
         }
         let mut gate = slot.close();
-        self.engine.commit(batch)?;
+        self.engine.commit(&batch, Patience::Short)?;
         gate.state = State::Dropped;
         drop(gate);
         self.collections.write().unwrap_or_else(PoisonError::into_inner).remove(&collection);

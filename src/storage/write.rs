@@ -1,6 +1,6 @@
 //! Commits.
 
-use super::engine::{Batch, Row};
+use super::engine::{Batch, Patience, Row};
 use super::error::StorageError;
 use super::key::{ChangeKey, Key, KeyRange, MetaKey};
 use super::operation::{Change, Commit, Operation};
@@ -59,7 +59,7 @@ impl Store {
     ) -> Result<Commit, StorageError> {
         let slot = self.slot(collection)?;
         let _turn = slot.turn();
-        self.make_whole(&slot)?;
+        self.make_whole(&slot, Patience::Short)?;
         let meta = slot.meta()?;
         let plan = {
             let view = self.engine.view();
@@ -82,7 +82,7 @@ impl Store {
                     batch.row(row);
                 }
                 batch.put(&MetaKey::Head(collection), head.encode());
-                self.engine.commit(batch)?;
+                self.engine.commit(&batch, Patience::Long)?;
             }
         }
         Ok(Commit { version, outcomes })
@@ -127,7 +127,7 @@ impl Store {
     pub fn trim_changes(&self, collection: CollectionId, up_to: u64) -> Result<(), StorageError> {
         let slot = self.slot(collection)?;
         let _turn = slot.turn();
-        self.make_whole(&slot)?;
+        self.make_whole(&slot, Patience::Short)?;
         slot.meta()?;
         let mut head = head(&*self.engine.view(), collection)?;
         let up_to = up_to.min(head.version);
@@ -138,12 +138,12 @@ impl Store {
         batch.delete_range(KeyRange::changes(collection, &(0..up_to + 1)));
         head.trimmed_to = up_to;
         batch.put(&MetaKey::Head(collection), head.encode());
-        self.engine.commit(batch)
+        self.engine.commit(&batch, Patience::Long)
     }
 
     /// Finishes a bulk import that an error interrupted. The caller holds the turn.
-    pub(super) fn make_whole(&self, slot: &Slot) -> Result<(), StorageError> {
-        self.finish_interrupted(slot).map_err(|source| match source {
+    pub(super) fn make_whole(&self, slot: &Slot, patience: Patience) -> Result<(), StorageError> {
+        self.finish_interrupted(slot, patience).map_err(|source| match source {
             StorageError::UnknownCollection { .. } => source,
             source => StorageError::Unfinished { collection: slot.id, source: Box::new(source) },
         })

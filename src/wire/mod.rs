@@ -1,6 +1,12 @@
 //! Generated protocol code, and nothing else: messages, clients and servers of `proto/`.
 
-#![expect(missing_docs, clippy::pedantic, clippy::allow_attributes, unused_qualifications, reason = "generated code")]
+#![expect(
+    missing_docs,
+    clippy::pedantic,
+    clippy::allow_attributes,
+    clippy::clone_on_ref_ptr,
+    reason = "generated code"
+)]
 
 /// Client-facing protocol.
 pub mod v1 {
@@ -9,7 +15,12 @@ pub mod v1 {
 
 /// Protocol between the database and the encoder process.
 pub mod internal {
-    tonic::include_proto!("sidereus.internal.v1");
+    pub use v1::*;
+
+    // The generated code finds the client-facing messages at `super::super::v1`.
+    pub mod v1 {
+        tonic::include_proto!("sidereus.internal.v1");
+    }
 }
 
 /// Encoded `FileDescriptorSet` of both, for gRPC reflection.

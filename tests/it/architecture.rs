@@ -51,7 +51,10 @@ fn imports_that_go_up_or_sideways_are_found() {
     assert_refused("src/config/a.rs", "//! A.\nuse crate::cli::main;\n", "cli");
     assert_refused("src/attic/a.rs", "//! A.\n", "no floor");
     assert_accepted("src/engine/a.rs", "//! A.\nuse crate::{index::IvfIndex, sky::{Moc, Cone}};\n");
-    assert_accepted("src/storage/a.rs", "//! A.\n// crate::engine is above.\nuse crate::sky::Moc;\n");
+    assert_accepted(
+        "src/storage/a.rs",
+        "//! A.\n// crate::engine is above.\nuse crate::sky::Moc;\n",
+    );
 }
 
 #[test]
@@ -142,7 +145,8 @@ fn every_licence_is_on_the_list() {
 fn a_licence_that_is_not_on_the_list_is_found() {
     let allowed = vec!["MIT".to_owned(), "Apache-2.0".to_owned(), "Zlib".to_owned()];
     let refused = |licence: &str| {
-        let text = format!(r#"{{"packages":[{{"name":"a","version":"1.0.0","license":{licence}}}]}}"#);
+        let text =
+            format!(r#"{{"packages":[{{"name":"a","version":"1.0.0","license":{licence}}}]}}"#);
         dependencies::licences_not_allowed(&text, &allowed).len()
     };
     assert_eq!(refused("\"MIT OR Apache-2.0\""), 0);

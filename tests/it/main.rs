@@ -2,9 +2,12 @@
 
 mod architecture;
 mod cli;
-mod index;
+mod crash;
 mod encoder;
-mod files;
 mod fake_encoder;
+mod files;
 mod grpc;
+mod index;
+mod query;
+mod storage;
 mod support;

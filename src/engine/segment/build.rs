@@ -35,7 +35,7 @@ pub(in crate::engine) struct BuildPlan<'a> {
 /// Writes a complete segment of everything in the snapshot and returns its folder.
 pub(in crate::engine) fn build(
     plan: &BuildPlan<'_>,
-    snapshot: &Snapshot,
+    snapshot: &Snapshot<'_>,
     progress: &mut Progress<'_>,
 ) -> Result<(PathBuf, Manifest), EngineError> {
     let record = snapshot.record();
@@ -82,7 +82,7 @@ pub(in crate::engine) fn build(
 
 fn write_rows(
     plan: &BuildPlan<'_>,
-    snapshot: &Snapshot,
+    snapshot: &Snapshot<'_>,
     folder: &Path,
     spaces: &mut [SpaceWriter],
     progress: &mut Progress<'_>,
@@ -97,7 +97,7 @@ fn write_rows(
     let space_ids: Vec<_> = plan.schema.spaces.iter().map(|space| space.id).collect();
     let mut block: Vec<(ObjectKey, Object)> = Vec::new();
     let mut rows = 0u64;
-    for row in snapshot.scan(0..u64::MAX, &space_ids) {
+    for row in snapshot.scan(0..u64::MAX, &space_ids)? {
         let (key, object) = row?;
         let number = u32::try_from(rows).map_err(|_| EngineError::DamagedSegment {
             path: path.display().to_string(),

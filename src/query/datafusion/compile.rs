@@ -2,11 +2,21 @@
 
 use std::sync::{Arc, LazyLock};
 
-use arrow::datatypes::{Field, Schema, SchemaRef};
+use arrow::array::Float64Array;
+use arrow::compute::kernels::arity::binary;
+use arrow::datatypes::{DataType, Field, Float64Type, Schema, SchemaRef};
 use datafusion::common::DFSchema;
+use datafusion::common::cast::as_float64_array;
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
+use datafusion::common::utils::take_function_args;
 use datafusion::error::DataFusionError;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
-use datafusion::logical_expr::{Expr, ExprSchemable};
+use datafusion::logical_expr::expr::ScalarFunction;
+use datafusion::logical_expr::simplify::{ExprSimplifyResult, SimplifyContext};
+use datafusion::logical_expr::{
+    ColumnarValue, Expr, ExprSchemable, ScalarUDF, Volatility, create_udf,
+};
+use datafusion::physical_expr::PhysicalExpr;
 use datafusion::prelude::SessionConfig;
 use datafusion::sql::parser::DFParserBuilder;
 use datafusion::sql::sqlparser::ast::{Expr as Syntax, ExprWithAlias};
@@ -24,8 +34,40 @@ const RECURSION_MAX: usize = 3 * lex::NESTING_MAX;
 static PLANNER: LazyLock<SessionState> = LazyLock::new(|| {
     let config =
         SessionConfig::new().set_bool("datafusion.sql_parser.enable_ident_normalization", false);
-    SessionStateBuilder::new().with_config(config).with_default_features().build()
+    let mut builder = SessionStateBuilder::new().with_config(config).with_default_features();
+    let mut functions = builder.scalar_functions().clone().unwrap_or_default();
+    let own = [square_root(), power()];
+    functions.retain(|function| own.iter().all(|own| own.name() != function.name()));
+    functions.extend(own.map(Arc::new));
+    builder.with_scalar_functions(functions).build()
 });
+
+/// The square root of IEEE 754: NaN for negative numbers. DataFusion's own fails on the first of
+/// them, of which catalogues are full, while its logarithms give NaN.
+fn square_root() -> ScalarUDF {
+    let root = |arguments: &[ColumnarValue]| {
+        let [values] = take_function_args("sqrt", ColumnarValue::values_to_arrays(arguments)?)?;
+        let roots = as_float64_array(&values)?.unary::<_, Float64Type>(f64::sqrt);
+        Ok(ColumnarValue::Array(Arc::new(roots)))
+    };
+    let real = DataType::Float64;
+    create_udf("sqrt", vec![real.clone()], real, Volatility::Immutable, Arc::new(root))
+}
+
+/// The power of IEEE 754: infinity for zero to a negative power, on which DataFusion's own fails.
+fn power() -> ScalarUDF {
+    let raise = |arguments: &[ColumnarValue]| {
+        let values = ColumnarValue::values_to_arrays(arguments)?;
+        let [bases, exponents] = take_function_args("power", values)?;
+        let (bases, exponents) = (as_float64_array(&bases)?, as_float64_array(&exponents)?);
+        let powers: Float64Array = binary(bases, exponents, f64::powf)?;
+        Ok(ColumnarValue::Array(Arc::new(powers)))
+    };
+    let real = DataType::Float64;
+    let arguments = vec![real.clone(), real.clone()];
+    create_udf("power", arguments, real, Volatility::Immutable, Arc::new(raise))
+        .with_aliases(["pow"])
+}
 
 pub(super) fn compile(sql: &str, schema: &SchemaRef) -> Result<Predicate, PredicateError> {
     let names = Names::new(schema);
@@ -90,10 +132,7 @@ fn needed_columns(schema: &SchemaRef, used: &[String]) -> Result<SchemaRef, Pred
     Ok(Arc::new(Schema::new(needed)))
 }
 
-fn planned(
-    syntax: Syntax,
-    schema: &SchemaRef,
-) -> Result<Arc<dyn datafusion::physical_expr::PhysicalExpr>, PredicateError> {
+fn planned(syntax: Syntax, schema: &SchemaRef) -> Result<Arc<dyn PhysicalExpr>, PredicateError> {
     let refused = |error: DataFusionError| PredicateError::refused(&error);
     let fields = DFSchema::try_from(Arc::clone(schema)).map_err(refused)?;
     let syntax = ExprWithAlias { expr: syntax, alias: None };
@@ -101,6 +140,25 @@ fn planned(
     check::plan(&planned, &fields)?;
     let kind = |planned: &Expr| planned.get_type(&fields).map_err(refused);
     check::is_condition("the predicate", &kind(&planned)?)?;
-    let compiled = PLANNER.create_physical_expr(planned, &fields).map_err(refused)?;
+    let expanded = with_functions_expanded(planned, &fields).map_err(refused)?;
+    let compiled = PLANNER.create_physical_expr(expanded, &fields).map_err(refused)?;
     with_ieee_comparisons(compiled, schema).map_err(refused)
+}
+
+/// Writes out the functions that are short for something else, as `coalesce` is for `CASE`; such
+/// functions cannot be evaluated themselves.
+fn with_functions_expanded(planned: Expr, fields: &DFSchema) -> Result<Expr, DataFusionError> {
+    let context = SimplifyContext::builder().with_schema(Arc::new(fields.clone())).build();
+    let expand = |node: Expr| match node {
+        Expr::ScalarFunction(ScalarFunction { func, args }) => {
+            Ok(match func.simplify(args, &context)? {
+                ExprSimplifyResult::Simplified(node) => Transformed::yes(node),
+                ExprSimplifyResult::Original(args) => {
+                    Transformed::no(Expr::ScalarFunction(ScalarFunction { func, args }))
+                }
+            })
+        }
+        node => Ok(Transformed::no(node)),
+    };
+    planned.transform_up(expand).data()
 }

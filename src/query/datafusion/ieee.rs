@@ -104,11 +104,20 @@ impl Comparison {
 }
 
 /// Two reals of one type, compared as the processor does.
-#[derive(Debug, PartialEq, Eq, Hash)]
+#[derive(Debug, Eq, Hash)]
 struct Compared {
     left: Arc<dyn PhysicalExpr>,
     right: Arc<dyn PhysicalExpr>,
     comparison: Comparison,
+}
+
+// Derived equality would move the operands out of their `Arc`s.
+impl PartialEq for Compared {
+    fn eq(&self, other: &Self) -> bool {
+        self.comparison == other.comparison
+            && self.left.eq(&other.left)
+            && self.right.eq(&other.right)
+    }
 }
 
 impl fmt::Display for Compared {

@@ -6,7 +6,9 @@
 //! `NOT` over a comparison find it, and -0 equals 0. (DataFusion itself puts NaN above every number,
 //! so that `z > 0.3` would find what was never measured.) Use `isnan(z)` to find it.
 //!
-//! Expressions are not simplified: what is written is what is computed.
+//! Expressions are not simplified (`z = z` would become `z IS NOT NULL`, wrong for NaN): what is
+//! written is what is computed. `sqrt` and `power` give NaN and
+//! infinity as IEEE 754 has it instead of failing on one row's value.
 
 mod check;
 mod compile;
@@ -22,7 +24,7 @@ mod tests;
 
 use std::sync::Arc;
 
-use arrow::array::{BooleanArray, RecordBatch, RecordBatchOptions};
+use arrow::array::{Array, BooleanArray, RecordBatch, RecordBatchOptions};
 use arrow::compute::prep_null_mask_filter;
 use arrow::datatypes::SchemaRef;
 use datafusion::common::cast::as_boolean_array;
@@ -70,7 +72,8 @@ impl Predicate {
     /// integer by zero or a text that is cast and is not a number.
     pub fn evaluate(&self, batch: &RecordBatch) -> Result<BooleanArray, PredicateError> {
         let missing = |name: &String| PredicateError::MissingColumn { name: name.clone() };
-        let column = |name| batch.column_by_name(name).cloned().ok_or_else(|| missing(name));
+        let column =
+            |name: &String| batch.column_by_name(name).cloned().ok_or_else(|| missing(name));
         let columns = self.columns.iter().map(column).collect::<Result<_, _>>()?;
         let row_count = batch.num_rows();
         let options = RecordBatchOptions::new().with_row_count(Some(row_count));
@@ -82,6 +85,6 @@ impl Predicate {
             .map_err(|source| PredicateError::Evaluation { source })?;
         let values =
             as_boolean_array(&values).map_err(|source| PredicateError::Evaluation { source })?;
-        Ok(prep_null_mask_filter(values))
+        Ok(if values.null_count() > 0 { prep_null_mask_filter(values) } else { values.clone() })
     }
 }

@@ -32,7 +32,7 @@ impl<'a> Names<'a> {
         if more > 0 { format!("{list} and {more} more") } else { list }
     }
 
-    /// Up to three names that are a few letters away, the nearest first.
+    /// Up to three names that are the fewest letters away.
     pub(super) fn near(&self, name: &str) -> Vec<&'a str> {
         let wanted = name.to_lowercase();
         let far = 1 + wanted.chars().count() / 4;
@@ -44,7 +44,12 @@ impl<'a> Names<'a> {
             }
         }
         near.sort_by_key(|(distance, _)| *distance);
-        near.into_iter().take(3).map(|(_, name)| name).collect()
+        let nearest = near.first().map_or(0, |(distance, _)| *distance);
+        near.into_iter()
+            .take_while(|(distance, _)| *distance == nearest)
+            .take(3)
+            .map(|(_, name)| name)
+            .collect()
     }
 }
 

@@ -10,13 +10,16 @@ mod tests;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use rocksdb::{
     BoundColumnFamily, ColumnFamilyDescriptor, DB, DBRawIterator, ErrorKind,
     IngestExternalFileOptions, ReadOptions, Snapshot, WriteBatch, WriteOptions,
 };
 
-use super::engine::{Batch, Entry, KvCursor, KvEngine, KvView, SortedRun, StageId, Write};
+use super::engine::{
+    Batch, Entry, KvCursor, KvEngine, KvView, Patience, SortedRun, StageId, Write,
+};
 use super::error::StorageError;
 use super::key::KeyRange;
 use super::record::StagedFile;
@@ -30,6 +33,9 @@ const RECORDS: &str = "records";
 
 /// Folder of staged files below the data directory.
 const STAGING: &str = "staging";
+
+/// How often a commit looks whether the database takes writes again.
+const STALL_POLL: Duration = Duration::from_millis(20);
 
 /// The column family that RocksDB always has; nothing is kept in it.
 const DEFAULT_FAMILY: &str = "default";
@@ -68,6 +74,22 @@ impl RocksEngine {
     fn family(&self, table: Table) -> Result<Arc<BoundColumnFamily<'_>>, StorageError> {
         family(&self.db, table)
     }
+
+    fn writes(&self, batch: &Batch) -> Result<WriteBatch, StorageError> {
+        let mut writes = WriteBatch::default();
+        for write in batch.writes() {
+            match write {
+                Write::Put { table, key, value } => {
+                    writes.put_cf(&self.family(*table)?, key, value);
+                }
+                Write::Delete { table, key } => writes.delete_cf(&self.family(*table)?, key),
+                Write::DeleteRange(KeyRange { table, start, end }) => {
+                    writes.delete_range_cf(&self.family(*table)?, start, end);
+                }
+            }
+        }
+        Ok(writes)
+    }
 }
 
 /// Refuses to make a new database over what is left of one that has lost its head. A start that was interrupted while
@@ -98,22 +120,23 @@ impl KvEngine for RocksEngine {
         Box::new(RocksView { db: &self.db, snapshot: self.db.snapshot() })
     }
 
-    fn commit(&self, batch: Batch) -> Result<(), StorageError> {
-        let mut writes = WriteBatch::default();
-        for write in batch.into_writes() {
-            match write {
-                Write::Put { table, key, value } => {
-                    writes.put_cf(&self.family(table)?, key, value);
-                }
-                Write::Delete { table, key } => writes.delete_cf(&self.family(table)?, key),
-                Write::DeleteRange(KeyRange { table, start, end }) => {
-                    writes.delete_range_cf(&self.family(table)?, start, end);
-                }
-            }
-        }
+    fn commit(&self, batch: &Batch, patience: Patience) -> Result<(), StorageError> {
         let mut durable = WriteOptions::default();
         durable.set_sync(true);
-        self.db.write_opt(writes, &durable).map_err(|error| failed("writing a batch", error))
+        // RocksDB would hold the caller, without end when the disk is full: refuse instead, and wait here.
+        durable.set_no_slowdown(true);
+        let mut waited = Duration::ZERO;
+        loop {
+            match self.db.write_opt(self.writes(batch)?, &durable) {
+                Err(error)
+                    if error.kind() == ErrorKind::Incomplete && waited < patience.wait_max() =>
+                {
+                    std::thread::sleep(STALL_POLL);
+                    waited += STALL_POLL;
+                }
+                result => return result.map_err(|error| failed("writing a batch", error)),
+            }
+        }
     }
 
     fn stage(&self, stage: StageId, runs: Vec<SortedRun>) -> Result<Vec<StagedFile>, StorageError> {
@@ -240,6 +263,9 @@ impl KvCursor for RocksCursor<'_> {
     }
 }
 
+/// Why RocksDB does not take writes.
+const STALLED: &str = "the database is behind with compaction; see whether the disk is nearly full";
+
 fn failed(doing: &'static str, error: rocksdb::Error) -> StorageError {
     mapped(doing, &error.kind(), error.into_string())
 }
@@ -252,10 +278,12 @@ fn mapped(doing: &'static str, kind: &ErrorKind, detail: String) -> StorageError
     }
     match kind {
         ErrorKind::Corruption => StorageError::Corrupt { what: "database", detail },
+        ErrorKind::Incomplete => {
+            StorageError::Busy { doing, detail: format!("{detail} ({STALLED})") }
+        }
         ErrorKind::Busy
         | ErrorKind::TryAgain
         | ErrorKind::TimedOut
-        | ErrorKind::Incomplete
         | ErrorKind::MergeInProgress
         | ErrorKind::ShutdownInProgress => StorageError::Busy { doing, detail },
         ErrorKind::NotFound

@@ -69,6 +69,10 @@ impl Tuning {
             Some(Table::Objects | Table::Vectors) => self.write_buffer_bytes,
             _ => self.write_buffer_bytes / 4,
         });
+        options.set_max_write_buffer_number(4);
+        // Reads tolerate many small files for a while; writers are only held when compaction is far behind.
+        options.set_level_zero_slowdown_writes_trigger(40);
+        options.set_level_zero_stop_writes_trigger(80);
         options.set_target_file_size_base(64 << 20);
         options.set_max_bytes_for_level_base(256 << 20);
         // Components of embeddings hardly compress: spare the work.

@@ -30,7 +30,7 @@ fn what_was_committed_is_there_after_opening_again() {
         }
         let mut batch = Batch::default();
         batch.put(&MetaKey::Format, vec![round]);
-        engine.commit(batch).expect("commits");
+        engine.commit(&batch, Patience::Long).expect("commits");
     }
 }
 

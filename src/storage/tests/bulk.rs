@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use super::*;
 use crate::schema::Class;
-use crate::storage::engine::{Batch, Row, SortedRun, StageId};
+use crate::storage::engine::{Batch, Patience, Row, SortedRun, StageId};
 use crate::storage::key::MetaKey;
 use crate::storage::record::{Head, Intent};
 use crate::storage::{Operation, Outcome};
@@ -209,7 +209,7 @@ fn an_intent_that_later_commits_overtook_is_forgotten() {
     let intent = Intent { collection, base_version: 0, head: Head::default(), files };
     let mut batch = Batch::default();
     batch.put(&MetaKey::Intent(77), intent.encode());
-    store.engine.commit(batch).expect("commits");
+    store.engine.commit(&batch, Patience::Long).expect("commits");
     drop(store);
     let store = on_disk(place.path());
     assert_eq!(contents(&store, collection), all);

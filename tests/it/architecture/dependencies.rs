@@ -71,7 +71,9 @@ pub fn licences_not_allowed(metadata: &str, allowed: &[String]) -> Vec<String> {
         // Without a licence expression there is a file that somebody must read.
         !package["license"].as_str().is_some_and(|licence| is_allowed(licence, allowed))
     });
-    let name = |package: &Value| format!("{} {}: {}", package["name"], package["version"], package["license"]);
+    let name = |package: &Value| {
+        format!("{} {}: {}", package["name"], package["version"], package["license"])
+    };
     refused.map(name).collect()
 }
 

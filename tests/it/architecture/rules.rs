@@ -18,8 +18,14 @@ impl fmt::Display for Violation {
 }
 
 /// Every rule.
-pub const RULES: [fn(&Source) -> Vec<Violation>; 6] =
-    [imports_go_down, libraries_stay, files_are_short, functions_are_short, nothing_is_forced, files_speak];
+pub const RULES: [fn(&Source) -> Vec<Violation>; 6] = [
+    imports_go_down,
+    libraries_stay,
+    files_are_short,
+    functions_are_short,
+    nothing_is_forced,
+    files_speak,
+];
 
 /// The floors, lowest first. A module uses itself and what stands before its own line, never beside it.
 const FLOORS: [&[&str]; 8] = [
@@ -58,7 +64,8 @@ const FENCES: [(&str, &[&str]); 20] = [
 ];
 
 /// Names of serving, which is the business of two folders.
-const SERVER_WORDS: [&str; 3] = ["tonic::transport::Server", "tonic::transport::server", "_server::"];
+const SERVER_WORDS: [&str; 3] =
+    ["tonic::transport::Server", "tonic::transport::server", "_server::"];
 const SERVER_FOLDERS: [&str; 2] = ["src/service/", "src/encoder/torch/"];
 
 /// The only places with unsafe code.
@@ -92,7 +99,11 @@ fn words<'a>(code: &'a str, word: &'a str) -> impl Iterator<Item = usize> + 'a {
 fn imports_go_down(source: &Source) -> Vec<Violation> {
     let Some(module) = source.module() else { return Vec::new() };
     let Some(own) = floor(module) else {
-        return vec![at(source, 0, format!("`{module}` has no floor; give it one in tests/it/architecture"))];
+        return vec![at(
+            source,
+            0,
+            format!("`{module}` has no floor; give it one in tests/it/architecture"),
+        )];
     };
     // The encoder program is a crate of its own and names the library from outside.
     let roots: &[&str] = if source.path.starts_with("src/encoder/torch/") {
@@ -106,7 +117,11 @@ fn imports_go_down(source: &Source) -> Vec<Violation> {
             for used in names_after(&source.code[place + root.len()..]) {
                 let Some(theirs) = floor(used) else { continue };
                 if used != module && theirs >= own {
-                    found.push(at(source, place, format!("`{module}` uses `{used}`, which is not below it")));
+                    found.push(at(
+                        source,
+                        place,
+                        format!("`{module}` uses `{used}`, which is not below it"),
+                    ));
                 }
             }
         }
@@ -116,7 +131,10 @@ fn imports_go_down(source: &Source) -> Vec<Violation> {
 
 /// The first names of a path, or of each path of a group in braces.
 fn names_after(code: &str) -> Vec<&str> {
-    let name = |text: &str| text.len() - text.trim_start_matches(|each: char| each.is_alphanumeric() || each == '_').len();
+    let name = |text: &str| {
+        text.len()
+            - text.trim_start_matches(|each: char| each.is_alphanumeric() || each == '_').len()
+    };
     let Some(group) = code.strip_prefix('{') else { return vec![&code[..name(code)]] };
     let mut names = Vec::new();
     let (mut depth, mut expects_name) = (1_usize, true);
@@ -145,8 +163,14 @@ fn libraries_stay(source: &Source) -> Vec<Violation> {
         if folders.iter().any(|folder| source.path.starts_with(folder)) {
             continue;
         }
-        for place in words(&source.code, library).filter(|place| names_crate(&source.code, *place, library)) {
-            found.push(at(source, place, format!("`{library}` belongs into {}", folders.join(", "))));
+        for place in
+            words(&source.code, library).filter(|place| names_crate(&source.code, *place, library))
+        {
+            found.push(at(
+                source,
+                place,
+                format!("`{library}` belongs into {}", folders.join(", ")),
+            ));
         }
     }
     if !SERVER_FOLDERS.iter().any(|folder| source.path.starts_with(folder)) {

@@ -1,14 +1,16 @@
 //! The index against the exact scan.
 
+mod files;
+mod recall;
+mod threads;
+
 use std::collections::BTreeSet;
-use std::sync::OnceLock;
 use std::thread;
 
 use super::*;
 use crate::index::flat::{self, FlatSearch};
 use crate::index::random::SplitMix64;
-use crate::index::recall::RecallMeter;
-use crate::index::synthetic::{Clustered, ClusteredVectors, clustered};
+use crate::index::synthetic::{Clustered, clustered};
 use crate::vector::VectorBlock;
 
 const METRICS: [Metric; 3] = [Metric::Cosine, Metric::L2, Metric::Ip];
@@ -54,33 +56,6 @@ fn random_rows(len: usize, share: f64, seed: u64) -> RowBitmap {
     bitmap(len, |_| random.uniform() < share)
 }
 
-/// 20,000 x 64 vectors to index, and 200 more of the same make to ask for.
-struct Held {
-    made: ClusteredVectors,
-    vectors: VectorBlock,
-    queries: VectorBlock,
-    index: IvfIndex,
-}
-
-const HELD_ROWS: usize = 20_000;
-
-fn held() -> &'static Held {
-    static HELD: OnceLock<Held> = OnceLock::new();
-    HELD.get_or_init(|| {
-        let spec =
-            Clustered { count: HELD_ROWS + 200, dimension: 64, clusters: 60, rank: 24, seed: 11 };
-        let made = clustered(&spec).expect("a dimension");
-        let all = prepared(Metric::Cosine, &made.vectors);
-        let (first, last) = all.as_slice().split_at(HELD_ROWS * 64);
-        let block = |values: &[f32]| VectorBlock::new(64, values.to_vec()).expect("finite");
-        let (vectors, queries) = (block(first), block(last));
-        let spec = IvfSpec { threads: 2, ..IvfSpec::default() };
-        let index =
-            IvfIndex::build(&spec, Metric::Cosine, vectors.view(), &mut silent).expect("builds");
-        Held { made, vectors, queries, index }
-    })
-}
-
 #[test]
 fn all_lists_probed_equal_the_exact_scan() {
     for metric in METRICS {
@@ -106,111 +81,8 @@ fn all_lists_probed_equal_the_exact_scan() {
     }
 }
 
-fn assert_recall(name: &str, mut allowed: impl FnMut(usize) -> Option<RowBitmap>) {
-    let Held { vectors, queries, index, .. } = held();
-    let mut meter = RecallMeter::default();
-    let mut scanned = 0;
-    for (place, query) in queries.rows().enumerate() {
-        let allowed = allowed(place);
-        let search = IvfSearch { allowed: allowed.as_ref(), ..IvfSearch::nearest(10) };
-        let answer = index.search(query, vectors.view(), &search).expect("valid");
-        let truth = exact(query, vectors.view(), Metric::Cosine, &search);
-        assert_eq!(answer.hits.len(), truth.len());
-        meter.compare(&truth, &answer.hits, 10);
-        scanned += answer.rows_scanned;
-    }
-    let recall = meter.recall().expect("queries");
-    println!("{name}: recall@10 {:.4}, rows scanned {}", recall.mean, scanned / recall.queries);
-    assert!(recall.mean >= 0.99, "{name}: {recall:?}");
-}
-
 #[test]
-fn recall_holds_without_a_predicate() {
-    let stats = held().index.stats();
-    println!("{stats:?}");
-    assert!(stats.default_probes < stats.lists / 2, "{stats:?}");
-    assert!(stats.measured_recall.mean >= 0.99, "{stats:?}");
-    assert_recall("all rows", |_| None);
-}
-
-#[test]
-fn recall_holds_under_random_predicates() {
-    for (share, seed) in [(0.5, 1), (0.1, 2), (0.01, 3), (0.001, 4)] {
-        let rows = random_rows(HELD_ROWS, share, seed);
-        assert_recall(&format!("random {share}"), |_| Some(rows.clone()));
-    }
-}
-
-#[test]
-fn recall_holds_under_predicates_that_go_with_the_embedding() {
-    let vectors = &held().vectors;
-    // Rows beyond a plane: the neighbourhood of a query is wholly in, wholly out, or cut.
-    let mut along: Vec<f32> = vectors.rows().map(|row| row[0] + row[1] - row[2]).collect();
-    let sides = along.clone();
-    along.sort_unstable_by(f32::total_cmp);
-    for share in [0.5, 0.1, 0.02] {
-        let edge = along[(HELD_ROWS as f64 * (1.0 - share)) as usize];
-        let rows = bitmap(HELD_ROWS, |row| sides[row] >= edge);
-        assert_recall(&format!("beyond a plane {share}"), |_| Some(rows.clone()));
-    }
-}
-
-#[test]
-fn recall_holds_under_predicates_against_the_embedding() {
-    let made = &held().made;
-    assert_recall("all but the query's own cluster", |place| {
-        let own = made.cluster_of[HELD_ROWS + place];
-        Some(bitmap(HELD_ROWS, |row| made.cluster_of[row] != own))
-    });
-    assert_recall("a tenth, all in other clusters", |place| {
-        let own = made.cluster_of[HELD_ROWS + place];
-        Some(bitmap(HELD_ROWS, |row| made.cluster_of[row] != own && made.cluster_of[row] % 10 == 3))
-    });
-}
-
-#[test]
-fn recall_holds_for_queries_unlike_the_rows() {
-    let Held { vectors, index, .. } = held();
-    let mut random = SplitMix64::new(77);
-    let mut meter = RecallMeter::default();
-    for _ in 0..50 {
-        let query: Vec<f32> = (0..64).map(|_| random.normal() as f32).collect();
-        let query = Metric::Cosine.prepare(query).expect("not zero");
-        let search = IvfSearch::nearest(10);
-        let answer = index.search(&query, vectors.view(), &search).expect("valid");
-        meter.compare(&exact(&query, vectors.view(), Metric::Cosine, &search), &answer.hits, 10);
-    }
-    let recall = meter.recall().expect("queries");
-    assert!(recall.mean >= 0.99, "{recall:?}");
-}
-
-#[test]
-fn recall_holds_for_every_metric_and_k() {
-    let spec = Clustered { count: 10_200, dimension: 32, clusters: 40, rank: 16, seed: 21 };
-    let made = clustered(&spec).expect("a dimension").vectors;
-    for metric in METRICS {
-        let all = prepared(metric, &made);
-        let vectors = VectorView::new(32, &all.as_slice()[..10_000 * 32]).expect("whole rows");
-        let index =
-            IvfIndex::build(&IvfSpec::default(), metric, vectors, &mut silent).expect("builds");
-        let tenth = random_rows(10_000, 0.1, 5);
-        for k in [1, 10, 100] {
-            for allowed in [None, Some(&tenth)] {
-                let mut meter = RecallMeter::default();
-                for query in all.rows().skip(10_000) {
-                    let search = IvfSearch { allowed, ..IvfSearch::nearest(k) };
-                    let answer = index.search(query, vectors, &search).expect("valid");
-                    meter.compare(&exact(query, vectors, metric, &search), &answer.hits, k);
-                }
-                let recall = meter.recall().expect("queries");
-                assert!(recall.mean >= 0.99, "{metric} k {k}: {recall:?} {:?}", index.stats());
-            }
-        }
-    }
-}
-
-#[test]
-fn never_fewer_hits_than_allowed_rows() {
+fn idx_2_never_fewer_hits_than_allowed_rows() {
     let (block, index) = small(Metric::L2, Codes::Sq8);
     let query = block.row(7).expect("a row");
     let mut far_first: Vec<(Distance, u32)> =
@@ -239,7 +111,7 @@ fn never_fewer_hits_than_allowed_rows() {
 }
 
 #[test]
-fn every_distance_is_the_metrics_own() {
+fn idx_1_every_distance_is_the_metrics_own() {
     for metric in METRICS {
         let (block, index) = small(metric, Codes::Sq8);
         let query = block.row(70).expect("a row");
@@ -418,88 +290,4 @@ fn many_threads_search_one_index() {
             scope.spawn(|| (0..300).for_each(|row| assert_eq!(look(row), alone[row])));
         }
     });
-}
-
-mod files {
-    use std::fs;
-
-    use super::*;
-    use crate::schema::Class;
-
-    #[test]
-    fn a_saved_index_answers_as_before() {
-        let folder = tempfile::tempdir().expect("a folder");
-        for metric in METRICS {
-            for codes in [Codes::Flat, Codes::Sq8] {
-                let (block, index) = small(metric, codes);
-                let path = folder.path().join("space.ivf");
-                index.save(&path).expect("saved");
-                let read = IvfIndex::load(&path, 16, metric).expect("intact");
-                assert_eq!(read.stats(), index.stats());
-                assert_eq!(read.seed, index.seed);
-                for row in (0..block.count()).step_by(211) {
-                    let query = block.row(row).expect("a row");
-                    let search = IvfSearch::nearest(10);
-                    assert_eq!(
-                        read.search(query, block.view(), &search).expect("valid"),
-                        index.search(query, block.view(), &search).expect("valid"),
-                    );
-                }
-            }
-        }
-        let names: Vec<_> = fs::read_dir(folder.path()).expect("a folder").collect();
-        assert_eq!(names.len(), 1, "no partial file is left");
-    }
-
-    #[test]
-    fn a_damaged_file_is_refused_before_faiss_sees_it() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("space.ivf");
-        let (_, index) = small(Metric::L2, Codes::Sq8);
-        index.save(&path).expect("saved");
-        let intact = fs::read(&path).expect("readable");
-        let load_bytes = |bytes: &[u8]| {
-            fs::write(&path, bytes).expect("writable");
-            IvfIndex::load(&path, 16, Metric::L2)
-        };
-        assert!(load_bytes(&intact).is_ok());
-        let places = (0..200).chain((200..intact.len()).step_by(997)).chain([intact.len() - 1]);
-        for place in places {
-            let mut bytes = intact.clone();
-            bytes[place] ^= 0x10;
-            let refused = load_bytes(&bytes).expect_err("one bit differs");
-            assert!(!matches!(refused, IndexError::Faiss { .. }), "byte {place}: {refused}");
-            assert_eq!(refused.class(), Class::Corrupt);
-        }
-        for len in [0, 7, 8, 12, 20, 51, 52, 53, 111, intact.len() / 2, intact.len() - 1] {
-            let refused = load_bytes(&intact[..len]).expect_err("cut off");
-            assert!(
-                matches!(refused, IndexError::NotAnIndex { .. } | IndexError::Damaged { .. }),
-                "{refused}"
-            );
-        }
-        let longer = [&intact[..], &[0]].concat();
-        assert!(matches!(load_bytes(&longer), Err(IndexError::Damaged { .. })));
-        let newer = [&intact[..8], &2u32.to_le_bytes(), &intact[12..]].concat();
-        assert!(matches!(load_bytes(&newer), Err(IndexError::NewerFormat { version: 2, .. })));
-    }
-
-    #[test]
-    fn an_index_of_another_space_is_refused() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("space.ivf");
-        small(Metric::L2, Codes::Sq8).1.save(&path).expect("saved");
-        let refused = IvfIndex::load(&path, 17, Metric::L2).expect_err("dimension");
-        assert!(
-            matches!(refused, IndexError::OtherDimension { expected: 17, given: 16, .. }),
-            "{refused}"
-        );
-        let refused = IvfIndex::load(&path, 16, Metric::Ip).expect_err("metric");
-        assert!(matches!(refused, IndexError::OtherMetric { given: Metric::L2, .. }), "{refused}");
-        let refused =
-            IvfIndex::load(&folder.path().join("none"), 16, Metric::L2).expect_err("absent");
-        assert_eq!(refused.class(), Class::NotFound);
-        let refused = small(Metric::L2, Codes::Sq8).1.save(&folder.path().join("no/such/folder"));
-        assert!(matches!(refused, Err(IndexError::Io { .. })));
-    }
 }
