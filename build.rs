@@ -57,5 +57,12 @@ fn link_libtorch() {
         let folder = Path::new(&libtorch).join("lib");
         println!("cargo:rustc-link-arg-bin=sidereus-encoder=-Wl,-rpath,{}", folder.display());
         println!("cargo:rustc-link-arg-bin=sidereus-encoder=-Wl,--disable-new-dtags");
+        // No symbol of ours is in it, so the linker would leave it out, and then libtorch sees no GPU.
+        let cuda = folder.join("libtorch_cuda.so");
+        if cuda.exists() {
+            for argument in ["-Wl,--no-as-needed", &cuda.to_string_lossy(), "-Wl,--as-needed"] {
+                println!("cargo:rustc-link-arg-bin=sidereus-encoder={argument}");
+            }
+        }
     }
 }

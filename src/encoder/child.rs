@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::{Channel, Endpoint};
 
-use super::{EncoderOptions, client};
+use super::{EncoderOptions, PAYLOADS_MAX, client};
 
 /// Begins the line of its standard output in which the encoder process tells its address.
 pub const ADDRESS_LINE: &str = "listening on ";
@@ -147,7 +147,7 @@ fn command(options: &EncoderOptions) -> Command {
         .args(["--threads", &options.threads.to_string()])
         .args(["--batch-rows-max", &options.batch.rows_max.to_string()])
         .args(["--batch-wait-ms", &options.batch.wait.as_millis().to_string()])
-        .args(["--queue-rows-max", &options.batch.queue_rows_max.to_string()])
+        .args(["--queue-rows-max", &options.batch.queue_rows_max.max(PAYLOADS_MAX).to_string()])
         .env("OMP_NUM_THREADS", options.threads.to_string())
         // Its life hangs on this pipe: however the parent dies, the pipe closes and the process ends.
         .stdin(Stdio::piped())

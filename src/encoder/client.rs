@@ -21,6 +21,9 @@ pub const PAYLOADS_MAX: usize = 64;
 /// Bytes of payloads after which a call is cut, unless one payload alone is longer.
 const PAYLOAD_BYTES_MAX: usize = 16 << 20;
 
+/// By how much the process's own deadline is later than ours, so that ours, which says what happened, comes first.
+const DEADLINE_SLACK: Duration = Duration::from_secs(1);
+
 /// A model that an encoder process serves.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ModelInfo {
@@ -67,7 +70,7 @@ pub(super) async fn list_models(
 ) -> Result<ModelList, EncoderError> {
     let mut client = EncoderServiceClient::new(channel);
     let mut request = Request::new(ListModelsRequest {});
-    request.set_timeout(within);
+    request.set_timeout(within.saturating_add(DEADLINE_SLACK));
     let reply = in_time(within, client.list_models(request)).await?;
     let models = reply.models.into_iter().map(model_info).collect::<Result<_, _>>()?;
     let broken = reply.broken.into_iter().map(|model| (model.id, model.reason)).collect();
@@ -86,7 +89,7 @@ pub(super) async fn encode(
         .max_encoding_message_size(MESSAGE_BYTES_MAX)
         .max_decoding_message_size(MESSAGE_BYTES_MAX);
     let mut request = Request::new(EncodeRequest { model, payloads });
-    request.set_timeout(within);
+    request.set_timeout(within.saturating_add(DEADLINE_SLACK));
     let reply = in_time(within, client.encode(request)).await?;
     let provenance =
         reply.provenance.map(provenance).ok_or_else(|| bad_reply("it has no provenance"))?;

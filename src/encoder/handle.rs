@@ -33,7 +33,7 @@ pub struct EncoderOptions {
     pub threads: usize,
     /// `auto`, `cpu`, `cuda` or `cuda:N`.
     pub device: String,
-    /// Sizes of its queue and batches.
+    /// Sizes of its queue and batches; the queue is given room for one call of the protocol at least.
     pub batch: BatchOptions,
     /// How long it may take to load its models.
     pub start_timeout: Duration,

@@ -50,7 +50,7 @@ const ID_NAMES: [&[&str]; 4] = [
     &["object_id"],
     &["objid", "obj_id", "objectid", "source_id", "sourceid", "targetid", "target_id", "ls_id"],
     &["id"],
-    &["name", "designation", "iau_name", "iauname", "main_id"],
+    &["name", "designation", "iau_name", "iauname", "main_id", "id_str"],
 ];
 
 /// Usual names of positions, in pairs; the first pair wins, two of the others are ambiguous.

@@ -21,6 +21,7 @@ mod format;
 mod import;
 mod infer;
 mod mapping;
+mod message;
 mod npy;
 mod parquet_reader;
 mod plan;

@@ -41,7 +41,7 @@ impl ParquetReader {
         let rows = options.batch_rows.max(1);
         let opened = contain(|| {
             let builder = ParquetRecordBatchReaderBuilder::try_new(file)?;
-            let schema = builder.schema().clone();
+            let schema = SchemaRef::clone(builder.schema());
             let rows_total = builder.metadata().file_metadata().num_rows();
             let batches = builder.with_batch_size(rows).build()?;
             Ok::<_, parquet::errors::ParquetError>((schema, rows_total, batches))

@@ -5,10 +5,10 @@ use arrow::buffer::Buffer;
 use arrow::error::ArrowError;
 use arrow::ipc::reader::StreamDecoder;
 use arrow::ipc::writer::StreamWriter;
-use arrow::ipc::{MessageHeader, root_as_message};
 
 use super::FileError;
 use super::contain::contain;
+use super::message::{CONTINUATION, Kind, Message};
 
 /// What bytes from elsewhere may hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,8 +91,14 @@ fn check(bytes: &[u8], limits: &IpcLimits) -> Result<(), FileError> {
         if messages > limits.messages_max {
             return Err(too_large("messages", messages, limits.messages_max));
         }
-        if (message.kind == MessageHeader::Schema) != (messages == 1) {
+        if message.kind == Kind::Dictionary {
+            return Err(bad("it has dictionary columns; send plain ones"));
+        }
+        if (message.kind == Kind::Schema) != (messages == 1) {
             return Err(bad("it must begin with one schema and go on with record batches"));
+        }
+        if !message.compressed.is_empty() {
+            return Err(bad("its bodies are compressed; send it uncompressed, gRPC compresses"));
         }
         rows = rows.saturating_add(message.rows);
         if rows > limits.rows_max {
@@ -102,14 +108,8 @@ fn check(bytes: &[u8], limits: &IpcLimits) -> Result<(), FileError> {
     if messages == 0 { Err(bad("it is empty")) } else { Ok(()) }
 }
 
-struct Message {
-    kind: MessageHeader,
-    rows: u64,
-}
-
-/// Checks one message and steps behind it; `None` at the end of the stream.
+/// Inspects one message and steps behind it; `None` at the end of the stream.
 fn next_message(rest: &mut &[u8]) -> Result<Option<Message>, FileError> {
-    const CONTINUATION: [u8; 4] = [0xff; 4];
     let cut = || bad("it ends in the middle of a message");
     let Some((mark, behind)) = rest.split_first_chunk::<4>() else {
         return if rest.is_empty() { Ok(None) } else { Err(cut()) };
@@ -124,37 +124,9 @@ fn next_message(rest: &mut &[u8]) -> Result<Option<Message>, FileError> {
         *rest = &[];
         return if behind.is_empty() { Ok(None) } else { Err(bad("bytes follow its end")) };
     }
-    let (head, behind) = behind.split_at_checked(length).ok_or_else(cut)?;
-    let message = root_as_message(head).map_err(|error| bad(format!("a message: {error}")))?;
-    let body_length =
-        usize::try_from(message.bodyLength()).map_err(|_| bad("a body has a negative length"))?;
-    let (_, behind) = behind.split_at_checked(body_length).ok_or_else(cut)?;
+    let (metadata, behind) = behind.split_at_checked(length).ok_or_else(cut)?;
+    let message = Message::inspect(metadata).map_err(bad)?;
+    let (_, behind) = behind.split_at_checked(message.body_bytes).ok_or_else(cut)?;
     *rest = behind;
-    let kind = message.header_type();
-    let rows = match kind {
-        MessageHeader::Schema => 0,
-        MessageHeader::RecordBatch => {
-            let batch = message.header_as_record_batch().ok_or_else(|| bad("a batch is empty"))?;
-            if batch.compression().is_some() {
-                return Err(bad(
-                    "its bodies are compressed; send it uncompressed, gRPC compresses",
-                ));
-            }
-            let inside = |buffer: &arrow::ipc::Buffer| {
-                let end = buffer.offset().checked_add(buffer.length());
-                buffer.offset() >= 0
-                    && buffer.length() >= 0
-                    && end.is_some_and(|end| end <= message.bodyLength())
-            };
-            if !batch.buffers().is_none_or(|buffers| buffers.iter().all(inside)) {
-                return Err(bad("a buffer lies outside its body"));
-            }
-            u64::try_from(batch.length()).map_err(|_| bad("a batch has a negative length"))?
-        }
-        MessageHeader::DictionaryBatch => {
-            return Err(bad("it has dictionary columns; send plain ones"));
-        }
-        _ => return Err(bad("it has a message that is neither a schema nor a batch")),
-    };
-    Ok(Some(Message { kind, rows }))
+    Ok(Some(message))
 }

@@ -209,3 +209,43 @@ impl StorageError {
         Self::Corrupt { what, detail: detail.into() }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn class_of(kind: io::ErrorKind) -> (Class, String) {
+        let error = StorageError::file("writing", "/data/FORMAT", io::Error::from(kind));
+        (error.class(), error.to_string())
+    }
+
+    #[test]
+    fn file_errors_say_what_to_do() {
+        for (kind, class, advice) in [
+            (io::ErrorKind::StorageFull, Class::Exhausted, "make room"),
+            (io::ErrorKind::QuotaExceeded, Class::Exhausted, "make room"),
+            (io::ErrorKind::PermissionDenied, Class::Invalid, "mend its permissions"),
+            (io::ErrorKind::ReadOnlyFilesystem, Class::Invalid, "choose another"),
+            (io::ErrorKind::NotADirectory, Class::Invalid, "choose another"),
+            (io::ErrorKind::Interrupted, Class::Internal, "writing `/data/FORMAT` failed"),
+        ] {
+            let (found, text) = class_of(kind);
+            assert_eq!(found, class, "{text}");
+            assert!(text.contains(advice) && !text.contains('\n'), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_unfinished_import_keeps_the_class_of_what_stopped_it() {
+        let class_after = |source: StorageError| {
+            let source = Box::new(source);
+            StorageError::Unfinished { collection: CollectionId(1), source }.class()
+        };
+        let doing = "testing";
+        let full = StorageError::DiskFull { doing, detail: String::new() };
+        assert_eq!(class_after(full), Class::Exhausted);
+        assert_eq!(class_after(StorageError::corrupt("row", "")), Class::Corrupt);
+        let failed = StorageError::Engine { doing, detail: String::new() };
+        assert_eq!(class_after(failed), Class::Unavailable);
+    }
+}

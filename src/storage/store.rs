@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
+use super::bulk::Probe;
 use super::directory::DataDirectory;
 use super::engine::{Batch, KvEngine, KvView, Patience};
 use super::error::StorageError;
@@ -67,8 +68,8 @@ pub struct Store {
     /// Held while the list of collections changes.
     catalogue: Mutex<()>,
     pub(super) next_stage: AtomicU64,
-    #[cfg(test)]
-    pub(super) probe: Option<super::tests::Probe>,
+    /// Set by tests of interrupted imports only.
+    pub(super) probe: Option<Probe>,
     /// Unlocked after the engine is closed: fields are dropped in order.
     _directory: Option<DataDirectory>,
 }
@@ -112,7 +113,6 @@ impl Store {
             collections: RwLock::default(),
             catalogue: Mutex::new(()),
             next_stage: AtomicU64::new(1),
-            #[cfg(test)]
             probe: None,
             _directory: directory,
         };

@@ -2,6 +2,7 @@
 
 mod damage;
 mod import;
+mod mapping;
 mod readers;
 mod support;
 mod wire;

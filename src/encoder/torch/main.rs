@@ -100,7 +100,7 @@ fn main() -> ExitCode {
         .with_ansi(std::io::stderr().is_terminal())
         .init();
     let outcome = match arguments.command {
-        Command::Serve(arguments) => serve(arguments),
+        Command::Serve(arguments) => serve(&arguments),
         Command::Check(arguments) => check(&arguments),
         Command::List { models } => list(&models),
         Command::Digest { file } => digest(&file),
@@ -128,7 +128,7 @@ impl ComputingArguments {
     }
 }
 
-fn serve(arguments: ServeArguments) -> anyhow::Result<()> {
+fn serve(arguments: &ServeArguments) -> anyhow::Result<()> {
     if !arguments.listen.ip().is_loopback() && !arguments.trust_network {
         bail!(
             "{} can be reached by other hosts and there is no encryption or authentication; listen on 127.0.0.1, or say --trust-network",

@@ -29,6 +29,9 @@ use super::load::LoadedModels;
 /// How long calls under way may take to end once the process has been told to stop.
 const DRAIN_WITHIN: Duration = Duration::from_secs(3);
 
+/// How long the batch under way may take to end after that.
+const BATCH_WITHIN: Duration = Duration::from_secs(1);
+
 /// How to serve.
 pub(crate) struct ServeOptions {
     /// Address to listen on.
@@ -43,7 +46,7 @@ pub(crate) struct ServeOptions {
 
 /// Serves until the parent has gone, a signal comes, or the networks' thread has ended.
 pub(crate) async fn serve(models: LoadedModels, options: ServeOptions) -> anyhow::Result<()> {
-    let (service, networks_end) = Service::start(models, &options)?;
+    let (service, mut networks_end) = Service::start(models, &options)?;
     let listener = TcpListener::bind(options.listen)
         .await
         .with_context(|| format!("cannot listen on {}; choose another --listen", options.listen))?;
@@ -66,11 +69,15 @@ pub(crate) async fn serve(models: LoadedModels, options: ServeOptions) -> anyhow
             Ok(())
         }
         // A panic in libtorch's wrapper: whoever runs this process starts a sound one.
-        _ = networks_end => Err(anyhow!("the thread of the networks has ended")),
+        _ = &mut networks_end => Err(anyhow!("the thread of the networks has ended")),
     };
     drop(stop);
     if tokio::time::timeout(DRAIN_WITHIN, server).await.is_err() {
         tracing::warn!("some calls were cut off");
+    }
+    // A batch under way is finished, for libtorch must not be unloaded beneath it.
+    if outcome.is_ok() && tokio::time::timeout(BATCH_WITHIN, networks_end).await.is_err() {
+        tracing::warn!("a batch was cut off");
     }
     outcome
 }

@@ -121,6 +121,7 @@ pub(super) fn columns(
     Ok((readable, skipped))
 }
 
+#[derive(Clone, Copy)]
 struct Place {
     offset: usize,
     width: usize,

@@ -13,7 +13,7 @@ use crate::storage::record::{Head, Intent};
 use crate::storage::{Operation, Outcome};
 
 /// Copies a directory as a killed process would leave it: the files as they are now.
-fn copy(from: &Path, to: &Path) {
+pub(super) fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).expect("makes a folder");
     for entry in fs::read_dir(from).expect("lists") {
         let entry = entry.expect("lists");

@@ -2,6 +2,7 @@
 
 mod bulk;
 mod collections;
+mod damage;
 mod model;
 mod writes;
 
@@ -17,9 +18,6 @@ use crate::schema::{
 };
 use crate::sky::{Degrees, Position};
 use crate::vector::Metric;
-
-/// Looks at, or fails, a step of a bulk import.
-pub(super) type Probe = Box<dyn Fn(Step) -> Result<(), StorageError> + Send + Sync>;
 
 const IMAGE: SpaceId = SpaceId(1);
 const SPECTRUM: SpaceId = SpaceId(2);
