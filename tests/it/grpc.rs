@@ -1,5 +1,6 @@
 //! The protocol, spoken by generated clients to a real server.
 
+mod arrow_rows;
 mod collections;
 mod encoding;
 mod ingest;

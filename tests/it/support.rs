@@ -63,9 +63,9 @@ impl TestServer {
     }
 
     /// Stops the server as SIGTERM does, and waits for its end.
-    pub async fn stop(self) {
+    pub async fn stop(mut self) {
         self.stop.cancel();
-        self.serving.await.expect("the server ends by itself");
+        (&mut self.serving).await.expect("the server ends by itself");
     }
 
     /// Begins to stop the server, and goes on.

@@ -66,7 +66,7 @@ async fn the_nearest_come_first_with_distances_columns_and_statistics() {
     assert_eq!(hits[0].columns.len(), 1);
     assert_eq!(hits[0].vectors["v"], vector(&[11.0, 0.0, 1.0]));
     assert!(!stats.explanation.is_empty());
-    assert_eq!(stats.rows_surviving, 4);
+    assert_eq!(stats.rows_surviving, 5, "7, 9, 11, 13 and 15, edges included");
 }
 
 #[tokio::test(flavor = "multi_thread")]
