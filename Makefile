@@ -30,8 +30,8 @@ test: build models ## formatting, unit tests, integration tests, documentation t
 	@$(ENTER) cargo fmt --check
 	@$(ENTER) cargo test --release --locked
 
-serve: build models ## run a server on ./sidereus-data with the demo's models
-	@$(ENTER) exec "$$CARGO_TARGET_DIR/release/sidereus" serve --data sidereus-data --models "$$SIDEREUS_MODELS"
+serve: build models ## run a server with the demo's models, its data in the cache folder
+	@$(ENTER) exec "$$CARGO_TARGET_DIR/release/sidereus" serve --data "$$SIDEREUS_CACHE/serve" --models "$$SIDEREUS_MODELS"
 
 lint: setup ## clippy and rustdoc without a warning
 	@$(ENTER) cargo clippy --release --locked --all-targets -- -D warnings

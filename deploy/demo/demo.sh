@@ -10,7 +10,6 @@ demo="$SIDEREUS_DATA/demo"
 [ -x "$bin/sidereus" ] || die "$bin/sidereus is missing; run \`make build\`"
 [ -e "$demo/gst_tests_small.fits" ] || die "$demo has no data; run \`make models\`"
 export PATH="$bin:$PATH"
-export COLUMNS="${COLUMNS:-110}"
 
 work=$(mktemp -d "${TMPDIR:-/tmp}/sidereus-demo.XXXXXX")
 server=

@@ -78,6 +78,7 @@ fn foreign_libraries_outside_their_folder_are_found() {
     assert_accepted("src/storage/rocks/a.rs", "//! A.\nuse rocksdb::DB;\n");
     assert_accepted("src/query/datafusion/a.rs", "//! A.\nuse datafusion::prelude::col;\n");
     assert_accepted("src/query/a.rs", "//! A.\nuse super::datafusion::Predicate;\n");
+    assert_accepted("src/sky/mod.rs", "//! A.\nmod moc;\npub use moc::Moc;\n");
     assert_accepted("src/cli/a.rs", "//! A.\nfn f() -> moc::Form { v1::moc::Form::A }\n");
 }
 

@@ -185,6 +185,9 @@ fn libraries_stay(source: &Source) -> Vec<Violation> {
 
 /// Whether a word is the name of a crate: it begins a path and is not a module's or a variable's name.
 fn names_crate(code: &str, place: usize, library: &str) -> bool {
+    if code.contains(&format!("mod {library};")) {
+        return false;
+    }
     let before = code[..place].trim_end();
     let after = &code[place + library.len()..];
     let imported = before.ends_with("use") && (after.starts_with("::") || after.starts_with(';'));
