@@ -15,10 +15,10 @@ use crate::wire::v1::value::Kind;
 use crate::wire::v1::{CollectionSchema, ColumnType, Hit, ObjectId, SearchRequest, VectorTerm};
 
 /// Searches under way at once.
-const SEARCHES_AT_ONCE: usize = 8;
+pub(super) const SEARCHES_AT_ONCE: usize = 8;
 
 /// Objects listed by one request.
-const PAGE_ROWS: u32 = 5_000;
+pub(super) const PAGE_ROWS: u32 = 5_000;
 
 /// Words of `sidereus evaluate knn`.
 #[derive(Debug, Args)]
@@ -253,7 +253,7 @@ impl Question {
 }
 
 /// The predicate of everything behind an id, in the order of ids.
-fn beyond(id: &ObjectId) -> String {
+pub(super) fn beyond(id: &ObjectId) -> String {
     match &id.id {
         Some(Id::Number(number)) => format!("object_id > {number}"),
         Some(Id::Text(text)) => format!("object_id > '{}'", text.replace('\'', "''")),

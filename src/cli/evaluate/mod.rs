@@ -1,7 +1,8 @@
-//! `sidereus evaluate`: what the neighbours in a space know about a column.
+//! `sidereus evaluate`: what the neighbours in a space know about a column, and whether they are found.
 
 mod knn;
 mod metrics;
+mod recall;
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
@@ -23,11 +24,18 @@ enum Action {
     /// median(dz)| / (1 + z)), the fraction of outliers with |dz| / (1 + z) > 0.15, and how far the values of two neighbours are apart in the median, beside two objects
     /// taken at random. sigma_NMAD and outliers mean something for a redshift only.
     Knn(knn::KnnArguments),
+    /// Measure how many of the true nearest neighbours the planner's answers hold
+    ///
+    /// Objects of the collection, chosen by the seed, are searched twice, once as the planner likes and
+    /// once exactly, under each of the conditions. A hit counts when it is as near as the k-th true
+    /// neighbour. `scanned` is the share of the objects whose distance was computed.
+    Recall(recall::RecallArguments),
 }
 
 /// Runs `sidereus evaluate`.
 pub(super) async fn run(arguments: EvaluateArguments) -> Result<()> {
     match arguments.action {
         Action::Knn(arguments) => knn::run(arguments).await,
+        Action::Recall(arguments) => recall::run(arguments).await,
     }
 }
