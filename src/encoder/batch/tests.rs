@@ -7,7 +7,7 @@ use crate::encoder::Stage;
 /// Doubles its one feature; records its batches, and computes only when the gate lets it.
 struct Doubler {
     batches: Arc<Mutex<Vec<usize>>>,
-    gate: Option<Mutex<mpsc::Receiver<()>>>,
+    gate: Option<Mutex<Receiver<()>>>,
 }
 
 impl Network for Doubler {
