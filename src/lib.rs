@@ -1,6 +1,7 @@
 #![doc = include_str!("ARCHITECTURE.md")]
 
 // Floor 0: ground. Pure: no I/O, no threads, no clock, no foreign engine.
+pub mod class;
 pub mod schema;
 pub mod sky;
 pub mod vector;

@@ -4,7 +4,7 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 . deploy/setup/paths.sh
 
-packages=(build-essential clang libclang-dev cmake pkg-config libopenblas-dev libcfitsio-dev python3 python3-venv ca-certificates curl)
+packages=(build-essential clang libclang-dev cmake pkg-config libopenblas-dev python3 python3-venv ca-certificates curl)
 
 missing=()
 for package in "${packages[@]}"; do

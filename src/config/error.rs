@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use crate::schema::Class;
+use crate::class::Class;
 
 /// Why settings are refused.
 #[derive(Debug, Error)]

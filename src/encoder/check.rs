@@ -7,7 +7,7 @@ use safetensors::{Dtype, SafeTensors};
 use thiserror::Error;
 
 use super::{Network, NetworkError, PayloadError, Preprocessor, RegisteredModel};
-use crate::schema::Class;
+use crate::class::Class;
 
 /// Largest error, relative to the largest magnitude in the golden tensor, that passes.
 pub const CHECK_TOLERANCE: f64 = 1e-4;

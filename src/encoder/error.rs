@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use crate::schema::Class;
+use crate::class::Class;
 
 /// Why an encoder process gave no vectors.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use thiserror::Error;
 
-use crate::schema::{Class, DIMENSION_MAX, Modality, Provenance};
+use crate::class::Class;
+use crate::schema::{DIMENSION_MAX, Modality, Provenance};
 use crate::vector::Metric;
 
 /// Name of the file in a model's folder.

@@ -32,7 +32,12 @@ pub(super) struct Collection {
 }
 
 impl Collection {
-    pub(super) fn new(record: &CollectionRecord, folder: PathBuf, store: Arc<Store>, threads: usize) -> Self {
+    pub(super) fn new(
+        record: &CollectionRecord,
+        folder: PathBuf,
+        store: Arc<Store>,
+        threads: usize,
+    ) -> Self {
         Self {
             id: record.id,
             name: record.schema.name.clone(),
@@ -77,6 +82,11 @@ impl Collection {
         *self.state.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(state));
     }
 
+    /// Has the state made again from the store at the next use.
+    fn forget_state(&self) {
+        *self.state.write().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
     // A panic while the lock was held left nothing half done: states are replaced whole, and the store's own
     // batches are atomic. The next holder goes on from the published state.
     fn lock_commits(&self) -> MutexGuard<'_, ()> {
@@ -110,7 +120,10 @@ impl Collection {
             Ok(_) | Err(EngineError::Storage(StorageError::ChangesTrimmed { .. })) => {}
             Err(error) => return Err(error),
         }
-        tracing::warn!(collection = self.name, "no segment covers the change log; building one from the store");
+        tracing::warn!(
+            collection = self.name,
+            "no segment covers the change log; building one from the store"
+        );
         let snapshot = self.store.snapshot(self.id)?;
         let plan = BuildPlan {
             collection_folder: &self.folder,
@@ -131,7 +144,9 @@ impl Collection {
     ) -> Result<State, EngineError> {
         let from = segment.as_ref().map_or(0, |(_, manifest)| manifest.version);
         let changes = self.store.changes_since(self.id, from)?;
-        State::assemble(Arc::clone(&record.schema), record.version, segment, &changes, |keys| self.fetch(keys))
+        State::assemble(Arc::clone(&record.schema), record.version, segment, &changes, |keys| {
+            self.fetch(keys)
+        })
     }
 
     fn fetch(&self, keys: &[ObjectKey]) -> Result<Vec<Option<(ObjectKey, Object)>>, EngineError> {
@@ -139,7 +154,11 @@ impl Collection {
     }
 
     /// Commits a batch: refuses bad rows, writes the good ones, makes them visible.
-    pub(super) fn write(&self, mode: WriteMode, writes: Vec<Write>) -> Result<WriteReport, EngineError> {
+    pub(super) fn write(
+        &self,
+        mode: WriteMode,
+        writes: Vec<Write>,
+    ) -> Result<WriteReport, EngineError> {
         let _commit = self.lock_commits();
         let state = self.state_while_committing()?;
         let mut outcomes: Vec<Option<WriteOutcome>> = Vec::with_capacity(writes.len());
@@ -157,16 +176,20 @@ impl Collection {
             let outcomes = outcomes.into_iter().flatten().collect();
             return Ok(WriteReport { version: state.version, outcomes });
         }
-        let commit = match mode {
-            WriteMode::Logged => self.store.write(self.id, operations.clone())?,
-            WriteMode::Bulk => self.store.bulk_write(self.id, operations.clone())?,
+        let committed = match mode {
+            WriteMode::Logged => self.store.write(self.id, operations.clone()),
+            WriteMode::Bulk => self.store.bulk_write(self.id, operations.clone()),
         };
+        let commit = committed.inspect_err(|_| {
+            // A failed commit may still be finished by the store later; the state must not miss it.
+            self.forget_state();
+        })?;
         match state.after(commit.version, operations, &commit.outcomes, |keys| self.fetch(keys)) {
             Ok(next) => self.publish(next),
             Err(error) => {
                 // The rows are durable; only the derived state is not. It is made again at the next use.
                 tracing::error!(collection = self.name, %error, "state will be restored from the store");
-                *self.state.write().unwrap_or_else(PoisonError::into_inner) = None;
+                self.forget_state();
             }
         }
         let mut committed = commit.outcomes.iter().map(WriteOutcome::from);
@@ -178,7 +201,11 @@ impl Collection {
     }
 
     /// Fills in what merging writes leave out from the stored objects, and from earlier rows of the same batch.
-    fn complete_merges(&self, schema: &CollectionSchema, writes: Vec<Write>) -> Result<Vec<Write>, EngineError> {
+    fn complete_merges(
+        &self,
+        schema: &CollectionSchema,
+        writes: Vec<Write>,
+    ) -> Result<Vec<Write>, EngineError> {
         let merging: Vec<ObjectId> = writes
             .iter()
             .filter_map(|write| match write {
@@ -190,11 +217,8 @@ impl Collection {
             return Ok(writes);
         }
         let stored = self.store.get(self.id, &merging, true)?;
-        let mut known: std::collections::HashMap<ObjectId, Object> = stored
-            .into_iter()
-            .flatten()
-            .map(|(_, object)| (object.id.clone(), object))
-            .collect();
+        let mut known: std::collections::HashMap<ObjectId, Object> =
+            stored.into_iter().flatten().map(|(_, object)| (object.id.clone(), object)).collect();
         Ok(writes.into_iter().map(|write| write.completed(schema, &mut known)).collect())
     }
 

@@ -6,12 +6,10 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanBuilder, Float32Builder, Float64Builder, Int64Builder, RecordBatch,
-    StringBuilder, UInt32Builder,
+    Array, ArrayRef, AsArray, BooleanBuilder, Float32Builder, Float64Builder, Int64Builder,
+    RecordBatch, StringBuilder, UInt32Builder,
 };
-use arrow::datatypes::{
-    DataType, Field, Float32Type, Float64Type, Int64Type, Schema, SchemaRef,
-};
+use arrow::datatypes::{DataType, Field, Float32Type, Float64Type, Int64Type, Schema, SchemaRef};
 use arrow::error::ArrowError;
 
 use crate::schema::{CollectionSchema, ColumnType, IdKind, Object, ObjectId, Value};
@@ -52,7 +50,9 @@ fn data_type(kind: ColumnType) -> DataType {
         ColumnType::Float64 => DataType::Float64,
         ColumnType::Text => DataType::Utf8,
         ColumnType::Binary => DataType::Binary,
-        ColumnType::FloatList => DataType::List(Arc::new(Field::new_list_field(DataType::Float64, true))),
+        ColumnType::FloatList => {
+            DataType::List(Arc::new(Field::new_list_field(DataType::Float64, true)))
+        }
     }
 }
 
@@ -131,27 +131,40 @@ fn column_array(kind: ColumnType, place: usize, rows: &[(ObjectKey, Object)]) ->
         ColumnType::Boolean => {
             let mut builder = BooleanBuilder::new();
             values.for_each(|value| {
-                builder.append_option(if let Value::Boolean(truth) = value { Some(*truth) } else { None });
+                builder.append_option(if let Value::Boolean(truth) = value {
+                    Some(*truth)
+                } else {
+                    None
+                });
             });
             Arc::new(builder.finish())
         }
-        ColumnType::Int64 => {
-            int64s(values.map(|value| if let Value::Int64(number) = value { Some(*number) } else { None }))
-        }
+        ColumnType::Int64 => int64s(
+            values.map(|value| if let Value::Int64(number) = value { Some(*number) } else { None }),
+        ),
         ColumnType::Float32 => {
             let mut builder = Float32Builder::new();
             values.for_each(|value| {
-                builder.append_option(if let Value::Float32(number) = value { Some(*number) } else { None });
+                builder.append_option(if let Value::Float32(number) = value {
+                    Some(*number)
+                } else {
+                    None
+                });
             });
             Arc::new(builder.finish())
         }
-        ColumnType::Float64 => {
-            float64s(values.map(|value| if let Value::Float64(number) = value { Some(*number) } else { None }))
-        }
+        ColumnType::Float64 => float64s(
+            values
+                .map(|value| if let Value::Float64(number) = value { Some(*number) } else { None }),
+        ),
         ColumnType::Text | ColumnType::Binary | ColumnType::FloatList => {
             let mut builder = StringBuilder::new();
             values.for_each(|value| {
-                builder.append_option(if let Value::Text(text) = value { Some(text) } else { None });
+                builder.append_option(if let Value::Text(text) = value {
+                    Some(text)
+                } else {
+                    None
+                });
             });
             Arc::new(builder.finish())
         }

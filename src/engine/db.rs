@@ -72,8 +72,10 @@ impl Db {
     fn register(&self, record: &CollectionRecord) -> Arc<Collection> {
         let folder = self.inner.options.data.join("segments").join(format!("{:08}", record.id.0));
         let store = Arc::clone(&self.inner.store);
-        let collection = Arc::new(Collection::new(record, folder, store, self.inner.options.build_threads));
-        let mut collections = self.inner.collections.write().unwrap_or_else(PoisonError::into_inner);
+        let collection =
+            Arc::new(Collection::new(record, folder, store, self.inner.options.build_threads));
+        let mut collections =
+            self.inner.collections.write().unwrap_or_else(PoisonError::into_inner);
         collections.insert(fold(&record.schema.name), Arc::clone(&collection));
         collection
     }
@@ -115,7 +117,10 @@ impl Db {
     ///
     /// # Errors
     /// [`EngineError::CollectionExists`], or [`EngineError::Schema`] for a schema that is refused.
-    pub fn create_collection(&self, schema: CollectionSchema) -> Result<CollectionInfo, EngineError> {
+    pub fn create_collection(
+        &self,
+        schema: CollectionSchema,
+    ) -> Result<CollectionInfo, EngineError> {
         schema.validate()?;
         if self.find(&schema.name).is_ok() {
             return Err(EngineError::CollectionExists { name: schema.name });
@@ -129,7 +134,11 @@ impl Db {
     ///
     /// # Errors
     /// [`EngineError::SpaceMismatch`] when a space of that name has another dimension, metric or provenance.
-    pub fn add_space(&self, name: &str, space: EmbeddingSpace) -> Result<CollectionInfo, EngineError> {
+    pub fn add_space(
+        &self,
+        name: &str,
+        space: EmbeddingSpace,
+    ) -> Result<CollectionInfo, EngineError> {
         let collection = self.find(name)?;
         let record = collection.record()?;
         if let Some(existing) = record.schema.space(&space.name) {
@@ -153,7 +162,12 @@ impl Db {
     }
 
     /// Writes a batch: good rows are durable and visible when this returns, bad ones are refused one by one.
-    pub fn write(&self, name: &str, mode: WriteMode, writes: Vec<Write>) -> Result<WriteReport, EngineError> {
+    pub fn write(
+        &self,
+        name: &str,
+        mode: WriteMode,
+        writes: Vec<Write>,
+    ) -> Result<WriteReport, EngineError> {
         let collection = self.find(name)?;
         let report = collection.write(mode, writes)?;
         self.index_when_due(&collection)?;
@@ -193,7 +207,11 @@ impl Db {
     }
 
     /// Builds the segment and indices of a collection; reads and writes go on meanwhile.
-    pub fn build_index(&self, name: &str, progress: &mut Progress<'_>) -> Result<IndexStatus, EngineError> {
+    pub fn build_index(
+        &self,
+        name: &str,
+        progress: &mut Progress<'_>,
+    ) -> Result<IndexStatus, EngineError> {
         let collection = self.find(name)?;
         collection.build(progress)?;
         self.index_status(name)

@@ -2,8 +2,9 @@
 
 use thiserror::Error;
 
+use crate::class::Class;
 use crate::index::IndexError;
-use crate::schema::{Class, SchemaError};
+use crate::schema::SchemaError;
 use crate::storage::StorageError;
 use crate::vector::BlockError;
 
@@ -34,7 +35,9 @@ pub enum EngineError {
         known: String,
     },
     /// The space exists and is another one.
-    #[error("space `{space}` of collection `{collection}` exists with another {what}: it has {existing}, not {given}; choose another space name")]
+    #[error(
+        "space `{space}` of collection `{collection}` exists with another {what}: it has {existing}, not {given}; choose another space name"
+    )]
     SpaceMismatch {
         /// The collection.
         collection: String,
@@ -93,9 +96,9 @@ impl EngineError {
     pub fn class(&self) -> Class {
         match self {
             Self::NoCollection { .. } | Self::NoSpace { .. } => Class::NotFound,
-            Self::CollectionExists { .. } | Self::SpaceMismatch { .. } | Self::BuildRunning { .. } => {
-                Class::Conflict
-            }
+            Self::CollectionExists { .. }
+            | Self::SpaceMismatch { .. }
+            | Self::BuildRunning { .. } => Class::Conflict,
             Self::Schema(error) => error.class(),
             Self::Storage(error) => error.class(),
             Self::Index(error) => error.class(),

@@ -25,7 +25,11 @@ impl MappedFloats {
     /// # Errors
     /// When the file cannot be opened, or its length is not the header and `count` numbers.
     pub(super) fn open(path: &Path, count: usize) -> Result<Self, EngineError> {
-        let failed = |source| EngineError::SegmentFile { action: "map", path: path.display().to_string(), source };
+        let failed = |source| EngineError::SegmentFile {
+            action: "map",
+            path: path.display().to_string(),
+            source,
+        };
         let file = File::open(path).map_err(failed)?;
         let expected = HEADER_BYTES + count * size_of::<f32>();
         let len = file.metadata().map_err(failed)?.len();

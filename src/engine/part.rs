@@ -51,7 +51,10 @@ impl Part {
         spaces: Vec<PartVectors>,
         path: &str,
     ) -> Result<Self, EngineError> {
-        let damaged = |what: &str| EngineError::DamagedSegment { path: path.to_owned(), what: what.to_owned() };
+        let damaged = |what: &str| EngineError::DamagedSegment {
+            path: path.to_owned(),
+            what: what.to_owned(),
+        };
         let full = batches.len().saturating_sub(1);
         if batches.iter().take(full).any(|batch| batch.num_rows() != BATCH_ROWS) {
             return Err(damaged("a column block has the wrong length"));
@@ -66,8 +69,9 @@ impl Part {
         }
         let mut all_ordinals = Vec::with_capacity(cells.len());
         for array in ordinals {
-            let array =
-                array.as_primitive_opt::<UInt32Type>().ok_or_else(|| damaged("ordinals are not numbers"))?;
+            let array = array
+                .as_primitive_opt::<UInt32Type>()
+                .ok_or_else(|| damaged("ordinals are not numbers"))?;
             all_ordinals.extend_from_slice(array.values());
         }
         if cells.len() != all_ordinals.len() {

@@ -86,8 +86,11 @@ impl State {
             last.insert(change.key, change.kind);
         }
         state.kill(last.keys().copied());
-        let put: Vec<ObjectKey> =
-            last.iter().filter(|(_, kind)| **kind == ChangeKind::Put).map(|(key, _)| *key).collect();
+        let put: Vec<ObjectKey> = last
+            .iter()
+            .filter(|(_, kind)| **kind == ChangeKind::Put)
+            .map(|(key, _)| *key)
+            .collect();
         let rows: Vec<_> = fetch(&put)?.into_iter().flatten().collect();
         state.push(rows)?;
         Ok(state)
@@ -112,7 +115,10 @@ impl State {
                 Outcome::Absent => {}
             }
             match (operation, outcome) {
-                (Operation::Put(object), Outcome::Inserted { key } | Outcome::Replaced { key, .. }) => {
+                (
+                    Operation::Put(object),
+                    Outcome::Inserted { key } | Outcome::Replaced { key, .. },
+                ) => {
                     last.insert(object.id.clone(), (*key, Some(object)));
                 }
                 (Operation::SetVectors { id, .. }, Outcome::VectorsSet { key }) => {
@@ -152,7 +158,11 @@ impl State {
     /// logarithmic number of times, and a query meets a logarithmic number of tail parts.
     fn push(&mut self, rows: Vec<(ObjectKey, Object)>) -> Result<(), EngineError> {
         if !rows.is_empty() {
-            self.tail.push(LivePart::new(Part::from_objects(&self.schema, &self.arrow_schema, rows)?));
+            self.tail.push(LivePart::new(Part::from_objects(
+                &self.schema,
+                &self.arrow_schema,
+                rows,
+            )?));
         }
         self.tail.retain(|part| part.live_count() > 0);
         while let [.., older, newer] = self.tail.as_slice() {
@@ -205,7 +215,8 @@ impl State {
             }
         }
         let cells = coarse.into_iter().map(|cell| Cell29(cell << SHIFT));
-        Order::new(FOOTPRINT_ORDER).map_or_else(|_| Moc::empty(), |order| Moc::from_cells(cells).degraded(order))
+        Order::new(FOOTPRINT_ORDER)
+            .map_or_else(|_| Moc::empty(), |order| Moc::from_cells(cells).degraded(order))
     }
 
     /// Number of objects: live rows of all parts.
@@ -215,6 +226,9 @@ impl State {
 
     /// Live rows of parts of a kind.
     pub fn dead_rows(&self) -> u64 {
-        self.parts().filter(|live| live.part.kind() == PartKind::Segment).map(|live| live.dead.len()).sum()
+        self.parts()
+            .filter(|live| live.part.kind() == PartKind::Segment)
+            .map(|live| live.dead.len())
+            .sum()
     }
 }

@@ -23,8 +23,14 @@ pub struct CollectionInfo {
 }
 
 impl CollectionInfo {
-    #[expect(clippy::unnecessary_wraps, reason = "keeps the callers' chains of fallible steps uniform")]
-    pub(super) fn of(record: &CollectionRecord, footprint: Option<Moc>) -> Result<Self, EngineError> {
+    #[expect(
+        clippy::unnecessary_wraps,
+        reason = "keeps the callers' chains of fallible steps uniform"
+    )]
+    pub(super) fn of(
+        record: &CollectionRecord,
+        footprint: Option<Moc>,
+    ) -> Result<Self, EngineError> {
         Ok(Self {
             schema: CollectionSchema::clone(&record.schema),
             version: record.version,
@@ -65,7 +71,12 @@ impl IndexStatus {
             tail_rows: state.tail_rows(),
             deleted_rows: state.dead_rows(),
             segments,
-            space_names: state.schema.spaces.iter().map(|space| (space.id, space.name.clone())).collect(),
+            space_names: state
+                .schema
+                .spaces
+                .iter()
+                .map(|space| (space.id, space.name.clone()))
+                .collect(),
         }
     }
 
@@ -82,24 +93,37 @@ pub(super) fn same_space(
     existing: &EmbeddingSpace,
     given: &EmbeddingSpace,
 ) -> Result<(), EngineError> {
-    let mismatch = |what, existing_property: String, given_property: String| EngineError::SpaceMismatch {
-        collection: collection.to_owned(),
-        space: existing.name.clone(),
-        what,
-        existing: existing_property,
-        given: given_property,
-    };
+    let mismatch =
+        |what, existing_property: String, given_property: String| EngineError::SpaceMismatch {
+            collection: collection.to_owned(),
+            space: existing.name.clone(),
+            what,
+            existing: existing_property,
+            given: given_property,
+        };
     if existing.dimension != given.dimension {
-        return Err(mismatch("dimension", existing.dimension.to_string(), given.dimension.to_string()));
+        return Err(mismatch(
+            "dimension",
+            existing.dimension.to_string(),
+            given.dimension.to_string(),
+        ));
     }
     if existing.metric != given.metric {
         return Err(mismatch("metric", existing.metric.to_string(), given.metric.to_string()));
     }
     if existing.modality != given.modality {
-        return Err(mismatch("modality", existing.modality.to_string(), given.modality.to_string()));
+        return Err(mismatch(
+            "modality",
+            existing.modality.to_string(),
+            given.modality.to_string(),
+        ));
     }
     if existing.provenance != given.provenance {
-        return Err(mismatch("provenance", existing.provenance.to_string(), given.provenance.to_string()));
+        return Err(mismatch(
+            "provenance",
+            existing.provenance.to_string(),
+            given.provenance.to_string(),
+        ));
     }
     Ok(())
 }

@@ -42,7 +42,12 @@ pub struct PartVectors {
 
 impl PartVectors {
     /// Takes vectors and the rows they belong to.
-    pub(super) fn new(space: &EmbeddingSpace, floats: Floats, rows: Option<Vec<u32>>, index_path: Option<PathBuf>) -> Self {
+    pub(super) fn new(
+        space: &EmbeddingSpace,
+        floats: Floats,
+        rows: Option<Vec<u32>>,
+        index_path: Option<PathBuf>,
+    ) -> Self {
         Self {
             space: space.id,
             dimension: space.dimension,
@@ -79,7 +84,8 @@ impl PartVectors {
         for vector in vectors {
             if let Some(vector) = vector {
                 if vector.len() != space.dimension {
-                    let wrong = BlockError::Ragged { len: vector.len(), dimension: space.dimension };
+                    let wrong =
+                        BlockError::Ragged { len: vector.len(), dimension: space.dimension };
                     return Err(wrong.into());
                 }
                 values.extend_from_slice(vector);

@@ -65,7 +65,11 @@ impl CollectionView {
     }
 
     /// Objects by key, as the store has them now: for columns that are not resident, and for given vectors.
-    pub fn fetch(&self, keys: &[ObjectKey], with_vectors: bool) -> Result<Vec<Option<(ObjectKey, Object)>>, EngineError> {
+    pub fn fetch(
+        &self,
+        keys: &[ObjectKey],
+        with_vectors: bool,
+    ) -> Result<Vec<Option<(ObjectKey, Object)>>, EngineError> {
         Ok(self.store.get_keys(keys, with_vectors)?)
     }
 }

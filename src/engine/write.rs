@@ -65,7 +65,11 @@ pub struct WriteReport {
 
 impl Write {
     /// Turns a merging write into a whole object, given the objects known so far, which learn it.
-    pub(super) fn completed(self, schema: &CollectionSchema, known: &mut HashMap<ObjectId, Object>) -> Self {
+    pub(super) fn completed(
+        self,
+        schema: &CollectionSchema,
+        known: &mut HashMap<ObjectId, Object>,
+    ) -> Self {
         let object = match self {
             Self::Put(object) => object,
             Self::Merge { object, columns_given } => match known.get(&object.id) {

@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use crate::schema::Class;
+use crate::class::Class;
 
 /// What is wrong with a whole file or batch; single bad rows are a [`RefusedRow`](super::RefusedRow) instead.
 #[derive(Debug, Error)]

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
-use crate::schema::Class;
+use crate::class::Class;
 use crate::vector::Metric;
 
 /// Why an index was not built, searched, saved or loaded.

@@ -107,7 +107,8 @@ fn stored_vectors(
         let Some((key, object)) = found else {
             return Err(QueryError::NoObject { id: id.to_string() });
         };
-        let Some((_, vector)) = object.vectors.into_iter().find(|(other, _)| *other == space.id) else {
+        let Some((_, vector)) = object.vectors.into_iter().find(|(other, _)| *other == space.id)
+        else {
             return Err(QueryError::NoVector { id: id.to_string(), space: space.name.clone() });
         };
         excluded.push(key);

@@ -4,9 +4,9 @@ use thiserror::Error;
 
 use super::datafusion::PredicateError;
 use super::request::K_MAX;
+use crate::class::Class;
 use crate::engine::EngineError;
 use crate::index::IndexError;
-use crate::schema::Class;
 use crate::vector::BlockError;
 
 /// Errors of queries.
@@ -17,7 +17,9 @@ pub enum QueryError {
     #[error("k must be at least 1 (or give a distance bound instead)")]
     KZero,
     /// Too many hits asked for.
-    #[error("k={k} is above the limit of {K_MAX}; ask for fewer, or narrow the query and page by region")]
+    #[error(
+        "k={k} is above the limit of {K_MAX}; ask for fewer, or narrow the query and page by region"
+    )]
     KTooLarge {
         /// What was asked.
         k: usize,
@@ -26,7 +28,9 @@ pub enum QueryError {
     #[error("the distance bound is not a number")]
     BadWithin,
     /// A distance bound without anything to be near to.
-    #[error("a distance bound needs something to be near to: give an example, an object or a vector")]
+    #[error(
+        "a distance bound needs something to be near to: give an example, an object or a vector"
+    )]
     WithinNeedsTerm,
     /// Several spaces, none named.
     #[error("name the embedding space; the collection has: {known}")]
@@ -43,7 +47,9 @@ pub enum QueryError {
         known: String,
     },
     /// A term without positives.
-    #[error("the term for space `{space}` has nothing to be near to: give at least one object, vector or example")]
+    #[error(
+        "the term for space `{space}` has nothing to be near to: give at least one object, vector or example"
+    )]
     EmptyTerm {
         /// The space.
         space: String,
@@ -95,7 +101,9 @@ pub enum QueryError {
         component: usize,
     },
     /// A query without direction in a cosine space.
-    #[error("the query for space `{space}` is the zero vector: it has no direction (do the examples cancel?)")]
+    #[error(
+        "the query for space `{space}` is the zero vector: it has no direction (do the examples cancel?)"
+    )]
     ZeroQuery {
         /// The space.
         space: String,
@@ -150,7 +158,9 @@ impl QueryError {
             | Self::ZeroQuery { .. }
             | Self::UnknownColumn { .. }
             | Self::BadPlan { .. } => Class::Invalid,
-            Self::UnknownSpace { .. } | Self::NoObject { .. } | Self::NoVector { .. } => Class::NotFound,
+            Self::UnknownSpace { .. } | Self::NoObject { .. } | Self::NoVector { .. } => {
+                Class::NotFound
+            }
             Self::Predicate(error) => error.class(),
             Self::Engine(error) => error.class(),
             Self::Index(error) => error.class(),

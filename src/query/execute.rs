@@ -68,7 +68,9 @@ pub(super) fn execute(
                     (Some(vectors), Some(index)) => {
                         run.probe(place, live, rows, target, vectors, index, query.exact)?;
                     }
-                    (Some(vectors), None) => run.scan_one(place, live.part(), rows, target, vectors)?,
+                    (Some(vectors), None) => {
+                        run.scan_one(place, live.part(), rows, target, vectors)?
+                    }
                     (None, _) => {}
                 }
             }
@@ -138,7 +140,8 @@ impl Run<'_> {
         let spaces: Option<Vec<&PartVectors>> =
             targets.iter().map(|target| part.vectors(target.space.id)).collect();
         let Some(spaces) = spaces else { return Ok(()) };
-        let bytes: usize = targets.iter().map(|target| target.space.dimension * size_of::<f32>()).sum();
+        let bytes: usize =
+            targets.iter().map(|target| target.space.dimension * size_of::<f32>()).sum();
         let mut scanned = 0u64;
         for (seen, row) in rows.iter().enumerate() {
             self.stop_sometimes(seen)?;
@@ -147,7 +150,8 @@ impl Run<'_> {
             for (target, vectors) in targets.iter().zip(&spaces) {
                 match vectors.of_row(row) {
                     Some(vector) => {
-                        weighted += target.share * target.space.metric.distance(&target.vector, vector).value();
+                        weighted += target.share
+                            * target.space.metric.distance(&target.vector, vector).value();
                     }
                     None => complete = false,
                 }
@@ -162,7 +166,10 @@ impl Run<'_> {
         Ok(())
     }
 
-    #[expect(clippy::too_many_arguments, reason = "one call, and a struct for it would only repeat the names")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one call, and a struct for it would only repeat the names"
+    )]
     fn probe(
         &mut self,
         place: usize,

@@ -20,7 +20,13 @@ pub(super) fn explain(
 ) -> String {
     let mut text = String::new();
     // Writing to a String cannot fail; the results are dropped for that reason alone.
-    let _ = writeln!(text, "nearest {} of collection {} at version {}", bound.limit, view.schema().name, view.version());
+    let _ = writeln!(
+        text,
+        "nearest {} of collection {} at version {}",
+        bound.limit,
+        view.schema().name,
+        view.version()
+    );
     for target in &bound.targets {
         let space = &target.space;
         let _ = writeln!(
@@ -45,7 +51,12 @@ pub(super) fn explain(
     let _ = writeln!(text, "├─ plan: {}, because {}", plan.kind, plan.why);
     for considered in &plan.considered {
         let mark = if considered.kind == plan.kind { "*" } else { " " };
-        let _ = writeln!(text, "│   {mark} {:<14} {:>10}", considered.kind.name(), readable(considered.cost_bytes));
+        let _ = writeln!(
+            text,
+            "│   {mark} {:<14} {:>10}",
+            considered.kind.name(),
+            readable(considered.cost_bytes)
+        );
     }
     for (live, rows) in view.parts().into_iter().zip(survivors) {
         let kind = match live.part().kind() {
@@ -61,7 +72,11 @@ pub(super) fn explain(
         );
     }
     if found.lists_total > 0 {
-        let _ = writeln!(text, "├─ inverted lists probed: {} of {}", found.lists_probed, found.lists_total);
+        let _ = writeln!(
+            text,
+            "├─ inverted lists probed: {} of {}",
+            found.lists_probed, found.lists_total
+        );
     }
     let exactness = if found.exact { "exact" } else { "approximate, re-ranked exactly" };
     let _ = write!(

@@ -30,8 +30,8 @@ pub(super) fn hydrate(
 ) -> Result<Vec<Hit>, QueryError> {
     let wanted = wanted_columns(view, query)?;
     let parts = view.parts();
-    let needs_store =
-        query.with_vectors || wanted.iter().any(|column| matches!(column.source, Source::Stored(_)));
+    let needs_store = query.with_vectors
+        || wanted.iter().any(|column| matches!(column.source, Source::Stored(_)));
     let stored = if needs_store { fetch(view, &parts, query, &nearest)? } else { Vec::new() };
     let mut hits = Vec::with_capacity(nearest.len());
     for (place, (distance, found)) in nearest.into_iter().enumerate() {
@@ -77,14 +77,25 @@ fn wanted_columns(view: &CollectionView, query: &Query) -> Result<Vec<Wanted>, Q
         return Ok(default.map(|(_, wanted)| wanted).collect());
     };
     let mut chosen = Vec::with_capacity(names.len());
-    for name in names {
-        let Some(place) = all.iter().position(|(column, _)| column.name.eq_ignore_ascii_case(name)) else {
+    for (rank, name) in names.iter().enumerate() {
+        if names[..rank].iter().any(|earlier| earlier.eq_ignore_ascii_case(name)) {
+            continue;
+        }
+        let Some(place) = all.iter().position(|(column, _)| column.name.eq_ignore_ascii_case(name))
+        else {
             // Built-in columns are part of every hit.
-            if crate::schema::RESERVED_COLUMNS.iter().any(|built_in| built_in.eq_ignore_ascii_case(name)) {
+            if crate::schema::RESERVED_COLUMNS
+                .iter()
+                .any(|built_in| built_in.eq_ignore_ascii_case(name))
+            {
                 continue;
             }
-            let known: Vec<&str> = schema.columns.iter().map(|column| column.name.as_str()).collect();
-            return Err(QueryError::UnknownColumn { column: name.clone(), known: known.join(", ") });
+            let known: Vec<&str> =
+                schema.columns.iter().map(|column| column.name.as_str()).collect();
+            return Err(QueryError::UnknownColumn {
+                column: name.clone(),
+                known: known.join(", "),
+            });
         };
         chosen.push(all.swap_remove(place).1);
     }

@@ -37,7 +37,8 @@ use survivors::Filter;
 pub fn search(view: &CollectionView, query: &Query) -> Result<Answer, QueryError> {
     let started = Instant::now();
     let bound = bind::bind(view, query)?;
-    let filter = Filter::new(view, query.region.as_ref(), query.predicate.as_deref(), &bound.excluded)?;
+    let filter =
+        Filter::new(view, query.region.as_ref(), query.predicate.as_deref(), &bound.excluded)?;
     let estimate = filter.estimate(view)?;
     let plan = plan::choose(view, query, &bound, &estimate)?;
     let survivors = filter.survivors(view, &query.stop)?;
@@ -53,7 +54,11 @@ pub fn search(view: &CollectionView, query: &Query) -> Result<Answer, QueryError
 }
 
 /// Counts the objects of a region that satisfy a predicate, exactly.
-pub fn count(view: &CollectionView, region: Option<&Region>, predicate: Option<&str>) -> Result<u64, QueryError> {
+pub fn count(
+    view: &CollectionView,
+    region: Option<&Region>,
+    predicate: Option<&str>,
+) -> Result<u64, QueryError> {
     let filter = Filter::new(view, region, predicate, &[])?;
     if filter.is_open() {
         return Ok(view.live_count());

@@ -154,7 +154,9 @@ fn cheapest(query: &Query, bound: &Bound, considered: &[Considered]) -> (PlanKin
     if query.k.is_none_or(|k| k == 0) {
         return (scan, "every object within a distance is asked for".to_owned());
     }
-    let Some(best) = considered.iter().min_by(|left, right| left.cost_bytes.total_cmp(&right.cost_bytes)) else {
+    let Some(best) =
+        considered.iter().min_by(|left, right| left.cost_bytes.total_cmp(&right.cost_bytes))
+    else {
         return (scan, "nothing else fits".to_owned());
     };
     let why = match considered.len() {
@@ -183,15 +185,22 @@ fn check_forced(view: &CollectionView, bound: &Bound, kind: PlanKind) -> Result<
 }
 
 /// The scan that fits the query, and the index search when there is an index.
-fn consider(view: &CollectionView, query: &Query, bound: &Bound, survivors: f64) -> Vec<Considered> {
+fn consider(
+    view: &CollectionView,
+    query: &Query,
+    bound: &Bound,
+    survivors: f64,
+) -> Vec<Considered> {
     let filtered = query.region.is_some() || query.predicate.is_some();
     let scan = match (&query.region, &query.predicate) {
         (Some(_), _) => PlanKind::RegionScan,
         (None, Some(_)) => PlanKind::SurvivorScan,
         (None, None) => PlanKind::FullScan,
     };
-    let vector_bytes: usize = bound.targets.iter().map(|target| target.space.dimension * size_of::<f32>()).sum();
-    let mut considered = vec![Considered { kind: scan, cost_bytes: survivors * vector_bytes as f64 }];
+    let vector_bytes: usize =
+        bound.targets.iter().map(|target| target.space.dimension * size_of::<f32>()).sum();
+    let mut considered =
+        vec![Considered { kind: scan, cost_bytes: survivors * vector_bytes as f64 }];
     if let [target] = bound.targets.as_slice() {
         let kind = if filtered { PlanKind::FilteredIvf } else { PlanKind::Ivf };
         let cost = view.parts().into_iter().find_map(|live| {

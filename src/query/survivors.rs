@@ -81,7 +81,8 @@ impl<'a> Filter<'a> {
     ) -> Result<Self, QueryError> {
         let region = region.filter(|region| !matches!(region, Region::AllSky));
         let predicate = predicate.map(str::trim).filter(|text| !text.is_empty());
-        let predicate = predicate.map(|text| Predicate::parse(text, view.arrow_schema())).transpose()?;
+        let predicate =
+            predicate.map(|text| Predicate::parse(text, view.arrow_schema())).transpose()?;
         Ok(Self { region: region.map(|region| (region, region.cover())), predicate, excluded })
     }
 
@@ -106,7 +107,8 @@ impl<'a> Filter<'a> {
             let rows: usize = ranges.iter().map(Range::len).sum();
             let dead_share = live.dead().len() as f64 / live.part().row_count().max(1) as f64;
             estimate.rows_in_cover += rows as u64;
-            estimate.survivors += rows as f64 * (1.0 - dead_share) * self.sampled_share(live.part(), &ranges)?;
+            estimate.survivors +=
+                rows as f64 * (1.0 - dead_share) * self.sampled_share(live.part(), &ranges)?;
         }
         Ok(estimate)
     }
@@ -121,7 +123,8 @@ impl<'a> Filter<'a> {
         let (mut seen, mut passed) = (0usize, 0usize);
         for run in 0..runs {
             let Some(start) = row_of_rank(ranges, rows * run / runs) else { continue };
-            let end = (start.0 + SAMPLE_RUN).min(start.1).min((start.0 / BATCH_ROWS + 1) * BATCH_ROWS);
+            let end =
+                (start.0 + SAMPLE_RUN).min(start.1).min((start.0 / BATCH_ROWS + 1) * BATCH_ROWS);
             let mut left = RowBitmap::empty(part.row_count());
             self.test(part, start.0..end, &mut left)?;
             seen += end - start.0;
@@ -132,14 +135,19 @@ impl<'a> Filter<'a> {
     }
 
     /// Finds the rows left in every part.
-    pub(super) fn survivors(&self, view: &CollectionView, stop: &StopFlag) -> Result<Vec<Survivors>, QueryError> {
+    pub(super) fn survivors(
+        &self,
+        view: &CollectionView,
+        stop: &StopFlag,
+    ) -> Result<Vec<Survivors>, QueryError> {
         view.parts().into_iter().map(|live| self.survivors_of(live, stop)).collect()
     }
 
     fn survivors_of(&self, live: &LivePart, stop: &StopFlag) -> Result<Survivors, QueryError> {
         let part = live.part();
         let ranges = self.ranges(part);
-        let excluded: Vec<usize> = self.excluded.iter().filter_map(|key| part.row_of(*key)).collect();
+        let excluded: Vec<usize> =
+            self.excluded.iter().filter_map(|key| part.row_of(*key)).collect();
         if self.is_open() && live.dead().is_empty() && excluded.is_empty() {
             let count = part.row_count();
             return Ok(Survivors { ranges, rows: None, count });
@@ -158,11 +166,18 @@ impl<'a> Filter<'a> {
     }
 
     /// Adds the rows of one range, which lies within one batch, that pass region and predicate.
-    fn test(&self, part: &Part, range: Range<usize>, left: &mut RowBitmap) -> Result<(), QueryError> {
+    fn test(
+        &self,
+        part: &Part,
+        range: Range<usize>,
+        left: &mut RowBitmap,
+    ) -> Result<(), QueryError> {
         let passes = match &self.predicate {
             None => None,
             Some(predicate) => {
-                let Some(batch) = part.batches().get(range.start / BATCH_ROWS) else { return Ok(()) };
+                let Some(batch) = part.batches().get(range.start / BATCH_ROWS) else {
+                    return Ok(());
+                };
                 Some(predicate.evaluate(&batch.slice(range.start % BATCH_ROWS, range.len()))?)
             }
         };

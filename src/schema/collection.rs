@@ -2,7 +2,8 @@
 
 use thiserror::Error;
 
-use super::{Class, Column, ColumnType, DIMENSION_MAX, EmbeddingSpace, IdKind, Object, ObjectId, SpaceId};
+use super::{Column, ColumnType, DIMENSION_MAX, EmbeddingSpace, IdKind, Object, ObjectId, SpaceId};
+use crate::class::Class;
 use crate::vector::{Metric, norm};
 
 /// Most columns of a collection.
@@ -19,7 +20,9 @@ pub const RESERVED_COLUMNS: [&str; 4] = ["object_id", "ra", "dec", "healpix_29"]
 #[non_exhaustive]
 pub enum SchemaError {
     /// Names are letters, digits, `_`, `-`, `.`, and begin with a letter or `_`.
-    #[error("`{name}` is not a name for a {what}: use letters, digits, `_`, `-` or `.`, beginning with a letter or `_`, at most {NAME_LEN_MAX} bytes")]
+    #[error(
+        "`{name}` is not a name for a {what}: use letters, digits, `_`, `-` or `.`, beginning with a letter or `_`, at most {NAME_LEN_MAX} bytes"
+    )]
     BadName {
         /// Collection, column or space.
         what: &'static str,
@@ -162,10 +165,16 @@ impl CollectionSchema {
         for space in &self.spaces {
             check_name("embedding space", &space.name)?;
             if !seen.insert(space.name.to_lowercase()) {
-                return Err(SchemaError::Duplicate { what: "embedding space", name: space.name.clone() });
+                return Err(SchemaError::Duplicate {
+                    what: "embedding space",
+                    name: space.name.clone(),
+                });
             }
             if space.dimension == 0 || space.dimension > DIMENSION_MAX {
-                return Err(SchemaError::BadDimension { space: space.name.clone(), dimension: space.dimension });
+                return Err(SchemaError::BadDimension {
+                    space: space.name.clone(),
+                    dimension: space.dimension,
+                });
             }
         }
         Ok(())
@@ -190,19 +199,27 @@ impl CollectionSchema {
     pub fn check(&self, object: &Object) -> Result<(), SchemaError> {
         self.check_id(&object.id)?;
         if object.columns.len() != self.columns.len() {
-            return Err(SchemaError::WrongWidth { expected: self.columns.len(), given: object.columns.len() });
+            return Err(SchemaError::WrongWidth {
+                expected: self.columns.len(),
+                given: object.columns.len(),
+            });
         }
         for (column, value) in self.columns.iter().zip(&object.columns) {
             if let Some(given) = value.kind()
                 && given != column.kind
             {
-                return Err(SchemaError::WrongType { column: column.name.clone(), expected: column.kind, given });
+                return Err(SchemaError::WrongType {
+                    column: column.name.clone(),
+                    expected: column.kind,
+                    given,
+                });
             }
         }
         for (place, (space, vector)) in object.vectors.iter().enumerate() {
             self.check_vector(*space, vector)?;
             if object.vectors[..place].iter().any(|(other, _)| other == space) {
-                let name = self.space_by_id(*space).map(|space| space.name.clone()).unwrap_or_default();
+                let name =
+                    self.space_by_id(*space).map(|space| space.name.clone()).unwrap_or_default();
                 return Err(SchemaError::TwoVectors { space: name });
             }
         }
@@ -218,7 +235,9 @@ impl CollectionSchema {
         let fits = match id {
             ObjectId::Number(_) => self.id_kind == IdKind::Number,
             ObjectId::Text(text) => {
-                self.id_kind == IdKind::Text && !text.is_empty() && text.len() <= ObjectId::TEXT_LEN_MAX
+                self.id_kind == IdKind::Text
+                    && !text.is_empty()
+                    && text.len() <= ObjectId::TEXT_LEN_MAX
             }
         };
         if fits { Ok(()) } else { Err(SchemaError::BadId { id: id.to_string(), expected }) }

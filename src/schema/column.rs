@@ -149,7 +149,11 @@ impl Value {
             Self::Int64(number) => Some(*number as f64),
             Self::Float32(number) => Some(f64::from(*number)),
             Self::Float64(number) => Some(*number),
-            Self::Null | Self::Boolean(_) | Self::Text(_) | Self::Binary(_) | Self::FloatList(_) => None,
+            Self::Null
+            | Self::Boolean(_)
+            | Self::Text(_)
+            | Self::Binary(_)
+            | Self::FloatList(_) => None,
         }
     }
 }

@@ -56,7 +56,11 @@ impl fmt::Display for Provenance {
             return formatter.write_str("external");
         }
         let hash: String = self.weights_hash.chars().take(12).collect();
-        write!(formatter, "{} weights={hash} preprocessing={} pooling={}", self.encoder, self.preprocessing, self.pooling)
+        write!(
+            formatter,
+            "{} weights={hash} preprocessing={} pooling={}",
+            self.encoder, self.preprocessing, self.pooling
+        )
     }
 }
 

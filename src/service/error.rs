@@ -2,11 +2,12 @@
 
 use thiserror::Error;
 
+use crate::class::Class;
 use crate::encoder::EncoderError;
 use crate::engine::EngineError;
 use crate::files::FileError;
 use crate::query::QueryError;
-use crate::schema::{Class, SchemaError};
+use crate::schema::SchemaError;
 use crate::sky::{CellError, MocError, PositionError, RegionError};
 
 /// Why a request message does not say anything that can be done.

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tonic::{Code, Status};
 
 use super::ServiceError;
-use crate::schema::Class;
+use crate::class::Class;
 
 /// Longest message of a status, in bytes: it travels in an HTTP/2 header.
 const MESSAGE_BYTES_MAX: usize = 2_000;

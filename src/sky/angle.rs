@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use thiserror::Error;
 
-use crate::schema::Class;
+use crate::class::Class;
 
 /// An angle in degrees.
 #[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]

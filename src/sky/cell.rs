@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use thiserror::Error;
 
-use crate::schema::Class;
+use crate::class::Class;
 
 /// A HEALPix level, 0 to 29: the sphere is cut into `12 * 4^order` cells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

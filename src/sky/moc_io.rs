@@ -19,7 +19,7 @@ use serde::de::{Deserializer as _, Error as _, MapAccess, Visitor};
 use thiserror::Error;
 
 use super::{Cell, CellError, Moc, Order};
-use crate::schema::Class;
+use crate::class::Class;
 
 /// Why a text is not a coverage map.
 #[derive(Debug, Error)]

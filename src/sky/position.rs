@@ -6,7 +6,7 @@ use thiserror::Error;
 
 use super::vector3::Vector3;
 use super::{Cell29, Degrees, Radians, healpix};
-use crate::schema::Class;
+use crate::class::Class;
 
 /// Why numbers are not a position.
 #[derive(Debug, Clone, Copy, PartialEq, Error)]

@@ -5,7 +5,7 @@ use std::fmt;
 use thiserror::Error;
 
 use super::{AngleError, Cone, Degrees, Moc, Polygon, Position, PositionError, Zone, cover::cover};
-use crate::schema::Class;
+use crate::class::Class;
 
 /// How far beyond a computed edge a position still counts as on it: 16 units in the last place of
 /// one radian, 0.7 nanoarcseconds. Positions and edges are rounded by more than a tenth of that

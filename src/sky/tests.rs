@@ -7,7 +7,7 @@ use super::{
     COVER_RANGES_MAX, Cell, Cell29, Cone, Degrees, Moc, Order, Polygon, Position, Region,
     RegionError, Zone,
 };
-use crate::schema::Class;
+use crate::class::Class;
 
 fn cone(centre: Position, radius: f64) -> Region {
     Cone::new(centre, Degrees(radius)).expect("a radius").into()

@@ -146,7 +146,7 @@ fn lock(path: &Path) -> Result<File, StorageError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::schema::Class;
+    use crate::class::Class;
 
     fn refused(path: &Path) -> StorageError {
         DataDirectory::open(path, 1).expect_err("the directory is refused")

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
-use crate::schema::{Class, CollectionId, SchemaError};
+use crate::class::Class;
+use crate::schema::{CollectionId, SchemaError};
 
 /// Why the store refuses or fails.
 #[derive(Debug, Error)]

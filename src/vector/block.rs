@@ -46,7 +46,10 @@ impl VectorBlock {
             return Err(BlockError::Ragged { len: values.len(), dimension });
         }
         if let Some(place) = values.iter().position(|value| !value.is_finite()) {
-            return Err(BlockError::NotFinite { row: place / dimension, component: place % dimension });
+            return Err(BlockError::NotFinite {
+                row: place / dimension,
+                component: place % dimension,
+            });
         }
         Ok(Self { dimension, values })
     }

@@ -42,7 +42,9 @@ impl<K: Ord> TopK<K> {
 
     /// The distance that a new pair has to undercut (or tie), once `k` pairs are held.
     pub fn bound(&self) -> Option<Distance> {
-        (self.k > 0 && self.heap.len() == self.k).then(|| self.heap.peek().map(|pair| pair.0)).flatten()
+        (self.k > 0 && self.heap.len() == self.k)
+            .then(|| self.heap.peek().map(|pair| pair.0))
+            .flatten()
     }
 
     /// Pairs that are kept at most: the `k` it was made with.

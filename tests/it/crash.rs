@@ -11,9 +11,9 @@ use sidereus::wire::v1::collection_service_client::CollectionServiceClient;
 use sidereus::wire::v1::object_service_client::ObjectServiceClient;
 use sidereus::wire::v1::search_service_client::SearchServiceClient;
 use sidereus::wire::v1::{
-    CollectionSchema, Column, ColumnType, CountObjectsRequest, CreateCollectionRequest, EmbeddingSpace, IdKind,
-    IngestBatch, IngestMode, IngestOpen, IngestRequest, Metric, Object, ObjectId, Position, Provenance,
-    SearchRequest, Value, Vector, ingest_request, object_id, value,
+    CollectionSchema, Column, ColumnType, CountObjectsRequest, CreateCollectionRequest,
+    EmbeddingSpace, IdKind, IngestBatch, IngestMode, IngestOpen, IngestRequest, Metric, Object,
+    ObjectId, Position, Provenance, SearchRequest, Value, Vector, ingest_request, object_id, value,
 };
 use tokio::sync::mpsc;
 use tokio_stream::StreamExt;
@@ -42,7 +42,9 @@ impl Server {
         let address = lines
             .by_ref()
             .map_while(Result::ok)
-            .find_map(|line| Some(line.split_once("grpc://")?.1.split_whitespace().next()?.to_owned()))
+            .find_map(|line| {
+                Some(line.split_once("grpc://")?.1.split_whitespace().next()?.to_owned())
+            })
             .expect("the server says where it listens");
         std::thread::spawn(move || lines.for_each(drop));
         Self { process, address: format!("http://{address}") }
@@ -112,7 +114,10 @@ fn message((id, generation): (i64, i64)) -> Object {
             "generation".to_owned(),
             Value { kind: Some(value::Kind::Integer(generation)) },
         )]),
-        vectors: HashMap::from([("v".to_owned(), Vector { values: vec![id as f32, generation as f32, 1.0] })]),
+        vectors: HashMap::from([(
+            "v".to_owned(),
+            Vector { values: vec![id as f32, generation as f32, 1.0] },
+        )]),
     }
 }
 
@@ -130,16 +135,27 @@ async fn create(address: String) {
             modality: "test".to_owned(),
             dimension: 3,
             metric: Metric::L2.into(),
-            provenance: Some(Provenance { encoder: "external".to_owned(), ..Provenance::default() }),
+            provenance: Some(Provenance {
+                encoder: "external".to_owned(),
+                ..Provenance::default()
+            }),
         }],
         description: String::new(),
     };
     let mut client = CollectionServiceClient::connect(address).await.expect("connects");
-    client.create_collection(CreateCollectionRequest { schema: Some(schema) }).await.expect("creates");
+    client
+        .create_collection(CreateCollectionRequest { schema: Some(schema) })
+        .await
+        .expect("creates");
 }
 
 /// Streams batches until the server dies; returns how many batches were sent and not answered by then.
-async fn ingest_until_killed(server: &mut Server, client: &mut Client, mode: IngestMode, delay: Duration) -> usize {
+async fn ingest_until_killed(
+    server: &mut Server,
+    client: &mut Client,
+    mode: IngestMode,
+    delay: Duration,
+) -> usize {
     let mut service = ObjectServiceClient::connect(server.address.clone()).await.expect("connects");
     let (sender, receiver) = mpsc::channel::<IngestRequest>(WINDOW);
     let open = IngestOpen { collection: "crash".to_owned(), mode: mode.into() };
@@ -147,7 +163,8 @@ async fn ingest_until_killed(server: &mut Server, client: &mut Client, mode: Ing
         .send(IngestRequest { message: Some(ingest_request::Message::Open(open)) })
         .await
         .expect("the channel is open");
-    let mut replies = service.ingest(ReceiverStream::new(receiver)).await.expect("the stream opens").into_inner();
+    let mut replies =
+        service.ingest(ReceiverStream::new(receiver)).await.expect("the stream opens").into_inner();
     let mut in_flight: HashMap<u64, Vec<(i64, i64)>> = HashMap::new();
     let mut sequence = 0;
     let deadline = tokio::time::sleep(delay);
@@ -157,7 +174,8 @@ async fn ingest_until_killed(server: &mut Server, client: &mut Client, mode: Ing
         if killed_in_flight.is_none() && in_flight.len() < WINDOW {
             let rows = client.batch();
             let objects = rows.iter().copied().map(message).collect();
-            let batch = IngestBatch { sequence, objects, arrow_ipc: Default::default(), merge: false };
+            let batch =
+                IngestBatch { sequence, objects, arrow_ipc: Default::default(), merge: false };
             in_flight.insert(sequence, rows);
             sequence += 1;
             let request = IngestRequest { message: Some(ingest_request::Message::Batch(batch)) };
@@ -188,7 +206,10 @@ async fn ingest_until_killed(server: &mut Server, client: &mut Client, mode: Ing
 async fn verify(address: &str, client: &Client) -> usize {
     let mut service = ObjectServiceClient::connect(address.to_owned()).await.expect("connects");
     let counted = service
-        .count_objects(CountObjectsRequest { collection: "crash".to_owned(), ..CountObjectsRequest::default() })
+        .count_objects(CountObjectsRequest {
+            collection: "crash".to_owned(),
+            ..CountObjectsRequest::default()
+        })
         .await
         .expect("counts")
         .into_inner()
@@ -208,11 +229,17 @@ async fn verify(address: &str, client: &Client) -> usize {
         let mut chunks = search.search(request).await.expect("searches").into_inner();
         while let Some(chunk) = chunks.next().await {
             for hit in chunk.expect("a chunk").hits {
-                let Some(object_id::Id::Number(id)) = hit.id.and_then(|id| id.id) else { panic!("a numeric id") };
+                let Some(object_id::Id::Number(id)) = hit.id.and_then(|id| id.id) else {
+                    panic!("a numeric id")
+                };
                 let Some(value::Kind::Integer(generation)) = hit.columns["generation"].kind else {
                     panic!("an integer")
                 };
-                assert_eq!(hit.vectors["v"].values, [id as f32, generation as f32, 1.0], "vector of {id}");
+                assert_eq!(
+                    hit.vectors["v"].values,
+                    [id as f32, generation as f32, 1.0],
+                    "vector of {id}"
+                );
                 assert_eq!(found.insert(id, generation), None, "object {id} is there twice");
             }
         }
@@ -221,8 +248,15 @@ async fn verify(address: &str, client: &Client) -> usize {
     assert_eq!(counted, found.len() as u64, "the count is exact");
     for (id, known) in &client.known {
         let stored = found.get(id).copied();
-        assert!(stored >= known.acknowledged, "{id}: {stored:?} is older than acknowledged {:?}", known.acknowledged);
-        assert!(stored.is_none_or(|stored| stored <= known.sent), "{id}: {stored:?} was never sent");
+        assert!(
+            stored >= known.acknowledged,
+            "{id}: {stored:?} is older than acknowledged {:?}",
+            known.acknowledged
+        );
+        assert!(
+            stored.is_none_or(|stored| stored <= known.sent),
+            "{id}: {stored:?} was never sent"
+        );
     }
     assert!(found.keys().all(|id| client.known.contains_key(id)), "phantom objects");
     found.len()
@@ -249,7 +283,9 @@ async fn two_hundred_kills_lose_nothing_that_was_acknowledged() {
     let server = Server::start(&data);
     let found = verify(&server.address, &client).await;
     let acknowledged = client.known.values().filter(|known| known.acknowledged.is_some()).count();
-    println!("{KILLS} kills, {inside} of them inside writes; {acknowledged} objects acknowledged, {found} found");
+    println!(
+        "{KILLS} kills, {inside} of them inside writes; {acknowledged} objects acknowledged, {found} found"
+    );
     assert!(inside >= KILLS * 9 / 10, "only {inside} of {KILLS} kills landed inside writes");
     assert!(acknowledged > 1_000, "only {acknowledged} objects were acknowledged");
 }

@@ -6,8 +6,8 @@ use proptest::prelude::*;
 use sidereus::engine::{CollectionView, Db, DbOptions, Write, WriteMode, WriteOutcome};
 use sidereus::query::{self, Query, Term};
 use sidereus::schema::{
-    CollectionSchema, Column, ColumnType, EmbeddingSpace, IdKind, Modality, Object, ObjectId, Provenance, SpaceId,
-    Value,
+    CollectionSchema, Column, ColumnType, EmbeddingSpace, IdKind, Modality, Object, ObjectId,
+    Provenance, SpaceId, Value,
 };
 use sidereus::sky::{Cone, Degrees, Position, Region, Zone};
 use sidereus::vector::Metric;
@@ -75,7 +75,8 @@ fn object(random: &mut Random, id: i64) -> Object {
     let integers = |random: &mut Random, count: usize, spread: u64| -> Vec<f32> {
         (0..count).map(|_| random.below(2 * spread + 1) as f32 - spread as f32).collect()
     };
-    let mut vectors = vec![(SpaceId(0), integers(random, 3, 6)), (SpaceId(1), integers(random, 4, 4))];
+    let mut vectors =
+        vec![(SpaceId(0), integers(random, 3, 6)), (SpaceId(1), integers(random, 4, 4))];
     // One in eight has no vector in the third space.
     if random.below(8) != 0 {
         let mut angle = integers(random, 5, 5);
@@ -94,16 +95,21 @@ fn object(random: &mut Random, id: i64) -> Object {
 
 static FIXTURE: LazyLock<Fixture> = LazyLock::new(|| {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let db = Db::open(DbOptions { auto_index_rows: None, ..DbOptions::new(folder.path()) }).expect("opens");
+    let db = Db::open(DbOptions { auto_index_rows: None, ..DbOptions::new(folder.path()) })
+        .expect("opens");
     let created = db.create_collection(schema()).expect("creates");
     let space_ids: Vec<SpaceId> = created.schema.spaces.iter().map(|space| space.id).collect();
     let mut random = Random(0x5EED);
     let mut model: Vec<Object> = (0..INDEXED_ROWS).map(|id| object(&mut random, id)).collect();
     let stored = |object: &Object| {
-        let vectors = object.vectors.iter().map(|(space, vector)| (space_ids[space.0 as usize], vector.clone()));
+        let vectors = object
+            .vectors
+            .iter()
+            .map(|(space, vector)| (space_ids[space.0 as usize], vector.clone()));
         Write::Put(Object { vectors: vectors.collect(), ..object.clone() })
     };
-    let report = db.write(NAME, WriteMode::Bulk, model.iter().map(&stored).collect()).expect("writes");
+    let report =
+        db.write(NAME, WriteMode::Bulk, model.iter().map(&stored).collect()).expect("writes");
     assert!(report.outcomes.iter().all(|outcome| *outcome == WriteOutcome::Inserted));
     db.build_index(NAME, &mut |_, _, _| {}).expect("builds");
 
@@ -159,7 +165,8 @@ impl Place {
                 Some(Region::Cone(Cone::new(centre, Degrees(*radius)).expect("a cone")))
             }
             Self::Zone { ra, dec } => Some(Region::Zone(
-                Zone::new(Degrees(ra.0), Degrees(ra.1), Degrees(dec.0), Degrees(dec.1)).expect("a zone"),
+                Zone::new(Degrees(ra.0), Degrees(ra.1), Degrees(dec.0), Degrees(dec.1))
+                    .expect("a zone"),
             )),
         }
     }
@@ -223,7 +230,8 @@ impl Test {
             Self::ClassIs(wanted) => class == wanted,
             Self::NullZ => z.is_none(),
             Self::Both(bound, limit) => {
-                (z.is_some_and(|z| z > *bound) || n.is_some_and(|n| n < *limit as f64)) && class != "STAR"
+                (z.is_some_and(|z| z > *bound) || n.is_some_and(|n| n < *limit as f64))
+                    && class != "STAR"
             }
         }
     }
@@ -240,16 +248,29 @@ fn tests() -> impl Strategy<Value = Test> {
 }
 
 fn distance(space: usize, query: &[f32], stored: &[f32]) -> f64 {
-    let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(&x, &y)| f64::from(x) * f64::from(y)).sum::<f64>();
+    let dot = |a: &[f32], b: &[f32]| {
+        a.iter().zip(b).map(|(&x, &y)| f64::from(x) * f64::from(y)).sum::<f64>()
+    };
     match space {
-        0 => query.iter().zip(stored).map(|(&x, &y)| (f64::from(x) - f64::from(y)).powi(2)).sum::<f64>().sqrt(),
+        0 => query
+            .iter()
+            .zip(stored)
+            .map(|(&x, &y)| (f64::from(x) - f64::from(y)).powi(2))
+            .sum::<f64>()
+            .sqrt(),
         1 => -dot(query, stored),
         _ => 1.0 - dot(query, stored) / (dot(query, query) * dot(stored, stored)).sqrt(),
     }
 }
 
 /// Every survivor's distance, nearest first, ties by id.
-fn brute_force(place: &Place, test: &Test, space: usize, query: &[f32], without: Option<&ObjectId>) -> Vec<(f64, ObjectId)> {
+fn brute_force(
+    place: &Place,
+    test: &Test,
+    space: usize,
+    query: &[f32],
+    without: Option<&ObjectId>,
+) -> Vec<(f64, ObjectId)> {
     let survivors = FIXTURE.model.iter().filter(|object| {
         place.holds(&object.position) && test.holds(object) && Some(&object.id) != without
     });
@@ -273,7 +294,10 @@ fn assert_same(found: &[(f64, ObjectId)], truth: &[(f64, ObjectId)], space: usiz
     for (place, (hit, expected)) in found.iter().zip(truth).enumerate() {
         if space == 2 {
             // Unit vectors are rounded to f32: distances agree to that, and near ties may change places.
-            assert!((hit.0 - expected.0).abs() < 1e-6, "{plan}: distance of hit {place}: {hit:?} {expected:?}");
+            assert!(
+                (hit.0 - expected.0).abs() < 1e-6,
+                "{plan}: distance of hit {place}: {hit:?} {expected:?}"
+            );
         } else {
             assert_eq!(hit, expected, "{plan}: hit {place}");
         }
@@ -361,7 +385,8 @@ fn collection_counts_follow_every_write() {
             .iter()
             .filter(|object| object.vectors.iter().any(|(id, _)| id.0 as usize == place))
             .count();
-        let counted = info.vector_counts.iter().find(|(id, _)| *id == space.id).map(|(_, count)| *count);
+        let counted =
+            info.vector_counts.iter().find(|(id, _)| *id == space.id).map(|(_, count)| *count);
         assert_eq!(counted, Some(with_vector as u64), "{}", space.name);
     }
 }
@@ -392,8 +417,11 @@ fn answers_are_the_same_after_reopening_and_after_a_lost_segment() {
         let mut put = |from: i64, count: i64| {
             let batch = (from..from + count).map(|id| {
                 let made = object(&mut random, id);
-                let vectors =
-                    made.vectors.iter().map(|(space, vector)| (spaces[space.0 as usize].id, vector.clone())).collect();
+                let vectors = made
+                    .vectors
+                    .iter()
+                    .map(|(space, vector)| (spaces[space.0 as usize].id, vector.clone()))
+                    .collect();
                 Write::Put(Object { vectors, ..made })
             });
             db.write(NAME, WriteMode::Logged, batch.collect()).expect("writes");

@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use sidereus::class::Class;
 use sidereus::schema::{
-    Class, CollectionId, CollectionSchema, Column, ColumnType, EmbeddingSpace, IdKind, Modality,
-    Object, ObjectId, Provenance, SpaceId, Value,
+    CollectionId, CollectionSchema, Column, ColumnType, EmbeddingSpace, IdKind, Modality, Object,
+    ObjectId, Provenance, SpaceId, Value,
 };
 use sidereus::sky::{Degrees, Position};
 use sidereus::storage::{Operation, Outcome, Store, StoreOptions};

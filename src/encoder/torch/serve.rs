@@ -263,7 +263,7 @@ fn registered(spec: &ModelSpec) -> RegisteredModel {
         modality: spec.modality.clone(),
         dimension: u32::try_from(spec.dimension).unwrap_or(u32::MAX),
         provenance: Some(provenance(spec)),
-        inputs: spec.inputs.clone(),
+        inputs: spec.all_inputs().map(str::to_owned).collect(),
         description: spec.description.clone(),
     };
     RegisteredModel {

@@ -119,7 +119,10 @@ fn write_rows(
         write_block(plan, &file_schema, &mut writer, &block)?;
     }
     progress("sorting rows", rows, total.max(rows));
-    let file = writer.into_inner()?.into_inner().map_err(|error| failed("write", &path, error.into_error()))?;
+    let file = writer
+        .into_inner()?
+        .into_inner()
+        .map_err(|error| failed("write", &path, error.into_error()))?;
     file.sync_all().map_err(|source| failed("sync", &path, source))?;
     Ok(rows)
 }
@@ -165,9 +168,9 @@ impl SpaceWriter {
         };
         let Some(prepared) = self.space.metric.prepare(given.clone()) else { return Ok(()) };
         for value in prepared {
-            self.file
-                .write_all(&value.to_le_bytes())
-                .map_err(|source| failed("write", &space_path(&self.folder, self.space.id, "vectors"), source))?;
+            self.file.write_all(&value.to_le_bytes()).map_err(|source| {
+                failed("write", &space_path(&self.folder, self.space.id, "vectors"), source)
+            })?;
         }
         self.rows.push(row);
         Ok(())
@@ -176,7 +179,8 @@ impl SpaceWriter {
     /// Closes the files; `None` (and no files) when the space has no vector.
     fn finish(self, row_count: u64) -> Result<Option<SpaceManifest>, EngineError> {
         let path = space_path(&self.folder, self.space.id, "vectors");
-        let file = self.file.into_inner().map_err(|error| failed("write", &path, error.into_error()))?;
+        let file =
+            self.file.into_inner().map_err(|error| failed("write", &path, error.into_error()))?;
         file.sync_all().map_err(|source| failed("sync", &path, source))?;
         if self.rows.is_empty() {
             fs::remove_file(&path).map_err(|source| failed("remove", &path, source))?;
@@ -236,11 +240,17 @@ fn build_index(
 
 fn folder_size_bytes(folder: &Path) -> Result<u64, EngineError> {
     let entries = fs::read_dir(folder).map_err(|source| failed("list", folder, source))?;
-    Ok(entries.flatten().filter_map(|entry| entry.metadata().ok()).map(|metadata| metadata.len()).sum())
+    Ok(entries
+        .flatten()
+        .filter_map(|entry| entry.metadata().ok())
+        .map(|metadata| metadata.len())
+        .sum())
 }
 
 fn sync_folder(folder: &Path) -> Result<(), EngineError> {
-    File::open(folder).and_then(|file| file.sync_all()).map_err(|source| failed("sync", folder, source))
+    File::open(folder)
+        .and_then(|file| file.sync_all())
+        .map_err(|source| failed("sync", folder, source))
 }
 
 fn failed(action: &'static str, path: &Path, source: std::io::Error) -> EngineError {

@@ -62,7 +62,11 @@ pub struct IndexManifest {
 
 pub(super) fn write(folder: &Path, manifest: &Manifest) -> Result<(), EngineError> {
     let path = folder.join("segment.toml");
-    let failed = |source| EngineError::SegmentFile { action: "write", path: path.display().to_string(), source };
+    let failed = |source| EngineError::SegmentFile {
+        action: "write",
+        path: path.display().to_string(),
+        source,
+    };
     let text = toml::to_string(manifest).map_err(|error| failed(std::io::Error::other(error)))?;
     let mut file = File::create(&path).map_err(failed)?;
     file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(failed)
@@ -70,12 +74,17 @@ pub(super) fn write(folder: &Path, manifest: &Manifest) -> Result<(), EngineErro
 
 pub(super) fn read(folder: &Path) -> Result<Manifest, EngineError> {
     let path = folder.join("segment.toml");
-    let failed = |source| EngineError::SegmentFile { action: "read", path: path.display().to_string(), source };
-    let text = fs::read_to_string(&path).map_err(failed)?;
-    let manifest: Manifest = toml::from_str(&text).map_err(|error| EngineError::DamagedSegment {
+    let failed = |source| EngineError::SegmentFile {
+        action: "read",
         path: path.display().to_string(),
-        what: error.message().to_owned(),
-    })?;
+        source,
+    };
+    let text = fs::read_to_string(&path).map_err(failed)?;
+    let manifest: Manifest =
+        toml::from_str(&text).map_err(|error| EngineError::DamagedSegment {
+            path: path.display().to_string(),
+            what: error.message().to_owned(),
+        })?;
     if manifest.format != FORMAT {
         return Err(EngineError::DamagedSegment {
             path: path.display().to_string(),

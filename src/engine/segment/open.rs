@@ -75,9 +75,16 @@ pub(in crate::engine) fn open(
     Ok(part)
 }
 
-fn read_rows(folder: &Path, arrow_schema: &SchemaRef) -> Result<(Vec<RecordBatch>, Vec<ArrayRef>), EngineError> {
+fn read_rows(
+    folder: &Path,
+    arrow_schema: &SchemaRef,
+) -> Result<(Vec<RecordBatch>, Vec<ArrayRef>), EngineError> {
     let path = rows_path(folder);
-    let failed = |source| EngineError::SegmentFile { action: "open", path: path.display().to_string(), source };
+    let failed = |source| EngineError::SegmentFile {
+        action: "open",
+        path: path.display().to_string(),
+        source,
+    };
     let reader = FileReader::try_new(BufReader::new(File::open(&path).map_err(failed)?), None)?;
     let mut batches = Vec::new();
     let mut ordinals = Vec::new();
@@ -91,13 +98,18 @@ fn read_rows(folder: &Path, arrow_schema: &SchemaRef) -> Result<(Vec<RecordBatch
     Ok((batches, ordinals))
 }
 
-fn open_space(folder: &Path, stored: &SpaceManifest, space: &EmbeddingSpace) -> Result<PartVectors, EngineError> {
+fn open_space(
+    folder: &Path,
+    stored: &SpaceManifest,
+    space: &EmbeddingSpace,
+) -> Result<PartVectors, EngineError> {
     let count = usize::try_from(stored.vectors).unwrap_or(usize::MAX);
     let vectors_path = space_path(folder, space.id, "vectors");
-    let numbers = count.checked_mul(space.dimension).ok_or_else(|| EngineError::DamagedSegment {
-        path: vectors_path.display().to_string(),
-        what: "impossible number of vectors".to_owned(),
-    })?;
+    let numbers =
+        count.checked_mul(space.dimension).ok_or_else(|| EngineError::DamagedSegment {
+            path: vectors_path.display().to_string(),
+            what: "impossible number of vectors".to_owned(),
+        })?;
     let floats = Floats::Mapped(MappedFloats::open(&vectors_path, numbers)?);
     let rows = if stored.complete { None } else { Some(read_row_numbers(folder, space.id)?) };
     let index_path = stored.index.as_ref().map(|_| space_path(folder, space.id, "ivf"));
@@ -106,7 +118,11 @@ fn open_space(folder: &Path, stored: &SpaceManifest, space: &EmbeddingSpace) -> 
 
 fn read_row_numbers(folder: &Path, space: SpaceId) -> Result<Vec<u32>, EngineError> {
     let path = space_path(folder, space, "rows");
-    let failed = |source| EngineError::SegmentFile { action: "read", path: path.display().to_string(), source };
+    let failed = |source| EngineError::SegmentFile {
+        action: "read",
+        path: path.display().to_string(),
+        source,
+    };
     let bytes = fs::read(&path).map_err(failed)?;
     let (words, rest) = bytes.as_chunks::<4>();
     if !rest.is_empty() {

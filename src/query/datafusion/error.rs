@@ -4,7 +4,7 @@ use datafusion::error::DataFusionError;
 use thiserror::Error;
 
 use super::lex::{LENGTH_MAX, NESTING_MAX, WORDS_MAX};
-use crate::schema::Class;
+use crate::class::Class;
 
 /// Why a predicate cannot be used. Lines and columns count from 1, columns in characters.
 #[derive(Debug, Error)]

@@ -11,7 +11,7 @@ use proptest::prelude::*;
 
 use super::oracle::{Condition, Row, condition, row};
 use super::{LENGTH_MAX, NESTING_MAX, Predicate, PredicateError, WORDS_MAX};
-use crate::schema::Class;
+use crate::class::Class;
 
 /// The test table; names differ in case from what the conditions write.
 fn batch(rows: &[Row]) -> RecordBatch {

@@ -1,5 +1,5 @@
 use super::*;
-use crate::schema::Class;
+use crate::class::Class;
 use crate::storage::conformance::suite;
 use crate::storage::key::MetaKey;
 

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use super::*;
-use crate::schema::Class;
+use crate::class::Class;
 use crate::storage::engine::{Batch, Patience, Row, SortedRun, StageId};
 use crate::storage::key::MetaKey;
 use crate::storage::record::{Head, Intent};

@@ -1,5 +1,5 @@
 use super::*;
-use crate::schema::Class;
+use crate::class::Class;
 use crate::storage::Operation;
 use crate::storage::key::KeyRange;
 use crate::storage::table::Table;

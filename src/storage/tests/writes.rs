@@ -1,5 +1,6 @@
 use super::*;
-use crate::schema::{Class, SchemaError};
+use crate::class::Class;
+use crate::schema::SchemaError;
 use crate::storage::{Operation, Outcome};
 
 fn put(object: Object) -> Operation {

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use proptest::prelude::*;
+use sidereus::class::Class;
 use sidereus::files::{FileError, NpyReader, TableReader, open};
-use sidereus::schema::Class;
 
 use super::support::fixture;
 

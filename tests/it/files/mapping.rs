@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema};
+use sidereus::class::Class;
 use sidereus::files::{FileError, Inferred, Mapping, Plan, TableBatch, infer_schema};
-use sidereus::schema::{Class, IdKind};
+use sidereus::schema::IdKind;
 
 fn schema(names: &[&str]) -> Schema {
     let fields = names.iter().map(|name| Field::new(*name, DataType::Float64, true));

@@ -3,11 +3,11 @@
 use std::path::Path;
 
 use serde_json::Value;
+use sidereus::class::Class;
 use sidereus::files::{
     FileError, Format, META_DESCRIPTION, META_UCD, META_UNIT, NpyReader, ReadOptions, open,
     open_with,
 };
-use sidereus::schema::Class;
 
 use super::support::{assert_same, expected, fixture, read_all, real, values};
 

@@ -10,10 +10,10 @@ use arrow::datatypes::{DataType, Field, Int32Type};
 use arrow::ipc::CompressionType;
 use arrow::ipc::writer::{IpcWriteOptions, StreamWriter};
 use proptest::prelude::*;
+use sidereus::class::Class;
 use sidereus::files::{FileError, IpcLimits, decode_ingest, decode_ipc, encode_ipc};
 use sidereus::schema::{
-    Class, CollectionSchema, Column, ColumnType, EmbeddingSpace, IdKind, Modality, Provenance,
-    SpaceId,
+    CollectionSchema, Column, ColumnType, EmbeddingSpace, IdKind, Modality, Provenance, SpaceId,
 };
 use sidereus::vector::Metric;
 

@@ -3,7 +3,7 @@
 use std::fs;
 
 use super::*;
-use crate::schema::Class;
+use crate::class::Class;
 
 #[test]
 fn a_saved_index_answers_as_before() {
