@@ -31,12 +31,18 @@ fn distances(criterion: &mut Criterion) {
         let query = numbers(dimension);
         group.throughput(Throughput::Bytes((stored.len() * size_of::<f32>()) as u64));
         for (name, kernel) in [("dot", dot as fn(&[f32], &[f32]) -> f32), ("l2", l2_squared)] {
-            group.bench_with_input(BenchmarkId::new(name, dimension), &stored, |bencher, stored| {
-                bencher.iter(|| {
-                    let nearest = stored.chunks_exact(dimension).map(|row| kernel(black_box(&query), row));
-                    nearest.fold(f32::INFINITY, f32::min)
-                });
-            });
+            group.bench_with_input(
+                BenchmarkId::new(name, dimension),
+                &stored,
+                |bencher, stored| {
+                    bencher.iter(|| {
+                        let nearest = stored
+                            .chunks_exact(dimension)
+                            .map(|row| kernel(black_box(&query), row));
+                        nearest.fold(f32::INFINITY, f32::min)
+                    });
+                },
+            );
         }
     }
     group.finish();

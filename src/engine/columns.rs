@@ -57,7 +57,7 @@ fn data_type(kind: ColumnType) -> DataType {
 }
 
 /// The Arrow schema that predicates see: built-in columns, then the resident columns of the collection.
-pub fn resident_schema(schema: &CollectionSchema) -> SchemaRef {
+pub(super) fn resident_schema(schema: &CollectionSchema) -> SchemaRef {
     let id_type = match schema.id_kind {
         IdKind::Number => DataType::Int64,
         IdKind::Text => DataType::Utf8,
@@ -172,7 +172,7 @@ fn column_array(kind: ColumnType, place: usize, rows: &[(ObjectKey, Object)]) ->
 }
 
 /// Reads the object id of a row; `None` beyond the end or for another type.
-pub fn id_at(array: &dyn Array, row: usize) -> Option<ObjectId> {
+pub(super) fn id_at(array: &dyn Array, row: usize) -> Option<ObjectId> {
     if row >= array.len() || array.is_null(row) {
         return None;
     }
@@ -184,7 +184,7 @@ pub fn id_at(array: &dyn Array, row: usize) -> Option<ObjectId> {
 }
 
 /// Reads one value of a resident column; null beyond the end.
-pub fn value_at(array: &dyn Array, row: usize) -> Value {
+pub(super) fn value_at(array: &dyn Array, row: usize) -> Value {
     if row >= array.len() || array.is_null(row) {
         return Value::Null;
     }
@@ -199,7 +199,7 @@ pub fn value_at(array: &dyn Array, row: usize) -> Value {
 }
 
 /// Reads the position of a row; `None` beyond the end or when the stored numbers are not a position.
-pub fn position_at(batch: &RecordBatch, row: usize) -> Option<Position> {
+pub(super) fn position_at(batch: &RecordBatch, row: usize) -> Option<Position> {
     let ra = batch.column(1).as_primitive_opt::<Float64Type>()?;
     let dec = batch.column(2).as_primitive_opt::<Float64Type>()?;
     if row >= ra.len() || row >= dec.len() {

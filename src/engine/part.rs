@@ -6,7 +6,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use arrow::array::{ArrayRef, AsArray, RecordBatch};
 use arrow::datatypes::{Int64Type, SchemaRef, UInt32Type};
 
 use super::columns;
@@ -202,11 +202,6 @@ impl Part {
     /// The distinct cells of the rows, for the collection's footprint.
     pub(super) fn cells(&self) -> &[u64] {
         &self.cells
-    }
-
-    /// Ordinals of the keys, beside [`Part::cells`].
-    pub(super) fn ordinals(&self) -> &[u32] {
-        &self.ordinals
     }
 }
 

@@ -56,7 +56,7 @@ impl LivePart {
 
 /// One version of a collection in memory. Every change makes a new one, so that a query keeps what it began with.
 #[derive(Debug, Clone)]
-pub struct State {
+pub(super) struct State {
     pub(super) schema: Arc<CollectionSchema>,
     pub(super) arrow_schema: SchemaRef,
     pub(super) version: u64,
@@ -186,22 +186,22 @@ impl State {
     }
 
     /// Every part, the segment first.
-    pub fn parts(&self) -> impl Iterator<Item = &LivePart> {
+    pub(super) fn parts(&self) -> impl Iterator<Item = &LivePart> {
         self.segment.iter().map(|(part, _)| part).chain(&self.tail)
     }
 
     /// Live rows after the last build.
-    pub fn tail_rows(&self) -> u64 {
+    pub(super) fn tail_rows(&self) -> u64 {
         self.tail.iter().map(LivePart::live_count).sum()
     }
 
     /// Rows of the segment.
-    pub fn segment_rows(&self) -> u64 {
+    pub(super) fn segment_rows(&self) -> u64 {
         self.segment.as_ref().map_or(0, |(part, _)| part.part.row_count() as u64)
     }
 
     /// Cells of the live rows at order 8, coarse enough to read and to draw.
-    pub fn footprint(&self) -> Moc {
+    pub(super) fn footprint(&self) -> Moc {
         const SHIFT: u64 = 2 * (29 - FOOTPRINT_ORDER);
         let mut coarse: Vec<u64> = Vec::new();
         for live in self.parts() {
@@ -220,12 +220,12 @@ impl State {
     }
 
     /// Number of objects: live rows of all parts.
-    pub fn live_count(&self) -> u64 {
+    pub(super) fn live_count(&self) -> u64 {
         self.parts().map(LivePart::live_count).sum()
     }
 
     /// Live rows of parts of a kind.
-    pub fn dead_rows(&self) -> u64 {
+    pub(super) fn dead_rows(&self) -> u64 {
         self.parts()
             .filter(|live| live.part.kind() == PartKind::Segment)
             .map(|live| live.dead.len())

@@ -58,12 +58,13 @@ pub fn count(
     view: &CollectionView,
     region: Option<&Region>,
     predicate: Option<&str>,
+    stop: &StopFlag,
 ) -> Result<u64, QueryError> {
     let filter = Filter::new(view, region, predicate, &[])?;
     if filter.is_open() {
         return Ok(view.live_count());
     }
-    let survivors = filter.survivors(view, &StopFlag::default())?;
+    let survivors = filter.survivors(view, stop)?;
     Ok(survivors.iter().map(|part| part.count() as u64).sum())
 }
 
@@ -74,9 +75,10 @@ pub fn select(
     region: Option<&Region>,
     predicate: Option<&str>,
     lacking: Option<SpaceId>,
+    stop: &StopFlag,
 ) -> Result<Vec<ObjectId>, QueryError> {
     let filter = Filter::new(view, region, predicate, &[])?;
-    let survivors = filter.survivors(view, &StopFlag::default())?;
+    let survivors = filter.survivors(view, stop)?;
     let mut ids = Vec::new();
     for (live, rows) in view.parts().into_iter().zip(&survivors) {
         let vectors = lacking.and_then(|space| live.part().vectors(space));

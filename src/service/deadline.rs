@@ -30,11 +30,6 @@ impl Deadline {
         Self { at: Instant::now() + allowed, allowed }
     }
 
-    /// Whether the moment has passed.
-    pub(super) fn has_passed(&self) -> bool {
-        Instant::now() >= self.at
-    }
-
     /// Waits for the work until the deadline, and drops it then.
     pub(super) async fn run<T>(
         self,
@@ -109,6 +104,6 @@ mod tests {
         let deadline = Deadline::new(&metadata, Duration::from_secs(60));
         let outcome = deadline.run(std::future::pending::<Result<(), ServiceError>>()).await;
         assert!(matches!(outcome, Err(ServiceError::DeadlineExceeded { .. })));
-        assert!(deadline.has_passed());
+        assert!(Instant::now() >= deadline.at);
     }
 }

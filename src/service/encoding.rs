@@ -15,10 +15,11 @@ use tracing::Instrument;
 use super::context::{Context, blocking};
 use super::convert::{self, InputMap};
 use super::error_code::one_line;
+use super::search::StopWhenDropped;
 use super::{RequestError, ServiceError};
 use crate::encoder::{Encoded, EncoderError, ModelInfo};
 use crate::engine::{Write, WriteMode, WriteOutcome};
-use crate::query;
+use crate::query::{self, StopFlag};
 use crate::schema::{CollectionSchema, EmbeddingSpace, ObjectId, Provenance, SpaceId};
 use crate::wire::v1;
 
@@ -111,10 +112,12 @@ async fn selected(
 ) -> Result<Vec<ObjectId>, ServiceError> {
     let turn = context.search_turn().await?;
     let (db, name) = (context.db.clone(), collection.to_owned());
+    let stop = StopFlag::default();
+    let _stop = StopWhenDropped(stop.clone());
     blocking(move || -> Result<Vec<ObjectId>, ServiceError> {
         let _turn = turn;
         let view = db.view(&name)?;
-        Ok(query::select(&view, None, predicate.as_deref(), lacking)?)
+        Ok(query::select(&view, None, predicate.as_deref(), lacking, &stop)?)
     })
     .await
 }

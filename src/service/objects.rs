@@ -7,9 +7,10 @@ use super::context::{Context, blocking};
 use super::deadline::Deadline;
 use super::ingest::{self, Answers};
 use super::limits::at_most;
+use super::search::StopWhenDropped;
 use super::{ServiceError, convert};
 use crate::engine::{Db, Write, WriteMode, WriteOutcome};
-use crate::query;
+use crate::query::{self, StopFlag};
 use crate::schema::ObjectId;
 use crate::wire::v1;
 use crate::wire::v1::object_service_server::ObjectService;
@@ -54,10 +55,12 @@ impl Objects {
         let predicate = convert::predicate(limits, request.predicate)?;
         let turn = self.context.search_turn().await?;
         let db = self.context.db.clone();
+        let stop = StopFlag::default();
+        let _stop = StopWhenDropped(stop.clone());
         blocking(move || -> Result<u64, ServiceError> {
             let _turn = turn;
             let view = db.view(&request.collection)?;
-            Ok(query::count(&view, region.as_ref(), predicate.as_deref())?)
+            Ok(query::count(&view, region.as_ref(), predicate.as_deref(), &stop)?)
         })
         .await
     }

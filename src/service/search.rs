@@ -24,7 +24,7 @@ pub(super) struct Searches {
 }
 
 /// Raised when the caller's future is dropped: a query that nobody waits for ends at its next block of rows.
-struct StopWhenDropped(StopFlag);
+pub(super) struct StopWhenDropped(pub(super) StopFlag);
 
 impl Drop for StopWhenDropped {
     fn drop(&mut self) {

@@ -4,7 +4,7 @@
     missing_docs,
     clippy::pedantic,
     clippy::allow_attributes,
-    clippy::clone_on_ref_ptr,
+    unused_qualifications,
     reason = "generated code"
 )]
 

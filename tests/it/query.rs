@@ -370,7 +370,7 @@ proptest! {
     fn counts_are_exact(place in places(), test in tests()) {
         let truth = FIXTURE.model.iter().filter(|object| place.holds(&object.position) && test.holds(object)).count();
         let view = FIXTURE.db.view(NAME).expect("a view");
-        let counted = query::count(&view, place.region().as_ref(), test.sql().as_deref()).expect("counts");
+        let counted = query::count(&view, place.region().as_ref(), test.sql().as_deref(), &query::StopFlag::default()).expect("counts");
         prop_assert_eq!(counted, truth as u64);
     }
 }

@@ -66,8 +66,16 @@ pub(super) async fn run(arguments: RecallArguments) -> Result<()> {
     if predicates.is_empty() {
         predicates.push(String::new());
     }
-    let mut table =
-        Table::new(["where", "survivors", "searches", "recall", "worst", "imperfect", "scanned", "plans"]);
+    let mut table = Table::new([
+        "where",
+        "survivors",
+        "searches",
+        "recall",
+        "worst",
+        "imperfect",
+        "scanned",
+        "plans",
+    ]);
     for predicate in &predicates {
         let bar = progress::rows_bar(Some(ids.len() as u64), predicate);
         let found: Vec<Found> = stream::iter(ids.iter().cloned())
@@ -134,7 +142,8 @@ async fn measure(
     let truth = ask(client, exact).await?.hits;
     bar.inc(1);
     let limit = truth.last().and_then(|hit| hit.distance).unwrap_or(f64::INFINITY) + ROUNDING;
-    let hits = answer.hits.iter().filter(|hit| hit.distance.is_some_and(|near| near <= limit)).count();
+    let hits =
+        answer.hits.iter().filter(|hit| hit.distance.is_some_and(|near| near <= limit)).count();
     let stats = answer.stats;
     Ok(Found {
         hits,
