@@ -18,8 +18,15 @@ pub(super) fn explain(
     survivors: &[Survivors],
     found: &Execution,
 ) -> String {
+    // Writing to a String cannot fail: its results are dropped here and below for that reason alone.
     let mut text = String::new();
-    // Writing to a String cannot fail; the results are dropped for that reason alone.
+    asked(&mut text, view, query, bound);
+    chosen(&mut text, view, query, plan, survivors);
+    done(&mut text, view, survivors, found);
+    text
+}
+
+fn asked(text: &mut String, view: &CollectionView, query: &Query, bound: &Bound) {
     let _ = writeln!(
         text,
         "nearest {} of collection {} at version {}",
@@ -38,6 +45,15 @@ pub(super) fn explain(
     if let Some(within) = query.within {
         let _ = writeln!(text, "├─ within distance {within}");
     }
+}
+
+fn chosen(
+    text: &mut String,
+    view: &CollectionView,
+    query: &Query,
+    plan: &Plan,
+    survivors: &[Survivors],
+) {
     let cover: usize = survivors.iter().map(Survivors::rows_in_cover).sum();
     let truth: usize = survivors.iter().map(Survivors::count).sum();
     if query.region.is_some() {
@@ -58,6 +74,9 @@ pub(super) fn explain(
             readable(considered.cost_bytes)
         );
     }
+}
+
+fn done(text: &mut String, view: &CollectionView, survivors: &[Survivors], found: &Execution) {
     for (live, rows) in view.parts().into_iter().zip(survivors) {
         let kind = match live.part().kind() {
             PartKind::Segment => "segment",
@@ -86,7 +105,6 @@ pub(super) fn explain(
         found.rows_scanned,
         readable(found.bytes_read as f64)
     );
-    text
 }
 
 fn total_rows(view: &CollectionView) -> usize {

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use thiserror::Error;
 
-use super::kernel::{dot, l2_squared, norm};
+use super::kernel::{dot, l2_squared, norm, reference};
 
 /// How two vectors of one space are compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -73,11 +73,14 @@ impl Metric {
     /// Returns the distance of two [prepared](Metric::prepare) vectors.
     pub fn distance(self, query: &[f32], stored: &[f32]) -> Distance {
         let value = match self {
-            Self::Cosine => 1.0 - f64::from(dot(query, stored)),
-            Self::L2 => f64::from(l2_squared(query, stored)).sqrt(),
-            Self::Ip => -f64::from(dot(query, stored)),
+            Self::Cosine => 1.0 - finite(dot(query, stored), || reference::dot(query, stored)),
+            Self::L2 => {
+                finite(l2_squared(query, stored), || reference::l2_squared(query, stored)).sqrt()
+            }
+            Self::Ip => -finite(dot(query, stored), || reference::dot(query, stored)),
         };
-        Distance(value)
+        // Turns -0 into 0, so that it is also printed as what it is.
+        Distance(value + 0.0)
     }
 
     /// Returns the score that goes with a distance: larger is better (the cosine, the inner product, or minus the
@@ -88,6 +91,11 @@ impl Metric {
             Self::L2 | Self::Ip => -distance.0,
         }
     }
+}
+
+/// The fast sum, or the one in `f64` where single precision has overflowed: `f64` cannot, for any finite `f32`.
+fn finite(fast: f32, careful: impl FnOnce() -> f64) -> f64 {
+    if fast.is_finite() { f64::from(fast) } else { careful() }
 }
 
 /// A distance between vectors; never NaN, smaller is nearer.
@@ -118,5 +126,23 @@ impl Ord for Distance {
     fn cmp(&self, other: &Self) -> Ordering {
         // -0.0 and 0.0 are one distance, so that ties go to the object id.
         (self.0 + 0.0).total_cmp(&(other.0 + 0.0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn huge_components_have_a_distance() {
+        let (left, right) = ([f32::MAX, f32::MAX], [f32::MAX, -f32::MAX]);
+        assert_eq!(Metric::Ip.distance(&left, &right).value(), 0.0);
+        let expected = 2.0 * f64::from(f32::MAX);
+        assert!((Metric::L2.distance(&left, &right).value() / expected - 1.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn zero_has_no_sign() {
+        assert!(Metric::Ip.distance(&[0.0, 1.0], &[1.0, 0.0]).value().is_sign_positive());
     }
 }

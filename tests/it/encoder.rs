@@ -159,7 +159,7 @@ async fn models_are_listed_with_their_provenance() {
         (photometry.id.as_str(), photometry.dimension, photometry.metric),
         (PHOTOMETRY, 64, Metric::L2)
     );
-    assert_eq!((photometry.inputs.len(), photometry.optional_inputs.len()), (10, 5));
+    assert_eq!((photometry.inputs.len(), photometry.optional_inputs.len()), (15, 5));
     let weights = std::fs::read(photometry_folder().join("weights.safetensors")).expect("weights");
     let expected = Provenance {
         encoder: PHOTOMETRY.to_owned(),

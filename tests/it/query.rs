@@ -258,7 +258,7 @@ fn distance(space: usize, query: &[f32], stored: &[f32]) -> f64 {
             .map(|(&x, &y)| (f64::from(x) - f64::from(y)).powi(2))
             .sum::<f64>()
             .sqrt(),
-        1 => -dot(query, stored),
+        1 => 0.0 - dot(query, stored),
         _ => 1.0 - dot(query, stored) / (dot(query, query) * dot(stored, stored)).sqrt(),
     }
 }
