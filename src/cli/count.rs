@@ -15,7 +15,7 @@ pub(super) struct CountArguments {
     /// Name of the collection
     name: String,
     /// Only objects for which this SQL expression on the columns is true
-    #[arg(long = "where", value_name = "SQL")]
+    #[arg(long = "where", value_name = "SQL", allow_hyphen_values = true)]
     predicate: Option<String>,
     #[command(flatten)]
     region: RegionArguments,

@@ -28,7 +28,7 @@ pub(super) struct EncodeArguments {
     #[arg(long, value_name = "S")]
     space: String,
     /// Only objects for which this SQL expression on the columns is true
-    #[arg(long = "where", value_name = "SQL")]
+    #[arg(long = "where", value_name = "SQL", allow_hyphen_values = true)]
     predicate: Option<String>,
     /// The column that a model input comes from, where their names differ (repeat for several);
     /// INPUT= leaves an input out

@@ -106,6 +106,17 @@ fn read_moc(text: &str) -> Result<Moc> {
             && characters
                 .all(|each| each.is_ascii_digit() || each.is_whitespace() || "/,-".contains(each))
     };
+    let is_fits = |path: &str| {
+        let mut start = [0; 6];
+        let read = std::fs::File::open(path)
+            .and_then(|mut file| std::io::Read::read_exact(&mut file, &mut start));
+        read.is_ok() && start == *b"SIMPLE"
+    };
+    if is_fits(text) {
+        bail!(
+            "{text} is a FITS file; a MOC is read as ASCII or JSON (mocpy: moc.save(path, format='ascii'))"
+        );
+    }
     let content = if Path::new(text).is_file() {
         std::fs::read_to_string(text).with_context(|| {
             format!("cannot read {text} as text; a MOC file is ASCII or JSON here")

@@ -32,7 +32,7 @@ pub(super) struct SearchArguments {
     region: RegionArguments,
     /// Only objects for which this SQL expression on the columns is true, such as
     /// "z BETWEEN 0.3 AND 0.5 AND class = 'GALAXY'"
-    #[arg(long = "where", value_name = "SQL")]
+    #[arg(long = "where", value_name = "SQL", allow_hyphen_values = true)]
     predicate: Option<String>,
     /// How many hits [default: 10; with --within, all]
     #[arg(short, value_name = "N")]

@@ -176,20 +176,20 @@ impl Collection {
             let outcomes = outcomes.into_iter().flatten().collect();
             return Ok(WriteReport { version: state.version, outcomes });
         }
-        let committed = match mode {
-            WriteMode::Logged => self.store.write(self.id, operations.clone()),
-            WriteMode::Bulk => self.store.bulk_write(self.id, operations.clone()),
+        // A failed commit may still be finished by the store later, and the state must not miss it either.
+        let mut publishing = Publishing { collection: self, is_done: false };
+        let commit = match mode {
+            WriteMode::Logged => self.store.write(self.id, operations.clone())?,
+            WriteMode::Bulk => self.store.bulk_write(self.id, operations.clone())?,
         };
-        let commit = committed.inspect_err(|_| {
-            // A failed commit may still be finished by the store later; the state must not miss it.
-            self.forget_state();
-        })?;
         match state.after(commit.version, operations, &commit.outcomes, |keys| self.fetch(keys)) {
-            Ok(next) => self.publish(next),
+            Ok(next) => {
+                self.publish(next);
+                publishing.is_done = true;
+            }
             Err(error) => {
                 // The rows are durable; only the derived state is not. It is made again at the next use.
                 tracing::error!(collection = self.name, %error, "state will be restored from the store");
-                self.forget_state();
             }
         }
         let mut committed = commit.outcomes.iter().map(WriteOutcome::from);
@@ -243,9 +243,8 @@ impl Collection {
         if self.building.swap(true, Ordering::AcqRel) {
             return Err(EngineError::BuildRunning { name: self.name.clone() });
         }
-        let result = self.build_and_swap(progress);
-        self.building.store(false, Ordering::Release);
-        result
+        let _building = Lowered(&self.building);
+        self.build_and_swap(progress)
     }
 
     fn build_and_swap(&self, progress: &mut Progress<'_>) -> Result<(), EngineError> {
@@ -265,7 +264,7 @@ impl Collection {
         let version = manifest.version;
 
         let _commit = self.lock_commits();
-        let record = self.record()?;
+        let record = self.record().inspect_err(|_| segment::remove_others(&self.folder, None))?;
         let state = self.assemble(&record, Some((part, manifest)))?;
         self.publish(state);
         self.store.trim_changes(self.id, version)?;
@@ -275,6 +274,29 @@ impl Collection {
 
     pub(super) fn is_building(&self) -> bool {
         self.building.load(Ordering::Acquire)
+    }
+}
+
+/// Lowers a flag when it goes out of scope, also in a panic.
+struct Lowered<'a>(&'a AtomicBool);
+
+impl Drop for Lowered<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
+    }
+}
+
+/// Has the state made again unless it was published: a panic in between must not leave the state behind the store.
+struct Publishing<'a> {
+    collection: &'a Collection,
+    is_done: bool,
+}
+
+impl Drop for Publishing<'_> {
+    fn drop(&mut self) {
+        if !self.is_done {
+            self.collection.forget_state();
+        }
     }
 }
 

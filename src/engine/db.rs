@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use super::collection::Collection;
 use super::error::EngineError;
@@ -12,6 +13,9 @@ use super::view::CollectionView;
 use super::write::{Write, WriteMode, WriteReport};
 use crate::schema::{CollectionSchema, EmbeddingSpace, Object, ObjectId};
 use crate::storage::{CollectionRecord, Store, StoreOptions};
+
+/// Time between two looks at a build in the background.
+const BUILD_POLL: Duration = Duration::from_millis(100);
 
 /// How a database is opened.
 #[derive(Debug, Clone)]
@@ -63,10 +67,28 @@ impl Db {
         let store = Arc::new(Store::open(&options.data, options.store.clone())?);
         let inner = Inner { options, store, collections: RwLock::new(HashMap::new()) };
         let db = Self { inner: Arc::new(inner) };
-        for record in db.inner.store.collections()? {
-            db.register(&record);
+        let records = db.inner.store.collections()?;
+        for record in &records {
+            db.register(record);
         }
+        db.remove_strays(&records);
         Ok(db)
+    }
+
+    /// Removes the segments of collections that were dropped while a build ran or just before a crash.
+    fn remove_strays(&self, records: &[CollectionRecord]) {
+        let Ok(entries) = std::fs::read_dir(self.inner.options.data.join("segments")) else {
+            return;
+        };
+        let known: Vec<String> =
+            records.iter().map(|record| format!("{:08}", record.id.0)).collect();
+        for entry in entries.flatten() {
+            if !known.iter().any(|name| entry.file_name() == name.as_str())
+                && let Err(error) = std::fs::remove_dir_all(entry.path())
+            {
+                tracing::warn!(path = %entry.path().display(), %error, "stray segments not removed");
+            }
+        }
     }
 
     fn register(&self, record: &CollectionRecord) -> Arc<Collection> {
@@ -157,7 +179,12 @@ impl Db {
         let collection = self.find(name)?;
         self.inner.store.drop_collection(collection.id())?;
         self.inner.collections.write().unwrap_or_else(PoisonError::into_inner).remove(&fold(name));
-        super::segment::remove_others(collection.folder(), None);
+        match std::fs::remove_dir_all(collection.folder()) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                tracing::warn!(path = %collection.folder().display(), %error, "segments not removed");
+            }
+            Ok(()) | Err(_) => {}
+        }
         Ok(())
     }
 
@@ -213,8 +240,17 @@ impl Db {
         progress: &mut Progress<'_>,
     ) -> Result<IndexStatus, EngineError> {
         let collection = self.find(name)?;
-        collection.build(progress)?;
-        self.index_status(name)
+        // A build that runs already, in the background, may have begun before the latest writes: wait, then build.
+        loop {
+            match collection.build(progress) {
+                Ok(()) => return self.index_status(name),
+                Err(EngineError::BuildRunning { .. }) => {
+                    progress("waiting for a build in the background", 0, 0);
+                    std::thread::sleep(BUILD_POLL);
+                }
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     /// What is indexed and what is not yet.

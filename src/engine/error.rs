@@ -103,6 +103,11 @@ impl EngineError {
             Self::Storage(error) => error.class(),
             Self::Index(error) => error.class(),
             Self::Vectors(_) | Self::DamagedSegment { .. } => Class::Corrupt,
+            Self::Arrow(arrow::error::ArrowError::IoError(_, source))
+                if source.kind() == std::io::ErrorKind::StorageFull =>
+            {
+                Class::Exhausted
+            }
             Self::Arrow(_) => Class::Internal,
             Self::SegmentFile { source, .. } => {
                 if source.kind() == std::io::ErrorKind::StorageFull {

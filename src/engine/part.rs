@@ -161,7 +161,7 @@ impl Part {
     /// The row of a key.
     pub fn row_of(&self, key: ObjectKey) -> Option<usize> {
         let start = self.cells.partition_point(|&cell| cell < key.cell.0);
-        let same = self.cells[start..].iter().take_while(|&&cell| cell == key.cell.0).count();
+        let same = self.cells[start..].partition_point(|&cell| cell == key.cell.0);
         let place = self.ordinals[start..start + same].binary_search(&key.ordinal).ok()?;
         Some(start + place)
     }

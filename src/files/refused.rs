@@ -99,11 +99,23 @@ impl RefusedReport {
         BufReader::new(file).read_line(&mut line).is_ok() && line.trim_end() == Self::HEADER
     }
 
+    /// Makes the file, in the working directory where the imported file's own folder is not writable (archives).
+    fn create(&mut self) -> std::io::Result<File> {
+        let first = match File::create(&self.path) {
+            Ok(file) => return Ok(file),
+            Err(error) => error,
+        };
+        let Some(name) = self.path.file_name().map(PathBuf::from) else { return Err(first) };
+        let file = File::create(&name).map_err(|_| first)?;
+        self.path = name;
+        Ok(file)
+    }
+
     fn write(&mut self, refused: &RefusedRow) -> std::io::Result<()> {
         let file = if let Some(file) = &mut self.file {
             file
         } else {
-            let mut file = BufWriter::new(File::create(&self.path)?);
+            let mut file = BufWriter::new(self.create()?);
             writeln!(file, "{}", Self::HEADER)?;
             self.file.insert(file)
         };

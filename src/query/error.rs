@@ -3,7 +3,8 @@
 use thiserror::Error;
 
 use super::datafusion::PredicateError;
-use super::request::K_MAX;
+use super::hydrate::ANSWER_BYTES_MAX;
+use super::request::{K_MAX, WITHIN_HITS_MAX};
 use crate::class::Class;
 use crate::engine::EngineError;
 use crate::index::IndexError;
@@ -27,6 +28,14 @@ pub enum QueryError {
     /// The distance bound is not a number.
     #[error("the distance bound is not a number")]
     BadWithin,
+    /// More objects within a distance than are returned at once.
+    #[error(
+        "more than {WITHIN_HITS_MAX} objects are that near; give a smaller distance, a region, or k"
+    )]
+    TooManyWithin,
+    /// An answer too large to hold.
+    #[error("the answer is larger than {} MiB; ask for fewer hits, or fewer columns and vectors", ANSWER_BYTES_MAX >> 20)]
+    AnswerTooLarge,
     /// A distance bound without anything to be near to.
     #[error(
         "a distance bound needs something to be near to: give an example, an object or a vector"
@@ -165,6 +174,7 @@ impl QueryError {
             Self::Engine(error) => error.class(),
             Self::Index(error) => error.class(),
             Self::Vectors(_) => Class::Corrupt,
+            Self::TooManyWithin | Self::AnswerTooLarge => Class::Exhausted,
             Self::Stopped => Class::Unavailable,
         }
     }

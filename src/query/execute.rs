@@ -93,9 +93,7 @@ impl Run<'_> {
         if self.within.is_some_and(|within| distance > within) {
             return;
         }
-        // Rows without an id cannot exist in a part that was opened; an empty id keeps the types simple.
-        let id = || part.id_at(row).unwrap_or(ObjectId::Text(String::new()));
-        self.top.offer(distance, || Found { id: id(), part: part_place, row });
+        self.top.offer(distance, || found(part_place, part, row));
     }
 
     fn list(&mut self, place: usize, part: &Part, rows: &Survivors) -> Result<(), QueryError> {
@@ -192,14 +190,16 @@ impl Run<'_> {
             allowed: allowed.as_ref(),
             bound: self.within,
         };
-        let answer = index.search(&target.vector, vectors.view()?, &search)?;
+        let answer = index.search_by(&target.vector, vectors.view()?, &search, |vector| {
+            found(place, part, vectors.row_of(vector as usize))
+        })?;
         self.touched.rows_scanned += answer.rows_scanned;
         self.touched.lists_probed += answer.lists_probed;
         self.touched.lists_total += lists as u64;
         self.touched.bytes_read += answer.bytes_read;
         self.touched.exact &= exact || answer.exact;
-        for (distance, vector) in answer.hits {
-            self.offer(place, part, vectors.row_of(vector as usize), distance);
+        for (distance, hit) in answer.hits {
+            self.top.offer(distance, || hit);
         }
         Ok(())
     }
@@ -211,6 +211,12 @@ impl Run<'_> {
     fn stop_sometimes(&self, seen: usize) -> Result<(), QueryError> {
         if seen.is_multiple_of(STOP_EVERY_ROWS) { self.stop.check() } else { Ok(()) }
     }
+}
+
+fn found(part_place: usize, part: &Part, row: usize) -> Found {
+    // Rows without an id cannot exist in a part that was opened; an empty id keeps the types simple.
+    let id = part.id_at(row).unwrap_or(ObjectId::Text(String::new()));
+    Found { id, part: part_place, row }
 }
 
 /// The survivors as vector numbers; `None` when all vectors are allowed.

@@ -9,6 +9,12 @@ use crate::engine::{BUILT_IN_COUNT, CollectionView, LivePart, is_resident};
 use crate::schema::{ColumnType, Object, Value};
 use crate::vector::Distance;
 
+/// Most bytes of stored columns and vectors that one answer holds.
+pub(super) const ANSWER_BYTES_MAX: usize = 256 << 20;
+
+/// Objects read from the store at once.
+const PAGE_OBJECTS: usize = 256;
+
 /// Where a column's values are.
 enum Source {
     /// Place in the resident schema.
@@ -113,8 +119,36 @@ fn fetch(
         .iter()
         .filter_map(|(_, found)| parts.get(found.part)?.part().key_at(view.collection(), found.row))
         .collect();
-    let fetched = view.fetch(&keys, query.with_vectors)?;
-    Ok(fetched.into_iter().map(|entry| entry.map(|(_, object)| object)).collect())
+    let mut objects = Vec::with_capacity(keys.len());
+    let mut size_bytes = 0;
+    for page in keys.chunks(PAGE_OBJECTS) {
+        query.stop.check()?;
+        for entry in view.fetch(page, query.with_vectors)? {
+            let object = entry.map(|(_, object)| object);
+            size_bytes += object.as_ref().map_or(0, object_bytes);
+            objects.push(object);
+        }
+        if size_bytes > ANSWER_BYTES_MAX {
+            return Err(QueryError::AnswerTooLarge);
+        }
+    }
+    Ok(objects)
+}
+
+/// Bytes of an object's long values and vectors.
+fn object_bytes(object: &Object) -> usize {
+    let vectors: usize = object.vectors.iter().map(|(_, vector)| size_of_val(&vector[..])).sum();
+    let columns = object.columns.iter().map(|value| match value {
+        Value::Binary(bytes) => bytes.len(),
+        Value::FloatList(values) => size_of_val(&values[..]),
+        Value::Text(text) => text.len(),
+        Value::Null
+        | Value::Boolean(_)
+        | Value::Int64(_)
+        | Value::Float32(_)
+        | Value::Float64(_) => 0,
+    });
+    vectors + columns.sum::<usize>()
 }
 
 fn value(column: &Wanted, live: &LivePart, row: usize, object: Option<&Object>) -> Value {

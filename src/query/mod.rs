@@ -44,6 +44,9 @@ pub fn search(view: &CollectionView, query: &Query) -> Result<Answer, QueryError
     let survivors = filter.survivors(view, &query.stop)?;
     let plan = plan::revise(plan, view, query, &bound, &survivors)?;
     let found = execute::execute(view, query, &bound, &plan, &survivors)?;
+    if query.k.is_none_or(|k| k == 0) && found.nearest.len() > WITHIN_HITS_MAX {
+        return Err(QueryError::TooManyWithin);
+    }
     let mut stats = answer::stats(view, &bound, &plan, &survivors, &found);
     if query.explain {
         stats.explanation = explain::explain(view, query, &bound, &plan, &survivors, &found);

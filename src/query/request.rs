@@ -85,7 +85,8 @@ impl Query {
         match (self.k, self.within) {
             (Some(0) | None, None) => Err(QueryError::KZero),
             (Some(k), _) if k > K_MAX => Err(QueryError::KTooLarge { k }),
-            (Some(0) | None, Some(_)) => Ok(WITHIN_HITS_MAX),
+            // One more than the limit tells that there are more.
+            (Some(0) | None, Some(_)) => Ok(WITHIN_HITS_MAX + 1),
             (Some(k), _) => Ok(k),
         }
     }

@@ -21,6 +21,10 @@ const SAMPLE_ROWS: usize = 1_024;
 /// Rows of one contiguous piece of a sample.
 const SAMPLE_RUN: usize = 128;
 
+/// Rows that a predicate is evaluated on at once: bounds the memory of intermediate values, and how long a query that
+/// nobody waits for goes on.
+const BLOCK_ROWS: usize = 4_096;
+
 /// Region, predicate and excluded rows of a query, bound to a view.
 pub(super) struct Filter<'a> {
     region: Option<(&'a Region, Moc)>,
@@ -197,12 +201,12 @@ impl<'a> Filter<'a> {
     }
 }
 
-/// Cuts a range at the batch boundaries.
+/// Cuts a range at the batch boundaries, and into blocks.
 fn blocks(range: &Range<usize>) -> impl Iterator<Item = Range<usize>> + use<> {
     let (mut start, end) = (range.start, range.end);
     std::iter::from_fn(move || {
         (start < end).then(|| {
-            let stop = ((start / BATCH_ROWS + 1) * BATCH_ROWS).min(end);
+            let stop = ((start / BATCH_ROWS + 1) * BATCH_ROWS).min(start + BLOCK_ROWS).min(end);
             let block = start..stop;
             start = stop;
             block

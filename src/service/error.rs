@@ -99,7 +99,7 @@ pub enum RequestError {
         known: String,
     },
     /// No space, or more than one, that a term without a space name can mean.
-    #[error("name the space of vector term {number}: {fitting} fit")]
+    #[error("name the embedding space (--space) of example {number}: {fitting} fit")]
     AmbiguousSpace {
         /// Place of the term, from 1.
         number: usize,

@@ -4,6 +4,7 @@
 //! answer before that is on its way. A batch takes a place in a small window when it is read and gives it back
 //! when its answer leaves the server, so a client that does not read answers is not read from either.
 
+use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -21,7 +22,7 @@ use super::limits::{Limits, at_most};
 use super::{RequestError, ServiceError};
 use crate::engine::{Db, Write, WriteMode, WriteOutcome, WriteReport};
 use crate::files::{self, IpcLimits};
-use crate::schema::{CollectionSchema, ObjectId};
+use crate::schema::{CollectionSchema, Object, ObjectId, Provenance};
 use crate::wire::v1;
 use crate::wire::v1::ingest_request::Message;
 
@@ -33,6 +34,24 @@ pub(super) type Answers = Pin<Box<dyn Stream<Item = Result<v1::IngestResponse, S
 struct Target {
     collection: String,
     mode: WriteMode,
+    /// Declared provenance of the vectors, by lower-case space name.
+    provenance: HashMap<String, Provenance>,
+}
+
+impl Target {
+    /// Refuses vectors for a space of an encoder that were not said to come from it.
+    fn check_provenance(&self, schema: &CollectionSchema, object: &Object) -> Result<(), String> {
+        let spaces = object.vectors.iter().filter_map(|(id, _)| schema.space_by_id(*id));
+        for space in spaces.filter(|space| !space.provenance.is_external()) {
+            if self.provenance.get(&space.name.to_lowercase()) != Some(&space.provenance) {
+                return Err(format!(
+                    "space `{}` holds vectors of {}; encode the objects, use another space, or declare this provenance",
+                    space.name, space.provenance
+                ));
+            }
+        }
+        Ok(())
+    }
 }
 
 /// A batch whose rows are checked.
@@ -116,8 +135,8 @@ async fn read_batches(
         let Message::Batch(batch) = message else { return Err(RequestError::OpenedTwice.into()) };
         let share = context.batch_turn().await?;
         let (db, limits) = (context.db.clone(), Arc::clone(&context.limits));
-        let name = target.collection.clone();
-        let batch = blocking(move || prepare(&db, &limits, &name, batch)).await?;
+        let about = target.clone();
+        let batch = blocking(move || prepare(&db, &limits, &about, batch)).await?;
         let held = Held { target: target.clone(), batch, place, share };
         if prepared.send(Ok(held)).await.is_err() {
             return Ok(());
@@ -146,18 +165,21 @@ async fn open_target(context: &Context, open: v1::IngestOpen) -> Result<Target, 
         }
     };
     context.schema(&open.collection).await?;
-    Ok(Target { collection: open.collection, mode })
+    let declared = open.provenance.into_iter();
+    let provenance =
+        declared.map(|(space, given)| (space.to_lowercase(), convert::provenance(given))).collect();
+    Ok(Target { collection: open.collection, mode, provenance })
 }
 
 /// Checks every row of a batch against the schema as it is now.
 fn prepare(
     db: &Db,
     limits: &Limits,
-    collection: &str,
+    target: &Target,
     batch: v1::IngestBatch,
 ) -> Result<Prepared, ServiceError> {
     at_most("rows of a batch", batch.objects.len(), limits.batch_rows_max)?;
-    let schema = db.schema(collection)?;
+    let schema = db.schema(&target.collection)?;
     let (merge, messages) = (batch.merge, batch.objects.len());
     let mut prepared = Prepared {
         sequence: batch.sequence,
@@ -168,12 +190,12 @@ fn prepare(
     for (row, object) in batch.objects.into_iter().enumerate() {
         let name = convert::row_name(&object);
         match convert::given_row(&schema, object) {
-            Ok(given) => prepared.accept(row, given, merge),
+            Ok(given) => prepared.accept(target, &schema, row, given, merge),
             Err(error) => prepared.refuse(row, name, &error.to_string()),
         }
     }
     if !batch.arrow_ipc.is_empty() {
-        add_arrow_rows(&mut prepared, &schema, limits, &batch.arrow_ipc, messages, merge)?;
+        add_arrow_rows(&mut prepared, target, &schema, limits, &batch.arrow_ipc, messages, merge)?;
     }
     Ok(prepared)
 }
@@ -181,6 +203,7 @@ fn prepare(
 /// Adds the rows of an Arrow stream behind those that came as messages.
 fn add_arrow_rows(
     prepared: &mut Prepared,
+    target: &Target,
     schema: &CollectionSchema,
     limits: &Limits,
     bytes: &[u8],
@@ -194,7 +217,8 @@ fn add_arrow_rows(
         let decoded = files::decode_ingest(&batch, schema)?;
         for (row, object) in decoded.objects {
             let columns_given = decoded.columns_given.clone();
-            prepared.accept(first_row + row as usize, GivenRow { object, columns_given }, merge);
+            let given = GivenRow { object, columns_given };
+            prepared.accept(target, schema, first_row + row as usize, given, merge);
         }
         for refused in decoded.refused {
             let row = first_row + refused.row as usize;
@@ -206,8 +230,19 @@ fn add_arrow_rows(
 }
 
 impl Prepared {
-    fn accept(&mut self, row: usize, given: GivenRow, merge: bool) {
+    fn accept(
+        &mut self,
+        target: &Target,
+        schema: &CollectionSchema,
+        row: usize,
+        given: GivenRow,
+        merge: bool,
+    ) {
         let GivenRow { object, columns_given } = given;
+        if let Err(reason) = target.check_provenance(schema, &object) {
+            self.refuse(row, object.id.to_string(), &reason);
+            return;
+        }
         self.rows.push((row as u64, object.id.clone()));
         self.writes.push(if merge {
             Write::Merge { object, columns_given }

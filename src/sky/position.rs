@@ -14,6 +14,9 @@ pub enum PositionError {
     /// RA is NaN or infinite.
     #[error("ra is {0}: it must be a finite number of degrees")]
     RaNotFinite(f64),
+    /// RA is further than a turn from `[0, 360)`: no angle, but a sentinel or another unit.
+    #[error("ra is {0}: it must be a number of degrees between -360 and 720")]
+    RaOutOfRange(f64),
     /// Dec is NaN, infinite or beyond a pole.
     #[error("dec is {0}: it must be between -90 and 90 degrees")]
     DecOutOfRange(f64),
@@ -23,7 +26,7 @@ impl PositionError {
     /// What the caller must do.
     pub fn class(&self) -> Class {
         match self {
-            Self::RaNotFinite(_) | Self::DecOutOfRange(_) => Class::Invalid,
+            Self::RaNotFinite(_) | Self::RaOutOfRange(_) | Self::DecOutOfRange(_) => Class::Invalid,
         }
     }
 }
@@ -43,10 +46,16 @@ pub(super) fn wrapped(angle: f64) -> f64 {
 }
 
 impl Position {
-    /// Checks and wraps a position given in degrees.
+    /// Checks a position given in degrees and wraps an RA that is at most one turn off.
+    ///
+    /// # Errors
+    /// [`PositionError`] for what is no position; also for an RA beyond -360 to 720 degrees.
     pub fn new(ra: Degrees, dec: Degrees) -> Result<Self, PositionError> {
         if !ra.0.is_finite() {
             return Err(PositionError::RaNotFinite(ra.0));
+        }
+        if !(-360.0..=720.0).contains(&ra.0) {
+            return Err(PositionError::RaOutOfRange(ra.0));
         }
         if !(-90.0..=90.0).contains(&dec.0) {
             return Err(PositionError::DecOutOfRange(dec.0));

@@ -191,7 +191,11 @@ async fn open(data: &Path) -> Db {
 }
 
 pub fn open_message(collection: &str, mode: IngestMode) -> IngestRequest {
-    let open = IngestOpen { collection: collection.to_owned(), mode: mode.into() };
+    let open = IngestOpen {
+        collection: collection.to_owned(),
+        mode: mode.into(),
+        ..IngestOpen::default()
+    };
     IngestRequest { message: Some(ingest_request::Message::Open(open)) }
 }
 

@@ -35,7 +35,7 @@ pub(super) struct KnnArguments {
     #[arg(short, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1_000))]
     k: u32,
     /// Only objects, and neighbours, for which this SQL expression on the columns is true
-    #[arg(long = "where", value_name = "SQL")]
+    #[arg(long = "where", value_name = "SQL", allow_hyphen_values = true)]
     predicate: Option<String>,
     /// Predict for so many objects only, chosen by the seed; neighbours come from all
     #[arg(long, value_name = "N")]

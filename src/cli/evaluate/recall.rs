@@ -27,7 +27,7 @@ pub(super) struct RecallArguments {
     #[arg(long, value_name = "S")]
     space: String,
     /// Measure under this SQL expression on the columns (repeat for several; without any, once without)
-    #[arg(long = "where", value_name = "SQL")]
+    #[arg(long = "where", value_name = "SQL", allow_hyphen_values = true)]
     predicates: Vec<String>,
     /// Neighbours of each object
     #[arg(short, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1_000))]

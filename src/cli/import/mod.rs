@@ -24,7 +24,7 @@ use crate::files::{
 };
 use crate::schema::CollectionSchema;
 use crate::vector::Metric;
-use crate::wire::v1::AddSpaceRequest;
+use crate::wire::v1::{AddSpaceRequest, CountObjectsRequest, DropCollectionRequest};
 
 /// Rows that are read at once: few, since a row may hold an image.
 const READ_ROWS: usize = 4_096;
@@ -111,17 +111,44 @@ pub(super) async fn run(arguments: ImportArguments) -> Result<()> {
         Some(schema) => add_missing_spaces(&client, &request, &table, schema).await?,
         None => create(&client, table.infer_schema(&arguments.name)?).await?,
     };
-    let mut opened = Some(table);
+    let imported = import_all(&client, &schema, &request, table, &arguments).await;
+    if imported.is_err() && arguments.create {
+        drop_if_empty(&client, &schema.name).await?;
+    }
+    imported?.print(arguments.client.format)
+}
+
+async fn import_all(
+    client: &Client,
+    schema: &CollectionSchema,
+    request: &Request,
+    first: Import,
+    arguments: &ImportArguments,
+) -> Result<Summary> {
+    let mut opened = Some(first);
     let mut summary = Summary::new(&arguments.name);
     for path in &arguments.files {
         let table = match opened.take() {
             Some(table) => table,
-            None => request.open(path, Some(&schema))?,
+            None => request.open(path, Some(schema))?,
         };
-        let imported = import_file(&client, &schema, &request, table, path).await;
+        let imported = import_file(client, schema, request, table, path).await;
         summary.push(imported.with_context(|| format!("cannot import {}", path.display()))?);
     }
-    summary.print(arguments.client.format)
+    Ok(summary)
+}
+
+/// Takes back a collection that this import made and that holds nothing, so that the mended command works.
+async fn drop_if_empty(client: &Client, name: &str) -> Result<()> {
+    let collection = name.to_owned();
+    let counted = CountObjectsRequest { collection: collection.clone(), ..Default::default() };
+    let reply =
+        client.objects().count_objects(counted).await.map_err(|status| of_status(&status))?;
+    if reply.into_inner().count == 0 {
+        let dropped = DropCollectionRequest { name: collection };
+        client.collections().drop_collection(dropped).await.map_err(|status| of_status(&status))?;
+    }
+    Ok(())
 }
 
 /// The schema of the collection, or the way to make it.

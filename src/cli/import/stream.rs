@@ -88,7 +88,8 @@ async fn open(
     is_bulk: bool,
 ) -> Result<(mpsc::Sender<IngestRequest>, Streaming<IngestResponse>)> {
     let mode = if is_bulk { IngestMode::Bulk } else { IngestMode::Unspecified };
-    let open = IngestOpen { collection: schema.name.clone(), mode: mode.into() };
+    let open =
+        IngestOpen { collection: schema.name.clone(), mode: mode.into(), ..IngestOpen::default() };
     // One more than the window, for the opening message.
     let (outbound, requests) = mpsc::channel(WINDOW + 1);
     let opening = IngestRequest { message: Some(ingest_request::Message::Open(open)) };

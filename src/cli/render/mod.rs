@@ -75,5 +75,7 @@ pub(super) fn print_facts(facts: &[(&str, Cell)], format: Format) -> Result<()> 
 pub(super) fn terminal_width() -> usize {
     const WIDTH_WITHOUT_TERMINAL: usize = 120;
     let size = console::Term::stdout().size_checked();
-    size.map_or(WIDTH_WITHOUT_TERMINAL, |(_, columns)| usize::from(columns))
+    size.map(|(_, columns)| usize::from(columns))
+        .or_else(|| std::env::var("COLUMNS").ok()?.parse().ok())
+        .unwrap_or(WIDTH_WITHOUT_TERMINAL)
 }

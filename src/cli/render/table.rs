@@ -8,6 +8,9 @@ use super::cell::{Cell, quoted};
 /// Blanks between two columns of a printed table.
 const GAP: usize = 2;
 
+/// What a column takes beside its text: the gap, and the place of a border that is not drawn.
+const BESIDE: usize = GAP + 1;
+
 /// Rows under headings, printable in every format.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Table {
@@ -90,7 +93,7 @@ impl Table {
                 .chain([console::measure_text_width(heading)])
                 .max()
                 .unwrap_or(0);
-            used += widest + GAP;
+            used += widest + BESIDE;
             // The first columns stay whatever the width: a row without its id is no use.
             if used > width && place >= 2 {
                 return place;

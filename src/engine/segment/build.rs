@@ -32,25 +32,39 @@ pub(in crate::engine) struct BuildPlan<'a> {
     pub(in crate::engine) threads: usize,
 }
 
-/// Writes a complete segment of everything in the snapshot and returns its folder.
+/// Writes a complete segment of everything in the snapshot and returns its folder; leaves nothing behind on failure.
 pub(in crate::engine) fn build(
     plan: &BuildPlan<'_>,
     snapshot: &Snapshot<'_>,
     progress: &mut Progress<'_>,
 ) -> Result<(PathBuf, Manifest), EngineError> {
+    let unfinished =
+        plan.collection_folder.join(format!(".building-{}", snapshot.record().version));
+    build_in(&unfinished, plan, snapshot, progress).inspect_err(|_| {
+        if let Err(error) = fs::remove_dir_all(&unfinished) {
+            tracing::warn!(path = %unfinished.display(), %error, "unfinished segment not removed");
+        }
+    })
+}
+
+fn build_in(
+    unfinished: &Path,
+    plan: &BuildPlan<'_>,
+    snapshot: &Snapshot<'_>,
+    progress: &mut Progress<'_>,
+) -> Result<(PathBuf, Manifest), EngineError> {
     let record = snapshot.record();
-    let unfinished = plan.collection_folder.join(format!(".building-{}", record.version));
     let finished = plan.collection_folder.join(format!("{:020}", record.version));
     if unfinished.exists() {
-        fs::remove_dir_all(&unfinished).map_err(|source| failed("remove", &unfinished, source))?;
+        fs::remove_dir_all(unfinished).map_err(|source| failed("remove", unfinished, source))?;
     }
-    fs::create_dir_all(&unfinished).map_err(|source| failed("create", &unfinished, source))?;
+    fs::create_dir_all(unfinished).map_err(|source| failed("create", unfinished, source))?;
 
     let mut spaces: Vec<SpaceWriter> = Vec::new();
     for space in &plan.schema.spaces {
-        spaces.push(SpaceWriter::create(&unfinished, space)?);
+        spaces.push(SpaceWriter::create(unfinished, space)?);
     }
-    let rows = write_rows(plan, snapshot, &unfinished, &mut spaces, progress)?;
+    let rows = write_rows(plan, snapshot, unfinished, &mut spaces, progress)?;
     let mut manifests = Vec::new();
     for writer in spaces {
         if let Some(written) = writer.finish(rows)? {
@@ -60,7 +74,7 @@ pub(in crate::engine) fn build(
     for written in &mut manifests {
         let space = plan.schema.spaces.iter().find(|space| space.id.0 == written.space);
         if let Some(space) = space {
-            written.index = build_index(&unfinished, space, written, plan.threads, progress)?;
+            written.index = build_index(unfinished, space, written, plan.threads, progress)?;
         }
     }
     let manifest = Manifest {
@@ -68,14 +82,14 @@ pub(in crate::engine) fn build(
         collection: record.id.0,
         version: record.version,
         rows,
-        size_bytes: folder_size_bytes(&unfinished)?,
+        size_bytes: folder_size_bytes(unfinished)?,
         spaces: manifests,
     };
-    manifest::write(&unfinished, &manifest)?;
+    manifest::write(unfinished, &manifest)?;
     if finished.exists() {
         fs::remove_dir_all(&finished).map_err(|source| failed("remove", &finished, source))?;
     }
-    fs::rename(&unfinished, &finished).map_err(|source| failed("rename", &unfinished, source))?;
+    fs::rename(unfinished, &finished).map_err(|source| failed("rename", unfinished, source))?;
     sync_folder(plan.collection_folder)?;
     Ok((finished, manifest))
 }

@@ -46,7 +46,9 @@ impl ProbedLists {
         let candidates =
             wanted.saturating_mul(self.refine_factor).max(CANDIDATES_MIN).min(allowed_count);
         let request = Request { query, vectors, search, allowed_count, wanted, candidates };
-        if wanted == 0 || self.exact_scan_reads_less(&request) {
+        // Whoever names every list wants them visited: it is how the lists are held against the exact scan.
+        let is_everything = search.probes.is_some_and(|probes| probes >= self.raw.lists());
+        if wanted == 0 || (!is_everything && self.exact_scan_reads_less(&request)) {
             return exact(&request, self.metric, key);
         }
         self.probe(&request, key)
@@ -131,7 +133,9 @@ impl ProbedLists {
             rows_scanned: walk.rows_compared as u64,
             lists_probed: walk.lists_probed as u64,
             bytes_read: self.bytes_read(&walk),
-            exact: false,
+            // Every list visited and every allowed row re-ranked: nothing was left to the codes.
+            exact: walk.lists_probed == self.raw.lists()
+                && request.candidates == request.allowed_count,
         })
     }
 

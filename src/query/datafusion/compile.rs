@@ -30,6 +30,10 @@ use super::{Predicate, PredicateError, check, lex};
 /// Recursions of the parser: a call with an argument in parentheses takes more than one.
 const RECURSION_MAX: usize = 3 * lex::NESTING_MAX;
 
+/// Functions whose text can be far longer than their arguments: a few of them, nested, would fill the memory of the
+/// server, and no condition on an object needs them.
+const GROWING: [&str; 6] = ["concat_ws", "lpad", "regexp_replace", "repeat", "replace", "rpad"];
+
 /// The functions of SQL and the planner; without tables, and with names as they are written.
 static PLANNER: LazyLock<SessionState> = LazyLock::new(|| {
     let config =
@@ -37,7 +41,9 @@ static PLANNER: LazyLock<SessionState> = LazyLock::new(|| {
     let mut builder = SessionStateBuilder::new().with_config(config).with_default_features();
     let mut functions = builder.scalar_functions().clone().unwrap_or_default();
     let own = [square_root(), power()];
-    functions.retain(|function| own.iter().all(|own| own.name() != function.name()));
+    functions.retain(|function| {
+        own.iter().all(|own| own.name() != function.name()) && !GROWING.contains(&function.name())
+    });
     functions.extend(own.map(Arc::new));
     builder.with_scalar_functions(functions).build()
 });

@@ -141,5 +141,7 @@ fn said(error: &DataFusionError) -> String {
         _ => root.message().into_owned(),
     };
     let message = message.split(DataFusionError::BACK_TRACE_SEP).next().unwrap_or_default();
+    // What follows asks users to report to another project.
+    let message = message.split("This issue was likely caused").next().unwrap_or_default();
     message.split_whitespace().collect::<Vec<_>>().join(" ")
 }

@@ -11,7 +11,7 @@ mod search;
 mod status;
 
 pub(super) use answer::chunks;
-use catalogue::provenance;
+pub(super) use catalogue::provenance;
 pub(super) use catalogue::{collection, collection_schema, space};
 pub(super) use model::{InputMap, model_of};
 pub(super) use object::{GivenRow, given_row, object_id_of, object_ids, object_of, row_name};

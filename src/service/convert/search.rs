@@ -173,6 +173,10 @@ fn resolve_space<'a>(
     if !term.space.is_empty() {
         return schema.space(&term.space).ok_or_else(|| object::unknown_space(schema, &term.space));
     }
+    // With one space there is no doubt which is meant, and what does not fit it is told in its own words.
+    if let [only] = schema.spaces.as_slice() {
+        return Ok(only);
+    }
     let fits = |space: &&EmbeddingSpace| {
         let examples = term.examples.iter().all(|example| {
             let modality = &example.modality;
@@ -184,12 +188,23 @@ fn resolve_space<'a>(
     let fitting: Vec<&EmbeddingSpace> = schema.spaces.iter().filter(fits).collect();
     match fitting.as_slice() {
         [only] => Ok(only),
-        [] => Err(RequestError::AmbiguousSpace { number, fitting: "none".to_owned() }),
+        [] => Err(RequestError::AmbiguousSpace { number, fitting: described(&schema.spaces) }),
         several => {
             let names: Vec<&str> = several.iter().map(|space| space.name.as_str()).collect();
             Err(RequestError::AmbiguousSpace { number, fitting: names.join(", ") })
         }
     }
+}
+
+/// Spaces with what a vector or an example has to fit.
+fn described(spaces: &[EmbeddingSpace]) -> String {
+    if spaces.is_empty() {
+        return "the collection has none yet, so none (encode or import vectors first)".to_owned();
+    }
+    let each = |space: &EmbeddingSpace| {
+        format!("`{}` ({}, dimension {}) does not", space.name, space.modality, space.dimension)
+    };
+    spaces.iter().map(each).collect::<Vec<_>>().join(", ")
 }
 
 fn example_term(

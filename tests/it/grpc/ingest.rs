@@ -169,7 +169,11 @@ async fn a_stream_that_breaks_the_protocol_ends_with_a_reason_and_keeps_what_was
     let nothing = IngestRequest { message: None };
     let (_, failure) = server.ingest_messages(vec![nothing]).await;
     assert_eq!(failure.map(|status| status.code()), Some(Code::InvalidArgument));
-    let strange = sidereus::wire::v1::IngestOpen { collection: "galaxies".to_owned(), mode: 9 };
+    let strange = sidereus::wire::v1::IngestOpen {
+        collection: "galaxies".to_owned(),
+        mode: 9,
+        ..Default::default()
+    };
     let strange = IngestRequest { message: Some(ingest_request::Message::Open(strange)) };
     let (_, failure) = server.ingest_messages(vec![strange]).await;
     assert_eq!(failure.map(|status| status.code()), Some(Code::InvalidArgument));
