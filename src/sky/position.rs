@@ -161,11 +161,21 @@ mod tests {
 
     #[test]
     fn ra_is_wrapped() {
-        let cases = [(360.0, 0.0), (-90.0, 270.0), (725.0, 5.0), (-1e-300, 0.0), (-0.0, 0.0)];
+        let cases = [(360.0, 0.0), (-90.0, 270.0), (715.0, 355.0), (-1e-300, 0.0), (-0.0, 0.0)];
         for (given, kept) in cases {
             let ra = at(given, 0.0).ra().0;
             assert_eq!(ra, kept);
             assert!(ra.is_sign_positive());
+        }
+    }
+
+    #[test]
+    fn sentinels_are_no_positions() {
+        for ra in [-999.0, 99_999.0, 720.5] {
+            assert_eq!(
+                Position::new(Degrees(ra), Degrees(0.0)),
+                Err(PositionError::RaOutOfRange(ra))
+            );
         }
     }
 

@@ -199,12 +199,12 @@ fn resolve_space<'a>(
 /// Spaces with what a vector or an example has to fit.
 fn described(spaces: &[EmbeddingSpace]) -> String {
     if spaces.is_empty() {
-        return "the collection has none yet, so none (encode or import vectors first)".to_owned();
+        return "none (the collection has no space yet: encode or import vectors first)".to_owned();
     }
     let each = |space: &EmbeddingSpace| {
-        format!("`{}` ({}, dimension {}) does not", space.name, space.modality, space.dimension)
+        format!("`{}` ({}, dimension {})", space.name, space.modality, space.dimension)
     };
-    spaces.iter().map(each).collect::<Vec<_>>().join(", ")
+    format!("none of {}", spaces.iter().map(each).collect::<Vec<_>>().join(", "))
 }
 
 fn example_term(

@@ -73,7 +73,7 @@ fn a_space_is_found_by_name_by_dimension_and_by_modality() {
     };
     assert!(refusal(request(like)).contains("looks, colours, made fit"));
     let none = v1::VectorTerm { vectors: vec![vector(&[1.0; 9])], ..Default::default() };
-    assert!(refusal(request(none)).contains("none fit"));
+    assert!(refusal(request(none)).contains("none of `looks`"));
     let unknown = v1::VectorTerm {
         space: "x".to_owned(),
         vectors: vec![vector(&[1.0; 9])],
