@@ -12,6 +12,7 @@ use arrow::array::{
 use arrow::datatypes::{DataType, Field, Float32Type, Float64Type, Int64Type, Schema, SchemaRef};
 use arrow::error::ArrowError;
 
+use crate::files::arrow_type;
 use crate::schema::{CollectionSchema, ColumnType, IdKind, Object, ObjectId, Value};
 use crate::sky::{Degrees, Position};
 use crate::storage::ObjectKey;
@@ -42,20 +43,6 @@ pub fn is_resident(kind: ColumnType) -> bool {
     }
 }
 
-fn data_type(kind: ColumnType) -> DataType {
-    match kind {
-        ColumnType::Boolean => DataType::Boolean,
-        ColumnType::Int64 => DataType::Int64,
-        ColumnType::Float32 => DataType::Float32,
-        ColumnType::Float64 => DataType::Float64,
-        ColumnType::Text => DataType::Utf8,
-        ColumnType::Binary => DataType::Binary,
-        ColumnType::FloatList => {
-            DataType::List(Arc::new(Field::new_list_field(DataType::Float64, true)))
-        }
-    }
-}
-
 /// The Arrow schema that predicates see: built-in columns, then the resident columns of the collection.
 pub(super) fn resident_schema(schema: &CollectionSchema) -> SchemaRef {
     let id_type = match schema.id_kind {
@@ -69,7 +56,7 @@ pub(super) fn resident_schema(schema: &CollectionSchema) -> SchemaRef {
         Field::new(HEALPIX_29, DataType::Int64, false),
     ];
     let resident = schema.columns.iter().filter(|column| is_resident(column.kind));
-    fields.extend(resident.map(|column| Field::new(&column.name, data_type(column.kind), true)));
+    fields.extend(resident.map(|column| Field::new(&column.name, arrow_type(column.kind), true)));
     Arc::new(Schema::new(fields))
 }
 

@@ -118,8 +118,8 @@ impl Db {
         };
         let mut found = collections
             .iter()
-            .map(|collection| CollectionInfo::of(&collection.record()?, None))
-            .collect::<Result<Vec<_>, _>>()?;
+            .map(|collection| Ok(CollectionInfo::of(&collection.record()?, None)))
+            .collect::<Result<Vec<_>, EngineError>>()?;
         found.sort_by(|left, right| left.schema.name.cmp(&right.schema.name));
         Ok(found)
     }
@@ -127,7 +127,7 @@ impl Db {
     /// One collection, with its footprint.
     pub fn collection(&self, name: &str) -> Result<CollectionInfo, EngineError> {
         let collection = self.find(name)?;
-        CollectionInfo::of(&collection.record()?, Some(collection.state()?.footprint()))
+        Ok(CollectionInfo::of(&collection.record()?, Some(collection.state()?.footprint().clone())))
     }
 
     /// Schema of a collection; cheaper than [`Db::collection`].
@@ -149,7 +149,7 @@ impl Db {
         }
         let record = self.inner.store.create_collection(schema)?;
         self.register(&record);
-        CollectionInfo::of(&record, None)
+        Ok(CollectionInfo::of(&record, None))
     }
 
     /// Adds an embedding space, or confirms that an equal one is there.
@@ -165,13 +165,13 @@ impl Db {
         let record = collection.record()?;
         if let Some(existing) = record.schema.space(&space.name) {
             super::status::same_space(name, existing, &space)?;
-            return CollectionInfo::of(&record, None);
+            return Ok(CollectionInfo::of(&record, None));
         }
         let mut extended = CollectionSchema::clone(&record.schema);
         extended.spaces.push(space.clone());
         extended.validate()?;
         collection.add_space(space)?;
-        CollectionInfo::of(&collection.record()?, None)
+        Ok(CollectionInfo::of(&collection.record()?, None))
     }
 
     /// Removes a collection and everything in it.

@@ -192,13 +192,6 @@ impl Part {
             .map_or(Value::Null, |array| columns::value_at(array.as_ref(), row % BATCH_ROWS))
     }
 
-    /// Bytes that the part's columns and owned vectors hold in memory.
-    pub fn memory_bytes(&self) -> usize {
-        let columns: usize = self.batches.iter().map(RecordBatch::get_array_memory_size).sum();
-        let keys = self.cells.len() * 12;
-        columns + keys + self.spaces.iter().map(PartVectors::memory_bytes).sum::<usize>()
-    }
-
     /// The distinct cells of the rows, for the collection's footprint.
     pub(super) fn cells(&self) -> &[u64] {
         &self.cells

@@ -1,7 +1,7 @@
 //! What queries see of a collection: an immutable list of parts and the rows of them that are dead.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arrow::datatypes::SchemaRef;
 use roaring::RoaringBitmap;
@@ -62,6 +62,8 @@ pub(super) struct State {
     pub(super) version: u64,
     pub(super) segment: Option<(LivePart, Arc<Manifest>)>,
     pub(super) tail: Vec<LivePart>,
+    /// Made when it is first asked for: it reads every cell.
+    pub(super) footprint: OnceLock<Moc>,
 }
 
 impl State {
@@ -80,6 +82,7 @@ impl State {
             version,
             segment: segment.map(|(part, manifest)| (LivePart::new(part), Arc::new(manifest))),
             tail: Vec::new(),
+            footprint: OnceLock::new(),
         };
         let mut last: HashMap<ObjectKey, ChangeKind> = HashMap::new();
         for change in changes.iter().flat_map(|(_, changes)| changes) {
@@ -105,7 +108,7 @@ impl State {
         outcomes: &[Outcome],
         fetch: impl FnOnce(&[ObjectKey]) -> Result<Vec<Option<(ObjectKey, Object)>>, EngineError>,
     ) -> Result<Self, EngineError> {
-        let mut next = Self { version, ..self.clone() };
+        let mut next = Self { version, footprint: OnceLock::new(), ..self.clone() };
         let mut last: HashMap<ObjectId, (ObjectKey, Option<Object>)> = HashMap::new();
         for (operation, outcome) in operations.into_iter().zip(outcomes) {
             match *outcome {
@@ -201,7 +204,11 @@ impl State {
     }
 
     /// Cells of the live rows at order 8, coarse enough to read and to draw.
-    pub(super) fn footprint(&self) -> Moc {
+    pub(super) fn footprint(&self) -> &Moc {
+        self.footprint.get_or_init(|| self.covered())
+    }
+
+    fn covered(&self) -> Moc {
         const SHIFT: u64 = 2 * (29 - FOOTPRINT_ORDER);
         let mut coarse: Vec<u64> = Vec::new();
         for live in self.parts() {

@@ -23,21 +23,14 @@ pub struct CollectionInfo {
 }
 
 impl CollectionInfo {
-    #[expect(
-        clippy::unnecessary_wraps,
-        reason = "keeps the callers' chains of fallible steps uniform"
-    )]
-    pub(super) fn of(
-        record: &CollectionRecord,
-        footprint: Option<Moc>,
-    ) -> Result<Self, EngineError> {
-        Ok(Self {
+    pub(super) fn of(record: &CollectionRecord, footprint: Option<Moc>) -> Self {
+        Self {
             schema: CollectionSchema::clone(&record.schema),
             version: record.version,
             object_count: record.object_count,
             vector_counts: record.vector_counts.clone(),
             footprint,
-        })
+        }
     }
 }
 

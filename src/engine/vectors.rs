@@ -180,17 +180,4 @@ impl PartVectors {
             })
             .as_ref()
     }
-
-    /// Whether an index file goes with these vectors, read or not.
-    pub fn is_indexed(&self) -> bool {
-        self.index_path.is_some()
-    }
-
-    pub(super) fn memory_bytes(&self) -> usize {
-        let owned = match &self.floats {
-            Floats::Owned(values) => values.len() * size_of::<f32>(),
-            Floats::Mapped(_) => 0,
-        };
-        owned + self.rows.as_ref().map_or(0, |rows| rows.len() * size_of::<u32>())
-    }
 }
