@@ -21,6 +21,9 @@ use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
 
 const KILLS: u32 = 200;
+const KILLS_MAX: u32 = 600;
+const IN_IMPORT_MIN: u32 = 20;
+const BEFORE_ANSWER_MIN: u32 = 5;
 const ROWS_PER_BATCH: u64 = 25;
 const WINDOW: usize = 4;
 
@@ -301,7 +304,11 @@ async fn two_hundred_kills_lose_nothing_that_was_acknowledged() {
     let mut client = Client { known: HashMap::new(), generation: 0, next_id: 0, random: 0xC0FFEE };
     let mut unanswered: Vec<(i64, i64)> = Vec::new();
     let (mut in_import, mut before_answer) = (0, 0);
-    for round in 0..KILLS {
+    let mut round = 0;
+    // On a fast disk fewer kills fall into the short moments that matter: go on until enough have.
+    while round < KILLS
+        || (round < KILLS_MAX && (in_import < IN_IMPORT_MIN || before_answer < BEFORE_ANSWER_MIN))
+    {
         let mut server = Server::start(&data, &config);
         if round == 0 {
             create(server.address.clone()).await;
@@ -314,15 +321,19 @@ async fn two_hundred_kills_lose_nothing_that_was_acknowledged() {
         let delay = Duration::from_micros(2_000 + client.random() % 60_000);
         unanswered = ingest_until_killed(&mut server, &mut client, mode, delay).await;
         in_import += u32::from(has_staged_files(&data));
+        round += 1;
     }
     let server = Server::start(&data, &config);
     let found = verify(&server.address, &client).await;
     let acknowledged = client.known.values().filter(|known| known.acknowledged.is_some()).count();
     println!(
-        "{KILLS} kills: {in_import} with sorted files under way, {before_answer} between a commit and its answer; \
+        "{round} kills: {in_import} with sorted files under way, {before_answer} between a commit and its answer; \
          {acknowledged} objects acknowledged, {found} found"
     );
-    assert!(in_import >= 20, "only {in_import} kills fell into a bulk import");
-    assert!(before_answer >= 5, "only {before_answer} kills fell between a commit and its answer");
+    assert!(in_import >= IN_IMPORT_MIN, "only {in_import} kills fell into a bulk import");
+    assert!(
+        before_answer >= BEFORE_ANSWER_MIN,
+        "only {before_answer} kills fell between a commit and its answer"
+    );
     assert!(acknowledged > 1_000, "only {acknowledged} objects were acknowledged");
 }
