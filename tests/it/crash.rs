@@ -21,7 +21,7 @@ use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
 
 const KILLS: u32 = 200;
-const KILLS_MAX: u32 = 600;
+const KILLS_MAX: u32 = 1_500;
 const IN_IMPORT_MIN: u32 = 20;
 const BEFORE_ANSWER_MIN: u32 = 5;
 const ROWS_PER_BATCH: u64 = 25;
@@ -317,7 +317,11 @@ async fn two_hundred_kills_lose_nothing_that_was_acknowledged() {
         }
         // Rows that are stored although no answer came: the kill fell between their commit and the answer.
         before_answer += u32::from(stored(&server.address, &unanswered).await > 0);
-        let mode = if round % 2 == 0 { IngestMode::Unspecified } else { IngestMode::Bulk };
+        let mode = if round < KILLS && round % 2 == 0 {
+            IngestMode::Unspecified
+        } else {
+            IngestMode::Bulk
+        };
         let delay = Duration::from_micros(2_000 + client.random() % 60_000);
         unanswered = ingest_until_killed(&mut server, &mut client, mode, delay).await;
         in_import += u32::from(has_staged_files(&data));
