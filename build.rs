@@ -44,6 +44,7 @@ fn compile_faiss_shim() -> Result<(), Box<dyn std::error::Error>> {
     cc::Build::new()
         .cpp(true)
         .std("c++17")
+        .flag("-fopenmp")
         .flag("-isystem")
         .flag(Path::new(&root).join("include"))
         .file(format!("{FOLDER}/shim.cpp"))

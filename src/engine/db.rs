@@ -6,6 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use super::collection::Collection;
+use super::cost::CostModel;
 use super::error::EngineError;
 use super::segment::Progress;
 use super::status::{CollectionInfo, IndexStatus};
@@ -230,7 +231,8 @@ impl Db {
     pub fn view(&self, name: &str) -> Result<CollectionView, EngineError> {
         let collection = self.find(name)?;
         let state = collection.state()?;
-        Ok(CollectionView::new(collection.id(), state, Arc::clone(&self.inner.store)))
+        let cost = CostModel::of_machine(&self.inner.options.data);
+        Ok(CollectionView::new(collection.id(), state, Arc::clone(&self.inner.store), cost))
     }
 
     /// Builds the segment and indices of a collection; reads and writes go on meanwhile.

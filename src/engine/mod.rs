@@ -6,6 +6,7 @@
 
 mod collection;
 mod columns;
+mod cost;
 mod db;
 mod error;
 mod mapped;
@@ -18,6 +19,7 @@ mod view;
 mod write;
 
 pub use columns::{BUILT_IN_COUNT, DEC, HEALPIX_29, OBJECT_ID, RA, is_resident};
+pub use cost::CostModel;
 pub use db::{Db, DbOptions};
 pub use error::EngineError;
 pub use part::{BATCH_ROWS, Part, PartKind};

@@ -13,6 +13,7 @@ use super::segment::Manifest;
 use crate::schema::{CollectionSchema, Object, ObjectId};
 use crate::sky::{Cell29, Moc, Order};
 use crate::storage::{Change, ChangeKind, ObjectKey, Operation, Outcome};
+use crate::vector::RowBitmap;
 
 /// Order at which footprints are shown: cells of 14 arcminutes.
 const FOOTPRINT_ORDER: u64 = 8;
@@ -22,11 +23,17 @@ const FOOTPRINT_ORDER: u64 = 8;
 pub struct LivePart {
     pub(super) part: Arc<Part>,
     pub(super) dead: Arc<RoaringBitmap>,
+    /// The dead rows bit by bit, made when a query first asks: it asks about many rows.
+    dense: Arc<OnceLock<RowBitmap>>,
 }
 
 impl LivePart {
     pub(super) fn new(part: Part) -> Self {
-        Self { part: Arc::new(part), dead: Arc::new(RoaringBitmap::new()) }
+        Self {
+            part: Arc::new(part),
+            dead: Arc::new(RoaringBitmap::new()),
+            dense: Arc::new(OnceLock::new()),
+        }
     }
 
     /// The rows.
@@ -39,6 +46,16 @@ impl LivePart {
         &self.dead
     }
 
+    /// The same as a bitmap of all rows; `None` when every row is there.
+    pub fn dead_rows(&self) -> Option<&RowBitmap> {
+        let make = || {
+            let mut rows = RowBitmap::empty(self.part.row_count());
+            self.dead.iter().for_each(|row| rows.insert(row as usize));
+            rows
+        };
+        (!self.dead.is_empty()).then(|| self.dense.get_or_init(make))
+    }
+
     /// Number of rows that are.
     pub fn live_count(&self) -> u64 {
         self.part.row_count() as u64 - self.dead.len()
@@ -49,6 +66,7 @@ impl LivePart {
             let row = row as u32;
             if !self.dead.contains(row) {
                 Arc::make_mut(&mut self.dead).insert(row);
+                self.dense = Arc::new(OnceLock::new());
             }
         }
     }

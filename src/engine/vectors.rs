@@ -154,6 +154,17 @@ impl PartVectors {
         }
     }
 
+    /// Numbers of the vectors of a run of rows, which are a run as well.
+    pub fn vectors_in(&self, rows: std::ops::Range<usize>) -> std::ops::Range<usize> {
+        match &self.rows {
+            None => rows,
+            Some(with_vector) => {
+                let before = |row: usize| with_vector.partition_point(|&other| (other as usize) < row);
+                before(rows.start)..before(rows.end)
+            }
+        }
+    }
+
     /// The prepared vector of a row.
     pub fn of_row(&self, row: usize) -> Option<&[f32]> {
         let vector = self.vector_of(row)?;

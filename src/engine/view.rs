@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 
+use super::cost::CostModel;
 use super::error::EngineError;
 use super::state::{LivePart, State};
 use crate::schema::{CollectionId, CollectionSchema, Object, ObjectId};
@@ -15,11 +16,17 @@ pub struct CollectionView {
     collection: CollectionId,
     state: Arc<State>,
     store: Arc<Store>,
+    cost: CostModel,
 }
 
 impl CollectionView {
-    pub(super) fn new(collection: CollectionId, state: Arc<State>, store: Arc<Store>) -> Self {
-        Self { collection, state, store }
+    pub(super) fn new(
+        collection: CollectionId,
+        state: Arc<State>,
+        store: Arc<Store>,
+        cost: CostModel,
+    ) -> Self {
+        Self { collection, state, store, cost }
     }
 
     /// Number of the collection.
@@ -52,11 +59,16 @@ impl CollectionView {
         self.state.live_count()
     }
 
-    /// recall@10 that the segment's index of a space measured of itself when it was built.
-    pub fn measured_recall(&self, space: crate::schema::SpaceId) -> Option<f64> {
-        let (_, manifest) = self.state.segment.as_ref()?;
-        let stored = manifest.spaces.iter().find(|stored| stored.space == space.0)?;
-        stored.index.as_ref().map(|index| index.measured_recall)
+    /// recall@10 that the segment's index of a space measured of itself, when it was built, for a recall wish.
+    pub fn measured_recall(&self, space: crate::schema::SpaceId, wish: f64) -> Option<f64> {
+        let (segment, _) = self.state.segment.as_ref()?;
+        let index = segment.part().vectors(space)?.index()?;
+        Some(index.measured_recall(wish).mean)
+    }
+
+    /// What the steps of a search cost on this machine.
+    pub fn cost(&self) -> &CostModel {
+        &self.cost
     }
 
     /// Objects by id, as the store has them now (which may be later than the view).

@@ -39,6 +39,33 @@ pub enum IndexError {
         /// Most that is possible.
         lists_max: usize,
     },
+    /// A length of codes that there is not.
+    #[error("codes of {bytes} bytes are out of range; use a multiple of 32 up to {bytes_max}")]
+    BadCode {
+        /// Bytes asked for.
+        bytes: usize,
+        /// Longest code.
+        bytes_max: usize,
+    },
+    /// A recall that no search can aim at.
+    #[error("a recall of {recall} cannot be wished for; give a number above 0 and up to 1 (1 is exact)")]
+    BadRecall {
+        /// What was wished.
+        recall: f64,
+    },
+    /// Building would take more memory than it was given.
+    #[error(
+        "an index of {rows} vectors needs {} MiB of memory to be built, the budget is {} MiB; raise index.memory_mib",
+        needed.div_ceil(1 << 20), budget >> 20
+    )]
+    BudgetTooSmall {
+        /// Bytes that are needed.
+        needed: u64,
+        /// Bytes that may be taken.
+        budget: u64,
+        /// Vectors to index.
+        rows: usize,
+    },
     /// A vector of another length than the index or the view.
     #[error("{what} has {given} components where {expected} are expected")]
     WrongDimension {
@@ -161,9 +188,11 @@ impl IndexError {
     /// What the caller must do about it.
     pub fn class(&self) -> Class {
         match self {
-            Self::BadLists { .. } | Self::WrongDimension { .. } | Self::NotFinite { .. } => {
-                Class::Invalid
-            }
+            Self::BadLists { .. }
+            | Self::BadCode { .. }
+            | Self::BadRecall { .. }
+            | Self::WrongDimension { .. }
+            | Self::NotFinite { .. } => Class::Invalid,
             Self::TooFew { .. } | Self::TooMany { .. } | Self::TooLong { .. } => Class::Conflict,
             Self::NotAnIndex { .. }
             | Self::NewerFormat { .. }
@@ -171,7 +200,7 @@ impl IndexError {
             | Self::OtherDimension { .. }
             | Self::OtherMetric { .. } => Class::Corrupt,
             Self::WrongRows { .. } | Self::NoSuchRow { .. } | Self::Faiss { .. } => Class::Internal,
-            Self::OutOfMemory { .. } => Class::Exhausted,
+            Self::OutOfMemory { .. } | Self::BudgetTooSmall { .. } => Class::Exhausted,
             Self::Io { source, .. } => match source.kind() {
                 io::ErrorKind::NotFound => Class::NotFound,
                 io::ErrorKind::StorageFull

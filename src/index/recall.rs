@@ -21,6 +21,11 @@ pub struct Recall {
 impl Recall {
     /// Before anything was measured: anything from 0 to 1.
     pub const UNKNOWN: Self = Self { mean: 0.0, lower: 0.0, upper: 1.0, queries: 0 };
+
+    /// Whether the mean, less one standard error, is at least `target`.
+    pub fn reaches(&self, target: f64) -> bool {
+        self.mean - (self.mean - self.lower) / QUANTILE_95 >= target
+    }
 }
 
 /// Collects the outcome of queries one by one.

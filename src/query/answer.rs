@@ -2,8 +2,9 @@
 
 use super::bind::Bound;
 use super::execute::Execution;
+use super::filter::PartFilter;
 use super::plan::Plan;
-use super::survivors::Survivors;
+use super::request::Query;
 use crate::engine::{CollectionView, PartKind};
 use crate::schema::{ObjectId, Value};
 use crate::sky::Position;
@@ -32,14 +33,16 @@ pub struct QueryStats {
     pub plan: String,
     /// Whether the hits are certainly the nearest.
     pub exact: bool,
-    /// recall@10 that the index measured of itself; `None` for an exact answer.
+    /// recall@10 that the index measured of itself for the recall that was wished; `None` for an exact answer.
     pub estimated_recall: Option<f64>,
     /// Objects of the collection.
     pub rows_total: u64,
     /// Rows in the cells of the region's cover.
     pub rows_in_cover: u64,
-    /// Rows that region and predicate leave.
+    /// Rows that region and predicate leave: counted, or estimated where the plan did not look at all of them.
     pub rows_surviving: u64,
+    /// Whether `rows_surviving` was counted.
+    pub survivors_are_counted: bool,
     /// Rows whose distance, exact or from a code, was computed.
     pub rows_scanned: u64,
     /// Inverted lists visited.
@@ -67,24 +70,26 @@ pub struct Answer {
 
 pub(super) fn stats(
     view: &CollectionView,
+    query: &Query,
     bound: &Bound,
     plan: &Plan,
-    survivors: &[Survivors],
+    filters: &[PartFilter<'_>],
     found: &Execution,
 ) -> QueryStats {
     let recall = match bound.targets.as_slice() {
-        [target] if !found.exact => view.measured_recall(target.space.id),
+        [target] if !found.exact => view.measured_recall(target.space.id, query.recall),
         _ => None,
     };
     let parts = view.parts();
     let tail = parts.iter().filter(|live| live.part().kind() == PartKind::Tail);
     QueryStats {
-        plan: plan.kind.name().to_owned(),
+        plan: found.kind.name().to_owned(),
         exact: found.exact,
         estimated_recall: recall,
         rows_total: view.live_count(),
-        rows_in_cover: survivors.iter().map(|part| part.rows_in_cover() as u64).sum(),
-        rows_surviving: survivors.iter().map(|part| part.count() as u64).sum(),
+        rows_in_cover: filters.iter().map(|part| part.rows_in_region() as u64).sum(),
+        rows_surviving: found.survivors.unwrap_or(plan.survivors.round() as u64),
+        survivors_are_counted: found.survivors.is_some(),
         rows_scanned: found.rows_scanned,
         lists_probed: found.lists_probed,
         bytes_read: found.bytes_read,

@@ -25,6 +25,12 @@ pub enum QueryError {
         /// What was asked.
         k: usize,
     },
+    /// A recall that no search can aim at.
+    #[error("a recall of {recall} cannot be wished for; give a number above 0 and up to 1 (1 is exact)")]
+    BadRecall {
+        /// What was wished.
+        recall: f64,
+    },
     /// The distance bound is not a number.
     #[error("the distance bound is not a number")]
     BadWithin,
@@ -156,6 +162,7 @@ impl QueryError {
         match self {
             Self::KZero
             | Self::KTooLarge { .. }
+            | Self::BadRecall { .. }
             | Self::BadWithin
             | Self::WithinNeedsTerm
             | Self::SpaceNotNamed { .. }

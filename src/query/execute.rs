@@ -1,15 +1,17 @@
-//! Carries a plan out: exact distances of the survivors, or an index search over the segment and exact
-//! distances of the tail, merged.
+//! Carries a plan out: distances of the survivors, exact or by their codes, or a search of the lists, in the part with the
+//! index, and exact distances in the others, merged.
+
+use std::ops::Range;
 
 use super::bind::{Bound, Target};
 use super::error::QueryError;
-use super::plan::{Plan, PlanKind};
-use super::request::{Query, StopFlag};
-use super::survivors::Survivors;
-use crate::engine::{CollectionView, LivePart, Part, PartVectors};
-use crate::index::{IvfIndex, IvfSearch};
+use super::filter::{PartFilter, Source};
+use super::plan::{Considered, Indexed, Plan, PlanKind, indexed};
+use super::request::Query;
+use crate::engine::{Part, PartVectors};
+use crate::index::{CodeScan, IvfAnswer, IvfSearch, ScanRows};
 use crate::schema::ObjectId;
-use crate::vector::{Distance, RowBitmap, TopK};
+use crate::vector::{Distance, RowSet, TopK};
 
 /// Rows between two looks at the stop flag.
 const STOP_EVERY_ROWS: usize = 4_096;
@@ -26,104 +28,132 @@ pub(super) struct Found {
 #[derive(Debug)]
 pub(super) struct Execution {
     pub(super) nearest: Vec<(Distance, Found)>,
+    /// The way that was taken in the end.
+    pub(super) kind: PlanKind,
     pub(super) rows_scanned: u64,
+    pub(super) rows_reranked: u64,
     pub(super) lists_probed: u64,
     pub(super) lists_total: u64,
     pub(super) bytes_read: u64,
     /// Whether the hits are certainly the nearest.
     pub(super) exact: bool,
+    /// Rows left, where every one of them was looked at.
+    pub(super) survivors: Option<u64>,
 }
 
 /// Carries the plan out over every part.
 pub(super) fn execute(
-    view: &CollectionView,
     query: &Query,
     bound: &Bound,
     plan: &Plan,
-    survivors: &[Survivors],
+    filters: &[PartFilter<'_>],
 ) -> Result<Execution, QueryError> {
     let mut run = Run {
+        query,
         top: TopK::new(bound.limit),
         within: query.within.and_then(Distance::new),
-        stop: &query.stop,
         touched: Execution {
             nearest: Vec::new(),
+            kind: plan.kind,
             rows_scanned: 0,
+            rows_reranked: 0,
             lists_probed: 0,
             lists_total: 0,
             bytes_read: 0,
             exact: true,
+            survivors: Some(0),
         },
     };
-    for (place, (live, rows)) in view.parts().into_iter().zip(survivors).enumerate() {
-        if rows.count() == 0 {
-            continue;
-        }
-        match (plan.kind, bound.targets.as_slice()) {
-            (PlanKind::Listing, _) => run.list(place, live.part(), rows)?,
-            (kind, [target]) => {
-                let vectors = live.part().vectors(target.space.id);
-                let index = vectors.filter(|_| kind.uses_index()).and_then(PartVectors::index);
-                match (vectors, index) {
-                    (Some(vectors), Some(index)) => {
-                        run.probe(place, live, rows, target, vectors, index, query.exact)?;
-                    }
-                    (Some(vectors), None) => {
-                        run.scan_one(place, live.part(), rows, target, vectors)?
-                    }
-                    (None, _) => {}
-                }
+    let indexed = indexed(filters, bound).filter(|_| plan.kind.uses_index());
+    for (place, filter) in filters.iter().enumerate() {
+        let through_index = indexed.as_ref().filter(|indexed| indexed.place == place);
+        match (bound.targets.as_slice(), through_index) {
+            ([], _) => run.list(place, filter)?,
+            ([target], Some(indexed)) => run.search_index(plan, filter, target, indexed)?,
+            ([target], None) => {
+                let source = if plan.kind.uses_index() {
+                    filter.cheapest_source()
+                } else {
+                    plan.source_in(filter)
+                };
+                run.scan_one(place, filter, source, target)?;
             }
-            (_, targets) => run.scan_many(place, live.part(), rows, targets)?,
+            (targets, _) => run.scan_many(place, filter, targets)?,
         }
     }
     let Run { top, touched, .. } = run;
     Ok(Execution { nearest: top.into_sorted(), ..touched })
 }
 
+impl Plan {
+    /// The plan's source, where a part has it.
+    fn source_in(&self, filter: &PartFilter<'_>) -> Source {
+        match self.source {
+            Source::Condition(_) if filter.narrowest().is_none() => Source::Sky,
+            Source::Condition(_) | Source::Sky => self.source,
+        }
+    }
+}
+
 struct Run<'a> {
+    query: &'a Query,
     top: TopK<Found>,
     within: Option<Distance>,
-    stop: &'a StopFlag,
     touched: Execution,
 }
 
 impl Run<'_> {
-    fn offer(&mut self, part_place: usize, part: &Part, row: usize, distance: Distance) {
-        if self.within.is_some_and(|within| distance > within) {
-            return;
-        }
-        self.top.offer(distance, || found(part_place, part, row));
+    fn survived(&mut self, rows: Option<usize>) {
+        self.touched.survivors =
+            self.touched.survivors.zip(rows).map(|(sum, rows)| sum + rows as u64);
     }
 
-    fn list(&mut self, place: usize, part: &Part, rows: &Survivors) -> Result<(), QueryError> {
+    fn list(&mut self, place: usize, filter: &PartFilter<'_>) -> Result<(), QueryError> {
         let Some(zero) = Distance::new(0.0) else { return Ok(()) };
-        for (seen, row) in rows.iter().enumerate() {
-            self.stop_sometimes(seen)?;
-            self.offer(place, part, row, zero);
-        }
-        self.touched.rows_scanned += rows.count() as u64;
+        let part = filter.live().part();
+        let mut listed = 0;
+        filter.for_each_chunk(filter.cheapest_source(), &self.query.stop, |rows| {
+            listed += rows.len();
+            for &row in rows {
+                self.top.offer(zero, || found(place, part, row as usize));
+            }
+            Ok(())
+        })?;
+        self.touched.rows_scanned += listed as u64;
+        self.survived(Some(listed));
         Ok(())
     }
 
     fn scan_one(
         &mut self,
         place: usize,
-        part: &Part,
-        rows: &Survivors,
+        filter: &PartFilter<'_>,
+        source: Source,
         target: &Target,
-        vectors: &PartVectors,
     ) -> Result<(), QueryError> {
+        let part = filter.live().part();
         let metric = target.space.metric;
-        let mut scanned = 0u64;
-        for (seen, row) in rows.iter().enumerate() {
-            self.stop_sometimes(seen)?;
-            let Some(vector) = vectors.of_row(row) else { continue };
-            scanned += 1;
-            self.offer(place, part, row, metric.distance(&target.vector, vector));
-        }
+        let Some(vectors) = part.vectors(target.space.id) else {
+            let left = filter.count(&self.query.stop)?;
+            self.survived(Some(left));
+            return Ok(());
+        };
+        let (mut left, mut scanned) = (0, 0u64);
+        filter.for_each_chunk(source, &self.query.stop, |rows| {
+            left += rows.len();
+            for &row in rows {
+                let Some(vector) = vectors.of_row(row as usize) else { continue };
+                scanned += 1;
+                let distance = metric.distance(&target.vector, vector);
+                if self.within.is_none_or(|within| distance <= within) {
+                    self.top.offer(distance, || found(place, part, row as usize));
+                }
+            }
+            Ok(())
+        })?;
         self.touched.rows_scanned += scanned;
         self.touched.bytes_read += scanned * (target.space.dimension * size_of::<f32>()) as u64;
+        self.survived(Some(left));
         Ok(())
     }
 
@@ -131,85 +161,190 @@ impl Run<'_> {
     fn scan_many(
         &mut self,
         place: usize,
-        part: &Part,
-        rows: &Survivors,
+        filter: &PartFilter<'_>,
         targets: &[Target],
     ) -> Result<(), QueryError> {
+        let part = filter.live().part();
         let spaces: Option<Vec<&PartVectors>> =
             targets.iter().map(|target| part.vectors(target.space.id)).collect();
-        let Some(spaces) = spaces else { return Ok(()) };
         let bytes: usize =
             targets.iter().map(|target| target.space.dimension * size_of::<f32>()).sum();
-        let mut scanned = 0u64;
-        for (seen, row) in rows.iter().enumerate() {
-            self.stop_sometimes(seen)?;
-            let mut weighted = 0.0;
-            let mut complete = true;
-            for (target, vectors) in targets.iter().zip(&spaces) {
-                match vectors.of_row(row) {
-                    Some(vector) => {
-                        weighted += target.share
-                            * target.space.metric.distance(&target.vector, vector).value();
+        let (mut left, mut scanned) = (0, 0u64);
+        filter.for_each_chunk(filter.cheapest_source(), &self.query.stop, |rows| {
+            left += rows.len();
+            let Some(spaces) = &spaces else { return Ok(()) };
+            for &row in rows {
+                let mut weighted = 0.0;
+                let mut complete = true;
+                for (target, vectors) in targets.iter().zip(spaces) {
+                    match vectors.of_row(row as usize) {
+                        Some(vector) => {
+                            let metric = target.space.metric;
+                            let distance = metric.distance(&target.vector, vector);
+                            weighted += target.share * distance.value();
+                        }
+                        None => complete = false,
                     }
-                    None => complete = false,
+                }
+                if let Some(distance) = Distance::new(weighted).filter(|_| complete) {
+                    scanned += 1;
+                    if self.within.is_none_or(|within| distance <= within) {
+                        self.top.offer(distance, || found(place, part, row as usize));
+                    }
                 }
             }
-            if let Some(distance) = Distance::new(weighted).filter(|_| complete) {
-                scanned += 1;
-                self.offer(place, part, row, distance);
-            }
-        }
+            Ok(())
+        })?;
         self.touched.rows_scanned += scanned;
         self.touched.bytes_read += scanned * bytes as u64;
+        self.survived(Some(left));
         Ok(())
     }
 
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "one call, and a struct for it would only repeat the names"
-    )]
-    fn probe(
+    fn search_index(
         &mut self,
-        place: usize,
-        live: &LivePart,
-        rows: &Survivors,
+        plan: &Plan,
+        filter: &PartFilter<'_>,
         target: &Target,
-        vectors: &PartVectors,
-        index: &IvfIndex,
-        exact: bool,
+        indexed: &Indexed<'_>,
     ) -> Result<(), QueryError> {
-        self.stop.check()?;
-        let part = live.part();
-        let allowed = allowed_vectors(part, rows, vectors);
-        let wanted = allowed.as_ref().map_or(vectors.count(), RowBitmap::count);
-        let lists = index.stats().lists;
+        self.query.stop.check()?;
+        if !plan.kind.uses_lists() {
+            return self.scan_codes(plan.source, filter, target, indexed);
+        }
+        let mapped = VectorSet { filter, vectors: indexed.vectors };
+        let lists = indexed.index.stats().lists;
+        let exact = self.query.exact || self.query.recall >= 1.0;
         let search = IvfSearch {
-            // In exact mode every allowed vector is visited and re-ranked: the oracle's work, through the index.
-            k: if exact { wanted } else { self.limit().min(wanted) },
+            k: self.top.capacity(),
+            recall: if exact { 1.0 } else { self.query.recall },
+            // In exact mode every allowed vector is visited and re-ranked: the oracle's work, through the lists.
             probes: exact.then_some(lists),
-            allowed: allowed.as_ref(),
+            allowed: (!filter.is_everything()).then_some(&mapped as &dyn RowSet),
+            lists_max: plan.instead.as_ref().map_or(usize::MAX, |(lists_max, _)| *lists_max),
             bound: self.within,
         };
-        let answer = index.search_by(&target.vector, vectors.view()?, &search, |vector| {
-            found(place, part, vectors.row_of(vector as usize))
+        let (part, vectors) = (filter.live().part(), indexed.vectors);
+        let answer = indexed.index.search_by(&target.vector, vectors.view()?, &search, |vector| {
+            found(indexed.place, part, vectors.row_of(vector as usize))
         })?;
-        self.touched.rows_scanned += answer.rows_scanned;
-        self.touched.lists_probed += answer.lists_probed;
         self.touched.lists_total += lists as u64;
+        if answer.gave_up
+            && let Some((_, scan)) = &plan.instead
+        {
+            self.touched.lists_probed += answer.lists_probed;
+            self.touched.rows_scanned += answer.rows_scanned;
+            return self.scan_instead(scan, filter, target, indexed);
+        }
+        self.take(answer);
+        let known = filter.known_count();
+        self.survived(known);
+        Ok(())
+    }
+
+    /// The scan that turned out to be cheaper than going on with the lists.
+    fn scan_instead(
+        &mut self,
+        scan: &Considered,
+        filter: &PartFilter<'_>,
+        target: &Target,
+        indexed: &Indexed<'_>,
+    ) -> Result<(), QueryError> {
+        self.touched.kind = scan.kind;
+        if scan.kind.uses_index() {
+            self.scan_codes(scan.source, filter, target, indexed)
+        } else {
+            self.scan_one(indexed.place, filter, scan.source, target)
+        }
+    }
+
+    fn scan_codes(
+        &mut self,
+        source: Source,
+        filter: &PartFilter<'_>,
+        target: &Target,
+        indexed: &Indexed<'_>,
+    ) -> Result<(), QueryError> {
+        let vectors = indexed.vectors;
+        let mut listed: Vec<u32> = Vec::new();
+        let mut left = 0;
+        let runs: Option<Vec<Range<usize>>> = match (source, filter.whole_runs()) {
+            (Source::Sky, Some(runs)) => Some(runs),
+            _ => None,
+        };
+        let runs: Option<Vec<Range<usize>>> = runs.map(|runs| {
+            left = runs.iter().map(Range::len).sum();
+            runs.into_iter().map(|run| vectors.vectors_in(run)).collect()
+        });
+        if runs.is_none() {
+            filter.for_each_chunk(source, &self.query.stop, |rows| {
+                left += rows.len();
+                if vectors.is_complete() {
+                    listed.extend_from_slice(rows);
+                } else {
+                    let numbers = rows.iter().filter_map(|&row| vectors.vector_of(row as usize));
+                    listed.extend(numbers.map(|vector| vector as u32));
+                }
+                Ok(())
+            })?;
+        }
+        let scan = CodeScan {
+            k: self.top.capacity(),
+            recall: self.query.recall,
+            bound: self.within,
+            rows: match &runs {
+                Some(runs) => ScanRows::Runs(runs),
+                None => ScanRows::Rows(&listed),
+            },
+        };
+        let part = filter.live().part();
+        let key = |vector: u32| found(indexed.place, part, vectors.row_of(vector as usize));
+        match indexed.index.scan_by(&target.vector, vectors.view()?, &scan, key)? {
+            Some(answer) => {
+                self.take(answer);
+                self.survived(Some(left));
+                Ok(())
+            }
+            // Numbers too large for codes: the rows themselves can tell.
+            None => self.scan_one(indexed.place, filter, source, target),
+        }
+    }
+
+    fn take(&mut self, answer: IvfAnswer<Found>) {
+        self.touched.rows_scanned += answer.rows_scanned;
+        self.touched.rows_reranked += answer.rows_reranked;
+        self.touched.lists_probed += answer.lists_probed;
         self.touched.bytes_read += answer.bytes_read;
-        self.touched.exact &= exact || answer.exact;
+        self.touched.exact &= answer.exact;
         for (distance, hit) in answer.hits {
             self.top.offer(distance, || hit);
         }
-        Ok(())
+    }
+}
+
+/// A filter of rows as a set of vector numbers.
+struct VectorSet<'a> {
+    filter: &'a PartFilter<'a>,
+    vectors: &'a PartVectors,
+}
+
+impl RowSet for VectorSet<'_> {
+    fn select(&self, vectors: &[u32], keep: &mut Vec<u32>) {
+        if self.vectors.is_complete() {
+            return self.filter.select(vectors, keep);
+        }
+        let rows: Vec<u32> =
+            vectors.iter().map(|&vector| self.vectors.row_of(vector as usize) as u32).collect();
+        self.filter.select(&rows, keep);
     }
 
-    fn limit(&self) -> usize {
-        self.top.capacity()
-    }
-
-    fn stop_sometimes(&self, seen: usize) -> Result<(), QueryError> {
-        if seen.is_multiple_of(STOP_EVERY_ROWS) { self.stop.check() } else { Ok(()) }
+    fn span(&self) -> Range<u32> {
+        let rows = self.filter.span();
+        if self.vectors.is_complete() {
+            return rows;
+        }
+        let vectors = self.vectors.vectors_in(rows.start as usize..rows.end as usize);
+        vectors.start as u32..vectors.end as u32
     }
 }
 
@@ -217,18 +352,4 @@ fn found(part_place: usize, part: &Part, row: usize) -> Found {
     // Rows without an id cannot exist in a part that was opened; an empty id keeps the types simple.
     let id = part.id_at(row).unwrap_or(ObjectId::Text(String::new()));
     Found { id, part: part_place, row }
-}
-
-/// The survivors as vector numbers; `None` when all vectors are allowed.
-fn allowed_vectors(part: &Part, rows: &Survivors, vectors: &PartVectors) -> Option<RowBitmap> {
-    if rows.is_everything(part.row_count()) {
-        return None;
-    }
-    let mut allowed = RowBitmap::empty(vectors.count());
-    for row in rows.iter() {
-        if let Some(vector) = vectors.vector_of(row) {
-            allowed.insert(vector);
-        }
-    }
-    Some(allowed)
 }

@@ -4,109 +4,144 @@ use std::fmt::Write;
 
 use super::bind::Bound;
 use super::execute::Execution;
-use super::plan::{Plan, readable};
+use super::filter::{PartFilter, Source};
+use super::plan::{Considered, Plan, readable, readable_ns};
 use super::request::Query;
-use super::survivors::Survivors;
 use crate::engine::{CollectionView, PartKind};
 
-/// Draws the plan as a tree.
-pub(super) fn explain(
-    view: &CollectionView,
-    query: &Query,
-    bound: &Bound,
-    plan: &Plan,
-    survivors: &[Survivors],
-    found: &Execution,
-) -> String {
-    // Writing to a String cannot fail: its results are dropped here and below for that reason alone.
-    let mut text = String::new();
-    asked(&mut text, view, query, bound);
-    chosen(&mut text, view, query, plan, survivors);
-    done(&mut text, view, survivors, found);
-    text
+/// All that an explanation is made of.
+pub(super) struct Told<'a> {
+    pub(super) view: &'a CollectionView,
+    pub(super) query: &'a Query,
+    pub(super) bound: &'a Bound,
+    pub(super) plan: &'a Plan,
+    pub(super) filters: &'a [PartFilter<'a>],
+    /// Rows left in each part.
+    pub(super) counts: &'a [usize],
+    pub(super) found: &'a Execution,
+    pub(super) hits: usize,
 }
 
-fn asked(text: &mut String, view: &CollectionView, query: &Query, bound: &Bound) {
-    let _ = writeln!(
-        text,
-        "nearest {} of collection {} at version {}",
-        bound.limit,
-        view.schema().name,
-        view.version()
-    );
-    for target in &bound.targets {
-        let space = &target.space;
+impl Told<'_> {
+    /// Draws the plan as a tree.
+    pub(super) fn text(&self) -> String {
+        // Writing to a String cannot fail: its results are dropped here and below for that reason alone.
+        let mut text = String::new();
+        self.asked(&mut text);
+        self.filtered(&mut text);
+        self.chosen(&mut text);
+        self.done(&mut text);
+        text
+    }
+
+    fn asked(&self, text: &mut String) {
         let _ = writeln!(
             text,
-            "├─ space {} ({} x f32, {}), weight {:.3}, {}",
-            space.name, space.dimension, space.metric, target.share, space.provenance
+            "nearest {} of collection {} at version {}",
+            self.bound.limit,
+            self.view.schema().name,
+            self.view.version()
         );
+        for target in &self.bound.targets {
+            let space = &target.space;
+            let _ = writeln!(
+                text,
+                "├─ space {} ({} x f32, {}), weight {:.3}, {}",
+                space.name, space.dimension, space.metric, target.share, space.provenance
+            );
+        }
+        if let Some(within) = self.query.within {
+            let _ = writeln!(text, "├─ within distance {within}");
+        }
+        if !self.query.exact && !self.bound.targets.is_empty() {
+            let _ = writeln!(text, "├─ recall wished for: {}", self.query.recall);
+        }
     }
-    if let Some(within) = query.within {
-        let _ = writeln!(text, "├─ within distance {within}");
-    }
-}
 
-fn chosen(
-    text: &mut String,
-    view: &CollectionView,
-    query: &Query,
-    plan: &Plan,
-    survivors: &[Survivors],
-) {
-    let cover: usize = survivors.iter().map(Survivors::rows_in_cover).sum();
-    let truth: usize = survivors.iter().map(Survivors::count).sum();
-    if query.region.is_some() {
-        let ranges = "contiguous rows of its cells";
-        let _ = writeln!(text, "├─ region: {cover} of {} rows in the {ranges}", total_rows(view));
+    fn filtered(&self, text: &mut String) {
+        if self.query.region.is_some() {
+            let cover: usize = self.filters.iter().map(PartFilter::rows_in_region).sum();
+            let total: usize =
+                self.filters.iter().map(|part| part.live().part().row_count()).sum();
+            let ranges = "contiguous rows of its cells";
+            let _ = writeln!(text, "├─ region: {cover} of {total} rows in the {ranges}");
+        }
+        if let Some(predicate) = &self.query.predicate {
+            let _ = writeln!(text, "├─ predicate: {predicate}");
+        }
+        for filter in self.filters {
+            for (sql, rows) in filter.indexed_conditions() {
+                let _ = writeln!(text, "│     {sql}: {rows} rows by the column's index");
+            }
+        }
+        let truth: usize = self.counts.iter().sum();
+        let word = if self.plan.is_counted { "counted" } else { "estimated" };
+        let _ = writeln!(text, "├─ survivors: {word} {:.0}, true {truth}", self.plan.survivors);
     }
-    if let Some(predicate) = &query.predicate {
-        let _ = writeln!(text, "├─ predicate: {predicate}");
-    }
-    let _ = writeln!(text, "├─ survivors: estimated {:.0}, true {truth}", plan.estimate.survivors);
-    let _ = writeln!(text, "├─ plan: {}, because {}", plan.kind, plan.why);
-    for considered in &plan.considered {
-        let mark = if considered.kind == plan.kind { "*" } else { " " };
-        let _ = writeln!(
-            text,
-            "│   {mark} {:<14} {:>10}",
-            considered.kind.name(),
-            readable(considered.cost_bytes)
-        );
-    }
-}
 
-fn done(text: &mut String, view: &CollectionView, survivors: &[Survivors], found: &Execution) {
-    for (live, rows) in view.parts().into_iter().zip(survivors) {
-        let kind = match live.part().kind() {
-            PartKind::Segment => "segment",
-            PartKind::Tail => "tail (exact)",
+    fn chosen(&self, text: &mut String) {
+        let plan = self.plan;
+        let _ = writeln!(text, "├─ plan: {}, because {}", plan.kind, plan.why);
+        for considered in &plan.considered {
+            let is_chosen = considered.kind == plan.kind && considered.source == plan.source;
+            let mark = if is_chosen { "*" } else { " " };
+            let _ = writeln!(
+                text,
+                "│   {mark} {:<14} {:>10}  {}",
+                considered.kind.name(),
+                readable_ns(considered.cost_ns),
+                walked(considered)
+            );
+        }
+        if self.found.kind != plan.kind
+            && let Some((lists_max, _)) = &plan.instead
+        {
+            let _ = writeln!(
+                text,
+                "├─ changed to {}: more than {lists_max} lists would have been needed near this query",
+                self.found.kind
+            );
+        }
+    }
+
+    fn done(&self, text: &mut String) {
+        for (filter, rows) in self.filters.iter().zip(self.counts) {
+            let live = filter.live();
+            let kind = match live.part().kind() {
+                PartKind::Segment => "segment",
+                PartKind::Tail => "tail (exact)",
+            };
+            let _ = writeln!(
+                text,
+                "├─ {kind}: {} rows, {} dead, {rows} left",
+                live.part().row_count(),
+                live.dead().len(),
+            );
+        }
+        let found = self.found;
+        if found.lists_total > 0 {
+            let (probed, total) = (found.lists_probed, found.lists_total);
+            let _ = writeln!(text, "├─ inverted lists probed: {probed} of {total}");
+        }
+        let exactness = if found.exact { "exact" } else { "approximate, re-ranked exactly" };
+        let again = match found.rows_reranked {
+            0 => String::new(),
+            rows => format!(" ({rows} of them by codes first, then in full)"),
         };
-        let _ = writeln!(
+        let _ = write!(
             text,
-            "├─ {kind}: {} rows, {} dead, {} left",
-            live.part().row_count(),
-            live.dead().len(),
-            rows.count()
+            "└─ {} hits, {exactness}; {} distances computed{again}, {} read",
+            self.hits,
+            found.rows_scanned,
+            readable(found.bytes_read as f64)
         );
     }
-    if found.lists_total > 0 {
-        let _ = writeln!(
-            text,
-            "├─ inverted lists probed: {} of {}",
-            found.lists_probed, found.lists_total
-        );
-    }
-    let exactness = if found.exact { "exact" } else { "approximate, re-ranked exactly" };
-    let _ = write!(
-        text,
-        "└─ {} hits, {exactness}; {} distances computed, {} read",
-        found.nearest.len(),
-        found.rows_scanned,
-        readable(found.bytes_read as f64)
-    );
 }
 
-fn total_rows(view: &CollectionView) -> usize {
-    view.parts().iter().map(|live| live.part().row_count()).sum()
+fn walked(considered: &Considered) -> &'static str {
+    match (considered.kind.uses_lists(), considered.source) {
+        (true, _) => "list by list",
+        (false, Source::Sky) => "along the sky",
+        (false, Source::Condition(_)) => "by the column's index",
+    }
 }

@@ -1,7 +1,7 @@
 //! Answers queries on a collection: where on the sky, which properties, near to what.
 //!
-//! A [`Query`] is a recipe. It is bound to a view ([`bind`]), the rows that region and predicate leave are found
-//! ([`survivors`]), the planner chooses how to find the nearest of them ([`plan`]), the plan is carried out
+//! A [`Query`] is a recipe. It is bound to a view ([`bind`]), region and predicate are bound to the rows of each part
+//! ([`filter`]), the planner chooses how to find the nearest of those that they leave ([`plan`]), the plan is carried out
 //! ([`execute`]) and the hits get their columns ([`hydrate`]).
 //!
 //! **Invariants.** In exact mode every plan gives the same hits, in the same order; ties of distance are broken
@@ -13,10 +13,10 @@ pub mod datafusion;
 mod error;
 mod execute;
 mod explain;
+mod filter;
 mod hydrate;
 mod plan;
 mod request;
-mod survivors;
 
 use std::time::Instant;
 
@@ -28,7 +28,7 @@ pub use request::{K_MAX, Query, StopFlag, Term, WITHIN_HITS_MAX};
 use crate::engine::CollectionView;
 use crate::schema::{ObjectId, SpaceId};
 use crate::sky::Region;
-use survivors::Filter;
+use filter::{Filter, Source};
 
 /// Answers a query.
 ///
@@ -39,19 +39,24 @@ pub fn search(view: &CollectionView, query: &Query) -> Result<Answer, QueryError
     let bound = bind::bind(view, query)?;
     let filter =
         Filter::new(view, query.region.as_ref(), query.predicate.as_deref(), &bound.excluded)?;
-    let estimate = filter.estimate(view)?;
-    let plan = plan::choose(view, query, &bound, &estimate)?;
-    let survivors = filter.survivors(view, &query.stop)?;
-    let plan = plan::revise(plan, view, query, &bound, &survivors)?;
-    let found = execute::execute(view, query, &bound, &plan, &survivors)?;
+    let filters = filter.bind(view, &query.stop)?;
+    let plan = plan::choose(view, query, &bound, &filters)?;
+    let mut found = execute::execute(query, &bound, &plan, &filters)?;
     if query.k.is_none_or(|k| k == 0) && found.nearest.len() > WITHIN_HITS_MAX {
         return Err(QueryError::TooManyWithin);
     }
-    let mut stats = answer::stats(view, &bound, &plan, &survivors, &found);
+    let nearest = std::mem::take(&mut found.nearest);
+    let mut stats = answer::stats(view, query, &bound, &plan, &filters, &found);
     if query.explain {
-        stats.explanation = explain::explain(view, query, &bound, &plan, &survivors, &found);
+        // What was only estimated is counted for the explanation.
+        let counts: Vec<usize> =
+            filters.iter().map(|part| part.count(&query.stop)).collect::<Result<_, _>>()?;
+        stats.rows_surviving = counts.iter().map(|&count| count as u64).sum();
+        stats.survivors_are_counted = true;
+        let told = explain::Told { view, query, bound: &bound, plan: &plan, filters: &filters, counts: &counts, found: &found, hits: nearest.len() };
+        stats.explanation = told.text();
     }
-    let hits = hydrate::hydrate(view, query, &bound, found.nearest)?;
+    let hits = hydrate::hydrate(view, query, &bound, nearest)?;
     stats.elapsed_ms = started.elapsed().as_secs_f64() * 1e3;
     Ok(Answer { hits, stats })
 }
@@ -67,8 +72,8 @@ pub fn count(
     if filter.is_open() {
         return Ok(view.live_count());
     }
-    let survivors = filter.survivors(view, stop)?;
-    Ok(survivors.iter().map(|part| part.count() as u64).sum())
+    let counts = filter.bind(view, stop)?;
+    counts.iter().map(|part| Ok(part.count(stop)? as u64)).sum()
 }
 
 /// Ids of the objects of a region that satisfy a predicate and, where a space is given, lack a vector in it; in
@@ -81,12 +86,16 @@ pub fn select(
     stop: &StopFlag,
 ) -> Result<Vec<ObjectId>, QueryError> {
     let filter = Filter::new(view, region, predicate, &[])?;
-    let survivors = filter.survivors(view, stop)?;
     let mut ids = Vec::new();
-    for (live, rows) in view.parts().into_iter().zip(&survivors) {
-        let vectors = lacking.and_then(|space| live.part().vectors(space));
+    for filter in filter.bind(view, stop)? {
+        let part = filter.live().part();
+        let vectors = lacking.and_then(|space| part.vectors(space));
         let lacks = |row: &usize| vectors.is_none_or(|vectors| vectors.vector_of(*row).is_none());
-        ids.extend(rows.iter().filter(lacks).filter_map(|row| live.part().id_at(row)));
+        filter.for_each_chunk(Source::Sky, stop, |rows| {
+            let rows = rows.iter().map(|&row| row as usize);
+            ids.extend(rows.filter(lacks).filter_map(|row| part.id_at(row)));
+            Ok(())
+        })?;
     }
     Ok(ids)
 }

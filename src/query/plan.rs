@@ -1,16 +1,18 @@
 //! Chooses how the nearest survivors are found.
 //!
-//! Costs are bytes touched: near the memory bus they are time. A scan touches the survivors' vectors; an
-//! inverted-file search touches the codes of the lists it probes, and probes more of them the fewer rows pass.
+//! Every way is priced in nanoseconds by what the steps cost on this machine ([`CostModel`]): rows walked and tested, codes
+//! looked at, lists probed, vectors compared at full precision. The counts are those of the actual region and predicate, and
+//! of the index as it was measured. Only a part with an index has a choice; the tail is always scanned.
 
 use std::fmt;
 use std::str::FromStr;
 
 use super::bind::Bound;
 use super::error::QueryError;
+use super::filter::{PartFilter, Source};
 use super::request::Query;
-use super::survivors::{Estimate, Survivors};
-use crate::engine::{CollectionView, PartKind, PartVectors};
+use crate::engine::{CollectionView, CostModel, PartKind, PartVectors};
+use crate::index::IvfIndex;
 
 /// Ways to find the nearest survivors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,18 +25,24 @@ pub enum PlanKind {
     SurvivorScan,
     /// Exact distances of every row.
     FullScan,
-    /// Inverted lists under a bitmap of survivors, then exact re-rank.
+    /// Codes of the region's contiguous rows, then exact re-rank.
+    RegionCodes,
+    /// Codes of the rows that the predicate leaves, then exact re-rank.
+    SurvivorCodes,
+    /// Inverted lists, asking region and predicate about their rows, then exact re-rank.
     FilteredIvf,
     /// Inverted lists, then exact re-rank.
     Ivf,
 }
 
 impl PlanKind {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 8] = [
         Self::Listing,
         Self::RegionScan,
         Self::SurvivorScan,
         Self::FullScan,
+        Self::RegionCodes,
+        Self::SurvivorCodes,
         Self::FilteredIvf,
         Self::Ivf,
     ];
@@ -46,17 +54,21 @@ impl PlanKind {
             Self::RegionScan => "region-scan",
             Self::SurvivorScan => "survivor-scan",
             Self::FullScan => "full-scan",
+            Self::RegionCodes => "region-codes",
+            Self::SurvivorCodes => "survivor-codes",
             Self::FilteredIvf => "filtered-ivf",
             Self::Ivf => "ivf",
         }
     }
 
-    /// Whether the plan goes through the index.
+    /// Whether the plan needs an index.
     pub(super) fn uses_index(self) -> bool {
-        match self {
-            Self::FilteredIvf | Self::Ivf => true,
-            Self::Listing | Self::RegionScan | Self::SurvivorScan | Self::FullScan => false,
-        }
+        self.uses_lists() || matches!(self, Self::RegionCodes | Self::SurvivorCodes)
+    }
+
+    /// Whether the plan goes through the lists of the index.
+    pub(super) fn uses_lists(self) -> bool {
+        matches!(self, Self::FilteredIvf | Self::Ivf)
     }
 }
 
@@ -72,158 +84,280 @@ impl FromStr for PlanKind {
     fn from_str(name: &str) -> Result<Self, Self::Err> {
         Self::ALL.into_iter().find(|kind| kind.name() == name).ok_or_else(|| QueryError::BadPlan {
             plan: name.to_owned(),
-            why: "there is no such plan (region-scan, survivor-scan, full-scan, filtered-ivf, ivf)",
+            why: "there is no such plan (region-scan, survivor-scan, full-scan, region-codes, survivor-codes, filtered-ivf, ivf)",
         })
     }
 }
 
-/// A plan that was weighed.
+/// A way that was weighed.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Considered {
     pub(super) kind: PlanKind,
-    pub(super) cost_bytes: f64,
+    pub(super) source: Source,
+    pub(super) cost_ns: f64,
 }
 
 /// The chosen plan and why.
 #[derive(Debug, Clone)]
 pub(super) struct Plan {
     pub(super) kind: PlanKind,
+    /// Where the walk over the survivors begins, in the part with the index.
+    pub(super) source: Source,
+    /// Lists at which a search of the lists is given up, and the plan that then takes its place.
+    pub(super) instead: Option<(usize, Considered)>,
     pub(super) why: String,
     pub(super) considered: Vec<Considered>,
-    pub(super) estimate: Estimate,
-    forced: bool,
+    /// Rows that were expected to be left, all parts.
+    pub(super) survivors: f64,
+    /// Whether that was a count, not an estimate.
+    pub(super) is_counted: bool,
 }
 
-/// Chooses a plan from the estimate, before any row is tested.
+/// A part that has an index for the only term.
+pub(super) struct Indexed<'a> {
+    pub(super) place: usize,
+    pub(super) vectors: &'a PartVectors,
+    pub(super) index: &'a IvfIndex,
+}
+
+/// The part with an index over the space of a single term.
+pub(super) fn indexed<'a>(filters: &[PartFilter<'a>], bound: &Bound) -> Option<Indexed<'a>> {
+    let [target] = bound.targets.as_slice() else { return None };
+    filters.iter().enumerate().find_map(|(place, filter)| {
+        let part = filter.live().part();
+        if part.kind() != PartKind::Segment {
+            return None;
+        }
+        let vectors = part.vectors(target.space.id)?;
+        Some(Indexed { place, vectors, index: vectors.index()? })
+    })
+}
+
+/// Chooses a plan.
 pub(super) fn choose(
     view: &CollectionView,
     query: &Query,
     bound: &Bound,
-    estimate: &Estimate,
+    filters: &[PartFilter<'_>],
 ) -> Result<Plan, QueryError> {
-    let considered = consider(view, query, bound, estimate.survivors);
-    let plan = |kind, why: String, forced| Plan {
-        kind,
-        why,
-        considered: considered.clone(),
-        estimate: estimate.clone(),
-        forced,
+    let estimates: Vec<f64> = filters.iter().map(PartFilter::estimate).collect();
+    let is_counted = filters.iter().all(|filter| filter.known_count().is_some());
+    let indexed = indexed(filters, bound);
+    let scan = scan_kind(query);
+    let mut plan = Plan {
+        kind: scan,
+        source: Source::Sky,
+        instead: None,
+        why: String::new(),
+        considered: Vec::new(),
+        survivors: estimates.iter().sum(),
+        is_counted,
     };
     if let Some(name) = &query.plan {
-        let kind: PlanKind = name.parse()?;
-        check_forced(view, bound, kind)?;
-        return Ok(plan(kind, "it was asked for".to_owned(), true));
-    }
-    if bound.targets.is_empty() {
-        return Ok(plan(PlanKind::Listing, "there is no vector term".to_owned(), true));
-    }
-    let (kind, why) = cheapest(query, bound, &considered);
-    Ok(plan(kind, why, false))
-}
-
-/// Chooses again with the true count of survivors, which is known by now.
-pub(super) fn revise(
-    plan: Plan,
-    view: &CollectionView,
-    query: &Query,
-    bound: &Bound,
-    survivors: &[Survivors],
-) -> Result<Plan, QueryError> {
-    if plan.forced {
+        plan.kind = name.parse()?;
+        "it was asked for".clone_into(&mut plan.why);
+        check_forced(bound, plan.kind, indexed.is_some())?;
+        if let Some(indexed) = &indexed {
+            plan.source = forced_source(plan.kind, &filters[indexed.place]);
+        }
         return Ok(plan);
     }
-    let truth: usize = survivors.iter().map(Survivors::count).sum();
-    let considered = consider(view, query, bound, truth as f64);
-    let (kind, why) = cheapest(query, bound, &considered);
-    let why = if kind == plan.kind {
-        why
+    if bound.targets.is_empty() {
+        plan.kind = PlanKind::Listing;
+        "there is no vector term".clone_into(&mut plan.why);
+        return Ok(plan);
+    }
+    let reason = if query.exact || query.recall >= 1.0 {
+        Some("the answer has to be exact")
+    } else if bound.targets.len() > 1 {
+        Some("several spaces are weighed together")
+    } else if query.k.is_none_or(|k| k == 0) {
+        Some("every object within a distance is asked for")
+    } else if indexed.is_none() {
+        Some("the space has no index")
     } else {
-        format!("{why}; the estimate had favoured {}", plan.kind)
+        None
     };
-    Ok(Plan { kind, why, considered, ..plan })
+    if let (Some(reason), _) | (None, None) = (reason, &indexed) {
+        reason.unwrap_or("the space has no index").clone_into(&mut plan.why);
+        plan.source = filters.first().map_or(Source::Sky, PartFilter::cheapest_source);
+        return Ok(plan);
+    }
+    if let Some(indexed) = indexed {
+        let filter = &filters[indexed.place];
+        weigh(&mut plan, view.cost(), query, bound, filter, &indexed, estimates[indexed.place]);
+    }
+    Ok(plan)
 }
 
-fn cheapest(query: &Query, bound: &Bound, considered: &[Considered]) -> (PlanKind, String) {
-    let scan = considered.first().map_or(PlanKind::FullScan, |first| first.kind);
-    if query.exact {
-        return (scan, "the answer has to be exact".to_owned());
+/// The exact scan that fits the query.
+fn scan_kind(query: &Query) -> PlanKind {
+    match (&query.region, &query.predicate) {
+        (Some(_), _) => PlanKind::RegionScan,
+        (None, Some(_)) => PlanKind::SurvivorScan,
+        (None, None) => PlanKind::FullScan,
     }
-    if bound.targets.len() > 1 {
-        return (scan, "several spaces are weighed together".to_owned());
-    }
-    if query.k.is_none_or(|k| k == 0) {
-        return (scan, "every object within a distance is asked for".to_owned());
-    }
-    let Some(best) =
-        considered.iter().min_by(|left, right| left.cost_bytes.total_cmp(&right.cost_bytes))
-    else {
-        return (scan, "nothing else fits".to_owned());
-    };
-    let why = match considered.len() {
-        1 => "the space has no index".to_owned(),
-        _ => format!("it touches the fewest bytes ({})", readable(best.cost_bytes)),
-    };
-    (best.kind, why)
 }
 
-fn check_forced(view: &CollectionView, bound: &Bound, kind: PlanKind) -> Result<(), QueryError> {
+fn forced_source(kind: PlanKind, filter: &PartFilter<'_>) -> Source {
+    match kind {
+        PlanKind::SurvivorScan | PlanKind::SurvivorCodes => {
+            filter.narrowest().map_or(Source::Sky, |(place, _)| Source::Condition(place))
+        }
+        _ => Source::Sky,
+    }
+}
+
+fn check_forced(bound: &Bound, kind: PlanKind, has_index: bool) -> Result<(), QueryError> {
     let refused = |why| Err(QueryError::BadPlan { plan: kind.name().to_owned(), why });
     if (kind == PlanKind::Listing) != bound.targets.is_empty() {
         return refused("a listing is for queries without a vector term, and only for those");
     }
     if kind.uses_index() {
-        let [target] = bound.targets.as_slice() else {
+        if bound.targets.len() != 1 {
             return refused("an index searches one space");
-        };
-        let segment = view.parts().into_iter().find(|live| live.part().kind() == PartKind::Segment);
-        let vectors = segment.and_then(|live| live.part().vectors(target.space.id));
-        if vectors.and_then(PartVectors::index).is_none() {
+        }
+        if !has_index {
             return refused("the space has no index; build one, or let the planner choose");
         }
     }
     Ok(())
 }
 
-/// The scan that fits the query, and the index search when there is an index.
-fn consider(
-    view: &CollectionView,
+/// Prices every way and takes the cheapest.
+fn weigh(
+    plan: &mut Plan,
+    cost: &CostModel,
     query: &Query,
     bound: &Bound,
+    filter: &PartFilter<'_>,
+    indexed: &Indexed<'_>,
     survivors: f64,
-) -> Vec<Considered> {
-    let filtered = query.region.is_some() || query.predicate.is_some();
-    let scan = match (&query.region, &query.predicate) {
-        (Some(_), _) => PlanKind::RegionScan,
-        (None, Some(_)) => PlanKind::SurvivorScan,
-        (None, None) => PlanKind::FullScan,
+) {
+    let prices = Prices { cost, filter, indexed, k: bound.limit, recall: query.recall, survivors };
+    let codes = match plan.kind {
+        PlanKind::RegionScan => PlanKind::RegionCodes,
+        _ => PlanKind::SurvivorCodes,
     };
-    let vector_bytes: usize =
-        bound.targets.iter().map(|target| target.space.dimension * size_of::<f32>()).sum();
-    let mut considered =
-        vec![Considered { kind: scan, cost_bytes: survivors * vector_bytes as f64 }];
-    if let [target] = bound.targets.as_slice() {
-        let kind = if filtered { PlanKind::FilteredIvf } else { PlanKind::Ivf };
-        let cost = view.parts().into_iter().find_map(|live| {
-            let vectors = live.part().vectors(target.space.id)?;
-            ivf_cost_bytes(vectors, bound.limit, survivors / live.part().row_count().max(1) as f64)
-        });
-        considered.extend(cost.map(|cost_bytes| Considered { kind, cost_bytes }));
+    let mut sources = vec![Source::Sky];
+    sources.extend(filter.narrowest().map(|(place, _)| Source::Condition(place)));
+    for source in sources {
+        let exact = match source {
+            Source::Sky => plan.kind,
+            Source::Condition(_) => PlanKind::SurvivorScan,
+        };
+        let codes = match source {
+            Source::Sky => codes,
+            Source::Condition(_) => PlanKind::SurvivorCodes,
+        };
+        let walked = prices.walk_ns(source);
+        let compared = prices.exact_ns(source);
+        plan.considered.push(Considered { kind: exact, source, cost_ns: walked + compared });
+        let coded = prices.codes_ns(source);
+        plan.considered.push(Considered { kind: codes, source, cost_ns: walked + coded });
     }
-    considered
+    let (lists_ns, ns_per_list) = prices.lists_ns();
+    let lists = if filter.is_everything() { PlanKind::Ivf } else { PlanKind::FilteredIvf };
+    let lists = Considered { kind: lists, source: Source::Sky, cost_ns: lists_ns };
+    let by_cost =
+        |left: &&Considered, right: &&Considered| left.cost_ns.total_cmp(&right.cost_ns);
+    let scan = plan.considered.iter().min_by(by_cost).cloned();
+    plan.considered.push(lists);
+    let Some(best) = plan.considered.iter().min_by(by_cost).cloned() else { return };
+    plan.why = format!("it is expected to take the least time ({})", readable_ns(best.cost_ns));
+    if best.kind.uses_lists()
+        && let Some(scan) = scan.filter(|_| !filter.is_everything())
+    {
+        // As much again as the scan would have taken is the most that is lost by having tried.
+        let lists_max = (scan.cost_ns / ns_per_list.max(1.0)) as usize;
+        plan.instead = Some((lists_max.max(8), scan));
+    }
+    plan.kind = best.kind;
+    plan.source = best.source;
 }
 
-/// Bytes that an index search touches when a share of the rows passes.
-fn ivf_cost_bytes(vectors: &PartVectors, k: usize, share: f64) -> Option<f64> {
-    // Random reads of the re-rank, in cache lines' worth of sequential bytes.
-    const RERANK_PENALTY: f64 = 4.0;
-    let stats = vectors.index()?.stats();
-    let lists = stats.lists.max(1) as f64;
-    let probes = stats.default_probes.max(1) as f64;
-    let widened = (probes / share.clamp(1e-6, 1.0)).min(lists);
-    let codes = vectors.count() as f64 * widened / lists * vectors.dimension() as f64;
-    let coarse = lists * vectors.dimension() as f64 * 4.0;
-    let rerank = (k * 4).max(64) as f64 * vectors.dimension() as f64 * 4.0 * RERANK_PENALTY;
-    Some(codes + coarse + rerank)
+/// What the steps of one query cost.
+struct Prices<'a> {
+    cost: &'a CostModel,
+    filter: &'a PartFilter<'a>,
+    indexed: &'a Indexed<'a>,
+    k: usize,
+    recall: f64,
+    survivors: f64,
+}
+
+impl Prices<'_> {
+    fn code_bytes(&self) -> f64 {
+        self.indexed.index.stats().code_bytes as f64
+    }
+
+    fn vector_bytes(&self) -> f64 {
+        (self.indexed.vectors.dimension() * size_of::<f32>()) as f64
+    }
+
+    /// Tests that a row has to pass.
+    fn tests(&self) -> f64 {
+        if self.filter.is_everything() { 0.0 } else { self.filter.test_count() as f64 }
+    }
+
+    /// Walking and testing the rows of a source.
+    fn walk_ns(&self, source: Source) -> f64 {
+        match source {
+            Source::Sky => self.filter.tested_in_region() as f64 * self.cost.test_ns * self.tests(),
+            Source::Condition(place) => {
+                let rows = self.filter.rows_of(place) as f64;
+                rows * self.cost.test_fetch_ns * self.tests()
+            }
+        }
+    }
+
+    fn exact_ns(&self, source: Source) -> f64 {
+        let sequential = self.survivors * self.vector_bytes() * self.cost.vector_byte_ns;
+        let is_run = source == Source::Sky && self.filter.whole_runs().is_some();
+        if is_run { sequential } else { sequential + self.survivors * self.cost.vector_fetch_ns }
+    }
+
+    fn rerank_ns(&self, rows: f64) -> f64 {
+        rows.min(self.survivors)
+            * (self.cost.vector_fetch_ns + self.vector_bytes() * self.cost.vector_byte_ns)
+    }
+
+    fn codes_ns(&self, source: Source) -> f64 {
+        let is_run = source == Source::Sky && self.filter.whole_runs().is_some();
+        let each = self.cost.code_ns + self.code_bytes() * self.cost.code_byte_ns;
+        let each = if is_run { each } else { each + self.cost.code_fetch_ns };
+        let expected = self.indexed.index.expected(self.k, self.recall, self.survivors);
+        // Rows are met in no order of nearness: about so many more look near at first.
+        let doublings = (self.survivors / 2048.0).max(1.0).log2() + 1.0;
+        self.cost.search_ns + self.survivors * each + self.rerank_ns(expected.reranked * doublings)
+    }
+
+    /// Probing lists, and what one list more costs.
+    fn lists_ns(&self) -> (f64, f64) {
+        let expected = self.indexed.index.expected(self.k, self.recall, self.survivors);
+        let stats = self.indexed.index.stats();
+        let code = self.cost.code_ns + self.code_bytes() * self.cost.code_byte_ns;
+        let share = (self.survivors / stats.rows as f64).min(1.0);
+        let tests = self.tests() * self.cost.test_fetch_ns;
+        let fetch = if self.tests() > 0.0 { self.cost.code_fetch_ns } else { 0.0 };
+        let each_row = tests + share * (code + fetch);
+        let rows_per_list = expected.rows_listed / expected.lists.max(1.0);
+        let per_list = self.cost.list_ns + rows_per_list * each_row;
+        let ranking = stats.lists as f64 * (code + 1.0);
+        let probing = expected.lists * per_list;
+        let all = self.cost.search_ns + ranking + probing + self.rerank_ns(expected.reranked * 1.5);
+        (all, per_list)
+    }
+}
+
+/// Times for people.
+pub(super) fn readable_ns(ns: f64) -> String {
+    match ns {
+        ns if ns < 1e3 => format!("{ns:.0} ns"),
+        ns if ns < 1e6 => format!("{:.1} us", ns / 1e3),
+        ns if ns < 1e9 => format!("{:.1} ms", ns / 1e6),
+        ns => format!("{:.1} s", ns / 1e9),
+    }
 }
 
 /// Bytes for people.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::error::QueryError;
+use crate::index::RECALL_WISH_DEFAULT;
 use crate::schema::ObjectId;
 use crate::sky::Region;
 
@@ -45,7 +46,7 @@ pub struct Term {
 }
 
 /// A query: where on the sky, which properties, near to what, how many.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Query {
     /// Vector terms; none lists objects by id.
     pub terms: Vec<Term>,
@@ -59,6 +60,8 @@ pub struct Query {
     pub within: Option<f64>,
     /// Whether the answer must be exact.
     pub exact: bool,
+    /// Recall that approximate plans aim at, above 0 and up to 1, which is exact.
+    pub recall: f64,
     /// Whether to describe the plan.
     pub explain: bool,
     /// Columns to return; `None` for all but binary ones.
@@ -71,9 +74,31 @@ pub struct Query {
     pub stop: StopFlag,
 }
 
+impl Default for Query {
+    fn default() -> Self {
+        Self {
+            terms: Vec::new(),
+            region: None,
+            predicate: None,
+            k: None,
+            within: None,
+            exact: false,
+            recall: RECALL_WISH_DEFAULT,
+            explain: false,
+            columns: None,
+            with_vectors: false,
+            plan: None,
+            stop: StopFlag::default(),
+        }
+    }
+}
+
 impl Query {
     /// Checks what does not depend on the collection, and returns the number of hits to keep.
     pub(super) fn limit(&self) -> Result<usize, QueryError> {
+        if !(self.recall > 0.0 && self.recall <= 1.0) {
+            return Err(QueryError::BadRecall { recall: self.recall });
+        }
         if let Some(within) = self.within
             && within.is_nan()
         {

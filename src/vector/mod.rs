@@ -1,13 +1,18 @@
 //! Vectors and their distances: what "near" means, computed once and the same way by every plan.
 
 mod block;
+mod code;
 mod kernel;
 mod metric;
+mod rows;
+mod simd;
 mod topk;
 mod view;
 
 pub use block::{BlockError, VectorBlock};
+pub use code::{CODE_BYTES_MAX, CODE_STEP, CONSTANT_BYTES, CodeWeights};
 pub use kernel::{dot, l2_squared, norm, reference};
 pub use metric::{Distance, Metric, UnknownMetric};
+pub use rows::RowSet;
 pub use topk::TopK;
 pub use view::{RowBitmap, VectorView};

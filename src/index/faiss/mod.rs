@@ -1,23 +1,21 @@
-//! The fence around FAISS: the only folder that links it, and the only one whose code is allowed to be `unsafe`.
+//! The fence around FAISS: the only folder that links it.
 //!
-//! A small C++ shim (`shim.cpp`) is called instead of FAISS' C interface, because that has no filtered scan of chosen
-//! lists, no way to tell what the library was compiled for, and leaves selectors and parameters to be freed by hand; in
-//! the shim they live on the stack of one call. Row numbers, signs and thread counts of FAISS stop here: absent hits
-//! (`-1`) are dropped, its approximate distances do not leave, and its failures become [`IndexError`].
+//! FAISS does what it does best, the heavy work of a build: principal axes, k-means, and exact neighbours of many vectors at
+//! once. Lists, codes and searches are ours: its interface cannot express runs of rows in sky order. A small C++ shim
+//! (`shim.cpp`) is called instead of FAISS' C interface, which lacks these calls and leaves objects to be freed by hand; in the
+//! shim they live on the stack of one call. Its failures become [`IndexError`].
 #![expect(unsafe_code, reason = "calls into C++; every block says why it is sound")]
 
 mod ffi;
 
 use std::ffi::{CStr, c_int};
-use std::ops::Deref;
-use std::ptr::{self, NonNull};
 use std::sync::{Mutex, PoisonError};
 
 // Links libfaiss, OpenMP and BLAS; the shim refers to them.
 use faiss_sys as _;
 
 use super::IndexError;
-use crate::vector::{RowBitmap, VectorView};
+use crate::vector::VectorView;
 
 /// OpenBLAS has one thread count for the whole process, so builders take turns.
 static BUILDING: Mutex<()> = Mutex::new(());
@@ -25,362 +23,137 @@ static BUILDING: Mutex<()> = Mutex::new(());
 /// How FAISS compares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Comparison {
-    /// Squared Euclidean distance.
+    /// Euclidean distance.
     L2,
-    /// Inner product; centroids have unit length.
+    /// Inner product.
     InnerProduct,
 }
 
-/// How FAISS keeps the rows in its lists.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Storage {
-    /// As they are, four bytes a component.
-    Flat,
-    /// One byte a component of the difference from the centroid.
-    Sq8,
+/// Directions in which a set of vectors extends most.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct PrincipalAxes {
+    /// Mean of the vectors.
+    pub(super) mean: Vec<f32>,
+    /// Orthonormal axes, strongest first, one after the other.
+    pub(super) axes: Vec<f32>,
 }
 
-/// What to train.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Training {
-    pub(super) lists: usize,
-    pub(super) comparison: Comparison,
-    pub(super) storage: Storage,
-    pub(super) passes: i32,
-    pub(super) seed: u64,
-    pub(super) threads: usize,
-}
-
-/// A list and what FAISS says of its centroid: the squared distance, or the inner product.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct RankedList {
-    pub(super) list: usize,
-    pub(super) closeness: f32,
-}
-
-/// What a scan of some lists found.
-#[derive(Debug)]
-pub(super) struct Scanned {
-    /// Rows nearest by their codes, nearest first.
-    pub(super) candidates: Vec<u32>,
-    /// Rows that the lists hold.
-    pub(super) rows_listed: usize,
-    /// Those of them that are allowed, hence compared.
-    pub(super) rows_compared: usize,
-}
-
-/// Inverted lists in FAISS.
-#[derive(Debug)]
-pub(super) struct RawIvf {
-    handle: NonNull<ffi::Ivf>,
-    shape: ffi::Shape,
-}
-
-// SAFETY: the index owns all its memory, and no part of it is tied to the thread that made it.
-unsafe impl Send for RawIvf {}
-// SAFETY: the functions that take `&self` call const members of FAISS (`search_preassigned`, `IndexFlat::search`,
-// `list_size`, `get_ids`, `write_index`) that write only to memory handed in by the caller; the statistics, which are
-// global by default, are handed in too. Mutation needs `&mut self`.
-unsafe impl Sync for RawIvf {}
-
-impl Drop for RawIvf {
-    fn drop(&mut self) {
-        // SAFETY: the handle came from the shim, is owned by this value alone, and is not used afterwards.
-        unsafe { ffi::sidereus_ivf_free(self.handle.as_ptr()) }
-    }
-}
-
-impl RawIvf {
-    /// Trains centroids and codes on a sample; the result holds no row.
-    pub(super) fn train(training: &Training, sample: VectorView<'_>) -> Result<Self, IndexError> {
-        let _turn = BUILDING.lock().unwrap_or_else(PoisonError::into_inner);
-        let request = ffi::Training {
-            sample: sample.as_slice().as_ptr(),
-            sample_rows: sample.count(),
-            dimension: sample.dimension(),
-            lists: training.lists,
-            metric: match training.comparison {
-                Comparison::L2 => ffi::L2,
-                Comparison::InnerProduct => ffi::INNER_PRODUCT,
-            },
-            codes: match training.storage {
-                Storage::Flat => ffi::FLAT,
-                Storage::Sq8 => ffi::SQ8,
-            },
-            passes: training.passes,
-            // FAISS takes a negative seed for "use the clock".
-            seed: (training.seed & 0x7fff_ffff) as i32,
-            threads: thread_count(training.threads),
-        };
-        let mut handle = ptr::null_mut();
-        call("train the index", |message| {
-            // SAFETY: `request` points to `sample_rows * dimension` floats that are borrowed during the call.
-            unsafe { ffi::sidereus_ivf_train(&raw const request, &raw mut handle, message) }
-        })?;
-        Self::adopt(handle, "train the index")
-    }
-
-    fn adopt(handle: *mut ffi::Ivf, action: &'static str) -> Result<Self, IndexError> {
-        let handle = NonNull::new(handle)
-            .ok_or_else(|| IndexError::Faiss { action, reason: "no index came back".to_owned() })?;
-        let mut index = Self { handle, shape: ffi::Shape::default() };
-        index.refresh()?;
-        Ok(index)
-    }
-
-    fn refresh(&mut self) -> Result<(), IndexError> {
-        let mut shape = ffi::Shape::default();
-        call("describe the index", |message| {
-            // SAFETY: the handle is alive; `shape` outlives the call.
-            unsafe { ffi::sidereus_ivf_shape(self.handle.as_ptr(), &raw mut shape, message) }
-        })?;
-        self.shape = shape;
-        Ok(())
-    }
-
-    /// Appends rows; their numbers go on from the last.
-    pub(super) fn add(
-        &mut self,
-        vectors: VectorView<'_>,
-        threads: usize,
-    ) -> Result<(), IndexError> {
-        self.check_length("a vector to add", vectors.dimension())?;
-        let _turn = BUILDING.lock().unwrap_or_else(PoisonError::into_inner);
-        let threads = thread_count(threads);
-        call("add vectors to the index", |message| {
-            // SAFETY: the view holds `count * dimension` floats, and its dimension is the index's.
-            unsafe {
-                ffi::sidereus_ivf_add(
-                    self.handle.as_ptr(),
-                    vectors.as_slice().as_ptr(),
-                    vectors.count(),
-                    threads,
-                    message,
-                )
-            }
-        })?;
-        self.refresh()
-    }
-
-    pub(super) fn dimension(&self) -> usize {
-        self.shape.dimension
-    }
-
-    pub(super) fn lists(&self) -> usize {
-        self.shape.lists
-    }
-
-    pub(super) fn rows(&self) -> usize {
-        self.shape.rows
-    }
-
-    /// Bytes of one row's code.
-    pub(super) fn code_bytes(&self) -> usize {
-        self.shape.code_bytes
-    }
-
-    pub(super) fn comparison(&self) -> Comparison {
-        if self.shape.metric == ffi::L2 { Comparison::L2 } else { Comparison::InnerProduct }
-    }
-
-    pub(super) fn storage(&self) -> Storage {
-        if self.shape.codes == ffi::FLAT { Storage::Flat } else { Storage::Sq8 }
-    }
-
-    /// Ranks the lists by the nearness of their centroids to the query, nearest first. Lists without a finite distance are
-    /// left out.
-    pub(super) fn rank_lists(&self, query: &[f32]) -> Result<Vec<RankedList>, IndexError> {
-        self.check_length("the query", query.len())?;
-        let mut lists = vec![-1i64; self.lists()];
-        let mut closeness = vec![0.0f32; self.lists()];
-        call("rank the lists", |message| {
-            // SAFETY: the query has the index's dimension, and both outputs have one place a list.
-            unsafe {
-                ffi::sidereus_ivf_rank(
-                    self.handle.as_ptr(),
-                    query.as_ptr(),
-                    lists.as_mut_ptr(),
-                    closeness.as_mut_ptr(),
-                    message,
-                )
-            }
-        })?;
-        let ranked = lists.into_iter().zip(closeness);
-        Ok(ranked
-            .filter_map(|(list, closeness)| {
-                Some(RankedList { list: usize::try_from(list).ok()?, closeness })
-            })
-            .collect())
-    }
-
-    /// Compares the allowed rows of some lists, and keeps the `k` nearest.
-    pub(super) fn scan(
-        &self,
-        query: &[f32],
-        lists: &[RankedList],
-        allowed: Option<&RowBitmap>,
-        k: usize,
-    ) -> Result<Scanned, IndexError> {
-        self.check_length("the query", query.len())?;
-        if let Some(allowed) = allowed
-            && allowed.len() != self.rows()
-        {
-            let (expected, given) = (self.rows(), allowed.len());
-            return Err(IndexError::WrongRows { what: "the bitmap", expected, given });
-        }
-        let mut found = Scanned { candidates: Vec::new(), rows_listed: 0, rows_compared: 0 };
-        if lists.is_empty() || k == 0 {
-            return Ok(found);
-        }
-        let numbers: Vec<i64> = lists.iter().map(|ranked| ranked.list as i64).collect();
-        let closeness: Vec<f32> = lists.iter().map(|ranked| ranked.closeness).collect();
-        let (allowed, allowed_bytes) = allowed.map_or((ptr::null(), 0), |rows| {
-            (rows.words().as_ptr().cast(), rows.words().len() * 8)
-        });
-        let scan = ffi::Scan {
-            query: query.as_ptr(),
-            lists: numbers.as_ptr(),
-            list_distances: closeness.as_ptr(),
-            list_count: numbers.len(),
-            allowed,
-            allowed_bytes,
-            k,
-        };
-        let mut rows = vec![-1i64; k];
-        let mut distances = vec![0.0f32; k];
-        let mut counts = ffi::ScanCounts::default();
-        call("scan lists", |message| {
-            // SAFETY: the query has the index's dimension; the lists and their distances are two vectors of one length;
-            // the bitmap's words are borrowed during the call; both outputs have `k` places.
-            unsafe {
-                ffi::sidereus_ivf_scan(
-                    self.handle.as_ptr(),
-                    &raw const scan,
-                    rows.as_mut_ptr(),
-                    distances.as_mut_ptr(),
-                    &raw mut counts,
-                    message,
-                )
-            }
-        })?;
-        found.candidates.extend(rows.into_iter().filter_map(|row| u32::try_from(row).ok()));
-        found.rows_listed = counts.rows_listed;
-        found.rows_compared = counts.rows_compared;
-        Ok(found)
-    }
-
-    /// The centroids, `lists x dimension`.
-    pub(super) fn centroids(&self) -> Result<&[f32], IndexError> {
-        let mut values = ptr::null();
-        let mut count = 0;
-        call("read the centroids", |message| {
-            // SAFETY: the handle is alive; both outputs outlive the call.
-            unsafe {
-                ffi::sidereus_ivf_centroids(
-                    self.handle.as_ptr(),
-                    &raw mut values,
-                    &raw mut count,
-                    message,
-                )
-            }
-        })?;
-        if values.is_null() || count == 0 {
-            return Ok(&[]);
-        }
-        // SAFETY: the shim lends `count` numbers that stay in place until the index changes, and a change needs
-        // `&mut self`, which the borrow of `self` rules out.
-        Ok(unsafe { std::slice::from_raw_parts(values, count) })
-    }
-
-    /// Calls `each` with the rows of a list.
-    pub(super) fn for_each_row_of(
-        &self,
-        list: usize,
-        mut each: impl FnMut(usize),
-    ) -> Result<(), IndexError> {
-        let mut rows = ptr::null();
-        let mut count = 0;
-        call("read a list", |message| {
-            // SAFETY: the handle is alive; both outputs outlive the call.
-            unsafe {
-                ffi::sidereus_ivf_list(
-                    self.handle.as_ptr(),
-                    list,
-                    &raw mut rows,
-                    &raw mut count,
-                    message,
-                )
-            }
-        })?;
-        if rows.is_null() || count == 0 {
-            return Ok(());
-        }
-        // SAFETY: the shim lends `count` numbers that stay in place until the index changes, and a change needs
-        // `&mut self`, which the borrow of `self` rules out.
-        let rows = unsafe { std::slice::from_raw_parts(rows, count) };
-        rows.iter().filter_map(|&row| usize::try_from(row).ok()).for_each(&mut each);
-        Ok(())
-    }
-
-    /// Writes the index in FAISS' own format.
-    pub(super) fn to_bytes(&self) -> Result<FaissBytes, IndexError> {
-        let mut handle = ptr::null_mut();
-        call("write the index", |message| {
-            // SAFETY: the handle is alive; the output outlives the call.
-            unsafe { ffi::sidereus_ivf_write(self.handle.as_ptr(), &raw mut handle, message) }
-        })?;
-        let handle = NonNull::new(handle).ok_or_else(|| IndexError::Faiss {
-            action: "write the index",
-            reason: "no bytes came back".to_owned(),
-        })?;
-        Ok(FaissBytes { handle })
-    }
-
-    /// Reads what [`RawIvf::to_bytes`] wrote. FAISS trusts lengths in its files, so the bytes must be known to be intact.
-    pub(super) fn from_verified_bytes(bytes: &[u8]) -> Result<Self, IndexError> {
-        let mut handle = ptr::null_mut();
-        call("read the index", |message| {
-            // SAFETY: the slice is borrowed during the call, and FAISS copies what it keeps.
-            unsafe { ffi::sidereus_ivf_read(bytes.as_ptr(), bytes.len(), &raw mut handle, message) }
-        })?;
-        Self::adopt(handle, "read the index")
-    }
-
-    fn check_length(&self, what: &'static str, given: usize) -> Result<(), IndexError> {
-        let expected = self.dimension();
-        if given == expected {
-            Ok(())
-        } else {
-            Err(IndexError::WrongDimension { what, expected, given })
-        }
-    }
-}
-
-/// Bytes owned by the C++ side.
-#[derive(Debug)]
-pub(super) struct FaissBytes {
-    handle: NonNull<ffi::Bytes>,
-}
-
-impl Drop for FaissBytes {
-    fn drop(&mut self) {
-        // SAFETY: the handle came from the shim, is owned by this value alone, and is not used afterwards.
-        unsafe { ffi::sidereus_bytes_free(self.handle.as_ptr()) }
-    }
-}
-
-impl Deref for FaissBytes {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
-        // SAFETY: the vector behind the handle never changes while this value lives; an index is never empty, so the
-        // pointer is not null.
+/// The `kept` strongest principal axes of a sample, which has at least as many vectors as dimensions.
+pub(super) fn principal_axes(
+    sample: VectorView<'_>,
+    kept: usize,
+    threads: usize,
+) -> Result<PrincipalAxes, IndexError> {
+    let mut mean = vec![0.0; sample.dimension()];
+    let mut axes = vec![0.0; kept * sample.dimension()];
+    let _turn = BUILDING.lock().unwrap_or_else(PoisonError::into_inner);
+    let matrix = matrix(sample);
+    call("find the principal axes", |message| {
+        // SAFETY: the matrix is borrowed during the call; `mean` has `dimension` places and `axes` `kept * dimension`.
         unsafe {
-            let count = ffi::sidereus_bytes_count(self.handle.as_ptr());
-            let data = ffi::sidereus_bytes_data(self.handle.as_ptr());
-            if data.is_null() { &[] } else { std::slice::from_raw_parts(data, count) }
+            ffi::sidereus_principal_axes(
+                &raw const matrix,
+                kept,
+                thread_count(threads),
+                mean.as_mut_ptr(),
+                axes.as_mut_ptr(),
+                message,
+            )
         }
+    })?;
+    Ok(PrincipalAxes { mean, axes })
+}
+
+/// Centroids of a sample by k-means, one after the other.
+pub(super) fn train_centroids(
+    sample: VectorView<'_>,
+    lists: usize,
+    passes: i32,
+    seed: u64,
+    threads: usize,
+) -> Result<Vec<f32>, IndexError> {
+    let mut centroids = vec![0.0; lists * sample.dimension()];
+    let _turn = BUILDING.lock().unwrap_or_else(PoisonError::into_inner);
+    let matrix = matrix(sample);
+    // FAISS takes a negative seed for "use the clock".
+    let seed = (seed & 0x7fff_ffff) as i32;
+    call("train the centroids", |message| {
+        // SAFETY: the matrix is borrowed during the call; `centroids` has `lists * dimension` places.
+        unsafe {
+            ffi::sidereus_train_centroids(
+                &raw const matrix,
+                lists,
+                passes,
+                seed,
+                thread_count(threads),
+                centroids.as_mut_ptr(),
+                message,
+            )
+        }
+    })?;
+    Ok(centroids)
+}
+
+/// For each query the `k` nearest rows of `base`, nearest first by FAISS' rounded distances; fewer where there are fewer.
+pub(super) fn nearest(
+    queries: VectorView<'_>,
+    base: VectorView<'_>,
+    comparison: Comparison,
+    k: usize,
+    threads: usize,
+) -> Result<Vec<Vec<u32>>, IndexError> {
+    if k == 0 {
+        return Ok(vec![Vec::new(); queries.count()]);
     }
+    let rows = nearest_rows(queries, base, comparison, k, threads)?;
+    // Absent neighbours are negative.
+    let found = rows.chunks_exact(k);
+    Ok(found.map(|rows| rows.iter().filter_map(|&row| u32::try_from(row).ok()).collect()).collect())
+}
+
+/// The nearest centroid of each vector; the first where no distance is finite.
+pub(super) fn assign(
+    vectors: VectorView<'_>,
+    centroids: VectorView<'_>,
+    threads: usize,
+) -> Result<Vec<u32>, IndexError> {
+    let rows = nearest_rows(vectors, centroids, Comparison::L2, 1, threads)?;
+    Ok(rows.into_iter().map(|row| u32::try_from(row).unwrap_or(0)).collect())
+}
+
+fn nearest_rows(
+    queries: VectorView<'_>,
+    base: VectorView<'_>,
+    comparison: Comparison,
+    k: usize,
+    threads: usize,
+) -> Result<Vec<i64>, IndexError> {
+    if queries.dimension() != base.dimension() {
+        let (expected, given) = (base.dimension(), queries.dimension());
+        return Err(IndexError::WrongDimension { what: "the queries", expected, given });
+    }
+    let mut rows = vec![-1i64; queries.count() * k];
+    let _turn = BUILDING.lock().unwrap_or_else(PoisonError::into_inner);
+    let (wanted, from) = (matrix(queries), matrix(base));
+    let metric = match comparison {
+        Comparison::L2 => ffi::L2,
+        Comparison::InnerProduct => ffi::INNER_PRODUCT,
+    };
+    call("find nearest vectors", |message| {
+        // SAFETY: both matrices are borrowed during the call and have one dimension; `rows` has `queries * k` places.
+        unsafe {
+            ffi::sidereus_nearest(
+                &raw const wanted,
+                &raw const from,
+                metric,
+                k,
+                thread_count(threads),
+                rows.as_mut_ptr(),
+                message,
+            )
+        }
+    })?;
+    Ok(rows)
 }
 
 /// What FAISS says of its own build, for example `OPTIMIZE AVX2`.
@@ -393,6 +166,14 @@ pub fn compile_options() -> Result<String, IndexError> {
     // SAFETY: the shim wrote a terminating zero within the buffer.
     let text = unsafe { CStr::from_ptr(text.as_ptr()) };
     Ok(text.to_string_lossy().trim().to_owned())
+}
+
+fn matrix(view: VectorView<'_>) -> ffi::Matrix {
+    ffi::Matrix {
+        values: view.as_slice().as_ptr(),
+        rows: view.count(),
+        dimension: view.dimension(),
+    }
 }
 
 fn thread_count(threads: usize) -> i32 {
@@ -428,20 +209,30 @@ mod tests {
 
     #[test]
     fn a_failure_in_cpp_becomes_an_error_here() {
-        let refused =
-            RawIvf::from_verified_bytes(b"IwFlnot an index at all").expect_err("nonsense");
-        assert!(matches!(refused, IndexError::Faiss { action: "read the index", .. }), "{refused}");
-        let sample = [0.5f32; 6];
-        let training = Training {
-            lists: 4,
-            comparison: Comparison::L2,
-            storage: Storage::Sq8,
-            passes: 2,
-            seed: 1,
-            threads: 1,
-        };
-        let view = VectorView::new(2, &sample).expect("three vectors");
-        let refused = RawIvf::train(&training, view).expect_err("more lists than vectors");
+        let view = VectorView::new(2, &[0.5f32; 6]).expect("three vectors");
+        let refused = train_centroids(view, 4, 2, 1, 1).expect_err("more lists than vectors");
         assert!(refused.to_string().contains("fewer vectors than lists"), "{refused}");
+        let refused = principal_axes(view, 3, 1).expect_err("more axes than dimensions");
+        assert!(refused.to_string().contains("more axes than dimensions"), "{refused}");
+    }
+
+    #[test]
+    fn axes_of_a_line_point_along_it() {
+        let values: Vec<f32> =
+            (0..40).flat_map(|step| [1.0 + 3.0 * step as f32, 2.0 + 4.0 * step as f32]).collect();
+        let view = VectorView::new(2, &values).expect("pairs");
+        let found = principal_axes(view, 1, 1).expect("an axis");
+        assert!((found.mean[0] - 59.5).abs() < 1e-3 && (found.mean[1] - 80.0).abs() < 1e-3);
+        assert!((found.axes[0].abs() - 0.6).abs() < 1e-4 && (found.axes[1].abs() - 0.8).abs() < 1e-4);
+    }
+
+    #[test]
+    fn neighbours_of_many_queries_are_found_on_several_threads() {
+        let values: Vec<f32> = (0..500).map(|value| value as f32).collect();
+        let view = VectorView::new(1, &values).expect("numbers");
+        for threads in [1, 3] {
+            let found = nearest(view, view, Comparison::L2, 1, threads).expect("neighbours");
+            assert!(found.iter().enumerate().all(|(row, near)| near == &[row as u32]));
+        }
     }
 }

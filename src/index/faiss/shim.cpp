@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <cstring>
 #include <exception>
-#include <memory>
 #include <new>
 #include <stdexcept>
 #include <string>
@@ -13,26 +12,14 @@
 
 #include <faiss/Clustering.h>
 #include <faiss/IndexFlat.h>
-#include <faiss/IndexIVF.h>
-#include <faiss/IndexIVFFlat.h>
-#include <faiss/IndexScalarQuantizer.h>
-#include <faiss/impl/IDSelector.h>
-#include <faiss/impl/io.h>
-#include <faiss/index_io.h>
-#include <faiss/invlists/InvertedLists.h>
+#include <faiss/VectorTransform.h>
+#include <faiss/utils/Heap.h>
+#include <faiss/utils/distances.h>
 #include <faiss/utils/utils.h>
 
 // From libgomp, which FAISS links; declared here so that no OpenMP header is needed.
 extern "C" void omp_set_num_threads(int);
 extern "C" int omp_get_max_threads(void);
-
-struct SidereusIvf {
-    std::unique_ptr<faiss::IndexIVF> index;
-};
-
-struct SidereusBytes {
-    std::vector<uint8_t> bytes;
-};
 
 namespace {
 
@@ -65,19 +52,19 @@ void require(bool holds, const char* reason) {
     }
 }
 
-// Gives OpenMP (per calling thread) and OpenBLAS (per process, so callers take turns) a number of threads, and takes it
-// back. Another BLAS than OpenBLAS keeps its own setting.
+// Gives OpenMP (per calling thread) a number of threads and OpenBLAS (per process, so callers take turns) one, and takes
+// it back. OpenBLAS has workers of its own that would not inherit the priority of the caller, so it gets none of them: the
+// products are divided among the OpenMP threads instead. Another BLAS than OpenBLAS keeps its own setting.
 class ThreadCount {
 public:
     explicit ThreadCount(int threads)
             : omp_before_(omp_get_max_threads()),
               blas_set_(reinterpret_cast<Set>(dlsym(RTLD_DEFAULT, "openblas_set_num_threads"))),
               blas_get_(reinterpret_cast<Get>(dlsym(RTLD_DEFAULT, "openblas_get_num_threads"))) {
-        const int at_least_one = std::max(1, threads);
-        omp_set_num_threads(at_least_one);
+        omp_set_num_threads(std::max(1, threads));
         if (blas_set_ != nullptr && blas_get_ != nullptr) {
             blas_before_ = blas_get_();
-            blas_set_(at_least_one);
+            blas_set_(1);
         }
     }
 
@@ -101,30 +88,39 @@ private:
     int blas_before_ = 0;
 };
 
-class MemoryReader : public faiss::IOReader {
+// Queries of one share of the work: enough for a matrix product, few enough that every thread gets some.
+faiss::idx_t share_of(faiss::idx_t queries) {
+    const faiss::idx_t even = queries / (4 * omp_get_max_threads());
+    return std::clamp<faiss::idx_t>(even, 32, 2048);
+}
+
+// An exact index that divides the queries of a search among the OpenMP threads.
+class SharedFlat : public faiss::IndexFlat {
 public:
-    MemoryReader(const uint8_t* bytes, size_t count) : next_(bytes), left_(count) {}
+    SharedFlat(faiss::idx_t dimension, faiss::MetricType metric) : faiss::IndexFlat(dimension, metric) {}
 
-    size_t operator()(void* to, size_t size, size_t items) override {
-        if (size == 0 || items == 0) {
-            return 0;
+    void search(faiss::idx_t count, const float* queries, faiss::idx_t k, float* distances, faiss::idx_t* labels,
+                const faiss::SearchParameters* parameters = nullptr) const override {
+        const faiss::idx_t width = share_of(count);
+        const faiss::idx_t shares = (count + width - 1) / width;
+        std::vector<std::string> failures(shares);
+#pragma omp parallel for schedule(dynamic)
+        for (faiss::idx_t share = 0; share < shares; share++) {
+            const faiss::idx_t start = share * width;
+            const faiss::idx_t rows = std::min(width, count - start);
+            try {
+                faiss::IndexFlat::search(
+                        rows, queries + start * d, k, distances + start * k, labels + start * k, parameters);
+            } catch (const std::exception& error) {
+                failures[share] = error.what();
+            }
         }
-        const size_t whole = std::min(items, left_ / size);
-        if (whole > 0) {
-            std::memcpy(to, next_, whole * size);
-            next_ += whole * size;
-            left_ -= whole * size;
+        for (const std::string& failure : failures) {
+            if (!failure.empty()) {
+                throw std::runtime_error(failure);
+            }
         }
-        return whole;
     }
-
-    size_t left() const {
-        return left_;
-    }
-
-private:
-    const uint8_t* next_;
-    size_t left_;
 };
 
 faiss::MetricType metric_of(int32_t metric) {
@@ -136,56 +132,6 @@ faiss::MetricType metric_of(int32_t metric) {
         default:
             throw std::invalid_argument("unknown metric");
     }
-}
-
-std::unique_ptr<faiss::IndexIVF> new_index(const SidereusTraining& training,
-                                           std::unique_ptr<faiss::Index> quantizer) {
-    const faiss::MetricType metric = metric_of(training.metric);
-    std::unique_ptr<faiss::IndexIVF> index;
-    switch (training.codes) {
-        case SIDEREUS_FLAT:
-            index = std::make_unique<faiss::IndexIVFFlat>(
-                    quantizer.get(), training.dimension, training.lists, metric);
-            break;
-        case SIDEREUS_SQ8:
-            index = std::make_unique<faiss::IndexIVFScalarQuantizer>(
-                    quantizer.get(),
-                    training.dimension,
-                    training.lists,
-                    faiss::ScalarQuantizer::QT_8bit,
-                    metric);
-            break;
-        default:
-            throw std::invalid_argument("unknown codes");
-    }
-    quantizer.release();
-    index->own_fields = true;
-    return index;
-}
-
-int32_t codes_of(const faiss::IndexIVF& index) {
-    if (dynamic_cast<const faiss::IndexIVFFlat*>(&index) != nullptr) {
-        return SIDEREUS_FLAT;
-    }
-    const auto* scalar = dynamic_cast<const faiss::IndexIVFScalarQuantizer*>(&index);
-    require(scalar != nullptr && scalar->sq.qtype == faiss::ScalarQuantizer::QT_8bit,
-            "the stored index is neither flat nor 8-bit scalar");
-    return SIDEREUS_SQ8;
-}
-
-// What a reader of FAISS promises nowhere and a scan takes for granted.
-void check_parts(const faiss::IndexIVF& index) {
-    require(index.is_trained, "the stored index is not trained");
-    require(dynamic_cast<const faiss::IndexFlat*>(index.quantizer) != nullptr,
-            "the stored index has centroids of an unknown kind");
-    require(static_cast<size_t>(index.quantizer->ntotal) == index.nlist && index.quantizer->d == index.d,
-            "the stored centroids do not fit the lists");
-    require(dynamic_cast<const faiss::ArrayInvertedLists*>(index.invlists) != nullptr,
-            "the stored index has lists of an unknown kind");
-    require(index.invlists->nlist == index.nlist && index.invlists->code_size == index.code_size,
-            "the stored lists do not fit the codes");
-    require(index.invlists->compute_ntotal() == static_cast<size_t>(index.ntotal),
-            "the stored lists do not hold as many rows as the index says");
 }
 
 } // namespace
@@ -200,164 +146,72 @@ int sidereus_faiss_compile_options(char* text, size_t capacity, SidereusMessage*
     });
 }
 
-int sidereus_ivf_train(const SidereusTraining* training, SidereusIvf** out, SidereusMessage* message) {
+int sidereus_principal_axes(const SidereusMatrix* sample, size_t kept, int32_t threads, float* mean, float* axes,
+                            SidereusMessage* message) {
     return guarded(message, [&] {
-        require(training->dimension > 0 && training->lists > 0, "no dimension or no list");
-        require(training->sample_rows >= training->lists, "fewer vectors than lists");
-        const ThreadCount threads(training->threads);
-        const bool inner_product = training->metric == SIDEREUS_INNER_PRODUCT;
-        std::unique_ptr<faiss::Index> quantizer = std::make_unique<faiss::IndexFlat>(
-                training->dimension, metric_of(training->metric));
-
-        auto ivf = std::make_unique<SidereusIvf>();
-        ivf->index = new_index(*training, std::move(quantizer));
-        ivf->index->cp.niter = training->passes;
-        ivf->index->cp.seed = training->seed;
-        ivf->index->cp.spherical = inner_product;
-        // The caller has drawn the sample already.
-        ivf->index->cp.max_points_per_centroid = 1 << 24;
-        ivf->index->train(training->sample_rows, training->sample);
-        *out = ivf.release();
-    });
-}
-
-int sidereus_ivf_add(SidereusIvf* ivf, const float* vectors, size_t rows, int32_t threads,
-                     SidereusMessage* message) {
-    return guarded(message, [&] {
+        require(kept > 0 && kept <= sample->dimension, "more axes than dimensions");
+        require(sample->rows >= sample->dimension, "fewer vectors than dimensions");
         const ThreadCount count(threads);
-        ivf->index->add(rows, vectors);
+        faiss::PCAMatrix transform(sample->dimension, kept);
+        transform.train(sample->rows, sample->values);
+        require(transform.mean.size() == sample->dimension, "the mean has another length");
+        require(transform.A.size() == kept * sample->dimension, "the axes have another shape");
+        std::copy(transform.mean.begin(), transform.mean.end(), mean);
+        std::copy(transform.A.begin(), transform.A.end(), axes);
     });
 }
 
-int sidereus_ivf_shape(const SidereusIvf* ivf, SidereusShape* out, SidereusMessage* message) {
+int sidereus_train_centroids(const SidereusMatrix* sample, size_t lists, int32_t passes, int32_t seed, int32_t threads,
+                             float* centroids, SidereusMessage* message) {
     return guarded(message, [&] {
-        const faiss::IndexIVF& index = *ivf->index;
-        SidereusShape shape;
-        shape.dimension = index.d;
-        shape.lists = index.nlist;
-        shape.rows = index.ntotal;
-        shape.code_bytes = index.code_size;
-        shape.metric = index.metric_type == faiss::METRIC_L2 ? SIDEREUS_L2 : SIDEREUS_INNER_PRODUCT;
-        shape.codes = codes_of(index);
-        *out = shape;
+        require(lists > 0 && sample->rows >= lists, "fewer vectors than lists");
+        const ThreadCount count(threads);
+        faiss::ClusteringParameters parameters;
+        parameters.niter = passes;
+        parameters.seed = seed;
+        // The caller has drawn the sample already.
+        parameters.max_points_per_centroid = 1 << 24;
+        parameters.min_points_per_centroid = 1;
+        faiss::Clustering clustering(sample->dimension, lists, parameters);
+        SharedFlat assigner(sample->dimension, faiss::METRIC_L2);
+        clustering.train(sample->rows, sample->values, assigner);
+        require(clustering.centroids.size() == lists * sample->dimension, "the centroids have another shape");
+        std::copy(clustering.centroids.begin(), clustering.centroids.end(), centroids);
     });
 }
 
-int sidereus_ivf_rank(const SidereusIvf* ivf, const float* query, int64_t* lists, float* distances,
-                      SidereusMessage* message) {
-    // One query never opens a parallel region with more than the calling thread.
+int sidereus_nearest(const SidereusMatrix* queries, const SidereusMatrix* base, int32_t metric, size_t k,
+                     int32_t threads, int64_t* rows, SidereusMessage* message) {
     return guarded(message, [&] {
-        ivf->index->quantizer->search(1, query, ivf->index->nlist, distances, lists);
-    });
-}
-
-int sidereus_ivf_scan(const SidereusIvf* ivf, const SidereusScan* scan, int64_t* rows, float* distances,
-                      SidereusScanCounts* counts, SidereusMessage* message) {
-    return guarded(message, [&] {
-        const faiss::IndexIVF& index = *ivf->index;
-        SidereusScanCounts seen = {0, 0};
-        const faiss::IDSelectorBitmap selector(scan->allowed_bytes, scan->allowed);
-        std::vector<faiss::idx_t> keys(scan->lists, scan->lists + scan->list_count);
-        for (faiss::idx_t& key : keys) {
-            if (key < 0) {
-                continue;
-            }
-            require(static_cast<size_t>(key) < index.nlist, "no such list");
-            const size_t listed = index.invlists->list_size(key);
-            size_t compared = listed;
-            if (scan->allowed != nullptr) {
-                faiss::InvertedLists::ScopedIds lent(index.invlists, key);
-                const faiss::idx_t* ids = lent.get();
-                compared = std::count_if(ids, ids + listed, [&](faiss::idx_t id) {
-                    return selector.is_member(id);
-                });
-            }
-            seen.rows_listed += listed;
-            seen.rows_compared += compared;
-            if (compared == 0) {
-                key = -1;
+        require(queries->dimension == base->dimension, "queries of another dimension");
+        const ThreadCount count(threads);
+        std::vector<float> distances(queries->rows * k);
+        // Compares in place: an index would copy the base.
+        const faiss::idx_t share = share_of(queries->rows);
+        const faiss::MetricType kind = metric_of(metric);
+        const faiss::idx_t shares = (queries->rows + share - 1) / share;
+        std::vector<std::string> failures(shares);
+#pragma omp parallel for schedule(dynamic)
+        for (faiss::idx_t place = 0; place < shares; place++) {
+            const size_t start = place * share;
+            const size_t amount = std::min<size_t>(share, queries->rows - start);
+            const float* from = queries->values + start * queries->dimension;
+            try {
+                if (kind == faiss::METRIC_L2) {
+                    faiss::float_maxheap_array_t heaps = {amount, k, rows + start * k, distances.data() + start * k};
+                    faiss::knn_L2sqr(from, base->values, base->dimension, amount, base->rows, &heaps);
+                } else {
+                    faiss::float_minheap_array_t heaps = {amount, k, rows + start * k, distances.data() + start * k};
+                    faiss::knn_inner_product(from, base->values, base->dimension, amount, base->rows, &heaps);
+                }
+            } catch (const std::exception& error) {
+                failures[place] = error.what();
             }
         }
-        // Selector and parameters live on this stack frame only. The own statistics object keeps concurrent queries off
-        // FAISS' unsynchronised global one.
-        faiss::SearchParametersIVF parameters;
-        parameters.nprobe = scan->list_count;
-        parameters.sel = scan->allowed == nullptr ? nullptr : const_cast<faiss::IDSelectorBitmap*>(&selector);
-        faiss::IndexIVFStats statistics;
-        index.search_preassigned(
-                1,
-                scan->query,
-                scan->k,
-                keys.data(),
-                scan->list_distances,
-                distances,
-                rows,
-                false,
-                &parameters,
-                &statistics);
-        *counts = seen;
+        for (const std::string& failure : failures) {
+            require(failure.empty(), failure.c_str());
+        }
     });
-}
-
-int sidereus_ivf_list(const SidereusIvf* ivf, size_t list, const int64_t** rows, size_t* count,
-                      SidereusMessage* message) {
-    return guarded(message, [&] {
-        const auto* arrays = dynamic_cast<const faiss::ArrayInvertedLists*>(ivf->index->invlists);
-        require(arrays != nullptr && list < arrays->nlist, "no such list");
-        *count = arrays->list_size(list);
-        *rows = arrays->get_ids(list);
-    });
-}
-
-int sidereus_ivf_centroids(const SidereusIvf* ivf, const float** values, size_t* count, SidereusMessage* message) {
-    return guarded(message, [&] {
-        const auto* centroids = dynamic_cast<const faiss::IndexFlat*>(ivf->index->quantizer);
-        require(centroids != nullptr, "the centroids are of an unknown kind");
-        *count = centroids->ntotal * centroids->d;
-        *values = centroids->get_xb();
-    });
-}
-
-int sidereus_ivf_write(const SidereusIvf* ivf, SidereusBytes** out, SidereusMessage* message) {
-    return guarded(message, [&] {
-        faiss::VectorIOWriter writer;
-        faiss::write_index(ivf->index.get(), &writer);
-        auto bytes = std::make_unique<SidereusBytes>();
-        bytes->bytes = std::move(writer.data);
-        *out = bytes.release();
-    });
-}
-
-int sidereus_ivf_read(const uint8_t* bytes, size_t count, SidereusIvf** out, SidereusMessage* message) {
-    return guarded(message, [&] {
-        MemoryReader reader(bytes, count);
-        std::unique_ptr<faiss::Index> index(faiss::read_index(&reader));
-        require(reader.left() == 0, "bytes are left over behind the stored index");
-        auto* inverted = dynamic_cast<faiss::IndexIVF*>(index.get());
-        require(inverted != nullptr, "the stored index has no lists");
-        check_parts(*inverted);
-        codes_of(*inverted);
-        auto ivf = std::make_unique<SidereusIvf>();
-        index.release();
-        ivf->index.reset(inverted);
-        *out = ivf.release();
-    });
-}
-
-void sidereus_ivf_free(SidereusIvf* ivf) {
-    delete ivf;
-}
-
-const uint8_t* sidereus_bytes_data(const SidereusBytes* bytes) {
-    return bytes->bytes.data();
-}
-
-size_t sidereus_bytes_count(const SidereusBytes* bytes) {
-    return bytes->bytes.size();
-}
-
-void sidereus_bytes_free(SidereusBytes* bytes) {
-    delete bytes;
 }
 
 } // extern "C"

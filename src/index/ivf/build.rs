@@ -1,78 +1,75 @@
 //! Trains, fills and measures an index.
 
-use std::panic::resume_unwind;
-use std::thread;
 
+use super::super::section::Section;
+use super::coder::Coder;
 use super::curve::ProbeCurve;
-use super::reach::{Gap, QueryScale, Reach};
+use super::encode::{self, Filled, in_parallel};
+use super::reach::{Gap, Reach};
+use super::search::ranked_lists;
+use super::tune::{Estimates, Setting, Truth, WISHES};
 use super::{
-    IvfIndex, IvfSearch, IvfSpec, LISTS_MAX, MEASURED_K, POINTS_PER_LIST_MIN, ProbedLists,
-    ROWS_MIN, comparison_of,
+    IvfIndex, IvfSearch, IvfSpec, LISTS_MAX, MEASURED_K, POINTS_PER_LIST_MIN, ROWS_MIN,
 };
 use crate::index::IndexError;
-use crate::index::faiss::{RawIvf, Training};
+use crate::index::faiss::{self, Comparison};
 use crate::index::random::stratified_rows;
 use crate::index::recall::{Recall, RecallMeter};
-use crate::vector::{Distance, Metric, RowBitmap, TopK, VectorView, l2_squared, norm};
+use crate::vector::{Distance, Metric, VectorView, norm};
 
 /// Training vectors for each list where there are that many.
-const POINTS_PER_LIST: usize = 64;
+const POINTS_PER_LIST: usize = 48;
 
 /// Passes of k-means.
-const TRAINING_PASSES: i32 = 10;
+const TRAINING_PASSES: i32 = 8;
 
 /// Greatest norm whose squared distances, four times its square, are finite in single precision.
 const NORM_MAX: f64 = 1e18;
 
-/// Rows added in one call, between two reports of progress.
-const ADDED_ROWS: usize = 32_768;
-
 /// Sampled rows whose true neighbours are looked up.
-const QUERIES: usize = 256;
+const QUERIES: usize = 512;
 
 /// Queries answered between two reports of progress.
-const QUERIES_AT_ONCE: usize = 64;
-
-/// Rows that a thread compares with all its queries before it goes on, so that they stay in its cache.
-const BLOCK_ROWS: usize = 256;
+const QUERIES_AT_ONCE: usize = 128;
 
 /// Depths at which the curve is measured.
 const DEPTHS: [usize; 5] = [10, 32, 100, 316, 1000];
 
-/// Re-rank factors that are tried until codes cost no recall worth mentioning.
-const REFINE_FACTORS: [usize; 4] = [4, 8, 16, 32];
+/// Margin where none that was tried is enough.
+const MARGIN_UNREACHED: f64 = 32.0;
 
-/// Recall that a re-rank factor has to reach.
-const RECALL_PROMISED: f64 = 0.99;
-
-/// Sampled rows and their true neighbours, nearest first, themselves left out.
-struct Truth {
-    queries: Vec<usize>,
-    neighbours: Vec<Vec<(Distance, u32)>>,
-}
+/// Shares of the allowed loss of recall that lists and codes may each use up, tried until the measured recall keeps the wish.
+const SHARES_OF_LOSS: [f64; 5] = [0.6, 0.4, 0.2, 0.08, 0.02];
 
 pub(super) fn build(
     spec: &IvfSpec,
     metric: Metric,
     vectors: VectorView<'_>,
+    like_queries: Option<VectorView<'_>>,
     progress: &mut dyn FnMut(&str, u64, u64),
 ) -> Result<IvfIndex, IndexError> {
     let list_count = check(spec, vectors)?;
-    progress("train", 0, 1);
-    let mut raw = train(spec, metric, vectors, list_count)?;
-    progress("train", 1, 1);
-    add(&mut raw, vectors, spec.threads, progress)?;
-
     let depths: Vec<usize> =
         DEPTHS.into_iter().filter(|&depth| depth <= vectors.count() / 4).collect();
     let deepest = depths.last().copied().unwrap_or(MEASURED_K);
-    let truth = true_neighbours(spec, metric, vectors, deepest, progress);
-    let places = Places::of(&raw, metric, vectors, &truth)?;
-    let curve = ProbeCurve::measured(&places.ranks, &depths, raw.lists(), raw.rows());
-    let reach = Reach::measured(places.radii, &places.gaps, &depths);
-    let mut lists = ProbedLists { raw, metric, curve, reach, refine_factor: REFINE_FACTORS[0] };
-    let measured_recall = settle_refine_factor(&mut lists, vectors, &truth)?;
-    Ok(IvfIndex { lists, measured_recall, seed: spec.seed })
+    // Another seed than the training sample's: rows that shaped the centroids are a little easier to find.
+    let rows = stratified_rows(vectors.count(), QUERIES, !spec.seed);
+    let mut truths = vec![true_neighbours(spec, metric, vectors, Asked::Rows(&rows), deepest, progress)?];
+    if let Some(queries) = like_queries.filter(|queries| queries.count() > 0) {
+        let asked = Asked::Others(queries);
+        truths.push(true_neighbours(spec, metric, vectors, asked, deepest, progress)?);
+    }
+
+    progress("train", 0, 1);
+    let shape = encode::shape(spec, vectors)?;
+    let coder = shape.choose(spec, metric, vectors, &truths[0])?;
+    check_budget(spec, &coder, vectors.count(), list_count)?;
+    let passes = TRAINING_PASSES;
+    let centroids =
+        encode::centroids(spec, &coder, vectors, list_count, POINTS_PER_LIST, passes)?;
+    progress("train", 1, 1);
+    let filled = encode::fill(spec, &coder, vectors, &centroids, progress)?;
+    settle(spec, coder, filled, vectors, &truths, &depths, progress)
 }
 
 /// Proves that the vectors can be indexed, and decides the number of lists.
@@ -85,7 +82,7 @@ fn check(spec: &IvfSpec, vectors: VectorView<'_>) -> Result<usize, IndexError> {
     if rows > rows_max {
         return Err(IndexError::TooMany { rows, rows_max });
     }
-    check_norms(vectors)?;
+    check_norms(spec, vectors)?;
     let lists_max = (rows.min(spec.train_sample_max) / POINTS_PER_LIST_MIN).min(LISTS_MAX);
     match spec.lists {
         Some(lists) if lists == 0 || lists > lists_max => {
@@ -93,123 +90,100 @@ fn check(spec: &IvfSpec, vectors: VectorView<'_>) -> Result<usize, IndexError> {
         }
         Some(lists) => Ok(lists),
         None if lists_max == 0 => Err(IndexError::BadLists { lists: 1, lists_max }),
-        None => Ok(((2.0 * (rows as f64).sqrt()) as usize).clamp(1, lists_max)),
+        None => Ok(((4.0 * (rows as f64).sqrt()) as usize).clamp(1, lists_max)),
     }
 }
 
-/// Refuses what FAISS cannot work with: its k-means never ends when no distance is finite.
-fn check_norms(vectors: VectorView<'_>) -> Result<(), IndexError> {
-    for (row, vector) in vectors.as_slice().chunks_exact(vectors.dimension()).enumerate() {
-        if norm(vector) <= NORM_MAX {
-            continue;
+/// Refuses what cannot be trained on: k-means never ends when no distance is finite.
+fn check_norms(spec: &IvfSpec, vectors: VectorView<'_>) -> Result<(), IndexError> {
+    let share = vectors.count().div_ceil(spec.threads.max(1)).max(1);
+    let shares = vectors.as_slice().chunks(share * vectors.dimension()).enumerate();
+    let checked = in_parallel(shares, |(place, values)| {
+        for (row, vector) in values.chunks_exact(vectors.dimension()).enumerate() {
+            let square = crate::vector::dot(vector, vector);
+            if f64::from(square) <= NORM_MAX {
+                continue;
+            }
+            let row = place * share + row;
+            if let Some(component) = vector.iter().position(|value| !value.is_finite()) {
+                return Err(IndexError::NotFinite { what: "a vector to index", row, component });
+            }
+            if norm(vector) > NORM_MAX {
+                return Err(IndexError::TooLong { row, norm: norm(vector), norm_max: NORM_MAX });
+            }
         }
-        return Err(match vector.iter().position(|value| !value.is_finite()) {
-            Some(component) => IndexError::NotFinite { what: "a vector to index", row, component },
-            None => IndexError::TooLong { row, norm: norm(vector), norm_max: NORM_MAX },
-        });
-    }
-    Ok(())
+        Ok(())
+    });
+    checked.into_iter().collect()
 }
 
-fn train(
+/// Refuses to build what the memory would not hold.
+fn check_budget(
     spec: &IvfSpec,
-    metric: Metric,
-    vectors: VectorView<'_>,
+    coder: &Coder,
+    rows: usize,
     lists: usize,
-) -> Result<RawIvf, IndexError> {
-    let training = Training {
-        lists,
-        comparison: comparison_of(metric),
-        storage: spec.codes.into(),
-        passes: TRAINING_PASSES,
-        seed: spec.seed,
-        threads: spec.threads,
-    };
-    let wanted = (lists * POINTS_PER_LIST).min(spec.train_sample_max);
-    if wanted >= vectors.count() {
-        return RawIvf::train(&training, vectors);
-    }
-    let rows = stratified_rows(vectors.count(), wanted, spec.seed);
-    let mut sample = Vec::with_capacity(rows.len() * vectors.dimension());
-    for vector in rows.into_iter().filter_map(|row| vectors.row(row)) {
-        sample.extend_from_slice(vector);
-    }
-    RawIvf::train(&training, part(vectors.dimension(), &sample)?)
-}
-
-fn add(
-    raw: &mut RawIvf,
-    vectors: VectorView<'_>,
-    threads: usize,
-    progress: &mut dyn FnMut(&str, u64, u64),
 ) -> Result<(), IndexError> {
-    let total = vectors.count() as u64;
-    progress("add", 0, total);
-    for values in vectors.as_slice().chunks(ADDED_ROWS * vectors.dimension()) {
-        raw.add(part(vectors.dimension(), values)?, threads)?;
-        progress("add", raw.rows() as u64, total);
-    }
-    Ok(())
+    let sample = (lists * POINTS_PER_LIST).min(spec.train_sample_max).min(rows) * coder.kept * 4;
+    let bytes = rows * (2 * coder.code_bytes + 12) + 2 * sample + lists * coder.kept * 8;
+    let (needed, budget) = (bytes as u64, spec.memory_bytes_max);
+    if needed <= budget { Ok(()) } else { Err(IndexError::BudgetTooSmall { needed, budget, rows }) }
 }
 
-fn part(dimension: usize, values: &[f32]) -> Result<VectorView<'_>, IndexError> {
-    VectorView::new(dimension, values).map_err(|_| IndexError::WrongDimension {
-        what: "a part of the vectors",
-        expected: dimension,
-        given: values.len(),
-    })
+/// Whose neighbours are looked up.
+#[derive(Clone, Copy)]
+enum Asked<'a> {
+    Rows(&'a [usize]),
+    Others(VectorView<'a>),
 }
 
 fn true_neighbours(
     spec: &IvfSpec,
     metric: Metric,
     vectors: VectorView<'_>,
+    asked: Asked<'_>,
     depth: usize,
     progress: &mut dyn FnMut(&str, u64, u64),
-) -> Truth {
-    // Another seed than the training sample's: rows that shaped the centroids are a little easier to find.
-    let queries = stratified_rows(vectors.count(), QUERIES, !spec.seed);
-    let total = queries.len() as u64;
-    let mut neighbours = Vec::with_capacity(queries.len());
-    progress("measure", 0, total);
-    for group in queries.chunks(QUERIES_AT_ONCE) {
-        let share = group.len().div_ceil(spec.threads.max(1));
-        let found: Vec<Vec<(Distance, u32)>> = thread::scope(|scope| {
-            let workers: Vec<_> = group
-                .chunks(share)
-                .map(|queries| scope.spawn(move || nearest_others(metric, vectors, queries, depth)))
-                .collect();
-            let join = |worker: thread::ScopedJoinHandle<'_, _>| match worker.join() {
-                Ok(found) => found,
-                Err(panic) => resume_unwind(panic),
-            };
-            workers.into_iter().flat_map(join).collect()
-        });
-        neighbours.extend(found);
-        progress("measure", neighbours.len() as u64, total);
-    }
-    Truth { queries, neighbours }
-}
-
-/// The nearest rows of each of the given rows, itself left out.
-fn nearest_others(
-    metric: Metric,
-    vectors: VectorView<'_>,
-    queries: &[usize],
-    depth: usize,
-) -> Vec<Vec<(Distance, u32)>> {
-    let mut tops: Vec<TopK<u32>> = queries.iter().map(|_| TopK::new(depth)).collect();
-    for start in (0..vectors.count()).step_by(BLOCK_ROWS) {
-        let block = start..(start + BLOCK_ROWS).min(vectors.count());
-        for (top, &query) in tops.iter_mut().zip(queries) {
-            let Some(target) = vectors.row(query) else { continue };
-            for row in block.clone().filter(|&row| row != query) {
-                let Some(vector) = vectors.row(row) else { continue };
-                top.offer(metric.distance(target, vector), || row as u32);
+) -> Result<Truth, IndexError> {
+    let comparison = match metric {
+        Metric::L2 => Comparison::L2,
+        Metric::Cosine | Metric::Ip => Comparison::InnerProduct,
+    };
+    let mut truth = Truth::default();
+    match asked {
+        Asked::Rows(rows) => {
+            for &row in rows {
+                truth.queries.extend_from_slice(vectors.row(row).unwrap_or_default());
+                truth.own_rows.push(Some(row as u32));
             }
         }
+        Asked::Others(queries) => {
+            truth.queries.extend_from_slice(queries.as_slice());
+            truth.own_rows = vec![None; queries.count()];
+        }
     }
-    tops.into_iter().map(TopK::into_sorted).collect()
+    let total = truth.own_rows.len() as u64;
+    progress("measure", 0, total);
+    for start in (0..truth.own_rows.len()).step_by(QUERIES_AT_ONCE) {
+        let end = (start + QUERIES_AT_ONCE).min(truth.own_rows.len());
+        let dimension = vectors.dimension();
+        let queries = encode::part(dimension, &truth.queries[start * dimension..end * dimension])?;
+        let found = faiss::nearest(queries, vectors, comparison, depth + 1, spec.threads)?;
+        for (query, rows) in (start..end).zip(found) {
+            // FAISS rounds its distances; the order is that of ours.
+            let target = truth.query(query, dimension);
+            let mut near: Vec<(Distance, u32)> = rows
+                .into_iter()
+                .filter(|&row| truth.own_rows[query] != Some(row))
+                .filter_map(|row| Some((metric.distance(target, vectors.row(row as usize)?), row)))
+                .collect();
+            near.sort_unstable();
+            near.truncate(depth);
+            truth.neighbours.push(near);
+        }
+        progress("measure", truth.len() as u64, total);
+    }
+    Ok(truth)
 }
 
 /// Where the true neighbours of the queries lie.
@@ -218,101 +192,164 @@ struct Places {
     ranks: Vec<Vec<u32>>,
     /// For each query, how far away each neighbour is, and what its list looks like from the query.
     gaps: Vec<Vec<Gap>>,
-    /// Root mean square distance of the rows of each list from its centroid.
-    radii: Vec<f32>,
+    /// Length from each query to its nearest centroid.
+    nearest: Vec<f64>,
 }
 
 impl Places {
-    fn of(
-        raw: &RawIvf,
-        metric: Metric,
-        vectors: VectorView<'_>,
-        truth: &Truth,
-    ) -> Result<Self, IndexError> {
-        let (list_of_row, radii) = lists_and_radii(raw, vectors)?;
-        let (mut ranks, mut gaps) = (Vec::new(), Vec::new());
-        for (&query, neighbours) in truth.queries.iter().zip(&truth.neighbours) {
-            let Some(target) = vectors.row(query) else { continue };
-            let scale = QueryScale::new(metric, target);
-            // Lists that have no finite distance come last.
-            let mut view = vec![(raw.lists() as u32, f64::INFINITY); raw.lists()];
-            for (rank, ranked) in (0u32..).zip(raw.rank_lists(target)?) {
-                view[ranked.list] = (rank, scale.gap(ranked.closeness));
+    fn of(index: &IvfIndex, list_of_row: &[u32], truth: &Truth) -> Self {
+        let radii = index.lists.radii.as_slice();
+        let mut places = Self { ranks: Vec::new(), gaps: Vec::new(), nearest: Vec::new() };
+        for (query, neighbours) in truth.neighbours.iter().enumerate() {
+            let Some(coded) = index.coder.query(truth.query(query, index.coder.dimension)) else {
+                continue;
+            };
+            let mut view = vec![(0u32, f64::INFINITY); index.list_count()];
+            for (rank, ranked) in (0u32..).zip(ranked_lists(index, &coded)) {
+                let gap = coded.gap(ranked.estimate);
+                if rank == 0 {
+                    places.nearest.push(gap);
+                }
+                view[ranked.list as usize] = (rank, gap);
             }
             let list_of = |row: u32| list_of_row[row as usize] as usize;
-            ranks.push(neighbours.iter().map(|&(_, row)| view[list_of(row)].0).collect());
-            gaps.push(
-                neighbours
-                    .iter()
-                    .map(|&(distance, row)| {
-                        let list = list_of(row);
-                        Gap {
-                            neighbour: scale.limit(distance),
-                            centroid: view[list].1,
-                            radius: radii[list].into(),
-                        }
-                    })
-                    .collect(),
-            );
+            places
+                .ranks
+                .push(neighbours.iter().map(|&(_, row)| view[list_of(row)].0).collect());
+            let gap = |&(distance, row): &(Distance, u32)| Gap {
+                neighbour: coded.limit(distance),
+                centroid: view[list_of(row)].1,
+                radius: radii[list_of(row)].into(),
+            };
+            places.gaps.push(neighbours.iter().map(gap).collect());
         }
-        Ok(Self { ranks, gaps, radii })
+        places
+    }
+
+    /// A length that nearly all queries keep below.
+    fn usual_gap(&self) -> f64 {
+        let mut nearest = self.nearest.clone();
+        nearest.sort_unstable_by(f64::total_cmp);
+        let place = (nearest.len() * 199 / 200).min(nearest.len().saturating_sub(1));
+        nearest.get(place).copied().unwrap_or(f64::MAX)
     }
 }
 
-/// The list of each row, and the radius of each list.
-fn lists_and_radii(
-    raw: &RawIvf,
+/// Measures the settings for every wish.
+fn settle(
+    spec: &IvfSpec,
+    coder: Coder,
+    filled: Filled,
     vectors: VectorView<'_>,
-) -> Result<(Vec<u32>, Vec<f32>), IndexError> {
-    let mut list_of_row = vec![0u32; raw.rows()];
-    let mut radii = Vec::with_capacity(raw.lists());
-    for (list, centroid) in raw.centroids()?.chunks_exact(raw.dimension()).enumerate() {
-        let (mut sum, mut count) = (0.0f64, 0u64);
-        raw.for_each_row_of(list, |row| {
-            if let (Some(place), Some(vector)) = (list_of_row.get_mut(row), vectors.row(row)) {
-                *place = list as u32;
-                sum += f64::from(l2_squared(vector, centroid));
-                count += 1;
+    truths: &[Truth],
+    depths: &[usize],
+    progress: &mut dyn FnMut(&str, u64, u64),
+) -> Result<IvfIndex, IndexError> {
+    let Filled { sky_codes, lists, list_of_row } = filled;
+    let mut index = IvfIndex {
+        coder,
+        sky_codes: Section::Owned(sky_codes),
+        lists,
+        settings: Vec::new(),
+        seed: spec.seed,
+    };
+    let places: Vec<Places> =
+        truths.iter().map(|truth| Places::of(&index, &list_of_row, truth)).collect();
+    index.lists.usual_gap = places.iter().map(Places::usual_gap).fold(0.0, f64::max);
+    let estimates: Vec<Estimates> = truths
+        .iter()
+        .map(|truth| Estimates::of(&index.coder, vectors, truth, usize::MAX))
+        .collect();
+    progress("tune", 0, WISHES.len() as u64);
+    for (done, wish) in WISHES.into_iter().enumerate() {
+        for share in SHARES_OF_LOSS {
+            let target = 1.0 - share * (1.0 - wish);
+            let setting = setting(&index, truths, &places, &estimates, depths, wish, target);
+            index.settings.push(setting);
+            let (recall, reranked) = measure(&index, spec, vectors, truths, wish)?;
+            let Some(setting) = index.settings.last_mut() else { continue };
+            setting.recall = recall;
+            setting.reranked = reranked;
+            let is_last = share == SHARES_OF_LOSS[SHARES_OF_LOSS.len() - 1];
+            if recall.reaches(wish) || is_last {
+                break;
             }
-        })?;
-        radii.push((sum / count.max(1) as f64).sqrt() as f32);
+            index.settings.pop();
+        }
+        progress("tune", done as u64 + 1, WISHES.len() as u64);
     }
-    Ok((list_of_row, radii))
+    Ok(index)
 }
 
-/// Chooses the least re-rank factor that keeps the promise, and measures the recall of searches as they will run.
-fn settle_refine_factor(
-    lists: &mut ProbedLists,
+/// The setting with which lists and codes each keep a target, on every kind of query.
+fn setting(
+    index: &IvfIndex,
+    truths: &[Truth],
+    places: &[Places],
+    estimates: &[Estimates],
+    depths: &[usize],
+    wish: f64,
+    target: f64,
+) -> Setting {
+    let (lists, rows) = (index.list_count(), index.row_count());
+    let curves: Vec<ProbeCurve> = places
+        .iter()
+        .map(|places| ProbeCurve::measured(&places.ranks, depths, lists, rows, target))
+        .collect();
+    let reaches = places.iter().map(|places| Reach::measured(&places.gaps, depths, target));
+    let margins = estimates.iter().zip(truths).map(|(estimates, truth)| {
+        estimates.least_margin(truth, target).map_or(MARGIN_UNREACHED, |outcome| outcome.margin)
+    });
+    Setting {
+        wish,
+        curve: ProbeCurve::widest(&curves),
+        reach: Reach::widest(reaches),
+        margin: margins.fold(0.0, f64::max),
+        reranked: 0.0,
+        recall: Recall::UNKNOWN,
+    }
+}
+
+/// Carries the searches out, and returns the lowest recall of any kind of query, and the rows compared at full precision.
+fn measure(
+    index: &IvfIndex,
+    spec: &IvfSpec,
     vectors: VectorView<'_>,
-    truth: &Truth,
-) -> Result<Recall, IndexError> {
-    let mut measured = None;
-    for factor in REFINE_FACTORS {
-        lists.refine_factor = factor;
-        let recall = measure(lists, vectors, truth)?;
-        measured = Some(recall);
-        if recall.lower >= RECALL_PROMISED {
-            break;
+    truths: &[Truth],
+    wish: f64,
+) -> Result<(Recall, f64), IndexError> {
+    let mut worst: Option<Recall> = None;
+    let mut reranked_most = 0.0f64;
+    for truth in truths {
+        let places: Vec<usize> = (0..truth.len()).collect();
+        let share = places.len().div_ceil(spec.threads.max(1)).max(1);
+        let answered = in_parallel(places.chunks(share), |places| {
+            let answer = |&place: &usize| {
+                let own = truth.own_rows[place];
+                let k = MEASURED_K + usize::from(own.is_some());
+                let search = IvfSearch { recall: wish, ..IvfSearch::nearest(k) };
+                let query = truth.query(place, index.coder.dimension);
+                index.search(query, vectors, &search).map(|mut answer| {
+                    answer.hits.retain(|&(_, row)| Some(row) != own);
+                    answer
+                })
+            };
+            places.iter().map(answer).collect::<Result<Vec<_>, _>>()
+        });
+        let mut meter = RecallMeter::default();
+        let (mut place, mut reranked) = (0, 0);
+        for answers in answered {
+            for answer in answers? {
+                meter.compare(&truth.neighbours[place], &answer.hits, MEASURED_K);
+                reranked += answer.rows_reranked;
+                place += 1;
+            }
+        }
+        reranked_most = reranked_most.max(reranked as f64 / place.max(1) as f64);
+        let recall = meter.recall().unwrap_or(Recall::UNKNOWN);
+        if worst.is_none_or(|worst| recall.mean < worst.mean) {
+            worst = Some(recall);
         }
     }
-    Ok(measured.unwrap_or(Recall::UNKNOWN))
-}
-
-fn measure(
-    lists: &ProbedLists,
-    vectors: VectorView<'_>,
-    truth: &Truth,
-) -> Result<Recall, IndexError> {
-    let mut meter = RecallMeter::default();
-    let mut others = RowBitmap::empty(vectors.count());
-    (0..vectors.count()).for_each(|row| others.insert(row));
-    for (&query, neighbours) in truth.queries.iter().zip(&truth.neighbours) {
-        let Some(target) = vectors.row(query) else { continue };
-        others.remove(query);
-        let search = IvfSearch { allowed: Some(&others), ..IvfSearch::nearest(MEASURED_K) };
-        let answer = lists.search(target, vectors, &search, |row| row)?;
-        others.insert(query);
-        meter.compare(neighbours, &answer.hits, MEASURED_K);
-    }
-    Ok(meter.recall().unwrap_or(Recall::UNKNOWN))
+    Ok((worst.unwrap_or(Recall::UNKNOWN), reranked_most))
 }

@@ -1,6 +1,5 @@
 //! How many lists hold the nearest rows, as measured on the data itself.
 
-use super::RECALL_TARGET;
 use crate::index::recall::RecallMeter;
 
 /// Lists to probe as a function of depth, the number of nearest rows that have to lie in them.
@@ -29,14 +28,27 @@ impl ProbeCurve {
         depths: &[usize],
         lists: usize,
         rows: usize,
+        target: f64,
     ) -> Self {
         let mut points: Vec<(f64, f64)> = Vec::with_capacity(depths.len() + 1);
         let mut least = 1;
         for &depth in depths.iter().filter(|&&depth| depth < rows) {
-            least = fewest_probes(ranks, depth, least, lists);
+            least = fewest_probes(ranks, depth, least, lists, target);
             points.push((depth as f64, least as f64));
         }
         points.push((rows as f64, lists as f64));
+        Self { points }
+    }
+
+    /// The curve that asks for as many probes as any of some, measured at the same depths.
+    pub(super) fn widest(curves: &[Self]) -> Self {
+        let mut points: Vec<(f64, f64)> =
+            curves.first().map(|curve| curve.points.clone()).unwrap_or_default();
+        for curve in curves {
+            for (point, other) in points.iter_mut().zip(&curve.points) {
+                point.1 = point.1.max(other.1);
+            }
+        }
         Self { points }
     }
 
@@ -65,8 +77,14 @@ impl ProbeCurve {
     }
 }
 
-/// The fewest probes, not below `least`, whose recall at the depth reaches the target for sure.
-fn fewest_probes(ranks: &[Vec<u32>], depth: usize, least: usize, lists: usize) -> usize {
+/// The fewest probes, not below `least`, whose recall at the depth reaches the target.
+fn fewest_probes(
+    ranks: &[Vec<u32>],
+    depth: usize,
+    least: usize,
+    lists: usize,
+    target: f64,
+) -> usize {
     let sorted: Vec<Vec<u32>> = ranks
         .iter()
         .map(|ranks| {
@@ -80,7 +98,7 @@ fn fewest_probes(ranks: &[Vec<u32>], depth: usize, least: usize, lists: usize) -
         for ranks in &sorted {
             meter.push(ranks.partition_point(|&rank| (rank as usize) < probes), ranks.len());
         }
-        meter.recall().is_some_and(|recall| recall.lower >= RECALL_TARGET)
+        meter.recall().is_some_and(|recall| recall.reaches(target))
     };
     let (mut short, mut enough) = (least.saturating_sub(1), lists);
     while enough - short > 1 {
@@ -123,7 +141,7 @@ mod tests {
         // Every neighbour of every query lies in the lists at places 0 to 6; ever later ones for deeper neighbours.
         let ranks: Vec<Vec<u32>> =
             (0..256).map(|_| (0..100).map(|place| place / 15).collect()).collect();
-        let curve = ProbeCurve::measured(&ranks, &[10, 32, 100, 1000], 50, 500);
+        let curve = ProbeCurve::measured(&ranks, &[10, 32, 100, 1000], 50, 500, 0.99);
         assert_eq!(curve.points(), [(10.0, 1.0), (32.0, 3.0), (100.0, 7.0), (500.0, 50.0)]);
     }
 
@@ -132,7 +150,7 @@ mod tests {
         let with_far = |queries: usize| -> Vec<Vec<u32>> {
             (0..256).map(|query| vec![if query < queries { 40 } else { 0 }; 10]).collect()
         };
-        assert_eq!(ProbeCurve::measured(&with_far(0), &[10], 50, 500).probes(10.0), 1);
-        assert_eq!(ProbeCurve::measured(&with_far(3), &[10], 50, 500).probes(10.0), 41);
+        assert_eq!(ProbeCurve::measured(&with_far(0), &[10], 50, 500, 0.99).probes(10.0), 1);
+        assert_eq!(ProbeCurve::measured(&with_far(3), &[10], 50, 500, 0.99).probes(10.0), 41);
     }
 }

@@ -1,68 +1,165 @@
-//! The index file: a header of our own, then FAISS' bytes, all under one checksum.
+//! The index file: a described header under one checksum, then sections under one each.
 //!
 //! ```text
 //! offset  bytes
 //!      0      8  "SIDR-IVF"
 //!      8      4  format version
-//!     12      8  length of the body
-//!     20     32  BLAKE3 of the 20 bytes before and of the body
-//!     52      4  dimension           ┐
-//!     56      1  metric              │
-//!     57      1  codes               │
-//!     58      2  re-rank factor      │
-//!     60      4  lists               │
-//!     64      4  rows                │ body
-//!     68      8  seed                │
-//!     76     32  measured recall     │
-//!    108      4  points of the curve │
-//!    112   16 p  the points          │
-//!             8  slack               │
-//!           4 l  radii of the lists  │
-//!            …   FAISS               ┘
+//!     12      4  length of the description
+//!     16     32  BLAKE3 of the 16 bytes before and of the description
+//!     48         description: JSON, see `Description`
+//!                sections, each at a multiple of 64 bytes: mean, axes, low, step, sky codes, centroids, radii, starts, rows,
+//!                codes
 //! ```
 //!
-//! Integers and doubles are little-endian. FAISS 1.12 trusts lengths in what it reads, so nothing of the body is
-//! interpreted before the checksum has been verified.
+//! Numbers are little-endian. The description is verified before it is interpreted, so opening reads a few kilobytes. The
+//! sections are mapped; [`verify`] reads them against their checksums.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use memmap2::Mmap;
+use serde::{Deserialize, Serialize};
+
+use super::super::section::{self, SECTION_ALIGN, Section};
+use super::coder::Coder;
 use super::curve::ProbeCurve;
 use super::reach::Reach;
-use super::{Codes, IvfIndex, ProbedLists, comparison_of};
+use super::tune::Setting;
+use super::{IvfIndex, Lists};
 use crate::index::IndexError;
-use crate::index::faiss::RawIvf;
 use crate::index::recall::Recall;
-use crate::vector::Metric;
+use crate::vector::{CODE_BYTES_MAX, CODE_STEP, CONSTANT_BYTES, Metric};
 
 const MAGIC: [u8; 8] = *b"SIDR-IVF";
 
 /// Raised with every change of the layout.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
-/// Bytes before the checksum.
-const PREFIX_LEN: usize = 20;
+/// Bytes before the checksum of the description.
+const PREFIX_LEN: usize = 16;
 
-/// Bytes before the body.
+/// Bytes before the description.
 const HEADER_LEN: usize = PREFIX_LEN + blake3::OUT_LEN;
 
+/// Longest description that is read.
+const DESCRIPTION_BYTES_MAX: usize = 1 << 20;
+
+const SECTIONS: usize = 10;
+
+/// What the file says of itself.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Description {
+    metric: String,
+    dimension: usize,
+    kept: usize,
+    code_bytes: usize,
+    lists: usize,
+    rows: usize,
+    seed: u64,
+    left_out: f64,
+    usual_gap: f64,
+    settings: Vec<SettingRecord>,
+    sections: Vec<SectionRecord>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SettingRecord {
+    wish: f64,
+    /// `(depth, probes)`.
+    curve: Vec<(f64, f64)>,
+    slack: f64,
+    margin: f64,
+    reranked: f64,
+    recall: f64,
+    recall_lower: f64,
+    recall_upper: f64,
+    queries: u64,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SectionRecord {
+    /// From the first section's beginning.
+    offset: usize,
+    bytes: usize,
+    blake3: String,
+}
+
 pub(super) fn save(index: &IvfIndex, path: &Path) -> Result<(), IndexError> {
-    let lists = &index.lists;
-    let faiss = lists.raw.to_bytes()?;
-    let fields = encode(index);
+    let sections = sections_of(index);
+    let mut records = Vec::with_capacity(sections.len());
+    let mut offset = 0;
+    for bytes in sections {
+        let blake3 = blake3::hash(bytes).to_hex().to_string();
+        records.push(SectionRecord { offset, bytes: bytes.len(), blake3 });
+        offset = (offset + bytes.len()).next_multiple_of(SECTION_ALIGN);
+    }
+    let failed = |source| IndexError::Io { path: path.to_owned(), source };
+    let description = serde_json::to_vec(&describe(index, records))
+        .map_err(|error| failed(io::Error::other(error)))?;
     let mut prefix = Vec::with_capacity(PREFIX_LEN);
     prefix.extend(MAGIC);
     prefix.extend(VERSION.to_le_bytes());
-    prefix.extend(((fields.len() + faiss.len()) as u64).to_le_bytes());
+    prefix.extend((description.len() as u32).to_le_bytes());
     let mut hasher = blake3::Hasher::new();
-    hasher.update(&prefix).update(&fields).update(&faiss);
+    hasher.update(&prefix).update(&description);
     let digest = hasher.finalize();
-    let parts = [&prefix[..], digest.as_bytes(), &fields, &faiss];
-    write_whole(path, &parts).map_err(|source| IndexError::Io { path: path.to_owned(), source })
+    let mut parts: Vec<&[u8]> = vec![&prefix, digest.as_bytes(), &description];
+    parts.extend(sections);
+    write_whole(path, &parts).map_err(failed)
 }
 
-/// Writes a file beside the wanted one, and puts it in its place once it has reached the disk.
+/// The sections in the order of the file.
+fn sections_of(index: &IvfIndex) -> [&[u8]; SECTIONS] {
+    let (coder, lists) = (&index.coder, &index.lists);
+    [
+        coder.mean.as_bytes(),
+        coder.axes.as_bytes(),
+        coder.low.as_bytes(),
+        coder.step.as_bytes(),
+        index.sky_codes.as_bytes(),
+        lists.centroids.as_bytes(),
+        lists.radii.as_bytes(),
+        lists.starts.as_bytes(),
+        lists.rows.as_bytes(),
+        lists.codes.as_bytes(),
+    ]
+}
+
+fn describe(index: &IvfIndex, sections: Vec<SectionRecord>) -> Description {
+    let setting = |setting: &Setting| SettingRecord {
+        wish: setting.wish,
+        curve: setting.curve.points().to_vec(),
+        slack: setting.reach.slack(),
+        margin: setting.margin,
+        reranked: setting.reranked,
+        recall: setting.recall.mean,
+        recall_lower: setting.recall.lower,
+        recall_upper: setting.recall.upper,
+        queries: setting.recall.queries,
+    };
+    Description {
+        metric: index.coder.metric.to_string(),
+        dimension: index.coder.dimension,
+        kept: index.coder.kept,
+        code_bytes: index.coder.code_bytes,
+        lists: index.list_count(),
+        rows: index.row_count(),
+        seed: index.seed,
+        left_out: index.coder.left_out,
+        usual_gap: index.lists.usual_gap,
+        settings: index.settings.iter().map(setting).collect(),
+        sections,
+    }
+}
+
+/// Writes a file beside the wanted one, and puts it in its place once it has reached the disk. Parts behind the first three
+/// begin at multiples of [`SECTION_ALIGN`].
 fn write_whole(path: &Path, parts: &[&[u8]]) -> io::Result<()> {
     let partial = {
         let mut name = path.as_os_str().to_owned();
@@ -70,7 +167,13 @@ fn write_whole(path: &Path, parts: &[&[u8]]) -> io::Result<()> {
         PathBuf::from(name)
     };
     let written = File::create(&partial).and_then(|mut file| {
-        parts.iter().try_for_each(|part| file.write_all(part))?;
+        let mut offset = 0;
+        for (place, part) in parts.iter().enumerate() {
+            let padding = if place < 3 { 0 } else { offset.next_multiple_of(SECTION_ALIGN) - offset };
+            file.write_all(&[0; SECTION_ALIGN][..padding])?;
+            file.write_all(part)?;
+            offset += padding + part.len();
+        }
         file.sync_all()
     });
     if let Err(error) = written.and_then(|()| fs::rename(&partial, path)) {
@@ -84,190 +187,158 @@ fn write_whole(path: &Path, parts: &[&[u8]]) -> io::Result<()> {
     }
 }
 
-fn encode(index: &IvfIndex) -> Vec<u8> {
-    let lists = &index.lists;
-    let recall = index.measured_recall;
-    let metric = match lists.metric {
-        Metric::Cosine => 0u8,
-        Metric::L2 => 1,
-        Metric::Ip => 2,
+/// A mapped file whose description is intact.
+struct Opened {
+    map: Arc<Mmap>,
+    description: Description,
+    /// Where the first section begins.
+    sections_start: usize,
+}
+
+fn open(path: &Path) -> Result<Opened, IndexError> {
+    let map =
+        section::map(path).map_err(|source| IndexError::Io { path: path.to_owned(), source })?;
+    let damaged = |what| IndexError::Damaged { path: path.to_owned(), what };
+    let bytes: &[u8] = &map;
+    if bytes.get(..MAGIC.len()) != Some(&MAGIC) {
+        return Err(IndexError::NotAnIndex { path: path.to_owned() });
+    }
+    let number = |from: usize| {
+        let bytes = bytes.get(from..).and_then(|bytes| bytes.first_chunk());
+        bytes.map(|bytes| u32::from_le_bytes(*bytes)).ok_or_else(|| damaged("it is cut off"))
     };
-    let codes = match Codes::from(lists.raw.storage()) {
-        Codes::Flat => 0u8,
-        Codes::Sq8 => 1,
+    let version = number(8)?;
+    if version > VERSION {
+        let path = path.to_owned();
+        return Err(IndexError::NewerFormat { path, version, version_max: VERSION });
+    }
+    if version < VERSION {
+        return Err(damaged("its format is not used any more"));
+    }
+    let length = number(12)? as usize;
+    let end = HEADER_LEN + length.min(DESCRIPTION_BYTES_MAX);
+    let (Some(digest), Some(text)) = (bytes.get(PREFIX_LEN..HEADER_LEN), bytes.get(HEADER_LEN..end))
+    else {
+        return Err(damaged("it is cut off"));
     };
-    let points = lists.curve.points();
-    let mut fields = Vec::new();
-    fields.extend((lists.raw.dimension() as u32).to_le_bytes());
-    fields.extend([metric, codes]);
-    fields.extend((lists.refine_factor as u16).to_le_bytes());
-    fields.extend((lists.raw.lists() as u32).to_le_bytes());
-    fields.extend((lists.raw.rows() as u32).to_le_bytes());
-    fields.extend(index.seed.to_le_bytes());
-    for number in [recall.mean, recall.lower, recall.upper] {
-        fields.extend(number.to_le_bytes());
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&bytes[..PREFIX_LEN]).update(text);
+    if hasher.finalize().as_bytes()[..] != *digest {
+        return Err(damaged("its checksum differs"));
     }
-    fields.extend(recall.queries.to_le_bytes());
-    fields.extend((points.len() as u32).to_le_bytes());
-    for (depth, probes) in points {
-        fields.extend(depth.to_le_bytes());
-        fields.extend(probes.to_le_bytes());
+    let description =
+        serde_json::from_slice(text).map_err(|_| damaged("its description makes no sense"))?;
+    Ok(Opened { map, description, sections_start: end.next_multiple_of(SECTION_ALIGN) })
+}
+
+impl Opened {
+    /// Bytes of a section in the file.
+    fn range(&self, place: usize) -> Option<Range<usize>> {
+        let record = self.description.sections.get(place)?;
+        let start = self.sections_start.checked_add(record.offset)?;
+        let end = start.checked_add(record.bytes)?;
+        (end <= self.map.len()).then_some(start..end)
     }
-    fields.extend(lists.reach.slack().to_le_bytes());
-    for radius in lists.reach.radii() {
-        fields.extend(radius.to_le_bytes());
+
+    /// A section that has to hold `count` numbers.
+    fn section<T: bytemuck::Pod>(&self, place: usize, count: usize) -> Option<Section<T>> {
+        let range = self.range(place)?;
+        let section = Section::mapped(&self.map, range)?;
+        (section.as_slice().len() == count).then_some(section)
     }
-    fields
 }
 
 pub(super) fn load(path: &Path, dimension: usize, metric: Metric) -> Result<IvfIndex, IndexError> {
-    let bytes =
-        fs::read(path).map_err(|source| IndexError::Io { path: path.to_owned(), source })?;
-    let body = verified_body(path, &bytes)?;
-    let mut reader = Reader { rest: body };
-    let fields = read_fields(&mut reader).ok_or_else(|| IndexError::Damaged {
-        path: path.to_owned(),
-        what: "its fields make no sense",
-    })?;
-    if fields.dimension != dimension {
-        let (expected, given) = (dimension, fields.dimension);
+    let opened = open(path)?;
+    let said = &opened.description;
+    if said.dimension != dimension {
+        let (expected, given) = (dimension, said.dimension);
         return Err(IndexError::OtherDimension { path: path.to_owned(), expected, given });
     }
-    if fields.metric != metric {
-        let (expected, given) = (metric, fields.metric);
-        return Err(IndexError::OtherMetric { path: path.to_owned(), expected, given });
+    let given: Metric = said.metric.parse().map_err(|_| IndexError::Damaged {
+        path: path.to_owned(),
+        what: "its metric is unknown",
+    })?;
+    if given != metric {
+        return Err(IndexError::OtherMetric { path: path.to_owned(), expected: metric, given });
     }
-    let raw = RawIvf::from_verified_bytes(reader.rest)?;
-    let agrees = raw.dimension() == dimension
-        && raw.comparison() == comparison_of(metric)
-        && Codes::from(raw.storage()) == fields.codes
-        && raw.lists() == fields.lists
-        && raw.rows() == fields.rows;
-    if !agrees {
-        return Err(IndexError::Damaged {
-            path: path.to_owned(),
-            what: "its header and its lists differ",
-        });
-    }
-    let lists = ProbedLists {
-        raw,
-        metric,
-        curve: fields.curve,
-        reach: fields.reach,
-        refine_factor: fields.refine_factor,
-    };
-    Ok(IvfIndex { lists, measured_recall: fields.recall, seed: fields.seed })
-}
-
-/// The body, after version, length and checksum were found right.
-fn verified_body<'a>(path: &Path, bytes: &'a [u8]) -> Result<&'a [u8], IndexError> {
-    let damaged = |what| IndexError::Damaged { path: path.to_owned(), what };
-    let mut reader = Reader { rest: bytes };
-    if reader.take() != Some(MAGIC) {
-        return Err(IndexError::NotAnIndex { path: path.to_owned() });
-    }
-    let version = reader.take().map(u32::from_le_bytes).ok_or_else(|| damaged("it is cut off"))?;
-    if version > VERSION {
-        return Err(IndexError::NewerFormat {
-            path: path.to_owned(),
-            version,
-            version_max: VERSION,
-        });
-    }
-    let body_len = reader.take().map(u64::from_le_bytes).ok_or_else(|| damaged("it is cut off"))?;
-    let digest: [u8; blake3::OUT_LEN] = reader.take().ok_or_else(|| damaged("it is cut off"))?;
-    if reader.rest.len() as u64 != body_len {
-        return Err(damaged("its length differs"));
-    }
-    let prefix = bytes.get(..PREFIX_LEN).unwrap_or_default();
-    let body = bytes.get(HEADER_LEN..).unwrap_or_default();
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(prefix).update(body);
-    if hasher.finalize() != blake3::Hash::from_bytes(digest) {
-        return Err(damaged("its checksum differs"));
-    }
-    if version == VERSION { Ok(body) } else { Err(damaged("its format number was never used")) }
-}
-
-struct Fields {
-    dimension: usize,
-    metric: Metric,
-    codes: Codes,
-    refine_factor: usize,
-    lists: usize,
-    rows: usize,
-    seed: u64,
-    recall: Recall,
-    curve: ProbeCurve,
-    reach: Reach,
-}
-
-fn read_fields(reader: &mut Reader<'_>) -> Option<Fields> {
-    let dimension = reader.u32()? as usize;
-    let [metric, codes] = reader.take()?;
-    let metric = match metric {
-        0 => Metric::Cosine,
-        1 => Metric::L2,
-        2 => Metric::Ip,
-        _ => return None,
-    };
-    let codes = match codes {
-        0 => Codes::Flat,
-        1 => Codes::Sq8,
-        _ => return None,
-    };
-    let refine_factor = usize::from(u16::from_le_bytes(reader.take()?)).max(1);
-    let (lists, rows) = (reader.u32()? as usize, reader.u32()? as usize);
-    let seed = reader.u64()?;
-    let (mean, lower, upper) = (reader.f64()?, reader.f64()?, reader.f64()?);
-    let recall = Recall { mean, lower, upper, queries: reader.u64()? };
-    let point_count = reader.u32()?;
-    let mut points = Vec::new();
-    for _ in 0..point_count {
-        points.push((reader.f64()?, reader.f64()?));
-    }
-    let curve = ProbeCurve::new(points)?;
-    let slack = reader.f64()?;
-    let mut radii = Vec::new();
-    for _ in 0..lists {
-        radii.push(f32::from_le_bytes(reader.take()?));
-    }
-    let reach = Reach::new(slack, radii)?;
-    Some(Fields {
-        dimension,
-        metric,
-        codes,
-        refine_factor,
-        lists,
-        rows,
-        seed,
-        recall,
-        curve,
-        reach,
+    assemble(&opened, metric).ok_or_else(|| IndexError::Damaged {
+        path: path.to_owned(),
+        what: "its description and its sections differ",
     })
 }
 
-/// Takes numbers off the front of a slice.
-struct Reader<'a> {
-    rest: &'a [u8],
+fn assemble(opened: &Opened, metric: Metric) -> Option<IvfIndex> {
+    let said = &opened.description;
+    let fits = said.kept >= 1
+        && said.kept <= said.dimension
+        && said.code_bytes.is_multiple_of(CODE_STEP)
+        && said.code_bytes <= CODE_BYTES_MAX
+        && CONSTANT_BYTES + said.kept <= said.code_bytes
+        && said.left_out.is_finite()
+        && said.rows <= u32::MAX as usize;
+    if !fits {
+        return None;
+    }
+    let settings: Vec<Setting> = said.settings.iter().map(setting).collect::<Option<_>>()?;
+    if settings.is_empty() || !settings.is_sorted_by(|left, right| left.wish < right.wish) {
+        return None;
+    }
+    let codes = said.rows.checked_mul(said.code_bytes)?;
+    Some(IvfIndex {
+        coder: Coder {
+            metric,
+            dimension: said.dimension,
+            kept: said.kept,
+            code_bytes: said.code_bytes,
+            mean: opened.section(0, said.dimension)?,
+            axes: opened.section(1, said.kept.checked_mul(said.dimension)?)?,
+            low: opened.section(2, said.kept)?,
+            step: opened.section(3, said.kept)?,
+            left_out: said.left_out,
+        },
+        sky_codes: opened.section(4, codes)?,
+        lists: Lists {
+            centroids: opened.section(5, said.lists.checked_mul(said.code_bytes)?)?,
+            radii: opened.section(6, said.lists)?,
+            starts: opened.section(7, said.lists.checked_add(1)?)?,
+            rows: opened.section(8, said.rows)?,
+            codes: opened.section(9, codes)?,
+            usual_gap: said.usual_gap,
+        },
+        settings,
+        seed: said.seed,
+    })
 }
 
-impl Reader<'_> {
-    fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
-        let (taken, rest) = self.rest.split_first_chunk()?;
-        self.rest = rest;
-        Some(*taken)
-    }
+fn setting(record: &SettingRecord) -> Option<Setting> {
+    let numbers = [record.wish, record.margin, record.reranked, record.recall];
+    let are_sound = numbers.iter().all(|number| number.is_finite() && *number >= 0.0);
+    Some(Setting {
+        wish: record.wish,
+        curve: ProbeCurve::new(record.curve.clone())?,
+        reach: Reach::new(record.slack)?,
+        margin: record.margin,
+        reranked: record.reranked,
+        recall: Recall {
+            mean: record.recall,
+            lower: record.recall_lower,
+            upper: record.recall_upper,
+            queries: record.queries,
+        },
+    })
+    .filter(|_| are_sound)
+}
 
-    fn u32(&mut self) -> Option<u32> {
-        self.take().map(u32::from_le_bytes)
+pub(super) fn verify(path: &Path) -> Result<(), IndexError> {
+    let opened = open(path)?;
+    let damaged = |what| IndexError::Damaged { path: path.to_owned(), what };
+    for (place, record) in opened.description.sections.iter().enumerate() {
+        let range = opened.range(place).ok_or_else(|| damaged("it is cut off"))?;
+        let bytes = opened.map.get(range).unwrap_or_default();
+        if blake3::hash(bytes).to_hex().as_str() != record.blake3 {
+            return Err(damaged("the checksum of a section differs"));
+        }
     }
-
-    fn u64(&mut self) -> Option<u64> {
-        self.take().map(u64::from_le_bytes)
-    }
-
-    fn f64(&mut self) -> Option<f64> {
-        self.take().map(f64::from_le_bytes)
-    }
+    Ok(())
 }

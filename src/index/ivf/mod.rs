@@ -1,32 +1,44 @@
-//! Inverted lists: rows sorted by their nearest centroid, kept as codes, re-ranked from the full-precision vectors.
+//! Two orders of the same codes: along the sky, and in lists around centroids; hits are re-ranked from the full vectors.
 //!
-//! How many lists a search probes is not guessed. When the index is built, the true neighbours of sampled rows are found
-//! by an exact scan, and two things are learned from where they lie:
+//! A vector becomes a short byte code (`coder`), chosen by measurement when the index is built. The codes are kept twice: in
+//! the order of the rows, which is the order of the sky, so that a region is a few runs of them; and list by list, where the
+//! rows of a list are in sky order again, so that a region is a run inside each list.
+//!
+//! Nothing about a search is guessed. When the index is built, the true neighbours of sampled rows are found by an exact scan,
+//! and for each of several recall wishes three things are learned from where they lie ([`Setting`]):
 //! - a [`curve`]: how many of the nearest lists hold the nearest 10, 32, 100, ... rows. A search for `k` rows of which a
 //!   share `s` is allowed needs the lists that hold the nearest `k / s`; `s` is measured in the lists already probed, near
 //!   the query, since a predicate may thin out one neighbourhood and not another;
-//! - a [`reach`]: how near to the query a row may lie whose list's centroid is so far away. Lists that may hold a row
-//!   nearer than the hits found are probed next. That adapts to queries unlike the rows (of another modality, say) and to
-//!   predicates that exclude everything near, where the curve alone would stop too early.
+//! - a [`reach`]: how near to the query a row may lie whose list's centroid is so far away. Lists that may hold a row nearer
+//!   than the hits found are probed next, where a predicate thins out the rows or the query is unlike them (of another
+//!   modality, say) and the curve alone would stop too early;
+//! - a margin, in standard errors of the codes, within which candidates are compared at full precision.
 //!
-//! A search whose allowed rows are so few that comparing them all reads less does just that, and is exact.
+//! The searches that these make are then carried out on the sampled rows, and the recall that they reached is kept.
 
 mod build;
+mod coder;
+mod collect;
 mod curve;
+mod encode;
 mod file;
 mod reach;
+mod scan;
 mod search;
 #[cfg(test)]
 mod tests;
+mod tune;
 
 use std::path::Path;
 
 use super::IndexError;
-use super::faiss::{Comparison, RawIvf, Storage};
 use super::recall::Recall;
-use crate::vector::{Distance, Metric, RowBitmap, VectorView};
-use curve::ProbeCurve;
-use reach::Reach;
+use super::section::Section;
+use crate::vector::{Distance, Metric, RowSet, VectorView};
+use coder::Coder;
+use tune::Setting;
+
+pub use scan::{CodeScan, ScanRows};
 
 /// Fewest rows that are indexed: below, an exact scan reads less than an index would.
 pub const ROWS_MIN: usize = 1000;
@@ -37,64 +49,56 @@ pub const LISTS_MAX: usize = 65_536;
 /// Fewest training vectors for each list: with fewer, k-means fits noise.
 pub const POINTS_PER_LIST_MIN: usize = 39;
 
+/// Recall that a search is tuned for where nothing else is wished.
+pub const RECALL_WISH_DEFAULT: f64 = 0.99;
+
 /// Neighbours asked for when recall is measured.
 const MEASURED_K: usize = 10;
-
-/// Recall that the lower end of the 95 % interval has to reach: above the 0.99 that is promised, because queries come that
-/// are not rows of the collection, and because codes lose a little more.
-const RECALL_TARGET: f64 = 0.995;
-
-/// Fewest rows that are compared again at full precision.
-const CANDIDATES_MIN: usize = 64;
-
-/// How rows are kept in the lists.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Codes {
-    /// At full precision, four bytes a component.
-    Flat,
-    /// One byte a component.
-    Sq8,
-}
-
-impl std::fmt::Display for Codes {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str(match self {
-            Self::Flat => "flat",
-            Self::Sq8 => "sq8",
-        })
-    }
-}
 
 /// How to build an index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct IvfSpec {
-    /// Number of lists; about `2 sqrt(rows)` where absent.
+    /// Number of lists; about `4 sqrt(rows)` where absent.
     pub lists: Option<usize>,
-    /// How rows are kept in the lists.
-    pub codes: Codes,
-    /// Most vectors that the centroids are trained on.
+    /// Bytes of a code, a multiple of [`CODE_STEP`](crate::vector::CODE_STEP); chosen by measurement where absent.
+    pub code_bytes: Option<usize>,
+    /// Most vectors that the axes and centroids are trained on.
     pub train_sample_max: usize,
     /// Decides every random choice.
     pub seed: u64,
     /// Threads that building may take.
     pub threads: usize,
+    /// Most bytes that building may hold in memory beside the vectors.
+    pub memory_bytes_max: u64,
 }
 
 impl Default for IvfSpec {
     fn default() -> Self {
-        Self { lists: None, codes: Codes::Sq8, train_sample_max: 1 << 20, seed: 0, threads: 1 }
+        Self {
+            lists: None,
+            code_bytes: None,
+            train_sample_max: 1 << 20,
+            seed: 0,
+            threads: 1,
+            memory_bytes_max: u64::MAX,
+        }
     }
 }
 
 /// What to look for.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct IvfSearch<'a> {
     /// Most hits.
     pub k: usize,
+    /// Recall to aim at, above 0 and up to 1; 1 compares every allowed row at full precision.
+    pub recall: f64,
     /// Lists to probe; chosen by the measured curve where absent. More are probed while hits are missing.
     pub probes: Option<usize>,
     /// Rows that may be hits; all where absent.
-    pub allowed: Option<&'a RowBitmap>,
+    pub allowed: Option<&'a dyn RowSet>,
+    /// Lists at which the search gives up when it has to go on probing: the caller knows a cheaper way then. A predicate that
+    /// excludes the query's neighbourhood shows itself only on the way.
+    pub lists_max: usize,
     /// Greatest distance of a hit, itself included. Leaves out hits among the `k` nearest; never makes the search wider.
     pub bound: Option<Distance>,
 }
@@ -102,7 +106,28 @@ pub struct IvfSearch<'a> {
 impl IvfSearch<'_> {
     /// The `k` nearest of all rows.
     pub fn nearest(k: usize) -> Self {
-        Self { k, probes: None, allowed: None, bound: None }
+        Self {
+            k,
+            recall: RECALL_WISH_DEFAULT,
+            probes: None,
+            allowed: None,
+            lists_max: usize::MAX,
+            bound: None,
+        }
+    }
+}
+
+impl std::fmt::Debug for IvfSearch<'_> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("IvfSearch")
+            .field("k", &self.k)
+            .field("recall", &self.recall)
+            .field("probes", &self.probes)
+            .field("is_filtered", &self.allowed.is_some())
+            .field("lists_max", &self.lists_max)
+            .field("bound", &self.bound)
+            .finish()
     }
 }
 
@@ -113,12 +138,16 @@ pub struct IvfAnswer<K = u32> {
     pub hits: Vec<(Distance, K)>,
     /// Rows compared, by their codes or at full precision.
     pub rows_scanned: u64,
-    /// Lists visited; 0 when the allowed rows were few enough to compare them all at full precision.
+    /// Rows compared at full precision.
+    pub rows_reranked: u64,
+    /// Lists visited.
     pub lists_probed: u64,
     /// Bytes of centroids, codes, row numbers and vectors read.
     pub bytes_read: u64,
     /// Whether every allowed row was compared at full precision, so that the answer is the exact one.
     pub exact: bool,
+    /// Whether the search ended at [`IvfSearch::lists_max`], without hits.
+    pub gave_up: bool,
 }
 
 /// What an index is made of.
@@ -130,62 +159,88 @@ pub struct IvfStats {
     pub dimension: usize,
     /// How vectors are compared.
     pub metric: Metric,
-    /// How rows are kept in the lists.
-    pub codes: Codes,
+    /// Bytes of a row's code.
+    pub code_bytes: usize,
+    /// Principal axes that a code keeps.
+    pub axes: usize,
     /// Number of lists.
     pub lists: usize,
-    /// Lists that an unfiltered search for ten neighbours begins with.
+    /// Lists that an unfiltered search for ten neighbours begins with at the default wish.
     pub default_probes: usize,
     /// Recall@10 of such searches, measured on sampled rows that were kept out of their own answers.
     pub measured_recall: Recall,
 }
 
+/// What a search for `k` of some allowed rows is expected to touch.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Expected {
+    /// Lists probed.
+    pub lists: f64,
+    /// Rows in them.
+    pub rows_listed: f64,
+    /// Rows compared at full precision.
+    pub reranked: f64,
+}
+
 /// An immutable index over the rows of one segment in one embedding space.
 #[derive(Debug)]
 pub struct IvfIndex {
-    lists: ProbedLists,
-    measured_recall: Recall,
+    coder: Coder,
+    /// Codes of the rows in the order of the sky.
+    sky_codes: Section<u8>,
+    lists: Lists,
+    settings: Vec<Setting>,
     seed: u64,
 }
 
-/// Lists with what was learned about probing them.
+/// Rows by their nearest centroid.
 #[derive(Debug)]
-struct ProbedLists {
-    raw: RawIvf,
-    metric: Metric,
-    curve: ProbeCurve,
-    reach: Reach,
-    /// Candidates re-ranked for each hit asked for.
-    refine_factor: usize,
+struct Lists {
+    /// Codes of the centroids.
+    centroids: Section<u8>,
+    /// Root mean square distance of the rows of each list from its centroid.
+    radii: Section<f32>,
+    /// Where each list begins in `rows`; one more than there are lists.
+    starts: Section<u32>,
+    /// Row numbers, ascending in each list.
+    rows: Section<u32>,
+    /// Their codes.
+    codes: Section<u8>,
+    /// Greatest length from a sampled row to its nearest centroid: a query that is farther from all is unlike the rows.
+    usual_gap: f64,
 }
 
 impl IvfIndex {
     /// Trains, fills and measures an index over vectors that are [prepared](Metric::prepare) for the metric.
     ///
-    /// `progress` is told the stage (`train`, `add`, `measure`) and how much of it is done.
+    /// `like_queries` are vectors that queries will resemble although no row does (of another modality of a shared space,
+    /// say); searches are tuned on them beside sampled rows. `progress` is told the stage (`train`, `encode`, `measure`) and
+    /// how much of it is done.
     ///
     /// # Errors
     /// [`IndexError::TooFew`] below [`ROWS_MIN`] rows: keep the exact scan. [`IndexError::BadLists`],
-    /// [`IndexError::NotFinite`], [`IndexError::TooLong`], [`IndexError::OutOfMemory`].
+    /// [`IndexError::BadCode`], [`IndexError::NotFinite`], [`IndexError::TooLong`], [`IndexError::BudgetTooSmall`],
+    /// [`IndexError::OutOfMemory`].
     ///
     /// # Complexity
-    /// Training and filling compare each vector with each centroid; measuring compares each with 256 sampled rows.
+    /// Filling compares each vector, on its kept axes, with each centroid; measuring compares each with 512 sampled rows.
     pub fn build(
         spec: &IvfSpec,
         metric: Metric,
         vectors: VectorView<'_>,
+        like_queries: Option<VectorView<'_>>,
         progress: &mut dyn FnMut(&str, u64, u64),
     ) -> Result<Self, IndexError> {
-        build::build(spec, metric, vectors, progress)
+        build::build(spec, metric, vectors, like_queries, progress)
     }
 
-    /// Finds the nearest allowed rows, equal distances in the order of row numbers.
+    /// Finds the nearest allowed rows through the lists, equal distances in the order of row numbers.
     ///
     /// `vectors` are those that the index was built over. The search runs on the calling thread alone.
     ///
     /// # Errors
-    /// [`IndexError::WrongDimension`] and [`IndexError::NotFinite`] for the query; [`IndexError::WrongRows`] when the
-    /// vectors or the bitmap belong to another set of rows.
+    /// [`IndexError::WrongDimension`] and [`IndexError::NotFinite`] for the query; [`IndexError::BadRecall`];
+    /// [`IndexError::WrongRows`] when the vectors belong to another set of rows.
     pub fn search(
         &self,
         query: &[f32],
@@ -207,32 +262,76 @@ impl IvfIndex {
         search: &IvfSearch<'_>,
         key: impl Fn(u32) -> K,
     ) -> Result<IvfAnswer<K>, IndexError> {
-        self.lists.search(query, vectors, search, key)
+        search::search(self, query, vectors, search, key)
     }
 
     /// What the index is made of.
     pub fn stats(&self) -> IvfStats {
-        let raw = &self.lists.raw;
+        let setting = self.setting(RECALL_WISH_DEFAULT);
         IvfStats {
-            rows: raw.rows(),
-            dimension: raw.dimension(),
-            metric: self.lists.metric,
-            codes: Codes::from(raw.storage()),
-            lists: raw.lists(),
-            default_probes: self.lists.curve.probes(MEASURED_K as f64),
-            measured_recall: self.measured_recall,
+            rows: self.row_count(),
+            dimension: self.coder.dimension,
+            metric: self.coder.metric,
+            code_bytes: self.coder.code_bytes,
+            axes: self.coder.kept,
+            lists: self.list_count(),
+            default_probes: setting.curve.probes(MEASURED_K as f64),
+            measured_recall: setting.recall,
         }
+    }
+
+    /// Recall@10 that searches with a wish reached when they were measured.
+    pub fn measured_recall(&self, wish: f64) -> Recall {
+        self.setting(wish).recall
+    }
+
+    /// What a search for `k` rows is expected to touch when `allowed_count` of the rows are allowed, if those are spread
+    /// over the neighbourhoods like all rows.
+    pub fn expected(&self, k: usize, wish: f64, allowed_count: f64) -> Expected {
+        let rows = self.row_count() as f64;
+        let share = (allowed_count / rows).clamp(1.0 / rows, 1.0);
+        let setting = self.setting(wish);
+        let lists = setting.curve.probes(k as f64 / share) as f64;
+        Expected {
+            lists,
+            rows_listed: lists * rows / self.list_count() as f64,
+            reranked: setting.reranked * (k as f64 / MEASURED_K as f64).max(1.0),
+        }
+    }
+
+    /// The measured setting whose wish is the least that is not below the given one.
+    fn setting(&self, wish: f64) -> &Setting {
+        let fits = self.settings.iter().find(|setting| setting.wish >= wish);
+        // `file` and `build` see to it that there is at least one.
+        fits.unwrap_or_else(|| &self.settings[self.settings.len() - 1])
+    }
+
+    fn row_count(&self) -> usize {
+        self.lists.rows.as_slice().len()
+    }
+
+    fn list_count(&self) -> usize {
+        self.lists.radii.as_slice().len()
+    }
+
+    /// Bytes of codes and row numbers: what is best kept in memory.
+    pub fn hot_bytes(&self) -> u64 {
+        (self.lists.codes.as_bytes().len()
+            + self.sky_codes.as_bytes().len()
+            + self.lists.rows.as_bytes().len()
+            + self.lists.centroids.as_bytes().len()) as u64
     }
 
     /// Writes the index to a file, replacing it whole or not at all.
     ///
     /// # Errors
-    /// [`IndexError::Io`], [`IndexError::OutOfMemory`].
+    /// [`IndexError::Io`].
     pub fn save(&self, path: &Path) -> Result<(), IndexError> {
         file::save(self, path)
     }
 
-    /// Reads what [`IvfIndex::save`] wrote, for a space of the given dimension and metric.
+    /// Maps what [`IvfIndex::save`] wrote, for a space of the given dimension and metric. The description is read and
+    /// verified; codes and lists are not, so that opening does not depend on their size: see [`IvfIndex::verify`].
     ///
     /// # Errors
     /// [`IndexError::Io`]; [`IndexError::NotAnIndex`], [`IndexError::NewerFormat`] and [`IndexError::Damaged`] before
@@ -240,30 +339,28 @@ impl IvfIndex {
     pub fn load(path: &Path, dimension: usize, metric: Metric) -> Result<Self, IndexError> {
         file::load(path, dimension, metric)
     }
-}
 
-impl From<Storage> for Codes {
-    fn from(storage: Storage) -> Self {
-        match storage {
-            Storage::Flat => Self::Flat,
-            Storage::Sq8 => Self::Sq8,
-        }
+    /// Reads the whole file of an index against its checksums.
+    ///
+    /// Damaged codes and row numbers can do no more than hide a row from an approximate answer, for every distance comes
+    /// from the full vectors and every row number is checked; so an index may be searched while this runs.
+    ///
+    /// # Errors
+    /// [`IndexError::Io`], [`IndexError::Damaged`].
+    pub fn verify(path: &Path) -> Result<(), IndexError> {
+        file::verify(path)
     }
 }
 
-impl From<Codes> for Storage {
-    fn from(codes: Codes) -> Self {
-        match codes {
-            Codes::Flat => Self::Flat,
-            Codes::Sq8 => Self::Sq8,
+impl Lists {
+    /// Where a list begins and ends among the row numbers; empty where the file says nonsense.
+    fn span(&self, list: usize) -> std::ops::Range<usize> {
+        let starts = self.starts.as_slice();
+        match (starts.get(list), starts.get(list + 1)) {
+            (Some(&start), Some(&end)) if start <= end && end as usize <= self.rows.as_slice().len() => {
+                start as usize..end as usize
+            }
+            _ => 0..0,
         }
-    }
-}
-
-/// Unit vectors are ordered alike by cosine and by inner product.
-fn comparison_of(metric: Metric) -> Comparison {
-    match metric {
-        Metric::L2 => Comparison::L2,
-        Metric::Cosine | Metric::Ip => Comparison::InnerProduct,
     }
 }

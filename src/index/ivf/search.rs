@@ -1,14 +1,29 @@
-//! Probes lists until enough of the neighbourhood was seen, and re-ranks what they hold.
+//! Probes lists until enough of the neighbourhood was seen.
 
-use super::reach::QueryScale;
-use super::{CANDIDATES_MIN, IvfAnswer, IvfSearch, ProbedLists};
+use super::coder::CodedQuery;
+use super::collect::Collector;
+use super::tune::Setting;
+use super::{IvfAnswer, IvfIndex, IvfSearch};
 use crate::index::IndexError;
-use crate::index::faiss::RankedList;
 use crate::index::flat::{self, FlatSearch, check_query};
-use crate::vector::{Metric, RowBitmap, TopK, VectorView};
+use crate::vector::{RowSet, VectorView};
 
 /// Bytes of a row number in a list.
-const ROW_NUMBER_BYTES: u64 = 8;
+pub(super) const ROW_NUMBER_BYTES: u64 = 4;
+
+/// Lists that are probed before the first candidates are compared at full precision: their distances tell which rows of the
+/// later lists are worth a look.
+const FIRST_LISTS: usize = 2;
+
+/// Lists ranked at once.
+const RANKED_AT_ONCE: usize = 128;
+
+/// A list and how far away its centroid is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct RankedList {
+    pub(super) list: u32,
+    pub(super) estimate: f32,
+}
 
 /// What was visited so far.
 #[derive(Debug, Clone, Copy, Default)]
@@ -16,223 +31,337 @@ struct Walk {
     lists_probed: usize,
     rows_listed: usize,
     rows_compared: usize,
-    rows_reranked: usize,
 }
 
-/// A search whose lengths were checked.
-struct Request<'a> {
-    query: &'a [f32],
-    vectors: VectorView<'a>,
-    search: &'a IvfSearch<'a>,
-    /// Rows allowed.
-    allowed_count: usize,
-    /// Hits there will be, before the distance bound.
-    wanted: usize,
-    /// Rows that each round re-ranks at most.
-    candidates: usize,
+/// Lists in the order of their nearness, ranked as far as was asked.
+struct Ranking {
+    all: Vec<RankedList>,
+    sorted: usize,
 }
 
-impl ProbedLists {
-    pub(super) fn search<K: Ord>(
-        &self,
-        query: &[f32],
-        vectors: VectorView<'_>,
-        search: &IvfSearch<'_>,
-        key: impl Fn(u32) -> K,
-    ) -> Result<IvfAnswer<K>, IndexError> {
-        self.check(query, vectors, search.allowed)?;
-        let allowed_count = search.allowed.map_or(self.raw.rows(), RowBitmap::count);
-        let wanted = search.k.min(allowed_count);
-        let candidates =
-            wanted.saturating_mul(self.refine_factor).max(CANDIDATES_MIN).min(allowed_count);
-        let request = Request { query, vectors, search, allowed_count, wanted, candidates };
-        // Whoever names every list wants them visited: it is how the lists are held against the exact scan.
-        let is_everything = search.probes.is_some_and(|probes| probes >= self.raw.lists());
-        if wanted == 0 || (!is_everything && self.exact_scan_reads_less(&request)) {
-            return exact(&request, self.metric, key);
-        }
-        self.probe(&request, key)
+impl Ranking {
+    fn new(index: &IvfIndex, coded: &CodedQuery) -> Self {
+        let mut all = Vec::with_capacity(index.list_count());
+        coded.weights.scan(index.lists.centroids.as_slice(), |list, estimate| {
+            all.push(RankedList { list: list as u32, estimate });
+        });
+        Self { all, sorted: 0 }
     }
 
-    fn check(
-        &self,
-        query: &[f32],
-        vectors: VectorView<'_>,
-        allowed: Option<&RowBitmap>,
-    ) -> Result<(), IndexError> {
-        check_query(query, self.raw.dimension())?;
-        let (expected, given) = (self.raw.dimension(), vectors.dimension());
-        if expected != given {
-            return Err(IndexError::WrongDimension {
-                what: "the indexed vectors",
-                expected,
-                given,
-            });
-        }
-        let expected = self.raw.rows();
-        let wrong = |what, given| IndexError::WrongRows { what, expected, given };
-        if vectors.count() != expected {
-            return Err(wrong("the set of vectors", vectors.count()));
-        }
-        match allowed {
-            Some(allowed) if allowed.len() != expected => Err(wrong("the bitmap", allowed.len())),
-            Some(_) | None => Ok(()),
-        }
-    }
-
-    /// Whether comparing every allowed row at full precision reads fewer bytes than probing is expected to. It is exact,
-    /// too, so it wins a tie.
-    fn exact_scan_reads_less(&self, request: &Request<'_>) -> bool {
-        if request.allowed_count <= request.candidates {
-            return true;
-        }
-        if request.search.probes.is_some() {
-            return false;
-        }
-        let (rows, lists) = (self.raw.rows() as f64, self.raw.lists() as f64);
-        let vector_bytes = size_of_val(request.query) as f64;
-        let allowed_share = request.allowed_count as f64 / rows;
-        let probed_share =
-            self.curve.probes(request.search.k as f64 / allowed_share) as f64 / lists;
-        let listed = probed_share * rows;
-        let probing = lists * vector_bytes
-            + listed * ROW_NUMBER_BYTES as f64
-            + listed * allowed_share * self.raw.code_bytes() as f64
-            + request.candidates as f64 * vector_bytes;
-        request.allowed_count as f64 * vector_bytes <= probing
-    }
-
-    fn probe<K: Ord>(
-        &self,
-        request: &Request<'_>,
-        key: impl Fn(u32) -> K,
-    ) -> Result<IvfAnswer<K>, IndexError> {
-        let search = request.search;
-        let order = self.raw.rank_lists(request.query)?;
-        let mut top = TopK::new(request.wanted);
-        let mut walk = Walk::default();
-        let mut goal = search.probes.unwrap_or_else(|| self.curve.probes(search.k as f64)).max(1);
-        let mut rest = &order[..];
-        while walk.lists_probed < goal && !rest.is_empty() {
-            let (next, later) = rest.split_at(rest.len().min(goal - walk.lists_probed));
-            self.visit(request, next, &mut walk, &mut top, &key)?;
-            rest = later;
-            goal = self.next_goal(request, &walk, top.len());
-        }
-        if search.probes.is_none() {
-            self.sweep(request, rest, &mut walk, &mut top, &key)?;
-        }
-        if top.len() < request.wanted {
-            // Distances that overflow in single precision are no hits to FAISS.
-            return exact(request, self.metric, key);
-        }
-        let mut hits = top.into_sorted();
-        hits.retain(|(distance, _)| search.bound.is_none_or(|bound| *distance <= bound));
-        Ok(IvfAnswer {
-            hits,
-            rows_scanned: walk.rows_compared as u64,
-            lists_probed: walk.lists_probed as u64,
-            bytes_read: self.bytes_read(&walk),
-            // Every list visited and every allowed row re-ranked: nothing was left to the codes.
-            exact: walk.lists_probed == self.raw.lists()
-                && request.candidates == request.allowed_count,
-        })
-    }
-
-    /// Probes those of the remaining lists that may hold a row nearer than the hits found so far.
-    fn sweep<K: Ord>(
-        &self,
-        request: &Request<'_>,
-        rest: &[RankedList],
-        walk: &mut Walk,
-        top: &mut TopK<K>,
-        key: &impl Fn(u32) -> K,
-    ) -> Result<(), IndexError> {
-        let scale = QueryScale::new(self.metric, request.query);
-        let mut rest = rest.to_vec();
-        while let Some(farthest) = top.bound() {
-            let limit = scale.limit(farthest);
-            rest.retain(|list| self.reach.covers(list.list, scale.gap(list.closeness), limit));
-            if rest.is_empty() {
-                break;
+    /// The lists at places `from..to`, as far as there are so many.
+    fn slice(&mut self, from: usize, to: usize) -> &[RankedList] {
+        let by_estimate =
+            |left: &RankedList, right: &RankedList| left.estimate.total_cmp(&right.estimate);
+        let to = to.min(self.all.len());
+        if to > self.sorted {
+            let until = (to.max(self.sorted + RANKED_AT_ONCE)).min(self.all.len());
+            let unsorted = &mut self.all[self.sorted..];
+            let wanted = until - self.sorted;
+            if wanted < unsorted.len() {
+                unsorted.select_nth_unstable_by(wanted, by_estimate);
             }
-            let later = rest.split_off(rest.len().min(walk.lists_probed.max(1)));
-            self.visit(request, &rest, walk, top, key)?;
-            rest = later;
+            unsorted[..wanted].sort_unstable_by(by_estimate);
+            self.sorted = until;
         }
-        Ok(())
+        self.all.get(from..to).unwrap_or_default()
     }
+}
 
-    /// Probes some lists and re-ranks the best of their rows.
-    fn visit<K: Ord>(
-        &self,
-        request: &Request<'_>,
-        lists: &[RankedList],
-        walk: &mut Walk,
-        top: &mut TopK<K>,
-        key: &impl Fn(u32) -> K,
-    ) -> Result<(), IndexError> {
-        let (allowed, k) = (request.search.allowed, request.candidates);
-        let scanned = self.raw.scan(request.query, lists, allowed, k)?;
-        for &row in &scanned.candidates {
-            let rows = request.vectors.count();
-            let vector = request
-                .vectors
-                .row(row as usize)
-                .ok_or(IndexError::NoSuchRow { row: row as usize, rows })?;
-            top.offer(self.metric.distance(request.query, vector), || key(row));
+/// Ranks all lists by their nearness.
+pub(super) fn ranked_lists(index: &IvfIndex, coded: &CodedQuery) -> Vec<RankedList> {
+    let mut ranking = Ranking::new(index, coded);
+    ranking.slice(0, usize::MAX).to_vec()
+}
+
+/// A search whose parts were checked.
+struct Search<'a, 'b> {
+    index: &'a IvfIndex,
+    coded: &'a CodedQuery,
+    setting: &'a Setting,
+    wish: &'a IvfSearch<'b>,
+    /// Hits there should be, before the distance bound.
+    wanted: usize,
+}
+
+pub(super) fn search<K: Ord>(
+    index: &IvfIndex,
+    query: &[f32],
+    vectors: VectorView<'_>,
+    search: &IvfSearch<'_>,
+    key: impl Fn(u32) -> K,
+) -> Result<IvfAnswer<K>, IndexError> {
+    check(index, query, vectors, search.recall)?;
+    let wanted = search.k.min(index.row_count());
+    // Whoever names every list and wants all found gets them visited: it is how the lists are held against the exact scan.
+    let through_all = search.recall >= 1.0
+        && search.probes.is_some_and(|probes| probes >= index.list_count());
+    let coded = (wanted > 0 && (search.recall < 1.0 || through_all))
+        .then(|| index.coder.query(query))
+        .flatten();
+    let Some(coded) = coded else {
+        return exact(index, query, vectors, search, key);
+    };
+    let setting = index.setting(search.recall);
+    let request = Search { index, coded: &coded, setting, wish: search, wanted };
+    let metric = index.coder.metric;
+    let margin = if through_all { f64::INFINITY } else { setting.margin };
+    let mut collector = Collector::new(query, vectors, metric, &coded, margin, wanted, &key);
+    let mut ranking = Ranking::new(index, &coded);
+    let mut walk = Walk::default();
+    if !request.probe(&mut ranking, &mut walk, &mut collector)? {
+        return Ok(IvfAnswer::given_up(&walk));
+    }
+    if !collector.is_complete() {
+        // Rarely: so many estimates are alike that too few were kept. Now that distances are known, none is left out.
+        collector.begin_again();
+        let probed = walk.lists_probed;
+        walk = Walk::default();
+        request.visit(ranking.slice(0, probed), &mut walk, &mut collector)?;
+        collector.settle()?;
+    }
+    let found = collector.top().len();
+    if found < wanted && (walk.rows_listed < index.row_count() || found < walk.rows_compared) {
+        // Hits are missing although not every allowed row was looked at: the lists do not hold what they should.
+        return exact(index, query, vectors, search, &key);
+    }
+    let reranked = collector.reranked;
+    let mut hits = collector.into_top().into_sorted();
+    hits.retain(|(distance, _)| search.bound.is_none_or(|bound| *distance <= bound));
+    Ok(IvfAnswer {
+        hits,
+        rows_scanned: walk.rows_compared as u64,
+        rows_reranked: reranked as u64,
+        lists_probed: walk.lists_probed as u64,
+        bytes_read: bytes_read(index, &walk, reranked),
+        exact: through_all,
+        gave_up: false,
+    })
+}
+
+impl<K> IvfAnswer<K> {
+    fn given_up(walk: &Walk) -> Self {
+        Self {
+            hits: Vec::new(),
+            rows_scanned: walk.rows_compared as u64,
+            rows_reranked: 0,
+            lists_probed: walk.lists_probed as u64,
+            bytes_read: 0,
+            exact: false,
+            gave_up: true,
         }
-        walk.lists_probed += lists.len();
-        walk.rows_listed += scanned.rows_listed;
-        walk.rows_compared += scanned.rows_compared;
-        walk.rows_reranked += scanned.candidates.len();
-        Ok(())
+    }
+}
+
+pub(super) fn check(
+    index: &IvfIndex,
+    query: &[f32],
+    vectors: VectorView<'_>,
+    recall: f64,
+) -> Result<(), IndexError> {
+    let expected = index.coder.dimension;
+    check_query(query, expected)?;
+    if vectors.dimension() != expected {
+        let given = vectors.dimension();
+        return Err(IndexError::WrongDimension { what: "the indexed vectors", expected, given });
+    }
+    let expected = index.row_count();
+    if vectors.count() != expected {
+        let given = vectors.count();
+        return Err(IndexError::WrongRows { what: "the set of vectors", expected, given });
+    }
+    if recall > 0.0 && recall <= 1.0 { Ok(()) } else { Err(IndexError::BadRecall { recall }) }
+}
+
+impl Search<'_, '_> {
+    /// Probes lists until the hits are there; false when that takes more lists than the caller wants to pay for.
+    fn probe<K: Ord, F: Fn(u32) -> K>(
+        &self,
+        ranking: &mut Ranking,
+        walk: &mut Walk,
+        collector: &mut Collector<'_, K, F>,
+    ) -> Result<bool, IndexError> {
+        let all = self.index.list_count();
+        let nearest = ranking.slice(0, 1).first().map_or(0.0, |list| self.coded.gap(list.estimate));
+        let planned = self.setting.curve.probes(self.wish.k as f64);
+        let mut goal = self.wish.probes.unwrap_or(planned).clamp(1, all);
+        while walk.lists_probed < goal && walk.lists_probed < all {
+            let from = walk.lists_probed;
+            let step = if from == 0 { FIRST_LISTS } else { goal - from };
+            self.visit(ranking.slice(from, (from + step).min(goal)), walk, collector)?;
+            collector.settle()?;
+            if walk.lists_probed >= goal {
+                goal = self.next_goal(walk, collector.top().len());
+                if goal > walk.lists_probed && goal > self.wish.lists_max {
+                    return Ok(false);
+                }
+            }
+        }
+        let is_usual = self.wish.allowed.is_none() && nearest <= self.index.lists.usual_gap;
+        if self.wish.probes.is_none() && !is_usual {
+            return self.sweep(ranking, walk, collector);
+        }
+        Ok(true)
     }
 
     /// Lists that have to be probed after what was seen. No more than were probed already ends the search.
     ///
     /// Twice as many while hits are missing. Then, unless the caller chose the number, as many as the curve says for the
     /// share of rows that is allowed among those seen, but never more than twice as many before looking again.
-    fn next_goal(&self, request: &Request<'_>, walk: &Walk, found: usize) -> usize {
+    fn next_goal(&self, walk: &Walk, found: usize) -> usize {
         let twice = walk.lists_probed * 2;
-        if found < request.wanted {
+        if found < self.wanted {
             return twice;
         }
-        if request.search.probes.is_some() {
+        if self.wish.probes.is_some() {
             return walk.lists_probed;
         }
         let rows_for_one_allowed = walk.rows_listed as f64 / walk.rows_compared.max(1) as f64;
-        let depth = request.search.k as f64 * rows_for_one_allowed;
-        self.curve.probes(depth).min(twice)
+        let depth = self.wish.k as f64 * rows_for_one_allowed;
+        self.setting.curve.probes(depth).min(twice)
     }
 
-    fn bytes_read(&self, walk: &Walk) -> u64 {
-        let vector_bytes = (self.raw.dimension() * size_of::<f32>()) as u64;
-        (self.raw.lists() + walk.rows_reranked) as u64 * vector_bytes
-            + walk.rows_compared as u64 * self.raw.code_bytes() as u64
-            + walk.rows_listed as u64 * ROW_NUMBER_BYTES
+    /// Probes those of the remaining lists that may hold a row nearer than the hits found so far; false when they are too
+    /// many.
+    fn sweep<K: Ord, F: Fn(u32) -> K>(
+        &self,
+        ranking: &mut Ranking,
+        walk: &mut Walk,
+        collector: &mut Collector<'_, K, F>,
+    ) -> Result<bool, IndexError> {
+        let radii = self.index.lists.radii.as_slice();
+        let largest = radii.iter().fold(0.0f32, |most, &radius| most.max(radius));
+        let mut place = walk.lists_probed;
+        while let Some(farthest) = collector.top().bound() {
+            let limit = self.coded.limit(farthest);
+            let step = walk.lists_probed.max(8);
+            let next = ranking.slice(place, place + step);
+            let reachable: Vec<RankedList> = next
+                .iter()
+                .filter(|list| {
+                    let radius = radii.get(list.list as usize).copied().unwrap_or(f32::INFINITY);
+                    self.setting.reach.covers(radius, self.coded.gap(list.estimate), limit)
+                })
+                .copied()
+                .collect();
+            let is_last = next
+                .last()
+                .is_none_or(|list| !self.setting.reach.covers(largest, self.coded.gap(list.estimate), limit));
+            place += next.len();
+            if walk.lists_probed + reachable.len() > self.wish.lists_max && !reachable.is_empty() {
+                return Ok(false);
+            }
+            self.visit(&reachable, walk, collector)?;
+            collector.settle()?;
+            if is_last {
+                break;
+            }
+        }
+        Ok(true)
     }
+
+    /// Estimates the allowed rows of some lists.
+    fn visit<K: Ord, F: Fn(u32) -> K>(
+        &self,
+        lists: &[RankedList],
+        walk: &mut Walk,
+        collector: &mut Collector<'_, K, F>,
+    ) -> Result<(), IndexError> {
+        let length = self.index.coder.code_bytes;
+        let (all_rows, all_codes) =
+            (self.index.lists.rows.as_slice(), self.index.lists.codes.as_slice());
+        let mut keep = Vec::new();
+        for (place, list) in lists.iter().enumerate() {
+            if place > 0 && place % FIRST_LISTS == 0 && collector.top().bound().is_none() {
+                collector.settle()?;
+            }
+            let span = self.index.lists.span(list.list as usize);
+            let rows = &all_rows[span.clone()];
+            let codes =
+                all_codes.get(span.start * length..span.end * length).unwrap_or_default();
+            walk.rows_listed += rows.len();
+            walk.lists_probed += 1;
+            let Some(allowed) = self.wish.allowed else {
+                walk.rows_compared += rows.len();
+                self.coded.weights.scan(codes, |place, estimate| {
+                    if let Some(&row) = rows.get(place) {
+                        collector.push(estimate, row);
+                    }
+                });
+                continue;
+            };
+            let (rows, codes) = narrowed(rows, codes, length, allowed);
+            keep.clear();
+            allowed.select(rows, &mut keep);
+            walk.rows_compared += keep.len();
+            self.coded.weights.gather(codes, &keep, |place, estimate| {
+                let row = keep.get(place).and_then(|&place| rows.get(place as usize));
+                if let Some(&row) = row {
+                    collector.push(estimate, row);
+                }
+            });
+        }
+        Ok(())
+    }
+}
+
+/// The run of a list, whose rows ascend, that can be in a set at all.
+fn narrowed<'a>(
+    rows: &'a [u32],
+    codes: &'a [u8],
+    length: usize,
+    allowed: &dyn RowSet,
+) -> (&'a [u32], &'a [u8]) {
+    let span = allowed.span();
+    if rows.first().is_none_or(|&first| first >= span.start)
+        && rows.last().is_none_or(|&last| last < span.end)
+    {
+        return (rows, codes);
+    }
+    let start = rows.partition_point(|&row| row < span.start);
+    let end = start + rows[start..].partition_point(|&row| row < span.end);
+    (&rows[start..end], codes.get(start * length..end * length).unwrap_or_default())
+}
+
+fn bytes_read(index: &IvfIndex, walk: &Walk, reranked: usize) -> u64 {
+    let vector_bytes = (index.coder.dimension * size_of::<f32>()) as u64;
+    (index.list_count() + walk.rows_compared) as u64 * index.coder.code_bytes as u64
+        + reranked as u64 * vector_bytes
+        + walk.rows_listed as u64 * ROW_NUMBER_BYTES
 }
 
 /// Compares every allowed row at full precision.
 fn exact<K: Ord>(
-    request: &Request<'_>,
-    metric: Metric,
+    index: &IvfIndex,
+    query: &[f32],
+    vectors: VectorView<'_>,
+    search: &IvfSearch<'_>,
     key: impl Fn(u32) -> K,
 ) -> Result<IvfAnswer<K>, IndexError> {
-    let search = request.search;
-    let wish = FlatSearch { metric, k: Some(request.wanted), bound: search.bound };
+    let metric = index.coder.metric;
+    let wish = FlatSearch { metric, k: Some(search.k), bound: search.bound };
     let key = |row: usize| key(row as u32);
-    let answer = if let Some(allowed) = search.allowed {
-        flat::search(request.query, request.vectors, allowed.iter(), &wish, key)?
-    } else {
-        flat::search(request.query, request.vectors, 0..request.vectors.count(), &wish, key)?
+    let answer = match search.allowed {
+        Some(allowed) => {
+            flat::search(query, vectors, allowed_rows(allowed, vectors.count()), &wish, key)?
+        }
+        None => flat::search(query, vectors, 0..vectors.count(), &wish, key)?,
     };
     Ok(IvfAnswer {
         hits: answer.hits,
         rows_scanned: answer.rows_scanned,
+        rows_reranked: answer.rows_scanned,
         lists_probed: 0,
         bytes_read: answer.bytes_read,
         exact: true,
+        gave_up: false,
     })
+}
+
+/// The rows of a set, ascending.
+pub(super) fn allowed_rows(allowed: &dyn RowSet, count: usize) -> Vec<usize> {
+    let span = allowed.span();
+    let rows: Vec<u32> = (span.start..span.end.min(count as u32)).collect();
+    let mut keep = Vec::new();
+    allowed.select(&rows, &mut keep);
+    keep.into_iter().map(|place| (place + span.start) as usize).collect()
 }

@@ -1,0 +1,213 @@
+//! What the steps of a search cost on this machine, measured once and kept beside the data.
+//!
+//! Plans are weighed by these numbers. They are of one machine: its memory bus, its caches, its processor; so they are measured
+//! by short runs of the real loops and stored in `DATA/cost.toml` under the name of the processor. Another machine, or a later
+//! program, measures again.
+
+use std::fs;
+use std::hint::black_box;
+use std::path::Path;
+use std::sync::OnceLock;
+use std::time::Instant;
+
+use serde::{Deserialize, Serialize};
+
+use crate::vector::{CODE_STEP, CodeWeights, dot};
+
+/// Raised when what is measured changes.
+const VERSION: u32 = 1;
+
+/// Bytes that the measurements go over: beyond the caches that a query can count on.
+const MEASURED_BYTES: usize = 48 << 20;
+
+/// Runs of each measurement; the quickest counts, since whatever else the machine does only slows one down.
+const RUNS: usize = 3;
+
+/// Nanoseconds of the steps of a search.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CostModel {
+    /// A code in a run of codes, and each byte of it.
+    pub code_ns: f64,
+    /// Each byte of such a code.
+    pub code_byte_ns: f64,
+    /// A code that is fetched by its row number, with those before it already under way.
+    pub code_fetch_ns: f64,
+    /// Each byte of a full vector in a run of vectors.
+    pub vector_byte_ns: f64,
+    /// Going to a full vector somewhere else.
+    pub vector_fetch_ns: f64,
+    /// One test of one row in a run of rows.
+    pub test_ns: f64,
+    /// One test of a row somewhere else.
+    pub test_fetch_ns: f64,
+    /// Going to a list.
+    pub list_ns: f64,
+    /// What every search through codes takes: turning the query, ranking what is found.
+    pub search_ns: f64,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Stored {
+    version: u32,
+    processor: String,
+    cost: CostModel,
+}
+
+impl Default for CostModel {
+    /// A server of the years around 2020.
+    fn default() -> Self {
+        Self {
+            code_ns: 1.2,
+            code_byte_ns: 0.06,
+            code_fetch_ns: 8.0,
+            vector_byte_ns: 0.1,
+            vector_fetch_ns: 90.0,
+            test_ns: 1.0,
+            test_fetch_ns: 4.0,
+            list_ns: 100.0,
+            search_ns: 6_000.0,
+        }
+    }
+}
+
+impl CostModel {
+    /// The costs of this machine: those stored in a data directory, or measured now (a fraction of a second) and stored.
+    ///
+    /// One process measures at most once. A file that cannot be read or written is no reason to fail: it is measured again.
+    pub fn of_machine(data: &Path) -> Self {
+        static MEASURED: OnceLock<CostModel> = OnceLock::new();
+        *MEASURED.get_or_init(|| {
+            let path = data.join("cost.toml");
+            let processor = processor();
+            let stored = fs::read_to_string(&path).ok();
+            let stored: Option<Stored> = stored.and_then(|text| toml::from_str(&text).ok());
+            if let Some(stored) = stored
+                && stored.version == VERSION
+                && stored.processor == processor
+                && stored.cost.is_sound()
+            {
+                return stored.cost;
+            }
+            let cost = Self::measured();
+            let text = toml::to_string(&Stored { version: VERSION, processor, cost });
+            if let Some(error) = text.ok().and_then(|text| fs::write(&path, text).err()) {
+                tracing::warn!(path = %path.display(), %error, "measured costs not kept");
+            }
+            cost
+        })
+    }
+
+    fn is_sound(&self) -> bool {
+        [
+            self.code_ns,
+            self.code_byte_ns,
+            self.code_fetch_ns,
+            self.vector_byte_ns,
+            self.vector_fetch_ns,
+            self.test_ns,
+            self.test_fetch_ns,
+            self.list_ns,
+            self.search_ns,
+        ]
+        .iter()
+        .all(|cost| cost.is_finite() && *cost >= 0.0)
+    }
+
+    /// Measures the loops that dominate; what is too small to be measured by itself keeps its usual share of them.
+    fn measured() -> Self {
+        let usual = Self::default();
+        let bytes = numbers(MEASURED_BYTES);
+        let per_code = |code_bytes: usize| {
+            let weights = CodeWeights::new(&vec![0.5; code_bytes - 4], 0.0, code_bytes);
+            let rows = bytes.len() / code_bytes;
+            quickest(rows, || {
+                let mut least = f32::INFINITY;
+                weights.scan(&bytes, |_, estimate| least = least.min(estimate));
+                least
+            })
+        };
+        let (short, long) = (per_code(CODE_STEP), per_code(8 * CODE_STEP));
+        let code_byte_ns = ((long - short) / (7 * CODE_STEP) as f64).max(0.01);
+        let rows: Vec<u32> = scattered(bytes.len() / CODE_STEP);
+        let weights = CodeWeights::new(&vec![0.5; CODE_STEP - 4], 0.0, CODE_STEP);
+        let code_fetch_ns = quickest(rows.len(), || {
+            let mut least = f32::INFINITY;
+            weights.gather(&bytes, &rows, |_, estimate| least = least.min(estimate));
+            least
+        });
+        let floats: Vec<f32> = bytes.chunks_exact(4).map(|four| f32::from(four[0])).collect();
+        let query = vec![0.25f32; 256];
+        let per_vector = quickest(floats.len() / query.len(), || {
+            let products = floats.chunks_exact(query.len()).map(|vector| dot(&query, vector));
+            products.fold(0.0, f32::max)
+        });
+        let places: Vec<u32> = scattered(floats.len() / query.len());
+        let per_fetch = quickest(places.len(), || {
+            let vectors = places.iter().map(|&place| {
+                let start = place as usize * query.len();
+                dot(&query, floats.get(start..start + query.len()).unwrap_or(&query))
+            });
+            vectors.fold(0.0, f32::max)
+        });
+        Self {
+            code_ns: (short - code_byte_ns * CODE_STEP as f64).max(0.3),
+            code_byte_ns,
+            code_fetch_ns,
+            vector_byte_ns: per_vector / (query.len() * 4) as f64,
+            vector_fetch_ns: (per_fetch - per_vector).max(10.0),
+            ..usual
+        }
+    }
+}
+
+/// Nanoseconds for each of `count` items of the quickest run.
+fn quickest(count: usize, mut run: impl FnMut() -> f32) -> f64 {
+    let one = |run: &mut dyn FnMut() -> f32| {
+        let started = Instant::now();
+        black_box(run());
+        started.elapsed().as_secs_f64() * 1e9
+    };
+    let best = (0..RUNS).map(|_| one(&mut run)).fold(f64::INFINITY, f64::min);
+    best / count.max(1) as f64
+}
+
+/// One in sixteen rows, in an order that no prefetcher follows.
+fn scattered(rows: usize) -> Vec<u32> {
+    let count = (rows / 16).max(1);
+    (0..count as u64).map(|place| (place.wrapping_mul(0x9E37_79B9_7F4A_7C15) % rows.max(1) as u64) as u32).collect()
+}
+
+/// Bytes without a pattern.
+fn numbers(count: usize) -> Vec<u8> {
+    let mut state = 0x9E37_79B9_7F4A_7C15u64;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state
+    };
+    std::iter::repeat_with(|| next().to_le_bytes()).take(count / 8).flatten().collect()
+}
+
+/// The processor's name as the system tells it.
+fn processor() -> String {
+    let told = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let name = told.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'));
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    format!("{} x {cores}", name.map_or("unknown", |(_, name)| name.trim()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn measured_costs_are_sound_and_kept() {
+        let cost = CostModel::measured();
+        assert!(cost.is_sound() && cost.vector_byte_ns > 0.0, "{cost:?}");
+        let folder = tempfile::tempdir().expect("a folder");
+        let told = CostModel::of_machine(folder.path());
+        assert_eq!(CostModel::of_machine(folder.path()), told);
+    }
+}

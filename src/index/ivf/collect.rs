@@ -1,0 +1,139 @@
+//! From estimates to the nearest rows: candidates are compared at full precision, the likeliest first, until no other can
+//! be among the hits.
+
+use super::coder::CodedQuery;
+use crate::index::IndexError;
+use crate::vector::{Metric, TopK, VectorView};
+
+/// Candidates kept before any was compared at full precision, for each hit asked for, and at least.
+const KEPT_FOR_EACH_HIT: usize = 8;
+const KEPT_MIN: usize = 128;
+
+/// Collects rows by their estimates and settles them by their distances.
+///
+/// A row is compared at full precision unless its estimate, less `margin` standard errors, lies beyond the distance of the
+/// last hit. Before any distance is known, only the best estimates are kept; [`Collector::is_complete`] tells whether that
+/// has left out a row that should have been compared.
+pub(super) struct Collector<'a, K, F> {
+    query: &'a [f32],
+    vectors: VectorView<'a>,
+    metric: Metric,
+    coded: &'a CodedQuery,
+    /// In the units of estimates.
+    margin: f64,
+    key: F,
+    top: TopK<K>,
+    /// Estimates at or above it are not looked at.
+    threshold: f32,
+    pending: Vec<(f32, u32)>,
+    kept: usize,
+    /// Least estimate that was left out for want of room.
+    left_out: f32,
+    /// Rows compared at full precision.
+    pub(super) reranked: usize,
+}
+
+impl<'a, K: Ord, F: Fn(u32) -> K> Collector<'a, K, F> {
+    pub(super) fn new(
+        query: &'a [f32],
+        vectors: VectorView<'a>,
+        metric: Metric,
+        coded: &'a CodedQuery,
+        margin: f64,
+        wanted: usize,
+        key: F,
+    ) -> Self {
+        let is_everything = margin.is_infinite();
+        let kept = if is_everything {
+            usize::MAX / 4
+        } else {
+            wanted.saturating_mul(KEPT_FOR_EACH_HIT).max(KEPT_MIN)
+        };
+        Self {
+            query,
+            vectors,
+            metric,
+            coded,
+            margin: if is_everything { margin } else { margin * coded.sigma },
+            key,
+            top: TopK::new(wanted),
+            threshold: f32::INFINITY,
+            pending: Vec::with_capacity(2 * kept.min(1 << 16)),
+            kept,
+            left_out: f32::INFINITY,
+            reranked: 0,
+        }
+    }
+
+    /// Takes a row with its estimate.
+    #[inline]
+    pub(super) fn push(&mut self, estimate: f32, row: u32) {
+        if estimate < self.threshold {
+            self.pending.push((estimate, row));
+            if self.pending.len() >= 2 * self.kept {
+                self.trim();
+            }
+        }
+    }
+
+    /// Keeps the better half.
+    #[cold]
+    fn trim(&mut self) {
+        let by_estimate = |left: &(f32, u32), right: &(f32, u32)| left.0.total_cmp(&right.0);
+        let (_, middle, _) = self.pending.select_nth_unstable_by(self.kept, by_estimate);
+        self.threshold = middle.0;
+        self.left_out = self.left_out.min(middle.0);
+        self.pending.truncate(self.kept);
+    }
+
+    /// Compares the candidates, likeliest first, until the next is too far away.
+    pub(super) fn settle(&mut self) -> Result<(), IndexError> {
+        self.pending.sort_unstable_by(|left, right| left.0.total_cmp(&right.0));
+        let mut limit = self.limit();
+        for &(estimate, row) in &self.pending {
+            if f64::from(estimate) > limit {
+                break;
+            }
+            let vector = self.vectors.row(row as usize).ok_or(IndexError::NoSuchRow {
+                row: row as usize,
+                rows: self.vectors.count(),
+            })?;
+            self.reranked += 1;
+            let distance = self.metric.distance(self.query, vector);
+            let key = &self.key;
+            self.top.offer(distance, || key(row));
+            limit = self.limit();
+        }
+        self.pending.clear();
+        // The next number up: an estimate on the limit itself is still looked at.
+        self.threshold = (limit as f32).next_up();
+        Ok(())
+    }
+
+    /// Greatest estimate that a row may have that is compared at full precision.
+    fn limit(&self) -> f64 {
+        let bound = self.top.bound();
+        bound.map_or(f64::INFINITY, |bound| self.coded.estimate_of(bound) + self.margin)
+    }
+
+    /// Whether no row was left out that could still be a hit. Ask after settling.
+    pub(super) fn is_complete(&self) -> bool {
+        f64::from(self.left_out) > self.limit()
+    }
+
+    /// Begins again with what is known by now: no row is left out any more, since hits are known to compare with.
+    pub(super) fn begin_again(&mut self) {
+        self.left_out = f32::INFINITY;
+        self.kept = usize::MAX / 4;
+        // The hits are found again: one row must not be two of them.
+        self.top = TopK::new(self.top.capacity());
+    }
+
+    pub(super) fn top(&self) -> &TopK<K> {
+        &self.top
+    }
+
+    pub(super) fn into_top(self) -> TopK<K> {
+        self.top
+    }
+}

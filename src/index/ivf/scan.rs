@@ -1,0 +1,127 @@
+//! Scans the codes along the sky: for regions and for few rows, where lists would be a detour.
+
+use std::ops::Range;
+
+use super::collect::Collector;
+use super::search::check;
+use super::{IvfAnswer, IvfIndex};
+use crate::index::IndexError;
+use crate::vector::{Distance, VectorView};
+
+/// Rows between two times that candidates are compared at full precision: the first distances tell which of the later rows
+/// are worth a look.
+const SETTLE_ROWS: usize = 2048;
+
+/// Rows to scan.
+#[derive(Clone, Copy)]
+pub enum ScanRows<'a> {
+    /// All rows of some runs.
+    Runs(&'a [Range<usize>]),
+    /// These rows, in any order, each once.
+    Rows(&'a [u32]),
+}
+
+/// What to look for among the rows of a scan.
+#[derive(Clone, Copy)]
+pub struct CodeScan<'a> {
+    /// Most hits.
+    pub k: usize,
+    /// Recall to aim at, above 0 and below 1.
+    pub recall: f64,
+    /// Greatest distance of a hit, itself included.
+    pub bound: Option<Distance>,
+    /// Where to look.
+    pub rows: ScanRows<'a>,
+}
+
+impl IvfIndex {
+    /// Finds the nearest of some rows by their codes along the sky, re-ranked at full precision.
+    ///
+    /// `None` where the codes cannot tell (a query beyond single precision): compare the rows themselves then.
+    ///
+    /// # Errors
+    /// Those of [`IvfIndex::search`].
+    pub fn scan_by<K: Ord>(
+        &self,
+        query: &[f32],
+        vectors: VectorView<'_>,
+        scan: &CodeScan<'_>,
+        key: impl Fn(u32) -> K,
+    ) -> Result<Option<IvfAnswer<K>>, IndexError> {
+        check(self, query, vectors, scan.recall)?;
+        let Some(coded) = self.coder.query(query) else { return Ok(None) };
+        let setting = self.setting(scan.recall);
+        let wanted = scan.k.min(self.row_count());
+        let metric = self.coder.metric;
+        let mut collector =
+            Collector::new(query, vectors, metric, &coded, setting.margin, wanted, &key);
+        let mut compared = self.scan_rows(&coded, scan, &mut collector)?;
+        collector.settle()?;
+        if !collector.is_complete() {
+            collector.begin_again();
+            compared = self.scan_rows(&coded, scan, &mut collector)?;
+            collector.settle()?;
+        }
+        let reranked = collector.reranked;
+        let mut hits = collector.into_top().into_sorted();
+        hits.retain(|(distance, _)| scan.bound.is_none_or(|bound| *distance <= bound));
+        let vector_bytes = size_of_val(query);
+        Ok(Some(IvfAnswer {
+            hits,
+            rows_scanned: compared as u64,
+            rows_reranked: reranked as u64,
+            lists_probed: 0,
+            bytes_read: (compared * self.coder.code_bytes + reranked * vector_bytes) as u64,
+            exact: false,
+            gave_up: false,
+        }))
+    }
+
+    fn scan_rows<K: Ord, F: Fn(u32) -> K>(
+        &self,
+        coded: &super::coder::CodedQuery,
+        scan: &CodeScan<'_>,
+        collector: &mut Collector<'_, K, F>,
+    ) -> Result<usize, IndexError> {
+        let codes = self.sky_codes.as_slice();
+        let length = self.coder.code_bytes;
+        let mut compared = 0;
+        match scan.rows {
+            ScanRows::Rows(rows) => {
+                for chunk in rows.chunks(SETTLE_ROWS) {
+                    coded.weights.gather(codes, chunk, |place, estimate| {
+                        if let Some(&row) = chunk.get(place) {
+                            collector.push(estimate, row);
+                        }
+                    });
+                    settle_once(collector, &mut compared, chunk.len())?;
+                }
+            }
+            ScanRows::Runs(runs) => {
+                for run in runs {
+                    for start in run.clone().step_by(SETTLE_ROWS) {
+                        let end = (start + SETTLE_ROWS).min(run.end);
+                        let block = codes.get(start * length..end * length).unwrap_or_default();
+                        coded.weights.scan(block, |place, estimate| {
+                            collector.push(estimate, (start + place) as u32);
+                        });
+                        settle_once(collector, &mut compared, end - start)?;
+                    }
+                }
+            }
+        }
+        Ok(compared)
+    }
+}
+
+/// Compares candidates at full precision while no hit's distance is known, and whenever the rows seen have doubled.
+fn settle_once<K: Ord, F: Fn(u32) -> K>(
+    collector: &mut Collector<'_, K, F>,
+    compared: &mut usize,
+    rows: usize,
+) -> Result<(), IndexError> {
+    let before = *compared;
+    *compared += rows;
+    let doubled = (*compared / SETTLE_ROWS).checked_ilog2() != (before / SETTLE_ROWS).checked_ilog2();
+    if rows > 0 && doubled { collector.settle() } else { Ok(()) }
+}

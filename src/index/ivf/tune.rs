@@ -1,0 +1,141 @@
+//! What was learned about searching, for one recall wish.
+
+use super::coder::{CodedQuery, Coder};
+use super::curve::ProbeCurve;
+use super::reach::Reach;
+use crate::index::recall::{Recall, RecallMeter};
+use crate::vector::{Distance, VectorView};
+
+use super::MEASURED_K;
+
+/// Recall wishes that settings are measured for.
+pub(super) const WISHES: [f64; 5] = [0.8, 0.9, 0.95, 0.99, 0.999];
+
+/// Margins that are tried, in standard errors.
+const MARGINS: [f64; 12] = [0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 6.0, 10.0];
+
+/// How searches are made that aim at a recall.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Setting {
+    /// The recall aimed at.
+    pub(super) wish: f64,
+    /// Lists to probe.
+    pub(super) curve: ProbeCurve,
+    /// Which lists beyond may hold a hit.
+    pub(super) reach: Reach,
+    /// Standard errors of an estimate within which a row is compared at full precision.
+    pub(super) margin: f64,
+    /// Rows compared at full precision by a search for ten.
+    pub(super) reranked: f64,
+    /// Recall@10 of searches with this setting.
+    pub(super) recall: Recall,
+}
+
+/// Queries and their true neighbours, nearest first.
+#[derive(Debug, Default)]
+pub(super) struct Truth {
+    /// One after the other.
+    pub(super) queries: Vec<f32>,
+    /// The row that a query is, which is none of its own neighbours.
+    pub(super) own_rows: Vec<Option<u32>>,
+    pub(super) neighbours: Vec<Vec<(Distance, u32)>>,
+}
+
+impl Truth {
+    pub(super) fn query(&self, place: usize, dimension: usize) -> &[f32] {
+        self.queries.get(place * dimension..(place + 1) * dimension).unwrap_or_default()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.neighbours.len()
+    }
+}
+
+/// What a margin costs and gives, when the rows around each query are all looked at.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct MarginOutcome {
+    pub(super) margin: f64,
+    pub(super) reranked: f64,
+}
+
+/// Estimates of the true neighbours of every query, in the order of the neighbours.
+pub(super) struct Estimates {
+    coded: Vec<Option<CodedQuery>>,
+    of_neighbours: Vec<Vec<f32>>,
+}
+
+impl Estimates {
+    /// Codes the neighbours of the queries and estimates them.
+    pub(super) fn of(coder: &Coder, vectors: VectorView<'_>, truth: &Truth, depth: usize) -> Self {
+        let (mut centred, mut rotated, mut codes) = (Vec::new(), Vec::new(), Vec::new());
+        let mut estimates = Self { coded: Vec::new(), of_neighbours: Vec::new() };
+        for (place, neighbours) in truth.neighbours.iter().enumerate() {
+            let coded = coder.query(truth.query(place, coder.dimension));
+            codes.clear();
+            for &(_, row) in neighbours.iter().take(depth) {
+                let Some(vector) = vectors.row(row as usize) else { continue };
+                coder.rotate(vector, &mut centred, &mut rotated);
+                coder.encode(coder.constant(vector, &centred), &rotated, &mut codes);
+            }
+            let mut of_neighbours = Vec::with_capacity(neighbours.len());
+            if let Some(coded) = &coded {
+                coded.weights.scan(&codes, |_, estimate| of_neighbours.push(estimate));
+            }
+            estimates.coded.push(coded);
+            estimates.of_neighbours.push(of_neighbours);
+        }
+        estimates
+    }
+
+    /// The least margin with which enough of the nearest ten are compared at full precision, and the rows that this takes;
+    /// `None` when no margin is enough.
+    pub(super) fn least_margin(&self, truth: &Truth, target: f64) -> Option<MarginOutcome> {
+        MARGINS.iter().find_map(|&margin| {
+            let mut meter = RecallMeter::default();
+            let mut reranked = 0;
+            for (place, neighbours) in truth.neighbours.iter().enumerate() {
+                let Some(coded) = &self.coded[place] else { continue };
+                let (found, seen) =
+                    reranking(coded, &self.of_neighbours[place], neighbours, margin);
+                meter.push(found, MEASURED_K.min(neighbours.len()));
+                reranked += seen;
+            }
+            let reaches = meter.recall().is_some_and(|recall| recall.reaches(target));
+            let reranked = reranked as f64 / truth.len().max(1) as f64;
+            reaches.then_some(MarginOutcome { margin, reranked })
+        })
+    }
+}
+
+/// Goes through the neighbours of one query as a search would: in the order of their estimates, until the next is too far.
+/// Returns how many of the nearest ten were met, and how many rows in all.
+fn reranking(
+    coded: &CodedQuery,
+    estimates: &[f32],
+    neighbours: &[(Distance, u32)],
+    margin: f64,
+) -> (usize, usize) {
+    let mut order: Vec<usize> = (0..estimates.len()).collect();
+    order.sort_unstable_by(|&left, &right| estimates[left].total_cmp(&estimates[right]));
+    let mut nearest: Vec<usize> = Vec::with_capacity(MEASURED_K + 1);
+    let mut seen = 0;
+    for neighbour in order {
+        if let (Some(&last), true) = (nearest.last(), nearest.len() >= MEASURED_K) {
+            let limit = coded.estimate_of(neighbours[last].0) + margin * coded.sigma;
+            if f64::from(estimates[neighbour]) > limit {
+                break;
+            }
+        }
+        seen += 1;
+        // Neighbours are numbered by their distance.
+        let place = nearest.partition_point(|&other| other < neighbour);
+        nearest.insert(place, neighbour);
+        nearest.truncate(MEASURED_K);
+    }
+    let farthest = neighbours.get(MEASURED_K.min(neighbours.len()).saturating_sub(1));
+    let found = nearest
+        .iter()
+        .filter(|&&neighbour| farthest.is_some_and(|last| neighbours[neighbour].0 <= last.0))
+        .count();
+    (found, seen)
+}

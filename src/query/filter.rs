@@ -1,0 +1,491 @@
+//! Which rows region and predicate leave.
+//!
+//! Region and predicate are bound to each part: the region becomes runs of rows along the sky, of which only the runs at its
+//! border need a test; conditions on columns that have an attribute index become intervals of ranks, whose rows are counted
+//! without being looked at; what is left of the predicate goes to DataFusion. A bound filter is a [`RowSet`], asked about the
+//! rows that a plan comes across, or walked from the side that holds the fewest rows. A predicate so costs what it leaves, not
+//! the collection.
+
+use std::cell::OnceCell;
+use std::ops::Range;
+
+use arrow::array::{Array, BooleanArray};
+
+use super::datafusion::{Predicate, Split};
+use super::error::QueryError;
+use super::request::StopFlag;
+use crate::engine::{
+    Attribute, BATCH_ROWS, CollectionView, EngineError, LivePart, Part, RegionRows, RegionTest, Spans,
+};
+use crate::sky::Region;
+use crate::storage::ObjectKey;
+use crate::vector::{RowBitmap, RowSet};
+
+/// Rows that a sample for an estimate looks at, in each part.
+const SAMPLE_ROWS: usize = 512;
+
+/// Rows that are handed on at once.
+pub(super) const CHUNK_ROWS: usize = 2_048;
+
+/// Rows that a predicate is evaluated on at once: bounds the memory of intermediate values, and how long a query that
+/// nobody waits for goes on.
+const BLOCK_ROWS: usize = 4_096;
+
+/// Share of the rows below which rows are walked by a column's index instead of along the sky.
+const FEW_SHARE: usize = 4;
+
+/// Region, predicate and excluded rows of a query.
+pub(super) struct Filter<'a> {
+    region: Option<&'a Region>,
+    predicate: Option<PredicateParts<'a>>,
+    excluded: &'a [ObjectKey],
+}
+
+/// A predicate taken apart, and whole for parts without attribute indices.
+struct PredicateParts<'a> {
+    text: &'a str,
+    split: Split,
+    whole: OnceCell<Predicate>,
+}
+
+/// Where the walk of a bound filter begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Source {
+    /// Along the sky: the runs of the region, or all rows.
+    Sky,
+    /// The rows of one condition, by its column's index.
+    Condition(usize),
+}
+
+/// A filter bound to one part.
+pub(super) struct PartFilter<'a> {
+    live: &'a LivePart,
+    region: Option<(RegionRows, RegionTest<'a>)>,
+    conditions: Vec<Condition<'a>>,
+    excluded: Vec<u32>,
+    /// Rows that are left, where they had to be found one by one.
+    found: Option<Found>,
+}
+
+struct Condition<'a> {
+    attribute: &'a Attribute,
+    spans: Spans,
+    count: usize,
+    sql: &'a str,
+}
+
+struct Found {
+    rows: RowBitmap,
+    count: usize,
+}
+
+impl<'a> Filter<'a> {
+    pub(super) fn new(
+        view: &CollectionView,
+        region: Option<&'a Region>,
+        predicate: Option<&'a str>,
+        excluded: &'a [ObjectKey],
+    ) -> Result<Self, QueryError> {
+        let region = region.filter(|region| !matches!(region, Region::AllSky));
+        let text = predicate.map(str::trim).filter(|text| !text.is_empty());
+        let take_apart = |text: &'a str| -> Result<PredicateParts<'a>, QueryError> {
+            let split = Predicate::split(text, view.arrow_schema())?;
+            Ok(PredicateParts { text, split, whole: OnceCell::new() })
+        };
+        Ok(Self { region, predicate: text.map(take_apart).transpose()?, excluded })
+    }
+
+    /// Whether neither region nor predicate is given.
+    pub(super) fn is_open(&self) -> bool {
+        self.region.is_none() && self.predicate.is_none()
+    }
+
+    /// Binds the filter to every part of a view.
+    pub(super) fn bind<'v>(
+        &'v self,
+        view: &'v CollectionView,
+        stop: &StopFlag,
+    ) -> Result<Vec<PartFilter<'v>>, QueryError> {
+        view.parts().into_iter().map(|live| self.bind_to(view, live, stop)).collect()
+    }
+
+    fn bind_to<'v>(
+        &'v self,
+        view: &CollectionView,
+        live: &'v LivePart,
+        stop: &StopFlag,
+    ) -> Result<PartFilter<'v>, QueryError> {
+        let part = live.part();
+        let region = self.region.map(|region| (part.region_rows(region), part.region_test(region)));
+        let excluded = self.excluded.iter().filter_map(|key| part.row_of(*key));
+        let mut bound = PartFilter {
+            live,
+            region,
+            conditions: Vec::new(),
+            excluded: excluded.map(|row| row as u32).collect(),
+            found: None,
+        };
+        let Some(predicate) = &self.predicate else { return Ok(bound) };
+        let conditions: Option<Vec<Condition<'v>>> = predicate
+            .split
+            .conditions
+            .iter()
+            .map(|condition| {
+                let attribute = part.attribute(condition.column)?;
+                let spans = attribute.spans(&condition.values);
+                let count = attribute.count(&spans);
+                Some(Condition { attribute, spans, count, sql: &condition.sql })
+            })
+            .collect();
+        let rest = match conditions {
+            Some(conditions) => {
+                bound.conditions = conditions;
+                predicate.split.rest.as_ref()
+            }
+            None => Some(predicate.whole(view)?),
+        };
+        if let Some(rest) = rest {
+            bound.find(Some(rest), stop)?;
+        }
+        Ok(bound)
+    }
+}
+
+impl PredicateParts<'_> {
+    /// The predicate as one, compiled when a part has no attribute indices.
+    fn whole(&self, view: &CollectionView) -> Result<&Predicate, QueryError> {
+        if self.whole.get().is_none() {
+            let compiled = Predicate::parse(self.text, view.arrow_schema())?;
+            return Ok(self.whole.get_or_init(|| compiled));
+        }
+        self.whole.get().ok_or(QueryError::Stopped)
+    }
+}
+
+impl<'a> PartFilter<'a> {
+    pub(super) fn live(&self) -> &'a LivePart {
+        self.live
+    }
+
+    fn part(&self) -> &'a Part {
+        self.live.part()
+    }
+
+    /// Rows in the cells of the region; every row where there is none.
+    pub(super) fn rows_in_region(&self) -> usize {
+        self.region.as_ref().map_or(self.part().row_count(), |(rows, _)| rows.count())
+    }
+
+    /// Whether every live row is left.
+    pub(super) fn is_open(&self) -> bool {
+        self.region.is_none() && self.conditions.is_empty() && self.found.is_none()
+    }
+
+    /// Whether no row of the runs needs a test of columns, deletes or exclusions.
+    fn is_region_alone(&self) -> bool {
+        self.conditions.is_empty()
+            && self.found.is_none()
+            && self.live.dead().is_empty()
+            && self.excluded.is_empty()
+    }
+
+    /// Whether no row at all is taken out.
+    pub(super) fn is_everything(&self) -> bool {
+        self.region.is_none() && self.is_region_alone()
+    }
+
+    /// The condition that leaves the fewest rows, with their number.
+    pub(super) fn narrowest(&self) -> Option<(usize, usize)> {
+        let counts = self.conditions.iter().map(|condition| condition.count).enumerate();
+        counts.min_by_key(|(_, count)| *count)
+    }
+
+    /// Rows of a condition.
+    pub(super) fn rows_of(&self, condition: usize) -> usize {
+        self.conditions.get(condition).map_or(0, |condition| condition.count)
+    }
+
+    /// Tests that a row has to pass.
+    pub(super) fn test_count(&self) -> usize {
+        usize::from(self.region.is_some())
+            + self.conditions.len()
+            + usize::from(self.found.is_some())
+            + usize::from(!self.live.dead().is_empty() || !self.excluded.is_empty())
+    }
+
+    /// Rows that a walk along the sky has to test.
+    pub(super) fn tested_in_region(&self) -> usize {
+        match &self.region {
+            Some((rows, _)) if self.is_region_alone() => rows.count() - rows.inside_count(),
+            _ => self.rows_in_region(),
+        }
+    }
+
+    /// The conditions that an index answers, with the number of rows of each, for people.
+    pub(super) fn indexed_conditions(&self) -> impl Iterator<Item = (&str, usize)> + '_ {
+        self.conditions.iter().map(|condition| (condition.sql, condition.count))
+    }
+
+    /// Rows left when they are known exactly without looking at them.
+    pub(super) fn known_count(&self) -> Option<usize> {
+        if let Some(found) = &self.found {
+            return Some(found.count);
+        }
+        let gone = self.live.dead().len() as usize + self.excluded.len();
+        match (&self.region, self.conditions.as_slice()) {
+            (None, []) => {
+                let living = self.excluded.iter().filter(|row| !self.live.dead().contains(**row));
+                Some(self.live.live_count() as usize - living.count())
+            }
+            (Some((rows, _)), []) if gone == 0 && rows.count() == rows.inside_count() => {
+                Some(rows.count())
+            }
+            (None, [only]) if gone == 0 => Some(only.count),
+            _ => None,
+        }
+    }
+
+    /// About how many rows are left: exact where that is known, else the smaller side times the share of a sample of it that
+    /// passes the other tests.
+    pub(super) fn estimate(&self) -> f64 {
+        if let Some(count) = self.known_count() {
+            return count as f64;
+        }
+        let in_region = self.rows_in_region();
+        let sample: Vec<u32> = match self.narrowest() {
+            Some((place, count)) if count < in_region => {
+                let condition = &self.conditions[place];
+                let step = count.div_ceil(SAMPLE_ROWS).max(1);
+                condition.attribute.rows(&condition.spans).step_by(step).collect()
+            }
+            _ => spread(&self.runs(), SAMPLE_ROWS),
+        };
+        let base = self.narrowest().map_or(in_region, |(_, count)| count.min(in_region));
+        if sample.is_empty() || base == 0 {
+            return 0.0;
+        }
+        let mut keep = Vec::new();
+        self.select(&sample, &mut keep);
+        if sample.len() >= base {
+            return keep.len() as f64;
+        }
+        // Half a row more in both: a sample without a hit does not prove that there is none.
+        base as f64 * (keep.len() as f64 + 0.5) / (sample.len() as f64 + 1.0)
+    }
+
+    /// The runs of the region, or one of all rows; whether all rows of a run are certainly in the region.
+    pub(super) fn runs(&self) -> Vec<(Range<usize>, bool)> {
+        match &self.region {
+            Some((rows, _)) => rows.runs().iter().map(|run| (run.rows.clone(), run.inside)).collect(),
+            None if self.part().row_count() == 0 => Vec::new(),
+            None => vec![(0..self.part().row_count(), true)],
+        }
+    }
+
+    /// Runs of which every row is left, when there are no others.
+    pub(super) fn whole_runs(&self) -> Option<Vec<Range<usize>>> {
+        let runs = self.runs();
+        let whole = self.is_region_alone() && runs.iter().all(|(_, inside)| *inside);
+        whole.then(|| runs.into_iter().map(|(run, _)| run).collect())
+    }
+
+    /// Hands on the rows left in chunks, ascending when they are walked along the sky.
+    pub(super) fn for_each_chunk(
+        &self,
+        source: Source,
+        stop: &StopFlag,
+        mut each: impl FnMut(&[u32]) -> Result<(), QueryError>,
+    ) -> Result<(), QueryError> {
+        let (mut rows, mut kept, mut places) = (Vec::new(), Vec::new(), Vec::new());
+        let mut hand_on = |rows: &[u32], untested: bool| -> Result<(), QueryError> {
+            stop.check()?;
+            if untested {
+                return each(rows);
+            }
+            places.clear();
+            self.select(rows, &mut places);
+            kept.clear();
+            kept.extend(places.iter().filter_map(|&place: &u32| rows.get(place as usize).copied()));
+            if kept.is_empty() { Ok(()) } else { each(&kept) }
+        };
+        if let Source::Condition(place) = source
+            && let Some(condition) = self.conditions.get(place)
+        {
+            let mut all = condition.attribute.rows(&condition.spans);
+            loop {
+                rows.clear();
+                rows.extend(all.by_ref().take(CHUNK_ROWS));
+                if rows.is_empty() {
+                    return Ok(());
+                }
+                hand_on(&rows, false)?;
+            }
+        }
+        let alone = self.is_region_alone();
+        for (run, inside) in self.runs() {
+            for start in run.clone().step_by(CHUNK_ROWS) {
+                rows.clear();
+                rows.extend(start as u32..(start + CHUNK_ROWS).min(run.end) as u32);
+                hand_on(&rows, alone && inside)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The source with the fewest rows to walk.
+    pub(super) fn cheapest_source(&self) -> Source {
+        match self.narrowest() {
+            Some((place, count)) if count * FEW_SHARE < self.rows_in_region() => {
+                Source::Condition(place)
+            }
+            _ => Source::Sky,
+        }
+    }
+
+    /// Rows left, counted one by one where they are not known.
+    pub(super) fn count(&self, stop: &StopFlag) -> Result<usize, QueryError> {
+        if let Some(count) = self.known_count() {
+            return Ok(count);
+        }
+        let mut count = 0;
+        self.for_each_chunk(self.cheapest_source(), stop, |rows| {
+            count += rows.len();
+            Ok(())
+        })?;
+        Ok(count)
+    }
+
+    /// Finds the rows left one by one, those that `rest` holds for where it is given, and keeps them.
+    fn find(&mut self, rest: Option<&Predicate>, stop: &StopFlag) -> Result<(), QueryError> {
+        let mut rows = RowBitmap::empty(self.part().row_count());
+        let part = self.part();
+        let mut count = 0;
+        self.for_each_chunk(self.cheapest_source(), stop, |chunk| {
+            let Some(rest) = rest else {
+                chunk.iter().for_each(|&row| rows.insert(row as usize));
+                count += chunk.len();
+                return Ok(());
+            };
+            for piece in pieces(chunk) {
+                let passes = evaluate(part, rest, piece)?;
+                for (place, &row) in piece.iter().enumerate() {
+                    if passes.is_valid(place) && passes.value(place) {
+                        rows.insert(row as usize);
+                        count += 1;
+                    }
+                }
+            }
+            Ok(())
+        })?;
+        self.found = Some(Found { rows, count });
+        Ok(())
+    }
+
+    fn refine(&self, rows: &[u32], keep: &mut Vec<u32>, test: impl Fn(&[u32], &mut Vec<u32>)) {
+        let chosen: Vec<u32> =
+            keep.iter().filter_map(|&place| rows.get(place as usize).copied()).collect();
+        let mut passed = Vec::with_capacity(chosen.len());
+        test(&chosen, &mut passed);
+        let mut write = 0;
+        for place in passed {
+            if let Some(&kept) = keep.get(place as usize) {
+                keep[write] = kept;
+                write += 1;
+            }
+        }
+        keep.truncate(write);
+    }
+}
+
+impl RowSet for PartFilter<'_> {
+    fn select(&self, rows: &[u32], keep: &mut Vec<u32>) {
+        if let Some(found) = &self.found {
+            return found.rows.select(rows, keep);
+        }
+        let before = keep.len();
+        let mut kept: Vec<u32> = Vec::with_capacity(rows.len());
+        let mut tests = self.conditions.iter();
+        match tests.next() {
+            Some(first) => first.attribute.select(rows, &first.spans, &mut kept),
+            None => match &self.region {
+                Some((_, test)) => test.select(rows, &mut kept),
+                None => kept.extend(0..rows.len() as u32),
+            },
+        }
+        for condition in tests {
+            self.refine(rows, &mut kept, |rows, keep| {
+                condition.attribute.select(rows, &condition.spans, keep);
+            });
+        }
+        if let Some((_, test)) = self.region.as_ref().filter(|_| !self.conditions.is_empty()) {
+            self.refine(rows, &mut kept, |rows, keep| test.select(rows, keep));
+        }
+        let dead = self.live.dead_rows();
+        if dead.is_some() || !self.excluded.is_empty() {
+            let is_gone = |row: u32| {
+                dead.is_some_and(|dead| dead.contains(row as usize)) || self.excluded.contains(&row)
+            };
+            kept.retain(|&place| rows.get(place as usize).is_some_and(|&row| !is_gone(row)));
+        }
+        if before == 0 {
+            *keep = kept;
+        } else {
+            keep.append(&mut kept);
+        }
+    }
+
+    fn span(&self) -> Range<u32> {
+        match &self.region {
+            Some((rows, _)) => {
+                let span = rows.span();
+                span.start as u32..span.end as u32
+            }
+            None => 0..self.part().row_count() as u32,
+        }
+    }
+}
+
+/// Rows spread evenly over runs, in short stretches so that few batches are touched.
+fn spread(runs: &[(Range<usize>, bool)], wanted: usize) -> Vec<u32> {
+    let total: usize = runs.iter().map(|(run, _)| run.len()).sum();
+    let step = total.div_ceil(wanted.max(1)).max(1);
+    let (mut rows, mut before) = (Vec::with_capacity(wanted + 1), 0);
+    for (run, _) in runs {
+        // Places `step / 2 + n step` of all rows that fall into this run.
+        let first = (step / 2 + step - before % step) % step;
+        rows.extend(run.clone().skip(first).step_by(step).map(|row| row as u32));
+        before += run.len();
+    }
+    rows
+}
+
+/// Cuts rows where the batch changes.
+fn pieces(rows: &[u32]) -> impl Iterator<Item = &[u32]> {
+    rows.chunk_by(|left, right| *left as usize / BATCH_ROWS == *right as usize / BATCH_ROWS)
+        .flat_map(|piece| piece.chunks(BLOCK_ROWS))
+}
+
+/// Evaluates a predicate on some rows of one batch.
+fn evaluate(part: &Part, predicate: &Predicate, rows: &[u32]) -> Result<BooleanArray, QueryError> {
+    let (Some(&first), Some(&last)) = (rows.first(), rows.last()) else {
+        return Ok(BooleanArray::from(Vec::<bool>::new()));
+    };
+    let Some(batch) = part.batches().get(first as usize / BATCH_ROWS) else {
+        return Ok(BooleanArray::from(vec![false; rows.len()]));
+    };
+    let start = first as usize % BATCH_ROWS;
+    let is_run = last >= first && (last - first) as usize + 1 == rows.len();
+    if is_run {
+        return Ok(predicate.evaluate(&batch.slice(start, rows.len()))?);
+    }
+    let places: arrow::array::UInt32Array =
+        rows.iter().map(|row| row % BATCH_ROWS as u32).collect();
+    let schema = batch.schema();
+    let needed: Vec<usize> =
+        predicate.columns().iter().filter_map(|name| schema.index_of(name).ok()).collect();
+    let taken = batch
+        .project(&needed)
+        .and_then(|needed| arrow::compute::take_record_batch(&needed, &places))
+        .map_err(EngineError::from)?;
+    Ok(predicate.evaluate(&taken)?)
+}
