@@ -3,13 +3,15 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::cover::{Cap, MARGIN, Overlap};
+use super::vector3::Vector3;
 use super::{Degrees, EDGE_TOLERANCE, Position, RegionError, parse};
 
 /// A centre and a great-circle radius of 0 to 180 degrees.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Cone {
     centre: Position,
+    /// Of the centre.
+    vector: Vector3,
     radius: f64,
 }
 
@@ -17,7 +19,7 @@ impl Cone {
     /// Checks the radius: 0 (the position itself) to 180 degrees (the whole sky).
     pub fn new(centre: Position, radius: Degrees) -> Result<Self, RegionError> {
         if (0.0..=180.0).contains(&radius.0) {
-            Ok(Self { centre, radius: radius.0 })
+            Ok(Self { centre, vector: centre.vector(), radius: radius.0 })
         } else {
             Err(RegionError::RadiusOutOfRange { radius: radius.0 })
         }
@@ -33,24 +35,16 @@ impl Cone {
         Degrees(self.radius)
     }
 
+    pub(super) fn vector(&self) -> &Vector3 {
+        &self.vector
+    }
+
     /// True within the radius, the edge included to [`EDGE_TOLERANCE`].
     pub fn contains(&self, position: &Position) -> bool {
         // No great circle is shorter than its rise in declination: most of the sky ends here.
         let limit = self.radius + EDGE_TOLERANCE.0;
         (position.dec().0 - self.centre.dec().0).abs() <= limit
             && self.centre.separation(position).0 <= limit
-    }
-
-    pub(super) fn overlap(&self, cap: &Cap) -> Overlap {
-        let separation = self.centre.separation(&cap.centre).0;
-        let reach = cap.radius.0 + MARGIN.0;
-        if separation > self.radius + reach {
-            Overlap::Outside
-        } else if separation + reach < self.radius {
-            Overlap::Inside
-        } else {
-            Overlap::Border
-        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{Cell, Cell29, Order};
+use super::{Cell, Cell29, Order, Overlap};
 
 /// A part of the sky as order-29 cells (a multi-order coverage map of the IVOA, space only).
 ///
@@ -59,6 +59,16 @@ impl Moc {
     pub fn contains(&self, cell: Cell29) -> bool {
         let next = self.ranges.partition_point(|range| range.end <= cell.0);
         self.ranges.get(next).is_some_and(|range| range.start <= cell.0)
+    }
+
+    /// How a range of order-29 numbers lies to the map; `Border` is both inside and outside.
+    pub(super) fn overlap(&self, cells: &Range<u64>) -> Overlap {
+        let next = self.ranges.partition_point(|range| range.end <= cells.start);
+        match self.ranges.get(next) {
+            Some(range) if range.start <= cells.start && cells.end <= range.end => Overlap::Inside,
+            Some(range) if range.start < cells.end => Overlap::Border,
+            Some(_) | None => Overlap::Outside,
+        }
     }
 
     /// What is covered by either.

@@ -9,9 +9,11 @@
 
 mod angle;
 mod cell;
+mod chord;
 mod cone;
 mod cover;
 mod healpix;
+mod judge;
 mod moc;
 mod moc_io;
 mod parse;
@@ -24,14 +26,16 @@ mod zone;
 #[cfg(test)]
 mod golden;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 
 pub use angle::{AngleError, ArcSec, Degrees, Radians};
 pub use cell::{Cell, Cell29, CellError, Order};
+pub use chord::{ConeTest, direction};
 pub use cone::Cone;
 pub use cover::COVER_RANGES_MAX;
+pub use judge::{CellJudge, Overlap};
 pub use moc::Moc;
 pub use moc_io::MocError;
 pub use polygon::{Polygon, VERTICES_MAX};

@@ -4,7 +4,9 @@ use std::fmt;
 
 use thiserror::Error;
 
-use super::{AngleError, Cone, Degrees, Moc, Polygon, Position, PositionError, Zone, cover::cover};
+use super::{
+    AngleError, CellJudge, Cone, Degrees, Moc, Polygon, Position, PositionError, Zone, cover::cover,
+};
 use crate::class::Class;
 
 /// How far beyond a computed edge a position still counts as on it: 16 units in the last place of
@@ -163,9 +165,7 @@ impl Region {
     pub fn cover(&self) -> Moc {
         match self {
             Self::AllSky => Moc::all_sky(),
-            Self::Cone(cone) => cover(|cap| cone.overlap(cap)),
-            Self::Polygon(polygon) => cover(|cap| polygon.overlap(cap)),
-            Self::Zone(zone) => cover(|cap| zone.overlap(cap)),
+            Self::Cone(_) | Self::Polygon(_) | Self::Zone(_) => cover(&CellJudge::new(self)),
             Self::Moc(moc) => moc.clone(),
         }
     }

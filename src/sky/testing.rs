@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::{Degrees, Position};
+use super::{Degrees, Polygon, Position};
 
 /// A position that is known to be right.
 pub(crate) fn at(ra: f64, dec: f64) -> Position {
@@ -37,4 +37,29 @@ pub(crate) fn towards(start: &Position, bearing: f64, distance: f64) -> Position
     let outward = cos_dec * cos_far - sin_dec * sin_far * cos_bearing;
     let ra = start.ra().0 + east.atan2(outward).to_degrees();
     at(ra, north.atan2(east.hypot(outward)).to_degrees().clamp(-90.0, 90.0))
+}
+
+/// Radii of every size, the special ones often.
+pub(crate) fn radius() -> impl Strategy<Value = f64> {
+    let small = (-10.0..2.0_f64).prop_map(|exponent| 10.0_f64.powf(exponent).min(180.0));
+    let named =
+        prop::sample::select(vec![0.0, 1e-9, 1e-7, 90.0, 179.999, 180.0_f64.next_down(), 180.0]);
+    prop_oneof![small, named, 0.0..=180.0]
+}
+
+/// A polygon without crossings: corners at rising bearings around a centre, at most 89 degrees away.
+pub(crate) fn star() -> impl Strategy<Value = (Position, f64, Polygon)> {
+    let size = prop_oneof![(-8.0..1.0_f64).prop_map(|exponent| 10.0_f64.powf(exponent)), 1.0..89.0];
+    (position(), size, prop::collection::vec((0.2..0.9, 0.3..=1.0), 3..9)).prop_map(
+        |(centre, size, corners)| {
+            let count = corners.len() as f64;
+            let step = 360.0 / count;
+            let around = corners.iter().enumerate().map(|(index, (turn, share))| {
+                // Jitter below 1/2 keeps neighbouring bearings less than 180 degrees apart.
+                let bearing = step * (index as f64 + 0.4 * turn);
+                towards(&centre, bearing, size * share)
+            });
+            (centre, size, Polygon::new(around.collect()).expect("a star does not cross itself"))
+        },
+    )
 }

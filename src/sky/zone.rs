@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::cover::{Cap, MARGIN, Overlap};
+use super::judge::{MARGIN, Overlap};
 use super::position::wrapped;
 use super::{Degrees, Position, Radians, RegionError};
 
@@ -87,21 +87,23 @@ impl Zone {
         self.width == 360.0
     }
 
-    pub(super) fn overlap(&self, cap: &Cap) -> Overlap {
-        let reach = cap.radius.0 + MARGIN.0;
-        let (ra, dec) = (cap.centre.ra().0, cap.centre.dec().0);
+    /// How the circle of radius `reach`, in degrees, around a position lies to the zone.
+    pub(super) fn overlap(&self, centre: &Position, reach: f64) -> Overlap {
+        let (ra, dec) = (centre.ra().0, centre.dec().0);
         if dec + reach < self.dec_min || dec - reach > self.dec_max {
             return Overlap::Outside;
         }
+        let level = dec - reach >= self.dec_min && dec + reach <= self.dec_max;
+        if self.is_full_circle() {
+            return if level { Overlap::Inside } else { Overlap::Border };
+        }
         let half_width = half_width_in_ra(dec, reach);
         let east = wrapped(ra - self.ra_min);
-        let apart = east - half_width > self.width && east + half_width < 360.0;
-        if apart && !self.is_full_circle() {
+        if east - half_width > self.width && east + half_width < 360.0 {
             return Overlap::Outside;
         }
         let between = east >= half_width && east + half_width <= self.width;
-        let level = dec - reach >= self.dec_min && dec + reach <= self.dec_max;
-        if level && (between || self.is_full_circle()) { Overlap::Inside } else { Overlap::Border }
+        if level && between { Overlap::Inside } else { Overlap::Border }
     }
 }
 

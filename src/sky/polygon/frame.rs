@@ -67,11 +67,10 @@ impl Frame {
     /// Whether the meridian from the point to the pole crosses an odd number of sides.
     pub(super) fn crosses_odd(&self, sides: &[Side], point: &Vector3) -> bool {
         let meridian = self.longitude(point);
-        let east_of: Vec<f64> =
-            self.longitudes.iter().map(|longitude| turn(meridian, *longitude)).collect();
-        let next = east_of.iter().cycle().skip(1);
+        let east_of = self.longitudes.iter().map(|longitude| turn(meridian, *longitude));
+        let next = east_of.clone().cycle().skip(1);
         let mut odd = false;
-        for (side, (&start, &end)) in sides.iter().zip(east_of.iter().zip(next)) {
+        for (side, (start, end)) in sides.iter().zip(east_of.zip(next)) {
             let eastward = start < 0.0 && end >= 0.0;
             let westward = start >= 0.0 && end < 0.0;
             // A change of sign on the far side of the sky is no crossing of this half meridian.

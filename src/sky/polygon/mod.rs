@@ -6,7 +6,7 @@ mod side;
 use std::fmt;
 use std::str::FromStr;
 
-use super::cover::{Cap, MARGIN, Overlap};
+use super::judge::Overlap;
 use super::vector3::{Vector3, add, angle, dot, norm, scale};
 use super::{Degrees, EDGE_TOLERANCE, Position, Radians, RegionError, parse};
 use frame::Frame;
@@ -29,7 +29,7 @@ pub struct Polygon {
     frame: Frame,
     /// Whether the pole of `frame`, from which crossings are counted, is inside.
     pole_inside: bool,
-    /// A circle around the inside, where one below a hemisphere exists.
+    /// Middle and cosine of the radius of a circle around the inside, where one below a hemisphere exists.
     bound: Option<(Vector3, f64)>,
 }
 
@@ -71,7 +71,9 @@ impl Polygon {
             return false;
         }
         let tolerance = Radians::from(EDGE_TOLERANCE).0;
-        self.sides.iter().any(|side| side.distance(&point) <= tolerance) || self.encloses(&point)
+        let touches =
+            |side: &Side| !side.is_beyond(&point, tolerance) && side.distance(&point) <= tolerance;
+        self.sides.iter().any(touches) || self.encloses(&point)
     }
 
     /// Whether a point that is on no side is inside.
@@ -79,16 +81,30 @@ impl Polygon {
         self.pole_inside != self.frame.crosses_odd(&self.sides, point)
     }
 
-    pub(super) fn overlap(&self, cap: &Cap) -> Overlap {
-        let reach = Radians::from(Degrees(cap.radius.0 + MARGIN.0)).0;
-        let clear = self.sides.iter().all(|side| side.distance(&cap.vector) > reach);
-        if !clear {
+    /// How the circle of radius `reach`, in radians, around a direction lies to the polygon.
+    pub(super) fn overlap(&self, centre: &Vector3, reach: f64) -> Overlap {
+        if self.is_far_from(centre, reach) {
+            return Overlap::Outside;
+        }
+        let is_clear = |side: &Side| side.is_beyond(centre, reach) || side.distance(centre) > reach;
+        if !self.sides.iter().all(is_clear) {
             Overlap::Border
-        } else if self.encloses(&cap.vector) {
+        } else if self.encloses(centre) {
             Overlap::Inside
         } else {
             Overlap::Outside
         }
+    }
+
+    /// Whether the circle of radius `reach` around a direction certainly misses the circle around the inside.
+    fn is_far_from(&self, centre: &Vector3, reach: f64) -> bool {
+        self.bound.as_ref().is_some_and(|(middle, cosine)| {
+            // The bound is below a right angle and no cell reaches 60 degrees: the sum is below a half turn, where
+            // the cosine falls. Rounding is below 1e-15.
+            let sine = (1.0 - cosine * cosine).max(0.0).sqrt();
+            let (sin_reach, cos_reach) = reach.sin_cos();
+            dot(middle, centre) < cosine * cos_reach - sine * sin_reach - 1e-12
+        })
     }
 
     /// Decides which of the two parts is the smaller one.

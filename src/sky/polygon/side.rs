@@ -17,6 +17,8 @@ pub(super) struct Side {
     /// Halfway, and the angle from there to the ends.
     middle: Vector3,
     half: f64,
+    /// Chord from the middle to the farthest point of the arc, rounded up.
+    half_chord: f64,
 }
 
 impl Side {
@@ -30,7 +32,10 @@ impl Side {
         let sum = add(&from, &to);
         let middle = scale(&sum, 1.0 / norm(&sum));
         let half = 0.5 * angle(&from, &to);
-        Self { from, to, chord, sine, forward, backward, middle, half }
+        // The middle of an arc of almost half a circle is known less well: the sum of its ends is short.
+        let ends = norm(&subtract(&middle, &from)).max(norm(&subtract(&middle, &to)));
+        let half_chord = ends + 1e-15 / norm(&sum);
+        Self { from, to, chord, sine, forward, backward, middle, half, half_chord }
     }
 
     pub(super) fn from(&self) -> &Vector3 {
@@ -47,6 +52,13 @@ impl Side {
     /// a few units of the last place of the point's own coordinates however short the side is.
     pub(super) fn offset(&self, point: &Vector3) -> f64 {
         dot(&self.from, &cross(&self.chord, &subtract(point, &self.from))) / self.sine
+    }
+
+    /// Whether every point of the arc is certainly farther than an angle, by a bound that costs one square root.
+    pub(super) fn is_beyond(&self, point: &Vector3, angle: f64) -> bool {
+        // Straight lines obey the triangle inequality, no point of the arc is farther from its middle than the ends,
+        // and a chord is never longer than its angle.
+        norm(&subtract(point, &self.middle)) > self.half_chord + angle + 1e-12
     }
 
     /// Angle from the nearest point of the arc, in radians.
