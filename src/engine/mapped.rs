@@ -53,3 +53,53 @@ impl MappedFloats {
         unsafe { std::slice::from_raw_parts(bytes.as_ptr().cast::<f32>(), self.count) }
     }
 }
+
+/// Numbers that any bytes make.
+pub(super) trait Plain: Copy + sealed::Plain {}
+
+mod sealed {
+    /// # Safety
+    /// Every bit pattern is a value, and there is no padding.
+    pub(in crate::engine) unsafe trait Plain {}
+}
+
+// SAFETY: integers have neither padding nor bit patterns that are no value.
+unsafe impl sealed::Plain for u8 {}
+// SAFETY: as above.
+unsafe impl sealed::Plain for u16 {}
+// SAFETY: as above.
+unsafe impl sealed::Plain for u32 {}
+// SAFETY: as above.
+unsafe impl sealed::Plain for u64 {}
+impl<T: Copy + sealed::Plain> Plain for T {}
+
+/// A file of sections of little-endian integers.
+#[derive(Debug)]
+pub(super) struct MappedSections {
+    map: Mmap,
+}
+
+impl MappedSections {
+    /// Maps the file; nothing is read yet.
+    pub(super) fn open(path: &Path) -> Result<Self, std::io::Error> {
+        let file = File::open(path)?;
+        // SAFETY: as in `MappedFloats::open`.
+        let map = unsafe { Mmap::map(&file) }?;
+        Ok(Self { map })
+    }
+
+    /// Bytes of the file.
+    pub(super) fn len(&self) -> usize {
+        self.map.len()
+    }
+
+    /// The numbers from a byte offset on; `None` beyond the end, or where the offset is not a multiple of their size.
+    pub(super) fn numbers<T: Plain>(&self, offset: usize, count: usize) -> Option<&[T]> {
+        let len = count.checked_mul(size_of::<T>())?;
+        let bytes = self.map.get(offset..offset.checked_add(len)?)?;
+        let start = bytes.as_ptr().cast::<T>();
+        // SAFETY: the bytes are there and `start` is aligned, which is seen first; every bit pattern is a `T`; the
+        // borrow keeps the mapping alive.
+        start.is_aligned().then(|| unsafe { std::slice::from_raw_parts(start, count) })
+    }
+}

@@ -4,6 +4,7 @@
 //! Answers: what is there to search right now, and how does a write become durable and visible? It does not
 //! know queries.
 
+mod attributes;
 mod collection;
 mod columns;
 mod cost;
@@ -18,6 +19,7 @@ mod vectors;
 mod view;
 mod write;
 
+pub use attributes::{Attribute, Scalar, Span, Spans, ValueSet};
 pub use columns::{BUILT_IN_COUNT, DEC, HEALPIX_29, OBJECT_ID, RA, is_resident};
 pub use cost::CostModel;
 pub use db::{Db, DbOptions};

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, AsArray, RecordBatch};
 use arrow::datatypes::{Int64Type, SchemaRef, UInt32Type};
 
+use super::attributes::Attribute;
 use super::columns;
 use super::error::EngineError;
 use super::vectors::PartVectors;
@@ -36,6 +37,8 @@ pub struct Part {
     cells: Vec<u64>,
     ordinals: Vec<u32>,
     spaces: Vec<PartVectors>,
+    /// One for each resident column; none at all where the part has no attributes.
+    attributes: Vec<Option<Attribute>>,
 }
 
 impl Part {
@@ -84,7 +87,13 @@ impl Part {
         if spaces.iter().any(|space| !space.fits(cells.len())) {
             return Err(damaged("a space has vectors for rows that do not exist"));
         }
-        Ok(Self { kind, batches, cells, ordinals: all_ordinals, spaces })
+        let attributes = Vec::new();
+        Ok(Self { kind, batches, cells, ordinals: all_ordinals, spaces, attributes })
+    }
+
+    /// The part with the indices of its columns, one entry for each resident column.
+    pub(super) fn with_attributes(self, attributes: Vec<Option<Attribute>>) -> Self {
+        Self { attributes, ..self }
     }
 
     /// Makes a tail part of objects, which are sorted here.
@@ -132,6 +141,12 @@ impl Part {
     /// All spaces of the part.
     pub fn spaces(&self) -> &[PartVectors] {
         &self.spaces
+    }
+
+    /// The index of a resident column by its place in the resident schema; `None` in the tail, in small segments, and
+    /// for texts that are nearly all different.
+    pub fn attribute(&self, column: usize) -> Option<&Attribute> {
+        self.attributes.get(column)?.as_ref()
     }
 
     /// The contiguous row ranges whose cells are in a coverage map: sorted, disjoint, none empty.

@@ -11,6 +11,7 @@ use arrow::ipc::writer::FileWriter;
 
 use super::manifest::{self, FORMAT, IndexManifest, Manifest, SpaceManifest};
 use super::{Progress, rows_path, space_path};
+use crate::engine::attributes;
 use crate::engine::columns::{self, ORDINAL};
 use crate::engine::error::EngineError;
 use crate::engine::mapped::{HEADER_BYTES, MappedFloats};
@@ -65,6 +66,7 @@ fn build_in(
         spaces.push(SpaceWriter::create(unfinished, space)?);
     }
     let rows = write_rows(plan, snapshot, unfinished, &mut spaces, progress)?;
+    build_attributes(plan, unfinished, rows, progress)?;
     let mut manifests = Vec::new();
     for writer in spaces {
         if let Some(written) = writer.finish(rows)? {
@@ -219,6 +221,18 @@ impl SpaceWriter {
             index: None,
         }))
     }
+}
+
+fn build_attributes(
+    plan: &BuildPlan<'_>,
+    folder: &Path,
+    rows: u64,
+    progress: &mut Progress<'_>,
+) -> Result<(), EngineError> {
+    let BuildPlan { arrow_schema, threads, .. } = *plan;
+    let rows_path = &rows_path(folder);
+    let attributes = attributes::BuildPlan { folder, rows_path, rows, arrow_schema, threads };
+    attributes::build(&attributes, progress)
 }
 
 fn build_index(

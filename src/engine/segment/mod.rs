@@ -4,6 +4,7 @@
 //! segments/<collection>/<version>/
 //!   segment.toml        what is here: written last, so that a folder with it is complete
 //!   rows.arrow          Arrow IPC file: ids, positions, cells, resident columns, key ordinals
+//!   column-N.attribute  index of column N, mapped; absent where it is not worth it
 //!   <space>.vectors     64-byte header, then prepared f32 vectors, row-major, little-endian
 //!   <space>.rows        u32 little-endian row of each vector; absent when every row has one
 //!   <space>.ivf         index with its own checksum; absent when the space is too small for one

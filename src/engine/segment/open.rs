@@ -11,6 +11,7 @@ use arrow::ipc::reader::FileReader;
 
 use super::manifest::{self, Manifest, SpaceManifest};
 use super::{rows_path, space_path};
+use crate::engine::attributes;
 use crate::engine::columns::ORDINAL;
 use crate::engine::error::EngineError;
 use crate::engine::mapped::MappedFloats;
@@ -72,7 +73,8 @@ pub(in crate::engine) fn open(
         let what = format!("{} rows instead of {}", part.row_count(), manifest.rows);
         return Err(EngineError::DamagedSegment { path, what });
     }
-    Ok(part)
+    let attributes = attributes::open(folder, arrow_schema, part.row_count());
+    Ok(part.with_attributes(attributes))
 }
 
 fn read_rows(

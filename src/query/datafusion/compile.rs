@@ -75,13 +75,39 @@ fn power() -> ScalarUDF {
         .with_aliases(["pow"])
 }
 
+/// A predicate that is parsed, and whose columns are there and can be used.
+pub(super) struct Checked {
+    pub(super) syntax: Syntax,
+    /// The columns that it names, in the order of the schema.
+    needed: SchemaRef,
+}
+
 pub(super) fn compile(sql: &str, schema: &SchemaRef) -> Result<Predicate, PredicateError> {
-    let names = Names::new(schema);
-    let words = lex::words(sql, &names)?;
-    let syntax = parse(words, sql)?;
+    compiled(checked(sql, schema)?)
+}
+
+/// Compiles a part of what [`checked`] gave.
+pub(super) fn compile_part(
+    syntax: Syntax,
+    schema: &SchemaRef,
+) -> Result<Predicate, PredicateError> {
+    compiled(with_columns_checked(syntax, schema)?)
+}
+
+pub(super) fn checked(sql: &str, schema: &SchemaRef) -> Result<Checked, PredicateError> {
+    let words = lex::words(sql, &Names::new(schema))?;
+    with_columns_checked(parse(words, sql)?, schema)
+}
+
+fn with_columns_checked(syntax: Syntax, schema: &SchemaRef) -> Result<Checked, PredicateError> {
     let is_aggregate = |name: &str| PLANNER.aggregate_functions().contains_key(name);
-    let used = check::syntax(&syntax, &names, is_aggregate)?;
+    let used = check::syntax(&syntax, &Names::new(schema), is_aggregate)?;
     let needed = needed_columns(schema, &used)?;
+    Ok(Checked { syntax, needed })
+}
+
+fn compiled(checked: Checked) -> Result<Predicate, PredicateError> {
+    let Checked { syntax, needed } = checked;
     let columns = needed.fields().iter().map(|field| field.name().clone()).collect();
     let condition = planned(syntax, &needed)?;
     Ok(Predicate { columns, schema: needed, condition })

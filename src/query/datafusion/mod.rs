@@ -16,9 +16,12 @@ mod error;
 mod ieee;
 mod lex;
 mod names;
+mod split;
 
 #[cfg(test)]
 mod oracle;
+#[cfg(test)]
+mod split_tests;
 #[cfg(test)]
 mod tests;
 
@@ -32,6 +35,7 @@ use datafusion::physical_expr::PhysicalExpr;
 
 pub use error::PredicateError;
 pub use lex::{LENGTH_MAX, NESTING_MAX, WORDS_MAX};
+pub use split::{ColumnCondition, Split};
 
 /// A condition on the columns of objects.
 #[derive(Debug, Clone)]

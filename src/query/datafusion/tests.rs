@@ -14,7 +14,7 @@ use super::{LENGTH_MAX, NESTING_MAX, Predicate, PredicateError, WORDS_MAX};
 use crate::class::Class;
 
 /// The test table; names differ in case from what the conditions write.
-fn batch(rows: &[Row]) -> RecordBatch {
+pub(super) fn batch(rows: &[Row]) -> RecordBatch {
     let ids: ArrayRef = Arc::new(Int64Array::from_iter_values(0..rows.len() as i64));
     let columns: [(&str, ArrayRef); 10] = [
         ("object_id", ids),
@@ -46,7 +46,7 @@ impl<A: arrow::array::Array + 'static> IntoRef for A {
     }
 }
 
-fn one_row() -> Row {
+pub(super) fn one_row() -> Row {
     Row {
         z: Some(0.25),
         mag: Some(18.5),
@@ -306,7 +306,7 @@ fn only_conditions_on_one_object_are_taken() {
 }
 
 /// Threads of the server have two mebibytes of stack.
-fn on_a_small_stack(work: impl FnOnce() + Send + 'static) {
+pub(super) fn on_a_small_stack(work: impl FnOnce() + Send + 'static) {
     let thread = std::thread::Builder::new().stack_size(2 << 20).spawn(work).expect("a thread");
     thread.join().expect("no overflow and no failure");
 }

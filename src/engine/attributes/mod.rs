@@ -1,0 +1,182 @@
+//! Attribute indices: which rows of a part satisfy a condition on one column, at the price of those rows.
+//!
+//! The distinct values of a column are sorted, and each row has the rank of its value among them; NaN and null have
+//! ranks of their own above all values. A condition on the column is then a few intervals of ranks, found by binary
+//! search. Testing a row is one comparison of a small integer; the rows of an interval lie side by side in a
+//! permutation; and their number is the difference of two entries.
+
+mod build;
+mod file;
+mod keys;
+mod mask;
+mod rank;
+mod ranks;
+mod spans;
+mod values;
+
+#[cfg(test)]
+mod tests;
+
+use std::ops::Range;
+
+pub(super) use build::{BuildPlan, build, open};
+use file::Layout;
+use keys::Kind;
+use ranks::Ranks;
+pub use spans::{Span, Spans};
+use values::Cut;
+pub use values::{Scalar, ValueSet};
+
+use super::mapped::MappedSections;
+use crate::vector::RowBitmap;
+
+/// The index of one column of one part. Nothing of it is in memory but what queries have touched of its file.
+#[derive(Debug)]
+pub struct Attribute {
+    file: MappedSections,
+    layout: Layout,
+}
+
+impl Attribute {
+    /// Number of rows.
+    pub fn row_count(&self) -> usize {
+        self.layout.rows
+    }
+
+    /// Number of distinct values, without NaN and null.
+    pub fn distinct(&self) -> usize {
+        self.layout.distinct
+    }
+
+    /// The ranks of the values of a set. Bounds of another kind than the column's bound nothing.
+    ///
+    /// # Complexity
+    /// Two binary searches among the distinct values for each interval of the set.
+    pub fn spans(&self, values: &ValueSet) -> Spans {
+        let distinct = self.layout.distinct as u32;
+        let above = |is_in: bool, above: u32| Span {
+            start: distinct + above,
+            end: distinct + above + u32::from(is_in),
+        };
+        let outside = [above(values.has_nan(), 0), above(values.has_null(), 1)];
+        let inside = match self.layout.kind {
+            Kind::Text => self.text_spans(values),
+            kind => self.key_spans(kind, values),
+        };
+        Spans::new(inside.into_iter().chain(outside), distinct + 2)
+    }
+
+    fn key_spans(&self, kind: Kind, values: &ValueSet) -> Vec<Span> {
+        let keys: &[u64] = self.section(self.layout.values, self.layout.distinct);
+        let span = |range: std::ops::RangeInclusive<u64>| Span {
+            start: keys.partition_point(|key| key < range.start()) as u32,
+            end: keys.partition_point(|key| key <= range.end()) as u32,
+        };
+        kind.ranges(values).into_iter().map(span).collect()
+    }
+
+    fn text_spans(&self, values: &ValueSet) -> Vec<Span> {
+        let span = |(start, end)| Span { start, end };
+        let places = values.intervals().iter().map(|interval| {
+            Some((self.text_place(&interval.low)?, self.text_place(&interval.high)?))
+        });
+        places.flatten().map(span).collect()
+    }
+
+    /// Number of texts before a place.
+    fn text_place(&self, cut: &Cut) -> Option<u32> {
+        let (bound, or_equal) = match cut {
+            Cut::Start => return Some(0),
+            Cut::End => return Some(self.layout.distinct as u32),
+            Cut::Before(Scalar::Text(bound)) => (bound.as_bytes(), false),
+            Cut::After(Scalar::Text(bound)) => (bound.as_bytes(), true),
+            Cut::Before(_) | Cut::After(_) => return None,
+        };
+        let offsets: &[u64] = self.section(self.layout.values, self.layout.distinct + 1);
+        let text: &[u8] = self.section(self.layout.text, self.layout.text_bytes);
+        let ends = offsets.get(1..).unwrap_or_default();
+        // Each offset is the end of one text and the start of the next; the search goes over the places of the ends.
+        let (mut low, mut high) = (0, ends.len());
+        while low < high {
+            let middle = low.midpoint(high);
+            let range = offsets.get(middle).zip(ends.get(middle));
+            let value = range
+                .and_then(|(&start, &end)| {
+                    text.get(usize::try_from(start).ok()?..usize::try_from(end).ok()?)
+                })
+                .unwrap_or_default();
+            if value < bound || (or_equal && value == bound) {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        Some(low as u32)
+    }
+
+    /// Number of rows of the spans.
+    ///
+    /// # Complexity
+    /// Two memory accesses for each span.
+    pub fn count(&self, spans: &Spans) -> usize {
+        spans.as_slice().iter().map(|span| self.places(*span).len()).sum()
+    }
+
+    /// The rows of the spans: ascending within each rank, rank after rank.
+    ///
+    /// # Complexity
+    /// Their number.
+    pub fn rows<'a>(&'a self, spans: &'a Spans) -> impl Iterator<Item = u32> + 'a {
+        let order: &[u32] = self.section(self.layout.order, self.layout.rows);
+        let rows = self.layout.rows as u32;
+        let places = spans.as_slice().iter().map(|span| self.places(*span));
+        places
+            .flat_map(move |places| order.get(places).unwrap_or_default())
+            .copied()
+            // A damaged file must not name rows that do not exist.
+            .filter(move |&row| row < rows)
+    }
+
+    /// Whether a row is in the spans; false beyond the end.
+    pub fn holds(&self, row: usize, spans: &Spans) -> bool {
+        self.ranks().of(row).is_some_and(|rank| spans.holds(rank))
+    }
+
+    /// Appends the places in `rows` of those rows that are in the spans, ascending.
+    ///
+    /// # Complexity
+    /// One load and comparison a row for one span; a few for several.
+    pub fn select(&self, rows: &[u32], spans: &Spans, keep: &mut Vec<u32>) {
+        self.ranks().select(rows, spans, keep);
+    }
+
+    /// Takes the rows of a range out of the bitmap that are not in the spans.
+    ///
+    /// # Complexity
+    /// The ranks of the range are read in order, except where 64 rows in a row are out already.
+    pub fn intersect(&self, rows: Range<usize>, spans: &Spans, bitmap: &mut RowBitmap) {
+        self.ranks().intersect(rows, spans, bitmap);
+    }
+
+    fn ranks(&self) -> Ranks<'_> {
+        let Layout { ranks, rows, width, .. } = self.layout;
+        match width {
+            1 => Ranks::Bytes(self.section(ranks, rows)),
+            2 => Ranks::Halves(self.section(ranks, rows)),
+            _ => Ranks::Words(self.section(ranks, rows)),
+        }
+    }
+
+    /// Places of a span's rows in the order; none where a damaged file has them descend.
+    fn places(&self, span: Span) -> Range<usize> {
+        let starts: &[u32] = self.section(self.layout.starts, self.layout.distinct + 3);
+        let start = |rank: u32| starts.get(rank as usize).map_or(0, |&start| start as usize);
+        let end = start(span.end).min(self.layout.rows);
+        start(span.start).min(end)..end
+    }
+
+    /// A section, whose bounds were seen to be in the file when it was opened.
+    fn section<T: super::mapped::Plain>(&self, start: usize, count: usize) -> &[T] {
+        self.file.numbers(start, count).unwrap_or_default()
+    }
+}

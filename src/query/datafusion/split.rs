@@ -1,0 +1,449 @@
+//! Takes a predicate apart: conditions on single columns, which indices of attributes answer, and the rest.
+//!
+//! A condition is kept as two sets of the column's values: those for which it is true and those for which it is
+//! false. For all other values it is unknown, as SQL has it for null. Literals are compared as DataFusion's coercions
+//! would compare them; where that would not be exact, the condition is left to DataFusion, and so is everything that
+//! it would refuse, so that its checks speak.
+
+use std::ops::Bound;
+
+use arrow::datatypes::{DataType, Field, SchemaRef};
+use datafusion::sql::sqlparser::ast::{
+    BinaryOperator, Expr as Syntax, Function, FunctionArg, FunctionArgExpr, FunctionArguments,
+    Ident, UnaryOperator, Value, ValueWithSpan,
+};
+
+use super::compile::{self, Checked};
+use super::{Predicate, PredicateError};
+use crate::engine::{Scalar, ValueSet};
+
+/// Magnitude below which every integer is a double, and no larger integer rounds to less.
+const EXACT: f64 = (1u64 << f64::MANTISSA_DIGITS) as f64;
+
+/// A predicate as the conjunction of conditions on single columns and a rest.
+#[derive(Debug, Clone)]
+pub struct Split {
+    /// At most one for each column, in the order of their first appearance.
+    pub conditions: Vec<ColumnCondition>,
+    /// What is not a condition on a single column.
+    pub rest: Option<Predicate>,
+}
+
+/// A condition on one column: true where the value is in a set, false elsewhere.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ColumnCondition {
+    /// Place of the column in the schema.
+    pub column: usize,
+    /// The values for which it is true.
+    pub values: ValueSet,
+    /// The condition in SQL.
+    pub sql: String,
+}
+
+impl Predicate {
+    /// Parses a predicate and takes it apart. Conditions and rest together hold for the rows for which the whole does.
+    ///
+    /// # Errors
+    /// Those of [`Predicate::parse`].
+    pub fn split(sql: &str, schema: &SchemaRef) -> Result<Split, PredicateError> {
+        let Checked { syntax, .. } = compile::checked(sql, schema)?;
+        let mut conditions: Vec<ColumnCondition> = Vec::new();
+        let mut rest: Option<Syntax> = None;
+        for conjunct in conjuncts(syntax) {
+            let Some(Known { column, truth }) = Reader { schema }.condition(&conjunct) else {
+                rest = Some(match rest {
+                    Some(left) => and(left, conjunct),
+                    None => conjunct,
+                });
+                continue;
+            };
+            let sql = conjunct.to_string();
+            match conditions.iter_mut().find(|other| other.column == column) {
+                Some(same) => {
+                    same.values = std::mem::replace(&mut same.values, ValueSet::none()) & truth.yes;
+                    same.sql = format!("{} AND {sql}", same.sql);
+                }
+                None => conditions.push(ColumnCondition { column, values: truth.yes, sql }),
+            }
+        }
+        let rest = match rest.map(|rest| compile::compile_part(rest, schema)).transpose() {
+            Ok(rest) => rest,
+            // What is wrong is said of the whole, and what is right only as a part of it is taken whole.
+            Err(_) => Some(compile::compile(sql, schema)?),
+        };
+        Ok(Split { conditions, rest })
+    }
+}
+
+/// The operands of the outermost ANDs, in the order of the text.
+fn conjuncts(syntax: Syntax) -> Vec<Syntax> {
+    let mut found = Vec::new();
+    let mut open = vec![syntax];
+    while let Some(next) = open.pop() {
+        match next {
+            Syntax::BinaryOp { left, op: BinaryOperator::And, right } => {
+                open.push(*right);
+                open.push(*left);
+            }
+            Syntax::Nested(inner) if is_and(&inner) => open.push(*inner),
+            other => found.push(other),
+        }
+    }
+    found
+}
+
+/// Whether a conjunction stands in parentheses.
+fn is_and(syntax: &Syntax) -> bool {
+    match syntax {
+        Syntax::Nested(inner) => is_and(inner),
+        Syntax::BinaryOp { op, .. } => *op == BinaryOperator::And,
+        _ => false,
+    }
+}
+
+fn and(left: Syntax, right: Syntax) -> Syntax {
+    // An operand may bind less than AND does, in the text that is made of it for messages.
+    let nested = |operand| match operand {
+        or @ Syntax::BinaryOp { op: BinaryOperator::Or, .. } => Syntax::Nested(Box::new(or)),
+        other => other,
+    };
+    Syntax::BinaryOp {
+        left: Box::new(nested(left)),
+        op: BinaryOperator::And,
+        right: Box::new(nested(right)),
+    }
+}
+
+/// For which values of a column a condition is true, and for which it is false.
+struct Truth {
+    yes: ValueSet,
+    no: ValueSet,
+}
+
+impl Truth {
+    /// Unknown for null alone.
+    fn of(yes: ValueSet) -> Self {
+        let no = (!yes.clone()).without_null();
+        Self { yes, no }
+    }
+
+    /// Never unknown.
+    fn certain(yes: ValueSet) -> Self {
+        let no = !yes.clone();
+        Self { yes, no }
+    }
+
+    fn not(self) -> Self {
+        Self { yes: self.no, no: self.yes }
+    }
+
+    fn not_if(self, negated: bool) -> Self {
+        if negated { self.not() } else { self }
+    }
+}
+
+/// A condition on one column.
+struct Known {
+    column: usize,
+    truth: Truth,
+}
+
+impl Known {
+    fn map(self, change: impl FnOnce(Truth) -> Truth) -> Self {
+        Self { column: self.column, truth: change(self.truth) }
+    }
+}
+
+/// A literal as DataFusion reads it.
+#[derive(Debug, Clone, PartialEq)]
+enum Literal {
+    Truth(bool),
+    Integer(i64),
+    Real(f64),
+    Text(String),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Comparison {
+    Equal,
+    NotEqual,
+    Less,
+    LessOrEqual,
+    Greater,
+    GreaterOrEqual,
+}
+
+impl Comparison {
+    fn of(operator: &BinaryOperator) -> Option<Self> {
+        match operator {
+            BinaryOperator::Eq => Some(Self::Equal),
+            BinaryOperator::NotEq => Some(Self::NotEqual),
+            BinaryOperator::Lt => Some(Self::Less),
+            BinaryOperator::LtEq => Some(Self::LessOrEqual),
+            BinaryOperator::Gt => Some(Self::Greater),
+            BinaryOperator::GtEq => Some(Self::GreaterOrEqual),
+            _ => None,
+        }
+    }
+
+    /// The same with its operands exchanged.
+    fn exchanged(self) -> Self {
+        match self {
+            Self::Equal | Self::NotEqual => self,
+            Self::Less => Self::Greater,
+            Self::LessOrEqual => Self::GreaterOrEqual,
+            Self::Greater => Self::Less,
+            Self::GreaterOrEqual => Self::LessOrEqual,
+        }
+    }
+
+    fn with(self, value: Scalar) -> Truth {
+        let (low, high) = match self {
+            Self::Equal | Self::NotEqual => {
+                return Truth::of(ValueSet::among([value])).not_if(self == Self::NotEqual);
+            }
+            Self::Less => (Bound::Unbounded, Bound::Excluded(value)),
+            Self::LessOrEqual => (Bound::Unbounded, Bound::Included(value)),
+            Self::Greater => (Bound::Excluded(value), Bound::Unbounded),
+            Self::GreaterOrEqual => (Bound::Included(value), Bound::Unbounded),
+        };
+        Truth::of(ValueSet::between(low, high))
+    }
+}
+
+/// A literal as a column's values are compared with it.
+enum Operand {
+    Value(Scalar),
+    /// Between an integer and the next one, in a column of integers.
+    After(i64),
+}
+
+impl Operand {
+    fn compared(self, comparison: Comparison) -> Truth {
+        let before = match self {
+            Self::Value(value) => return comparison.with(value),
+            Self::After(before) => Scalar::Int(before),
+        };
+        match comparison {
+            Comparison::Equal => Truth::of(ValueSet::none()),
+            Comparison::NotEqual => Truth::of(ValueSet::none()).not(),
+            Comparison::Less | Comparison::LessOrEqual => Comparison::LessOrEqual.with(before),
+            Comparison::Greater | Comparison::GreaterOrEqual => Comparison::Greater.with(before),
+        }
+    }
+}
+
+/// Reads conditions on the columns of a schema; `None` is left to DataFusion.
+#[derive(Clone, Copy)]
+struct Reader<'a> {
+    schema: &'a SchemaRef,
+}
+
+impl<'a> Reader<'a> {
+    fn condition(self, syntax: &Syntax) -> Option<Known> {
+        match syntax {
+            Syntax::Nested(inner) => self.condition(inner),
+            Syntax::UnaryOp { op: UnaryOperator::Not, expr } => {
+                Some(self.condition(expr)?.map(Truth::not))
+            }
+            Syntax::BinaryOp { op: op @ (BinaryOperator::And | BinaryOperator::Or), .. } => {
+                self.chain(op, syntax)
+            }
+            Syntax::BinaryOp { left, op, right } => {
+                self.comparison(left, Comparison::of(op)?, right)
+            }
+            Syntax::Between { expr, negated, low, high } => {
+                let (column, field) = self.column(expr)?;
+                let mut bounds = operands(field, [&**low, &**high])?.into_iter();
+                let above = bounds.next()?.compared(Comparison::GreaterOrEqual);
+                let below = bounds.next()?.compared(Comparison::LessOrEqual);
+                let truth = Truth::of(above.yes & below.yes).not_if(*negated);
+                Some(Known { column, truth })
+            }
+            Syntax::InList { expr, list, negated } => {
+                let (column, field) = self.column(expr)?;
+                let values =
+                    operands(field, list)?.into_iter().filter_map(|operand| match operand {
+                        Operand::Value(value) => Some(value),
+                        Operand::After(_) => None,
+                    });
+                let truth = Truth::of(ValueSet::among(values)).not_if(*negated);
+                Some(Known { column, truth })
+            }
+            Syntax::IsNull(expr) => self.is_null(expr, false),
+            Syntax::IsNotNull(expr) => self.is_null(expr, true),
+            Syntax::IsTrue(inner) => Some(self.condition(inner)?.map(|it| Truth::certain(it.yes))),
+            Syntax::IsNotTrue(inner) => {
+                Some(self.condition(inner)?.map(|it| Truth::certain(it.yes).not()))
+            }
+            Syntax::IsFalse(inner) => Some(self.condition(inner)?.map(|it| Truth::certain(it.no))),
+            Syntax::IsNotFalse(inner) => {
+                Some(self.condition(inner)?.map(|it| Truth::certain(it.no).not()))
+            }
+            Syntax::Identifier(_) => {
+                let (column, field) = self.column(syntax)?;
+                (*field.data_type() == DataType::Boolean)
+                    .then(|| Known { column, truth: Comparison::Equal.with(Scalar::Bool(true)) })
+            }
+            Syntax::Function(function) => self.is_nan(function),
+            _ => None,
+        }
+    }
+
+    /// ANDs, or ORs, of conditions on one column. They are as deep as they are long, on the left side.
+    fn chain(self, operator: &BinaryOperator, syntax: &Syntax) -> Option<Known> {
+        let mut operands = Vec::new();
+        let mut next = syntax;
+        while let Syntax::BinaryOp { left, op, right } = next
+            && op == operator
+        {
+            operands.push(right.as_ref());
+            next = left.as_ref();
+        }
+        let Known { column, mut truth } = self.condition(next)?;
+        for operand in operands.into_iter().rev() {
+            let other = self.condition(operand).filter(|other| other.column == column)?.truth;
+            truth = match operator {
+                BinaryOperator::And => {
+                    Truth { yes: truth.yes & other.yes, no: truth.no | other.no }
+                }
+                _ => Truth { yes: truth.yes | other.yes, no: truth.no & other.no },
+            };
+        }
+        Some(Known { column, truth })
+    }
+
+    fn comparison(self, left: &Syntax, comparison: Comparison, right: &Syntax) -> Option<Known> {
+        let (column, field, other, comparison) = match self.column(left) {
+            Some((column, field)) => (column, field, right, comparison),
+            None => {
+                let (column, field) = self.column(right)?;
+                (column, field, left, comparison.exchanged())
+            }
+        };
+        let truth = operands(field, [other])?.pop()?.compared(comparison);
+        Some(Known { column, truth })
+    }
+
+    fn is_null(self, operand: &Syntax, negated: bool) -> Option<Known> {
+        let (column, _) = self.column(operand)?;
+        Some(Known { column, truth: Truth::certain(ValueSet::null()).not_if(negated) })
+    }
+
+    /// `isnan(column)`, and no other call.
+    fn is_nan(self, function: &Function) -> Option<Known> {
+        let FunctionArguments::List(list) = &function.args else { return None };
+        let [FunctionArg::Unnamed(FunctionArgExpr::Expr(argument))] = list.args.as_slice() else {
+            return None;
+        };
+        // Whatever else a call can have would be written out.
+        let written = function.to_string();
+        let argument_only = written.len() == "isnan()".len() + argument.to_string().len();
+        let name = written.get(.."isnan(".len())?;
+        if !argument_only || !name.eq_ignore_ascii_case("isnan(") {
+            return None;
+        }
+        let (column, field) = self.column(argument)?;
+        let nan = match field.data_type() {
+            DataType::Float32 | DataType::Float64 => ValueSet::nan(),
+            DataType::Int64 => ValueSet::none(),
+            _ => return None,
+        };
+        Some(Known { column, truth: Truth::of(nan) })
+    }
+
+    /// A column's place, where the operand is a column whose values have an order.
+    fn column(self, syntax: &Syntax) -> Option<(usize, &'a Field)> {
+        let name: &Ident = match syntax {
+            Syntax::Nested(inner) => return self.column(inner),
+            Syntax::Identifier(name) => name,
+            _ => return None,
+        };
+        let (place, field) = self.schema.column_with_name(&name.value)?;
+        matches!(
+            field.data_type(),
+            DataType::Boolean
+                | DataType::Int64
+                | DataType::Float32
+                | DataType::Float64
+                | DataType::Utf8
+        )
+        .then_some((place, field))
+    }
+}
+
+/// Literals as a column is compared with them: like DataFusion, with all of one condition in one type.
+fn operands<'s>(
+    field: &Field,
+    literals: impl IntoIterator<Item = &'s Syntax>,
+) -> Option<Vec<Operand>> {
+    let literals: Vec<Literal> = literals.into_iter().map(literal).collect::<Option<_>>()?;
+    if literals.is_empty() {
+        return None;
+    }
+    let integers = literals.iter().all(|literal| matches!(literal, Literal::Integer(_)));
+    let operand = |literal| match (field.data_type(), literal) {
+        (DataType::Boolean, Literal::Truth(value)) => Some(Operand::Value(Scalar::Bool(value))),
+        (DataType::Utf8, Literal::Text(text)) => Some(Operand::Value(Scalar::Text(text))),
+        (DataType::Float64, Literal::Integer(value)) => {
+            Some(Operand::Value(Scalar::Real(value as f64)))
+        }
+        // Singles and integers meet in singles; with a double among them all meet in doubles.
+        (DataType::Float32, Literal::Integer(value)) => {
+            let value = if integers { f64::from(value as f32) } else { value as f64 };
+            Some(Operand::Value(Scalar::Real(value)))
+        }
+        (DataType::Float32 | DataType::Float64, Literal::Real(value)) => {
+            Some(Operand::Value(Scalar::Real(value)))
+        }
+        (DataType::Int64, Literal::Integer(value)) if integers => {
+            Some(Operand::Value(Scalar::Int(value)))
+        }
+        // Integers and doubles meet in doubles: the outcome is exact as long as the literal is small enough.
+        (DataType::Int64, Literal::Integer(value)) => {
+            ((value as f64).abs() < EXACT).then_some(Operand::Value(Scalar::Int(value)))
+        }
+        (DataType::Int64, Literal::Real(value)) if value.abs() < EXACT => {
+            let floor = value.floor();
+            let is_whole = floor == value;
+            let floor = floor as i64;
+            Some(if is_whole { Operand::Value(Scalar::Int(floor)) } else { Operand::After(floor) })
+        }
+        _ => None,
+    };
+    literals.into_iter().map(operand).collect()
+}
+
+/// A literal: with or without a sign where it is a number.
+fn literal(syntax: &Syntax) -> Option<Literal> {
+    match syntax {
+        Syntax::Nested(inner) => literal(inner),
+        Syntax::Value(value) => match &value.value {
+            Value::Number(digits, _) => number(digits, false),
+            Value::SingleQuotedString(text) => Some(Literal::Text(text.clone())),
+            Value::Boolean(value) => Some(Literal::Truth(*value)),
+            _ => None,
+        },
+        Syntax::UnaryOp { op: UnaryOperator::Minus, expr } => match &**expr {
+            Syntax::Value(ValueWithSpan { value: Value::Number(digits, _), .. }) => {
+                number(digits, true)
+            }
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// An integer where it is one of 64 bits with a sign, else a double.
+fn number(digits: &str, negative: bool) -> Option<Literal> {
+    let sign = if negative { "-" } else { "" };
+    let text = format!("{sign}{}", digits.replace('_', ""));
+    if let Ok(value) = text.parse::<i64>() {
+        return Some(Literal::Integer(value));
+    }
+    // DataFusion has a type of its own for these.
+    if text.parse::<u64>().is_ok() {
+        return None;
+    }
+    text.parse().ok().map(Literal::Real)
+}
