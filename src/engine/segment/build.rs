@@ -250,7 +250,7 @@ fn build_index(
     let mut staged = |stage: &str, done: u64, total: u64| {
         progress(&format!("{}: {stage}", space.name), done, total);
     };
-    let index = match IvfIndex::build(&spec, space.metric, view, &mut staged) {
+    let index = match IvfIndex::build(&spec, space.metric, view, None, &mut staged) {
         Ok(index) => index,
         // Too few vectors to train on, or of lengths that single precision cannot square: the exact scan serves them.
         Err(IndexError::TooFew { .. } | IndexError::TooLong { .. }) => return Ok(None),
@@ -259,7 +259,7 @@ fn build_index(
     index.save(&space_path(folder, space.id, "ivf"))?;
     let stats = index.stats();
     Ok(Some(IndexManifest {
-        kind: stats.codes.to_string(),
+        kind: format!("{} axes in {} bytes", stats.axes, stats.code_bytes),
         lists: stats.lists as u64,
         default_probes: stats.default_probes as u64,
         measured_recall: stats.measured_recall.mean,

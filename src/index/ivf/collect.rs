@@ -2,7 +2,6 @@
 //! be among the hits.
 
 use super::coder::CodedQuery;
-use crate::index::IndexError;
 use crate::vector::{Metric, TopK, VectorView};
 
 /// Candidates kept before any was compared at full precision, for each hit asked for, and at least.
@@ -87,17 +86,15 @@ impl<'a, K: Ord, F: Fn(u32) -> K> Collector<'a, K, F> {
     }
 
     /// Compares the candidates, likeliest first, until the next is too far away.
-    pub(super) fn settle(&mut self) -> Result<(), IndexError> {
+    pub(super) fn settle(&mut self) {
         self.pending.sort_unstable_by(|left, right| left.0.total_cmp(&right.0));
         let mut limit = self.limit();
         for &(estimate, row) in &self.pending {
             if f64::from(estimate) > limit {
                 break;
             }
-            let vector = self.vectors.row(row as usize).ok_or(IndexError::NoSuchRow {
-                row: row as usize,
-                rows: self.vectors.count(),
-            })?;
+            // A row number of a damaged file may be nonsense.
+            let Some(vector) = self.vectors.row(row as usize) else { continue };
             self.reranked += 1;
             let distance = self.metric.distance(self.query, vector);
             let key = &self.key;
@@ -107,7 +104,6 @@ impl<'a, K: Ord, F: Fn(u32) -> K> Collector<'a, K, F> {
         self.pending.clear();
         // The next number up: an estimate on the limit itself is still looked at.
         self.threshold = (limit as f32).next_up();
-        Ok(())
     }
 
     /// Greatest estimate that a row may have that is compared at full precision.

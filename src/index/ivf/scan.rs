@@ -55,12 +55,12 @@ impl IvfIndex {
         let metric = self.coder.metric;
         let mut collector =
             Collector::new(query, vectors, metric, &coded, setting.margin, wanted, &key);
-        let mut compared = self.scan_rows(&coded, scan, &mut collector)?;
-        collector.settle()?;
+        let mut compared = self.scan_rows(&coded, scan, &mut collector);
+        collector.settle();
         if !collector.is_complete() {
             collector.begin_again();
-            compared = self.scan_rows(&coded, scan, &mut collector)?;
-            collector.settle()?;
+            compared = self.scan_rows(&coded, scan, &mut collector);
+            collector.settle();
         }
         let reranked = collector.reranked;
         let mut hits = collector.into_top().into_sorted();
@@ -82,7 +82,7 @@ impl IvfIndex {
         coded: &super::coder::CodedQuery,
         scan: &CodeScan<'_>,
         collector: &mut Collector<'_, K, F>,
-    ) -> Result<usize, IndexError> {
+    ) -> usize {
         let codes = self.sky_codes.as_slice();
         let length = self.coder.code_bytes;
         let mut compared = 0;
@@ -94,7 +94,7 @@ impl IvfIndex {
                             collector.push(estimate, row);
                         }
                     });
-                    settle_once(collector, &mut compared, chunk.len())?;
+                    settle_once(collector, &mut compared, chunk.len());
                 }
             }
             ScanRows::Runs(runs) => {
@@ -105,12 +105,12 @@ impl IvfIndex {
                         coded.weights.scan(block, |place, estimate| {
                             collector.push(estimate, (start + place) as u32);
                         });
-                        settle_once(collector, &mut compared, end - start)?;
+                        settle_once(collector, &mut compared, end - start);
                     }
                 }
             }
         }
-        Ok(compared)
+        compared
     }
 }
 
@@ -119,9 +119,11 @@ fn settle_once<K: Ord, F: Fn(u32) -> K>(
     collector: &mut Collector<'_, K, F>,
     compared: &mut usize,
     rows: usize,
-) -> Result<(), IndexError> {
+) {
     let before = *compared;
     *compared += rows;
     let doubled = (*compared / SETTLE_ROWS).checked_ilog2() != (before / SETTLE_ROWS).checked_ilog2();
-    if rows > 0 && doubled { collector.settle() } else { Ok(()) }
+    if rows > 0 && doubled {
+        collector.settle();
+    }
 }

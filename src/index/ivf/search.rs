@@ -108,7 +108,7 @@ pub(super) fn search<K: Ord>(
     let mut collector = Collector::new(query, vectors, metric, &coded, margin, wanted, &key);
     let mut ranking = Ranking::new(index, &coded);
     let mut walk = Walk::default();
-    if !request.probe(&mut ranking, &mut walk, &mut collector)? {
+    if !request.probe(&mut ranking, &mut walk, &mut collector) {
         return Ok(IvfAnswer::given_up(&walk));
     }
     if !collector.is_complete() {
@@ -116,8 +116,8 @@ pub(super) fn search<K: Ord>(
         collector.begin_again();
         let probed = walk.lists_probed;
         walk = Walk::default();
-        request.visit(ranking.slice(0, probed), &mut walk, &mut collector)?;
-        collector.settle()?;
+        request.visit(ranking.slice(0, probed), &mut walk, &mut collector);
+        collector.settle();
     }
     let found = collector.top().len();
     if found < wanted && (walk.rows_listed < index.row_count() || found < walk.rows_compared) {
@@ -179,7 +179,7 @@ impl Search<'_, '_> {
         ranking: &mut Ranking,
         walk: &mut Walk,
         collector: &mut Collector<'_, K, F>,
-    ) -> Result<bool, IndexError> {
+    ) -> bool {
         let all = self.index.list_count();
         let nearest = ranking.slice(0, 1).first().map_or(0.0, |list| self.coded.gap(list.estimate));
         let planned = self.setting.curve.probes(self.wish.k as f64);
@@ -187,12 +187,12 @@ impl Search<'_, '_> {
         while walk.lists_probed < goal && walk.lists_probed < all {
             let from = walk.lists_probed;
             let step = if from == 0 { FIRST_LISTS } else { goal - from };
-            self.visit(ranking.slice(from, (from + step).min(goal)), walk, collector)?;
-            collector.settle()?;
+            self.visit(ranking.slice(from, (from + step).min(goal)), walk, collector);
+            collector.settle();
             if walk.lists_probed >= goal {
                 goal = self.next_goal(walk, collector.top().len());
                 if goal > walk.lists_probed && goal > self.wish.lists_max {
-                    return Ok(false);
+                    return false;
                 }
             }
         }
@@ -200,7 +200,7 @@ impl Search<'_, '_> {
         if self.wish.probes.is_none() && !is_usual {
             return self.sweep(ranking, walk, collector);
         }
-        Ok(true)
+        true
     }
 
     /// Lists that have to be probed after what was seen. No more than were probed already ends the search.
@@ -227,7 +227,7 @@ impl Search<'_, '_> {
         ranking: &mut Ranking,
         walk: &mut Walk,
         collector: &mut Collector<'_, K, F>,
-    ) -> Result<bool, IndexError> {
+    ) -> bool {
         let radii = self.index.lists.radii.as_slice();
         let largest = radii.iter().fold(0.0f32, |most, &radius| most.max(radius));
         let mut place = walk.lists_probed;
@@ -248,15 +248,15 @@ impl Search<'_, '_> {
                 .is_none_or(|list| !self.setting.reach.covers(largest, self.coded.gap(list.estimate), limit));
             place += next.len();
             if walk.lists_probed + reachable.len() > self.wish.lists_max && !reachable.is_empty() {
-                return Ok(false);
+                return false;
             }
-            self.visit(&reachable, walk, collector)?;
-            collector.settle()?;
+            self.visit(&reachable, walk, collector);
+            collector.settle();
             if is_last {
                 break;
             }
         }
-        Ok(true)
+        true
     }
 
     /// Estimates the allowed rows of some lists.
@@ -265,14 +265,14 @@ impl Search<'_, '_> {
         lists: &[RankedList],
         walk: &mut Walk,
         collector: &mut Collector<'_, K, F>,
-    ) -> Result<(), IndexError> {
+    ) {
         let length = self.index.coder.code_bytes;
         let (all_rows, all_codes) =
             (self.index.lists.rows.as_slice(), self.index.lists.codes.as_slice());
         let mut keep = Vec::new();
         for (place, list) in lists.iter().enumerate() {
             if place > 0 && place % FIRST_LISTS == 0 && collector.top().bound().is_none() {
-                collector.settle()?;
+                collector.settle();
             }
             let span = self.index.lists.span(list.list as usize);
             let rows = &all_rows[span.clone()];
@@ -300,7 +300,6 @@ impl Search<'_, '_> {
                 }
             });
         }
-        Ok(())
     }
 }
 

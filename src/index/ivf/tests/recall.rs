@@ -3,7 +3,6 @@
 use std::sync::OnceLock;
 
 use super::*;
-use crate::index::recall::RecallMeter;
 use crate::index::synthetic::ClusteredVectors;
 
 /// 20,000 x 64 vectors to index, and 200 more of the same make to ask for.
@@ -28,7 +27,7 @@ fn held() -> &'static Held {
         let (vectors, queries) = (block(first), block(last));
         let spec = IvfSpec { threads: 2, ..IvfSpec::default() };
         let index =
-            IvfIndex::build(&spec, Metric::Cosine, vectors.view(), &mut silent).expect("builds");
+            build(&spec, Metric::Cosine, vectors.view()).expect("builds");
         Held { made, vectors, queries, index }
     })
 }
@@ -39,9 +38,9 @@ fn assert_recall(name: &str, mut allowed: impl FnMut(usize) -> Option<RowBitmap>
     let mut scanned = 0;
     for (place, query) in queries.rows().enumerate() {
         let allowed = allowed(place);
-        let search = IvfSearch { allowed: allowed.as_ref(), ..IvfSearch::nearest(10) };
+        let search = IvfSearch { allowed: allowed.as_ref().and_then(set), ..IvfSearch::nearest(10) };
         let answer = index.search(query, vectors.view(), &search).expect("valid");
-        let truth = exact(query, vectors.view(), Metric::Cosine, &search);
+        let truth = exact(query, vectors.view(), Metric::Cosine, &search, allowed.as_ref());
         assert_eq!(answer.hits.len(), truth.len());
         meter.compare(&truth, &answer.hits, 10);
         scanned += answer.rows_scanned;
@@ -105,7 +104,7 @@ fn recall_holds_for_queries_unlike_the_rows() {
         let query = Metric::Cosine.prepare(query).expect("not zero");
         let search = IvfSearch::nearest(10);
         let answer = index.search(&query, vectors.view(), &search).expect("valid");
-        meter.compare(&exact(&query, vectors.view(), Metric::Cosine, &search), &answer.hits, 10);
+        meter.compare(&exact(&query, vectors.view(), Metric::Cosine, &search, None), &answer.hits, 10);
     }
     let recall = meter.recall().expect("queries");
     assert!(recall.mean >= 0.99, "{recall:?}");
@@ -118,17 +117,17 @@ fn recall_holds_for_every_metric_and_k() {
     for metric in METRICS {
         let all = prepared(metric, &made);
         let vectors = VectorView::new(32, &all.as_slice()[..10_000 * 32]).expect("whole rows");
-        let index =
-            IvfIndex::build(&IvfSpec::default(), metric, vectors, &mut silent).expect("builds");
+        let index = build(&IvfSpec::default(), metric, vectors).expect("builds");
         let tenth = random_rows(10_000, 0.1, 5);
         for k in [1, 10, 100] {
             for allowed in [None, Some(&tenth)] {
                 let mut meter = RecallMeter::default();
                 let mut scanned = 0;
                 for query in all.rows().skip(10_000) {
-                    let search = IvfSearch { allowed, ..IvfSearch::nearest(k) };
+                    let search = IvfSearch { allowed: allowed.and_then(set), ..IvfSearch::nearest(k) };
                     let answer = index.search(query, vectors, &search).expect("valid");
-                    meter.compare(&exact(query, vectors, metric, &search), &answer.hits, k);
+                    let truth = exact(query, vectors, metric, &search, allowed);
+                    meter.compare(&truth, &answer.hits, k);
                     scanned += answer.rows_scanned;
                 }
                 let recall = meter.recall().expect("queries");

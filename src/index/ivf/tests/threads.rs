@@ -32,7 +32,7 @@ fn idx_4_one_thread_builds_and_searches_with_one_thread() {
     let before = threads_now();
     let mut most = before;
     let mut progress = |_: &str, _: u64, _: u64| most = most.max(threads_now());
-    let index = IvfIndex::build(&IvfSpec::default(), Metric::L2, block.view(), &mut progress)
+    let index = IvfIndex::build(&IvfSpec::default(), Metric::L2, block.view(), None, &mut progress)
         .expect("builds");
     assert_eq!(most, before, "FAISS started threads");
     for row in 0..50 {
