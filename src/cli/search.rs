@@ -43,6 +43,9 @@ pub(super) struct SearchArguments {
     /// Let no plan estimate
     #[arg(long)]
     exact: bool,
+    /// Recall to aim at where plans estimate: above 0, up to 1, which is exact [default: 0.99]
+    #[arg(long, value_name = "SHARE", conflicts_with = "exact", allow_hyphen_values = true)]
+    recall: Option<f64>,
     /// Print the plan with its estimated and true counts
     #[arg(long)]
     explain: bool,
@@ -82,6 +85,7 @@ pub(super) async fn run(arguments: SearchArguments) -> Result<()> {
         columns: arguments.columns.clone(),
         with_vectors: arguments.with_vectors,
         plan: arguments.plan.clone().unwrap_or_default(),
+        recall: arguments.recall,
     };
     let answer = ask(&client, request).await?;
     print(&arguments, &schema, with_distance, &answer)
@@ -166,7 +170,10 @@ fn stats_line(answer: &Answer) -> String {
         line,
         " ({recall}; plan {}; {} of {} objects satisfy the query, {} scanned, {} read; {} ms)",
         stats.plan,
-        thousands(stats.rows_surviving),
+        match stats.survivors_are_counted {
+            true => thousands(stats.rows_surviving),
+            false => format!("about {}", thousands(stats.rows_surviving)),
+        },
         thousands(stats.rows_total),
         thousands(stats.rows_scanned),
         bytes(stats.bytes_read),
@@ -183,6 +190,7 @@ fn stats_json(stats: &QueryStats, with_explanation: bool) -> Json {
         ("rows_total", Cell::Count(stats.rows_total)),
         ("rows_in_cover", Cell::Count(stats.rows_in_cover)),
         ("rows_surviving", Cell::Count(stats.rows_surviving)),
+        ("survivors_are_counted", Cell::Boolean(stats.survivors_are_counted)),
         ("rows_scanned", Cell::Count(stats.rows_scanned)),
         ("lists_probed", Cell::Count(stats.lists_probed)),
         ("bytes_read", Cell::Count(stats.bytes_read)),

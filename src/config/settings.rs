@@ -86,6 +86,8 @@ pub struct IndexSettings {
     pub auto_rows: u64,
     /// Threads of a build; none for one a processor.
     pub threads: Option<usize>,
+    /// Memory of a build beside the vectors, MiB; 0 for no limit.
+    pub memory_mib: u64,
 }
 
 /// The encoder process.
@@ -288,6 +290,8 @@ impl Settings {
             },
             build_threads: self.index.threads.unwrap_or(defaults.build_threads),
             auto_index_rows: (self.index.auto_rows > 0).then_some(self.index.auto_rows),
+            build_memory_bytes: (self.index.memory_mib > 0)
+                .then_some(self.index.memory_mib.saturating_mul(MIB as u64)),
             ..defaults
         }
     }

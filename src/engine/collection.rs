@@ -7,11 +7,13 @@
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, mpsc};
+use std::thread;
 
 use super::columns;
 use super::error::EngineError;
-use super::segment::{self, BuildPlan, Progress};
+use super::idle;
+use super::segment::{self, BuildLimits, BuildPlan, Progress};
 use super::state::State;
 use super::write::{Write, WriteMode, WriteOutcome, WriteReport};
 use crate::schema::{CollectionId, CollectionSchema, EmbeddingSpace, Object, ObjectId};
@@ -24,7 +26,7 @@ pub(super) struct Collection {
     name: String,
     folder: PathBuf,
     store: Arc<Store>,
-    threads: usize,
+    limits: BuildLimits,
     /// Held during a commit and during the swap at the end of a build.
     commit: Mutex<()>,
     state: RwLock<Option<Arc<State>>>,
@@ -36,14 +38,14 @@ impl Collection {
         record: &CollectionRecord,
         folder: PathBuf,
         store: Arc<Store>,
-        threads: usize,
+        limits: BuildLimits,
     ) -> Self {
         Self {
             id: record.id,
             name: record.schema.name.clone(),
             folder,
             store,
-            threads,
+            limits,
             commit: Mutex::new(()),
             state: RwLock::new(None),
             building: AtomicBool::new(false),
@@ -129,7 +131,7 @@ impl Collection {
             collection_folder: &self.folder,
             schema: &record.schema,
             arrow_schema: &arrow_schema,
-            threads: self.threads,
+            limits: self.limits,
         };
         let (folder, manifest) = segment::build(&plan, &snapshot, &mut |_, _, _| {})?;
         let part = segment::open(&folder, &manifest, &record.schema, &arrow_schema)?;
@@ -256,9 +258,11 @@ impl Collection {
             collection_folder: &self.folder,
             schema: &schema,
             arrow_schema: &arrow_schema,
-            threads: self.threads,
+            limits: self.limits,
         };
-        let (folder, manifest) = segment::build(&plan, &snapshot, progress)?;
+        let (folder, manifest) = giving_way(progress, |progress| {
+            segment::build(&plan, &snapshot, progress)
+        })?;
         drop(snapshot);
         let part = segment::open(&folder, &manifest, &schema, &arrow_schema)?;
         let version = manifest.version;
@@ -275,6 +279,32 @@ impl Collection {
     pub(super) fn is_building(&self) -> bool {
         self.building.load(Ordering::Acquire)
     }
+}
+
+/// Does a long work on a thread that gives way to all others, and tells its progress on this one.
+fn giving_way<R: Send>(
+    progress: &mut Progress<'_>,
+    work: impl FnOnce(&mut Progress<'_>) -> Result<R, EngineError> + Send,
+) -> Result<R, EngineError> {
+    let (tell, told) = mpsc::channel::<(String, u64, u64)>();
+    thread::scope(|scope| {
+        let started = thread::Builder::new().name("index-build".to_owned()).spawn_scoped(
+            scope,
+            move || {
+                idle::give_way();
+                // Whoever listens may have gone; the work goes on.
+                work(&mut |stage, done, total| drop(tell.send((stage.to_owned(), done, total))))
+            },
+        );
+        let worker = started.map_err(|source| EngineError::NoThread { source })?;
+        for (stage, done, total) in told {
+            progress(&stage, done, total);
+        }
+        match worker.join() {
+            Ok(outcome) => outcome,
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    })
 }
 
 /// Lowers a flag when it goes out of scope, also in a panic.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::collection::Collection;
 use super::cost::CostModel;
 use super::error::EngineError;
-use super::segment::Progress;
+use super::segment::{BuildLimits, Progress};
 use super::status::{CollectionInfo, IndexStatus};
 use super::view::CollectionView;
 use super::write::{Write, WriteMode, WriteReport};
@@ -29,6 +29,9 @@ pub struct DbOptions {
     pub build_threads: usize,
     /// Tail rows, beside a quarter of the segment's, that start a build in the background; `None` for never.
     pub auto_index_rows: Option<u64>,
+    /// Memory that building an index may take beside the vectors, in bytes; `None` for no limit. A space that needs more is
+    /// not indexed.
+    pub build_memory_bytes: Option<u64>,
 }
 
 impl DbOptions {
@@ -39,6 +42,7 @@ impl DbOptions {
             store: StoreOptions::default(),
             build_threads: std::thread::available_parallelism().map_or(1, usize::from),
             auto_index_rows: Some(50_000),
+            build_memory_bytes: None,
         }
     }
 }
@@ -95,8 +99,11 @@ impl Db {
     fn register(&self, record: &CollectionRecord) -> Arc<Collection> {
         let folder = self.inner.options.data.join("segments").join(format!("{:08}", record.id.0));
         let store = Arc::clone(&self.inner.store);
-        let collection =
-            Arc::new(Collection::new(record, folder, store, self.inner.options.build_threads));
+        let limits = BuildLimits {
+            threads: self.inner.options.build_threads,
+            memory_bytes_max: self.inner.options.build_memory_bytes.unwrap_or(u64::MAX),
+        };
+        let collection = Arc::new(Collection::new(record, folder, store, limits));
         let mut collections =
             self.inner.collections.write().unwrap_or_else(PoisonError::into_inner);
         collections.insert(fold(&record.schema.name), Arc::clone(&collection));

@@ -83,6 +83,12 @@ pub enum EngineError {
         /// What is wrong.
         what: String,
     },
+    /// The system gives no thread.
+    #[error("no thread for an index build: {source}; try again when less is running")]
+    NoThread {
+        /// What the system said.
+        source: std::io::Error,
+    },
     /// A build of the same collection is running.
     #[error("an index build of collection `{name}` is running already; wait for it")]
     BuildRunning {
@@ -109,6 +115,7 @@ impl EngineError {
                 Class::Exhausted
             }
             Self::Arrow(_) => Class::Internal,
+            Self::NoThread { .. } => Class::Exhausted,
             Self::SegmentFile { source, .. } => {
                 if source.kind() == std::io::ErrorKind::StorageFull {
                     Class::Exhausted

@@ -10,6 +10,7 @@ mod columns;
 mod cost;
 mod db;
 mod error;
+mod idle;
 mod mapped;
 mod part;
 mod segment;

@@ -212,6 +212,7 @@ impl Run<'_> {
         if !plan.kind.uses_lists() {
             return self.scan_codes(plan.source, filter, target, indexed);
         }
+        let part = filter.live().part();
         let mapped = VectorSet { filter, vectors: indexed.vectors };
         let lists = indexed.index.stats().lists;
         let exact = self.query.exact || self.query.recall >= 1.0;
@@ -221,10 +222,11 @@ impl Run<'_> {
             // In exact mode every allowed vector is visited and re-ranked: the oracle's work, through the lists.
             probes: exact.then_some(lists),
             allowed: (!filter.is_everything()).then_some(&mapped as &dyn RowSet),
+            allowed_share: filter.estimate() / part.row_count().max(1) as f64,
             lists_max: plan.instead.as_ref().map_or(usize::MAX, |(lists_max, _)| *lists_max),
             bound: self.within,
         };
-        let (part, vectors) = (filter.live().part(), indexed.vectors);
+        let vectors = indexed.vectors;
         let answer = indexed.index.search_by(&target.vector, vectors.view()?, &search, |vector| {
             found(indexed.place, part, vectors.row_of(vector as usize))
         })?;

@@ -7,7 +7,7 @@ use sidereus::index::flat::{self, FlatSearch};
 use sidereus::index::recall::RecallMeter;
 use sidereus::index::synthetic::{Clustered, ClusteredVectors, clustered};
 use sidereus::index::{IvfIndex, IvfSearch, IvfSpec};
-use sidereus::vector::{Metric, RowBitmap, VectorBlock, VectorView};
+use sidereus::vector::{Metric, RowBitmap, RowSet, VectorBlock, VectorView};
 
 const ROWS: usize = 200_000;
 const DIMENSION: usize = 256;
@@ -40,8 +40,8 @@ fn collection(threads: usize) -> Collection {
     let queries = VectorBlock::new(DIMENSION, queries.to_vec()).expect("finite");
     let started = Instant::now();
     let spec = IvfSpec { threads, ..IvfSpec::default() };
-    let index =
-        IvfIndex::build(&spec, Metric::Cosine, rows.view(), &mut |_, _, _| ()).expect("builds");
+    let index = IvfIndex::build(&spec, Metric::Cosine, rows.view(), None, &mut |_, _, _| ())
+        .expect("builds");
     println!(
         "built in {:.1} s on {threads} threads: {:?}",
         started.elapsed().as_secs_f64(),
@@ -80,7 +80,12 @@ fn check(name: &str, all: &Collection, allowed_of: impl Fn(usize) -> Option<RowB
     let (mut scanned, mut lists, mut seconds, mut rows_allowed) = (0, 0, 0.0, 0);
     for (place, query) in all.queries.rows().enumerate() {
         let allowed = allowed_of(place);
-        let search = IvfSearch { allowed: allowed.as_ref(), ..IvfSearch::nearest(K) };
+        let share = allowed.as_ref().map_or(1.0, |rows| rows.count() as f64 / ROWS as f64);
+        let search = IvfSearch {
+            allowed: allowed.as_ref().map(|rows| rows as &dyn RowSet),
+            allowed_share: share,
+            ..IvfSearch::nearest(K)
+        };
         let started = Instant::now();
         let answer = all.index.search(query, vectors, &search).expect("valid");
         seconds += started.elapsed().as_secs_f64();

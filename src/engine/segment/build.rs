@@ -29,8 +29,17 @@ pub(in crate::engine) struct BuildPlan<'a> {
     pub(in crate::engine) schema: &'a CollectionSchema,
     /// Resident columns.
     pub(in crate::engine) arrow_schema: &'a SchemaRef,
-    /// Threads for training and assignment.
+    /// What building may take.
+    pub(in crate::engine) limits: BuildLimits,
+}
+
+/// What building may take of the machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::engine) struct BuildLimits {
+    /// Threads.
     pub(in crate::engine) threads: usize,
+    /// Bytes of memory for an index, beside the vectors.
+    pub(in crate::engine) memory_bytes_max: u64,
 }
 
 /// Writes a complete segment of everything in the snapshot and returns its folder; leaves nothing behind on failure.
@@ -76,7 +85,7 @@ fn build_in(
     for written in &mut manifests {
         let space = plan.schema.spaces.iter().find(|space| space.id.0 == written.space);
         if let Some(space) = space {
-            written.index = build_index(unfinished, space, written, plan.threads, progress)?;
+            written.index = build_index(unfinished, space, written, plan.limits, progress)?;
         }
     }
     let manifest = Manifest {
@@ -229,7 +238,8 @@ fn build_attributes(
     rows: u64,
     progress: &mut Progress<'_>,
 ) -> Result<(), EngineError> {
-    let BuildPlan { arrow_schema, threads, .. } = *plan;
+    let BuildPlan { arrow_schema, limits, .. } = *plan;
+    let threads = limits.threads;
     let rows_path = &rows_path(folder);
     let attributes = attributes::BuildPlan { folder, rows_path, rows, arrow_schema, threads };
     attributes::build(&attributes, progress)
@@ -239,14 +249,15 @@ fn build_index(
     folder: &Path,
     space: &EmbeddingSpace,
     written: &SpaceManifest,
-    threads: usize,
+    limits: BuildLimits,
     progress: &mut Progress<'_>,
 ) -> Result<Option<IndexManifest>, EngineError> {
     let vectors_path = space_path(folder, space.id, "vectors");
     let count = written.vectors as usize * space.dimension;
     let floats = MappedFloats::open(&vectors_path, count)?;
     let view = VectorView::new(space.dimension, floats.as_slice())?;
-    let spec = IvfSpec { threads, ..IvfSpec::default() };
+    let BuildLimits { threads, memory_bytes_max } = limits;
+    let spec = IvfSpec { threads, memory_bytes_max, ..IvfSpec::default() };
     let mut staged = |stage: &str, done: u64, total: u64| {
         progress(&format!("{}: {stage}", space.name), done, total);
     };
@@ -254,6 +265,10 @@ fn build_index(
         Ok(index) => index,
         // Too few vectors to train on, or of lengths that single precision cannot square: the exact scan serves them.
         Err(IndexError::TooFew { .. } | IndexError::TooLong { .. }) => return Ok(None),
+        Err(error @ IndexError::BudgetTooSmall { .. }) => {
+            tracing::warn!(space = space.name, %error, "space not indexed; it is searched exactly");
+            return Ok(None);
+        }
         Err(error) => return Err(error.into()),
     };
     index.save(&space_path(folder, space.id, "ivf"))?;

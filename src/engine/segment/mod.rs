@@ -17,7 +17,7 @@ mod build;
 mod manifest;
 mod open;
 
-pub(super) use build::{BuildPlan, build};
+pub(super) use build::{BuildLimits, BuildPlan, build};
 pub use manifest::{Manifest, SpaceManifest};
 pub(super) use open::{newest, open, remove_others};
 

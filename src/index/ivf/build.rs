@@ -32,8 +32,16 @@ const QUERIES: usize = 512;
 /// Queries answered between two reports of progress.
 const QUERIES_AT_ONCE: usize = 128;
 
+/// Rows for one of the sample in which far neighbours are looked up, as a predicate would leave them that excludes all that
+/// is near; and the least size of that sample.
+const FAR_STEP: usize = 32;
+const FAR_ROWS_MIN: usize = 1000;
+
 /// Depths at which the curve is measured.
 const DEPTHS: [usize; 5] = [10, 32, 100, 316, 1000];
+
+/// Share of the allowed loss that lists beyond a gap may use up: nothing is known of the gap.
+const SHARE_OF_LOSS_THINNED: f64 = 0.05;
 
 /// Margin where none that was tried is enough.
 const MARGIN_UNREACHED: f64 = 32.0;
@@ -54,11 +62,16 @@ pub(super) fn build(
     let deepest = depths.last().copied().unwrap_or(MEASURED_K);
     // Another seed than the training sample's: rows that shaped the centroids are a little easier to find.
     let rows = stratified_rows(vectors.count(), QUERIES, !spec.seed);
-    let mut truths = vec![true_neighbours(spec, metric, vectors, Asked::Rows(&rows), deepest, progress)?];
+    let mut truths = vec![asked(vectors, &rows)];
     if let Some(queries) = like_queries.filter(|queries| queries.count() > 0) {
-        let asked = Asked::Others(queries);
-        truths.push(true_neighbours(spec, metric, vectors, asked, deepest, progress)?);
+        let own_rows = vec![None; queries.count()];
+        let neighbours = Vec::new();
+        truths.push(Truth { queries: queries.as_slice().to_vec(), own_rows, neighbours });
     }
+    for truth in &mut truths {
+        find_neighbours(spec, metric, vectors, truth, deepest, progress)?;
+    }
+    let far = far_neighbours(spec, metric, vectors, &truths)?;
 
     progress("train", 0, 1);
     let shape = encode::shape(spec, vectors)?;
@@ -69,7 +82,17 @@ pub(super) fn build(
         encode::centroids(spec, &coder, vectors, list_count, POINTS_PER_LIST, passes)?;
     progress("train", 1, 1);
     let filled = encode::fill(spec, &coder, vectors, &centroids, progress)?;
-    settle(spec, coder, filled, vectors, &truths, &depths, progress)
+    let measured = Measured { truths: &truths, far: &far, depths: &depths };
+    settle(spec, coder, filled, vectors, &measured, progress)
+}
+
+/// What settings are measured on.
+struct Measured<'a> {
+    /// For each kind of query, the nearest rows.
+    truths: &'a [Truth],
+    /// The same queries, with the nearest rows of a thin sample.
+    far: &'a [Truth],
+    depths: &'a [usize],
 }
 
 /// Proves that the vectors can be indexed, and decides the number of lists.
@@ -130,38 +153,57 @@ fn check_budget(
     if needed <= budget { Ok(()) } else { Err(IndexError::BudgetTooSmall { needed, budget, rows }) }
 }
 
-/// Whose neighbours are looked up.
-#[derive(Clone, Copy)]
-enum Asked<'a> {
-    Rows(&'a [usize]),
-    Others(VectorView<'a>),
+/// Some rows as queries.
+fn asked(vectors: VectorView<'_>, rows: &[usize]) -> Truth {
+    let mut truth = Truth::default();
+    for &row in rows {
+        truth.queries.extend_from_slice(vectors.row(row).unwrap_or_default());
+        truth.own_rows.push(Some(row as u32));
+    }
+    truth
 }
 
-fn true_neighbours(
+/// The same queries with the neighbours that they have in a thin sample of the rows.
+fn far_neighbours(
     spec: &IvfSpec,
     metric: Metric,
     vectors: VectorView<'_>,
-    asked: Asked<'_>,
+    truths: &[Truth],
+) -> Result<Vec<Truth>, IndexError> {
+    let wanted = (vectors.count() / FAR_STEP).max(FAR_ROWS_MIN).min(vectors.count());
+    let rows = stratified_rows(vectors.count(), wanted, spec.seed ^ 2);
+    let sample = encode::sampled(vectors, wanted, spec.seed ^ 2);
+    let view = encode::part(vectors.dimension(), &sample)?;
+    let depth = DEPTHS.into_iter().filter(|&depth| depth <= wanted / 4).max().unwrap_or(MEASURED_K);
+    let mut found = Vec::with_capacity(truths.len());
+    for truth in truths {
+        let queries = truth.queries.clone();
+        let own_rows = vec![None; truth.own_rows.len()];
+        let mut far = Truth { queries, own_rows, neighbours: Vec::new() };
+        find_neighbours(spec, metric, view, &mut far, depth, &mut |_, _, _| {})?;
+        for (neighbours, own) in far.neighbours.iter_mut().zip(&truth.own_rows) {
+            for neighbour in neighbours.iter_mut() {
+                neighbour.1 = rows[neighbour.1 as usize] as u32;
+            }
+            neighbours.retain(|&(_, row)| Some(row) != *own);
+        }
+        found.push(far);
+    }
+    Ok(found)
+}
+
+fn find_neighbours(
+    spec: &IvfSpec,
+    metric: Metric,
+    vectors: VectorView<'_>,
+    truth: &mut Truth,
     depth: usize,
     progress: &mut dyn FnMut(&str, u64, u64),
-) -> Result<Truth, IndexError> {
+) -> Result<(), IndexError> {
     let comparison = match metric {
         Metric::L2 => Comparison::L2,
         Metric::Cosine | Metric::Ip => Comparison::InnerProduct,
     };
-    let mut truth = Truth::default();
-    match asked {
-        Asked::Rows(rows) => {
-            for &row in rows {
-                truth.queries.extend_from_slice(vectors.row(row).unwrap_or_default());
-                truth.own_rows.push(Some(row as u32));
-            }
-        }
-        Asked::Others(queries) => {
-            truth.queries.extend_from_slice(queries.as_slice());
-            truth.own_rows = vec![None; queries.count()];
-        }
-    }
     let total = truth.own_rows.len() as u64;
     progress("measure", 0, total);
     for start in (0..truth.own_rows.len()).step_by(QUERIES_AT_ONCE) {
@@ -183,7 +225,7 @@ fn true_neighbours(
         }
         progress("measure", truth.len() as u64, total);
     }
-    Ok(truth)
+    Ok(())
 }
 
 /// Where the true neighbours of the queries lie.
@@ -241,10 +283,10 @@ fn settle(
     coder: Coder,
     filled: Filled,
     vectors: VectorView<'_>,
-    truths: &[Truth],
-    depths: &[usize],
+    measured: &Measured<'_>,
     progress: &mut dyn FnMut(&str, u64, u64),
 ) -> Result<IvfIndex, IndexError> {
+    let truths = measured.truths;
     let Filled { sky_codes, lists, list_of_row } = filled;
     let mut index = IvfIndex {
         coder,
@@ -253,8 +295,10 @@ fn settle(
         settings: Vec::new(),
         seed: spec.seed,
     };
-    let places: Vec<Places> =
-        truths.iter().map(|truth| Places::of(&index, &list_of_row, truth)).collect();
+    let placed = |truths: &[Truth]| -> Vec<Places> {
+        truths.iter().map(|truth| Places::of(&index, &list_of_row, truth)).collect()
+    };
+    let (places, far) = (placed(truths), placed(measured.far));
     index.lists.usual_gap = places.iter().map(Places::usual_gap).fold(0.0, f64::max);
     let estimates: Vec<Estimates> = truths
         .iter()
@@ -264,7 +308,7 @@ fn settle(
     for (done, wish) in WISHES.into_iter().enumerate() {
         for share in SHARES_OF_LOSS {
             let target = 1.0 - share * (1.0 - wish);
-            let setting = setting(&index, truths, &places, &estimates, depths, wish, target);
+            let setting = setting(&index, measured, &places, &far, &estimates, wish, target);
             index.settings.push(setting);
             let (recall, reranked) = measure(&index, spec, vectors, truths, wish)?;
             let Some(setting) = index.settings.last_mut() else { continue };
@@ -284,26 +328,31 @@ fn settle(
 /// The setting with which lists and codes each keep a target, on every kind of query.
 fn setting(
     index: &IvfIndex,
-    truths: &[Truth],
+    measured: &Measured<'_>,
     places: &[Places],
+    far: &[Places],
     estimates: &[Estimates],
-    depths: &[usize],
     wish: f64,
     target: f64,
 ) -> Setting {
     let (lists, rows) = (index.list_count(), index.row_count());
+    let Measured { truths, depths, .. } = *measured;
     let curves: Vec<ProbeCurve> = places
         .iter()
         .map(|places| ProbeCurve::measured(&places.ranks, depths, lists, rows, target))
         .collect();
-    let reaches = places.iter().map(|places| Reach::measured(&places.gaps, depths, target));
+    let reach = |target| {
+        let near_and_far = places.iter().chain(far);
+        Reach::widest(near_and_far.map(|places| Reach::measured(&places.gaps, depths, target)))
+    };
     let margins = estimates.iter().zip(truths).map(|(estimates, truth)| {
         estimates.least_margin(truth, target).map_or(MARGIN_UNREACHED, |outcome| outcome.margin)
     });
     Setting {
         wish,
         curve: ProbeCurve::widest(&curves),
-        reach: Reach::widest(reaches),
+        reach: reach(target),
+        reach_thinned: reach(1.0 - SHARE_OF_LOSS_THINNED * (1.0 - wish)),
         margin: margins.fold(0.0, f64::max),
         reranked: 0.0,
         recall: Recall::UNKNOWN,

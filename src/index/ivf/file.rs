@@ -73,6 +73,7 @@ struct SettingRecord {
     /// `(depth, probes)`.
     curve: Vec<(f64, f64)>,
     slack: f64,
+    slack_thinned: f64,
     margin: f64,
     reranked: f64,
     recall: f64,
@@ -136,6 +137,7 @@ fn describe(index: &IvfIndex, sections: Vec<SectionRecord>) -> Description {
         wish: setting.wish,
         curve: setting.curve.points().to_vec(),
         slack: setting.reach.slack(),
+        slack_thinned: setting.reach_thinned.slack(),
         margin: setting.margin,
         reranked: setting.reranked,
         recall: setting.recall.mean,
@@ -167,7 +169,7 @@ fn write_whole(path: &Path, parts: &[&[u8]]) -> io::Result<()> {
         PathBuf::from(name)
     };
     let written = File::create(&partial).and_then(|mut file| {
-        let mut offset = 0;
+        let mut offset = 0usize;
         for (place, part) in parts.iter().enumerate() {
             let padding = if place < 3 { 0 } else { offset.next_multiple_of(SECTION_ALIGN) - offset };
             file.write_all(&[0; SECTION_ALIGN][..padding])?;
@@ -318,6 +320,7 @@ fn setting(record: &SettingRecord) -> Option<Setting> {
         wish: record.wish,
         curve: ProbeCurve::new(record.curve.clone())?,
         reach: Reach::new(record.slack)?,
+        reach_thinned: Reach::new(record.slack_thinned)?,
         margin: record.margin,
         reranked: record.reranked,
         recall: Recall {

@@ -96,6 +96,8 @@ pub struct IvfSearch<'a> {
     pub probes: Option<usize>,
     /// Rows that may be hits; all where absent.
     pub allowed: Option<&'a dyn RowSet>,
+    /// Share of all rows that are allowed, where the caller knows; ignored where all are.
+    pub allowed_share: f64,
     /// Lists at which the search gives up when it has to go on probing: the caller knows a cheaper way then. A predicate that
     /// excludes the query's neighbourhood shows itself only on the way.
     pub lists_max: usize,
@@ -111,6 +113,7 @@ impl IvfSearch<'_> {
             recall: RECALL_WISH_DEFAULT,
             probes: None,
             allowed: None,
+            allowed_share: 1.0,
             lists_max: usize::MAX,
             bound: None,
         }

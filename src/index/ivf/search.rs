@@ -2,6 +2,7 @@
 
 use super::coder::CodedQuery;
 use super::collect::Collector;
+use super::reach::Reach;
 use super::tune::Setting;
 use super::{IvfAnswer, IvfIndex, IvfSearch};
 use crate::index::IndexError;
@@ -14,6 +15,12 @@ pub(super) const ROW_NUMBER_BYTES: u64 = 4;
 /// Lists that are probed before the first candidates are compared at full precision: their distances tell which rows of the
 /// later lists are worth a look.
 const FIRST_LISTS: usize = 2;
+
+/// A predicate excludes more near the query than elsewhere when it leaves less than this part of the share it leaves in all.
+const THINNED_SHARE: f64 = 0.6;
+
+/// Allowed rows that have to be expected among the rows seen before their share says anything.
+const TELLING_ROWS: f64 = 16.0;
 
 /// Lists ranked at once.
 const RANKED_AT_ONCE: usize = 128;
@@ -31,6 +38,8 @@ struct Walk {
     lists_probed: usize,
     rows_listed: usize,
     rows_compared: usize,
+    /// Share of the rows of the very nearest lists that is allowed, once enough of them were seen to tell.
+    near_share: Option<f64>,
 }
 
 /// Lists in the order of their nearness, ranked as far as was asked.
@@ -198,7 +207,11 @@ impl Search<'_, '_> {
         }
         let is_usual = self.wish.allowed.is_none() && nearest <= self.index.lists.usual_gap;
         if self.wish.probes.is_none() && !is_usual {
-            return self.sweep(ranking, walk, collector);
+            let near = walk.near_share.unwrap_or(1.0);
+            let is_thinned = near < THINNED_SHARE * self.wish.allowed_share;
+            let setting = self.setting;
+            let reach = if is_thinned { setting.reach_thinned } else { setting.reach };
+            return self.sweep(reach, ranking, walk, collector);
         }
         true
     }
@@ -224,6 +237,7 @@ impl Search<'_, '_> {
     /// many.
     fn sweep<K: Ord, F: Fn(u32) -> K>(
         &self,
+        reach: Reach,
         ranking: &mut Ranking,
         walk: &mut Walk,
         collector: &mut Collector<'_, K, F>,
@@ -239,13 +253,13 @@ impl Search<'_, '_> {
                 .iter()
                 .filter(|list| {
                     let radius = radii.get(list.list as usize).copied().unwrap_or(f32::INFINITY);
-                    self.setting.reach.covers(radius, self.coded.gap(list.estimate), limit)
+                    reach.covers(radius, self.coded.gap(list.estimate), limit)
                 })
                 .copied()
                 .collect();
             let is_last = next
                 .last()
-                .is_none_or(|list| !self.setting.reach.covers(largest, self.coded.gap(list.estimate), limit));
+                .is_none_or(|list| !reach.covers(largest, self.coded.gap(list.estimate), limit));
             place += next.len();
             if walk.lists_probed + reachable.len() > self.wish.lists_max && !reachable.is_empty() {
                 return false;
@@ -293,6 +307,10 @@ impl Search<'_, '_> {
             keep.clear();
             allowed.select(rows, &mut keep);
             walk.rows_compared += keep.len();
+            let expected = walk.rows_listed as f64 * self.wish.allowed_share;
+            if walk.near_share.is_none() && expected >= TELLING_ROWS {
+                walk.near_share = Some(walk.rows_compared as f64 / walk.rows_listed as f64);
+            }
             self.coded.weights.gather(codes, &keep, |place, estimate| {
                 let row = keep.get(place).and_then(|&place| rows.get(place as usize));
                 if let Some(&row) = row {

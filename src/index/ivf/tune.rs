@@ -23,6 +23,8 @@ pub(super) struct Setting {
     pub(super) curve: ProbeCurve,
     /// Which lists beyond may hold a hit.
     pub(super) reach: Reach,
+    /// The same where a predicate excludes more near the query than elsewhere: hits then lie behind a gap.
+    pub(super) reach_thinned: Reach,
     /// Standard errors of an estimate within which a row is compared at full precision.
     pub(super) margin: f64,
     /// Rows compared at full precision by a search for ten.

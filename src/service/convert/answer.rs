@@ -60,6 +60,7 @@ fn stats_of(stats: QueryStats) -> v1::QueryStats {
         rows_total: stats.rows_total,
         rows_in_cover: stats.rows_in_cover,
         rows_surviving: stats.rows_surviving,
+        survivors_are_counted: stats.survivors_are_counted,
         rows_scanned: stats.rows_scanned,
         lists_probed: stats.lists_probed,
         bytes_read: stats.bytes_read,

@@ -1,6 +1,7 @@
 //! Searches: every number checked, every space resolved, examples set apart for the encoder.
 
 use super::{object, provenance, region};
+use crate::index::RECALL_WISH_DEFAULT;
 use crate::query::{Query, StopFlag, Term};
 use crate::schema::{CollectionSchema, EmbeddingSpace, ObjectId, RESERVED_COLUMNS};
 use crate::service::RequestError;
@@ -49,6 +50,7 @@ pub(in crate::service) fn search(
         k,
         within: request.within,
         exact: request.exact,
+        recall: request.recall.unwrap_or(RECALL_WISH_DEFAULT),
         explain: request.explain,
         columns: columns(schema, request.columns)?,
         with_vectors: request.with_vectors,

@@ -1,0 +1,184 @@
+//! Exact scans of regions, and the loops under every plan, held against the memory bandwidth of the machine.
+//!
+//! Run with `cargo bench --bench roofline`. Criterion times the kernels; the table at the end divides what a cone's scan
+//! took, from the request to the hits, by the time that its bytes take at the bandwidth measured in the same run (one thread
+//! reading an array far larger than the caches). Scans are exact: there is no recall to print.
+
+#![allow(missing_docs, reason = "criterion's macros make public functions")]
+
+use std::hint::black_box;
+use std::time::Instant;
+
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use sidereus::engine::{CollectionView, Db, DbOptions, Write, WriteMode};
+use sidereus::query::{self, Query, Term};
+use sidereus::schema::{
+    CollectionSchema, EmbeddingSpace, IdKind, Modality, Object, ObjectId, Provenance, SpaceId,
+};
+use sidereus::sky::{Cone, Degrees, Position, Region};
+use sidereus::vector::{CODE_STEP, CodeWeights, Metric, dot};
+use tempfile::TempDir;
+
+const ROWS: i64 = 400_000;
+const DIMENSION: usize = 256;
+const NAME: &str = "sky";
+
+/// Numbers without a pattern, the same in every run.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+
+    fn unit(&mut self) -> f64 {
+        (self.next() >> 11) as f64 / (1u64 << 53) as f64
+    }
+}
+
+/// Objects evenly over a cap of 30 degrees, so that a cone's size decides how many it holds.
+fn collection() -> (TempDir, Db) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let db = Db::open(DbOptions { auto_index_rows: None, ..DbOptions::new(folder.path()) })
+        .expect("opens");
+    let space = EmbeddingSpace {
+        id: SpaceId(0),
+        name: "space".to_owned(),
+        modality: Modality("image".to_owned()),
+        dimension: DIMENSION,
+        metric: Metric::L2,
+        provenance: Provenance::external(),
+    };
+    let schema = CollectionSchema {
+        name: NAME.to_owned(),
+        id_kind: IdKind::Number,
+        columns: vec![],
+        spaces: vec![space],
+        description: String::new(),
+    };
+    let space = db.create_collection(schema).expect("creates").schema.spaces[0].id;
+    let mut random = Random(0x5EED);
+    for start in (0..ROWS).step_by(20_000) {
+        let batch = (start..start + 20_000).map(|id| {
+            let height = 1.0 - (1.0 - 30f64.to_radians().cos()) * random.unit();
+            let dec = Degrees(height.asin().to_degrees());
+            let position = Position::new(Degrees(360.0 * random.unit()), dec).expect("valid");
+            let vector = (0..DIMENSION).map(|_| random.unit() as f32).collect();
+            let id = ObjectId::Number(id);
+            Write::Put(Object { id, position, columns: vec![], vectors: vec![(space, vector)] })
+        });
+        db.write(NAME, WriteMode::Bulk, batch.collect()).expect("writes");
+    }
+    db.build_index(NAME, &mut |_, _, _| {}).expect("builds");
+    (folder, db)
+}
+
+/// Bytes a second that one thread reads from memory, the best of several runs.
+fn bandwidth() -> f64 {
+    let values = vec![1.0f32; 256 << 18];
+    let query = [0.5f32; 1024];
+    let one = || {
+        let started = Instant::now();
+        let sum: f32 = values.chunks_exact(1024).map(|chunk| dot(black_box(&query), chunk)).sum();
+        black_box(sum);
+        size_of_val(&values[..]) as f64 / started.elapsed().as_secs_f64()
+    };
+    (0..9).map(|_| one()).fold(0.0, f64::max)
+}
+
+fn scan(view: &CollectionView, random: &mut Random, wanted: f64) -> (f64, u64) {
+    // Rows are even in area: a cone of radius r holds (1 - cos r) of the cap's share.
+    let cap = 1.0 - 30f64.to_radians().cos();
+    let radius = (1.0 - cap * wanted / ROWS as f64).acos().to_degrees();
+    let dec = 90.0 - (28.0 - radius).max(0.0) * random.unit();
+    let centre = Position::new(Degrees(360.0 * random.unit()), Degrees(dec)).expect("valid");
+    let vector = (0..DIMENSION).map(|_| random.unit() as f32).collect();
+    let term = Term {
+        space: "space".to_owned(),
+        weight: 1.0,
+        like: vec![],
+        unlike: vec![],
+        vectors: vec![vector],
+    };
+    let query = Query {
+        terms: vec![term],
+        region: Some(Region::Cone(Cone::new(centre, Degrees(radius)).expect("a cone"))),
+        k: Some(10),
+        exact: true,
+        plan: Some("region-scan".to_owned()),
+        ..Query::default()
+    };
+    let started = Instant::now();
+    let answer = query::search(view, &query).expect("answers");
+    (started.elapsed().as_secs_f64(), answer.stats.rows_scanned)
+}
+
+fn regions(criterion: &mut Criterion) {
+    let (_folder, db) = collection();
+    let view = db.view(NAME).expect("a view");
+    let mut random = Random(77);
+    // Everything is in the page cache from here on.
+    scan(&view, &mut random, ROWS as f64 / 2.0);
+    let mut group = criterion.benchmark_group("region scan");
+    group.sample_size(20);
+    for wanted in [1e3, 1e4, 1e5] {
+        group.throughput(Throughput::Bytes((wanted * (DIMENSION * 4) as f64) as u64));
+        group.bench_with_input(BenchmarkId::from_parameter(wanted), &wanted, |bencher, &wanted| {
+            bencher.iter(|| scan(&view, &mut random, wanted));
+        });
+    }
+    group.finish();
+    let bandwidth = bandwidth();
+    println!("memory bandwidth, one thread: {:.1} GB/s", bandwidth / 1e9);
+    println!("{:>10} {:>10} {:>12} {:>12} {:>7}", "rows", "MB", "median us", "at bandwidth", "ratio");
+    for wanted in [1e3, 1e4, 1e5] {
+        let mut runs: Vec<(f64, u64)> =
+            (0..101).map(|_| scan(&view, &mut random, wanted)).collect();
+        runs.sort_by(|left, right| left.0.total_cmp(&right.0));
+        let (seconds, rows) = runs[runs.len() / 2];
+        let bytes = rows as f64 * (DIMENSION * 4) as f64;
+        let least = bytes / bandwidth;
+        println!(
+            "{rows:>10} {:>10.1} {:>12.1} {:>12.1} {:>7.2}",
+            bytes / 1e6,
+            seconds * 1e6,
+            least * 1e6,
+            seconds / least
+        );
+    }
+}
+
+fn codes(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("codes");
+    let mut random = Random(5);
+    for bytes in [CODE_STEP, 2 * CODE_STEP, 8 * CODE_STEP] {
+        let rows = 100_000;
+        let codes: Vec<u8> = (0..rows * bytes).map(|_| random.next() as u8).collect();
+        let factors: Vec<f32> = (0..bytes - 4).map(|_| random.unit() as f32 - 0.5).collect();
+        let weights = CodeWeights::new(&factors, 0.0, bytes);
+        group.throughput(Throughput::Bytes(codes.len() as u64));
+        group.bench_with_input(BenchmarkId::new("scan", bytes), &codes, |bencher, codes| {
+            bencher.iter(|| {
+                let mut least = f32::INFINITY;
+                weights.scan(codes, |_, estimate| least = least.min(estimate));
+                least
+            });
+        });
+        let some: Vec<u32> = (0..rows as u32).filter(|_| random.next().is_multiple_of(10)).collect();
+        group.throughput(Throughput::Bytes((some.len() * bytes) as u64));
+        group.bench_with_input(BenchmarkId::new("gather", bytes), &codes, |bencher, codes| {
+            bencher.iter(|| {
+                let mut least = f32::INFINITY;
+                weights.gather(codes, &some, |_, estimate| least = least.min(estimate));
+                least
+            });
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(roofline, codes, regions);
+criterion_main!(roofline);
