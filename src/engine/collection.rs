@@ -14,6 +14,7 @@ use super::columns;
 use super::error::EngineError;
 use super::idle;
 use super::segment::{self, BuildLimits, BuildPlan, Progress};
+use super::residency::Residency;
 use super::state::State;
 use super::write::{Write, WriteMode, WriteOutcome, WriteReport};
 use crate::schema::{CollectionId, CollectionSchema, EmbeddingSpace, Object, ObjectId};
@@ -27,6 +28,7 @@ pub(super) struct Collection {
     folder: PathBuf,
     store: Arc<Store>,
     limits: BuildLimits,
+    residency: Residency,
     /// Held during a commit and during the swap at the end of a build.
     commit: Mutex<()>,
     state: RwLock<Option<Arc<State>>>,
@@ -39,6 +41,7 @@ impl Collection {
         folder: PathBuf,
         store: Arc<Store>,
         limits: BuildLimits,
+        residency: Residency,
     ) -> Self {
         Self {
             id: record.id,
@@ -46,6 +49,7 @@ impl Collection {
             folder,
             store,
             limits,
+            residency,
             commit: Mutex::new(()),
             state: RwLock::new(None),
             building: AtomicBool::new(false),
@@ -109,7 +113,7 @@ impl Collection {
         let record = self.record()?;
         let arrow_schema = columns::resident_schema(&record.schema);
         let newest = segment::newest(&self.folder).and_then(|(folder, manifest)| {
-            match segment::open(&folder, &manifest, &record.schema, &arrow_schema) {
+            match segment::open(&folder, &manifest, &record.schema, &arrow_schema, &self.residency) {
                 Ok(part) => Some((part, manifest)),
                 Err(error) => {
                     tracing::error!(collection = self.name, %error, "segment not readable; making it again");
@@ -134,7 +138,7 @@ impl Collection {
             limits: self.limits,
         };
         let (folder, manifest) = segment::build(&plan, &snapshot, &mut |_, _, _| {})?;
-        let part = segment::open(&folder, &manifest, &record.schema, &arrow_schema)?;
+        let part = segment::open(&folder, &manifest, &record.schema, &arrow_schema, &self.residency)?;
         segment::remove_others(&self.folder, Some(&folder));
         self.assemble(&record, Some((part, manifest)))
     }
@@ -264,7 +268,7 @@ impl Collection {
             segment::build(&plan, &snapshot, progress)
         })?;
         drop(snapshot);
-        let part = segment::open(&folder, &manifest, &schema, &arrow_schema)?;
+        let part = segment::open(&folder, &manifest, &schema, &arrow_schema, &self.residency)?;
         let version = manifest.version;
 
         let _commit = self.lock_commits();

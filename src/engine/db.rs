@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::collection::Collection;
 use super::cost::CostModel;
 use super::error::EngineError;
+use super::residency::Residency;
 use super::segment::{BuildLimits, Progress};
 use super::status::{CollectionInfo, IndexStatus};
 use super::view::CollectionView;
@@ -29,6 +30,9 @@ pub struct DbOptions {
     pub build_threads: usize,
     /// Tail rows, beside a quarter of the segment's, that start a build in the background; `None` for never.
     pub auto_index_rows: Option<u64>,
+    /// Memory that full vectors of segments may occupy, in bytes; those of a segment that does not fit are read from the disk
+    /// as they are needed. `None` for half of the machine's.
+    pub resident_bytes: Option<u64>,
     /// Memory that building an index may take beside the vectors, in bytes; `None` for no limit. A space that needs more is
     /// not indexed.
     pub build_memory_bytes: Option<u64>,
@@ -42,6 +46,7 @@ impl DbOptions {
             store: StoreOptions::default(),
             build_threads: std::thread::available_parallelism().map_or(1, usize::from),
             auto_index_rows: Some(50_000),
+            resident_bytes: None,
             build_memory_bytes: None,
         }
     }
@@ -57,6 +62,7 @@ pub struct Db {
 struct Inner {
     options: DbOptions,
     store: Arc<Store>,
+    residency: Residency,
     collections: RwLock<HashMap<String, Arc<Collection>>>,
 }
 
@@ -70,7 +76,8 @@ impl Db {
     /// Independent of the number of objects.
     pub fn open(options: DbOptions) -> Result<Self, EngineError> {
         let store = Arc::new(Store::open(&options.data, options.store.clone())?);
-        let inner = Inner { options, store, collections: RwLock::new(HashMap::new()) };
+        let residency = Residency::new(options.resident_bytes.unwrap_or_else(half_of_memory));
+        let inner = Inner { options, store, residency, collections: RwLock::new(HashMap::new()) };
         let db = Self { inner: Arc::new(inner) };
         let records = db.inner.store.collections()?;
         for record in &records {
@@ -103,7 +110,8 @@ impl Db {
             threads: self.inner.options.build_threads,
             memory_bytes_max: self.inner.options.build_memory_bytes.unwrap_or(u64::MAX),
         };
-        let collection = Arc::new(Collection::new(record, folder, store, limits));
+        let residency = self.inner.residency.clone();
+        let collection = Arc::new(Collection::new(record, folder, store, limits, residency));
         let mut collections =
             self.inner.collections.write().unwrap_or_else(PoisonError::into_inner);
         collections.insert(fold(&record.schema.name), Arc::clone(&collection));
@@ -267,6 +275,16 @@ impl Db {
         let collection = self.find(name)?;
         Ok(IndexStatus::of(name, &*collection.state()?))
     }
+}
+
+/// Half of the memory that the system has, or 4 GiB where it does not tell.
+fn half_of_memory() -> u64 {
+    let told = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let total = told.lines().find_map(|line| {
+        let kib = line.strip_prefix("MemTotal:")?.trim().strip_suffix("kB")?;
+        kib.trim().parse::<u64>().ok()
+    });
+    total.map_or(4 << 30, |kib| kib * 1024 / 2)
 }
 
 /// Collections are found without regard to case, so that names are safe in SQL.

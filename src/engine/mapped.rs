@@ -3,6 +3,7 @@
 #![expect(unsafe_code, reason = "mapping a file and viewing its bytes as floats")]
 
 use std::fs::File;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use memmap2::Mmap;
@@ -16,6 +17,7 @@ pub(super) const HEADER_BYTES: usize = 64;
 #[derive(Debug)]
 pub(super) struct MappedFloats {
     map: Mmap,
+    file: File,
     count: usize,
 }
 
@@ -42,7 +44,23 @@ impl MappedFloats {
         // SAFETY: segment files are written once under a temporary name, renamed into place, never changed in
         // place afterwards, and only ever unlinked; the data directory is locked by this process.
         let map = unsafe { Mmap::map(&file) }.map_err(failed)?;
-        Ok(Self { map, count })
+        Ok(Self { map, file, count })
+    }
+
+    /// Bytes of the numbers.
+    pub(super) fn bytes(&self) -> u64 {
+        (self.count * size_of::<f32>()) as u64
+    }
+
+    /// Reads the `count` numbers from `start` on into a buffer, past the mapping; false where they are not there, or the
+    /// disk fails.
+    pub(super) fn read(&self, start: usize, count: usize, buffer: &mut Vec<f32>) -> bool {
+        if start.checked_add(count).is_none_or(|end| end > self.count) {
+            return false;
+        }
+        buffer.resize(count, 0.0);
+        let place = (HEADER_BYTES + start * size_of::<f32>()) as u64;
+        self.file.read_exact_at(bytemuck::cast_slice_mut(buffer), place).is_ok()
     }
 
     /// The numbers.

@@ -13,6 +13,7 @@ mod error;
 mod idle;
 mod mapped;
 mod part;
+mod residency;
 mod segment;
 mod state;
 mod status;

@@ -249,7 +249,7 @@ pub(super) fn merge(
     let mut spaces = Vec::with_capacity(schema.spaces.len());
     for space in &schema.spaces {
         let rows = order.iter().map(|&(_, _, part, row)| {
-            parts[part].0.vectors(space.id).and_then(|vectors| vectors.of_row(row))
+            parts[part].0.vectors(space.id).and_then(|vectors| vectors.in_memory(row))
         });
         spaces.push(PartVectors::collect(space, rows)?);
     }

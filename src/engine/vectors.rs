@@ -5,9 +5,10 @@ use std::sync::{Arc, OnceLock};
 
 use super::error::EngineError;
 use super::mapped::MappedFloats;
+use super::residency::{Claim, Residency};
 use crate::index::IvfIndex;
 use crate::schema::{EmbeddingSpace, Object, SpaceId};
-use crate::vector::{BlockError, Metric, VectorView};
+use crate::vector::{BlockError, Metric, VectorSource};
 
 /// Numbers of a vector block, wherever they live.
 #[derive(Debug)]
@@ -15,14 +16,46 @@ pub(super) enum Floats {
     /// In memory.
     Owned(Vec<f32>),
     /// In a file.
-    Mapped(MappedFloats),
+    Filed(FiledFloats),
+}
+
+/// Numbers in a file: lent from its mapping while they fit into the budget, read past it otherwise.
+#[derive(Debug)]
+pub(super) struct FiledFloats {
+    file: MappedFloats,
+    residency: Residency,
+    /// Decided at the first use: what an older segment holds may have been given back by then.
+    claim: OnceLock<Option<Claim>>,
+}
+
+impl FiledFloats {
+    pub(super) fn new(file: MappedFloats, residency: Residency) -> Self {
+        Self { file, residency, claim: OnceLock::new() }
+    }
+
+    fn is_hot(&self) -> bool {
+        self.claim.get_or_init(|| self.residency.claim(self.file.bytes())).is_some()
+    }
 }
 
 impl Floats {
-    fn as_slice(&self) -> &[f32] {
+    fn len(&self) -> usize {
         match self {
-            Self::Owned(values) => values,
-            Self::Mapped(file) => file.as_slice(),
+            Self::Owned(values) => values.len(),
+            Self::Filed(filed) => filed.file.as_slice().len(),
+        }
+    }
+
+    fn fetch<'a>(
+        &'a self,
+        start: usize,
+        count: usize,
+        buffer: &'a mut Vec<f32>,
+    ) -> Option<&'a [f32]> {
+        match self {
+            Self::Owned(values) => values.get(start..start + count),
+            Self::Filed(filed) if filed.is_hot() => filed.file.as_slice().get(start..start + count),
+            Self::Filed(filed) => filed.file.read(start, count, buffer).then_some(buffer),
         }
     }
 }
@@ -125,12 +158,7 @@ impl PartVectors {
 
     /// Number of vectors.
     pub fn count(&self) -> usize {
-        self.floats.as_slice().len() / self.dimension
-    }
-
-    /// The vectors, in row order.
-    pub fn view(&self) -> Result<VectorView<'_>, BlockError> {
-        VectorView::new(self.dimension, self.floats.as_slice())
+        self.floats.len() / self.dimension
     }
 
     /// Whether every row of the part has a vector, so that row numbers are vector numbers.
@@ -165,10 +193,18 @@ impl PartVectors {
         }
     }
 
-    /// The prepared vector of a row.
-    pub fn of_row(&self, row: usize) -> Option<&[f32]> {
-        let vector = self.vector_of(row)?;
-        self.floats.as_slice().get(vector * self.dimension..(vector + 1) * self.dimension)
+    /// The prepared vector of a row; `buffer` is for vectors that are not in memory.
+    pub fn of_row<'a>(&'a self, row: usize, buffer: &'a mut Vec<f32>) -> Option<&'a [f32]> {
+        self.fetch(self.vector_of(row)?, buffer)
+    }
+
+    /// The prepared vector of a row of a tail, which is in memory.
+    pub(super) fn in_memory(&self, row: usize) -> Option<&[f32]> {
+        let start = self.vector_of(row)? * self.dimension;
+        match &self.floats {
+            Floats::Owned(values) => values.get(start..start + self.dimension),
+            Floats::Filed(filed) => filed.file.as_slice().get(start..start + self.dimension),
+        }
     }
 
     /// Rows that have a vector, ascending, beside their vectors' numbers.
@@ -190,5 +226,19 @@ impl PartVectors {
                 }
             })
             .as_ref()
+    }
+}
+
+impl VectorSource for PartVectors {
+    fn dimension(&self) -> usize {
+        self.dimension
+    }
+
+    fn count(&self) -> usize {
+        Self::count(self)
+    }
+
+    fn fetch<'a>(&'a self, vector: usize, buffer: &'a mut Vec<f32>) -> Option<&'a [f32]> {
+        self.floats.fetch(vector.checked_mul(self.dimension)?, self.dimension, buffer)
     }
 }

@@ -1,7 +1,7 @@
 //! Exact search: compares every row it is given. The oracle of every index, and the plan for few rows.
 
 use super::IndexError;
-use crate::vector::{Distance, Metric, TopK, VectorView};
+use crate::vector::{Distance, Metric, TopK, VectorSource};
 
 /// What to keep of the rows compared.
 #[derive(Debug, Clone, Copy)]
@@ -45,14 +45,14 @@ enum Kept<K> {
 ///
 /// let vectors = VectorView::new(2, &[0.0, 0.0, 3.0, 4.0, 0.0, 1.0])?;
 /// let search = FlatSearch { metric: Metric::L2, k: Some(2), bound: None };
-/// let answer = flat::search(&[0.0, 0.0], vectors, 0..3, &search, |row| row)?;
+/// let answer = flat::search(&[0.0, 0.0], &vectors, 0..3, &search, |row| row)?;
 /// let rows: Vec<usize> = answer.hits.iter().map(|(_, row)| *row).collect();
 /// assert_eq!(rows, [0, 2]);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn search<K: Ord>(
     query: &[f32],
-    vectors: VectorView<'_>,
+    vectors: &dyn VectorSource,
     rows: impl IntoIterator<Item = usize>,
     search: &FlatSearch,
     mut key: impl FnMut(usize) -> K,
@@ -63,9 +63,10 @@ pub fn search<K: Ord>(
         None => Kept::All(Vec::new()),
     };
     let mut rows_scanned = 0u64;
+    let mut buffer = Vec::new();
     for row in rows {
-        let vector =
-            vectors.row(row).ok_or(IndexError::NoSuchRow { row, rows: vectors.count() })?;
+        let rows = vectors.count();
+        let vector = vectors.fetch(row, &mut buffer).ok_or(IndexError::NoSuchRow { row, rows })?;
         rows_scanned += 1;
         let distance = search.metric.distance(query, vector);
         if search.bound.is_some_and(|bound| distance > bound) {
@@ -141,7 +142,7 @@ mod tests {
             expected.retain(|(distance, row)| bitmap.contains(*row) && bound.is_none_or(|bound| *distance <= bound));
             expected.truncate(k.unwrap_or(usize::MAX));
             let wish = FlatSearch { metric, k, bound };
-            let answer = search(&query, block.view(), bitmap.iter(), &wish, |row| row).expect("valid");
+            let answer = search(&query, &block.view(), bitmap.iter(), &wish, |row| row).expect("valid");
             prop_assert_eq!(answer.hits, expected);
             prop_assert_eq!(answer.rows_scanned, bitmap.count() as u64);
         }
@@ -151,7 +152,7 @@ mod tests {
     fn the_callers_key_breaks_ties() {
         let block = VectorBlock::new(2, [1.0, 0.0].repeat(6)).expect("finite");
         let wish = FlatSearch { metric: Metric::Cosine, k: Some(3), bound: None };
-        let answer = search(&[1.0, 0.0], block.view(), 0..6, &wish, Reverse).expect("valid");
+        let answer = search(&[1.0, 0.0], &block.view(), 0..6, &wish, Reverse).expect("valid");
         let rows: Vec<usize> = answer.hits.iter().map(|(_, Reverse(row))| *row).collect();
         assert_eq!(rows, [5, 4, 3]);
     }
@@ -162,7 +163,7 @@ mod tests {
         let ranges = [2..5, 9..9, 11..14];
         let wish = FlatSearch { metric: Metric::L2, k: Some(4), bound: None };
         let rows = ranges.iter().cloned().flatten();
-        let answer = search(&[10.0], block.view(), rows, &wish, |row| row).expect("valid");
+        let answer = search(&[10.0], &block.view(), rows, &wish, |row| row).expect("valid");
         let rows: Vec<usize> = answer.hits.iter().map(|(_, row)| *row).collect();
         assert_eq!(rows, [11, 12, 13, 4]);
         assert_eq!((answer.rows_scanned, answer.bytes_read), (6, 24));
@@ -172,7 +173,7 @@ mod tests {
     fn bad_queries_and_rows_are_refused() {
         let block = VectorBlock::new(2, vec![1.0, 0.0]).expect("finite");
         let wish = FlatSearch { metric: Metric::L2, k: Some(1), bound: None };
-        let look = |query: &[f32], rows| search(query, block.view(), rows, &wish, |row| row);
+        let look = |query: &[f32], rows| search(query, &block.view(), rows, &wish, |row| row);
         assert!(matches!(
             look(&[1.0], 0..1),
             Err(IndexError::WrongDimension { expected: 2, given: 1, .. })

@@ -139,10 +139,11 @@ impl Run<'_> {
             return Ok(());
         };
         let (mut left, mut scanned) = (0, 0u64);
+        let mut buffer = Vec::new();
         filter.for_each_chunk(source, &self.query.stop, |rows| {
             left += rows.len();
             for &row in rows {
-                let Some(vector) = vectors.of_row(row as usize) else { continue };
+                let Some(vector) = vectors.of_row(row as usize, &mut buffer) else { continue };
                 scanned += 1;
                 let distance = metric.distance(&target.vector, vector);
                 if self.within.is_none_or(|within| distance <= within) {
@@ -170,6 +171,7 @@ impl Run<'_> {
         let bytes: usize =
             targets.iter().map(|target| target.space.dimension * size_of::<f32>()).sum();
         let (mut left, mut scanned) = (0, 0u64);
+        let mut buffer = Vec::new();
         filter.for_each_chunk(filter.cheapest_source(), &self.query.stop, |rows| {
             left += rows.len();
             let Some(spaces) = &spaces else { return Ok(()) };
@@ -177,7 +179,7 @@ impl Run<'_> {
                 let mut weighted = 0.0;
                 let mut complete = true;
                 for (target, vectors) in targets.iter().zip(spaces) {
-                    match vectors.of_row(row as usize) {
+                    match vectors.of_row(row as usize, &mut buffer) {
                         Some(vector) => {
                             let metric = target.space.metric;
                             let distance = metric.distance(&target.vector, vector);
@@ -227,7 +229,7 @@ impl Run<'_> {
             bound: self.within,
         };
         let vectors = indexed.vectors;
-        let answer = indexed.index.search_by(&target.vector, vectors.view()?, &search, |vector| {
+        let answer = indexed.index.search_by(&target.vector, vectors, &search, |vector| {
             found(indexed.place, part, vectors.row_of(vector as usize))
         })?;
         self.touched.lists_total += lists as u64;
@@ -301,7 +303,7 @@ impl Run<'_> {
         };
         let part = filter.live().part();
         let key = |vector: u32| found(indexed.place, part, vectors.row_of(vector as usize));
-        match indexed.index.scan_by(&target.vector, vectors.view()?, &scan, key)? {
+        match indexed.index.scan_by(&target.vector, vectors, &scan, key)? {
             Some(answer) => {
                 self.take(answer);
                 self.survived(Some(left));

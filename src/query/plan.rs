@@ -178,8 +178,8 @@ pub(super) fn choose(
     } else {
         None
     };
-    if let (Some(reason), _) | (None, None) = (reason, &indexed) {
-        reason.unwrap_or("the space has no index").clone_into(&mut plan.why);
+    if let Some(reason) = reason {
+        reason.clone_into(&mut plan.why);
         plan.source = filters.first().map_or(Source::Sky, PartFilter::cheapest_source);
         return Ok(plan);
     }

@@ -1,8 +1,8 @@
-//! Sets of rows that are asked about batches of rows, instead of being written down.
+//! Sets of rows that are asked about batches of rows, and vectors that are asked for row by row.
 
 use std::ops::Range;
 
-use super::RowBitmap;
+use super::{RowBitmap, VectorView};
 
 /// A set of rows of one part.
 ///
@@ -15,6 +15,33 @@ pub trait RowSet: Sync {
     /// Rows outside of this range are certainly not in the set.
     fn span(&self) -> Range<u32> {
         0..u32::MAX
+    }
+}
+
+/// Full vectors by their row, wherever they lie.
+pub trait VectorSource: Sync {
+    /// Components of each vector.
+    fn dimension(&self) -> usize;
+
+    /// Number of vectors.
+    fn count(&self) -> usize;
+
+    /// The vector of a row: lent where it is in memory, read into `buffer` where it is not; `None` past the end, or where it
+    /// cannot be read.
+    fn fetch<'a>(&'a self, row: usize, buffer: &'a mut Vec<f32>) -> Option<&'a [f32]>;
+}
+
+impl VectorSource for VectorView<'_> {
+    fn dimension(&self) -> usize {
+        VectorView::dimension(self)
+    }
+
+    fn count(&self) -> usize {
+        VectorView::count(self)
+    }
+
+    fn fetch<'a>(&'a self, row: usize, _buffer: &'a mut Vec<f32>) -> Option<&'a [f32]> {
+        self.row(row)
     }
 }
 

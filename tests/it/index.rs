@@ -87,11 +87,11 @@ fn check(name: &str, all: &Collection, allowed_of: impl Fn(usize) -> Option<RowB
             ..IvfSearch::nearest(K)
         };
         let started = Instant::now();
-        let answer = all.index.search(query, vectors, &search).expect("valid");
+        let answer = all.index.search(query, &vectors, &search).expect("valid");
         seconds += started.elapsed().as_secs_f64();
         let wish = FlatSearch { metric: Metric::Cosine, k: Some(K), bound: None };
         let rows = (0..ROWS).filter(|&row| allowed.as_ref().is_none_or(|rows| rows.contains(row)));
-        let truth = flat::search(query, vectors, rows, &wish, |row| row).expect("valid");
+        let truth = flat::search(query, &vectors, rows, &wish, |row| row).expect("valid");
         assert_eq!(answer.hits.len(), truth.hits.len());
         meter.compare(&truth.hits, &answer.hits, K);
         scanned += answer.rows_scanned;

@@ -16,7 +16,8 @@ use crate::engine::columns::ORDINAL;
 use crate::engine::error::EngineError;
 use crate::engine::mapped::MappedFloats;
 use crate::engine::part::{Part, PartKind};
-use crate::engine::vectors::{Floats, PartVectors};
+use crate::engine::residency::Residency;
+use crate::engine::vectors::{FiledFloats, Floats, PartVectors};
 use crate::schema::{CollectionSchema, EmbeddingSpace, SpaceId};
 
 /// The newest complete segment folder of a collection, with its manifest; unreadable ones are passed over.
@@ -55,6 +56,7 @@ pub(in crate::engine) fn open(
     manifest: &Manifest,
     schema: &CollectionSchema,
     arrow_schema: &SchemaRef,
+    residency: &Residency,
 ) -> Result<Part, EngineError> {
     let path = folder.display().to_string();
     let (batches, ordinals) = read_rows(folder, arrow_schema)?;
@@ -66,7 +68,7 @@ pub(in crate::engine) fn open(
             let what = format!("space `{}` has dimension {}", space.name, stored.dimension);
             return Err(EngineError::DamagedSegment { path, what });
         }
-        spaces.push(open_space(folder, stored, space)?);
+        spaces.push(open_space(folder, stored, space, residency)?);
     }
     let part = Part::new(PartKind::Segment, batches, &ordinals, spaces, &path)?;
     if part.row_count() as u64 != manifest.rows {
@@ -104,6 +106,7 @@ fn open_space(
     folder: &Path,
     stored: &SpaceManifest,
     space: &EmbeddingSpace,
+    residency: &Residency,
 ) -> Result<PartVectors, EngineError> {
     let count = usize::try_from(stored.vectors).unwrap_or(usize::MAX);
     let vectors_path = space_path(folder, space.id, "vectors");
@@ -112,7 +115,8 @@ fn open_space(
             path: vectors_path.display().to_string(),
             what: "impossible number of vectors".to_owned(),
         })?;
-    let floats = Floats::Mapped(MappedFloats::open(&vectors_path, numbers)?);
+    let floats = FiledFloats::new(MappedFloats::open(&vectors_path, numbers)?, residency.clone());
+    let floats = Floats::Filed(floats);
     let rows = if stored.complete { None } else { Some(read_row_numbers(folder, space.id)?) };
     let index_path = stored.index.as_ref().map(|_| space_path(folder, space.id, "ivf"));
     Ok(PartVectors::new(space, floats, rows, index_path))

@@ -378,7 +378,7 @@ fn measure(
                 let k = MEASURED_K + usize::from(own.is_some());
                 let search = IvfSearch { recall: wish, ..IvfSearch::nearest(k) };
                 let query = truth.query(place, index.coder.dimension);
-                index.search(query, vectors, &search).map(|mut answer| {
+                index.search(query, &vectors, &search).map(|mut answer| {
                     answer.hits.retain(|&(_, row)| Some(row) != own);
                     answer
                 })

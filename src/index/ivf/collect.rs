@@ -2,7 +2,7 @@
 //! be among the hits.
 
 use super::coder::CodedQuery;
-use crate::vector::{Metric, TopK, VectorView};
+use crate::vector::{Metric, TopK, VectorSource};
 
 /// Candidates kept before any was compared at full precision, for each hit asked for, and at least.
 const KEPT_FOR_EACH_HIT: usize = 8;
@@ -15,7 +15,7 @@ const KEPT_MIN: usize = 128;
 /// has left out a row that should have been compared.
 pub(super) struct Collector<'a, K, F> {
     query: &'a [f32],
-    vectors: VectorView<'a>,
+    vectors: &'a dyn VectorSource,
     metric: Metric,
     coded: &'a CodedQuery,
     /// In the units of estimates.
@@ -28,6 +28,8 @@ pub(super) struct Collector<'a, K, F> {
     kept: usize,
     /// Least estimate that was left out for want of room.
     left_out: f32,
+    /// For vectors that are not in memory.
+    buffer: Vec<f32>,
     /// Rows compared at full precision.
     pub(super) reranked: usize,
 }
@@ -35,7 +37,7 @@ pub(super) struct Collector<'a, K, F> {
 impl<'a, K: Ord, F: Fn(u32) -> K> Collector<'a, K, F> {
     pub(super) fn new(
         query: &'a [f32],
-        vectors: VectorView<'a>,
+        vectors: &'a dyn VectorSource,
         metric: Metric,
         coded: &'a CodedQuery,
         margin: f64,
@@ -60,6 +62,7 @@ impl<'a, K: Ord, F: Fn(u32) -> K> Collector<'a, K, F> {
             pending: Vec::with_capacity(2 * kept.min(1 << 16)),
             kept,
             left_out: f32::INFINITY,
+            buffer: Vec::new(),
             reranked: 0,
         }
     }
@@ -94,7 +97,7 @@ impl<'a, K: Ord, F: Fn(u32) -> K> Collector<'a, K, F> {
                 break;
             }
             // A row number of a damaged file may be nonsense.
-            let Some(vector) = self.vectors.row(row as usize) else { continue };
+            let Some(vector) = self.vectors.fetch(row as usize, &mut self.buffer) else { continue };
             self.reranked += 1;
             let distance = self.metric.distance(self.query, vector);
             let key = &self.key;

@@ -34,7 +34,7 @@ use std::path::Path;
 use super::IndexError;
 use super::recall::Recall;
 use super::section::Section;
-use crate::vector::{Distance, Metric, RowSet, VectorView};
+use crate::vector::{Distance, Metric, RowSet, VectorSource, VectorView};
 use coder::Coder;
 use tune::Setting;
 
@@ -247,7 +247,7 @@ impl IvfIndex {
     pub fn search(
         &self,
         query: &[f32],
-        vectors: VectorView<'_>,
+        vectors: &dyn VectorSource,
         search: &IvfSearch<'_>,
     ) -> Result<IvfAnswer, IndexError> {
         self.search_by(query, vectors, search, |row| row)
@@ -261,7 +261,7 @@ impl IvfIndex {
     pub fn search_by<K: Ord>(
         &self,
         query: &[f32],
-        vectors: VectorView<'_>,
+        vectors: &dyn VectorSource,
         search: &IvfSearch<'_>,
         key: impl Fn(u32) -> K,
     ) -> Result<IvfAnswer<K>, IndexError> {

@@ -6,7 +6,7 @@ use super::collect::Collector;
 use super::search::check;
 use super::{IvfAnswer, IvfIndex};
 use crate::index::IndexError;
-use crate::vector::{Distance, VectorView};
+use crate::vector::{Distance, VectorSource};
 
 /// Rows between two times that candidates are compared at full precision: the first distances tell which of the later rows
 /// are worth a look.
@@ -44,7 +44,7 @@ impl IvfIndex {
     pub fn scan_by<K: Ord>(
         &self,
         query: &[f32],
-        vectors: VectorView<'_>,
+        vectors: &dyn VectorSource,
         scan: &CodeScan<'_>,
         key: impl Fn(u32) -> K,
     ) -> Result<Option<IvfAnswer<K>>, IndexError> {

@@ -7,7 +7,7 @@ use super::tune::Setting;
 use super::{IvfAnswer, IvfIndex, IvfSearch};
 use crate::index::IndexError;
 use crate::index::flat::{self, FlatSearch, check_query};
-use crate::vector::{RowSet, VectorView};
+use crate::vector::{RowSet, VectorSource};
 
 /// Bytes of a row number in a list.
 pub(super) const ROW_NUMBER_BYTES: u64 = 4;
@@ -95,7 +95,7 @@ struct Search<'a, 'b> {
 pub(super) fn search<K: Ord>(
     index: &IvfIndex,
     query: &[f32],
-    vectors: VectorView<'_>,
+    vectors: &dyn VectorSource,
     search: &IvfSearch<'_>,
     key: impl Fn(u32) -> K,
 ) -> Result<IvfAnswer<K>, IndexError> {
@@ -164,7 +164,7 @@ impl<K> IvfAnswer<K> {
 pub(super) fn check(
     index: &IvfIndex,
     query: &[f32],
-    vectors: VectorView<'_>,
+    vectors: &dyn VectorSource,
     recall: f64,
 ) -> Result<(), IndexError> {
     let expected = index.coder.dimension;
@@ -350,7 +350,7 @@ fn bytes_read(index: &IvfIndex, walk: &Walk, reranked: usize) -> u64 {
 fn exact<K: Ord>(
     index: &IvfIndex,
     query: &[f32],
-    vectors: VectorView<'_>,
+    vectors: &dyn VectorSource,
     search: &IvfSearch<'_>,
     key: impl Fn(u32) -> K,
 ) -> Result<IvfAnswer<K>, IndexError> {

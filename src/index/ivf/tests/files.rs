@@ -20,8 +20,8 @@ fn a_saved_index_answers_as_before() {
                 let query = block.row(row).expect("a row");
                 let search = IvfSearch::nearest(10);
                 assert_eq!(
-                    read.search(query, block.view(), &search).expect("valid"),
-                    index.search(query, block.view(), &search).expect("valid"),
+                    read.search(query, &block.view(), &search).expect("valid"),
+                    index.search(query, &block.view(), &search).expect("valid"),
                 );
             }
         }
@@ -81,7 +81,7 @@ fn damaged_sections_are_told_and_never_make_a_wrong_distance() {
         assert!(matches!(IvfIndex::verify(&path), Err(IndexError::Damaged { .. })), "byte {place}");
         let read = IvfIndex::load(&path, 48, Metric::L2).expect("the description is intact");
         let query = block.row(5).expect("a row");
-        match read.search(query, block.view(), &IvfSearch::nearest(10)) {
+        match read.search(query, &block.view(), &IvfSearch::nearest(10)) {
             Ok(answer) => {
                 assert_eq!(answer.hits.len(), 10);
                 for (distance, row) in answer.hits {

@@ -55,7 +55,7 @@ fn exact(
     let wish = FlatSearch { metric, k: Some(search.k), bound: search.bound };
     let rows =
         (0..vectors.count()).filter(|&row| allowed.is_none_or(|rows| rows.contains(row)));
-    flat::search(query, vectors, rows, &wish, |row| row as u32).expect("valid").hits
+    flat::search(query, &vectors, rows, &wish, |row| row as u32).expect("valid").hits
 }
 
 fn set(rows: &RowBitmap) -> Option<&dyn RowSet> {
@@ -92,7 +92,7 @@ fn all_lists_probed_equal_the_exact_scan() {
                         recall: 1.0,
                         ..IvfSearch::nearest(k)
                     };
-                    let answer = index.search(query, block.view(), &search).expect("valid");
+                    let answer = index.search(query, &block.view(), &search).expect("valid");
                     assert!(answer.exact && answer.lists_probed == index.stats().lists as u64);
                     let listed = allowed.map_or(block.count(), RowBitmap::count);
                     assert_eq!(answer.rows_scanned, listed as u64);
@@ -121,7 +121,7 @@ fn idx_2_never_fewer_hits_than_allowed_rows() {
                     let allowed_set = set(&allowed);
                     let search =
                         IvfSearch { probes, recall, allowed: allowed_set, ..IvfSearch::nearest(k) };
-                    let answer = index.search(query, block.view(), &search).expect("valid");
+                    let answer = index.search(query, &block.view(), &search).expect("valid");
                     assert_eq!(answer.hits.len(), k.min(allowed_count), "k {k} of {allowed_count}");
                     assert!(answer.hits.is_sorted());
                     let rows: BTreeSet<u32> = answer.hits.iter().map(|hit| hit.1).collect();
@@ -132,7 +132,7 @@ fn idx_2_never_fewer_hits_than_allowed_rows() {
         }
     }
     let more_than_all =
-        index.search(query, block.view(), &IvfSearch::nearest(4000)).expect("valid");
+        index.search(query, &block.view(), &IvfSearch::nearest(4000)).expect("valid");
     assert_eq!(more_than_all.hits.len(), block.count());
 }
 
@@ -146,10 +146,10 @@ fn a_search_that_would_cost_too_much_gives_up() {
     far.truncate(30);
     let allowed = bitmap(block.count(), |row| far.iter().any(|hit| hit.1 as usize == row));
     let search = IvfSearch { allowed: set(&allowed), ..IvfSearch::nearest(10) };
-    let patient = index.search(query, block.view(), &search).expect("valid");
+    let patient = index.search(query, &block.view(), &search).expect("valid");
     assert!(!patient.gave_up && patient.hits.len() == 10);
     let search = IvfSearch { lists_max: 3, ..search };
-    let hasty = index.search(query, block.view(), &search).expect("valid");
+    let hasty = index.search(query, &block.view(), &search).expect("valid");
     assert!(hasty.gave_up && hasty.hits.is_empty() && hasty.lists_probed <= 3, "{hasty:?}");
 }
 
@@ -168,7 +168,7 @@ fn codes_along_the_sky_find_what_the_rows_hold() {
                 let asked = [(ScanRows::Runs(&runs), &in_runs), (ScanRows::Rows(&some), &in_some)];
                 for (rows, allowed) in asked {
                     let scan = CodeScan { k: 10, recall: 0.99, bound: None, rows };
-                    let answer = index.scan_by(query, block.view(), &scan, |row| row);
+                    let answer = index.scan_by(query, &block.view(), &scan, |row| row);
                     let answer = answer.expect("valid").expect("codes can tell");
                     let wish = IvfSearch::nearest(10);
                     let truth = exact(query, block.view(), metric, &wish, Some(allowed));
@@ -188,7 +188,7 @@ fn idx_1_every_distance_is_the_metrics_own() {
     for metric in METRICS {
         let (block, index) = small(metric, CODES[0]);
         let query = block.row(70).expect("a row");
-        let answer = index.search(query, block.view(), &IvfSearch::nearest(20)).expect("valid");
+        let answer = index.search(query, &block.view(), &IvfSearch::nearest(20)).expect("valid");
         for (distance, row) in answer.hits {
             assert_eq!(distance, metric.distance(query, block.row(row as usize).expect("a row")));
         }
@@ -199,15 +199,15 @@ fn idx_1_every_distance_is_the_metrics_own() {
 fn the_bound_takes_hits_away_and_is_itself_within() {
     let (block, index) = small(Metric::L2, CODES[0]);
     let query = block.row(900).expect("a row");
-    let all = index.search(query, block.view(), &IvfSearch::nearest(12)).expect("valid").hits;
+    let all = index.search(query, &block.view(), &IvfSearch::nearest(12)).expect("valid").hits;
     let bound = all[6].0;
     for recall in [0.99, 1.0] {
         let search = IvfSearch { bound: Some(bound), recall, ..IvfSearch::nearest(12) };
-        let within = index.search(query, block.view(), &search).expect("valid").hits;
+        let within = index.search(query, &block.view(), &search).expect("valid").hits;
         assert_eq!(within, all[..7]);
     }
     let nothing = IvfSearch { bound: Distance::new(-1.0), ..IvfSearch::nearest(12) };
-    assert!(index.search(query, block.view(), &nothing).expect("valid").hits.is_empty());
+    assert!(index.search(query, &block.view(), &nothing).expect("valid").hits.is_empty());
 }
 
 #[test]
@@ -218,7 +218,7 @@ fn constant_vectors_are_indexed_and_found() {
         let query = same.row(0).expect("a row");
         for k in [1, 10, 1000] {
             let search = IvfSearch::nearest(k);
-            let answer = index.search(query, same.view(), &search).expect("valid");
+            let answer = index.search(query, &same.view(), &search).expect("valid");
             let truth = exact(query, same.view(), metric, &search, None);
             let distances = |hits: &[(Distance, u32)]| -> Vec<Distance> {
                 hits.iter().map(|hit| hit.0).collect()
@@ -240,12 +240,12 @@ fn duplicates_are_all_found_and_ties_follow_the_key() {
     let query = block.row(61).expect("a row");
     for probes in [None, Some(1)] {
         let search = IvfSearch { probes, ..IvfSearch::nearest(25) };
-        let answer = index.search(query, block.view(), &search).expect("valid");
+        let answer = index.search(query, &block.view(), &search).expect("valid");
         let rows: Vec<u32> = answer.hits.iter().map(|hit| hit.1).collect();
         let expected: Vec<u32> = (0..25).map(|copy| copy * 60 + 1).collect();
         assert_eq!(rows, expected);
         let latest_first =
-            index.search_by(query, block.view(), &search, std::cmp::Reverse).expect("valid");
+            index.search_by(query, &block.view(), &search, std::cmp::Reverse).expect("valid");
         assert_eq!(latest_first.hits.first().map(|hit| hit.1.0), Some(24 * 60 + 1));
     }
 }
@@ -262,14 +262,14 @@ fn squares_that_overflow_are_refused_in_rows_and_survived_in_queries() {
     let query: Vec<f32> = block.row(5).expect("a row").iter().map(huge).collect();
     for probes in [None, Some(1)] {
         let search = IvfSearch { probes, ..IvfSearch::nearest(10) };
-        let answer = index.search(&query, block.view(), &search).expect("valid");
+        let answer = index.search(&query, &block.view(), &search).expect("valid");
         assert_eq!(answer.hits, exact(&query, block.view(), Metric::L2, &search, None));
     }
     let tiny: Vec<f32> = block.as_slice().iter().map(|value| value * 1e-30).collect();
     let tiny = VectorView::new(48, &tiny).expect("whole rows");
     let index = build(&IvfSpec::default(), Metric::L2, tiny).expect("builds");
     let query = tiny.row(5).expect("a row");
-    assert_eq!(index.search(query, tiny, &IvfSearch::nearest(10)).expect("valid").hits.len(), 10);
+    assert_eq!(index.search(query, &tiny, &IvfSearch::nearest(10)).expect("valid").hits.len(), 10);
 }
 
 #[test]
@@ -295,20 +295,20 @@ fn unusable_input_is_refused_with_its_reason() {
 
     let query = block.row(0).expect("a row");
     let nearest = IvfSearch::nearest(3);
-    let refused = index.search(&query[1..], block.view(), &nearest).expect_err("short");
+    let refused = index.search(&query[1..], &block.view(), &nearest).expect_err("short");
     assert!(
         matches!(refused, IndexError::WrongDimension { expected: 48, given: 47, .. }),
         "{refused}"
     );
-    let refused = index.search(&[f32::INFINITY; 48], block.view(), &nearest).expect_err("infinite");
+    let refused = index.search(&[f32::INFINITY; 48], &block.view(), &nearest).expect_err("infinite");
     assert!(matches!(refused, IndexError::NotFinite { .. }), "{refused}");
-    let refused = index.search(query, part(2999), &nearest).expect_err("another segment");
+    let refused = index.search(query, &part(2999), &nearest).expect_err("another segment");
     assert!(
         matches!(refused, IndexError::WrongRows { expected: 3000, given: 2999, .. }),
         "{refused}"
     );
     for recall in [0.0, -0.5, 1.5, f64::NAN] {
-        let refused = index.search(query, block.view(), &IvfSearch { recall, ..nearest });
+        let refused = index.search(query, &block.view(), &IvfSearch { recall, ..nearest });
         assert!(matches!(refused, Err(IndexError::BadRecall { .. })), "{recall}");
     }
     for code_bytes in [0, 20, 33, 2048] {
@@ -319,7 +319,7 @@ fn unusable_input_is_refused_with_its_reason() {
     let refused = refused.expect_err("too little memory");
     assert!(matches!(refused, IndexError::BudgetTooSmall { budget: 10_000, .. }), "{refused}");
     let narrow = VectorView::new(8, block.as_slice()).expect("whole rows");
-    let refused = index.search(query, narrow, &nearest).expect_err("another space");
+    let refused = index.search(query, &narrow, &nearest).expect_err("another space");
     assert!(
         matches!(refused, IndexError::WrongDimension { expected: 48, given: 8, .. }),
         "{refused}"
@@ -340,7 +340,7 @@ fn one_seed_makes_one_index_and_progress_ends_complete() {
     let query = block.row(42).expect("a row");
     let look = |index: &IvfIndex| {
         let search = IvfSearch { probes: Some(2), ..IvfSearch::nearest(30) };
-        index.search(query, block.view(), &search).expect("valid")
+        index.search(query, &block.view(), &search).expect("valid")
     };
     assert_eq!(look(&first), look(&second));
     for (stage, total) in [("train", 1), ("encode", 3000), ("measure", 512), ("tune", 5)] {
@@ -356,7 +356,7 @@ fn many_threads_search_one_index() {
     let look = |row: usize| {
         let allowed = row.is_multiple_of(2).then_some(&half as &dyn RowSet);
         let search = IvfSearch { allowed, probes: Some(4), ..IvfSearch::nearest(10) };
-        index.search(block.row(row).expect("a row"), block.view(), &search).expect("valid")
+        index.search(block.row(row).expect("a row"), &block.view(), &search).expect("valid")
     };
     let alone: Vec<IvfAnswer> = (0..300).map(look).collect();
     thread::scope(|scope| {

@@ -39,7 +39,7 @@ fn assert_recall(name: &str, mut allowed: impl FnMut(usize) -> Option<RowBitmap>
     for (place, query) in queries.rows().enumerate() {
         let allowed = allowed(place);
         let search = IvfSearch { allowed: allowed.as_ref().and_then(set), ..IvfSearch::nearest(10) };
-        let answer = index.search(query, vectors.view(), &search).expect("valid");
+        let answer = index.search(query, &vectors.view(), &search).expect("valid");
         let truth = exact(query, vectors.view(), Metric::Cosine, &search, allowed.as_ref());
         assert_eq!(answer.hits.len(), truth.len());
         meter.compare(&truth, &answer.hits, 10);
@@ -103,7 +103,7 @@ fn recall_holds_for_queries_unlike_the_rows() {
         let query: Vec<f32> = (0..64).map(|_| random.normal() as f32).collect();
         let query = Metric::Cosine.prepare(query).expect("not zero");
         let search = IvfSearch::nearest(10);
-        let answer = index.search(&query, vectors.view(), &search).expect("valid");
+        let answer = index.search(&query, &vectors.view(), &search).expect("valid");
         meter.compare(&exact(&query, vectors.view(), Metric::Cosine, &search, None), &answer.hits, 10);
     }
     let recall = meter.recall().expect("queries");
@@ -125,7 +125,7 @@ fn recall_holds_for_every_metric_and_k() {
                 let mut scanned = 0;
                 for query in all.rows().skip(10_000) {
                     let search = IvfSearch { allowed: allowed.and_then(set), ..IvfSearch::nearest(k) };
-                    let answer = index.search(query, vectors, &search).expect("valid");
+                    let answer = index.search(query, &vectors, &search).expect("valid");
                     let truth = exact(query, vectors, metric, &search, allowed);
                     meter.compare(&truth, &answer.hits, k);
                     scanned += answer.rows_scanned;

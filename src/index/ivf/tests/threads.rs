@@ -39,7 +39,7 @@ fn idx_4_one_thread_builds_and_searches_with_one_thread() {
         let query = block.row(row).expect("a row");
         for probes in [None, Some(1), Some(index.stats().lists)] {
             let search = IvfSearch { probes, ..IvfSearch::nearest(10) };
-            index.search(query, block.view(), &search).expect("valid");
+            index.search(query, &block.view(), &search).expect("valid");
             assert_eq!(threads_now(), before);
         }
     }
