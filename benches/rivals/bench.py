@@ -231,6 +231,7 @@ def main() -> None:
         help=f"which, separated by commas [default: all of {OURS}, {', '.join(ENGINES)}]",
     )
     parser.add_argument("--results", type=Path, default=cache() / "results", help="folder of the results")
+    parser.add_argument("--scenarios", action="store_true", help="also churn, searches during a build, growth (ours)")
     parser.add_argument("--merge", action="store_true", help="keep the results of engines that are not run again")
     parser.add_argument("--reuse", action="store_true", help="keep what was built, and use it again")
     parser.add_argument("--report", action="store_true", help="only print the tables of the results that are there")

@@ -4,8 +4,8 @@ The vectors are like those of a trained encoder: clusters of unequal size, varia
 effective dimension of at most 32, a little noise everywhere (`src/index/synthetic.rs` makes the same kind). The columns
 follow the vectors, as magnitudes and redshifts do. The sky is a wide survey with deep fields in it and around it.
 
-A folder holds `catalogue.parquet`, `vectors.npy`, `queries.npy`, `queries_cross.npy`, `cells.npy` (HEALPix order 29,
-nested), `shapes.json`, and for each shape `truth-SHAPE-ids.npy` and `truth-SHAPE-distances.npy` (queries x 10; where
+A folder holds `catalogue.parquet`, `vectors.npy`, `queries.npy`, `queries_cross.npy`, `ids.npy`, `cells.npy` (HEALPix
+order 29, nested), `shapes.json`, and for each shape `truth-SHAPE-ids.npy` and `truth-SHAPE-distances.npy` (queries x 10; where
 fewer objects survive, id -1 at an infinite distance).
 """
 
@@ -198,6 +198,7 @@ def make(size: Size) -> Path:
     places, query_places = make_vectors(size, folder, random)
     table = catalogue(places, random)
     pq.write_table(table, folder / "catalogue.parquet", compression="zstd")
+    np.save(folder / "ids.npy", table["object_id"].to_numpy())
     np.save(folder / "cells.npy", cells(table["ra"].to_numpy(), table["dec"].to_numpy()))
     shapes = make_shapes(table, query_places, random)
     (folder / "shapes.json").write_text(json.dumps(shapes))

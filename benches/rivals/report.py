@@ -105,6 +105,20 @@ def cost_rows(engines: dict, count: int) -> list[list[str]]:
     return [[name, *(of(found, make) for found in engines.values())] for name, make in kinds]
 
 
+def remote_rows(engine: dict, shapes: list[dict]) -> list[list[str]]:
+    """Our own server beside the same searches in process."""
+    rows = []
+    for shape in (each["name"] for each in shapes):
+        local, remote = (engine[where]["shapes"][shape] for where in ("clients_1", "grpc_1"))
+        more = (remote["p50_ms"] - local["p50_ms"]) * 1e3
+        two = engine.get("grpc_2", {}).get("shapes", {}).get(shape)
+        rows.append([
+            shape, number(local["p50_ms"]), number(remote["p50_ms"]), f"{more:+.0f}", number(remote["p99_ms"]),
+            number(remote["qps"]), number(two["qps"] if two else None), ", ".join(local.get("plans", {})),
+        ])
+    return rows
+
+
 def notes(found: dict) -> list[str]:
     """What a reader must know beside the figures."""
     lines = []
@@ -148,6 +162,7 @@ def write(found: dict, shapes: list[dict], folder: Path) -> None:
         ("Latency with one client, p50/p99 in ms", ["filter", *names], latency_rows(engines, shapes)),
         ("Import, index, memory, start", ["", *names], cost_rows(engines, count)),
     )
+    tables += our_tables(engines.get(OURS, {}), shapes)
     print(f"\n{title(found)}")
     text = [f"# Sidereus and its rivals: {found['size']['name']}", title(found), f"`{found['command']}`"]
     for name, head, rows in tables:
@@ -159,6 +174,19 @@ def write(found: dict, shapes: list[dict], folder: Path) -> None:
     (folder / "results.md").write_text("\n\n".join(text) + "\n")
     draw(found, shapes, folder / "results.svg")
     print(f"\nwritten: {folder}/results.json, results.md, results.svg", flush=True)
+
+
+def our_tables(engine: dict, shapes: list[dict]) -> tuple:
+    """Tables about ourselves alone."""
+    tables = ()
+    if "grpc_1" in engine:
+        head = ["filter", "p50 ms", "gRPC p50", "more us", "gRPC p99", "gRPC/s", "2 clients/s", "plan"]
+        tables += (("Sidereus over gRPC, one client, beside the same in process", head, remote_rows(engine, shapes)),)
+    if "scenarios" in engine:
+        import scenarios
+
+        tables += (("Sidereus under change and growth", ["what", "filter", "figures"], scenarios.rows(engine["scenarios"])),)
+    return tables
 
 
 def draw(found: dict, shapes: list[dict], path: Path) -> None:
