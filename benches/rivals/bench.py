@@ -26,7 +26,11 @@ HERE = Path(__file__).resolve().parent
 # Slower kernels for old BLAS builds: not for a fair measurement of the rivals.
 UNWANTED = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE", "NVPL_BLAS_DEBUG_CPU_TYPE")
 THREAD_NAMES = (
-    "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "LANCE_CPU_THREADS", "TOKIO_WORKER_THREADS",
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "LANCE_CPU_THREADS",
+    "TOKIO_WORKER_THREADS",
     "RAYON_NUM_THREADS",
 )
 PACKAGES = ("qdrant-edge-py", "lancedb", "pylance", "faiss-cpu", "numpy", "pyarrow")

@@ -5,8 +5,8 @@ effective dimension of at most 32, a little noise everywhere (`src/index/synthet
 follow the vectors, as magnitudes and redshifts do. The sky is a wide survey with deep fields in it and around it.
 
 A folder holds `catalogue.parquet`, `vectors.npy`, `queries.npy`, `queries_cross.npy`, `ids.npy`, `cells.npy` (HEALPix
-order 29, nested), `shapes.json`, and for each shape `truth-SHAPE-ids.npy` and `truth-SHAPE-distances.npy` (queries x 10; where
-fewer objects survive, id -1 at an infinite distance).
+order 29, nested), `shapes.json`, and for each shape `truth-SHAPE-ids.npy` and `truth-SHAPE-distances.npy` (queries x 10;
+where fewer objects survive, id -1 at an infinite distance).
 """
 
 import json
@@ -32,8 +32,18 @@ BLOCK = 50_000
 FORMAT = 1
 
 DEEP_FIELDS = (
-    (150.1, 2.2), (53.1, -27.8), (35.7, -4.8), (9.5, -44.0), (189.2, 62.2), (242.0, 54.0),
-    (334.2, 0.3), (270.0, 66.0), (218.0, 34.5), (60.5, -48.4), (179.0, -0.5), (132.5, 1.0),
+    (150.1, 2.2),
+    (53.1, -27.8),
+    (35.7, -4.8),
+    (9.5, -44.0),
+    (189.2, 62.2),
+    (242.0, 54.0),
+    (334.2, 0.3),
+    (270.0, 66.0),
+    (218.0, 34.5),
+    (60.5, -48.4),
+    (179.0, -0.5),
+    (132.5, 1.0),
 )
 # Wide survey: 130 degrees of right ascension by 40 of declination, 4,900 square degrees.
 WIDE = ((120.0, 250.0), (-5.0, 35.0))
@@ -180,7 +190,10 @@ def make_glove(folder: Path, random: np.random.Generator):
     np.save(folder / "queries.npy", every[held_out])
     mean = every.mean(axis=0)
     directions, *_ = np.linalg.lstsq(places[::20], every[::20] - mean, rcond=None)
-    np.save(folder / "queries_cross.npy", (to_other_modality(places[held_out], random) @ directions + mean).astype(np.float32))
+    np.save(
+        folder / "queries_cross.npy",
+        (to_other_modality(places[held_out], random) @ directions + mean).astype(np.float32),
+    )
     return places[kept], places[held_out]
 
 

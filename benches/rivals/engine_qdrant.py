@@ -29,9 +29,7 @@ def config(dimension: int, threads: int) -> qdrant.EdgeConfig:
     """Cosine, m and ef_construct of Qdrant's defaults, one segment, everything cached in memory."""
     return qdrant.EdgeConfig(
         vectors=qdrant.EdgeVectorParams(size=dimension, distance=qdrant.Distance.Cosine),
-        hnsw_config=qdrant.HnswIndexConfig(
-            m=16, ef_construct=100, full_scan_threshold=10_000, max_indexing_threads=2
-        ),
+        hnsw_config=qdrant.HnswIndexConfig(m=16, ef_construct=100, full_scan_threshold=10_000, max_indexing_threads=2),
         optimizers=qdrant.EdgeOptimizersConfig(
             default_segment_number=1, indexing_threshold=1_000, max_segment_size=100_000_000
         ),

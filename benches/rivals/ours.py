@@ -45,7 +45,11 @@ class Programs:
         variables = environment(CORES) | ({"SIDEREUS_SERVER": server} if server else {})
         done = subprocess.run(
             [self.sidereus, *map(str, words)],
-            env=variables, stdout=subprocess.PIPE, text=True, check=True, timeout=COMMAND_LIMIT_S,
+            env=variables,
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+            timeout=COMMAND_LIMIT_S,
         )
         return done.stdout
 
@@ -53,7 +57,11 @@ class Programs:
         """Runs the driver; returns its lines."""
         done = subprocess.run(
             [self.driver_path, *map(str, words)],
-            env=environment(threads), stdout=subprocess.PIPE, text=True, check=True, timeout=COMMAND_LIMIT_S,
+            env=environment(threads),
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+            timeout=COMMAND_LIMIT_S,
         )
         return [json.loads(line) for line in done.stdout.splitlines()]
 
@@ -146,9 +154,13 @@ def run(size: Size, judge, arguments) -> dict:
             folder.mkdir(parents=True)
             found["build"] = build(programs, workload, folder)
             kept.write_text(json.dumps(found["build"]))
-        spaces = [space for segment in found["build"]["status"].get("segments", []) for space in segment.get("spaces", [])]
+        spaces = [
+            space for segment in found["build"]["status"].get("segments", []) for space in segment.get("spaces", [])
+        ]
         found["build"]["indexed_vectors"] = sum(int(space.get("vectors", 0)) for space in spaces)
-        found["build"]["note"] = ", ".join(sorted({str(space.get("index", space.get("kind"))) for space in spaces})) or "no index"
+        found["build"]["note"] = (
+            ", ".join(sorted({str(space.get("index", space.get("kind"))) for space in spaces})) or "no index"
+        )
         for clients in (1, 2):
             found[f"clients_{clients}"] = search(programs, workload, folder, clients, size.measure_s, judge)
         for clients in (1, 2):
@@ -156,7 +168,7 @@ def run(size: Size, judge, arguments) -> dict:
         if arguments.scenarios:
             import scenarios
 
-            found["scenarios"] = scenarios.run(programs, size, folder, judge)
+            found["scenarios"] = scenarios.run(programs, size, folder)
     except (RuntimeError, KeyError, subprocess.SubprocessError) as error:
         found["failed"] = f"{type(error).__name__}: {error}"
         print(f"  sidereus: {found['failed']}", flush=True)

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from engines import COLOURS, OURS
-from sizes import K, TARGET_RECALL
+from sizes import TARGET_RECALL, K
 
 MIB = 2**20
 SHORT = {"faiss-rabitq": "f-rabitq", "faiss-flat": "f-flat", "faiss-ivf": "f-ivf", "faiss-hnsw": "f-hnsw"}
@@ -29,8 +29,10 @@ def grid(head: list[str], rows: list[list[str]]) -> str:
     widths = [max(len(row[place]) for row in [head, *rows]) for place in range(len(head))]
     lines = []
     for row in [head, ["-" * width for width in widths], *rows]:
-        first, *others = (text.ljust(width) if place == 0 else text.rjust(width)
-                          for place, (text, width) in enumerate(zip(row, widths)))
+        first, *others = (
+            text.ljust(width) if place == 0 else text.rjust(width)
+            for place, (text, width) in enumerate(zip(row, widths))
+        )
         lines.append("  ".join([first, *others]).rstrip())
     return "\n".join(lines)
 
@@ -112,10 +114,18 @@ def remote_rows(engine: dict, shapes: list[dict]) -> list[list[str]]:
         local, remote = (engine[where]["shapes"][shape] for where in ("clients_1", "grpc_1"))
         more = (remote["p50_ms"] - local["p50_ms"]) * 1e3
         two = engine.get("grpc_2", {}).get("shapes", {}).get(shape)
-        rows.append([
-            shape, number(local["p50_ms"]), number(remote["p50_ms"]), f"{more:+.0f}", number(remote["p99_ms"]),
-            number(remote["qps"]), number(two["qps"] if two else None), ", ".join(local.get("plans", {})),
-        ])
+        rows.append(
+            [
+                shape,
+                number(local["p50_ms"]),
+                number(remote["p50_ms"]),
+                f"{more:+.0f}",
+                number(remote["p99_ms"]),
+                number(remote["qps"]),
+                number(two["qps"] if two else None),
+                ", ".join(local.get("plans", {})),
+            ]
+        )
     return rows
 
 
@@ -152,13 +162,22 @@ def title(found: dict) -> str:
 
 def write(found: dict, shapes: list[dict], folder: Path) -> None:
     """Prints the tables, and writes them and the picture into a folder."""
-    engines, count = found["engines"], found["size"]["rows"]
+    engines = found["engines"] = {name: found["engines"][name] for name in COLOURS if name in found["engines"]}
+    count = found["size"]["rows"]
     names = [SHORT.get(name, name) for name in engines]
     against = ["vs best"] if OURS in engines else []
     goal = f"recall@{K} >= {TARGET_RECALL} (where not reached, @ and the recall)"
     tables = (
-        (f"Queries per second, one client, {goal}", ["filter", *names, *against], speed_rows(engines, shapes, "clients_1")),
-        (f"Queries per second, two clients, {goal}", ["filter", *names, *against], speed_rows(engines, shapes, "clients_2")),
+        (
+            f"Queries per second, one client, {goal}",
+            ["filter", *names, *against],
+            speed_rows(engines, shapes, "clients_1"),
+        ),
+        (
+            f"Queries per second, two clients, {goal}",
+            ["filter", *names, *against],
+            speed_rows(engines, shapes, "clients_2"),
+        ),
         ("Latency with one client, p50/p99 in ms", ["filter", *names], latency_rows(engines, shapes)),
         ("Import, index, memory, start", ["", *names], cost_rows(engines, count)),
     )
@@ -185,7 +204,9 @@ def our_tables(engine: dict, shapes: list[dict]) -> tuple:
     if "scenarios" in engine:
         import scenarios
 
-        tables += (("Sidereus under change and growth", ["what", "filter", "figures"], scenarios.rows(engine["scenarios"])),)
+        tables += (
+            ("Sidereus under change and growth", ["what", "filter", "figures"], scenarios.rows(engine["scenarios"])),
+        )
     return tables
 
 

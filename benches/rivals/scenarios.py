@@ -44,7 +44,12 @@ def make_growth(size: Size) -> tuple[Path, Path]:
     rows = np.flatnonzero(apart < edge)
     shapes = [
         {"name": "all sky", "slug": "all-sky", "queries": "queries.npy", "filters": [{}] * QUERIES},
-        {"name": "fixed cone", "slug": "fixed-cone", "queries": "queries.npy", "filters": cones(table, units, apart, edge)},
+        {
+            "name": "fixed cone",
+            "slug": "fixed-cone",
+            "queries": "queries.npy",
+            "filters": cones(table, units, apart, edge),
+        },
     ]
     for folder, kept in ((tenth, rows), (grown, None)):
         shutil.rmtree(folder, ignore_errors=True)
@@ -95,7 +100,7 @@ def growth(programs, size: Size, data: Path) -> dict:
     return found
 
 
-def run(programs, size: Size, data: Path, judge) -> dict:
+def run(programs, size: Size, data: Path) -> dict:
     """All scenarios, each on a database of its own."""
     workload = workload_of(size.name)
     common = ("--collection", ours.COLLECTION, "--workload", workload, "--seconds", size.measure_s)
@@ -116,7 +121,9 @@ def rows(found: dict) -> list[list[str]]:
     lines = []
     for line in found["churn"]:
         if "shape" in line:
-            lines.append([f"churn, {line['when']}", line["shape"], f"recall {line['recall']:.4f}, {line['qps']:,.0f}/s"])
+            lines.append(
+                [f"churn, {line['when']}", line["shape"], f"recall {line['recall']:.4f}, {line['qps']:,.0f}/s"]
+            )
     for line in found["during_build"]:
         quiet, busy = line["quiet_p99_ms"], line["during_build_p99_ms"]
         lines.append(["p99 during a build", line["shape"], f"{busy:.3g} ms, quiet {quiet:.3g} ms"])
@@ -128,4 +135,3 @@ def rows(found: dict) -> list[list[str]]:
         )
     lines.append(["10x the objects", "start", f"{few['first_answer_s']:.3f} -> {many['first_answer_s']:.3f} s"])
     return lines
-

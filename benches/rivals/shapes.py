@@ -103,7 +103,8 @@ class Rows:
         passes = np.ones(len(units), bool)
         if "cone" in wanted:
             ra, dec, radius = wanted["cone"]
-            passes &= separations(units, unit(ra, dec)) <= radius
+            chord = 2.0 * np.sin(np.radians(radius) / 2.0)
+            passes &= ((units - unit(ra, dec)) ** 2).sum(axis=-1) <= chord * chord
         if "range" in wanted:
             column, low, high = wanted["range"]
             values = self.columns[column][rows]
