@@ -67,7 +67,7 @@ impl Client {
                     found.plan = stats.plan;
                 }
             }
-            Ok(found)
+            Ok::<_, anyhow::Error>(found)
         })
     }
 }
