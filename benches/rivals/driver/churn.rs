@@ -50,13 +50,13 @@ impl Mirror {
     }
 
     /// The ten nearest live rows by cosine distance.
-    fn nearest(&self, query: &[f32], lengths: &[f32]) -> Vec<(i64, f64)> {
-        let length = f64::from(norm(query));
+    fn nearest(&self, query: &[f32], lengths: &[f64]) -> Vec<(i64, f64)> {
+        let length = norm(query);
         let live = (0..self.ids.len()).filter(|row| self.is_live[*row]);
         let mut found: Vec<(i64, f64)> = live
             .map(|row| {
                 let cosine = f64::from(dot(query, self.vector(row)));
-                (self.ids[row], 1.0 - cosine / (length * f64::from(lengths[row])))
+                (self.ids[row], 1.0 - cosine / (length * lengths[row]))
             })
             .collect();
         let by_distance = |left: &(i64, f64), right: &(i64, f64)| left.1.total_cmp(&right.1);
@@ -111,7 +111,7 @@ fn change(db: &Db, collection: &str, mirror: &mut Mirror) -> Result<f64> {
 /// Mean recall@10 on the first queries, without a filter against the mirror.
 fn recall(db: &Db, collection: &str, mirror: &Mirror, queries: &[Query]) -> Result<f64> {
     let row_of = |row| norm(mirror.vector(row));
-    let lengths: Vec<f32> = (0..mirror.ids.len()).map(row_of).collect();
+    let lengths: Vec<f64> = (0..mirror.ids.len()).map(row_of).collect();
     let mut total = 0.0;
     for query in queries {
         let truth = mirror.nearest(&query.terms[0].vectors[0], &lengths);
