@@ -5,8 +5,8 @@ effective dimension of at most 32, a little noise everywhere (`src/index/synthet
 follow the vectors, as magnitudes and redshifts do. The sky is a wide survey with deep fields in it and around it.
 
 A folder holds `catalogue.parquet`, `vectors.npy`, `queries.npy`, `queries_cross.npy`, `ids.npy`, `cells.npy` (HEALPix
-order 29, nested), `shapes.json`, and for each shape `truth-SHAPE-ids.npy` and `truth-SHAPE-distances.npy`: queries x 10;
-where fewer objects survive, id -1 at an infinite distance).
+order 29, nested), `shapes.json`, and for each shape `truth-SHAPE-ids.npy` and `truth-SHAPE-distances.npy`, ten for each
+query; where fewer objects survive, id -1 at an infinite distance.
 """
 
 import json

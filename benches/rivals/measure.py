@@ -8,6 +8,8 @@ import numpy as np
 
 MEMORY_FIELDS = {"VmRSS:": "rss", "RssAnon:": "rss_anon", "RssFile:": "rss_file"}
 ROUNDS_MAX = 9
+# A round is broken off after so many requests when it takes so many times as long as it should.
+REQUESTS_MIN, SLOW_TIMES = 50, 4.0
 
 
 def memory() -> dict:
@@ -60,30 +62,37 @@ class Stopwatch:
 def timed_rounds(ask, requests: list, seconds: float, offset: int = 0):
     """Asks all requests in rounds for about so many seconds.
 
+    A first round that takes many times as long is broken off after some of the requests.
+
     Returns:
-        answers of the first round by place, seconds of each request of every round, seconds of each round.
+        answers of the first round by place (None where nothing was asked), seconds of each request of every round,
+        requests per second of each round.
     """
     order = [*range(offset, len(requests)), *range(offset)]
-    answers, latencies, rounds = [None] * len(requests), [], []
+    answers, latencies, rates = [None] * len(requests), [], []
     began = time.perf_counter()
-    while not rounds or (len(rounds) < ROUNDS_MAX and time.perf_counter() - began < seconds):
-        start = time.perf_counter()
+    while not rates or (len(rates) < ROUNDS_MAX and time.perf_counter() - began < seconds):
+        start, done = time.perf_counter(), 0
         for place in order:
             before = time.perf_counter()
             answer = ask(requests[place])
-            latencies.append(time.perf_counter() - before)
-            if not rounds:
+            after = time.perf_counter()
+            latencies.append(after - before)
+            done += 1
+            if not rates:
                 answers[place] = answer
-        rounds.append(time.perf_counter() - start)
-    return answers, latencies, rounds
+            if done >= REQUESTS_MIN and after - began > SLOW_TIMES * seconds:
+                break
+        rates.append(done / (time.perf_counter() - start))
+    return answers, latencies, rates
 
 
-def summary(latencies: list, rounds: list, count: int) -> dict:
+def summary(latencies: list, rates: list) -> dict:
     """Queries per second (median of the rounds) and latencies in milliseconds."""
     milliseconds = np.array(latencies) * 1e3
     return {
-        "qps": count / float(np.median(rounds)),
+        "qps": float(np.median(rates)),
         "p50_ms": float(np.percentile(milliseconds, 50)),
         "p99_ms": float(np.percentile(milliseconds, 99)),
-        "rounds": len(rounds),
+        "rounds": len(rates),
     }

@@ -1,5 +1,6 @@
 """The tables and the picture of a result."""
 
+import math
 from pathlib import Path
 
 from engines import COLOURS, OURS
@@ -21,7 +22,7 @@ def cell(measured: dict | None) -> str:
     if measured is None:
         return "-"
     shown = number(measured["qps"])
-    return shown if measured["recall"] >= TARGET_RECALL else f"{shown} @{measured['recall']:.2f}".replace("@0.", "@.")
+    return shown if measured["recall"] >= TARGET_RECALL else f"{shown} @{measured['recall']:.3f}".replace("@0.", "@.")
 
 
 def grid(head: list[str], rows: list[list[str]]) -> str:
@@ -43,42 +44,87 @@ def markdown(head: list[str], rows: list[list[str]]) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in [head, align, *rows])
 
 
-def best_rival(engines: dict, shape: str, clients: str) -> tuple[str, dict] | None:
-    """The fastest rival that reaches the recall on a shape."""
-    reached = [
-        (name, found[clients]["shapes"][shape])
-        for name, found in engines.items()
-        if name != OURS and clients in found and found[clients]["shapes"][shape]["recall"] >= TARGET_RECALL
-    ]
-    return max(reached, key=lambda each: each[1]["qps"]) if reached else None
+def measured_of(engines: dict, name: str, clients: str, shape: str) -> dict | None:
+    """What was measured, if it was."""
+    return engines.get(name, {}).get(clients, {}).get("shapes", {}).get(shape)
+
+
+def best_of(engines: dict, names: list[str], clients: str, shape: str) -> tuple[str, dict] | None:
+    """The fastest of some engines that reaches the recall; the one with the best recall where none does."""
+    there = [(name, measured_of(engines, name, clients, shape)) for name in names]
+    there = [(name, measured) for name, measured in there if measured is not None]
+    reached = [each for each in there if each[1]["recall"] >= TARGET_RECALL]
+    if reached:
+        return max(reached, key=lambda each: each[1]["qps"])
+    return max(there, key=lambda each: each[1]["recall"]) if there else None
+
+
+def ratio(engines: dict, clients: str, shape: str) -> float | None:
+    """Our speed over that of the fastest rival at the same recall; None where either does not reach it."""
+    ours = measured_of(engines, OURS, clients, shape)
+    best = best_of(engines, [name for name in engines if name != OURS], clients, shape)
+    pair = [each for each in (ours, best and best[1]) if each and each["recall"] >= TARGET_RECALL]
+    return pair[0]["qps"] / pair[1]["qps"] if len(pair) == 2 else None
+
+
+def against(engines: dict, clients: str, shape: str) -> list[str]:
+    """A cell with the ratio, when we take part."""
+    if OURS not in engines:
+        return []
+    times = ratio(engines, clients, shape)
+    return [f"{times:.2f}x" if times else "-"]
 
 
 def speed_rows(engines: dict, shapes: list[dict], clients: str) -> list[list[str]]:
     """One row for each shape, one column for each engine, and how we stand against the best of them."""
     rows = []
     for shape in (each["name"] for each in shapes):
-        row = [shape]
-        for found in engines.values():
-            row.append(cell(found.get(clients, {}).get("shapes", {}).get(shape)))
-        ours = engines.get(OURS, {}).get(clients, {}).get("shapes", {}).get(shape)
-        best = best_rival(engines, shape, clients)
-        if OURS in engines:
-            has_both = ours is not None and best is not None and ours["recall"] >= TARGET_RECALL
-            row.append(f"{ours['qps'] / best[1]['qps']:.2f}x" if has_both else "-")
-        rows.append(row)
+        cells = [cell(measured_of(engines, name, clients, shape)) for name in engines]
+        rows.append([shape, *cells, *against(engines, clients, shape)])
     return rows
+
+
+def families(engines: dict) -> dict[str, list[str]]:
+    """The engines by the library that they are variants of."""
+    found = {}
+    for name in engines:
+        found.setdefault(name.split("-")[0], []).append(name)
+    return found
+
+
+def family_rows(engines: dict, shapes: list[dict], clients: str, show) -> list[list[str]]:
+    """One row for each shape, one column for each library: its best variant there, named where it has several."""
+    rows = []
+    for shape in (each["name"] for each in shapes):
+        row = [shape]
+        for family, names in families(engines).items():
+            best = best_of(engines, names, clients, shape)
+            variant = best[0].removeprefix(family).lstrip("-") if best else ""
+            row.append(f"{show(best[1])} {variant}".rstrip() if best else "-")
+        rows.append([*row, *against(engines, clients, shape)])
+    return rows
+
+
+def latency(measured: dict | None) -> str:
+    """Median and 99th percentile in milliseconds."""
+    return f"{measured['p50_ms']:.3g}/{measured['p99_ms']:.3g}" if measured else "-"
 
 
 def latency_rows(engines: dict, shapes: list[dict]) -> list[list[str]]:
     """Median and 99th percentile with one client, in milliseconds."""
-    rows = []
-    for shape in (each["name"] for each in shapes):
-        row = [shape]
-        for found in engines.values():
-            one = found.get("clients_1", {}).get("shapes", {}).get(shape)
-            row.append(f"{one['p50_ms']:.3g}/{one['p99_ms']:.3g}" if one else "-")
-        rows.append(row)
-    return rows
+    names = [shape["name"] for shape in shapes]
+    return [[shape, *(latency(measured_of(engines, name, "clients_1", shape)) for name in engines)] for shape in names]
+
+
+def standing(engines: dict, shapes: list[dict], clients: str) -> str:
+    """How often we are the fastest, and by how much on average."""
+    ratios = [ratio(engines, clients, shape["name"]) for shape in shapes]
+    known = [each for each in ratios if each]
+    if not known:
+        return ""
+    mean = math.exp(sum(map(math.log, known)) / len(known))
+    wins = sum(each > 1.0 for each in known)
+    return f"Sidereus is the fastest in {wins} of {len(shapes)}; geometric mean against the best rival {mean:.2f}x"
 
 
 def cost_rows(engines: dict, count: int) -> list[list[str]]:
@@ -143,7 +189,8 @@ def notes(found: dict) -> list[str]:
             )
         cut = [shape for shape, tuned in engine.get("tuned", {}).items() if tuned.get("is_cut")]
         if cut:
-            lines.append(f"{name}: tuning was cut short by its time limit for {', '.join(cut)}")
+            which = "every filter" if len(cut) == len(engine["tuned"]) else ", ".join(cut)
+            lines.append(f"{name}: the search for better settings ended at its time limit for {which}")
         outside = sum(each["outside_filter"] for each in engine.get("clients_1", {}).get("shapes", {}).values())
         if outside:
             lines.append(f"{name}: {outside} hits lay outside their filters (counted as misses)")
@@ -163,34 +210,28 @@ def title(found: dict) -> str:
 def write(found: dict, shapes: list[dict], folder: Path) -> None:
     """Prints the tables, and writes them and the picture into a folder."""
     engines = found["engines"] = {name: found["engines"][name] for name in COLOURS if name in found["engines"]}
-    count = found["size"]["rows"]
     names = [SHORT.get(name, name) for name in engines]
-    against = ["vs best"] if OURS in engines else []
+    last = ["vs best"] if OURS in engines else []
     goal = f"recall@{K} >= {TARGET_RECALL} (where not reached, @ and the recall)"
-    tables = (
-        (
-            f"Queries per second, one client, {goal}",
-            ["filter", *names, *against],
-            speed_rows(engines, shapes, "clients_1"),
-        ),
-        (
-            f"Queries per second, two clients, {goal}",
-            ["filter", *names, *against],
-            speed_rows(engines, shapes, "clients_2"),
-        ),
-        ("Latency with one client, p50/p99 in ms", ["filter", *names], latency_rows(engines, shapes)),
-        ("Import, index, memory, start", ["", *names], cost_rows(engines, count)),
-    )
-    tables += our_tables(engines.get(OURS, {}), shapes)
-    print(f"\n{title(found)}")
     text = [f"# Sidereus and its rivals: {found['size']['name']}", title(found), f"`{found['command']}`"]
-    for name, head, rows in tables:
+    print(f"\n{title(found)}")
+    for clients, said in (("clients_1", "one client"), ("clients_2", "two clients")):
+        name = f"Queries per second, {said}, {goal}"
+        head, rows = ["filter", *families(engines), *last], family_rows(engines, shapes, clients, cell)
+        print(f"\n{name}\n\n{grid(head, rows)}\n{standing(engines, shapes, clients)}")
+        full = markdown(["filter", *names, *last], speed_rows(engines, shapes, clients))
+        text += [f"## {name}", full, standing(engines, shapes, clients)]
+    head, rows = ["filter", *families(engines), *last], family_rows(engines, shapes, "clients_1", latency)
+    print(f"\nLatency of the same with one client, p50/p99 in ms\n\n{grid(head, rows)}")
+    text += ["## Latency with one client, p50/p99 in ms", markdown(["filter", *names], latency_rows(engines, shapes))]
+    costs = ("Import, index, memory, start", ["", *names], cost_rows(engines, found["size"]["rows"]))
+    for name, head, rows in (costs, *our_tables(engines.get(OURS, {}), shapes)):
         print(f"\n{name}\n\n{grid(head, rows)}")
         text += [f"## {name}", markdown(head, rows)]
     remarks = notes(found)
     print("\n" + "\n".join(remarks))
     text += ["## Notes", "\n".join(f"- {line}" for line in remarks)]
-    (folder / "results.md").write_text("\n\n".join(text) + "\n")
+    (folder / "results.md").write_text("\n\n".join(part for part in text if part) + "\n")
     draw(found, shapes, folder / "results.svg")
     print(f"\nwritten: {folder}/results.json, results.md, results.svg", flush=True)
 

@@ -77,7 +77,9 @@ class Judge:
         return np.load(self.folder / shape["queries"])
 
     def recall(self, shape: dict, answers: list) -> tuple[float, int]:
-        """Mean recall@10 of answers (object ids of each query, from the first) and how many hits break the filter.
+        """Mean recall@10 of answers and how many hits break the filter.
+
+        Answers are the object ids of each query, from the first query; None where it was not asked.
 
         A hit that is as near as the last true one counts; one that the filter excludes does not.
         """
@@ -86,6 +88,8 @@ class Judge:
         queries = normalised(self.queries(shape).astype(np.float64))
         shares, foreign = [], 0
         for place, given in enumerate(answers):
+            if given is None:
+                continue
             wanted = {int(each) for each in true_ids[place] if each >= 0}
             given = {int(each) for each in given if each >= 0}
             hits = len(given & wanted)

@@ -145,8 +145,8 @@ def measure(name: str, size, folder: Path, settings: dict, offset: int, clients:
             engine.ask(request)
         print("ready", flush=True)
         sys.stdin.readline()
-        answers, latencies, rounds = timed_rounds(engine.ask, requests, size.measure_s, offset)
-        figures["shapes"][shape["name"]] = {**summary(latencies, rounds, len(requests)), "answers": answers}
+        answers, latencies, rates = timed_rounds(engine.ask, requests, size.measure_s, offset)
+        figures["shapes"][shape["name"]] = {**summary(latencies, rates), "answers": answers}
     figures["memory"] = memory()
     return figures
 
