@@ -9,7 +9,7 @@ MAKEFLAGS += --no-print-directory
 # Every recipe runs in the environment that the set-up made. It is one line, for `make` runs each apart.
 ENTER := source deploy/setup/paths.sh; export PATH="$$HOME/.cargo/bin:$$PATH";
 
-.PHONY: help setup build models demo test lint deny env serve
+.PHONY: help setup build models demo test lint deny env serve rivals
 
 help: ## list what can be made
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
@@ -36,6 +36,9 @@ serve: build models ## run a server with the demo's models, its data in the cach
 lint: setup ## clippy and rustdoc without a warning
 	@$(ENTER) cargo clippy --release --locked --all-targets -- -D warnings
 	@$(ENTER) RUSTDOCFLAGS="-D warnings" cargo doc --release --locked --no-deps --lib
+
+rivals: build ## measure Sidereus beside its rivals on this machine; ARGS="--size small|200k|1m|glove|all ..."
+	@$(ENTER) benches/rivals/run.sh $(ARGS)
 
 deny: setup ## licences and duplicates of the dependencies (installs cargo-deny the first time)
 	@$(ENTER) \
