@@ -1,10 +1,16 @@
-//! Memory-mapped `f32` files.
+//! Memory-mapped files: of `f32`, and of Arrow columns.
 
-#![expect(unsafe_code, reason = "mapping a file and viewing its bytes as floats")]
+#![expect(
+    unsafe_code,
+    reason = "mapping files and viewing their bytes as floats and as Arrow buffers"
+)]
 
 use std::fs::File;
 use std::path::Path;
+use std::ptr::NonNull;
+use std::sync::Arc;
 
+use arrow::buffer::Buffer;
 use memmap2::Mmap;
 
 use super::error::EngineError;
@@ -52,4 +58,30 @@ impl MappedFloats {
         // f32; `open` proved the length; every bit pattern is an f32; the borrow keeps the mapping alive.
         unsafe { std::slice::from_raw_parts(bytes.as_ptr().cast::<f32>(), self.count) }
     }
+}
+
+/// The bytes of a file as an Arrow buffer; nothing is read yet, and the mapping lives as long as any column made of it.
+///
+/// # Errors
+/// When the file cannot be opened or is empty.
+pub(super) fn map_buffer(path: &Path) -> Result<Buffer, EngineError> {
+    let failed = |source| EngineError::SegmentFile {
+        action: "map",
+        path: path.display().to_string(),
+        source,
+    };
+    let file = File::open(path).map_err(failed)?;
+    // SAFETY: as in `MappedFloats::open`: the file is never changed in place.
+    let map = Arc::new(unsafe { Mmap::map(&file) }.map_err(failed)?);
+    let start = NonNull::new(map.as_ptr().cast_mut()).filter(|_| !map.is_empty());
+    let Some(start) = start else {
+        return Err(EngineError::DamagedSegment {
+            path: path.display().to_string(),
+            what: "an empty file".to_owned(),
+        });
+    };
+    let len = map.len();
+    // SAFETY: `start` and `len` are those of the mapping, which the buffer owns and keeps alive; a `Buffer` is only ever
+    // read.
+    Ok(unsafe { Buffer::from_custom_allocation(start, len, map) })
 }

@@ -11,9 +11,10 @@ use arrow::datatypes::{Int64Type, SchemaRef, UInt32Type};
 
 use super::columns;
 use super::error::EngineError;
+use super::sky_rows::{Directions, RegionRows, RegionTest, direction_of};
 use super::vectors::PartVectors;
 use crate::schema::{CollectionId, CollectionSchema, Object, ObjectId, SpaceId, Value};
-use crate::sky::{Cell29, Moc, Position};
+use crate::sky::{Cell29, Moc, Position, Region};
 use crate::storage::ObjectKey;
 
 /// Rows of each Arrow batch of a part, all but the last.
@@ -36,6 +37,7 @@ pub struct Part {
     cells: Vec<u64>,
     ordinals: Vec<u32>,
     spaces: Vec<PartVectors>,
+    directions: Directions,
 }
 
 impl Part {
@@ -84,7 +86,24 @@ impl Part {
         if spaces.iter().any(|space| !space.fits(cells.len())) {
             return Err(damaged("a space has vectors for rows that do not exist"));
         }
-        Ok(Self { kind, batches, cells, ordinals: all_ordinals, spaces })
+        let directions = Directions::unmade();
+        Ok(Self { kind, batches, cells, ordinals: all_ordinals, spaces, directions })
+    }
+
+    /// Gives the part its directions, which are otherwise made at their first use.
+    ///
+    /// # Errors
+    /// [`EngineError::DamagedSegment`] when they are not one for each row.
+    pub(super) fn with_directions(
+        self,
+        directions: Directions,
+        path: &str,
+    ) -> Result<Self, EngineError> {
+        if directions.fit(self.row_count()) {
+            return Ok(Self { directions, ..self });
+        }
+        let what = "directions and rows differ in number".to_owned();
+        Err(EngineError::DamagedSegment { path: path.to_owned(), what })
     }
 
     /// Makes a tail part of objects, which are sorted here.
@@ -106,7 +125,10 @@ impl Part {
             .iter()
             .map(|space| PartVectors::gather(space, rows.iter().map(|(_, object)| object)))
             .collect::<Result<_, _>>()?;
-        Self::new(PartKind::Tail, batches, &ordinals, spaces, "(tail)")
+        let directions =
+            rows.iter().map(|(_, object)| direction_of(Some(object.position))).collect();
+        Self::new(PartKind::Tail, batches, &ordinals, spaces, "(tail)")?
+            .with_directions(Directions::of(directions), "(tail)")
     }
 
     /// Segment or tail.
@@ -158,6 +180,26 @@ impl Part {
         found
     }
 
+    /// The rows that may lie in a region, most of them known to.
+    ///
+    /// # Complexity
+    /// Microseconds: it depends on the rows near the region's edge, hardly on the number of rows.
+    pub fn region_rows(&self, region: &Region) -> RegionRows {
+        RegionRows::find(&self.cells, region)
+    }
+
+    /// The exact test of a region by row number, for the border runs of [`Part::region_rows`] or any other rows.
+    pub fn region_test<'a>(&'a self, region: &'a Region) -> RegionTest<'a> {
+        RegionTest::new(self, region)
+    }
+
+    /// Unit vectors of the rows, for the tests of regions.
+    pub(super) fn directions(&self) -> &[[f32; 3]] {
+        self.directions.table(|| {
+            (0..self.row_count()).map(|row| direction_of(self.position_at(row))).collect()
+        })
+    }
+
     /// The row of a key.
     pub fn row_of(&self, key: ObjectKey) -> Option<usize> {
         let start = self.cells.partition_point(|&cell| cell < key.cell.0);
@@ -192,7 +234,7 @@ impl Part {
             .map_or(Value::Null, |array| columns::value_at(array.as_ref(), row % BATCH_ROWS))
     }
 
-    /// The distinct cells of the rows, for the collection's footprint.
+    /// The cells of the rows, ascending.
     pub(super) fn cells(&self) -> &[u64] {
         &self.cells
     }
@@ -238,5 +280,8 @@ pub(super) fn merge(
         });
         spaces.push(PartVectors::collect(space, rows)?);
     }
-    Part::new(PartKind::Tail, batches, &ordinals, spaces, "(tail)")
+    let tables: Vec<&[[f32; 3]]> = parts.iter().map(|(part, _)| part.directions()).collect();
+    let directions = order.iter().map(|&(_, _, part, row)| tables[part][row]).collect();
+    Part::new(PartKind::Tail, batches, &ordinals, spaces, "(tail)")?
+        .with_directions(Directions::of(directions), "(tail)")
 }

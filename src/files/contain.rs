@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 /// The Arrow and Parquet decoders check nearly everything and return errors, but they index and slice by lengths
 /// that they read, so a few damaged files end in a panic. Such a file must cost one error, not the program. Whatever
 /// `decode` borrows may be half changed after a panic: callers never touch it again after an `Err`.
-pub(super) fn contain<T, E: std::fmt::Display>(
+pub(crate) fn contain<T, E: std::fmt::Display>(
     decode: impl FnOnce() -> Result<T, E>,
 ) -> Result<T, String> {
     match catch_unwind(AssertUnwindSafe(decode)) {

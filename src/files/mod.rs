@@ -32,6 +32,7 @@ mod wire;
 
 pub use assign::{VECTOR_PREFIX, VectorSource, VectorSpec};
 pub use cast::arrow_type;
+pub(crate) use contain::contain;
 pub use decode::{DecodedBatch, decode_ingest};
 pub use error::FileError;
 pub use format::{Format, Location};

@@ -1,5 +1,7 @@
 //! Borrowed vectors, for example of a mapped file, and sets of their rows.
 
+use std::ops::Range;
+
 use super::{BlockError, VectorBlock};
 
 /// Row-major vectors borrowed from a block or a mapped file whose finiteness was proven when it was written.
@@ -82,6 +84,34 @@ impl RowBitmap {
         }
     }
 
+    /// Adds a range of rows; what is beyond the length is ignored.
+    pub fn insert_range(&mut self, rows: Range<usize>) {
+        let (start, end) = (rows.start, rows.end.min(self.len));
+        if start >= end {
+            return;
+        }
+        let (first, last) = (start / 64, (end - 1) / 64);
+        let from_start = u64::MAX << (start % 64);
+        let to_end = u64::MAX >> (63 - (end - 1) % 64);
+        if first == last {
+            self.words[first] |= from_start & to_end;
+            return;
+        }
+        self.words[first] |= from_start;
+        self.words[first + 1..last].fill(u64::MAX);
+        self.words[last] |= to_end;
+    }
+
+    /// Adds the rows `64 * place` to `64 * place + 63` whose bits are set, least significant first; those beyond the
+    /// length are ignored.
+    pub fn insert_word(&mut self, place: usize, word: u64) {
+        let rest = self.len.saturating_sub(64 * place);
+        let within = if rest < 64 { (1 << rest) - 1 } else { u64::MAX };
+        if let Some(kept) = self.words.get_mut(place) {
+            *kept |= word & within;
+        }
+    }
+
     /// Takes a row out.
     pub fn remove(&mut self, row: usize) {
         if row < self.len {
@@ -116,5 +146,30 @@ impl RowBitmap {
     /// The words, least significant bit first: the layout of FAISS' bitmap selector on little-endian machines.
     pub fn words(&self) -> &[u64] {
         &self.words
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn ranges_and_words_are_their_rows(
+            len in 0_usize..300, start in 0_usize..320, count in 0_usize..320,
+            place in 0_usize..6, word in any::<u64>(), already in prop::collection::vec(0_usize..300, 0..20),
+        ) {
+            let mut quick = RowBitmap::empty(len);
+            already.iter().for_each(|&row| quick.insert(row));
+            let mut slow = quick.clone();
+            quick.insert_range(start..start + count);
+            (start..start + count).for_each(|row| slow.insert(row));
+            prop_assert_eq!(&quick, &slow);
+            quick.insert_word(place, word);
+            (0..64).filter(|bit| word >> bit & 1 == 1).for_each(|bit| slow.insert(64 * place + bit));
+            prop_assert_eq!(&quick, &slow);
+        }
     }
 }

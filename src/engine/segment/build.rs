@@ -9,6 +9,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::ipc::writer::FileWriter;
 
+use super::directions::DirectionsWriter;
 use super::manifest::{self, FORMAT, IndexManifest, Manifest, SpaceManifest};
 use super::{Progress, rows_path, space_path};
 use crate::engine::columns::{self, ORDINAL};
@@ -109,6 +110,7 @@ fn write_rows(
     let file = File::create(&path).map_err(|source| failed("create", &path, source))?;
     let mut writer = FileWriter::try_new(BufWriter::new(file), &file_schema)?;
     let space_ids: Vec<_> = plan.schema.spaces.iter().map(|space| space.id).collect();
+    let mut directions = DirectionsWriter::create(folder)?;
     let mut block: Vec<(ObjectKey, Object)> = Vec::new();
     let mut rows = 0u64;
     for row in snapshot.scan(0..u64::MAX, &space_ids)? {
@@ -120,6 +122,7 @@ fn write_rows(
         for space in spaces.iter_mut() {
             space.append(number, &object)?;
         }
+        directions.append(object.position)?;
         // Vectors are on their way to their own file: keeping them for a whole block would cost gigabytes.
         block.push((key, Object { vectors: Vec::new(), ..object }));
         rows += 1;
@@ -132,6 +135,7 @@ fn write_rows(
     if !block.is_empty() {
         write_block(plan, &file_schema, &mut writer, &block)?;
     }
+    directions.finish()?;
     progress("sorting rows", rows, total.max(rows));
     let file = writer
         .into_inner()?

@@ -4,6 +4,8 @@
 //! segments/<collection>/<version>/
 //!   segment.toml        what is here: written last, so that a folder with it is complete
 //!   rows.arrow          Arrow IPC file: ids, positions, cells, resident columns, key ordinals
+//!   sky.directions      64-byte header, then the unit vector of every row, three f32, little-endian; segments made
+//!                       before there was this file lack it
 //!   <space>.vectors     64-byte header, then prepared f32 vectors, row-major, little-endian
 //!   <space>.rows        u32 little-endian row of each vector; absent when every row has one
 //!   <space>.ivf         index with its own checksum; absent when the space is too small for one
@@ -13,8 +15,12 @@
 //! folder with a leading dot and renames it into place when complete.
 
 mod build;
+mod directions;
 mod manifest;
 mod open;
+mod rows;
+#[cfg(test)]
+mod tests;
 
 pub(super) use build::{BuildPlan, build};
 pub use manifest::{Manifest, SpaceManifest};
@@ -29,6 +35,10 @@ pub type Progress<'a> = dyn FnMut(&str, u64, u64) + 'a;
 
 fn rows_path(folder: &Path) -> PathBuf {
     folder.join("rows.arrow")
+}
+
+fn directions_path(folder: &Path) -> PathBuf {
+    folder.join("sky.directions")
 }
 
 fn space_path(folder: &Path, space: SpaceId, extension: &str) -> PathBuf {

@@ -1,17 +1,14 @@
 //! Finding and reading a segment.
 
-use std::fs::{self, File};
-use std::io::BufReader;
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::SchemaRef;
-use arrow::ipc::reader::FileReader;
 
+use super::directions::open_directions;
 use super::manifest::{self, Manifest, SpaceManifest};
-use super::{rows_path, space_path};
-use crate::engine::columns::ORDINAL;
+use super::rows::read_rows;
+use super::space_path;
 use crate::engine::error::EngineError;
 use crate::engine::mapped::MappedFloats;
 use crate::engine::part::{Part, PartKind};
@@ -48,7 +45,7 @@ pub(in crate::engine) fn remove_others(collection_folder: &Path, keep: Option<&P
     }
 }
 
-/// Reads the columns of a segment and maps its vectors.
+/// Maps the columns, directions and vectors of a segment; reads its keys.
 pub(in crate::engine) fn open(
     folder: &Path,
     manifest: &Manifest,
@@ -68,34 +65,13 @@ pub(in crate::engine) fn open(
         spaces.push(open_space(folder, stored, space)?);
     }
     let part = Part::new(PartKind::Segment, batches, &ordinals, spaces, &path)?;
+    let directions = open_directions(folder, part.row_count())?;
+    let part = part.with_directions(directions, &path)?;
     if part.row_count() as u64 != manifest.rows {
         let what = format!("{} rows instead of {}", part.row_count(), manifest.rows);
         return Err(EngineError::DamagedSegment { path, what });
     }
     Ok(part)
-}
-
-fn read_rows(
-    folder: &Path,
-    arrow_schema: &SchemaRef,
-) -> Result<(Vec<RecordBatch>, Vec<ArrayRef>), EngineError> {
-    let path = rows_path(folder);
-    let failed = |source| EngineError::SegmentFile {
-        action: "open",
-        path: path.display().to_string(),
-        source,
-    };
-    let reader = FileReader::try_new(BufReader::new(File::open(&path).map_err(failed)?), None)?;
-    let mut batches = Vec::new();
-    let mut ordinals = Vec::new();
-    for batch in reader {
-        let batch = batch?;
-        let place = batch.schema().index_of(ORDINAL)?;
-        ordinals.push(Arc::clone(batch.column(place)));
-        let resident = &batch.columns()[..place];
-        batches.push(RecordBatch::try_new(Arc::clone(arrow_schema), resident.to_vec())?);
-    }
-    Ok((batches, ordinals))
 }
 
 fn open_space(
