@@ -71,7 +71,7 @@ pub fn direction(position: &Position) -> [f32; 3] {
 /// off by at most `e (sqrt 3 + d)`, `d` being the true chord, and squaring and adding changes the result by at most
 /// `3 e` of itself, its root by `1.5 e d`. The computed chord is thus within `e (1.74 + 2.51 d)` of the true one. The
 /// thresholds are moved by `e (2 + 3 d)`, which also holds the rounding of the directions' doubles, and rounded away
-/// from the edge. The angles they stand for are moved by [`ANGLE_MARGIN`] first.
+/// from the edge. The angles they stand for are moved by 1e-13 radians first.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ConeTest {
     centre: [f32; 3],
