@@ -22,6 +22,10 @@ const ROWS_MIN: u64 = 256;
 /// Columns are read together up to this many bytes: each reading goes over the whole file.
 const READ_BYTES: u64 = 512 << 20;
 
+/// Memory that the sorting of columns beside one another may take, and what it takes for each row of one.
+const SORT_BYTES: u64 = 4 << 30;
+const SORT_ROW_BYTES: u64 = 32;
+
 /// What to make attributes of.
 pub(in crate::engine) struct BuildPlan<'a> {
     /// Folder of the segment.
@@ -32,7 +36,7 @@ pub(in crate::engine) struct BuildPlan<'a> {
     pub(in crate::engine) rows: u64,
     /// Resident columns.
     pub(in crate::engine) arrow_schema: &'a SchemaRef,
-    /// Columns that are sorted at a time.
+    /// Most columns that are sorted at a time.
     pub(in crate::engine) threads: usize,
 }
 
@@ -55,7 +59,8 @@ pub(in crate::engine) fn build(
     let file_bytes = std::fs::metadata(plan.rows_path).map_err(failed)?.len();
     let column_bytes = file_bytes / (plan.arrow_schema.fields().len() as u64 + 1) + 1;
     let together = usize::try_from(READ_BYTES / column_bytes).unwrap_or(1).max(1);
-    let threads = plan.threads.max(1);
+    let affordable = SORT_BYTES / (SORT_ROW_BYTES * plan.rows);
+    let threads = plan.threads.min(usize::try_from(affordable).unwrap_or(usize::MAX)).max(1);
     let mut done = 0;
     for group in columns.chunks(together) {
         let mut arrays = read(plan, group)?;
