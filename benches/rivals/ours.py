@@ -154,13 +154,10 @@ def run(size: Size, judge, arguments) -> dict:
             folder.mkdir(parents=True)
             found["build"] = build(programs, workload, folder)
             kept.write_text(json.dumps(found["build"]))
-        spaces = [
-            space for segment in found["build"]["status"].get("segments", []) for space in segment.get("spaces", [])
-        ]
-        found["build"]["indexed_vectors"] = sum(int(space.get("vectors", 0)) for space in spaces)
-        found["build"]["note"] = (
-            ", ".join(sorted({str(space.get("index", space.get("kind"))) for space in spaces})) or "no index"
-        )
+        spaces = found["build"]["status"].get("spaces", [])
+        found["build"]["indexed_vectors"] = sum(int(space["vectors"]) for space in spaces)
+        kinds = [f"{space['index']}, {space['lists']} lists" for space in spaces]
+        found["build"]["note"] = "; ".join(kinds) or "no index"
         for clients in (1, 2):
             found[f"clients_{clients}"] = search(programs, workload, folder, clients, size.measure_s, judge)
         for clients in (1, 2):
