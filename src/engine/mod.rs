@@ -8,6 +8,7 @@ mod collection;
 mod columns;
 mod db;
 mod error;
+mod insert;
 mod mapped;
 mod part;
 mod segment;

@@ -192,6 +192,11 @@ impl Part {
             .map_or(Value::Null, |array| columns::value_at(array.as_ref(), row % BATCH_ROWS))
     }
 
+    /// Bytes of the vectors of all spaces.
+    pub(super) fn vector_bytes(&self) -> usize {
+        self.spaces.iter().map(PartVectors::size_bytes).sum()
+    }
+
     /// The distinct cells of the rows, for the collection's footprint.
     pub(super) fn cells(&self) -> &[u64] {
         &self.cells

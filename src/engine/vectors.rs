@@ -64,13 +64,20 @@ impl PartVectors {
         space: &EmbeddingSpace,
         objects: impl Iterator<Item = &'a Object>,
     ) -> Result<Self, EngineError> {
-        let prepared: Vec<Option<Vec<f32>>> = objects
-            .map(|object| {
-                let given = object.vectors.iter().find(|(id, _)| *id == space.id)?;
-                space.metric.prepare(given.1.clone())
-            })
-            .collect();
-        Self::collect(space, prepared.iter().map(Option::as_deref))
+        let mut values = Vec::new();
+        let mut rows = Vec::new();
+        let mut row_count = 0u32;
+        for object in objects {
+            if let Some((_, given)) = object.vectors.iter().find(|(id, _)| *id == space.id) {
+                check_length(space, given)?;
+                if space.metric.prepare_into(given, &mut values) {
+                    rows.push(row_count);
+                }
+            }
+            row_count += 1;
+        }
+        let complete = rows.len() == row_count as usize;
+        Ok(Self::new(space, Floats::Owned(values), (!complete).then_some(rows), None))
     }
 
     /// Collects already prepared vectors, one entry for each row.
@@ -83,11 +90,7 @@ impl PartVectors {
         let mut row_count = 0u32;
         for vector in vectors {
             if let Some(vector) = vector {
-                if vector.len() != space.dimension {
-                    let wrong =
-                        BlockError::Ragged { len: vector.len(), dimension: space.dimension };
-                    return Err(wrong.into());
-                }
+                check_length(space, vector)?;
                 values.extend_from_slice(vector);
                 rows.push(row_count);
             }
@@ -126,6 +129,11 @@ impl PartVectors {
     /// Number of vectors.
     pub fn count(&self) -> usize {
         self.floats.as_slice().len() / self.dimension
+    }
+
+    /// Bytes of the vectors.
+    pub(super) fn size_bytes(&self) -> usize {
+        size_of_val(self.floats.as_slice())
     }
 
     /// The vectors, in row order.
@@ -180,4 +188,11 @@ impl PartVectors {
             })
             .as_ref()
     }
+}
+
+fn check_length(space: &EmbeddingSpace, vector: &[f32]) -> Result<(), BlockError> {
+    if vector.len() == space.dimension {
+        return Ok(());
+    }
+    Err(BlockError::Ragged { len: vector.len(), dimension: space.dimension })
 }
