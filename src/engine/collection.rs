@@ -9,16 +9,28 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, mpsc};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use super::columns;
 use super::error::EngineError;
 use super::idle;
-use super::segment::{self, BuildLimits, BuildPlan, Progress};
+use super::insert::part_of_blocks;
 use super::residency::Residency;
+use super::segment::{self, BuildLimits, BuildPlan, Progress};
 use super::state::State;
 use super::write::{Write, WriteMode, WriteOutcome, WriteReport};
-use crate::schema::{CollectionId, CollectionSchema, EmbeddingSpace, Object, ObjectId};
-use crate::storage::{CollectionRecord, ObjectKey, Outcome, StorageError, Store};
+use crate::files::ObjectBlock;
+use crate::schema::{CollectionId, CollectionSchema, EmbeddingSpace, Object, ObjectId, Rows};
+use crate::storage::{CollectionRecord, ObjectKey, Outcome, Place, Route, StorageError, Store};
+
+/// Time without a bulk commit after which an import has ended.
+const IMPORT_PAUSE: Duration = Duration::from_millis(750);
+/// Time between two looks at an import.
+const IMPORT_POLL: Duration = Duration::from_millis(100);
+/// Longest time that a build waits for the end of an import.
+const IMPORT_WAIT_MAX: Duration = Duration::from_mins(1);
+/// Bytes of vectors in the tail from which a build waits no more.
+const IMPORT_BYTES_MAX: usize = 2 << 30;
 
 /// A collection at work.
 #[derive(Debug)]
@@ -33,6 +45,10 @@ pub(super) struct Collection {
     commit: Mutex<()>,
     state: RwLock<Option<Arc<State>>>,
     building: AtomicBool,
+    /// A thread waits until a build in the background is opportune.
+    awaiting: AtomicBool,
+    /// End of the last bulk commit.
+    imported: Mutex<Option<Instant>>,
 }
 
 impl Collection {
@@ -53,6 +69,8 @@ impl Collection {
             commit: Mutex::new(()),
             state: RwLock::new(None),
             building: AtomicBool::new(false),
+            awaiting: AtomicBool::new(false),
+            imported: Mutex::new(None),
         }
     }
 
@@ -184,10 +202,11 @@ impl Collection {
         }
         // A failed commit may still be finished by the store later, and the state must not miss it either.
         let mut publishing = Publishing { collection: self, is_done: false };
-        let commit = match mode {
-            WriteMode::Logged => self.store.write(self.id, operations.clone())?,
-            WriteMode::Bulk => self.store.bulk_write(self.id, operations.clone())?,
+        let route = match mode {
+            WriteMode::Logged => Route::Logged,
+            WriteMode::Bulk => Route::Bulk,
         };
+        let commit = self.store.commit(self.id, &operations, route)?;
         match state.after(commit.version, operations, &commit.outcomes, |keys| self.fetch(keys)) {
             Ok(next) => {
                 self.publish(next);
@@ -203,7 +222,54 @@ impl Collection {
             .into_iter()
             .map(|refused| refused.or_else(|| committed.next()).unwrap_or(WriteOutcome::Absent))
             .collect();
+        if mode == WriteMode::Bulk {
+            self.note_import();
+        }
         Ok(WriteReport { version: commit.version, outcomes })
+    }
+
+    /// Commits the rows of blocks in one bulk commit. Blocks of new objects go their own, short way; where one is not
+    /// new, or the schema has changed since the rows were checked, they become writes.
+    pub(super) fn insert(&self, blocks: &[&ObjectBlock]) -> Result<WriteReport, EngineError> {
+        if let Some(report) = self.insert_new(blocks)? {
+            return Ok(report);
+        }
+        let mut writes = Vec::with_capacity(blocks.iter().map(|block| block.count()).sum());
+        for block in blocks {
+            writes.extend((0..block.count()).map(|row| Write::Put(block.object(row))));
+        }
+        self.write(WriteMode::Bulk, writes)
+    }
+
+    /// `None`, and nothing is done, when the rows have to be written one by one.
+    fn insert_new(&self, blocks: &[&ObjectBlock]) -> Result<Option<WriteReport>, EngineError> {
+        let _commit = self.lock_commits();
+        let state = self.state_while_committing()?;
+        if blocks.iter().any(|block| *block.schema() != *state.schema) {
+            return Ok(None);
+        }
+        let rows: Vec<&dyn Rows> = blocks.iter().map(|block| *block as &dyn Rows).collect();
+        let mut publishing = Publishing { collection: self, is_done: false };
+        let part =
+            |places: &[Place]| part_of_blocks(&state.schema, &state.arrow_schema, blocks, places);
+        let Some(insertion) = self.store.bulk_insert(self.id, &rows, part)? else {
+            publishing.is_done = true;
+            return Ok(None);
+        };
+        let version = insertion.version;
+        match insertion.made.and_then(|part| state.with_part(version, part)) {
+            Ok(next) => {
+                self.publish(next);
+                publishing.is_done = true;
+            }
+            Err(error) => {
+                // The rows are durable; only the derived state is not. It is made again at the next use.
+                tracing::error!(collection = self.name, %error, "state will be restored from the store");
+            }
+        }
+        let count = rows.iter().map(|block| block.count()).sum();
+        self.note_import();
+        Ok(Some(WriteReport { version, outcomes: vec![WriteOutcome::Inserted; count] }))
     }
 
     /// Fills in what merging writes leave out from the stored objects, and from earlier rows of the same batch.
@@ -273,7 +339,13 @@ impl Collection {
 
         let _commit = self.lock_commits();
         let record = self.record().inspect_err(|_| segment::remove_others(&self.folder, None))?;
-        let state = self.assemble(&record, Some((part, manifest)))?;
+        let state = match self.published().filter(|state| state.version == record.version) {
+            Some(state) => {
+                let changes = self.store.changes_since(self.id, version)?;
+                state.over(record.schema, (part, manifest), &changes, self.id)?
+            }
+            None => self.assemble(&record, Some((part, manifest)))?,
+        };
         self.publish(state);
         self.store.trim_changes(self.id, version)?;
         segment::remove_others(&self.folder, Some(&folder));
@@ -282,6 +354,49 @@ impl Collection {
 
     pub(super) fn is_building(&self) -> bool {
         self.building.load(Ordering::Acquire)
+    }
+
+    fn note_import(&self) {
+        *self.imported.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
+    /// Starts a thread that builds once the import that goes on has paused, been long, or grown large: a build takes
+    /// the processors that the import needs, and one at its end does for all of it. Nothing when one waits already.
+    pub(super) fn build_when_opportune(self: &Arc<Self>) {
+        if self.is_building() || self.awaiting.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        // The thread must not keep a database open that nobody uses any more.
+        let waiting = Arc::downgrade(self);
+        let work = move || {
+            let began = Instant::now();
+            while let Some(collection) = waiting.upgrade() {
+                if began.elapsed() >= IMPORT_WAIT_MAX || !collection.is_importing() {
+                    collection.awaiting.store(false, Ordering::Release);
+                    collection.build_in_background();
+                    return;
+                }
+                drop(collection);
+                std::thread::sleep(IMPORT_POLL);
+            }
+        };
+        if let Err(error) = std::thread::Builder::new().name("index-build".to_owned()).spawn(work) {
+            self.awaiting.store(false, Ordering::Release);
+            tracing::warn!(%error, "no thread for a background index build; trying again at the next write");
+        }
+    }
+
+    fn is_importing(&self) -> bool {
+        let imported = *self.imported.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_busy = imported.is_some_and(|last| last.elapsed() < IMPORT_PAUSE);
+        is_busy && self.published().is_some_and(|state| state.tail_bytes() < IMPORT_BYTES_MAX)
+    }
+
+    fn build_in_background(&self) {
+        match self.build(&mut |_, _, _| {}) {
+            Ok(()) | Err(EngineError::BuildRunning { .. }) => {}
+            Err(error) => tracing::error!(%error, "background index build failed"),
+        }
     }
 }
 

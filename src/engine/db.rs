@@ -13,6 +13,7 @@ use super::segment::{BuildLimits, Progress};
 use super::status::{CollectionInfo, IndexStatus};
 use super::view::CollectionView;
 use super::write::{Write, WriteMode, WriteReport};
+use crate::files::ObjectBlock;
 use crate::schema::{CollectionSchema, EmbeddingSpace, Object, ObjectId};
 use crate::storage::{CollectionRecord, Store, StoreOptions};
 
@@ -217,6 +218,14 @@ impl Db {
         Ok(report)
     }
 
+    /// Writes the rows of blocks in one commit, whole or not at all: durable and visible when this returns.
+    pub fn insert(&self, name: &str, blocks: &[&ObjectBlock]) -> Result<WriteReport, EngineError> {
+        let collection = self.find(name)?;
+        let report = collection.insert(blocks)?;
+        self.index_when_due(&collection)?;
+        Ok(report)
+    }
+
     /// Starts a build in the background when the tail has grown past the setting and a quarter of the segment,
     /// so that the work over the life of a collection stays proportional to its rows.
     fn index_when_due(&self, collection: &Arc<Collection>) -> Result<(), EngineError> {
@@ -225,15 +234,7 @@ impl Db {
         if collection.is_building() || state.tail_rows() < rows.max(state.segment_rows() / 4) {
             return Ok(());
         }
-        let collection = Arc::clone(collection);
-        let build = move || match collection.build(&mut |_, _, _| {}) {
-            Ok(()) | Err(EngineError::BuildRunning { .. }) => {}
-            Err(error) => tracing::error!(%error, "background index build failed"),
-        };
-        let started = std::thread::Builder::new().name("index-build".to_owned()).spawn(build);
-        if let Err(error) = started {
-            tracing::warn!(%error, "no thread for a background index build; trying again at the next write");
-        }
+        collection.build_when_opportune();
         Ok(())
     }
 

@@ -11,6 +11,7 @@ mod cost;
 mod db;
 mod error;
 mod idle;
+mod insert;
 mod mapped;
 mod part;
 mod residency;

@@ -248,6 +248,11 @@ impl Part {
             .map_or(Value::Null, |array| columns::value_at(array.as_ref(), row % BATCH_ROWS))
     }
 
+    /// Bytes of the vectors of all spaces.
+    pub(super) fn vector_bytes(&self) -> usize {
+        self.spaces.iter().map(PartVectors::size_bytes).sum()
+    }
+
     /// The cells of the rows, ascending.
     pub(super) fn cells(&self) -> &[u64] {
         &self.cells

@@ -8,15 +8,19 @@ use roaring::RoaringBitmap;
 
 use super::columns;
 use super::error::EngineError;
-use super::part::{self, Part, PartKind};
+use super::part::{self, BATCH_ROWS, Part, PartKind};
 use super::segment::Manifest;
-use crate::schema::{CollectionSchema, Object, ObjectId};
+use crate::schema::{CollectionId, CollectionSchema, Object, ObjectId};
 use crate::sky::{Cell29, Moc, Order};
 use crate::storage::{Change, ChangeKind, ObjectKey, Operation, Outcome};
 use crate::vector::RowBitmap;
 
 /// Order at which footprints are shown: cells of 14 arcminutes.
 const FOOTPRINT_ORDER: u64 = 8;
+
+/// Rows of a part of the tail, and bytes of its vectors, beyond which it is not merged any more.
+const MERGED_ROWS_MAX: usize = 2 * BATCH_ROWS;
+const MERGED_BYTES_MAX: usize = 64 << 20;
 
 /// A part and its dead rows (deleted, or written again since).
 #[derive(Debug, Clone)]
@@ -25,14 +29,17 @@ pub struct LivePart {
     pub(super) dead: Arc<RoaringBitmap>,
     /// The dead rows bit by bit, made when a query first asks: it asks about many rows.
     dense: Arc<OnceLock<RowBitmap>>,
+    /// The first and the last commit that its rows are from.
+    commits: (u64, u64),
 }
 
 impl LivePart {
-    pub(super) fn new(part: Part) -> Self {
+    pub(super) fn new(part: Part, commits: (u64, u64)) -> Self {
         Self {
             part: Arc::new(part),
             dead: Arc::new(RoaringBitmap::new()),
             dense: Arc::new(OnceLock::new()),
+            commits,
         }
     }
 
@@ -98,14 +105,11 @@ impl State {
             arrow_schema,
             schema,
             version,
-            segment: segment.map(|(part, manifest)| (LivePart::new(part), Arc::new(manifest))),
+            segment: segment.map(live_segment),
             tail: Vec::new(),
             footprint: OnceLock::new(),
         };
-        let mut last: HashMap<ObjectKey, ChangeKind> = HashMap::new();
-        for change in changes.iter().flat_map(|(_, changes)| changes) {
-            last.insert(change.key, change.kind);
-        }
+        let last = last_changes(changes);
         state.kill(last.keys().copied());
         let put: Vec<ObjectKey> = last
             .iter()
@@ -113,8 +117,40 @@ impl State {
             .map(|(key, _)| *key)
             .collect();
         let rows: Vec<_> = fetch(&put)?.into_iter().flatten().collect();
-        state.push(rows)?;
+        let from = state.segment.as_ref().map_or(0, |(_, manifest)| manifest.version);
+        state.push(rows, (from + 1, version))?;
         Ok(state)
+    }
+
+    /// This state over a new segment, which holds everything up to its version; `changes` are those of the commits
+    /// after it. The rows of these commits are in the tail already and stay there.
+    pub(super) fn over(
+        &self,
+        schema: Arc<CollectionSchema>,
+        segment: (Part, Manifest),
+        changes: &[(u64, Vec<Change>)],
+        collection: CollectionId,
+    ) -> Result<Self, EngineError> {
+        let held = segment.1.version;
+        let segment = Some(live_segment(segment));
+        let mut next = Self { schema, segment, footprint: OnceLock::new(), ..self.clone() };
+        let last = last_changes(changes);
+        if let Some((segment, _)) = &mut next.segment {
+            last.keys().for_each(|key| segment.kill(*key));
+        }
+        next.tail.retain(|live| live.commits.1 > held);
+        for live in next.tail.iter_mut().filter(|live| live.commits.0 <= held) {
+            let in_segment = |row: &u32| {
+                let key = live.part.key_at(collection, *row as usize);
+                key.is_none_or(|key| !last.contains_key(&key))
+            };
+            let superseded: RoaringBitmap =
+                (0..live.part.row_count() as u32).filter(in_segment).collect();
+            live.dead = Arc::new(&*live.dead | superseded);
+            live.commits.0 = held + 1;
+        }
+        next.settle()?;
+        Ok(next)
     }
 
     /// The state after a commit. `operations` and `outcomes` go together; `fetch` reads objects of which the
@@ -162,7 +198,15 @@ impl State {
         if !partial.is_empty() {
             rows.extend(fetch(&partial)?.into_iter().flatten());
         }
-        next.push(rows)?;
+        next.push(rows, (version, version))?;
+        Ok(next)
+    }
+
+    /// The state after a commit of objects that are all new, which `part` holds.
+    pub(super) fn with_part(&self, version: u64, part: Part) -> Result<Self, EngineError> {
+        let mut next = Self { version, footprint: OnceLock::new(), ..self.clone() };
+        next.tail.push(LivePart::new(part, (version, version)));
+        next.settle()?;
         Ok(next)
     }
 
@@ -175,35 +219,59 @@ impl State {
         }
     }
 
-    /// Adds rows to the tail and merges small parts, each into one at least as large: every row is merged a
-    /// logarithmic number of times, and a query meets a logarithmic number of tail parts.
-    fn push(&mut self, rows: Vec<(ObjectKey, Object)>) -> Result<(), EngineError> {
+    /// Adds rows of some commits to the tail.
+    fn push(
+        &mut self,
+        rows: Vec<(ObjectKey, Object)>,
+        commits: (u64, u64),
+    ) -> Result<(), EngineError> {
         if !rows.is_empty() {
-            self.tail.push(LivePart::new(Part::from_objects(
-                &self.schema,
-                &self.arrow_schema,
-                rows,
-            )?));
+            let part = Part::from_objects(&self.schema, &self.arrow_schema, rows)?;
+            self.tail.push(LivePart::new(part, commits));
         }
+        self.settle()
+    }
+
+    /// Merges small parts of the tail, each into one at least as large: every row is merged a logarithmic number of
+    /// times, and a query meets a logarithmic number of small parts. Large ones stay as they are: a query has so much
+    /// to do in each that their number does not matter, and an import would copy gigabytes again and again.
+    fn settle(&mut self) -> Result<(), EngineError> {
         self.tail.retain(|part| part.live_count() > 0);
+        for place in 0..self.tail.len() {
+            let live = &self.tail[place];
+            // Mostly dead: what lives moves to a part of its own, so that the memory comes back.
+            if 2 * live.live_count() < live.part.row_count() as u64 {
+                self.tail[place] = self.merge(&[live])?;
+            }
+        }
         while let [.., older, newer] = self.tail.as_slice() {
-            if older.part.row_count() > 2 * newer.part.row_count() {
+            if older.part.row_count() > 2 * newer.part.row_count()
+                || older.part.row_count() + newer.part.row_count() > MERGED_ROWS_MAX
+                || older.part.vector_bytes() + newer.part.vector_bytes() > MERGED_BYTES_MAX
+            {
                 break;
             }
-            let merged = self.merge(older, newer)?;
+            let merged = self.merge(&[older, newer])?;
             let keep = self.tail.len() - 2;
             self.tail.truncate(keep);
-            self.tail.push(LivePart::new(merged));
+            self.tail.push(merged);
         }
         Ok(())
     }
 
-    fn merge(&self, older: &LivePart, newer: &LivePart) -> Result<Part, EngineError> {
-        let dead_older = |row: usize| older.dead.contains(row as u32);
-        let dead_newer = |row: usize| newer.dead.contains(row as u32);
-        let sources: [(&Part, &dyn Fn(usize) -> bool); 2] =
-            [(&*older.part, &dead_older), (&*newer.part, &dead_newer)];
-        part::merge(&sources, &self.schema, &self.arrow_schema)
+    /// The live rows of parts, the oldest first, in one.
+    fn merge(&self, parts: &[&LivePart]) -> Result<LivePart, EngineError> {
+        let dead: Vec<_> =
+            parts.iter().map(|live| |row: usize| live.dead.contains(row as u32)).collect();
+        let sources: Vec<(&Part, &dyn Fn(usize) -> bool)> = parts
+            .iter()
+            .zip(&dead)
+            .map(|(live, dead)| (&*live.part, dead as &dyn Fn(usize) -> bool))
+            .collect();
+        let merged = part::merge(&sources, &self.schema, &self.arrow_schema)?;
+        let first = parts.iter().map(|live| live.commits.0).min().unwrap_or(0);
+        let last = parts.iter().map(|live| live.commits.1).max().unwrap_or(self.version);
+        Ok(LivePart::new(merged, (first, last)))
     }
 
     /// Every part, the segment first.
@@ -214,6 +282,11 @@ impl State {
     /// Live rows after the last build.
     pub(super) fn tail_rows(&self) -> u64 {
         self.tail.iter().map(LivePart::live_count).sum()
+    }
+
+    /// Bytes of the vectors that the tail keeps in memory.
+    pub(super) fn tail_bytes(&self) -> usize {
+        self.tail.iter().map(|live| live.part.vector_bytes()).sum()
     }
 
     /// Rows of the segment.
@@ -256,4 +329,17 @@ impl State {
             .map(|live| live.dead.len())
             .sum()
     }
+}
+
+fn live_segment((part, manifest): (Part, Manifest)) -> (LivePart, Arc<Manifest>) {
+    (LivePart::new(part, (0, manifest.version)), Arc::new(manifest))
+}
+
+/// The last change of every key.
+fn last_changes(changes: &[(u64, Vec<Change>)]) -> HashMap<ObjectKey, ChangeKind> {
+    changes
+        .iter()
+        .flat_map(|(_, changes)| changes)
+        .map(|change| (change.key, change.kind))
+        .collect()
 }

@@ -97,13 +97,20 @@ impl PartVectors {
         space: &EmbeddingSpace,
         objects: impl Iterator<Item = &'a Object>,
     ) -> Result<Self, EngineError> {
-        let prepared: Vec<Option<Vec<f32>>> = objects
-            .map(|object| {
-                let given = object.vectors.iter().find(|(id, _)| *id == space.id)?;
-                space.metric.prepare(given.1.clone())
-            })
-            .collect();
-        Self::collect(space, prepared.iter().map(Option::as_deref))
+        let mut values = Vec::new();
+        let mut rows = Vec::new();
+        let mut row_count = 0u32;
+        for object in objects {
+            if let Some((_, given)) = object.vectors.iter().find(|(id, _)| *id == space.id) {
+                check_length(space, given)?;
+                if space.metric.prepare_into(given, &mut values) {
+                    rows.push(row_count);
+                }
+            }
+            row_count += 1;
+        }
+        let complete = rows.len() == row_count as usize;
+        Ok(Self::new(space, Floats::Owned(values), (!complete).then_some(rows), None))
     }
 
     /// Collects already prepared vectors, one entry for each row.
@@ -116,11 +123,7 @@ impl PartVectors {
         let mut row_count = 0u32;
         for vector in vectors {
             if let Some(vector) = vector {
-                if vector.len() != space.dimension {
-                    let wrong =
-                        BlockError::Ragged { len: vector.len(), dimension: space.dimension };
-                    return Err(wrong.into());
-                }
+                check_length(space, vector)?;
                 values.extend_from_slice(vector);
                 rows.push(row_count);
             }
@@ -159,6 +162,11 @@ impl PartVectors {
     /// Number of vectors.
     pub fn count(&self) -> usize {
         self.floats.len() / self.dimension
+    }
+
+    /// Bytes of the vectors.
+    pub(super) fn size_bytes(&self) -> usize {
+        self.floats.len() * size_of::<f32>()
     }
 
     /// Whether every row of the part has a vector, so that row numbers are vector numbers.
@@ -241,4 +249,11 @@ impl VectorSource for PartVectors {
     fn fetch<'a>(&'a self, vector: usize, buffer: &'a mut Vec<f32>) -> Option<&'a [f32]> {
         self.floats.fetch(vector.checked_mul(self.dimension)?, self.dimension, buffer)
     }
+}
+
+fn check_length(space: &EmbeddingSpace, vector: &[f32]) -> Result<(), BlockError> {
+    if vector.len() == space.dimension {
+        return Ok(());
+    }
+    Err(BlockError::Ragged { len: vector.len(), dimension: space.dimension })
 }

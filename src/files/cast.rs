@@ -214,6 +214,9 @@ pub(super) fn vectors_of_column(
     given: &ArrayRef,
     space: &EmbeddingSpace,
 ) -> Result<Vectors, ArrowError> {
+    if let Some(array) = sound_as_they_lie(given, space)? {
+        return Ok(Vectors { array, misfits: Vec::new() });
+    }
     let target = DataType::List(Arc::new(Field::new("item", DataType::Float32, true)));
     let lists = safe_cast(given, &target)?;
     let lists = lists.as_list::<i32>();
@@ -227,12 +230,65 @@ pub(super) fn vectors_of_column(
     vectors(rows, space)
 }
 
+/// The vectors of a column of singles without copying them, where every row that has one has a sound one, and they
+/// lie one behind the other. `None` where they have to be looked at one by one.
+fn sound_as_they_lie(
+    given: &ArrayRef,
+    space: &EmbeddingSpace,
+) -> Result<Option<FixedSizeListArray>, ArrowError> {
+    let dimension = space.dimension;
+    let values = match given.data_type() {
+        DataType::FixedSizeList(_, length) if *length as usize == dimension => {
+            let list = given.as_fixed_size_list();
+            list.values().slice(list.value_offset(0) as usize, list.len() * dimension)
+        }
+        DataType::List(_) if given.null_count() == 0 => {
+            let list = given.as_list::<i32>();
+            let ends = list.value_offsets();
+            if ends.windows(2).any(|ends| (ends[1] - ends[0]) as usize != dimension) {
+                return Ok(None);
+            }
+            let first = ends.first().map_or(0, |first| *first as usize);
+            list.values().slice(first, list.len() * dimension)
+        }
+        _ => return Ok(None),
+    };
+    let Some(singles) = values.as_primitive_opt::<Float32Type>() else { return Ok(None) };
+    if singles.null_count() > 0 {
+        return Ok(None);
+    }
+    let mut rows = singles.values().chunks_exact(dimension).enumerate();
+    if rows.any(|(row, vector)| given.is_valid(row) && !is_sound(vector, space.metric)) {
+        return Ok(None);
+    }
+    let item = Arc::new(Field::new("item", DataType::Float32, true));
+    let nulls = given.nulls().cloned();
+    FixedSizeListArray::try_new(item, dimension as i32, values, nulls).map(Some)
+}
+
+/// Whether all components are finite and the vector has a direction where it needs one: [`vector_fault`] in one pass.
+fn is_sound(vector: &[f32], metric: Metric) -> bool {
+    // Without its sign, a single is larger than another when its bits are. No square of a single underflows a double,
+    // so that the norm is zero for zeros alone.
+    let largest =
+        vector.iter().fold(0_u32, |largest, value| largest.max(value.to_bits() & 0x7fff_ffff));
+    largest < f32::INFINITY.to_bits() && (metric != Metric::Cosine || largest > 0)
+}
+
 /// Vectors of consecutive rows, row-major.
 pub(super) fn vectors_of_block(
     values: &[f32],
     space: &EmbeddingSpace,
 ) -> Result<Vectors, ArrowError> {
-    vectors(values.chunks_exact(space.dimension).map(|vector| Some(vector.to_vec())), space)
+    let rows = values.chunks_exact(space.dimension);
+    if rows.clone().all(|vector| is_sound(vector, space.metric)) {
+        let item = Arc::new(Field::new("item", DataType::Float32, true));
+        let components = values[..rows.len() * space.dimension].to_vec();
+        let components = Arc::new(Float32Array::from(components));
+        let array = FixedSizeListArray::try_new(item, space.dimension as i32, components, None)?;
+        return Ok(Vectors { array, misfits: Vec::new() });
+    }
+    vectors(rows.map(|vector| Some(vector.to_vec())), space)
 }
 
 fn vectors(

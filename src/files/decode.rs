@@ -1,14 +1,18 @@
 //! Rows of the ingest layout into objects.
 
-use arrow::array::{Array, ArrayRef, AsArray, FixedSizeListArray, RecordBatch};
-use arrow::datatypes::{DataType, Float32Type, Float64Type, Int64Type};
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, FixedSizeListArray, RecordBatch, UInt64Array};
+use arrow::compute::take;
+use arrow::datatypes::{DataType, Float64Type, Int64Type};
 use arrow::error::ArrowError;
 
 use super::assign::VECTOR_PREFIX;
+use super::block::ObjectBlock;
 use super::cast::{Casted, Vectors, cast_column, column_kind, is_castable, vectors_of_column};
 use super::{FileError, RefusedRow};
 use crate::schema::{
-    CollectionSchema, ColumnType, EmbeddingSpace, IdKind, Object, ObjectId, SpaceId, Value,
+    CollectionSchema, ColumnType, EmbeddingSpace, IdKind, IdRef, Object, ObjectId, Rows, SpaceId,
 };
 use crate::sky::{Degrees, Position};
 
@@ -25,6 +29,19 @@ pub struct DecodedBatch {
     pub refused: Vec<RefusedRow>,
 }
 
+/// The same, with the objects left in their columns.
+#[derive(Debug, Clone)]
+pub struct DecodedBlock {
+    /// The objects.
+    pub block: ObjectBlock,
+    /// For each of them its row within the batch, from 0.
+    pub numbers: Vec<u64>,
+    /// For each column of the collection, whether the batch has it; the others are null in the objects.
+    pub columns_given: Vec<bool>,
+    /// Rows that are refused.
+    pub refused: Vec<RefusedRow>,
+}
+
 /// Turns a batch of the ingest layout into objects that have passed [`CollectionSchema::check`]. Columns may come in
 /// any order and in any type that is cast without loss. A bad row is refused; the others go on.
 ///
@@ -35,32 +52,56 @@ pub fn decode_ingest(
     batch: &RecordBatch,
     collection: &CollectionSchema,
 ) -> Result<DecodedBatch, FileError> {
+    let decoded = decode_block(batch, &Arc::new(collection.clone()))?;
+    let DecodedBlock { block, numbers, columns_given, refused } = decoded;
+    let objects = numbers.into_iter().zip((0..block.count()).map(|row| block.object(row)));
+    Ok(DecodedBatch {
+        objects: objects.collect(),
+        columns_given,
+        spaces_given: block.spaces().to_vec(),
+        refused,
+    })
+}
+
+/// Does the same as [`decode_ingest`] and leaves the objects in their columns.
+///
+/// # Errors
+/// As [`decode_ingest`].
+pub fn decode_block(
+    batch: &RecordBatch,
+    collection: &Arc<CollectionSchema>,
+) -> Result<DecodedBlock, FileError> {
+    let failed = |error: ArrowError| FileError::Layout { detail: error.to_string() };
     let layout = Layout::of(batch, collection)?;
-    let (arrays, faults) = Arrays::cast(&layout, collection, batch.num_rows())
-        .map_err(|error| FileError::Layout { detail: error.to_string() })?;
-    let mut decoded = DecodedBatch {
-        objects: Vec::with_capacity(batch.num_rows()),
-        columns_given: arrays.columns.iter().map(|(array, _)| array.is_some()).collect(),
-        spaces_given: arrays.vectors.iter().map(|(space, _)| *space).collect(),
-        refused: Vec::new(),
-    };
+    let (mut arrays, faults) =
+        Arrays::cast(&layout, collection, batch.num_rows()).map_err(failed)?;
+    let columns_given = arrays.columns.iter().map(Option::is_some).collect();
+    let mut positions = Vec::with_capacity(batch.num_rows());
+    let mut numbers = Vec::with_capacity(batch.num_rows());
+    let mut refused = Vec::new();
     for (row, fault) in faults.into_iter().enumerate() {
-        let id = arrays.id(row);
-        let object_id = id.as_ref().map(ToString::to_string).unwrap_or_default();
-        let object = match (fault, id) {
-            (Some(fault), _) => Err(fault),
-            (None, None) => Err("object id is missing, or not of the collection's kind".to_owned()),
-            (None, Some(id)) => arrays.object(id, row).and_then(|object| {
-                collection.check(&object).map(|()| object).map_err(|error| error.to_string())
-            }),
-        };
-        let row = row as u64;
-        match object {
-            Ok(object) => decoded.objects.push((row, object)),
-            Err(reason) => decoded.refused.push(RefusedRow { row, object_id, reason }),
+        let position = fault.map_or_else(|| arrays.position(row, collection), Err);
+        match position {
+            Ok(position) => {
+                positions.push(position);
+                numbers.push(row as u64);
+            }
+            Err(reason) => {
+                let object_id = arrays.id(row).map(|id| id.to_owned().to_string());
+                let object_id = object_id.unwrap_or_default();
+                refused.push(RefusedRow { row: row as u64, object_id, reason });
+            }
         }
     }
-    Ok(decoded)
+    if !refused.is_empty() {
+        arrays.keep(&numbers).map_err(failed)?;
+    }
+    let Arrays { ids, columns, vectors, .. } = arrays;
+    let block = ObjectBlock::new(Arc::clone(collection), &ids, positions, &columns, vectors);
+    let block = block.ok_or_else(|| FileError::Layout {
+        detail: "a column is not of the collection's type after its cast".to_owned(),
+    })?;
+    Ok(DecodedBlock { block, numbers, columns_given, refused })
 }
 
 /// Columns of a batch in the collection's own types.
@@ -69,7 +110,7 @@ struct Arrays {
     ra: ArrayRef,
     dec: ArrayRef,
     /// One for each column of the collection.
-    columns: Vec<(Option<ArrayRef>, ColumnType)>,
+    columns: Vec<Option<ArrayRef>>,
     vectors: Vec<(SpaceId, FixedSizeListArray)>,
 }
 
@@ -90,15 +131,12 @@ impl Arrays {
         for (given, column) in layout.columns.iter().zip(&collection.columns) {
             let (name, kind) = (&column.name, column.kind);
             let casted = given.map(|given| cast_column(given, kind)).transpose()?;
-            columns.push(match casted {
-                None => (None, kind),
-                Some(Casted { array, misfits }) => {
-                    for row in misfits {
-                        note(row, format!("column `{name}` is {kind}, the value does not fit"));
-                    }
-                    (Some(array), kind)
+            columns.push(casted.map(|Casted { array, misfits }| {
+                for row in misfits {
+                    note(row, format!("column `{name}` is {kind}, the value does not fit"));
                 }
-            });
+                array
+            }));
         }
         let mut vectors = Vec::with_capacity(layout.vectors.len());
         for (space, given) in &layout.vectors {
@@ -116,17 +154,19 @@ impl Arrays {
         Ok((arrays, faults))
     }
 
-    fn id(&self, row: usize) -> Option<ObjectId> {
+    fn id(&self, row: usize) -> Option<IdRef<'_>> {
         if self.ids.is_null(row) {
             return None;
         }
         if let Some(numbers) = self.ids.as_primitive_opt::<Int64Type>() {
-            return Some(ObjectId::Number(numbers.value(row)));
+            return Some(IdRef::Number(numbers.value(row)));
         }
-        self.ids.as_string_opt::<i32>().map(|texts| ObjectId::Text(texts.value(row).to_owned()))
+        self.ids.as_string_opt::<i32>().map(|texts| IdRef::Text(texts.value(row)))
     }
 
-    fn object(&self, id: ObjectId, row: usize) -> Result<Object, String> {
+    /// The position of a row whose columns and vectors are sound, or why the row is refused.
+    fn position(&self, row: usize, collection: &CollectionSchema) -> Result<Position, String> {
+        let id = self.id(row).ok_or("object id is missing, or not of the collection's kind")?;
         let degrees = |array: &ArrayRef, name: &str| {
             let values = array.as_primitive::<Float64Type>();
             let value = values.is_valid(row).then(|| Degrees(values.value(row)));
@@ -134,13 +174,25 @@ impl Arrays {
         };
         let position = Position::new(degrees(&self.ra, "ra")?, degrees(&self.dec, "dec")?)
             .map_err(|error| error.to_string())?;
-        let columns = self.columns.iter().map(|(array, kind)| value_at(array.as_ref(), *kind, row));
-        let vectors =
-            self.vectors.iter().filter(|(_, array)| array.is_valid(row)).map(|(space, array)| {
-                let vector = array.value(row);
-                (*space, vector.as_primitive::<Float32Type>().values().to_vec())
-            });
-        Ok(Object { id, position, columns: columns.collect(), vectors: vectors.collect() })
+        if let IdRef::Text(text) = id
+            && (text.is_empty() || text.len() > ObjectId::TEXT_LEN_MAX)
+        {
+            collection.check_id(&id.to_owned()).map_err(|error| error.to_string())?;
+        }
+        Ok(position)
+    }
+
+    /// Keeps some rows, ascending, of what becomes objects.
+    fn keep(&mut self, rows: &[u64]) -> Result<(), ArrowError> {
+        let places: UInt64Array = rows.iter().copied().collect();
+        self.ids = take(&self.ids, &places, None)?;
+        for column in self.columns.iter_mut().flatten() {
+            *column = take(&*column, &places, None)?;
+        }
+        for (_, vectors) in &mut self.vectors {
+            *vectors = take(&*vectors, &places, None)?.as_fixed_size_list().clone();
+        }
+        Ok(())
     }
 }
 
@@ -248,23 +300,4 @@ fn unknown(name: &str, is_vector: bool, collection: &CollectionSchema) -> FileEr
     let what = if is_vector { "embedding spaces" } else { "columns" };
     let detail = format!("it has no place for `{name}`; its {what} are {}", names.join(", "));
     FileError::Layout { detail }
-}
-
-/// A value of a column that [`cast_column`] has brought into the Arrow type of `kind`.
-fn value_at(array: Option<&ArrayRef>, kind: ColumnType, row: usize) -> Value {
-    let Some(array) = array.filter(|array| array.is_valid(row)) else {
-        return Value::Null;
-    };
-    match kind {
-        ColumnType::Boolean => Value::Boolean(array.as_boolean().value(row)),
-        ColumnType::Int64 => Value::Int64(array.as_primitive::<Int64Type>().value(row)),
-        ColumnType::Float32 => Value::Float32(array.as_primitive::<Float32Type>().value(row)),
-        ColumnType::Float64 => Value::Float64(array.as_primitive::<Float64Type>().value(row)),
-        ColumnType::Text => Value::Text(array.as_string::<i32>().value(row).to_owned()),
-        ColumnType::Binary => Value::Binary(array.as_binary::<i32>().value(row).to_vec()),
-        ColumnType::FloatList => {
-            let list = array.as_list::<i32>().value(row);
-            Value::FloatList(list.as_primitive::<Float64Type>().values().to_vec())
-        }
-    }
 }

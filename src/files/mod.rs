@@ -11,6 +11,7 @@
 
 mod arrow_reader;
 mod assign;
+mod block;
 mod cast;
 mod contain;
 mod decode;
@@ -31,9 +32,10 @@ mod units;
 mod wire;
 
 pub use assign::{VECTOR_PREFIX, VectorSource, VectorSpec};
+pub use block::ObjectBlock;
 pub use cast::arrow_type;
 pub(crate) use contain::contain;
-pub use decode::{DecodedBatch, decode_ingest};
+pub use decode::{DecodedBatch, DecodedBlock, decode_block, decode_ingest};
 pub use error::FileError;
 pub use format::{Format, Location};
 pub use import::{Import, ImportOptions, IngestBatches};
@@ -46,4 +48,4 @@ pub use reader::{
     TableBatch, TableReader, open, open_with,
 };
 pub use refused::{RefusedReport, RefusedRow};
-pub use wire::{IpcLimits, decode_ipc, encode_ipc};
+pub use wire::{IpcLimits, decode_ipc, decode_ipc_owned, encode_ipc};

@@ -92,29 +92,46 @@ impl NpyReader {
     /// [`FileError::Read`].
     pub fn next_rows(&mut self, count: usize) -> Result<Vec<f32>, FileError> {
         let count = (count as u64).min(self.rows_total - self.rows_done) as usize;
-        let mut bytes = vec![0; count * self.dimension * self.number.bytes()];
-        self.file
-            .read_exact(&mut bytes)
-            .map_err(|source| FileError::Read { path: self.path.clone(), source })?;
+        let mut rest = count * self.dimension * self.number.bytes();
+        let mut values = Vec::with_capacity(count * self.dimension);
+        // Pieces that stay in the processor's cache between reading and converting.
+        let mut piece = vec![0; rest.min(PIECE_BYTES)];
+        while rest > 0 {
+            let bytes = &mut piece[..rest.min(PIECE_BYTES)];
+            self.file
+                .read_exact(bytes)
+                .map_err(|source| FileError::Read { path: self.path.clone(), source })?;
+            rest -= bytes.len();
+            append(&mut values, bytes, self.number, self.is_big_endian);
+        }
         self.rows_done += count as u64;
-        let is_big = self.is_big_endian;
-        Ok(match self.number {
-            Number::Half => numbers(&bytes, |raw: [u8; 2]| {
-                let bits = if is_big { u16::from_be_bytes(raw) } else { u16::from_le_bytes(raw) };
-                half::f16::from_bits(bits).to_f32()
-            }),
-            Number::Single => numbers(&bytes, |raw: [u8; 4]| {
-                if is_big { f32::from_be_bytes(raw) } else { f32::from_le_bytes(raw) }
-            }),
-            Number::Double => numbers(&bytes, |raw: [u8; 8]| {
-                (if is_big { f64::from_be_bytes(raw) } else { f64::from_le_bytes(raw) }) as f32
-            }),
-        })
+        Ok(values)
     }
 }
 
-fn numbers<const BYTES: usize>(bytes: &[u8], number: impl Fn([u8; BYTES]) -> f32) -> Vec<f32> {
-    bytes.as_chunks::<BYTES>().0.iter().map(|raw| number(*raw)).collect()
+/// Bytes that are read at once: whole numbers of every size.
+const PIECE_BYTES: usize = 64 << 10;
+
+fn append(values: &mut Vec<f32>, bytes: &[u8], number: Number, is_big: bool) {
+    match (number, is_big) {
+        (Number::Half, _) => extend(values, bytes, |raw: [u8; 2]| {
+            let bits = if is_big { u16::from_be_bytes(raw) } else { u16::from_le_bytes(raw) };
+            half::f16::from_bits(bits).to_f32()
+        }),
+        (Number::Single, false) => extend(values, bytes, f32::from_le_bytes),
+        (Number::Single, true) => extend(values, bytes, f32::from_be_bytes),
+        (Number::Double, _) => extend(values, bytes, |raw: [u8; 8]| {
+            (if is_big { f64::from_be_bytes(raw) } else { f64::from_le_bytes(raw) }) as f32
+        }),
+    }
+}
+
+fn extend<const BYTES: usize>(
+    values: &mut Vec<f32>,
+    bytes: &[u8],
+    number: impl Fn([u8; BYTES]) -> f32,
+) {
+    values.extend(bytes.as_chunks::<BYTES>().0.iter().map(|raw| number(*raw)));
 }
 
 /// Type, byte order, rows and dimension, or why the array does not hold vectors.

@@ -49,9 +49,23 @@ pub fn encode_ipc(batch: &RecordBatch) -> Result<Vec<u8>, FileError> {
 /// [`FileError::TooLarge`] beyond a limit; [`FileError::BadIpc`] for everything that is not a sound stream.
 pub fn decode_ipc(bytes: &[u8], limits: &IpcLimits) -> Result<Vec<RecordBatch>, FileError> {
     check(bytes, limits)?;
+    decode_checked(Buffer::from(bytes))
+}
+
+/// Does the same as [`decode_ipc`] without copying the bytes: the batches keep them.
+///
+/// # Errors
+/// As [`decode_ipc`].
+pub fn decode_ipc_owned(bytes: Vec<u8>, limits: &IpcLimits) -> Result<Vec<RecordBatch>, FileError> {
+    check(&bytes, limits)?;
+    decode_checked(Buffer::from_vec(bytes))
+}
+
+fn decode_checked(bytes: Buffer) -> Result<Vec<RecordBatch>, FileError> {
+    let given = bytes.len();
     let decode = || {
         let mut decoder = StreamDecoder::new();
-        let mut rest = Buffer::from(bytes);
+        let mut rest = bytes;
         let mut batches = Vec::new();
         while !rest.is_empty() {
             if let Some(batch) = decoder.decode(&mut rest)? {
@@ -69,7 +83,7 @@ pub fn decode_ipc(bytes: &[u8], limits: &IpcLimits) -> Result<Vec<RecordBatch>, 
         .map(|column| column.to_data().get_slice_memory_size())
         .sum();
     let held = contain(|| held).map_err(|detail| FileError::BadIpc { detail })?;
-    if held > bytes.len() {
+    if held > given {
         return Err(bad("its columns share their bytes"));
     }
     Ok(batches)

@@ -4,6 +4,7 @@ mod collection;
 mod column;
 mod id;
 mod object;
+mod rows;
 mod space;
 
 pub use collection::{
@@ -12,4 +13,5 @@ pub use collection::{
 pub use column::{Column, ColumnType, Value};
 pub use id::{CollectionId, IdKind, ObjectId, SpaceId};
 pub use object::Object;
+pub use rows::{IdRef, Rows, ValueRef};
 pub use space::{DIMENSION_MAX, EmbeddingSpace, Modality, Provenance};

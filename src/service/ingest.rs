@@ -3,11 +3,15 @@
 //! Three stages run side by side: the next batch is read and decoded while the one before it is written and the
 //! answer before that is on its way. A batch takes a place in a small window when it is read and gives it back
 //! when its answer leaves the server, so a client that does not read answers is not read from either.
+//!
+//! Batches of a bulk stream that wait for their turn are written together: one commit, and one wait for the disk, for
+//! all of them.
 
 use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use arrow::array::RecordBatch;
 use futures::{Stream, StreamExt};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
@@ -21,13 +25,16 @@ use super::error_code::one_line;
 use super::limits::{Limits, at_most};
 use super::{RequestError, ServiceError};
 use crate::engine::{Db, Write, WriteMode, WriteOutcome, WriteReport};
-use crate::files::{self, IpcLimits};
-use crate::schema::{CollectionSchema, Object, ObjectId, Provenance};
+use crate::files::{self, DecodedBlock, IpcLimits, ObjectBlock};
+use crate::schema::{CollectionSchema, EmbeddingSpace, Object, ObjectId, Provenance, Rows};
 use crate::wire::v1;
 use crate::wire::v1::ingest_request::Message;
 
 /// The answers of one ingest stream.
 pub(super) type Answers = Pin<Box<dyn Stream<Item = Result<v1::IngestResponse, Status>> + Send>>;
+
+/// Bytes of waiting batches from which a commit takes no more of them.
+const COMMIT_BYTES: usize = 96 << 20;
 
 /// What the first message said.
 #[derive(Debug, Clone)]
@@ -41,24 +48,35 @@ struct Target {
 impl Target {
     /// Refuses vectors for a space of an encoder that were not said to come from it.
     fn check_provenance(&self, schema: &CollectionSchema, object: &Object) -> Result<(), String> {
-        let spaces = object.vectors.iter().filter_map(|(id, _)| schema.space_by_id(*id));
-        for space in spaces.filter(|space| !space.provenance.is_external()) {
-            if self.provenance.get(&space.name.to_lowercase()) != Some(&space.provenance) {
-                return Err(format!(
-                    "space `{}` holds vectors of {}; encode the objects, use another space, or declare this provenance",
-                    space.name, space.provenance
-                ));
-            }
+        let mut spaces = object.vectors.iter().filter_map(|(id, _)| schema.space_by_id(*id));
+        match spaces.find(|space| !self.may_fill(space)) {
+            None => Ok(()),
+            Some(space) => Err(format!(
+                "space `{}` holds vectors of {}; encode the objects, use another space, or declare this provenance",
+                space.name, space.provenance
+            )),
         }
-        Ok(())
+    }
+
+    fn may_fill(&self, space: &EmbeddingSpace) -> bool {
+        space.provenance.is_external()
+            || self.provenance.get(&space.name.to_lowercase()) == Some(&space.provenance)
+    }
+
+    /// Whether every row of a block would pass [`Target::check_provenance`], told by its columns.
+    fn may_take(&self, schema: &CollectionSchema, block: &ObjectBlock) -> bool {
+        let mut spaces = block.spaces().iter().filter_map(|id| schema.space_by_id(*id));
+        spaces.all(|space| self.may_fill(space))
     }
 }
 
 /// A batch whose rows are checked.
 struct Prepared {
     sequence: u64,
+    /// Rows in their columns, with their numbers in the batch. A batch has these or writes, not both.
+    blocks: Vec<(ObjectBlock, Vec<u64>)>,
     writes: Vec<Write>,
-    /// For each write, its row in the batch and its id.
+    /// For each write its row in the batch and its id.
     rows: Vec<(u64, ObjectId)>,
     refused: Vec<v1::RefusedRow>,
 }
@@ -91,7 +109,7 @@ async fn session(
     inbound: Streaming<v1::IngestRequest>,
     answers: mpsc::Sender<Answered>,
 ) {
-    let (prepared, to_write) = mpsc::channel(1);
+    let (prepared, to_write) = mpsc::channel(context.limits.ingest_window.max(1));
     let written_out = CancellationToken::new();
     let reading = read(&context, inbound, prepared, written_out.clone());
     let writing = async {
@@ -183,6 +201,7 @@ fn prepare(
     let (merge, messages) = (batch.merge, batch.objects.len());
     let mut prepared = Prepared {
         sequence: batch.sequence,
+        blocks: Vec::new(),
         writes: Vec::with_capacity(batch.objects.len()),
         rows: Vec::with_capacity(batch.objects.len()),
         refused: Vec::new(),
@@ -195,41 +214,65 @@ fn prepare(
         }
     }
     if !batch.arrow_ipc.is_empty() {
-        add_arrow_rows(&mut prepared, target, &schema, limits, &batch.arrow_ipc, messages, merge)?;
+        let room = limits.batch_rows_max.saturating_sub(messages) as u64;
+        let bytes_max = limits.ingest_message_bytes_max;
+        let ipc_limits = IpcLimits { bytes_max, rows_max: room, ..IpcLimits::default() };
+        let batches = files::decode_ipc_owned(batch.arrow_ipc, &ipc_limits)?;
+        prepared.add_arrow_rows(target, &Arc::new(schema), &batches, merge)?;
     }
     Ok(prepared)
 }
 
-/// Adds the rows of an Arrow stream behind those that came as messages.
-fn add_arrow_rows(
-    prepared: &mut Prepared,
-    target: &Target,
-    schema: &CollectionSchema,
-    limits: &Limits,
-    bytes: &[u8],
-    mut first_row: usize,
-    merge: bool,
-) -> Result<(), ServiceError> {
-    let room = limits.batch_rows_max.saturating_sub(first_row) as u64;
-    let bytes_max = limits.ingest_message_bytes_max;
-    let ipc_limits = IpcLimits { bytes_max, rows_max: room, ..IpcLimits::default() };
-    for batch in files::decode_ipc(bytes, &ipc_limits)? {
-        let decoded = files::decode_ingest(&batch, schema)?;
-        for (row, object) in decoded.objects {
-            let columns_given = decoded.columns_given.clone();
-            let given = GivenRow { object, columns_given };
-            prepared.accept(target, schema, first_row + row as usize, given, merge);
-        }
-        for refused in decoded.refused {
-            let row = first_row + refused.row as usize;
-            prepared.refuse(row, refused.object_id, &refused.reason);
-        }
-        first_row += batch.num_rows();
-    }
-    Ok(())
-}
-
 impl Prepared {
+    /// Adds the rows of an Arrow stream behind those that came as messages. Where whole objects are written in bulk
+    /// and nothing came before, they stay in their columns.
+    fn add_arrow_rows(
+        &mut self,
+        target: &Target,
+        schema: &Arc<CollectionSchema>,
+        batches: &[RecordBatch],
+        merge: bool,
+    ) -> Result<(), ServiceError> {
+        let mut first_row = self.writes.len() + self.refused.len();
+        let mut blocks = Vec::with_capacity(batches.len());
+        for batch in batches {
+            let mut decoded = files::decode_block(batch, schema)?;
+            for number in &mut decoded.numbers {
+                *number += first_row as u64;
+            }
+            for refused in std::mem::take(&mut decoded.refused) {
+                self.refuse(first_row + refused.row as usize, refused.object_id, &refused.reason);
+            }
+            first_row += batch.num_rows();
+            blocks.push(decoded);
+        }
+        let stays = target.mode == WriteMode::Bulk
+            && !merge
+            && self.writes.is_empty()
+            && blocks.iter().all(|decoded| target.may_take(schema, &decoded.block));
+        for DecodedBlock { block, numbers, columns_given, .. } in blocks {
+            if stays {
+                self.blocks.push((block, numbers));
+                continue;
+            }
+            for (row, number) in numbers.into_iter().enumerate() {
+                let object = block.object(row);
+                let given = GivenRow { object, columns_given: columns_given.clone() };
+                self.accept(target, schema, number as usize, given, merge);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the batch may be written together with others.
+    fn is_of_blocks(&self) -> bool {
+        self.writes.is_empty() && !self.blocks.is_empty()
+    }
+
+    fn size_bytes(&self) -> usize {
+        self.blocks.iter().map(|(block, _)| block.size_bytes()).sum()
+    }
+
     fn accept(
         &mut self,
         target: &Target,
@@ -254,73 +297,142 @@ impl Prepared {
     fn refuse(&mut self, row: usize, object_id: String, reason: &str) {
         self.refused.push(v1::RefusedRow { row: row as u64, object_id, reason: one_line(reason) });
     }
-
-    /// The answer of a batch of which no row was good: nothing is written.
-    fn answer(self, version: u64) -> v1::IngestResponse {
-        v1::IngestResponse {
-            sequence: self.sequence,
-            inserted: 0,
-            replaced: 0,
-            refused: self.refused,
-            version,
-        }
-    }
 }
 
+/// Writes batches in the order in which they come, those of blocks together with what waits behind them.
 async fn write_all(
     db: &Db,
     mut to_write: mpsc::Receiver<Result<Held, ServiceError>>,
     answers: mpsc::Sender<Answered>,
 ) {
-    while let Some(next) = to_write.recv().await {
-        let (reply, place) = match next {
-            Ok(Held { target, batch, place, share }) => {
-                let db = db.clone();
-                let reply = blocking(move || {
-                    let reply = write(&db, &target, batch);
-                    drop(share);
-                    reply
-                });
-                (reply.await, Some(place))
-            }
-            Err(error) => (Err(error), None),
+    let mut ahead = None;
+    loop {
+        let next = match ahead.take() {
+            Some(next) => next,
+            None => match to_write.recv().await {
+                Some(next) => next,
+                None => return,
+            },
         };
-        let failed = reply.is_err();
-        if answers.send(Answered { reply, _place: place }).await.is_err() || failed {
+        let first = match next {
+            Ok(first) => first,
+            Err(error) => {
+                let _ = answers.send(Answered { reply: Err(error), _place: None }).await;
+                return;
+            }
+        };
+        let target = first.target.clone();
+        let mut bytes = first.batch.size_bytes();
+        let mut group = vec![first];
+        while group.iter().all(|held| held.batch.is_of_blocks()) && bytes < COMMIT_BYTES {
+            match to_write.try_recv() {
+                Ok(Ok(held)) if held.batch.is_of_blocks() => {
+                    bytes += held.batch.size_bytes();
+                    group.push(held);
+                }
+                Ok(other) => {
+                    ahead = Some(other);
+                    break;
+                }
+                Err(_) => break,
+            }
+        }
+        if !write_group(db, &target, group, &answers).await {
             return;
         }
     }
 }
 
+/// Writes batches in one commit and answers each; `false` when the stream is at its end.
+async fn write_group(
+    db: &Db,
+    target: &Target,
+    group: Vec<Held>,
+    answers: &mpsc::Sender<Answered>,
+) -> bool {
+    let (mut batches, mut places, mut shares) = (Vec::new(), Vec::new(), Vec::new());
+    for Held { batch, place, share, .. } in group {
+        batches.push(batch);
+        places.push(place);
+        shares.push(share);
+    }
+    let (db, target) = (db.clone(), target.clone());
+    let replies = blocking(move || {
+        let replies = write(&db, &target, batches);
+        drop(shares);
+        replies
+    });
+    let mut places = places.into_iter();
+    match replies.await {
+        Ok(replies) => {
+            for (reply, place) in replies.into_iter().zip(places) {
+                let answered = Answered { reply: Ok(reply), _place: Some(place) };
+                if answers.send(answered).await.is_err() {
+                    return false;
+                }
+            }
+            true
+        }
+        Err(error) => {
+            let answered = Answered { reply: Err(error), _place: places.next() };
+            let _ = answers.send(answered).await;
+            false
+        }
+    }
+}
+
+/// Writes one batch of writes, or several of blocks.
 fn write(
     db: &Db,
     target: &Target,
-    mut batch: Prepared,
-) -> Result<v1::IngestResponse, ServiceError> {
-    let writes = std::mem::take(&mut batch.writes);
-    if writes.is_empty() {
+    mut batches: Vec<Prepared>,
+) -> Result<Vec<v1::IngestResponse>, ServiceError> {
+    let writes: Vec<Write> =
+        batches.iter_mut().flat_map(|batch| std::mem::take(&mut batch.writes)).collect();
+    let blocks: Vec<&ObjectBlock> = batches
+        .iter()
+        .flat_map(|batch| &batch.blocks)
+        .map(|(block, _)| block)
+        .filter(|block| block.count() > 0)
+        .collect();
+    let report = if !blocks.is_empty() {
+        db.insert(&target.collection, &blocks)?
+    } else if !writes.is_empty() {
+        db.write(&target.collection, target.mode, writes)?
+    } else {
         let version = db.view(&target.collection)?.version();
-        return Ok(batch.answer(version));
-    }
-    let report = db.write(&target.collection, target.mode, writes)?;
-    Ok(answer(batch, report))
+        WriteReport { version, outcomes: Vec::new() }
+    };
+    let mut outcomes = report.outcomes.into_iter();
+    Ok(batches.into_iter().map(|batch| answer(batch, report.version, &mut outcomes)).collect())
 }
 
-fn answer(batch: Prepared, report: WriteReport) -> v1::IngestResponse {
-    let rows = batch.rows.clone();
-    let mut reply = batch.answer(report.version);
-    for ((row, id), outcome) in rows.into_iter().zip(report.outcomes) {
-        match outcome {
-            WriteOutcome::Inserted => reply.inserted += 1,
-            WriteOutcome::Replaced => reply.replaced += 1,
-            WriteOutcome::Refused(reason) => reply.refused.push(v1::RefusedRow {
-                row,
-                object_id: id.to_string(),
-                reason: one_line(&reason),
-            }),
-            // Outcomes of other operations than those of a batch.
-            WriteOutcome::VectorsSet | WriteOutcome::Deleted | WriteOutcome::Absent => {}
+/// The answer of a batch; takes the outcomes of its rows.
+fn answer(
+    batch: Prepared,
+    version: u64,
+    outcomes: &mut impl Iterator<Item = WriteOutcome>,
+) -> v1::IngestResponse {
+    let Prepared { sequence, blocks, rows, refused, .. } = batch;
+    let mut reply = v1::IngestResponse { sequence, inserted: 0, replaced: 0, refused, version };
+    let mut count = |row: u64, id: &dyn Fn() -> ObjectId, outcome: WriteOutcome| match outcome {
+        WriteOutcome::Inserted => reply.inserted += 1,
+        WriteOutcome::Replaced => reply.replaced += 1,
+        WriteOutcome::Refused(reason) => reply.refused.push(v1::RefusedRow {
+            row,
+            object_id: id().to_string(),
+            reason: one_line(&reason),
+        }),
+        // Outcomes of other operations than those of a batch.
+        WriteOutcome::VectorsSet | WriteOutcome::Deleted | WriteOutcome::Absent => {}
+    };
+    for (block, numbers) in &blocks {
+        for ((row, number), outcome) in numbers.iter().enumerate().zip(outcomes.by_ref()) {
+            count(*number, &|| block.id(row).to_owned(), outcome);
         }
+    }
+    for ((row, id), outcome) in rows.into_iter().zip(outcomes) {
+        count(row, &|| id.clone(), outcome);
     }
     reply.refused.sort_by_key(|refused| refused.row);
     reply

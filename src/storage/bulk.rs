@@ -16,9 +16,10 @@
 //! An error instead of a crash in step 3 or 4 leaves the collection closed until the import is finished by the next
 //! request, so that nobody sees half of it.
 
+use std::panic::resume_unwind;
 use std::sync::atomic::Ordering;
 
-use super::engine::{Batch, Patience, Row, SortedRun, StageId};
+use super::engine::{Batch, Patience, Row, SortedRun, SortedSource, StageId};
 use super::error::StorageError;
 use super::key::{Key, KeyRange, MetaKey};
 use super::record::{Head, Intent};
@@ -53,8 +54,25 @@ impl Store {
         head: Head,
         rows: Vec<Row>,
     ) -> Result<(), StorageError> {
+        let runs = SortedRun::from_rows(rows)?;
+        self.commit_sources(slot, head, &SortedRun::sources(&runs), || ())
+    }
+
+    /// Commits sorted rows, in the order of their tables. The caller holds the turn. `alongside` is done while the
+    /// files are written; what it returns is handed back.
+    pub(super) fn commit_sources<T>(
+        &self,
+        slot: &Slot,
+        head: Head,
+        sources: &[&dyn SortedSource],
+        alongside: impl FnOnce() -> T,
+    ) -> Result<T, StorageError> {
         let stage = StageId(self.next_stage.fetch_add(1, Ordering::Relaxed));
-        let staged = SortedRun::from_rows(rows).and_then(|runs| self.engine.stage(stage, runs));
+        let (staged, made) = std::thread::scope(|scope| {
+            let staging = scope.spawn(|| self.engine.stage(stage, sources));
+            let made = alongside();
+            (staging.join().unwrap_or_else(|panic| resume_unwind(panic)), made)
+        });
         let files = match staged {
             Ok(files) => files,
             Err(error) => {
@@ -78,7 +96,7 @@ impl Store {
         }
         drop(gate);
         self.discard(stage);
-        Ok(())
+        Ok(made)
     }
 
     /// Takes in the staged files of a declared import and writes the head: steps 3 and 4.

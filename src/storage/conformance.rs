@@ -121,7 +121,7 @@ fn views_do_not_change(engine: &dyn KvEngine) {
     let view = engine.view();
     put(engine, &[(key(1, 1), "new"), (key(1, 2), "new")]);
     let runs = runs(&[(key(1, 3), Some("staged"))]);
-    let files = engine.stage(StageId(1), runs).expect("stages");
+    let files = engine.stage(StageId(1), &SortedRun::sources(&runs)).expect("stages");
     engine.ingest(StageId(1), &files).expect("takes in");
     assert_eq!(view.fetch(&key(1, 1)).expect("reads").as_deref(), Some(&b"old"[..]));
     let range = KeyRange::collection(Table::Objects, CollectionId(1));
@@ -149,7 +149,7 @@ fn staged_rows_appear_when_taken_in(engine: &dyn KvEngine) {
         Row::put(&key(1, 2), b"new".to_vec()),
     ]);
     let runs = SortedRun::from_rows(rows).expect("sorts");
-    let files = engine.stage(StageId(3), runs).expect("stages");
+    let files = engine.stage(StageId(3), &SortedRun::sources(&runs)).expect("stages");
     assert_eq!(cells(engine, 1), [1, 2], "nothing is visible yet");
     engine.ingest(StageId(3), &files).expect("takes in");
     assert_eq!(cells(engine, 1), [2, 9]);
@@ -163,7 +163,7 @@ fn staged_rows_appear_when_taken_in(engine: &dyn KvEngine) {
 
 fn taking_in_twice_changes_nothing(engine: &dyn KvEngine) {
     let runs = runs(&[(key(1, 1), Some("one")), (key(1, 2), None)]);
-    let files = engine.stage(StageId(8), runs).expect("stages");
+    let files = engine.stage(StageId(8), &SortedRun::sources(&runs)).expect("stages");
     for _ in 0..2 {
         engine.ingest(StageId(8), &files).expect("takes in");
         assert_eq!(cells(engine, 1), [1]);
@@ -173,7 +173,7 @@ fn taking_in_twice_changes_nothing(engine: &dyn KvEngine) {
 fn stages_are_listed_and_discarded(engine: &dyn KvEngine) {
     for number in [4, 12] {
         let runs = runs(&[(key(1, number), Some("x"))]);
-        engine.stage(StageId(number), runs).expect("stages");
+        engine.stage(StageId(number), &SortedRun::sources(&runs)).expect("stages");
     }
     assert_eq!(engine.staged().expect("lists"), [StageId(4), StageId(12)]);
     engine.discard(StageId(4)).expect("discards");

@@ -47,8 +47,13 @@ pub(crate) trait KvEngine: Send + Sync {
     /// as `patience` says; then the batch is not applied and the error is [`StorageError::Busy`].
     fn commit(&self, batch: &Batch, patience: Patience) -> Result<(), StorageError>;
 
-    /// Writes sorted runs into files of a new staging folder, durably; no table is changed yet.
-    fn stage(&self, stage: StageId, runs: Vec<SortedRun>) -> Result<Vec<StagedFile>, StorageError>;
+    /// Writes sorted rows into files of a new staging folder, durably; no table is changed yet. Sources of one table
+    /// stand beside each other, and the files have their order.
+    fn stage(
+        &self,
+        stage: StageId,
+        sources: &[&dyn SortedSource],
+    ) -> Result<Vec<StagedFile>, StorageError>;
 
     /// Takes the staged files into their tables, table by table, durably. Files that are no longer in the folder have
     /// been taken in before; taking one in twice changes nothing.
@@ -78,6 +83,9 @@ pub(crate) trait KvView: Send + Sync {
         table: Table,
         keys: &[Vec<u8>],
     ) -> Result<Vec<Option<Vec<u8>>>, StorageError>;
+
+    /// Whether any of the keys, given in ascending order, is there.
+    fn has_any(&self, table: Table, keys: &[Vec<u8>]) -> Result<bool, StorageError>;
 
     /// Walks a range in key order.
     fn cursor(&self, range: KeyRange) -> Result<Box<dyn KvCursor + '_>, StorageError>;
@@ -187,6 +195,18 @@ impl Row {
     }
 }
 
+/// Takes a key and its value, or its removal.
+pub(crate) type Sink<'s> = dyn FnMut(&[u8], Option<&[u8]>) -> Result<(), StorageError> + 's;
+
+/// Rows of one table that are made one after the other, in strictly ascending order of their keys.
+pub(crate) trait SortedSource: Sync {
+    /// The table.
+    fn table(&self) -> Table;
+
+    /// Hands every row to `sink`; stops at its first error.
+    fn visit(&self, sink: &mut Sink<'_>) -> Result<(), StorageError>;
+}
+
 /// Rows of one table in strictly ascending order of their keys.
 #[derive(Debug)]
 pub(crate) struct SortedRun {
@@ -217,13 +237,18 @@ impl SortedRun {
         Ok(runs)
     }
 
-    /// The table.
-    pub(crate) fn table(&self) -> Table {
+    /// The runs as sources.
+    pub(crate) fn sources(runs: &[Self]) -> Vec<&dyn SortedSource> {
+        runs.iter().map(|run| run as &dyn SortedSource).collect()
+    }
+}
+
+impl SortedSource for SortedRun {
+    fn table(&self) -> Table {
         self.table
     }
 
-    /// The rows, ascending.
-    pub(crate) fn rows(&self) -> &[Row] {
-        &self.rows
+    fn visit(&self, sink: &mut Sink<'_>) -> Result<(), StorageError> {
+        self.rows.iter().try_for_each(|row| sink(&row.key, row.value.as_deref()))
     }
 }

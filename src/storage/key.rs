@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use super::error::StorageError;
 use super::table::Table;
-use crate::schema::{CollectionId, ObjectId, SpaceId};
+use crate::schema::{CollectionId, IdRef, ObjectId, SpaceId};
 use crate::sky::Cell29;
 
 /// A key of one table.
@@ -36,15 +36,22 @@ pub struct ObjectKey {
     pub ordinal: u32,
 }
 
+impl ObjectKey {
+    /// The bytes of the key.
+    pub(crate) fn bytes(&self) -> [u8; 16] {
+        let mut bytes = [0; 16];
+        bytes[..4].copy_from_slice(&self.collection.0.to_be_bytes());
+        bytes[4..12].copy_from_slice(&self.cell.0.to_be_bytes());
+        bytes[12..].copy_from_slice(&self.ordinal.to_be_bytes());
+        bytes
+    }
+}
+
 impl Key for ObjectKey {
     const TABLE: Table = Table::Objects;
 
     fn encode(&self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(16);
-        bytes.extend_from_slice(&self.collection.0.to_be_bytes());
-        bytes.extend_from_slice(&self.cell.0.to_be_bytes());
-        bytes.extend_from_slice(&self.ordinal.to_be_bytes());
-        bytes
+        self.bytes().to_vec()
     }
 
     fn decode(bytes: &[u8]) -> Result<Self, StorageError> {
@@ -74,6 +81,16 @@ impl VectorKey {
         Self { collection: object.collection, space, cell: object.cell, ordinal: object.ordinal }
     }
 
+    /// The bytes of the key.
+    pub(crate) fn bytes(&self) -> [u8; 20] {
+        let mut bytes = [0; 20];
+        bytes[..4].copy_from_slice(&self.collection.0.to_be_bytes());
+        bytes[4..8].copy_from_slice(&self.space.0.to_be_bytes());
+        bytes[8..16].copy_from_slice(&self.cell.0.to_be_bytes());
+        bytes[16..].copy_from_slice(&self.ordinal.to_be_bytes());
+        bytes
+    }
+
     /// The key of the object that the vector belongs to.
     pub(crate) fn object(&self) -> ObjectKey {
         ObjectKey { collection: self.collection, cell: self.cell, ordinal: self.ordinal }
@@ -84,12 +101,7 @@ impl Key for VectorKey {
     const TABLE: Table = Table::Vectors;
 
     fn encode(&self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(20);
-        bytes.extend_from_slice(&self.collection.0.to_be_bytes());
-        bytes.extend_from_slice(&self.space.0.to_be_bytes());
-        bytes.extend_from_slice(&self.cell.0.to_be_bytes());
-        bytes.extend_from_slice(&self.ordinal.to_be_bytes());
-        bytes
+        self.bytes().to_vec()
     }
 
     fn decode(bytes: &[u8]) -> Result<Self, StorageError> {
@@ -121,18 +133,23 @@ impl IdKey {
     /// The bytes of the key of a borrowed id.
     pub(crate) fn encode_parts(collection: CollectionId, id: &ObjectId) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(16);
+        Self::append(&mut bytes, collection, IdRef::from(id));
+        bytes
+    }
+
+    /// Appends the bytes of the key of a borrowed id.
+    pub(crate) fn append(bytes: &mut Vec<u8>, collection: CollectionId, id: IdRef<'_>) {
         bytes.extend_from_slice(&collection.0.to_be_bytes());
         match id {
-            ObjectId::Number(number) => {
+            IdRef::Number(number) => {
                 bytes.push(ID_NUMBER);
                 bytes.extend_from_slice(&(number.cast_unsigned() ^ SIGN).to_be_bytes());
             }
-            ObjectId::Text(text) => {
+            IdRef::Text(text) => {
                 bytes.push(ID_TEXT);
                 bytes.extend_from_slice(text.as_bytes());
             }
         }
-        bytes
     }
 }
 

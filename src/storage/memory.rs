@@ -5,7 +5,7 @@ use std::ops::Bound;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use super::engine::{
-    Batch, Entry, KvCursor, KvEngine, KvView, Patience, SortedRun, StageId, Write,
+    Batch, Entry, KvCursor, KvEngine, KvView, Patience, SortedSource, StageId, Write,
 };
 use super::error::StorageError;
 use super::key::KeyRange;
@@ -14,12 +14,13 @@ use super::table::Table;
 
 type Rows = BTreeMap<Vec<u8>, Vec<u8>>;
 type Tables = BTreeMap<String, Rows>;
+type StagedRows = Vec<(Vec<u8>, Option<Vec<u8>>)>;
 
 /// Maps in memory; nothing survives the process.
 #[derive(Default)]
 pub(crate) struct MemoryEngine {
     tables: RwLock<Arc<Tables>>,
-    staged: Mutex<BTreeMap<StageId, BTreeMap<String, SortedRun>>>,
+    staged: Mutex<BTreeMap<StageId, BTreeMap<String, StagedRows>>>,
 }
 
 fn missing(name: &str) -> StorageError {
@@ -69,14 +70,23 @@ impl KvEngine for MemoryEngine {
         })
     }
 
-    fn stage(&self, stage: StageId, runs: Vec<SortedRun>) -> Result<Vec<StagedFile>, StorageError> {
+    fn stage(
+        &self,
+        stage: StageId,
+        sources: &[&dyn SortedSource],
+    ) -> Result<Vec<StagedFile>, StorageError> {
         let mut staged = self.staged.lock().unwrap_or_else(PoisonError::into_inner);
         let folder = staged.entry(stage).or_default();
         let mut files = Vec::new();
-        for run in runs {
-            let file =
-                StagedFile { table: run.table(), name: format!("{}-0.sst", run.table().name()) };
-            folder.insert(file.name.clone(), run);
+        for (place, source) in sources.iter().enumerate() {
+            let table = source.table();
+            let file = StagedFile { table, name: format!("{}-{place}.sst", table.name()) };
+            let mut rows = StagedRows::new();
+            source.visit(&mut |key, value| {
+                rows.push((key.to_vec(), value.map(<[u8]>::to_vec)));
+                Ok(())
+            })?;
+            folder.insert(file.name.clone(), rows);
             files.push(file);
         }
         Ok(files)
@@ -86,13 +96,13 @@ impl KvEngine for MemoryEngine {
         let mut staged = self.staged.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(folder) = staged.get_mut(&stage) else { return Ok(()) };
         for file in files {
-            let Some(run) = folder.remove(&file.name) else { continue };
+            let Some(staged) = folder.remove(&file.name) else { continue };
             self.change(|tables| {
                 let rows = rows_mut(tables, file.table)?;
-                for row in run.rows() {
-                    match &row.value {
-                        Some(value) => rows.insert(row.key.clone(), value.clone()),
-                        None => rows.remove(&row.key),
+                for (key, value) in staged {
+                    match value {
+                        Some(value) => rows.insert(key, value),
+                        None => rows.remove(&key),
                     };
                 }
                 Ok(())
@@ -148,6 +158,11 @@ impl KvView for MemoryView {
     ) -> Result<Vec<Option<Vec<u8>>>, StorageError> {
         let rows = self.rows(table)?;
         Ok(keys.iter().map(|key| rows.get(key).cloned()).collect())
+    }
+
+    fn has_any(&self, table: Table, keys: &[Vec<u8>]) -> Result<bool, StorageError> {
+        let rows = self.rows(table)?;
+        Ok(keys.iter().any(|key| rows.contains_key(key)))
     }
 
     fn cursor(&self, range: KeyRange) -> Result<Box<dyn KvCursor + '_>, StorageError> {

@@ -28,6 +28,7 @@ mod conformance;
 mod directory;
 mod engine;
 mod error;
+mod insert;
 mod key;
 mod memory;
 mod migrate;
@@ -44,10 +45,12 @@ mod tests;
 mod write;
 
 pub use error::StorageError;
+pub use insert::{Insertion, Place};
 pub use key::ObjectKey;
 pub use operation::{Change, ChangeKind, Commit, Operation, Outcome};
 pub use read::{Scan, Snapshot, VectorScan};
 pub use store::{CollectionRecord, Store, StoreOptions};
+pub use write::Route;
 
 /// The newest on-disk format, which this program writes.
 pub const FORMAT: u32 = migrate::NEWEST_FORMAT;

@@ -12,7 +12,9 @@ use super::key::{IdKey, Key, ObjectKey, VectorKey};
 use super::operation::{Change, ChangeKind, Operation, Outcome};
 use super::record::{Head, Located, decode_row_id, encode_row, encode_vector};
 use super::table::Table;
-use crate::schema::{CollectionId, CollectionSchema, Object, ObjectId, SchemaError, SpaceId};
+use crate::schema::{
+    CollectionId, CollectionSchema, IdRef, Object, ObjectId, SchemaError, SpaceId,
+};
 use crate::sky::Cell29;
 
 /// The effect of a batch.
@@ -37,7 +39,7 @@ pub(crate) fn plan(
     collection: CollectionId,
     schema: &CollectionSchema,
     head: &Head,
-    operations: Vec<Operation>,
+    operations: &[Operation],
 ) -> Result<Plan, StorageError> {
     for (place, operation) in operations.iter().enumerate() {
         check(schema, operation).map_err(|source| StorageError::Row {
@@ -46,11 +48,9 @@ pub(crate) fn plan(
             source,
         })?;
     }
-    let mut ledger = Ledger::read(view, collection, head, &operations)?;
-    let outcomes = operations
-        .into_iter()
-        .map(|operation| ledger.apply(operation))
-        .collect::<Result<_, _>>()?;
+    let mut ledger = Ledger::read(view, collection, head, operations)?;
+    let outcomes =
+        operations.iter().map(|operation| ledger.apply(operation)).collect::<Result<_, _>>()?;
     let mut plan = Plan { outcomes, rows: Vec::new(), changes: Vec::new(), head: head.clone() };
     for track in ledger.tracks {
         plan.settle(collection, track)?;
@@ -82,29 +82,29 @@ fn check(schema: &CollectionSchema, operation: &Operation) -> Result<(), SchemaE
 }
 
 /// One object of the batch, before and after.
-struct Track {
-    id: ObjectId,
+struct Track<'o> {
+    id: &'o ObjectId,
     before: Option<Located>,
-    now: Option<State>,
+    now: Option<State<'o>>,
 }
 
 /// An object as the batch leaves it.
-struct State {
+struct State<'o> {
     key: ObjectKey,
     /// Spaces that hold a vector.
     spaces: BTreeSet<SpaceId>,
     /// Its new row; `None` when the stored one stays.
     row: Option<Vec<u8>>,
     /// Its new vectors.
-    vectors: BTreeMap<SpaceId, Vec<f32>>,
+    vectors: BTreeMap<SpaceId, &'o [f32]>,
 }
 
 /// What is known of the objects and keys that a batch touches.
-struct Ledger<'v> {
+struct Ledger<'v, 'o> {
     view: &'v dyn KvView,
     collection: CollectionId,
-    tracks: Vec<Track>,
-    by_id: HashMap<ObjectId, usize>,
+    tracks: Vec<Track<'o>>,
+    by_id: HashMap<&'o ObjectId, usize>,
     /// Keys that objects of this batch have taken.
     taken: HashMap<ObjectKey, usize>,
     /// Stored owners of the keys that were looked up; `None` where a key is free.
@@ -113,12 +113,12 @@ struct Ledger<'v> {
     empty: bool,
 }
 
-impl<'v> Ledger<'v> {
+impl<'v, 'o> Ledger<'v, 'o> {
     fn read(
         view: &'v dyn KvView,
         collection: CollectionId,
         head: &Head,
-        operations: &[Operation],
+        operations: &'o [Operation],
     ) -> Result<Self, StorageError> {
         let mut ledger = Self {
             view,
@@ -132,8 +132,8 @@ impl<'v> Ledger<'v> {
         for operation in operations {
             let id = operation.id();
             if !ledger.by_id.contains_key(id) {
-                ledger.by_id.insert(id.clone(), ledger.tracks.len());
-                ledger.tracks.push(Track { id: id.clone(), before: None, now: None });
+                ledger.by_id.insert(id, ledger.tracks.len());
+                ledger.tracks.push(Track { id, before: None, now: None });
             }
         }
         if !ledger.empty {
@@ -148,7 +148,7 @@ impl<'v> Ledger<'v> {
         let keys: Vec<_> = self
             .tracks
             .iter()
-            .map(|track| IdKey::encode_parts(self.collection, &track.id))
+            .map(|track| IdKey::encode_parts(self.collection, track.id))
             .collect();
         let found = self.view.get_many(Table::Ids, &keys)?;
         for (place, (track, bytes)) in self.tracks.iter_mut().zip(found).enumerate() {
@@ -171,7 +171,7 @@ impl<'v> Ledger<'v> {
         let mut wanted = BTreeSet::new();
         for operation in operations {
             let Operation::Put(object) = operation else { continue };
-            let key = first_key(self.collection, object.position.cell29(), &object.id);
+            let key = first_key(self.collection, object.position.cell29(), IdRef::from(&object.id));
             if !self.taken.contains_key(&key) {
                 wanted.insert(key);
             }
@@ -208,13 +208,13 @@ impl<'v> Ledger<'v> {
         if let Some(key) = here.into_iter().flatten().find(|key| key.cell == cell) {
             return Ok(key);
         }
-        let id = id.clone();
-        let mut key = first_key(self.collection, cell, &id);
+        let id: &ObjectId = id;
+        let mut key = first_key(self.collection, cell, IdRef::from(id));
         loop {
             // Keys that this batch frees are not used again in it: each key is written at most once.
             let free = match self.taken.get(&key) {
                 Some(owner) => *owner == track,
-                None => self.owner(key)?.is_none_or(|owner| owner == id),
+                None => self.owner(key)?.is_none_or(|owner| owner == *id),
             };
             if free {
                 self.taken.insert(key, track);
@@ -224,7 +224,7 @@ impl<'v> Ledger<'v> {
         }
     }
 
-    fn apply(&mut self, operation: Operation) -> Result<Outcome, StorageError> {
+    fn apply(&mut self, operation: &'o Operation) -> Result<Outcome, StorageError> {
         let Some(&track) = self.by_id.get(operation.id()) else {
             return Ok(Outcome::Absent);
         };
@@ -233,7 +233,7 @@ impl<'v> Ledger<'v> {
             Operation::SetVectors { vectors, .. } => {
                 let Some(now) = &mut self.tracks[track].now else { return Ok(Outcome::Absent) };
                 now.spaces.extend(vectors.iter().map(|(space, _)| *space));
-                now.vectors.extend(vectors);
+                now.vectors.extend(borrowed(vectors));
                 Ok(Outcome::VectorsSet { key: now.key })
             }
             Operation::Delete(_) => Ok(match self.tracks[track].now.take() {
@@ -243,14 +243,14 @@ impl<'v> Ledger<'v> {
         }
     }
 
-    fn put(&mut self, track: usize, object: Object) -> Result<Outcome, StorageError> {
+    fn put(&mut self, track: usize, object: &'o Object) -> Result<Outcome, StorageError> {
         let key = self.place(track, object.position.cell29())?;
-        let row = encode_row(&object);
+        let row = encode_row(object);
         let state = State {
             key,
             spaces: object.vectors.iter().map(|(space, _)| *space).collect(),
             row: Some(row),
-            vectors: object.vectors.into_iter().collect(),
+            vectors: borrowed(&object.vectors).collect(),
         };
         Ok(match self.tracks[track].now.replace(state) {
             Some(previous) => Outcome::Replaced { key, previous: previous.key },
@@ -259,11 +259,15 @@ impl<'v> Ledger<'v> {
     }
 }
 
+fn borrowed(vectors: &[(SpaceId, Vec<f32>)]) -> impl Iterator<Item = (SpaceId, &[f32])> {
+    vectors.iter().map(|(space, vector)| (*space, vector.as_slice()))
+}
+
 /// The key that an object takes when nothing is in its way.
-fn first_key(collection: CollectionId, cell: Cell29, id: &ObjectId) -> ObjectKey {
+pub(super) fn first_key(collection: CollectionId, cell: Cell29, id: IdRef<'_>) -> ObjectKey {
     let hash = match id {
-        ObjectId::Number(number) => blake3::hash(&number.to_le_bytes()),
-        ObjectId::Text(text) => blake3::hash(text.as_bytes()),
+        IdRef::Number(number) => blake3::hash(&number.to_le_bytes()),
+        IdRef::Text(text) => blake3::hash(text.as_bytes()),
     };
     let [a, b, c, d, ..] = *hash.as_bytes();
     ObjectKey { collection, cell, ordinal: u32::from_be_bytes([a, b, c, d]) }
@@ -271,7 +275,7 @@ fn first_key(collection: CollectionId, cell: Cell29, id: &ObjectId) -> ObjectKey
 
 impl Plan {
     /// Writes down the difference between before and after of one object.
-    fn settle(&mut self, collection: CollectionId, track: Track) -> Result<(), StorageError> {
+    fn settle(&mut self, collection: CollectionId, track: Track<'_>) -> Result<(), StorageError> {
         let Track { id, before, now } = track;
         self.count(before.as_ref(), now.as_ref())?;
         let stays = match (&before, &now) {
@@ -290,7 +294,7 @@ impl Plan {
                 self.changes.push(Change { key: before.key, kind: ChangeKind::Delete });
             }
         }
-        let id_key = IdKey { collection, id };
+        let id_key = IdKey { collection, id: id.clone() };
         let Some(State { key, spaces, row, vectors }) = now else {
             if before.is_some() {
                 self.rows.push(Row::delete(&id_key));
@@ -301,7 +305,7 @@ impl Plan {
             self.changes.push(Change { key, kind: ChangeKind::Put });
         }
         for (space, vector) in vectors {
-            self.rows.push(Row::put(&VectorKey::new(&key, space), encode_vector(&vector)));
+            self.rows.push(Row::put(&VectorKey::new(&key, space), encode_vector(vector)));
         }
         if let Some(row) = row {
             self.rows.push(Row::put(&key, row));
@@ -314,7 +318,11 @@ impl Plan {
     }
 
     /// Moves the exact counts by the difference that one object makes.
-    fn count(&mut self, before: Option<&Located>, now: Option<&State>) -> Result<(), StorageError> {
+    fn count(
+        &mut self,
+        before: Option<&Located>,
+        now: Option<&State<'_>>,
+    ) -> Result<(), StorageError> {
         if let Some(before) = before {
             take_one(&mut self.head.object_count)?;
             for space in &before.spaces {

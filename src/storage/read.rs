@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::engine::{KvCursor, KvView, Patience};
 use super::error::StorageError;
 use super::key::{IdKey, Key, KeyRange, ObjectKey, VectorKey};
-use super::record::{CollectionMeta, Located, decode_row, decode_vector};
+use super::record::{CollectionMeta, Located, decode_row, decode_vector, decode_vector_into};
 use super::slot::{Slot, State};
 use super::store::{CollectionRecord, Store, head, record};
 use super::table::Table;
@@ -219,6 +219,28 @@ impl Snapshot<'_> {
         let dimension = dimension(&self.record.schema, space)?;
         let cursor = self.view.cursor(KeyRange::vectors(self.record.id, space, &cells))?;
         Ok(VectorScan { cursor, space, dimension, finished: false })
+    }
+
+    /// Shows every vector of one space, in the order of the object keys, to `visit`, whose first error ends the walk:
+    /// what [`Snapshot::scan_vectors`] does, without a vector of its own for each.
+    ///
+    /// # Errors
+    /// As [`Snapshot::scan`], and those of `visit`.
+    pub fn visit_vectors<E: From<StorageError>>(
+        &self,
+        space: SpaceId,
+        visit: &mut dyn FnMut(ObjectKey, &[f32]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let dimension = dimension(&self.record.schema, space)?;
+        let range = KeyRange::vectors(self.record.id, space, &(0..u64::MAX));
+        let mut cursor = self.view.cursor(range)?;
+        let mut vector = Vec::with_capacity(dimension);
+        while let Some((key, value)) = cursor.advance()? {
+            let key = VectorKey::decode(key)?.object();
+            decode_vector_into(&mut vector, value, dimension)?;
+            visit(key, &vector)?;
+        }
+        Ok(())
     }
 }
 

@@ -18,7 +18,7 @@ const BATCH_BYTES_MAX: usize = 1 << 30;
 
 /// How a batch gets to the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Route {
+pub enum Route {
     /// Through the write-ahead log.
     Logged,
     /// As sorted files, when it is large enough.
@@ -36,7 +36,7 @@ impl Store {
         collection: CollectionId,
         operations: Vec<Operation>,
     ) -> Result<Commit, StorageError> {
-        self.commit(collection, operations, Route::Logged)
+        self.commit(collection, &operations, Route::Logged)
     }
 
     /// Does the same as [`Store::write`] through sorted files that are moved into the database: for large imports.
@@ -48,13 +48,17 @@ impl Store {
         collection: CollectionId,
         operations: Vec<Operation>,
     ) -> Result<Commit, StorageError> {
-        self.commit(collection, operations, Route::Bulk)
+        self.commit(collection, &operations, Route::Bulk)
     }
 
-    fn commit(
+    /// Does what [`Store::write`] and [`Store::bulk_write`] do with operations that the caller goes on using.
+    ///
+    /// # Errors
+    /// Those of the two.
+    pub fn commit(
         &self,
         collection: CollectionId,
-        operations: Vec<Operation>,
+        operations: &[Operation],
         route: Route,
     ) -> Result<Commit, StorageError> {
         let slot = self.slot(collection)?;
@@ -151,7 +155,7 @@ impl Store {
 }
 
 /// The rows of the `changes` table for one commit.
-fn change_rows(
+pub(super) fn change_rows(
     collection: CollectionId,
     version: u64,
     changes: &[Change],

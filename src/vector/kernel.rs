@@ -29,7 +29,15 @@ pub fn l2_squared(left: &[f32], right: &[f32]) -> f32 {
 
 /// Returns the Euclidean norm, accumulated in `f64` so that no representable vector overflows.
 pub fn norm(vector: &[f32]) -> f64 {
-    vector.iter().map(|&value| f64::from(value) * f64::from(value)).sum::<f64>().sqrt()
+    let (chunks, rest) = vector.as_chunks::<LANES>();
+    let mut sums = [0.0_f64; LANES];
+    for chunk in chunks {
+        for (sum, &value) in sums.iter_mut().zip(chunk) {
+            *sum += f64::from(value) * f64::from(value);
+        }
+    }
+    let rest: f64 = rest.iter().map(|&value| f64::from(value) * f64::from(value)).sum();
+    (sums.iter().sum::<f64>() + rest).sqrt()
 }
 
 #[inline(always)]

@@ -55,17 +55,32 @@ impl Metric {
     ///
     /// Returns `None` for a vector of norm zero under cosine: it has no direction.
     pub fn prepare(self, mut vector: Vec<f32>) -> Option<Vec<f32>> {
+        self.prepare_in_place(&mut vector).then_some(vector)
+    }
+
+    /// Does the same behind the end of other vectors; `false`, and nothing is added, where there is no direction.
+    pub fn prepare_into(self, vector: &[f32], vectors: &mut Vec<f32>) -> bool {
+        let start = vectors.len();
+        vectors.extend_from_slice(vector);
+        let has_direction = self.prepare_in_place(&mut vectors[start..]);
+        if !has_direction {
+            vectors.truncate(start);
+        }
+        has_direction
+    }
+
+    fn prepare_in_place(self, vector: &mut [f32]) -> bool {
         match self {
-            Self::L2 | Self::Ip => Some(vector),
+            Self::L2 | Self::Ip => true,
             Self::Cosine => {
-                let length = norm(&vector);
+                let length = norm(vector);
                 if length == 0.0 {
-                    return None;
+                    return false;
                 }
-                for value in &mut vector {
+                for value in vector {
                     *value = (f64::from(*value) / length) as f32;
                 }
-                Some(vector)
+                true
             }
         }
     }

@@ -5,8 +5,14 @@ use std::collections::HashMap;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
+use arrow::array::{
+    ArrayRef, FixedSizeListArray, Float32Array, Float64Array, Int64Array, RecordBatch,
+};
+use arrow::datatypes::{DataType, Field};
+use sidereus::files::encode_ipc;
 use sidereus::wire::v1::collection_service_client::CollectionServiceClient;
 use sidereus::wire::v1::object_service_client::ObjectServiceClient;
 use sidereus::wire::v1::search_service_client::SearchServiceClient;
@@ -110,6 +116,38 @@ impl Client {
         }
         rows
     }
+
+    /// New objects only.
+    fn new_batch(&mut self) -> Vec<(i64, i64)> {
+        self.generation += 1;
+        let ids = self.next_id..self.next_id + ROWS_PER_BATCH as i64;
+        self.next_id = ids.end;
+        for id in ids.clone() {
+            self.known.entry(id).or_default().sent = self.generation;
+        }
+        ids.map(|id| (id, self.generation)).collect()
+    }
+}
+
+/// Rows as an Arrow stream: what [`message`] says of each.
+fn columns(rows: &[(i64, i64)]) -> Vec<u8> {
+    let sent: Vec<Object> = rows.iter().copied().map(message).collect();
+    let place = |part: fn(Position) -> f64| -> ArrayRef {
+        let positions = sent.iter().filter_map(|object| object.position);
+        Arc::new(Float64Array::from_iter_values(positions.map(part)))
+    };
+    let components = sent.iter().flat_map(|object| object.vectors["v"].values.clone());
+    let components = Arc::new(Float32Array::from_iter_values(components));
+    let item = Arc::new(Field::new("item", DataType::Float32, true));
+    let vectors = FixedSizeListArray::try_new(item, 3, components, None).expect("three each");
+    let columns: Vec<(&str, ArrayRef)> = vec![
+        ("object_id", Arc::new(Int64Array::from_iter_values(rows.iter().map(|(id, _)| *id)))),
+        ("ra", place(|position| position.ra)),
+        ("dec", place(|position| position.dec)),
+        ("generation", Arc::new(Int64Array::from_iter_values(rows.iter().map(|(_, each)| *each)))),
+        ("vector.v", Arc::new(vectors)),
+    ];
+    encode_ipc(&RecordBatch::try_from_iter(columns).expect("a batch")).expect("encodes")
 }
 
 fn message((id, generation): (i64, i64)) -> Object {
@@ -180,10 +218,15 @@ async fn ingest_until_killed(
     let mut killed = false;
     loop {
         if !killed && in_flight.len() < WINDOW {
-            let rows = client.batch();
-            let objects = rows.iter().copied().map(message).collect();
-            let batch =
-                IngestBatch { sequence, objects, arrow_ipc: Default::default(), merge: false };
+            // Half of the bulk batches travel as columns of new objects, which are written together with their like.
+            let is_columns = mode == IngestMode::Bulk && client.random().is_multiple_of(2);
+            let rows = if is_columns { client.new_batch() } else { client.batch() };
+            let mut batch = IngestBatch { sequence, ..IngestBatch::default() };
+            if is_columns {
+                batch.arrow_ipc = columns(&rows);
+            } else {
+                batch.objects = rows.iter().copied().map(message).collect();
+            }
             in_flight.insert(sequence, rows);
             sequence += 1;
             let request = IngestRequest { message: Some(ingest_request::Message::Batch(batch)) };

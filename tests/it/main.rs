@@ -11,3 +11,4 @@ mod index;
 mod query;
 mod storage;
 mod support;
+mod tail;

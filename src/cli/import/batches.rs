@@ -148,7 +148,9 @@ fn encode(layout: &SchemaRef, batches: &[RecordBatch]) -> Result<Vec<(Vec<u8>, u
 }
 
 fn encode_stream(layout: &SchemaRef, batches: &[RecordBatch]) -> Result<Vec<u8>> {
-    let mut writer = StreamWriter::try_new(Vec::new(), layout)?;
+    let rows_bytes: usize = batches.iter().map(sliced_bytes).sum();
+    let room = Vec::with_capacity(rows_bytes + rows_bytes / 16 + (64 << 10));
+    let mut writer = StreamWriter::try_new(room, layout)?;
     for batch in batches.iter().filter(|batch| batch.num_rows() > 0) {
         writer.write(batch)?;
     }

@@ -18,8 +18,9 @@ use crate::schema::CollectionSchema;
 use crate::wire::v1::ingest_request;
 use crate::wire::v1::{IngestBatch, IngestMode, IngestOpen, IngestRequest, IngestResponse};
 
-/// Messages that may be under way before the first is answered.
-const WINDOW: usize = 4;
+/// Messages that may be under way before the first is answered: as many as the server reads ahead, which writes what
+/// has come while it wrote the last in one commit.
+const WINDOW: usize = 16;
 
 /// Messages that are made ahead.
 const MADE_AHEAD: usize = 2;

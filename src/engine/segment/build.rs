@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -106,6 +107,7 @@ fn build_in(
     Ok((finished, manifest))
 }
 
+/// Writes the columns and, on a thread beside, the vectors; both walk the store in the order of the keys.
 fn write_rows(
     plan: &BuildPlan<'_>,
     snapshot: &Snapshot<'_>,
@@ -113,6 +115,25 @@ fn write_rows(
     spaces: &mut [SpaceWriter],
     progress: &mut Progress<'_>,
 ) -> Result<u64, EngineError> {
+    let keys = std::thread::scope(|scope| {
+        let filling = scope.spawn(|| spaces.iter_mut().try_for_each(|space| space.fill(snapshot)));
+        let keys = write_columns(plan, snapshot, folder, progress);
+        filling.join().unwrap_or_else(|panic| resume_unwind(panic))?;
+        keys
+    })?;
+    for space in spaces {
+        space.find_rows(&keys)?;
+    }
+    Ok(keys.len() as u64)
+}
+
+/// Writes everything but the vectors and returns the keys in the order of the rows.
+fn write_columns(
+    plan: &BuildPlan<'_>,
+    snapshot: &Snapshot<'_>,
+    folder: &Path,
+    progress: &mut Progress<'_>,
+) -> Result<Vec<ObjectKey>, EngineError> {
     let total = snapshot.record().object_count;
     let path = rows_path(folder);
     let mut fields: Vec<Arc<Field>> = plan.arrow_schema.fields().iter().cloned().collect();
@@ -120,40 +141,37 @@ fn write_rows(
     let file_schema = Arc::new(Schema::new(fields));
     let file = File::create(&path).map_err(|source| failed("create", &path, source))?;
     let mut writer = FileWriter::try_new(BufWriter::new(file), &file_schema)?;
-    let space_ids: Vec<_> = plan.schema.spaces.iter().map(|space| space.id).collect();
     let mut directions = DirectionsWriter::create(folder)?;
     let mut block: Vec<(ObjectKey, Object)> = Vec::new();
-    let mut rows = 0u64;
-    for row in snapshot.scan(0..u64::MAX, &space_ids)? {
+    let mut keys = Vec::new();
+    for row in snapshot.scan(0..u64::MAX, &[])? {
         let (key, object) = row?;
-        let number = u32::try_from(rows).map_err(|_| EngineError::DamagedSegment {
-            path: path.display().to_string(),
-            what: "more than 2^32 rows in one segment".to_owned(),
-        })?;
-        for space in spaces.iter_mut() {
-            space.append(number, &object)?;
+        if u32::try_from(keys.len()).is_err() {
+            return Err(EngineError::DamagedSegment {
+                path: path.display().to_string(),
+                what: "more than 2^32 rows in one segment".to_owned(),
+            });
         }
         directions.append(object.position)?;
-        // Vectors are on their way to their own file: keeping them for a whole block would cost gigabytes.
-        block.push((key, Object { vectors: Vec::new(), ..object }));
-        rows += 1;
+        keys.push(key);
+        block.push((key, object));
         if block.len() == BATCH_ROWS {
             write_block(plan, &file_schema, &mut writer, &block)?;
             block.clear();
-            progress("sorting rows", rows, total);
+            progress("sorting rows", keys.len() as u64, total);
         }
     }
     if !block.is_empty() {
         write_block(plan, &file_schema, &mut writer, &block)?;
     }
     directions.finish()?;
-    progress("sorting rows", rows, total.max(rows));
+    progress("sorting rows", keys.len() as u64, total.max(keys.len() as u64));
     let file = writer
         .into_inner()?
         .into_inner()
         .map_err(|error| failed("write", &path, error.into_error()))?;
     file.sync_all().map_err(|source| failed("sync", &path, source))?;
-    Ok(rows)
+    Ok(keys)
 }
 
 fn write_block(
@@ -174,6 +192,7 @@ struct SpaceWriter {
     space: EmbeddingSpace,
     folder: PathBuf,
     file: BufWriter<File>,
+    keys: Vec<ObjectKey>,
     rows: Vec<u32>,
 }
 
@@ -188,20 +207,43 @@ impl SpaceWriter {
         header[..8].copy_from_slice(b"SIDVEC01");
         header[8..12].copy_from_slice(&(space.dimension as u32).to_le_bytes());
         file.write_all(&header).map_err(|source| failed("write", &path, source))?;
-        Ok(Self { space: space.clone(), folder: folder.to_owned(), file, rows: Vec::new() })
+        let (space, folder) = (space.clone(), folder.to_owned());
+        Ok(Self { space, folder, file, keys: Vec::new(), rows: Vec::new() })
     }
 
-    fn append(&mut self, row: u32, object: &Object) -> Result<(), EngineError> {
-        let Some((_, given)) = object.vectors.iter().find(|(id, _)| *id == self.space.id) else {
-            return Ok(());
-        };
-        let Some(prepared) = self.space.metric.prepare(given.clone()) else { return Ok(()) };
-        for value in prepared {
-            self.file.write_all(&value.to_le_bytes()).map_err(|source| {
-                failed("write", &space_path(&self.folder, self.space.id, "vectors"), source)
-            })?;
+    /// Writes every vector of the space that the snapshot has, and notes the keys.
+    fn fill(&mut self, snapshot: &Snapshot<'_>) -> Result<(), EngineError> {
+        let path = space_path(&self.folder, self.space.id, "vectors");
+        let Self { space, file, keys, .. } = self;
+        let (mut prepared, mut bytes) = (Vec::new(), Vec::new());
+        snapshot.visit_vectors(space.id, &mut |key, given| {
+            prepared.clear();
+            if !space.metric.prepare_into(given, &mut prepared) {
+                return Ok(());
+            }
+            bytes.resize(size_of_val(prepared.as_slice()), 0);
+            for (place, value) in bytes.as_chunks_mut::<4>().0.iter_mut().zip(&prepared) {
+                *place = value.to_le_bytes();
+            }
+            keys.push(key);
+            file.write_all(&bytes).map_err(|source| failed("write", &path, source))
+        })
+    }
+
+    /// Finds the row of each vector among the keys of all rows.
+    fn find_rows(&mut self, rows: &[ObjectKey]) -> Result<(), EngineError> {
+        let mut row = 0;
+        for key in std::mem::take(&mut self.keys) {
+            row += rows[row..].iter().take_while(|other| **other < key).count();
+            if rows.get(row) != Some(&key) {
+                let path = space_path(&self.folder, self.space.id, "vectors");
+                return Err(EngineError::DamagedSegment {
+                    path: path.display().to_string(),
+                    what: "a vector belongs to no object".to_owned(),
+                });
+            }
+            self.rows.push(row as u32);
         }
-        self.rows.push(row);
         Ok(())
     }
 

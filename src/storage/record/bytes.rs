@@ -13,6 +13,11 @@ impl Writer {
         Self { bytes: Vec::with_capacity(capacity) }
     }
 
+    /// Goes on behind what is there.
+    pub(super) fn behind(bytes: Vec<u8>) -> Self {
+        Self { bytes }
+    }
+
     pub(super) fn finish(self) -> Vec<u8> {
         self.bytes
     }

@@ -10,7 +10,8 @@ mod tests;
 
 pub(crate) use head::{Head, Intent, StagedFile, decode_changes, encode_changes};
 pub(crate) use row::{
-    Located, decode_row, decode_row_id, decode_vector, encode_row, encode_vector,
+    Located, append_row, decode_row, decode_row_id, decode_vector, decode_vector_into, encode_row,
+    encode_vector, encode_vector_into,
 };
 pub(crate) use schema::CollectionMeta;
 

@@ -1,7 +1,7 @@
 //! An object's row, its id record, and its vectors.
 
 use super::bytes::{Reader, Writer};
-use crate::schema::{CollectionId, Object, ObjectId, SpaceId, Value};
+use crate::schema::{CollectionId, IdRef, Object, ObjectId, SpaceId, Value, ValueRef};
 use crate::sky::{Cell29, Degrees, Position};
 use crate::storage::error::StorageError;
 use crate::storage::key::ObjectKey;
@@ -25,53 +25,64 @@ const FLOAT_LIST: u8 = 8;
 /// The bytes of an object's row: version, id, ra, dec, and each column value behind its own type tag. Vectors are
 /// kept apart.
 pub(crate) fn encode_row(object: &Object) -> Vec<u8> {
-    let mut out = Writer::with_capacity(32 + 9 * object.columns.len());
+    let mut bytes = Vec::with_capacity(32 + 9 * object.columns.len());
+    let columns = object.columns.iter().map(ValueRef::from);
+    append_row(&mut bytes, IdRef::from(&object.id), object.position, columns);
+    bytes
+}
+
+/// Appends the bytes of a row; see [`encode_row`].
+pub(crate) fn append_row<'a>(
+    bytes: &mut Vec<u8>,
+    id: IdRef<'_>,
+    position: Position,
+    columns: impl ExactSizeIterator<Item = ValueRef<'a>>,
+) {
+    let mut out = Writer::behind(std::mem::take(bytes));
     out.u8(ROW_VERSION);
-    match &object.id {
-        ObjectId::Number(number) => {
+    match id {
+        IdRef::Number(number) => {
             out.u8(ID_NUMBER);
-            out.zigzag(*number);
+            out.zigzag(number);
         }
-        ObjectId::Text(text) => {
+        IdRef::Text(text) => {
             out.u8(ID_TEXT);
             out.sized(text.as_bytes());
         }
     }
-    out.f64(object.position.ra().0);
-    out.f64(object.position.dec().0);
-    out.varint(object.columns.len() as u64);
-    for value in &object.columns {
-        encode_value(&mut out, value);
-    }
-    out.finish()
+    out.f64(position.ra().0);
+    out.f64(position.dec().0);
+    out.varint(columns.len() as u64);
+    columns.for_each(|value| encode_value(&mut out, value));
+    *bytes = out.finish();
 }
 
-fn encode_value(out: &mut Writer, value: &Value) {
+fn encode_value(out: &mut Writer, value: ValueRef<'_>) {
     match value {
-        Value::Null => out.u8(NULL),
-        Value::Boolean(false) => out.u8(FALSE),
-        Value::Boolean(true) => out.u8(TRUE),
-        Value::Int64(number) => {
+        ValueRef::Null => out.u8(NULL),
+        ValueRef::Boolean(false) => out.u8(FALSE),
+        ValueRef::Boolean(true) => out.u8(TRUE),
+        ValueRef::Int64(number) => {
             out.u8(INT64);
-            out.zigzag(*number);
+            out.zigzag(number);
         }
-        Value::Float32(number) => {
+        ValueRef::Float32(number) => {
             out.u8(FLOAT32);
             out.raw(&number.to_le_bytes());
         }
-        Value::Float64(number) => {
+        ValueRef::Float64(number) => {
             out.u8(FLOAT64);
-            out.f64(*number);
+            out.f64(number);
         }
-        Value::Text(text) => {
+        ValueRef::Text(text) => {
             out.u8(TEXT);
             out.sized(text.as_bytes());
         }
-        Value::Binary(bytes) => {
+        ValueRef::Binary(bytes) => {
             out.u8(BINARY);
             out.sized(bytes);
         }
-        Value::FloatList(numbers) => {
+        ValueRef::FloatList(numbers) => {
             out.u8(FLOAT_LIST);
             out.varint(numbers.len() as u64);
             for number in numbers {
@@ -129,17 +140,40 @@ fn decode_value(rest: &mut Reader<'_>) -> Result<Value, StorageError> {
 
 /// The bytes of a vector: its components, little-endian, nothing else.
 pub(crate) fn encode_vector(vector: &[f32]) -> Vec<u8> {
-    vector.iter().flat_map(|component| component.to_le_bytes()).collect()
+    let mut bytes = Vec::new();
+    encode_vector_into(&mut bytes, vector);
+    bytes
+}
+
+/// Replaces `bytes` by those of a vector.
+pub(crate) fn encode_vector_into(bytes: &mut Vec<u8>, vector: &[f32]) {
+    bytes.resize(size_of_val(vector), 0);
+    for (place, component) in bytes.as_chunks_mut::<4>().0.iter_mut().zip(vector) {
+        *place = component.to_le_bytes();
+    }
 }
 
 /// Reads a vector of a known dimension back.
 pub(crate) fn decode_vector(bytes: &[u8], dimension: usize) -> Result<Vec<f32>, StorageError> {
+    let mut vector = Vec::new();
+    decode_vector_into(&mut vector, bytes, dimension)?;
+    Ok(vector)
+}
+
+/// Replaces `vector` by one that is read back.
+pub(crate) fn decode_vector_into(
+    vector: &mut Vec<f32>,
+    bytes: &[u8],
+    dimension: usize,
+) -> Result<(), StorageError> {
     let (components, rest) = bytes.as_chunks::<4>();
     if components.len() != dimension || !rest.is_empty() {
         let detail = format!("{} bytes for {dimension} components", bytes.len());
         return Err(StorageError::corrupt("vector", detail));
     }
-    Ok(components.iter().map(|component| f32::from_le_bytes(*component)).collect())
+    vector.clear();
+    vector.extend(components.iter().map(|component| f32::from_le_bytes(*component)));
+    Ok(())
 }
 
 /// What the `ids` table knows of an object.
@@ -157,15 +191,22 @@ const LOCATED_VERSION: u8 = 1;
 impl Located {
     /// The bytes of the record; the collection is in its key.
     pub(crate) fn encode(&self) -> Vec<u8> {
-        let mut out = Writer::with_capacity(16 + self.spaces.len());
+        let mut bytes = Vec::with_capacity(16 + self.spaces.len());
+        Self::append(&mut bytes, &self.key, &self.spaces);
+        bytes
+    }
+
+    /// Appends the bytes of a record of its parts.
+    pub(crate) fn append(bytes: &mut Vec<u8>, key: &ObjectKey, spaces: &[SpaceId]) {
+        let mut out = Writer::behind(std::mem::take(bytes));
         out.u8(LOCATED_VERSION);
-        out.raw(&self.key.cell.0.to_le_bytes());
-        out.raw(&self.key.ordinal.to_le_bytes());
-        out.varint(self.spaces.len() as u64);
-        for space in &self.spaces {
+        out.raw(&key.cell.0.to_le_bytes());
+        out.raw(&key.ordinal.to_le_bytes());
+        out.varint(spaces.len() as u64);
+        for space in spaces {
             out.varint(u64::from(space.0));
         }
-        out.finish()
+        *bytes = out.finish();
     }
 
     /// Reads the record of an id of `collection`.

@@ -18,7 +18,7 @@ use rocksdb::{
 };
 
 use super::engine::{
-    Batch, Entry, KvCursor, KvEngine, KvView, Patience, SortedRun, StageId, Write,
+    Batch, Entry, KvCursor, KvEngine, KvView, Patience, SortedSource, StageId, Write,
 };
 use super::error::StorageError;
 use super::key::KeyRange;
@@ -36,6 +36,9 @@ const STAGING: &str = "staging";
 
 /// How often a commit looks whether the database takes writes again.
 const STALL_POLL: Duration = Duration::from_millis(20);
+
+/// Keys of one look-up that stops at the first one found.
+const LOOKED_UP_AT_ONCE: usize = 4_096;
 
 /// The column family that RocksDB always has; nothing is kept in it.
 const DEFAULT_FAMILY: &str = "default";
@@ -139,8 +142,12 @@ impl KvEngine for RocksEngine {
         }
     }
 
-    fn stage(&self, stage: StageId, runs: Vec<SortedRun>) -> Result<Vec<StagedFile>, StorageError> {
-        self.staging.write(stage, &runs, &self.tuning)
+    fn stage(
+        &self,
+        stage: StageId,
+        sources: &[&dyn SortedSource],
+    ) -> Result<Vec<StagedFile>, StorageError> {
+        self.staging.write(stage, sources, &self.tuning)
     }
 
     fn ingest(&self, stage: StageId, files: &[StagedFile]) -> Result<(), StorageError> {
@@ -229,6 +236,19 @@ impl KvView for RocksView<'_> {
                 Err(error) => Err(failed("reading records", error)),
             })
             .collect()
+    }
+
+    fn has_any(&self, table: Table, keys: &[Vec<u8>]) -> Result<bool, StorageError> {
+        let family = family(self.db, table)?;
+        let options = self.read_options();
+        for chunk in keys.chunks(LOOKED_UP_AT_ONCE) {
+            for found in self.db.batched_multi_get_cf_opt(&family, chunk, true, &options) {
+                if found.map_err(|error| failed("reading records", error))?.is_some() {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
     }
 
     fn cursor(&self, range: KeyRange) -> Result<Box<dyn KvCursor + '_>, StorageError> {

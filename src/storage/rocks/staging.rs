@@ -2,13 +2,14 @@
 
 use std::fs::{self, File};
 use std::io;
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 
 use rocksdb::SstFileWriter;
 
 use super::failed;
 use super::options::Tuning;
-use crate::storage::engine::{Row, SortedRun, StageId};
+use crate::storage::engine::{SortedSource, StageId};
 use crate::storage::error::StorageError;
 use crate::storage::record::StagedFile;
 
@@ -34,28 +35,33 @@ impl Staging {
         self.path.join(stage.0.to_string())
     }
 
-    /// Writes every run into one or more files; all are on the disk when this returns.
+    /// Writes every source into one or more files, all sources at once; everything is on the disk when this returns.
     pub(super) fn write(
         &self,
         stage: StageId,
-        runs: &[SortedRun],
+        sources: &[&dyn SortedSource],
         tuning: &Tuning,
     ) -> Result<Vec<StagedFile>, StorageError> {
         let folder = self.folder(stage);
         fs::create_dir(&folder).map_err(|error| StorageError::file("making", &folder, error))?;
-        let mut files = Vec::new();
-        for run in runs {
-            for (place, rows) in portions(run.rows()).enumerate() {
-                let name = format!("{}-{place}.sst", run.table().name());
-                let options = tuning.staged(run.table());
-                write_file(&folder.join(&name), rows, &options)?;
-                files.push(StagedFile { table: run.table(), name });
-            }
-        }
-        // The writer has synced the contents of the files; their names are synced here.
-        sync_folder(&folder)?;
+        let folder = &folder;
+        let written: Vec<Vec<StagedFile>> = std::thread::scope(|scope| {
+            let writers: Vec<_> = sources
+                .iter()
+                .enumerate()
+                .map(|(place, source)| {
+                    scope.spawn(move || write_source(folder, place, *source, tuning))
+                })
+                .collect();
+            writers
+                .into_iter()
+                .map(|writer| writer.join().unwrap_or_else(|panic| resume_unwind(panic)))
+                .collect::<Result<_, _>>()
+        })?;
+        // The writers have synced the contents of the files; their names are synced here.
+        sync_folder(folder)?;
         sync_folder(&self.path)?;
-        Ok(files)
+        Ok(written.into_iter().flatten().collect())
     }
 
     /// The files that are still in the folder.
@@ -88,37 +94,46 @@ impl Staging {
     }
 }
 
-/// Cuts rows into portions of at most [`FILE_BYTES_MAX`] bytes (or one row).
-fn portions(rows: &[Row]) -> impl Iterator<Item = &[Row]> {
-    let mut rest = rows;
-    std::iter::from_fn(move || {
-        if rest.is_empty() {
-            return None;
-        }
-        let mut size_bytes = 0;
-        let fits = rest.iter().take_while(|row| {
-            size_bytes += row.size_bytes();
-            size_bytes <= FILE_BYTES_MAX
-        });
-        let count = fits.count().max(1);
-        let (portion, after) = rest.split_at(count);
-        rest = after;
-        Some(portion)
-    })
-}
+const DOING: &str = "writing a bulk import";
 
-fn write_file(path: &Path, rows: &[Row], options: &rocksdb::Options) -> Result<(), StorageError> {
-    const DOING: &str = "writing a bulk import";
-    let mut writer = SstFileWriter::create(options);
-    writer.open(path).map_err(|error| failed(DOING, error))?;
-    for row in rows {
-        match &row.value {
-            Some(value) => writer.put(&row.key, value),
-            None => writer.delete(&row.key),
+/// Writes a source into files of at most [`FILE_BYTES_MAX`] bytes (or one row), and syncs them.
+fn write_source(
+    folder: &Path,
+    place: usize,
+    source: &dyn SortedSource,
+    tuning: &Tuning,
+) -> Result<Vec<StagedFile>, StorageError> {
+    let table = source.table();
+    let options = tuning.staged(table);
+    let mut files = Vec::new();
+    let mut open: Option<(SstFileWriter<'_>, usize)> = None;
+    source.visit(&mut |key, value| {
+        let row_bytes = key.len() + value.map_or(0, <[u8]>::len);
+        let (mut writer, file_bytes) = match open.take() {
+            Some((writer, bytes)) if bytes + row_bytes <= FILE_BYTES_MAX => (writer, bytes),
+            full => {
+                if let Some((mut writer, _)) = full {
+                    writer.finish().map_err(|error| failed(DOING, error))?;
+                }
+                let name = format!("{}-{place}-{}.sst", table.name(), files.len());
+                let writer = SstFileWriter::create(&options);
+                writer.open(folder.join(&name)).map_err(|error| failed(DOING, error))?;
+                files.push(StagedFile { table, name });
+                (writer, 0)
+            }
+        };
+        match value {
+            Some(value) => writer.put(key, value),
+            None => writer.delete(key),
         }
         .map_err(|error| failed(DOING, error))?;
+        open = Some((writer, file_bytes + row_bytes));
+        Ok(())
+    })?;
+    if let Some((mut writer, _)) = open {
+        writer.finish().map_err(|error| failed(DOING, error))?;
     }
-    writer.finish().map_err(|error| failed(DOING, error))
+    Ok(files)
 }
 
 /// Makes the names in a folder durable.

@@ -189,7 +189,7 @@ fn a_folder_without_an_intent_is_removed() {
     store.write(collection, before()).expect("writes");
     let rows = vec![Row::put(&MetaKey::NextCollection, vec![0; 4])];
     let runs = SortedRun::from_rows(rows).expect("sorts");
-    store.engine.stage(StageId(77), runs).expect("stages");
+    store.engine.stage(StageId(77), &SortedRun::sources(&runs)).expect("stages");
     drop(store);
     let store = on_disk(place.path());
     assert!(store.engine.staged().expect("lists").is_empty());
@@ -205,7 +205,7 @@ fn an_intent_that_later_commits_overtook_is_forgotten() {
     let all = contents(&store, collection);
     let (key, _) = all.first_key_value().expect("objects");
     let runs = SortedRun::from_rows(vec![Row::delete(key)]).expect("sorts");
-    let files = store.engine.stage(StageId(77), runs).expect("stages");
+    let files = store.engine.stage(StageId(77), &SortedRun::sources(&runs)).expect("stages");
     let intent = Intent { collection, base_version: 0, head: Head::default(), files };
     let mut batch = Batch::default();
     batch.put(&MetaKey::Intent(77), intent.encode());

@@ -3,6 +3,7 @@
 mod bulk;
 mod collections;
 mod damage;
+mod insert;
 mod model;
 mod writes;
 

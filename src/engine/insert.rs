@@ -1,0 +1,93 @@
+//! Blocks of new objects: from their columns into the store and into a tail part, without objects in between.
+
+use std::sync::Arc;
+
+use arrow::array::{
+    Array, ArrayRef, Float64Array, Int64Array, RecordBatch, UInt32Array, new_null_array,
+};
+use arrow::compute::interleave;
+use arrow::datatypes::SchemaRef;
+
+use super::columns;
+use super::error::EngineError;
+use super::part::{BATCH_ROWS, Part, PartKind};
+use super::vectors::{Floats, PartVectors};
+use crate::files::{ObjectBlock, arrow_type};
+use crate::schema::{CollectionSchema, EmbeddingSpace, Rows};
+use crate::storage::Place;
+
+/// Makes a tail part of the rows of blocks, in the order of their places.
+pub(super) fn part_of_blocks(
+    schema: &CollectionSchema,
+    arrow_schema: &SchemaRef,
+    blocks: &[&ObjectBlock],
+    places: &[Place],
+) -> Result<Part, EngineError> {
+    let ids: Vec<&dyn Array> = blocks.iter().map(|block| block.id_array()).collect();
+    let resident = resident_columns(schema, blocks);
+    let mut batches = Vec::new();
+    let mut ordinals: Vec<ArrayRef> = Vec::new();
+    for chunk in places.chunks(BATCH_ROWS) {
+        let from: Vec<(usize, usize)> =
+            chunk.iter().map(|place| (place.block as usize, place.row as usize)).collect();
+        let position = |place: &Place| blocks[place.block as usize].position(place.row as usize);
+        let mut arrays: Vec<ArrayRef> = Vec::with_capacity(arrow_schema.fields().len());
+        arrays.push(interleave(&ids, &from)?);
+        let ra = chunk.iter().map(|place| position(place).ra().0);
+        arrays.push(Arc::new(Float64Array::from_iter_values(ra)));
+        let dec = chunk.iter().map(|place| position(place).dec().0);
+        arrays.push(Arc::new(Float64Array::from_iter_values(dec)));
+        let cells = chunk.iter().map(|place| place.key.cell.0 as i64);
+        arrays.push(Arc::new(Int64Array::from_iter_values(cells)));
+        for of_blocks in &resident {
+            let of_blocks: Vec<&dyn Array> = of_blocks.iter().map(AsRef::as_ref).collect();
+            arrays.push(interleave(&of_blocks, &from)?);
+        }
+        batches.push(RecordBatch::try_new(Arc::clone(arrow_schema), arrays)?);
+        let keys = chunk.iter().map(|place| place.key.ordinal);
+        ordinals.push(Arc::new(UInt32Array::from_iter_values(keys)));
+    }
+    let spaces = schema.spaces.iter().map(|space| vectors_of_blocks(space, blocks, places));
+    Part::new(PartKind::Tail, batches, &ordinals, spaces.collect(), "(tail)")
+}
+
+/// For each resident column of the schema its array in every block.
+fn resident_columns(schema: &CollectionSchema, blocks: &[&ObjectBlock]) -> Vec<Vec<ArrayRef>> {
+    let resident =
+        schema.columns.iter().enumerate().filter(|(_, column)| columns::is_resident(column.kind));
+    resident
+        .map(|(place, column)| {
+            let of_block = |block: &&ObjectBlock| match block.array(place) {
+                Some(array) => array.slice(0, array.len()),
+                None => new_null_array(&arrow_type(column.kind), block.count()),
+            };
+            blocks.iter().map(of_block).collect()
+        })
+        .collect()
+}
+
+/// The prepared vectors of a space.
+fn vectors_of_blocks(
+    space: &EmbeddingSpace,
+    blocks: &[&ObjectBlock],
+    places: &[Place],
+) -> PartVectors {
+    let in_blocks: Vec<Option<usize>> = blocks
+        .iter()
+        .map(|block| block.spaces().iter().position(|other| *other == space.id))
+        .collect();
+    let is_there = in_blocks.iter().any(Option::is_some);
+    let mut values = Vec::with_capacity(if is_there { places.len() * space.dimension } else { 0 });
+    let mut rows = Vec::new();
+    for (number, place) in (0_u32..).zip(places) {
+        let block = place.block as usize;
+        let vector =
+            in_blocks[block].and_then(|space| blocks[block].vector(space, place.row as usize));
+        if vector.is_some_and(|vector| space.metric.prepare_into(vector, &mut values)) {
+            rows.push(number);
+        }
+    }
+    let complete = rows.len() == places.len();
+    values.shrink_to_fit();
+    PartVectors::new(space, Floats::Owned(values), (!complete).then_some(rows), None)
+}

@@ -1,0 +1,288 @@
+//! Commits of new objects straight from the columns of a batch.
+//!
+//! What [`super::plan`] does for operations of every kind is done here for the common case of an import, objects that
+//! are all new: nothing is taken apart into objects, and rows and vectors are encoded when the file that they go into
+//! is written. Every other case is left to the plan. Both ways write the same rows.
+
+use std::collections::BTreeMap;
+
+use super::engine::{KvView, Patience, Sink, SortedRun, SortedSource};
+use super::error::StorageError;
+use super::key::{IdKey, KeyRange, ObjectKey, VectorKey};
+use super::operation::{Change, ChangeKind};
+use super::plan::first_key;
+use super::record::{Head, Located, append_row, encode_vector_into};
+use super::store::{Store, head};
+use super::table::Table;
+use super::write::change_rows;
+use crate::schema::{CollectionId, CollectionSchema, IdRef, Rows, SpaceId};
+
+/// Bytes of an object beside its vectors, at least: for the decision whether files are worth it.
+const OBJECT_BYTES: usize = 64;
+
+/// Where a row of a block goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// Its key.
+    pub key: ObjectKey,
+    /// Number of its block.
+    pub block: u32,
+    /// Its row in the block.
+    pub row: u32,
+}
+
+/// An acknowledged insertion: it survives a crash.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Insertion<T> {
+    /// Version of the collection afterwards.
+    pub version: u64,
+    /// What was made alongside.
+    pub made: T,
+}
+
+impl Store {
+    /// Inserts all rows of blocks in one atomic and durable commit, as [`Store::bulk_write`] does when all of them are
+    /// new. `alongside` is given the places of the rows in the order of their keys and runs while files are written; a
+    /// commit that fails wastes what it makes.
+    ///
+    /// `None` when this way is not for these rows: they are few, an id is there already or twice, two objects want one
+    /// key, or the rows do not have the columns of the schema. Nothing has been done then.
+    ///
+    /// The rows have been checked against the schema by whoever made them.
+    ///
+    /// # Errors
+    /// [`StorageError::UnknownCollection`]; those of the disk.
+    pub fn bulk_insert<T>(
+        &self,
+        collection: CollectionId,
+        blocks: &[&dyn Rows],
+        alongside: impl FnOnce(&[Place]) -> T,
+    ) -> Result<Option<Insertion<T>>, StorageError> {
+        let slot = self.slot(collection)?;
+        let _turn = slot.turn();
+        self.make_whole(&slot, Patience::Short)?;
+        let meta = slot.meta()?;
+        let is_empty = blocks.iter().all(|block| block.count() == 0);
+        if is_empty
+            || !fit(&meta.schema, blocks)
+            || size_bytes(blocks) < self.options.bulk_bytes_min
+        {
+            return Ok(None);
+        }
+        let plan = {
+            let view = self.engine.view();
+            let head = head(&*view, collection)?;
+            plan(&*view, collection, blocks, &head)?
+        };
+        let Some(Plan { places, ids, head }) = plan else { return Ok(None) };
+        let changed = places.iter().map(|place| Change { key: place.key, kind: ChangeKind::Put });
+        let changes: Vec<Change> = changed.collect();
+        let changes =
+            SortedRun::from_rows(change_rows(collection, head.version, &changes).collect())?;
+        let objects = ObjectRows { blocks, places: &places };
+        let vectors = VectorRows { blocks, places: &places };
+        let ids = IdRows { collection, blocks, ids: &ids };
+        let mut sources: Vec<&dyn SortedSource> = vec![&objects, &vectors, &ids];
+        sources.extend(SortedRun::sources(&changes));
+        let version = head.version;
+        let made = self.commit_sources(&slot, head, &sources, || alongside(&places))?;
+        Ok(Some(Insertion { version, made }))
+    }
+}
+
+/// Whether blocks have the shape that the schema asks for; their values were checked when they were made.
+fn fit(schema: &CollectionSchema, blocks: &[&dyn Rows]) -> bool {
+    blocks.iter().all(|block| {
+        let known = |space: &SpaceId| schema.space_by_id(*space).is_some();
+        let first = (block.count() > 0).then(|| block.object(0));
+        block.column_count() == schema.columns.len()
+            && block.spaces().iter().all(known)
+            && block.spaces().is_sorted_by(|left, right| left < right)
+            && first.is_none_or(|object| schema.check(&object).is_ok())
+    })
+}
+
+fn size_bytes(blocks: &[&dyn Rows]) -> usize {
+    let of_block = |block: &&dyn Rows| {
+        let vectors = (0..block.spaces().len()).filter_map(|space| {
+            let first = (0..block.count()).find_map(|row| block.vector(space, row));
+            first.map(size_of_val)
+        });
+        block.count() * (OBJECT_BYTES + vectors.sum::<usize>())
+    };
+    blocks.iter().map(of_block).sum()
+}
+
+/// The effect of an insertion.
+struct Plan<'b> {
+    /// Ascending by key.
+    places: Vec<Place>,
+    /// Ascending by id.
+    ids: Vec<(IdRef<'b>, Place)>,
+    head: Head,
+}
+
+/// Gives every row its key; `None` where a row is not plainly new.
+fn plan<'b>(
+    view: &dyn KvView,
+    collection: CollectionId,
+    blocks: &[&'b dyn Rows],
+    head: &Head,
+) -> Result<Option<Plan<'b>>, StorageError> {
+    let count: usize = blocks.iter().map(|block| block.count()).sum();
+    let mut ids = Vec::with_capacity(count);
+    let mut vector_counts: BTreeMap<SpaceId, u64> = BTreeMap::new();
+    for (number, block) in (0_u32..).zip(blocks) {
+        for row in 0..block.count() {
+            let id = block.id(row);
+            let key = first_key(collection, block.position(row).cell29(), id);
+            ids.push((id, Place { key, block: number, row: row as u32 }));
+        }
+        for (place, space) in block.spaces().iter().enumerate() {
+            let there = (0..block.count()).filter(|row| block.vector(place, *row).is_some());
+            *vector_counts.entry(*space).or_default() += there.count() as u64;
+        }
+    }
+    let mut places: Vec<Place> = ids.iter().map(|(_, place)| *place).collect();
+    places.sort_unstable_by_key(|place| place.key);
+    ids.sort_unstable_by_key(|(id, _)| *id);
+    if !places.is_sorted_by(|left, right| left.key < right.key)
+        || !ids.is_sorted_by(|(left, _), (right, _)| left < right)
+        || (head.object_count > 0 && is_any_stored(view, collection, &places, &ids)?)
+    {
+        return Ok(None);
+    }
+    let mut head = head.clone();
+    head.version += 1;
+    head.object_count += count as u64;
+    for (space, added) in vector_counts {
+        if added > 0 {
+            *head.vector_counts.entry(space).or_default() += added;
+        }
+    }
+    Ok(Some(Plan { places, ids, head }))
+}
+
+/// Whether an id or a key is there already.
+fn is_any_stored(
+    view: &dyn KvView,
+    collection: CollectionId,
+    places: &[Place],
+    ids: &[(IdRef<'_>, Place)],
+) -> Result<bool, StorageError> {
+    let ids = ids.iter().map(|(id, _)| {
+        let mut bytes = Vec::with_capacity(16);
+        IdKey::append(&mut bytes, collection, *id);
+        bytes
+    });
+    if is_any_there(view, Table::Ids, ids.collect())? {
+        return Ok(true);
+    }
+    let keys = places.iter().map(|place| place.key.bytes().to_vec());
+    is_any_there(view, Table::Objects, keys.collect())
+}
+
+/// Whether any of some ascending keys is there. Batches of a catalogue that is sorted fall between those before: one
+/// step of a cursor then tells that nothing is there.
+fn is_any_there(view: &dyn KvView, table: Table, keys: Vec<Vec<u8>>) -> Result<bool, StorageError> {
+    let (Some(first), Some(last)) = (keys.first(), keys.last()) else { return Ok(false) };
+    let mut end = last.clone();
+    end.push(0);
+    let mut between = view.cursor(KeyRange { table, start: first.clone(), end })?;
+    if between.advance()?.is_none() {
+        return Ok(false);
+    }
+    drop(between);
+    view.has_any(table, &keys)
+}
+
+/// Rows of the `objects` table.
+struct ObjectRows<'a> {
+    blocks: &'a [&'a dyn Rows],
+    places: &'a [Place],
+}
+
+impl SortedSource for ObjectRows<'_> {
+    fn table(&self) -> Table {
+        Table::Objects
+    }
+
+    fn visit(&self, sink: &mut Sink<'_>) -> Result<(), StorageError> {
+        let mut value = Vec::new();
+        for Place { key, block, row } in self.places {
+            let (block, row) = (self.blocks[*block as usize], *row as usize);
+            let columns = (0..block.column_count()).map(|column| block.value(column, row));
+            value.clear();
+            append_row(&mut value, block.id(row), block.position(row), columns);
+            sink(&key.bytes(), Some(&value))?;
+        }
+        Ok(())
+    }
+}
+
+/// Rows of the `vectors` table: space after space.
+struct VectorRows<'a> {
+    blocks: &'a [&'a dyn Rows],
+    places: &'a [Place],
+}
+
+impl SortedSource for VectorRows<'_> {
+    fn table(&self) -> Table {
+        Table::Vectors
+    }
+
+    fn visit(&self, sink: &mut Sink<'_>) -> Result<(), StorageError> {
+        // For each space its place in every block.
+        let mut spaces: BTreeMap<SpaceId, Vec<Option<usize>>> = BTreeMap::new();
+        for (number, block) in self.blocks.iter().enumerate() {
+            for (place, space) in block.spaces().iter().enumerate() {
+                let places = spaces.entry(*space).or_insert_with(|| vec![None; self.blocks.len()]);
+                places[number] = Some(place);
+            }
+        }
+        let mut value = Vec::new();
+        for (space, in_blocks) in spaces {
+            for Place { key, block, row } in self.places {
+                let vector = in_blocks[*block as usize]
+                    .and_then(|place| self.blocks[*block as usize].vector(place, *row as usize));
+                let Some(vector) = vector else { continue };
+                encode_vector_into(&mut value, vector);
+                sink(&VectorKey::new(key, space).bytes(), Some(&value))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Rows of the `ids` table.
+struct IdRows<'a> {
+    collection: CollectionId,
+    blocks: &'a [&'a dyn Rows],
+    ids: &'a [(IdRef<'a>, Place)],
+}
+
+impl SortedSource for IdRows<'_> {
+    fn table(&self) -> Table {
+        Table::Ids
+    }
+
+    fn visit(&self, sink: &mut Sink<'_>) -> Result<(), StorageError> {
+        let (mut key, mut value, mut spaces) = (Vec::new(), Vec::new(), Vec::new());
+        for (id, place) in self.ids {
+            let (block, row) = (self.blocks[place.block as usize], place.row as usize);
+            let with_vector = block.spaces().iter().enumerate();
+            spaces.clear();
+            spaces.extend(
+                with_vector
+                    .filter(|(space, _)| block.vector(*space, row).is_some())
+                    .map(|(_, space)| *space),
+            );
+            key.clear();
+            IdKey::append(&mut key, self.collection, *id);
+            value.clear();
+            Located::append(&mut value, &place.key, &spaces);
+            sink(&key, Some(&value))?;
+        }
+        Ok(())
+    }
+}
