@@ -133,7 +133,10 @@ fn regions(criterion: &mut Criterion) {
     group.finish();
     let bandwidth = bandwidth();
     println!("memory bandwidth, one thread: {:.1} GB/s", bandwidth / 1e9);
-    println!("{:>10} {:>10} {:>12} {:>12} {:>7}", "rows", "MB", "median us", "at bandwidth", "ratio");
+    println!(
+        "{:>10} {:>10} {:>12} {:>12} {:>7}",
+        "rows", "MB", "median us", "at bandwidth", "ratio"
+    );
     for wanted in [1e3, 1e4, 1e5] {
         let mut runs: Vec<(f64, u64)> =
             (0..101).map(|_| scan(&view, &mut random, wanted)).collect();
@@ -167,7 +170,8 @@ fn codes(criterion: &mut Criterion) {
                 least
             });
         });
-        let some: Vec<u32> = (0..rows as u32).filter(|_| random.next().is_multiple_of(10)).collect();
+        let some: Vec<u32> =
+            (0..rows as u32).filter(|_| random.next().is_multiple_of(10)).collect();
         group.throughput(Throughput::Bytes((some.len() * bytes) as u64));
         group.bench_with_input(BenchmarkId::new("gather", bytes), &codes, |bencher, codes| {
             bencher.iter(|| {

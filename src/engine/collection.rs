@@ -156,7 +156,8 @@ impl Collection {
             limits: self.limits,
         };
         let (folder, manifest) = segment::build(&plan, &snapshot, &mut |_, _, _| {})?;
-        let part = segment::open(&folder, &manifest, &record.schema, &arrow_schema, &self.residency)?;
+        let part =
+            segment::open(&folder, &manifest, &record.schema, &arrow_schema, &self.residency)?;
         segment::remove_others(&self.folder, Some(&folder));
         self.assemble(&record, Some((part, manifest)))
     }
@@ -330,9 +331,8 @@ impl Collection {
             arrow_schema: &arrow_schema,
             limits: self.limits,
         };
-        let (folder, manifest) = giving_way(progress, |progress| {
-            segment::build(&plan, &snapshot, progress)
-        })?;
+        let (folder, manifest) =
+            giving_way(progress, |progress| segment::build(&plan, &snapshot, progress))?;
         drop(snapshot);
         let part = segment::open(&folder, &manifest, &schema, &arrow_schema, &self.residency)?;
         let version = manifest.version;
@@ -407,14 +407,12 @@ fn giving_way<R: Send>(
 ) -> Result<R, EngineError> {
     let (tell, told) = mpsc::channel::<(String, u64, u64)>();
     thread::scope(|scope| {
-        let started = thread::Builder::new().name("index-build".to_owned()).spawn_scoped(
-            scope,
-            move || {
+        let started =
+            thread::Builder::new().name("index-build".to_owned()).spawn_scoped(scope, move || {
                 idle::give_way();
                 // Whoever listens may have gone; the work goes on.
                 work(&mut |stage, done, total| drop(tell.send((stage.to_owned(), done, total))))
-            },
-        );
+            });
         let worker = started.map_err(|source| EngineError::NoThread { source })?;
         for (stage, done, total) in told {
             progress(&stage, done, total);

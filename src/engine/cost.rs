@@ -175,7 +175,9 @@ fn quickest(count: usize, mut run: impl FnMut() -> f32) -> f64 {
 /// One in sixteen rows, in an order that no prefetcher follows.
 fn scattered(rows: usize) -> Vec<u32> {
     let count = (rows / 16).max(1);
-    (0..count as u64).map(|place| (place.wrapping_mul(0x9E37_79B9_7F4A_7C15) % rows.max(1) as u64) as u32).collect()
+    (0..count as u64)
+        .map(|place| (place.wrapping_mul(0x9E37_79B9_7F4A_7C15) % rows.max(1) as u64) as u32)
+        .collect()
 }
 
 /// Bytes without a pattern.

@@ -195,7 +195,8 @@ impl PartVectors {
         match &self.rows {
             None => rows,
             Some(with_vector) => {
-                let before = |row: usize| with_vector.partition_point(|&other| (other as usize) < row);
+                let before =
+                    |row: usize| with_vector.partition_point(|&other| (other as usize) < row);
                 before(rows.start)..before(rows.end)
             }
         }

@@ -26,7 +26,9 @@ pub enum QueryError {
         k: usize,
     },
     /// A recall that no search can aim at.
-    #[error("a recall of {recall} cannot be wished for; give a number above 0 and up to 1 (1 is exact)")]
+    #[error(
+        "a recall of {recall} cannot be wished for; give a number above 0 and up to 1 (1 is exact)"
+    )]
     BadRecall {
         /// What was wished.
         recall: f64,

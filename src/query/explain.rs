@@ -61,8 +61,7 @@ impl Told<'_> {
     fn filtered(&self, text: &mut String) {
         if self.query.region.is_some() {
             let cover: usize = self.filters.iter().map(PartFilter::rows_in_region).sum();
-            let total: usize =
-                self.filters.iter().map(|part| part.live().part().row_count()).sum();
+            let total: usize = self.filters.iter().map(|part| part.live().part().row_count()).sum();
             let ranges = "contiguous rows of its cells";
             let _ = writeln!(text, "├─ region: {cover} of {total} rows in the {ranges}");
         }

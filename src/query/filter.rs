@@ -15,7 +15,8 @@ use super::datafusion::{Predicate, Split};
 use super::error::QueryError;
 use super::request::StopFlag;
 use crate::engine::{
-    Attribute, BATCH_ROWS, CollectionView, EngineError, LivePart, Part, RegionRows, RegionTest, Spans,
+    Attribute, BATCH_ROWS, CollectionView, EngineError, LivePart, Part, RegionRows, RegionTest,
+    Spans,
 };
 use crate::sky::Region;
 use crate::storage::ObjectKey;
@@ -276,7 +277,9 @@ impl<'a> PartFilter<'a> {
     /// The runs of the region, or one of all rows; whether all rows of a run are certainly in the region.
     pub(super) fn runs(&self) -> Vec<(Range<usize>, bool)> {
         match &self.region {
-            Some((rows, _)) => rows.runs().iter().map(|run| (run.rows.clone(), run.inside)).collect(),
+            Some((rows, _)) => {
+                rows.runs().iter().map(|run| (run.rows.clone(), run.inside)).collect()
+            }
             None if self.part().row_count() == 0 => Vec::new(),
             None => vec![(0..self.part().row_count(), true)],
         }

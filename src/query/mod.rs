@@ -53,7 +53,16 @@ pub fn search(view: &CollectionView, query: &Query) -> Result<Answer, QueryError
             filters.iter().map(|part| part.count(&query.stop)).collect::<Result<_, _>>()?;
         stats.rows_surviving = counts.iter().map(|&count| count as u64).sum();
         stats.survivors_are_counted = true;
-        let told = explain::Told { view, query, bound: &bound, plan: &plan, filters: &filters, counts: &counts, found: &found, hits: nearest.len() };
+        let told = explain::Told {
+            view,
+            query,
+            bound: &bound,
+            plan: &plan,
+            filters: &filters,
+            counts: &counts,
+            found: &found,
+            hits: nearest.len(),
+        };
         stats.explanation = told.text();
     }
     let hits = hydrate::hydrate(view, query, &bound, nearest)?;

@@ -259,8 +259,7 @@ fn weigh(
     let (lists_ns, ns_per_list) = prices.lists_ns();
     let lists = if filter.is_everything() { PlanKind::Ivf } else { PlanKind::FilteredIvf };
     let lists = Considered { kind: lists, source: Source::Sky, cost_ns: lists_ns };
-    let by_cost =
-        |left: &&Considered, right: &&Considered| left.cost_ns.total_cmp(&right.cost_ns);
+    let by_cost = |left: &&Considered, right: &&Considered| left.cost_ns.total_cmp(&right.cost_ns);
     let scan = plan.considered.iter().min_by(by_cost).cloned();
     plan.considered.push(lists);
     let Some(best) = plan.considered.iter().min_by(by_cost).cloned() else { return };

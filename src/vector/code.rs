@@ -90,7 +90,8 @@ impl CodeWeights {
             }
             let found: [Option<&[u8]>; simd::GROUP] =
                 std::array::from_fn(|row| chunk.get(row).and_then(|&row| code(row)));
-            if let [Some(a), Some(b), Some(c), Some(d), Some(e), Some(f), Some(g), Some(h)] = found {
+            if let [Some(a), Some(b), Some(c), Some(d), Some(e), Some(f), Some(g), Some(h)] = found
+            {
                 let estimates = self.group([a, b, c, d, e, f, g, h]);
                 for (row, estimate) in estimates.into_iter().enumerate() {
                     each(place + row, estimate);

@@ -47,6 +47,11 @@ impl VectorSource for VectorView<'_> {
 
 impl RowSet for RowBitmap {
     fn select(&self, rows: &[u32], keep: &mut Vec<u32>) {
-        keep.extend((0u32..).zip(rows).filter(|(_, row)| self.contains(**row as usize)).map(|(place, _)| place));
+        keep.extend(
+            (0u32..)
+                .zip(rows)
+                .filter(|(_, row)| self.contains(**row as usize))
+                .map(|(place, _)| place),
+        );
     }
 }

@@ -223,7 +223,9 @@ mod tests {
         let view = VectorView::new(2, &values).expect("pairs");
         let found = principal_axes(view, 1, 1).expect("an axis");
         assert!((found.mean[0] - 59.5).abs() < 1e-3 && (found.mean[1] - 80.0).abs() < 1e-3);
-        assert!((found.axes[0].abs() - 0.6).abs() < 1e-4 && (found.axes[1].abs() - 0.8).abs() < 1e-4);
+        assert!(
+            (found.axes[0].abs() - 0.6).abs() < 1e-4 && (found.axes[1].abs() - 0.8).abs() < 1e-4
+        );
     }
 
     #[test]

@@ -1,16 +1,13 @@
 //! Trains, fills and measures an index.
 
-
 use super::super::section::Section;
 use super::coder::Coder;
 use super::curve::ProbeCurve;
 use super::encode::{self, Filled, in_parallel};
 use super::reach::{Gap, Reach};
 use super::search::ranked_lists;
-use super::tune::{Estimates, Setting, Truth, WISHES};
-use super::{
-    IvfIndex, IvfSearch, IvfSpec, LISTS_MAX, MEASURED_K, POINTS_PER_LIST_MIN, ROWS_MIN,
-};
+use super::tune::{Estimates, SHARES, Setting, Truth, WISHES};
+use super::{IvfIndex, IvfSearch, IvfSpec, LISTS_MAX, MEASURED_K, POINTS_PER_LIST_MIN, ROWS_MIN};
 use crate::index::IndexError;
 use crate::index::faiss::{self, Comparison};
 use crate::index::random::stratified_rows;
@@ -43,11 +40,14 @@ const DEPTHS: [usize; 5] = [10, 32, 100, 316, 1000];
 /// Share of the allowed loss that lists beyond a gap may use up: nothing is known of the gap.
 const SHARE_OF_LOSS_THINNED: f64 = 0.05;
 
+/// Share of what lists may lose that the last curve may lose.
+const SHARE_OF_LOSS_FAR: f64 = 0.25;
+
 /// Margin where none that was tried is enough.
 const MARGIN_UNREACHED: f64 = 32.0;
 
 /// Shares of the allowed loss of recall that lists and codes may each use up, tried until the measured recall keeps the wish.
-const SHARES_OF_LOSS: [f64; 5] = [0.6, 0.4, 0.2, 0.08, 0.02];
+const SHARES_OF_LOSS: [f64; 5] = [0.45, 0.3, 0.15, 0.06, 0.02];
 
 pub(super) fn build(
     spec: &IvfSpec,
@@ -78,8 +78,7 @@ pub(super) fn build(
     let coder = shape.choose(spec, metric, vectors, &truths[0])?;
     check_budget(spec, &coder, vectors.count(), list_count)?;
     let passes = TRAINING_PASSES;
-    let centroids =
-        encode::centroids(spec, &coder, vectors, list_count, POINTS_PER_LIST, passes)?;
+    let centroids = encode::centroids(spec, &coder, vectors, list_count, POINTS_PER_LIST, passes)?;
     progress("train", 1, 1);
     let filled = encode::fill(spec, &coder, vectors, &centroids, progress)?;
     let measured = Measured { truths: &truths, far: &far, depths: &depths };
@@ -234,14 +233,14 @@ struct Places {
     ranks: Vec<Vec<u32>>,
     /// For each query, how far away each neighbour is, and what its list looks like from the query.
     gaps: Vec<Vec<Gap>>,
-    /// Length from each query to its nearest centroid.
-    nearest: Vec<f64>,
+    /// How far each query lies from the rows.
+    oddness: Vec<f64>,
 }
 
 impl Places {
     fn of(index: &IvfIndex, list_of_row: &[u32], truth: &Truth) -> Self {
         let radii = index.lists.radii.as_slice();
-        let mut places = Self { ranks: Vec::new(), gaps: Vec::new(), nearest: Vec::new() };
+        let mut places = Self { ranks: Vec::new(), gaps: Vec::new(), oddness: Vec::new() };
         for (query, neighbours) in truth.neighbours.iter().enumerate() {
             let Some(coded) = index.coder.query(truth.query(query, index.coder.dimension)) else {
                 continue;
@@ -250,14 +249,12 @@ impl Places {
             for (rank, ranked) in (0u32..).zip(ranked_lists(index, &coded)) {
                 let gap = coded.gap(ranked.estimate);
                 if rank == 0 {
-                    places.nearest.push(gap);
+                    places.oddness.push(index.oddness(&coded, ranked));
                 }
                 view[ranked.list as usize] = (rank, gap);
             }
             let list_of = |row: u32| list_of_row[row as usize] as usize;
-            places
-                .ranks
-                .push(neighbours.iter().map(|&(_, row)| view[list_of(row)].0).collect());
+            places.ranks.push(neighbours.iter().map(|&(_, row)| view[list_of(row)].0).collect());
             let gap = |&(distance, row): &(Distance, u32)| Gap {
                 neighbour: coded.limit(distance),
                 centroid: view[list_of(row)].1,
@@ -268,11 +265,36 @@ impl Places {
         places
     }
 
-    /// A length that nearly all queries keep below.
-    fn usual_gap(&self) -> f64 {
-        let mut nearest = self.nearest.clone();
+    /// What divides the queries by how far they lie from the rows into the shares that have curves of their own.
+    fn edges(&self) -> Vec<f64> {
+        let mut nearest = self.oddness.clone();
         nearest.sort_unstable_by(f64::total_cmp);
-        let place = (nearest.len() * 199 / 200).min(nearest.len().saturating_sub(1));
+        let mut below = 0.0;
+        let mut edges = Vec::with_capacity(SHARES.len());
+        for share in SHARES {
+            below += share * nearest.len() as f64;
+            let place = (below.round() as usize).clamp(1, nearest.len().max(1)) - 1;
+            edges.push(nearest.get(place).copied().unwrap_or(f64::MAX));
+        }
+        edges
+    }
+
+    /// The places of the neighbours of the queries of one share.
+    fn ranks_within(&self, edges: &[f64], bin: usize) -> Vec<Vec<u32>> {
+        let from = bin.checked_sub(1).map_or(f64::NEG_INFINITY, |before| edges[before]);
+        let to = if bin + 1 == edges.len() { f64::INFINITY } else { edges[bin] };
+        let queries = self.ranks.iter().zip(&self.oddness);
+        queries
+            .filter(|(_, nearest)| **nearest > from && **nearest <= to)
+            .map(|(ranks, _)| ranks.clone())
+            .collect()
+    }
+
+    /// What nearly all queries keep below.
+    fn usual_oddness(&self) -> f64 {
+        let mut nearest = self.oddness.clone();
+        nearest.sort_unstable_by(f64::total_cmp);
+        let place = (nearest.len() * 39 / 40).min(nearest.len().saturating_sub(1));
         nearest.get(place).copied().unwrap_or(f64::MAX)
     }
 }
@@ -299,7 +321,7 @@ fn settle(
         truths.iter().map(|truth| Places::of(&index, &list_of_row, truth)).collect()
     };
     let (places, far) = (placed(truths), placed(measured.far));
-    index.lists.usual_gap = places.iter().map(Places::usual_gap).fold(0.0, f64::max);
+    index.lists.usual_oddness = places.iter().map(Places::usual_oddness).fold(0.0, f64::max);
     let estimates: Vec<Estimates> = truths
         .iter()
         .map(|truth| Estimates::of(&index.coder, vectors, truth, usize::MAX))
@@ -337,10 +359,18 @@ fn setting(
 ) -> Setting {
     let (lists, rows) = (index.list_count(), index.row_count());
     let Measured { truths, depths, .. } = *measured;
-    let curves: Vec<ProbeCurve> = places
-        .iter()
-        .map(|places| ProbeCurve::measured(&places.ranks, depths, lists, rows, target))
-        .collect();
+    let edges = places.first().map(Places::edges).unwrap_or_default();
+    let last = edges.len().saturating_sub(1);
+    let curve = |bin: usize| {
+        // Queries unlike any row end up in the last bin, which therefore has to hold more.
+        let target = if bin == last { 1.0 - SHARE_OF_LOSS_FAR * (1.0 - target) } else { target };
+        let ranks = places.iter().map(|places| places.ranks_within(&edges, bin));
+        let measured: Vec<ProbeCurve> = ranks
+            .filter(|ranks| !ranks.is_empty())
+            .map(|ranks| ProbeCurve::measured(&ranks, depths, lists, rows, target))
+            .collect();
+        (edges[bin], ProbeCurve::widest(&measured))
+    };
     let reach = |target| {
         let near_and_far = places.iter().chain(far);
         Reach::widest(near_and_far.map(|places| Reach::measured(&places.gaps, depths, target)))
@@ -350,7 +380,7 @@ fn setting(
     });
     Setting {
         wish,
-        curve: ProbeCurve::widest(&curves),
+        curves: (0..edges.len()).map(curve).collect(),
         reach: reach(target),
         reach_thinned: reach(1.0 - SHARE_OF_LOSS_THINNED * (1.0 - wish)),
         margin: margins.fold(0.0, f64::max),

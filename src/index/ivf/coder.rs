@@ -96,7 +96,8 @@ impl Coder {
             Metric::Ip => {
                 let mean = self.mean.as_slice();
                 let axes = self.axes.as_slice().chunks_exact(self.dimension);
-                let along: f32 = axes.zip(rotated).map(|(axis, value)| dot(axis, mean) * value).sum();
+                let along: f32 =
+                    axes.zip(rotated).map(|(axis, value)| dot(axis, mean) * value).sum();
                 -(dot(mean, mean) + along)
             }
         }
@@ -108,7 +109,8 @@ impl Coder {
         self.rotate(query, &mut centred, &mut rotated);
         let (low, step) = (self.low.as_slice(), self.step.as_slice());
         let base: f32 = rotated.iter().zip(low).map(|(value, low)| value * low).sum();
-        let factors: Vec<f32> = rotated.iter().zip(step).map(|(value, step)| value * step).collect();
+        let factors: Vec<f32> =
+            rotated.iter().zip(step).map(|(value, step)| value * step).collect();
         let centred_square = norm(&centred).powi(2);
         let kept_square = norm(&rotated).powi(2);
         let (length, shift) = match self.metric {
@@ -149,9 +151,7 @@ impl CodedQuery {
     pub(super) fn gap(&self, estimate: f32) -> f64 {
         let estimate = f64::from(estimate);
         match self.metric {
-            Metric::L2 | Metric::Cosine => {
-                (2.0 * estimate + self.centred_square).max(0.0).sqrt()
-            }
+            Metric::L2 | Metric::Cosine => (2.0 * estimate + self.centred_square).max(0.0).sqrt(),
             Metric::Ip => (estimate + self.shift) / self.length,
         }
     }

@@ -42,8 +42,9 @@ impl ProbeCurve {
 
     /// The curve that asks for as many probes as any of some, measured at the same depths.
     pub(super) fn widest(curves: &[Self]) -> Self {
+        // Without any, one list is as good as another: of vectors that are all alike.
         let mut points: Vec<(f64, f64)> =
-            curves.first().map(|curve| curve.points.clone()).unwrap_or_default();
+            curves.first().map_or_else(|| vec![(1.0, 1.0)], |curve| curve.points.clone());
         for curve in curves {
             for (point, other) in points.iter_mut().zip(&curve.points) {
                 point.1 = point.1.max(other.1);
@@ -77,7 +78,8 @@ impl ProbeCurve {
     }
 }
 
-/// The fewest probes, not below `least`, whose recall at the depth reaches the target.
+/// The fewest probes, not below `least`, whose mean recall at the depth reaches the target. Whether the promise is kept with
+/// them is measured afterwards, on all queries together.
 fn fewest_probes(
     ranks: &[Vec<u32>],
     depth: usize,
@@ -98,7 +100,7 @@ fn fewest_probes(
         for ranks in &sorted {
             meter.push(ranks.partition_point(|&rank| (rank as usize) < probes), ranks.len());
         }
-        meter.recall().is_some_and(|recall| recall.reaches(target))
+        meter.recall().is_some_and(|recall| recall.mean >= target)
     };
     let (mut short, mut enough) = (least.saturating_sub(1), lists);
     while enough - short > 1 {

@@ -147,7 +147,8 @@ impl Shape {
         let dimension = vectors.dimension();
         let longest = code_bytes(self.power.len()).min(CODE_BYTES_MAX);
         if let Some(bytes) = spec.code_bytes {
-            let fits = bytes.is_multiple_of(crate::vector::CODE_STEP) && (1..=CODE_BYTES_MAX).contains(&bytes);
+            let fits = bytes.is_multiple_of(crate::vector::CODE_STEP)
+                && (1..=CODE_BYTES_MAX).contains(&bytes);
             return if fits {
                 Ok(self.coder(metric, dimension, bytes))
             } else {
@@ -164,7 +165,8 @@ impl Shape {
             }
             let estimates = Estimates::of(&coder, vectors, &tried, TRIED_NEIGHBOURS);
             let Some(outcome) = estimates.least_margin(&tried, CODE_RECALL) else { continue };
-            let comparing = outcome.reranked * (VECTOR_NS + (dimension * 4) as f64 * VECTOR_BYTE_NS);
+            let comparing =
+                outcome.reranked * (VECTOR_NS + (dimension * 4) as f64 * VECTOR_BYTE_NS);
             let cost = scanning + comparing;
             if best.as_ref().is_none_or(|(least, _)| cost < *least) {
                 best = Some((cost, coder));
@@ -312,7 +314,7 @@ fn into_lists(
         starts: Section::Owned(starts),
         rows: Section::Owned(rows),
         codes: Section::Owned(codes),
-        usual_gap: f64::INFINITY,
+        usual_oddness: f64::INFINITY,
     }
 }
 

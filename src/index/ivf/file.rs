@@ -61,7 +61,7 @@ struct Description {
     rows: usize,
     seed: u64,
     left_out: f64,
-    usual_gap: f64,
+    usual_oddness: f64,
     settings: Vec<SettingRecord>,
     sections: Vec<SectionRecord>,
 }
@@ -70,8 +70,7 @@ struct Description {
 #[serde(deny_unknown_fields)]
 struct SettingRecord {
     wish: f64,
-    /// `(depth, probes)`.
-    curve: Vec<(f64, f64)>,
+    curves: Vec<CurveRecord>,
     slack: f64,
     slack_thinned: f64,
     margin: f64,
@@ -80,6 +79,15 @@ struct SettingRecord {
     recall_lower: f64,
     recall_upper: f64,
     queries: u64,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CurveRecord {
+    /// For queries whose nearest centroid is at most so far away.
+    farthest: f64,
+    /// `(depth, probes)`.
+    points: Vec<(f64, f64)>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -135,7 +143,14 @@ fn sections_of(index: &IvfIndex) -> [&[u8]; SECTIONS] {
 fn describe(index: &IvfIndex, sections: Vec<SectionRecord>) -> Description {
     let setting = |setting: &Setting| SettingRecord {
         wish: setting.wish,
-        curve: setting.curve.points().to_vec(),
+        curves: setting
+            .curves
+            .iter()
+            .map(|(farthest, curve)| CurveRecord {
+                farthest: *farthest,
+                points: curve.points().to_vec(),
+            })
+            .collect(),
         slack: setting.reach.slack(),
         slack_thinned: setting.reach_thinned.slack(),
         margin: setting.margin,
@@ -154,7 +169,7 @@ fn describe(index: &IvfIndex, sections: Vec<SectionRecord>) -> Description {
         rows: index.row_count(),
         seed: index.seed,
         left_out: index.coder.left_out,
-        usual_gap: index.lists.usual_gap,
+        usual_oddness: index.lists.usual_oddness,
         settings: index.settings.iter().map(setting).collect(),
         sections,
     }
@@ -171,7 +186,8 @@ fn write_whole(path: &Path, parts: &[&[u8]]) -> io::Result<()> {
     let written = File::create(&partial).and_then(|mut file| {
         let mut offset = 0usize;
         for (place, part) in parts.iter().enumerate() {
-            let padding = if place < 3 { 0 } else { offset.next_multiple_of(SECTION_ALIGN) - offset };
+            let padding =
+                if place < 3 { 0 } else { offset.next_multiple_of(SECTION_ALIGN) - offset };
             file.write_all(&[0; SECTION_ALIGN][..padding])?;
             file.write_all(part)?;
             offset += padding + part.len();
@@ -219,7 +235,8 @@ fn open(path: &Path) -> Result<Opened, IndexError> {
     }
     let length = number(12)? as usize;
     let end = HEADER_LEN + length.min(DESCRIPTION_BYTES_MAX);
-    let (Some(digest), Some(text)) = (bytes.get(PREFIX_LEN..HEADER_LEN), bytes.get(HEADER_LEN..end))
+    let (Some(digest), Some(text)) =
+        (bytes.get(PREFIX_LEN..HEADER_LEN), bytes.get(HEADER_LEN..end))
     else {
         return Err(damaged("it is cut off"));
     };
@@ -306,7 +323,7 @@ fn assemble(opened: &Opened, metric: Metric) -> Option<IvfIndex> {
             starts: opened.section(7, said.lists.checked_add(1)?)?,
             rows: opened.section(8, said.rows)?,
             codes: opened.section(9, codes)?,
-            usual_gap: said.usual_gap,
+            usual_oddness: said.usual_oddness,
         },
         settings,
         seed: said.seed,
@@ -316,9 +333,15 @@ fn assemble(opened: &Opened, metric: Metric) -> Option<IvfIndex> {
 fn setting(record: &SettingRecord) -> Option<Setting> {
     let numbers = [record.wish, record.margin, record.reranked, record.recall];
     let are_sound = numbers.iter().all(|number| number.is_finite() && *number >= 0.0);
+    let curve =
+        |record: &CurveRecord| Some((record.farthest, ProbeCurve::new(record.points.clone())?));
+    let curves: Vec<_> = record.curves.iter().map(curve).collect::<Option<_>>()?;
+    if curves.is_empty() {
+        return None;
+    }
     Some(Setting {
         wish: record.wish,
-        curve: ProbeCurve::new(record.curve.clone())?,
+        curves,
         reach: Reach::new(record.slack)?,
         reach_thinned: Reach::new(record.slack_thinned)?,
         margin: record.margin,

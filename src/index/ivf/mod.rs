@@ -209,8 +209,8 @@ struct Lists {
     rows: Section<u32>,
     /// Their codes.
     codes: Section<u8>,
-    /// Greatest length from a sampled row to its nearest centroid: a query that is farther from all is unlike the rows.
-    usual_gap: f64,
+    /// How far nearly all sampled rows lie from their nearest centroid, in radii: a query that is farther is unlike the rows.
+    usual_oddness: f64,
 }
 
 impl IvfIndex {
@@ -278,7 +278,7 @@ impl IvfIndex {
             code_bytes: self.coder.code_bytes,
             axes: self.coder.kept,
             lists: self.list_count(),
-            default_probes: setting.curve.probes(MEASURED_K as f64),
+            default_probes: setting.probes_expected(MEASURED_K as f64).round() as usize,
             measured_recall: setting.recall,
         }
     }
@@ -294,7 +294,7 @@ impl IvfIndex {
         let rows = self.row_count() as f64;
         let share = (allowed_count / rows).clamp(1.0 / rows, 1.0);
         let setting = self.setting(wish);
-        let lists = setting.curve.probes(k as f64 / share) as f64;
+        let lists = setting.probes_expected(k as f64 / share);
         Expected {
             lists,
             rows_listed: lists * rows / self.list_count() as f64,
@@ -360,7 +360,9 @@ impl Lists {
     fn span(&self, list: usize) -> std::ops::Range<usize> {
         let starts = self.starts.as_slice();
         match (starts.get(list), starts.get(list + 1)) {
-            (Some(&start), Some(&end)) if start <= end && end as usize <= self.rows.as_slice().len() => {
+            (Some(&start), Some(&end))
+                if start <= end && end as usize <= self.rows.as_slice().len() =>
+            {
                 start as usize..end as usize
             }
             _ => 0..0,

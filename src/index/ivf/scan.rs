@@ -122,7 +122,8 @@ fn settle_once<K: Ord, F: Fn(u32) -> K>(
 ) {
     let before = *compared;
     *compared += rows;
-    let doubled = (*compared / SETTLE_ROWS).checked_ilog2() != (before / SETTLE_ROWS).checked_ilog2();
+    let doubled =
+        (*compared / SETTLE_ROWS).checked_ilog2() != (before / SETTLE_ROWS).checked_ilog2();
     if rows > 0 && doubled {
         collector.settle();
     }

@@ -76,6 +76,15 @@ impl Ranking {
     }
 }
 
+impl IvfIndex {
+    /// How far a query lies from the rows: the length to its nearest centroid in units of that list's radius.
+    pub(super) fn oddness(&self, coded: &CodedQuery, nearest: RankedList) -> f64 {
+        let radius = self.lists.radii.as_slice().get(nearest.list as usize).copied().unwrap_or(0.0);
+        let gap = coded.gap(nearest.estimate);
+        if radius > 0.0 { gap / f64::from(radius) } else { gap }
+    }
+}
+
 /// Ranks all lists by their nearness.
 pub(super) fn ranked_lists(index: &IvfIndex, coded: &CodedQuery) -> Vec<RankedList> {
     let mut ranking = Ranking::new(index, coded);
@@ -102,8 +111,8 @@ pub(super) fn search<K: Ord>(
     check(index, query, vectors, search.recall)?;
     let wanted = search.k.min(index.row_count());
     // Whoever names every list and wants all found gets them visited: it is how the lists are held against the exact scan.
-    let through_all = search.recall >= 1.0
-        && search.probes.is_some_and(|probes| probes >= index.list_count());
+    let through_all =
+        search.recall >= 1.0 && search.probes.is_some_and(|probes| probes >= index.list_count());
     let coded = (wanted > 0 && (search.recall < 1.0 || through_all))
         .then(|| index.coder.query(query))
         .flatten();
@@ -190,8 +199,9 @@ impl Search<'_, '_> {
         collector: &mut Collector<'_, K, F>,
     ) -> bool {
         let all = self.index.list_count();
-        let nearest = ranking.slice(0, 1).first().map_or(0.0, |list| self.coded.gap(list.estimate));
-        let planned = self.setting.curve.probes(self.wish.k as f64);
+        let nearest =
+            ranking.slice(0, 1).first().map_or(0.0, |list| self.index.oddness(self.coded, *list));
+        let planned = self.setting.probes(nearest, self.wish.k as f64);
         let mut goal = self.wish.probes.unwrap_or(planned).clamp(1, all);
         while walk.lists_probed < goal && walk.lists_probed < all {
             let from = walk.lists_probed;
@@ -199,13 +209,13 @@ impl Search<'_, '_> {
             self.visit(ranking.slice(from, (from + step).min(goal)), walk, collector);
             collector.settle();
             if walk.lists_probed >= goal {
-                goal = self.next_goal(walk, collector.top().len());
+                goal = self.next_goal(walk, nearest, collector.top().len());
                 if goal > walk.lists_probed && goal > self.wish.lists_max {
                     return false;
                 }
             }
         }
-        let is_usual = self.wish.allowed.is_none() && nearest <= self.index.lists.usual_gap;
+        let is_usual = self.wish.allowed.is_none() && nearest <= self.index.lists.usual_oddness;
         if self.wish.probes.is_none() && !is_usual {
             let near = walk.near_share.unwrap_or(1.0);
             let is_thinned = near < THINNED_SHARE * self.wish.allowed_share;
@@ -220,7 +230,7 @@ impl Search<'_, '_> {
     ///
     /// Twice as many while hits are missing. Then, unless the caller chose the number, as many as the curve says for the
     /// share of rows that is allowed among those seen, but never more than twice as many before looking again.
-    fn next_goal(&self, walk: &Walk, found: usize) -> usize {
+    fn next_goal(&self, walk: &Walk, nearest: f64, found: usize) -> usize {
         let twice = walk.lists_probed * 2;
         if found < self.wanted {
             return twice;
@@ -230,7 +240,7 @@ impl Search<'_, '_> {
         }
         let rows_for_one_allowed = walk.rows_listed as f64 / walk.rows_compared.max(1) as f64;
         let depth = self.wish.k as f64 * rows_for_one_allowed;
-        self.setting.curve.probes(depth).min(twice)
+        self.setting.probes(nearest, depth).min(twice)
     }
 
     /// Probes those of the remaining lists that may hold a row nearer than the hits found so far; false when they are too
@@ -290,8 +300,7 @@ impl Search<'_, '_> {
             }
             let span = self.index.lists.span(list.list as usize);
             let rows = &all_rows[span.clone()];
-            let codes =
-                all_codes.get(span.start * length..span.end * length).unwrap_or_default();
+            let codes = all_codes.get(span.start * length..span.end * length).unwrap_or_default();
             walk.rows_listed += rows.len();
             walk.lists_probed += 1;
             let Some(allowed) = self.wish.allowed else {

@@ -11,6 +11,9 @@ use super::MEASURED_K;
 /// Recall wishes that settings are measured for.
 pub(super) const WISHES: [f64; 5] = [0.8, 0.9, 0.95, 0.99, 0.999];
 
+/// Shares of the sampled queries, nearest to a centroid first, that have a curve of their own.
+pub(super) const SHARES: [f64; 4] = [0.5, 0.3, 0.15, 0.05];
+
 /// Margins that are tried, in standard errors.
 const MARGINS: [f64; 12] = [0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 6.0, 10.0];
 
@@ -19,8 +22,9 @@ const MARGINS: [f64; 12] = [0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 
 pub(super) struct Setting {
     /// The recall aimed at.
     pub(super) wish: f64,
-    /// Lists to probe.
-    pub(super) curve: ProbeCurve,
+    /// Lists to probe, for queries whose nearest centroid is at most so far away: the farther a query lies from where the rows
+    /// are dense, the more lists share its neighbours. The last holds for all that are farther.
+    pub(super) curves: Vec<(f64, ProbeCurve)>,
     /// Which lists beyond may hold a hit.
     pub(super) reach: Reach,
     /// The same where a predicate excludes more near the query than elsewhere: hits then lie behind a gap.
@@ -31,6 +35,20 @@ pub(super) struct Setting {
     pub(super) reranked: f64,
     /// Recall@10 of searches with this setting.
     pub(super) recall: Recall,
+}
+
+impl Setting {
+    /// Lists to probe for a depth, for a query whose nearest centroid is `gap` away.
+    pub(super) fn probes(&self, gap: f64, depth: f64) -> usize {
+        let fits = self.curves.iter().find(|(farthest, _)| gap <= *farthest);
+        fits.or(self.curves.last()).map_or(usize::MAX, |(_, curve)| curve.probes(depth))
+    }
+
+    /// The same, for queries in general.
+    pub(super) fn probes_expected(&self, depth: f64) -> f64 {
+        let shares = self.curves.iter().zip(SHARES);
+        shares.map(|((_, curve), share)| share * curve.probes(depth) as f64).sum()
+    }
 }
 
 /// Queries and their true neighbours, nearest first.

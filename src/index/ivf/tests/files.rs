@@ -42,7 +42,8 @@ fn idx_3_a_damaged_description_is_refused_before_it_is_read() {
         IvfIndex::load(&path, 48, Metric::L2)
     };
     assert!(load_bytes(&intact).is_ok());
-    let described = 48 + u32::from_le_bytes(*intact[12..].first_chunk().expect("a length")) as usize;
+    let described =
+        48 + u32::from_le_bytes(*intact[12..].first_chunk().expect("a length")) as usize;
     for place in (0..48).chain((48..described).step_by(7)) {
         let mut bytes = intact.clone();
         bytes[place] ^= 0x10;
@@ -54,7 +55,9 @@ fn idx_3_a_damaged_description_is_refused_before_it_is_read() {
         assert!(
             matches!(
                 refused,
-                Err(IndexError::NotAnIndex { .. } | IndexError::Damaged { .. } | IndexError::Io { .. })
+                Err(IndexError::NotAnIndex { .. }
+                    | IndexError::Damaged { .. }
+                    | IndexError::Io { .. })
             ),
             "{len}: {refused:?}"
         );
@@ -71,7 +74,8 @@ fn damaged_sections_are_told_and_never_make_a_wrong_distance() {
     index.save(&path).expect("saved");
     IvfIndex::verify(&path).expect("intact");
     let intact = fs::read(&path).expect("readable");
-    let described = 48 + u32::from_le_bytes(*intact[12..].first_chunk().expect("a length")) as usize;
+    let described =
+        48 + u32::from_le_bytes(*intact[12..].first_chunk().expect("a length")) as usize;
     let start = described.next_multiple_of(64);
     for place in (start..intact.len()).step_by(2_003) {
         let mut bytes = intact.clone();

@@ -9,8 +9,8 @@ use std::thread;
 
 use super::*;
 use crate::index::flat::{self, FlatSearch};
-use crate::index::recall::RecallMeter;
 use crate::index::random::SplitMix64;
+use crate::index::recall::RecallMeter;
 use crate::index::synthetic::{Clustered, clustered};
 use crate::vector::{RowBitmap, VectorBlock};
 
@@ -37,11 +37,7 @@ fn small(metric: Metric, code_bytes: Option<usize>) -> (VectorBlock, IvfIndex) {
     (block, index)
 }
 
-fn build(
-    spec: &IvfSpec,
-    metric: Metric,
-    vectors: VectorView<'_>,
-) -> Result<IvfIndex, IndexError> {
+fn build(spec: &IvfSpec, metric: Metric, vectors: VectorView<'_>) -> Result<IvfIndex, IndexError> {
     IvfIndex::build(spec, metric, vectors, None, &mut silent)
 }
 
@@ -53,8 +49,7 @@ fn exact(
     allowed: Option<&RowBitmap>,
 ) -> Vec<(Distance, u32)> {
     let wish = FlatSearch { metric, k: Some(search.k), bound: search.bound };
-    let rows =
-        (0..vectors.count()).filter(|&row| allowed.is_none_or(|rows| rows.contains(row)));
+    let rows = (0..vectors.count()).filter(|&row| allowed.is_none_or(|rows| rows.contains(row)));
     flat::search(query, &vectors, rows, &wish, |row| row as u32).expect("valid").hits
 }
 
@@ -163,7 +158,8 @@ fn codes_along_the_sky_find_what_the_rows_hold() {
             let mut meter = RecallMeter::default();
             for row in (0..block.count()).step_by(67) {
                 let query = block.row(row).expect("a row");
-                let in_runs = bitmap(block.count(), |row| runs.iter().any(|run| run.contains(&row)));
+                let in_runs =
+                    bitmap(block.count(), |row| runs.iter().any(|run| run.contains(&row)));
                 let in_some = bitmap(block.count(), |row| some.contains(&(row as u32)));
                 let asked = [(ScanRows::Runs(&runs), &in_runs), (ScanRows::Rows(&some), &in_some)];
                 for (rows, allowed) in asked {
@@ -300,7 +296,8 @@ fn unusable_input_is_refused_with_its_reason() {
         matches!(refused, IndexError::WrongDimension { expected: 48, given: 47, .. }),
         "{refused}"
     );
-    let refused = index.search(&[f32::INFINITY; 48], &block.view(), &nearest).expect_err("infinite");
+    let refused =
+        index.search(&[f32::INFINITY; 48], &block.view(), &nearest).expect_err("infinite");
     assert!(matches!(refused, IndexError::NotFinite { .. }), "{refused}");
     let refused = index.search(query, &part(2999), &nearest).expect_err("another segment");
     assert!(

@@ -26,8 +26,7 @@ fn held() -> &'static Held {
         let block = |values: &[f32]| VectorBlock::new(64, values.to_vec()).expect("finite");
         let (vectors, queries) = (block(first), block(last));
         let spec = IvfSpec { threads: 2, ..IvfSpec::default() };
-        let index =
-            build(&spec, Metric::Cosine, vectors.view()).expect("builds");
+        let index = build(&spec, Metric::Cosine, vectors.view()).expect("builds");
         Held { made, vectors, queries, index }
     })
 }
@@ -38,7 +37,8 @@ fn assert_recall(name: &str, mut allowed: impl FnMut(usize) -> Option<RowBitmap>
     let mut scanned = 0;
     for (place, query) in queries.rows().enumerate() {
         let allowed = allowed(place);
-        let search = IvfSearch { allowed: allowed.as_ref().and_then(set), ..IvfSearch::nearest(10) };
+        let search =
+            IvfSearch { allowed: allowed.as_ref().and_then(set), ..IvfSearch::nearest(10) };
         let answer = index.search(query, &vectors.view(), &search).expect("valid");
         let truth = exact(query, vectors.view(), Metric::Cosine, &search, allowed.as_ref());
         assert_eq!(answer.hits.len(), truth.len());
@@ -104,7 +104,11 @@ fn recall_holds_for_queries_unlike_the_rows() {
         let query = Metric::Cosine.prepare(query).expect("not zero");
         let search = IvfSearch::nearest(10);
         let answer = index.search(&query, &vectors.view(), &search).expect("valid");
-        meter.compare(&exact(&query, vectors.view(), Metric::Cosine, &search, None), &answer.hits, 10);
+        meter.compare(
+            &exact(&query, vectors.view(), Metric::Cosine, &search, None),
+            &answer.hits,
+            10,
+        );
     }
     let recall = meter.recall().expect("queries");
     assert!(recall.mean >= 0.99, "{recall:?}");
@@ -124,7 +128,8 @@ fn recall_holds_for_every_metric_and_k() {
                 let mut meter = RecallMeter::default();
                 let mut scanned = 0;
                 for query in all.rows().skip(10_000) {
-                    let search = IvfSearch { allowed: allowed.and_then(set), ..IvfSearch::nearest(k) };
+                    let search =
+                        IvfSearch { allowed: allowed.and_then(set), ..IvfSearch::nearest(k) };
                     let answer = index.search(query, &vectors, &search).expect("valid");
                     let truth = exact(query, vectors, metric, &search, allowed);
                     meter.compare(&truth, &answer.hits, k);
