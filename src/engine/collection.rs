@@ -352,6 +352,11 @@ impl Collection {
         Ok(())
     }
 
+    /// Whether a crash interrupted a build that can be gone on with.
+    pub(super) fn has_unfinished_build(&self) -> bool {
+        segment::is_unfinished(&self.folder)
+    }
+
     pub(super) fn is_building(&self) -> bool {
         self.building.load(Ordering::Acquire)
     }
@@ -377,10 +382,10 @@ impl Collection {
                     return;
                 }
                 drop(collection);
-                std::thread::sleep(IMPORT_POLL);
+                thread::sleep(IMPORT_POLL);
             }
         };
-        if let Err(error) = std::thread::Builder::new().name("index-build".to_owned()).spawn(work) {
+        if let Err(error) = thread::Builder::new().name("index-build".to_owned()).spawn(work) {
             self.awaiting.store(false, Ordering::Release);
             tracing::warn!(%error, "no thread for a background index build; trying again at the next write");
         }

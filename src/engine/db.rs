@@ -82,7 +82,10 @@ impl Db {
         let db = Self { inner: Arc::new(inner) };
         let records = db.inner.store.collections()?;
         for record in &records {
-            db.register(record);
+            let collection = db.register(record);
+            if db.inner.options.auto_index_rows.is_some() && collection.has_unfinished_build() {
+                collection.build_when_opportune();
+            }
         }
         db.remove_strays(&records);
         Ok(db)

@@ -1,9 +1,11 @@
 //! The vectors of one space in one part: owned in the tail, mapped from a file in a segment.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use super::error::EngineError;
+use super::idle;
 use super::mapped::MappedFloats;
 use super::residency::{Claim, Residency};
 use crate::index::IvfIndex;
@@ -71,6 +73,8 @@ pub struct PartVectors {
     rows: Option<Vec<u32>>,
     index_path: Option<PathBuf>,
     index: OnceLock<Option<Arc<IvfIndex>>>,
+    /// Set when the index file was found damaged after it was opened.
+    is_damaged: Arc<AtomicBool>,
 }
 
 impl PartVectors {
@@ -89,6 +93,7 @@ impl PartVectors {
             rows,
             index_path,
             index: OnceLock::new(),
+            is_damaged: Arc::new(AtomicBool::new(false)),
         }
     }
 
@@ -228,13 +233,37 @@ impl PartVectors {
         let path = self.index_path.as_ref()?;
         self.index
             .get_or_init(|| match IvfIndex::load(path, self.dimension, self.metric) {
-                Ok(index) => Some(Arc::new(index)),
+                Ok(index) => {
+                    self.verify_beside(path);
+                    Some(Arc::new(index))
+                }
                 Err(error) => {
                     tracing::error!(path = %path.display(), %error, "index not readable; scanning instead");
                     None
                 }
             })
             .as_ref()
+            .filter(|_| !self.is_damaged.load(Ordering::Relaxed))
+    }
+
+    /// Reads the index file against its checksums on a thread that gives way to everything else; the index is not used any
+    /// more once it was found damaged.
+    fn verify_beside(&self, path: &Path) {
+        let (path, is_damaged) = (path.to_owned(), Arc::clone(&self.is_damaged));
+        let verify = move || {
+            idle::give_way();
+            if let Err(error) = IvfIndex::verify(&path) {
+                // A file that has gone belongs to a segment that was replaced meanwhile.
+                if path.exists() {
+                    tracing::error!(path = %path.display(), %error, "index damaged; scanning instead");
+                    is_damaged.store(true, Ordering::Relaxed);
+                }
+            }
+        };
+        let started = std::thread::Builder::new().name("index-verify".to_owned()).spawn(verify);
+        if let Err(error) = started {
+            tracing::warn!(%error, "no thread to verify an index; it is used unverified");
+        }
     }
 }
 

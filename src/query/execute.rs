@@ -13,9 +13,6 @@ use crate::index::{CodeScan, IvfAnswer, IvfSearch, ScanRows};
 use crate::schema::ObjectId;
 use crate::vector::{Distance, RowSet, TopK};
 
-/// Rows between two looks at the stop flag.
-const STOP_EVERY_ROWS: usize = 4_096;
-
 /// A hit before it has its columns; sorts by id, which breaks ties of distance.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Found {

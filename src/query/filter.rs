@@ -177,11 +177,6 @@ impl<'a> PartFilter<'a> {
         self.region.as_ref().map_or(self.part().row_count(), |(rows, _)| rows.count())
     }
 
-    /// Whether every live row is left.
-    pub(super) fn is_open(&self) -> bool {
-        self.region.is_none() && self.conditions.is_empty() && self.found.is_none()
-    }
-
     /// Whether no row of the runs needs a test of columns, deletes or exclusions.
     fn is_region_alone(&self) -> bool {
         self.conditions.is_empty()

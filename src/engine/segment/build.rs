@@ -12,7 +12,7 @@ use arrow::ipc::writer::FileWriter;
 
 use super::directions::DirectionsWriter;
 use super::manifest::{self, FORMAT, IndexManifest, Manifest, SpaceManifest};
-use super::{Progress, rows_path, space_path};
+use super::{Progress, akin, rows_path, space_path, unfinished};
 use crate::engine::attributes;
 use crate::engine::columns::{self, ORDINAL};
 use crate::engine::error::EngineError;
@@ -21,7 +21,7 @@ use crate::engine::part::BATCH_ROWS;
 use crate::index::{IndexError, IvfIndex, IvfSpec};
 use crate::schema::{CollectionSchema, EmbeddingSpace, Object};
 use crate::storage::{ObjectKey, Snapshot};
-use crate::vector::VectorView;
+use crate::vector::{VectorBlock, VectorView};
 
 /// What to build, where.
 pub(in crate::engine) struct BuildPlan<'a> {
@@ -45,33 +45,44 @@ pub(in crate::engine) struct BuildLimits {
 }
 
 /// Writes a complete segment of everything in the snapshot and returns its folder; leaves nothing behind on failure.
+///
+/// A build that a crash interrupted after its rows were complete is gone on with: its segment then covers an earlier version,
+/// and the writes since are the tail, as they are beside any segment.
 pub(in crate::engine) fn build(
     plan: &BuildPlan<'_>,
     snapshot: &Snapshot<'_>,
     progress: &mut Progress<'_>,
 ) -> Result<(PathBuf, Manifest), EngineError> {
-    let unfinished =
-        plan.collection_folder.join(format!(".building-{}", snapshot.record().version));
-    build_in(&unfinished, plan, snapshot, progress).inspect_err(|_| {
+    let record = snapshot.record();
+    let left = unfinished::find(plan.collection_folder, plan.schema, record.version);
+    let unfinished = left.as_ref().map_or_else(
+        || unfinished::folder(plan.collection_folder, record.version),
+        |(folder, _)| folder.clone(),
+    );
+    let built = match left {
+        Some((_, manifest)) => Ok(manifest),
+        None => build_rows(&unfinished, plan, snapshot, progress),
+    };
+    let finished = built.and_then(|manifest| finish(&unfinished, plan, manifest, progress));
+    finished.inspect_err(|_| {
         if let Err(error) = fs::remove_dir_all(&unfinished) {
             tracing::warn!(path = %unfinished.display(), %error, "unfinished segment not removed");
         }
     })
 }
 
-fn build_in(
+/// Everything but the indices of the spaces.
+fn build_rows(
     unfinished: &Path,
     plan: &BuildPlan<'_>,
     snapshot: &Snapshot<'_>,
     progress: &mut Progress<'_>,
-) -> Result<(PathBuf, Manifest), EngineError> {
+) -> Result<Manifest, EngineError> {
     let record = snapshot.record();
-    let finished = plan.collection_folder.join(format!("{:020}", record.version));
     if unfinished.exists() {
         fs::remove_dir_all(unfinished).map_err(|source| failed("remove", unfinished, source))?;
     }
     fs::create_dir_all(unfinished).map_err(|source| failed("create", unfinished, source))?;
-
     let mut spaces: Vec<SpaceWriter> = Vec::new();
     for space in &plan.schema.spaces {
         spaces.push(SpaceWriter::create(unfinished, space)?);
@@ -84,12 +95,6 @@ fn build_in(
             manifests.push(written);
         }
     }
-    for written in &mut manifests {
-        let space = plan.schema.spaces.iter().find(|space| space.id.0 == written.space);
-        if let Some(space) = space {
-            written.index = build_index(unfinished, space, written, plan.limits, progress)?;
-        }
-    }
     let manifest = Manifest {
         format: FORMAT,
         collection: record.id.0,
@@ -98,7 +103,30 @@ fn build_in(
         size_bytes: folder_size_bytes(unfinished)?,
         spaces: manifests,
     };
+    unfinished::note_rows(unfinished, plan.schema, &manifest)?;
+    Ok(manifest)
+}
+
+/// Adds the indices that are not there yet, and puts the folder in its place.
+fn finish(
+    unfinished: &Path,
+    plan: &BuildPlan<'_>,
+    mut manifest: Manifest,
+    progress: &mut Progress<'_>,
+) -> Result<(PathBuf, Manifest), EngineError> {
+    let counts: Vec<(u32, u64)> =
+        manifest.spaces.iter().map(|written| (written.space, written.vectors)).collect();
+    for written in &mut manifest.spaces {
+        let space = plan.schema.spaces.iter().find(|space| space.id.0 == written.space);
+        if let Some(space) = space {
+            let like = akin::vectors(unfinished, plan.schema, space, &counts)?;
+            written.index = build_index(unfinished, space, written, plan.limits, &like, progress)?;
+        }
+    }
+    unfinished::forget_rows(unfinished)?;
+    manifest.size_bytes = folder_size_bytes(unfinished)?;
     manifest::write(unfinished, &manifest)?;
+    let finished = plan.collection_folder.join(format!("{:020}", manifest.version));
     if finished.exists() {
         fs::remove_dir_all(&finished).map_err(|source| failed("remove", &finished, source))?;
     }
@@ -296,18 +324,27 @@ fn build_index(
     space: &EmbeddingSpace,
     written: &SpaceManifest,
     limits: BuildLimits,
+    like: &VectorBlock,
     progress: &mut Progress<'_>,
 ) -> Result<Option<IndexManifest>, EngineError> {
     let vectors_path = space_path(folder, space.id, "vectors");
     let count = written.vectors as usize * space.dimension;
     let floats = MappedFloats::open(&vectors_path, count)?;
     let view = VectorView::new(space.dimension, floats.as_slice())?;
+    let path = space_path(folder, space.id, "ivf");
+    if let Ok(index) = IvfIndex::load(&path, space.dimension, space.metric)
+        && index.stats().rows as u64 == written.vectors
+        && IvfIndex::verify(&path).is_ok()
+    {
+        // Made before a crash.
+        return Ok(Some(described(&index)));
+    }
     let BuildLimits { threads, memory_bytes_max } = limits;
     let spec = IvfSpec { threads, memory_bytes_max, ..IvfSpec::default() };
     let mut staged = |stage: &str, done: u64, total: u64| {
         progress(&format!("{}: {stage}", space.name), done, total);
     };
-    let index = match IvfIndex::build(&spec, space.metric, view, None, &mut staged) {
+    let index = match IvfIndex::build(&spec, space.metric, view, Some(like.view()), &mut staged) {
         Ok(index) => index,
         // Too few vectors to train on, or of lengths that single precision cannot square: the exact scan serves them.
         Err(IndexError::TooFew { .. } | IndexError::TooLong { .. }) => return Ok(None),
@@ -317,14 +354,18 @@ fn build_index(
         }
         Err(error) => return Err(error.into()),
     };
-    index.save(&space_path(folder, space.id, "ivf"))?;
+    index.save(&path)?;
+    Ok(Some(described(&index)))
+}
+
+fn described(index: &IvfIndex) -> IndexManifest {
     let stats = index.stats();
-    Ok(Some(IndexManifest {
+    IndexManifest {
         kind: format!("{} axes in {} bytes", stats.axes, stats.code_bytes),
         lists: stats.lists as u64,
         default_probes: stats.default_probes as u64,
         measured_recall: stats.measured_recall.mean,
-    }))
+    }
 }
 
 fn folder_size_bytes(folder: &Path) -> Result<u64, EngineError> {

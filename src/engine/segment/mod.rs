@@ -15,17 +15,21 @@
 //! A segment is derived: it can be thrown away and made again from the store at any time. A build writes into a
 //! folder with a leading dot and renames it into place when complete.
 
+mod akin;
 mod build;
 mod directions;
 mod manifest;
 mod open;
 mod rows;
+mod unfinished;
+
 #[cfg(test)]
 mod tests;
 
 pub(super) use build::{BuildLimits, BuildPlan, build};
 pub use manifest::{Manifest, SpaceManifest};
 pub(super) use open::{newest, open, remove_others};
+pub(super) use unfinished::exists as is_unfinished;
 
 use std::path::{Path, PathBuf};
 

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
+use crate::engine::residency::Residency;
 use crate::engine::{Db, DbOptions, PartKind, Write, WriteMode};
 use crate::schema::{CollectionSchema, Column, ColumnType, IdKind, Object, ObjectId, Value};
 use crate::sky::{Cone, Degrees, Position, Region};
@@ -132,6 +133,7 @@ fn damaged_numbers_do_not_panic() {
     for entry in fs::read_dir(segment).expect("lists").flatten() {
         fs::copy(entry.path(), copy.path().join(entry.file_name())).expect("copies");
     }
+    let residency = Residency::new(0);
     let mut refused = 0;
     for place in in_head.chain(in_footer).step_by(3) {
         for value in [0xFF, bytes[place] ^ 0x10] {
@@ -141,8 +143,9 @@ fn damaged_numbers_do_not_panic() {
             let target = copy.path().join("rows.arrow");
             fs::remove_file(&target).expect("removes");
             fs::write(&target, &changed).expect("writes");
-            refused +=
-                usize::from(super::open(copy.path(), &manifest, &schema, &arrow_schema).is_err());
+            refused += usize::from(
+                super::open(copy.path(), &manifest, &schema, &arrow_schema, &residency).is_err(),
+            );
         }
     }
     assert!(refused > 100, "{refused}");

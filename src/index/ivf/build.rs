@@ -279,6 +279,13 @@ impl Places {
         edges
     }
 
+    /// Whether most neighbours lie in a small part of the lists.
+    fn is_telling(&self, lists: usize) -> bool {
+        let ranks = self.ranks.iter().flat_map(|ranks| ranks.iter().take(MEASURED_K));
+        let near = ranks.clone().filter(|rank| (**rank as usize) < lists / 4).count();
+        near * 10 >= ranks.count() * 9
+    }
+
     /// The places of the neighbours of the queries of one share.
     fn ranks_within(&self, edges: &[f64], bin: usize) -> Vec<Vec<u32>> {
         let from = bin.checked_sub(1).map_or(f64::NEG_INFINITY, |before| edges[before]);
@@ -320,7 +327,14 @@ fn settle(
     let placed = |truths: &[Truth]| -> Vec<Places> {
         truths.iter().map(|truth| Places::of(&index, &list_of_row, truth)).collect()
     };
-    let (places, far) = (placed(truths), placed(measured.far));
+    let (mut places, mut far) = (placed(truths), placed(measured.far));
+    // Queries that have no neighbourhood among the rows are no use to be tuned on, whatever was thought of them.
+    let heeded =
+        places.iter().filter(|places| places.is_telling(index.list_count())).count().max(1);
+    let truths = &truths[..heeded.min(truths.len())];
+    let measured = &Measured { truths, ..*measured };
+    places.truncate(heeded);
+    far.truncate(heeded);
     index.lists.usual_oddness = places.iter().map(Places::usual_oddness).fold(0.0, f64::max);
     let estimates: Vec<Estimates> = truths
         .iter()

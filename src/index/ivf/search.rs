@@ -202,7 +202,7 @@ impl Search<'_, '_> {
         let nearest =
             ranking.slice(0, 1).first().map_or(0.0, |list| self.index.oddness(self.coded, *list));
         let planned = self.setting.probes(nearest, self.wish.k as f64);
-        let mut goal = self.wish.probes.unwrap_or(planned).clamp(1, all);
+        let mut goal = self.wish.probes.unwrap_or(planned.min(self.wish.lists_max)).clamp(1, all);
         while walk.lists_probed < goal && walk.lists_probed < all {
             let from = walk.lists_probed;
             let step = if from == 0 { FIRST_LISTS } else { goal - from };
@@ -220,7 +220,8 @@ impl Search<'_, '_> {
             let near = walk.near_share.unwrap_or(1.0);
             let is_thinned = near < THINNED_SHARE * self.wish.allowed_share;
             let setting = self.setting;
-            let reach = if is_thinned { setting.reach_thinned } else { setting.reach };
+            let is_far = setting.curves.last().is_some_and(|(farthest, _)| nearest > *farthest);
+            let reach = if is_thinned || is_far { setting.reach_thinned } else { setting.reach };
             return self.sweep(reach, ranking, walk, collector);
         }
         true
