@@ -52,7 +52,10 @@ impl ValueSet {
     fn keys_mask(&self, kind: Kind, rows: usize, key: impl Fn(usize) -> u64) -> BooleanBuffer {
         match kind.ranges(self).as_slice() {
             [] => BooleanBuffer::new_unset(rows),
-            [one] => BooleanBuffer::collect_bool(rows, |row| one.contains(&key(row))),
+            [one] => {
+                let (low, width) = (*one.start(), *one.end() - *one.start());
+                BooleanBuffer::collect_bool(rows, |row| key(row).wrapping_sub(low) <= width)
+            }
             many => BooleanBuffer::collect_bool(rows, |row| any_contains(many, key(row))),
         }
     }

@@ -1,9 +1,8 @@
 //! Takes a predicate apart: conditions on single columns, which indices of attributes answer, and the rest.
 //!
-//! A condition is kept as two sets of the column's values: those for which it is true and those for which it is
-//! false. For all other values it is unknown, as SQL has it for null. Literals are compared as DataFusion's coercions
-//! would compare them; where that would not be exact, the condition is left to DataFusion, and so is everything that
-//! it would refuse, so that its checks speak.
+//! A condition is kept as the set of the column's values for which it is true, and what it is for null, where SQL may
+//! have it unknown. Literals are compared as DataFusion's coercions would compare them; where that would not be exact,
+//! the condition is left to DataFusion, and so is everything that it would refuse, so that its checks speak.
 
 use std::ops::Bound;
 
@@ -57,13 +56,13 @@ impl Predicate {
                 });
                 continue;
             };
-            let sql = conjunct.to_string();
+            let (values, sql) = (truth.into_values(), conjunct.to_string());
             match conditions.iter_mut().find(|other| other.column == column) {
                 Some(same) => {
-                    same.values = std::mem::replace(&mut same.values, ValueSet::none()) & truth.yes;
+                    same.values = std::mem::replace(&mut same.values, ValueSet::none()) & values;
                     same.sql = format!("{} AND {sql}", same.sql);
                 }
-                None => conditions.push(ColumnCondition { column, values: truth.yes, sql }),
+                None => conditions.push(ColumnCondition { column, values, sql }),
             }
         }
         let rest = match rest.map(|rest| compile::compile_part(rest, schema)).transpose() {
@@ -114,31 +113,60 @@ fn and(left: Syntax, right: Syntax) -> Syntax {
     }
 }
 
-/// For which values of a column a condition is true, and for which it is false.
+/// What a condition on one column is for each of its values.
+///
+/// No comparison of a value, NaN among them, with a literal is unknown: only that of null is.
 struct Truth {
-    yes: ValueSet,
-    no: ValueSet,
+    /// The values for which it is true, without null.
+    values: ValueSet,
+    /// What it is for null; `None` is unknown.
+    null: Option<bool>,
 }
 
 impl Truth {
-    /// Unknown for null alone.
-    fn of(yes: ValueSet) -> Self {
-        let no = (!yes.clone()).without_null();
-        Self { yes, no }
-    }
-
-    /// Never unknown.
-    fn certain(yes: ValueSet) -> Self {
-        let no = !yes.clone();
-        Self { yes, no }
+    /// Unknown for null.
+    fn of(values: ValueSet) -> Self {
+        Self { values, null: None }
     }
 
     fn not(self) -> Self {
-        Self { yes: self.no, no: self.yes }
+        Self { values: (!self.values).with_null(false), null: self.null.map(|null| !null) }
     }
 
     fn not_if(self, negated: bool) -> Self {
         if negated { self.not() } else { self }
+    }
+
+    fn and(self, other: Self) -> Self {
+        let null = match (self.null, other.null) {
+            (Some(false), _) | (_, Some(false)) => Some(false),
+            (Some(true), Some(true)) => Some(true),
+            _ => None,
+        };
+        Self { values: self.values & other.values, null }
+    }
+
+    fn or(self, other: Self) -> Self {
+        let null = match (self.null, other.null) {
+            (Some(true), _) | (_, Some(true)) => Some(true),
+            (Some(false), Some(false)) => Some(false),
+            _ => None,
+        };
+        Self { values: self.values | other.values, null }
+    }
+
+    /// False where it was unknown.
+    fn is_true(self) -> Self {
+        Self { null: Some(self.null == Some(true)), ..self }
+    }
+
+    fn is_unknown(self) -> Self {
+        Self { values: ValueSet::none(), null: Some(self.null.is_none()) }
+    }
+
+    /// All for which it is true.
+    fn into_values(self) -> ValueSet {
+        self.values.with_null(self.null == Some(true))
     }
 }
 
@@ -257,7 +285,7 @@ impl<'a> Reader<'a> {
                 let mut bounds = operands(field, [&**low, &**high])?.into_iter();
                 let above = bounds.next()?.compared(Comparison::GreaterOrEqual);
                 let below = bounds.next()?.compared(Comparison::LessOrEqual);
-                let truth = Truth::of(above.yes & below.yes).not_if(*negated);
+                let truth = above.and(below).not_if(*negated);
                 Some(Known { column, truth })
             }
             Syntax::InList { expr, list, negated } => {
@@ -272,13 +300,19 @@ impl<'a> Reader<'a> {
             }
             Syntax::IsNull(expr) => self.is_null(expr, false),
             Syntax::IsNotNull(expr) => self.is_null(expr, true),
-            Syntax::IsTrue(inner) => Some(self.condition(inner)?.map(|it| Truth::certain(it.yes))),
+            Syntax::IsTrue(inner) => Some(self.condition(inner)?.map(Truth::is_true)),
             Syntax::IsNotTrue(inner) => {
-                Some(self.condition(inner)?.map(|it| Truth::certain(it.yes).not()))
+                Some(self.condition(inner)?.map(|truth| truth.is_true().not()))
             }
-            Syntax::IsFalse(inner) => Some(self.condition(inner)?.map(|it| Truth::certain(it.no))),
+            Syntax::IsFalse(inner) => {
+                Some(self.condition(inner)?.map(|truth| truth.not().is_true()))
+            }
             Syntax::IsNotFalse(inner) => {
-                Some(self.condition(inner)?.map(|it| Truth::certain(it.no).not()))
+                Some(self.condition(inner)?.map(|truth| truth.not().is_true().not()))
+            }
+            Syntax::IsUnknown(inner) => Some(self.condition(inner)?.map(Truth::is_unknown)),
+            Syntax::IsNotUnknown(inner) => {
+                Some(self.condition(inner)?.map(|truth| truth.is_unknown().not()))
             }
             Syntax::Identifier(_) => {
                 let (column, field) = self.column(syntax)?;
@@ -304,10 +338,8 @@ impl<'a> Reader<'a> {
         for operand in operands.into_iter().rev() {
             let other = self.condition(operand).filter(|other| other.column == column)?.truth;
             truth = match operator {
-                BinaryOperator::And => {
-                    Truth { yes: truth.yes & other.yes, no: truth.no | other.no }
-                }
-                _ => Truth { yes: truth.yes | other.yes, no: truth.no & other.no },
+                BinaryOperator::And => truth.and(other),
+                _ => truth.or(other),
             };
         }
         Some(Known { column, truth })
@@ -327,7 +359,10 @@ impl<'a> Reader<'a> {
 
     fn is_null(self, operand: &Syntax, negated: bool) -> Option<Known> {
         let (column, _) = self.column(operand)?;
-        Some(Known { column, truth: Truth::certain(ValueSet::null()).not_if(negated) })
+        Some(Known {
+            column,
+            truth: Truth { values: ValueSet::none(), null: Some(true) }.not_if(negated),
+        })
     }
 
     /// `isnan(column)`, and no other call.
