@@ -6,7 +6,7 @@
 //! the store's change log at the first use, so that opening a database costs nothing for each collection.
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -21,7 +21,7 @@ use crate::schema::{CollectionId, CollectionSchema, EmbeddingSpace, Object, Obje
 use crate::storage::{CollectionRecord, ObjectKey, Outcome, Place, Route, StorageError, Store};
 
 /// Time without a bulk commit after which an import has ended.
-const IMPORT_PAUSE: Duration = Duration::from_millis(750);
+const IMPORT_PAUSE: Duration = Duration::from_secs(1);
 /// Time between two looks at an import.
 const IMPORT_POLL: Duration = Duration::from_millis(100);
 /// Longest time that a build waits for the end of an import.
@@ -43,7 +43,8 @@ pub(super) struct Collection {
     building: AtomicBool,
     /// A thread waits until a build in the background is opportune.
     awaiting: AtomicBool,
-    /// End of the last bulk commit.
+    /// Bulk commits that are under way, and the end of the last one.
+    importing: AtomicUsize,
     imported: Mutex<Option<Instant>>,
 }
 
@@ -64,6 +65,7 @@ impl Collection {
             state: RwLock::new(None),
             building: AtomicBool::new(false),
             awaiting: AtomicBool::new(false),
+            importing: AtomicUsize::new(0),
             imported: Mutex::new(None),
         }
     }
@@ -177,6 +179,7 @@ impl Collection {
         mode: WriteMode,
         writes: Vec<Write>,
     ) -> Result<WriteReport, EngineError> {
+        let _importing = (mode == WriteMode::Bulk).then(|| Importing::new(self));
         let _commit = self.lock_commits();
         let state = self.state_while_committing()?;
         let mut outcomes: Vec<Option<WriteOutcome>> = Vec::with_capacity(writes.len());
@@ -216,9 +219,6 @@ impl Collection {
             .into_iter()
             .map(|refused| refused.or_else(|| committed.next()).unwrap_or(WriteOutcome::Absent))
             .collect();
-        if mode == WriteMode::Bulk {
-            self.note_import();
-        }
         Ok(WriteReport { version: commit.version, outcomes })
     }
 
@@ -237,6 +237,7 @@ impl Collection {
 
     /// `None`, and nothing is done, when the rows have to be written one by one.
     fn insert_new(&self, blocks: &[&ObjectBlock]) -> Result<Option<WriteReport>, EngineError> {
+        let _importing = Importing::new(self);
         let _commit = self.lock_commits();
         let state = self.state_while_committing()?;
         if blocks.iter().any(|block| *block.schema() != *state.schema) {
@@ -262,7 +263,6 @@ impl Collection {
             }
         }
         let count = rows.iter().map(|block| block.count()).sum();
-        self.note_import();
         Ok(Some(WriteReport { version, outcomes: vec![WriteOutcome::Inserted; count] }))
     }
 
@@ -344,29 +344,34 @@ impl Collection {
         Ok(())
     }
 
-    pub(super) fn is_building(&self) -> bool {
-        self.building.load(Ordering::Acquire)
+    /// Whether the tail has grown past `rows` and a quarter of the segment, so that the work of all builds stays
+    /// proportional to the rows.
+    pub(super) fn is_due(&self, rows: u64) -> bool {
+        self.published()
+            .is_some_and(|state| state.tail_rows() >= rows.max(state.segment_rows() / 4))
     }
 
-    fn note_import(&self) {
-        *self.imported.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
-    }
-
-    /// Starts a thread that builds once the import that goes on has paused, been long, or grown large: a build takes
-    /// the processors that the import needs, and one at its end does for all of it. Nothing when one waits already.
-    pub(super) fn build_when_opportune(self: &Arc<Self>) {
-        if self.is_building() || self.awaiting.swap(true, Ordering::AcqRel) {
+    /// Starts a thread that builds, as often as it is due, once the import that goes on has paused, been long, or
+    /// grown large: a build takes the processors that the import needs, and one at its end does for all of it. Nothing
+    /// when there is such a thread already.
+    pub(super) fn build_when_opportune(self: &Arc<Self>, rows: u64) {
+        if self.awaiting.swap(true, Ordering::AcqRel) {
             return;
         }
         // The thread must not keep a database open that nobody uses any more.
         let waiting = Arc::downgrade(self);
         let work = move || {
-            let began = Instant::now();
+            let mut began = Instant::now();
             while let Some(collection) = waiting.upgrade() {
                 if began.elapsed() >= IMPORT_WAIT_MAX || !collection.is_importing() {
-                    collection.awaiting.store(false, Ordering::Release);
                     collection.build_in_background();
-                    return;
+                    collection.awaiting.store(false, Ordering::Release);
+                    // Of what came meanwhile nobody may speak again.
+                    if !collection.is_due(rows) || collection.awaiting.swap(true, Ordering::AcqRel)
+                    {
+                        return;
+                    }
+                    began = Instant::now();
                 }
                 drop(collection);
                 std::thread::sleep(IMPORT_POLL);
@@ -380,7 +385,8 @@ impl Collection {
 
     fn is_importing(&self) -> bool {
         let imported = *self.imported.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_busy = imported.is_some_and(|last| last.elapsed() < IMPORT_PAUSE);
+        let is_busy = self.importing.load(Ordering::Acquire) > 0
+            || imported.is_some_and(|last| last.elapsed() < IMPORT_PAUSE);
         is_busy && self.published().is_some_and(|state| state.tail_bytes() < IMPORT_BYTES_MAX)
     }
 
@@ -389,6 +395,23 @@ impl Collection {
             Ok(()) | Err(EngineError::BuildRunning { .. }) => {}
             Err(error) => tracing::error!(%error, "background index build failed"),
         }
+    }
+}
+
+/// A bulk commit that is under way.
+struct Importing<'a>(&'a Collection);
+
+impl<'a> Importing<'a> {
+    fn new(collection: &'a Collection) -> Self {
+        collection.importing.fetch_add(1, Ordering::AcqRel);
+        Self(collection)
+    }
+}
+
+impl Drop for Importing<'_> {
+    fn drop(&mut self) {
+        *self.0.imported.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        self.0.importing.fetch_sub(1, Ordering::AcqRel);
     }
 }
 

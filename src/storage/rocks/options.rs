@@ -21,6 +21,9 @@ const BLOOM_BITS: f64 = 10.0;
 /// Files kept open. A bound keeps opening a large database independent of its number of files.
 const OPEN_FILES_MAX: i32 = 2_048;
 
+/// Files that were written or taken in and are not sorted into the others yet, from which they are compacted.
+const FRESH_FILES_MAX: i32 = 24;
+
 /// Log of RocksDB itself.
 const LOG_BYTES_MAX: usize = 4 << 20;
 const LOG_FILES_MAX: usize = 4;
@@ -70,11 +73,14 @@ impl Tuning {
             _ => self.write_buffer_bytes / 4,
         });
         options.set_max_write_buffer_number(4);
-        // Reads tolerate many small files for a while; writers are only held when compaction is far behind.
-        options.set_level_zero_slowdown_writes_trigger(40);
-        options.set_level_zero_stop_writes_trigger(80);
+        // Reads tolerate many files for a while; writers are only held when compaction is far behind. The files of an
+        // import overlap one another: compacting few of them at a time would write everything many times over, and
+        // take processors and disk from the import itself.
+        options.set_level_zero_file_num_compaction_trigger(FRESH_FILES_MAX);
+        options.set_level_zero_slowdown_writes_trigger(4 * FRESH_FILES_MAX);
+        options.set_level_zero_stop_writes_trigger(8 * FRESH_FILES_MAX);
         options.set_target_file_size_base(64 << 20);
-        options.set_max_bytes_for_level_base(256 << 20);
+        options.set_max_bytes_for_level_base(1 << 30);
         // Components of embeddings hardly compress: spare the work.
         if table == Some(Table::Vectors) {
             options.set_compression_type(DBCompressionType::None);
