@@ -18,7 +18,9 @@ use super::state::State;
 use super::write::{Write, WriteMode, WriteOutcome, WriteReport};
 use crate::files::ObjectBlock;
 use crate::schema::{CollectionId, CollectionSchema, EmbeddingSpace, Object, ObjectId, Rows};
-use crate::storage::{CollectionRecord, ObjectKey, Outcome, Place, Route, StorageError, Store};
+use crate::storage::{
+    CollectionRecord, KnownKeys, ObjectKey, Outcome, Place, Route, StorageError, Store,
+};
 
 /// Time without a bulk commit after which an import has ended.
 const IMPORT_PAUSE: Duration = Duration::from_secs(1);
@@ -247,7 +249,9 @@ impl Collection {
         let mut publishing = Publishing { collection: self, is_done: false };
         let part =
             |places: &[Place]| part_of_blocks(&state.schema, &state.arrow_schema, blocks, places);
-        let Some(insertion) = self.store.bulk_insert(self.id, &rows, part)? else {
+        let taken = |places: &[Place]| state.keys_among(places);
+        let known = KnownKeys { version: state.version, taken: &taken };
+        let Some(insertion) = self.store.bulk_insert(self.id, &rows, Some(&known), part)? else {
             publishing.is_done = true;
             return Ok(None);
         };

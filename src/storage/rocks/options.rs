@@ -15,8 +15,8 @@ pub(super) struct Tuning {
     background_jobs: i32,
 }
 
-/// Bits a key of the Bloom filters: about 1 % false positives.
-const BLOOM_BITS: f64 = 10.0;
+/// Bits a key of the Bloom filters: one false positive in a thousand, since a look-up may ask dozens of files.
+const BLOOM_BITS: f64 = 15.0;
 
 /// Files kept open. A bound keeps opening a large database independent of its number of files.
 const OPEN_FILES_MAX: i32 = 2_048;
@@ -91,13 +91,9 @@ impl Tuning {
         options
     }
 
-    /// Options of the files that a bulk import writes: they go to the bottom of the table when nothing overlaps.
+    /// Options of the files that a bulk import writes: fast ones, since what makes them smaller is left to compaction.
     pub(super) fn staged(&self, table: Table) -> Options {
-        let mut options = self.family(Some(table));
-        if table != Table::Vectors {
-            options.set_compression_type(DBCompressionType::Zstd);
-        }
-        options
+        self.family(Some(table))
     }
 
     fn blocks(&self, table: Option<Table>) -> BlockBasedOptions {
