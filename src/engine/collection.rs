@@ -6,7 +6,7 @@
 //! the store's change log at the first use, so that opening a database costs nothing for each collection.
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -21,10 +21,12 @@ use super::state::State;
 use super::write::{Write, WriteMode, WriteOutcome, WriteReport};
 use crate::files::ObjectBlock;
 use crate::schema::{CollectionId, CollectionSchema, EmbeddingSpace, Object, ObjectId, Rows};
-use crate::storage::{CollectionRecord, ObjectKey, Outcome, Place, Route, StorageError, Store};
+use crate::storage::{
+    CollectionRecord, KnownKeys, ObjectKey, Outcome, Place, Route, StorageError, Store,
+};
 
 /// Time without a bulk commit after which an import has ended.
-const IMPORT_PAUSE: Duration = Duration::from_millis(750);
+const IMPORT_PAUSE: Duration = Duration::from_secs(1);
 /// Time between two looks at an import.
 const IMPORT_POLL: Duration = Duration::from_millis(100);
 /// Longest time that a build waits for the end of an import.
@@ -47,7 +49,8 @@ pub(super) struct Collection {
     building: AtomicBool,
     /// A thread waits until a build in the background is opportune.
     awaiting: AtomicBool,
-    /// End of the last bulk commit.
+    /// Bulk commits that are under way, and the end of the last one.
+    importing: AtomicUsize,
     imported: Mutex<Option<Instant>>,
 }
 
@@ -70,6 +73,7 @@ impl Collection {
             state: RwLock::new(None),
             building: AtomicBool::new(false),
             awaiting: AtomicBool::new(false),
+            importing: AtomicUsize::new(0),
             imported: Mutex::new(None),
         }
     }
@@ -184,6 +188,7 @@ impl Collection {
         mode: WriteMode,
         writes: Vec<Write>,
     ) -> Result<WriteReport, EngineError> {
+        let _importing = (mode == WriteMode::Bulk).then(|| Importing::new(self));
         let _commit = self.lock_commits();
         let state = self.state_while_committing()?;
         let mut outcomes: Vec<Option<WriteOutcome>> = Vec::with_capacity(writes.len());
@@ -223,9 +228,6 @@ impl Collection {
             .into_iter()
             .map(|refused| refused.or_else(|| committed.next()).unwrap_or(WriteOutcome::Absent))
             .collect();
-        if mode == WriteMode::Bulk {
-            self.note_import();
-        }
         Ok(WriteReport { version: commit.version, outcomes })
     }
 
@@ -244,6 +246,7 @@ impl Collection {
 
     /// `None`, and nothing is done, when the rows have to be written one by one.
     fn insert_new(&self, blocks: &[&ObjectBlock]) -> Result<Option<WriteReport>, EngineError> {
+        let _importing = Importing::new(self);
         let _commit = self.lock_commits();
         let state = self.state_while_committing()?;
         if blocks.iter().any(|block| *block.schema() != *state.schema) {
@@ -253,7 +256,9 @@ impl Collection {
         let mut publishing = Publishing { collection: self, is_done: false };
         let part =
             |places: &[Place]| part_of_blocks(&state.schema, &state.arrow_schema, blocks, places);
-        let Some(insertion) = self.store.bulk_insert(self.id, &rows, part)? else {
+        let taken = |places: &[Place]| state.keys_among(places);
+        let known = KnownKeys { version: state.version, taken: &taken };
+        let Some(insertion) = self.store.bulk_insert(self.id, &rows, Some(&known), part)? else {
             publishing.is_done = true;
             return Ok(None);
         };
@@ -269,7 +274,6 @@ impl Collection {
             }
         }
         let count = rows.iter().map(|block| block.count()).sum();
-        self.note_import();
         Ok(Some(WriteReport { version, outcomes: vec![WriteOutcome::Inserted; count] }))
     }
 
@@ -357,29 +361,36 @@ impl Collection {
         segment::is_unfinished(&self.folder)
     }
 
-    pub(super) fn is_building(&self) -> bool {
-        self.building.load(Ordering::Acquire)
+    /// Whether the tail has grown past `rows` and a quarter of the segment, so that the work of all builds stays
+    /// proportional to the rows.
+    pub(super) fn is_due(&self, rows: u64) -> bool {
+        self.published()
+            .is_some_and(|state| state.tail_rows() >= rows.max(state.segment_rows() / 4))
     }
 
-    fn note_import(&self) {
-        *self.imported.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
-    }
-
-    /// Starts a thread that builds once the import that goes on has paused, been long, or grown large: a build takes
-    /// the processors that the import needs, and one at its end does for all of it. Nothing when one waits already.
-    pub(super) fn build_when_opportune(self: &Arc<Self>) {
-        if self.is_building() || self.awaiting.swap(true, Ordering::AcqRel) {
+    /// Starts a thread that builds, as often as it is due, once the import that goes on has paused, been long, or
+    /// grown large: a build takes the processors that the import needs, and one at its end does for all of it. Nothing
+    /// when there is such a thread already.
+    pub(super) fn build_when_opportune(self: &Arc<Self>, rows: u64) {
+        if self.awaiting.swap(true, Ordering::AcqRel) {
             return;
         }
         // The thread must not keep a database open that nobody uses any more.
         let waiting = Arc::downgrade(self);
         let work = move || {
-            let began = Instant::now();
+            let mut began = Instant::now();
             while let Some(collection) = waiting.upgrade() {
                 if began.elapsed() >= IMPORT_WAIT_MAX || !collection.is_importing() {
+                    let built = collection.build_in_background();
                     collection.awaiting.store(false, Ordering::Release);
-                    collection.build_in_background();
-                    return;
+                    // Of what came meanwhile nobody may speak again. What failed waits for the next write.
+                    if !built
+                        || !collection.is_due(rows)
+                        || collection.awaiting.swap(true, Ordering::AcqRel)
+                    {
+                        return;
+                    }
+                    began = Instant::now();
                 }
                 drop(collection);
                 thread::sleep(IMPORT_POLL);
@@ -393,14 +404,19 @@ impl Collection {
 
     fn is_importing(&self) -> bool {
         let imported = *self.imported.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_busy = imported.is_some_and(|last| last.elapsed() < IMPORT_PAUSE);
+        let is_busy = self.importing.load(Ordering::Acquire) > 0
+            || imported.is_some_and(|last| last.elapsed() < IMPORT_PAUSE);
         is_busy && self.published().is_some_and(|state| state.tail_bytes() < IMPORT_BYTES_MAX)
     }
 
-    fn build_in_background(&self) {
+    /// Builds; false when it failed.
+    fn build_in_background(&self) -> bool {
         match self.build(&mut |_, _, _| {}) {
-            Ok(()) | Err(EngineError::BuildRunning { .. }) => {}
-            Err(error) => tracing::error!(%error, "background index build failed"),
+            Ok(()) | Err(EngineError::BuildRunning { .. }) => true,
+            Err(error) => {
+                tracing::error!(%error, "background index build failed");
+                false
+            }
         }
     }
 }
@@ -427,6 +443,23 @@ fn giving_way<R: Send>(
             Err(panic) => std::panic::resume_unwind(panic),
         }
     })
+}
+
+/// A bulk commit that is under way.
+struct Importing<'a>(&'a Collection);
+
+impl<'a> Importing<'a> {
+    fn new(collection: &'a Collection) -> Self {
+        collection.importing.fetch_add(1, Ordering::AcqRel);
+        Self(collection)
+    }
+}
+
+impl Drop for Importing<'_> {
+    fn drop(&mut self) {
+        *self.0.imported.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        self.0.importing.fetch_sub(1, Ordering::AcqRel);
+    }
 }
 
 /// Lowers a flag when it goes out of scope, also in a panic.

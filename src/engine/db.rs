@@ -83,8 +83,10 @@ impl Db {
         let records = db.inner.store.collections()?;
         for record in &records {
             let collection = db.register(record);
-            if db.inner.options.auto_index_rows.is_some() && collection.has_unfinished_build() {
-                collection.build_when_opportune();
+            if let Some(rows) = db.inner.options.auto_index_rows
+                && collection.has_unfinished_build()
+            {
+                collection.build_when_opportune(rows);
             }
         }
         db.remove_strays(&records);
@@ -217,7 +219,7 @@ impl Db {
     ) -> Result<WriteReport, EngineError> {
         let collection = self.find(name)?;
         let report = collection.write(mode, writes)?;
-        self.index_when_due(&collection)?;
+        self.index_when_due(&collection);
         Ok(report)
     }
 
@@ -225,20 +227,17 @@ impl Db {
     pub fn insert(&self, name: &str, blocks: &[&ObjectBlock]) -> Result<WriteReport, EngineError> {
         let collection = self.find(name)?;
         let report = collection.insert(blocks)?;
-        self.index_when_due(&collection)?;
+        self.index_when_due(&collection);
         Ok(report)
     }
 
-    /// Starts a build in the background when the tail has grown past the setting and a quarter of the segment,
-    /// so that the work over the life of a collection stays proportional to its rows.
-    fn index_when_due(&self, collection: &Arc<Collection>) -> Result<(), EngineError> {
-        let Some(rows) = self.inner.options.auto_index_rows else { return Ok(()) };
-        let state = collection.state()?;
-        if collection.is_building() || state.tail_rows() < rows.max(state.segment_rows() / 4) {
-            return Ok(());
+    /// Has the segment built in the background when that is due.
+    fn index_when_due(&self, collection: &Arc<Collection>) {
+        if let Some(rows) = self.inner.options.auto_index_rows
+            && collection.is_due(rows)
+        {
+            collection.build_when_opportune(rows);
         }
-        collection.build_when_opportune();
-        Ok(())
     }
 
     /// Objects by id, `None` for those that do not exist.

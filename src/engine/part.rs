@@ -16,7 +16,7 @@ use super::sky_rows::{Directions, RegionRows, RegionTest, direction_of};
 use super::vectors::PartVectors;
 use crate::schema::{CollectionId, CollectionSchema, Object, ObjectId, SpaceId, Value};
 use crate::sky::{Cell29, Moc, Position, Region};
-use crate::storage::ObjectKey;
+use crate::storage::{ObjectKey, Place};
 
 /// Rows of each Arrow batch of a part, all but the last.
 pub const BATCH_ROWS: usize = 65_536;
@@ -220,6 +220,32 @@ impl Part {
         let same = self.cells[start..].partition_point(|&cell| cell == key.cell.0);
         let place = self.ordinals[start..start + same].binary_search(&key.ordinal).ok()?;
         Some(start + place)
+    }
+
+    /// The keys of places, which ascend, that rows of the part have.
+    ///
+    /// # Complexity
+    /// Steps of doubling length over the rows between two places: never much more than there are rows.
+    pub(super) fn keys_among(&self, places: &[Place]) -> Vec<ObjectKey> {
+        let mut found = Vec::new();
+        let mut from = 0;
+        for place in places {
+            let key = place.key;
+            let mut step = 1;
+            while self.cells.get(from + step).is_some_and(|&cell| cell < key.cell.0) {
+                step *= 2;
+            }
+            let end = (from + step + 1).min(self.cells.len());
+            from += self.cells[from..end].partition_point(|&cell| cell < key.cell.0);
+            if from == self.cells.len() {
+                break;
+            }
+            let same = self.cells[from..].iter().take_while(|&&cell| cell == key.cell.0).count();
+            if self.ordinals[from..from + same].binary_search(&key.ordinal).is_ok() {
+                found.push(key);
+            }
+        }
+        found
     }
 
     /// The key of a row.

@@ -12,7 +12,7 @@ use super::part::{self, BATCH_ROWS, Part, PartKind};
 use super::segment::Manifest;
 use crate::schema::{CollectionId, CollectionSchema, Object, ObjectId};
 use crate::sky::{Cell29, Moc, Order};
-use crate::storage::{Change, ChangeKind, ObjectKey, Operation, Outcome};
+use crate::storage::{Change, ChangeKind, ObjectKey, Operation, Outcome, Place};
 use crate::vector::RowBitmap;
 
 /// Order at which footprints are shown: cells of 14 arcminutes.
@@ -208,6 +208,11 @@ impl State {
         next.tail.push(LivePart::new(part, (version, version)));
         next.settle()?;
         Ok(next)
+    }
+
+    /// The keys of places, which ascend, that rows of this state have, also dead ones.
+    pub(super) fn keys_among(&self, places: &[Place]) -> Vec<ObjectKey> {
+        self.parts().flat_map(|live| live.part.keys_among(places)).collect()
     }
 
     fn kill(&mut self, keys: impl IntoIterator<Item = ObjectKey>) {

@@ -34,7 +34,7 @@ use crate::wire::v1::ingest_request::Message;
 pub(super) type Answers = Pin<Box<dyn Stream<Item = Result<v1::IngestResponse, Status>> + Send>>;
 
 /// Bytes of waiting batches from which a commit takes no more of them.
-const COMMIT_BYTES: usize = 96 << 20;
+const COMMIT_BYTES: usize = 128 << 20;
 
 /// What the first message said.
 #[derive(Debug, Clone)]

@@ -31,6 +31,15 @@ pub struct Place {
     pub row: u32,
 }
 
+/// What the caller knows of the keys of a collection at a version: more than a look-up for each key would tell in any
+/// reasonable time.
+pub struct KnownKeys<'k> {
+    /// The version.
+    pub version: u64,
+    /// Of places in the order of their keys, the keys that may be taken; the others are free.
+    pub taken: &'k dyn Fn(&[Place]) -> Vec<ObjectKey>,
+}
+
 /// An acknowledged insertion: it survives a crash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Insertion<T> {
@@ -43,7 +52,7 @@ pub struct Insertion<T> {
 impl Store {
     /// Inserts all rows of blocks in one atomic and durable commit, as [`Store::bulk_write`] does when all of them are
     /// new. `alongside` is given the places of the rows in the order of their keys and runs while files are written; a
-    /// commit that fails wastes what it makes.
+    /// commit that fails wastes what it makes. What is known of another version than the newest is not used.
     ///
     /// `None` when this way is not for these rows: they are few, an id is there already or twice, two objects want one
     /// key, or the rows do not have the columns of the schema. Nothing has been done then.
@@ -56,6 +65,7 @@ impl Store {
         &self,
         collection: CollectionId,
         blocks: &[&dyn Rows],
+        known: Option<&KnownKeys<'_>>,
         alongside: impl FnOnce(&[Place]) -> T,
     ) -> Result<Option<Insertion<T>>, StorageError> {
         let slot = self.slot(collection)?;
@@ -72,7 +82,8 @@ impl Store {
         let plan = {
             let view = self.engine.view();
             let head = head(&*view, collection)?;
-            plan(&*view, collection, blocks, &head)?
+            let known = known.filter(|known| known.version == head.version);
+            plan(&*view, collection, blocks, known, &head)?
         };
         let Some(Plan { places, ids, head }) = plan else { return Ok(None) };
         let changed = places.iter().map(|place| Change { key: place.key, kind: ChangeKind::Put });
@@ -80,9 +91,11 @@ impl Store {
         let changes =
             SortedRun::from_rows(change_rows(collection, head.version, &changes).collect())?;
         let objects = ObjectRows { blocks, places: &places };
-        let vectors = VectorRows { blocks, places: &places };
+        let vectors = VectorRows::split(&meta.schema, blocks, &places);
         let ids = IdRows { collection, blocks, ids: &ids };
-        let mut sources: Vec<&dyn SortedSource> = vec![&objects, &vectors, &ids];
+        let mut sources: Vec<&dyn SortedSource> = vec![&objects];
+        sources.extend(vectors.iter().map(|rows| rows as &dyn SortedSource));
+        sources.push(&ids);
         sources.extend(SortedRun::sources(&changes));
         let version = head.version;
         let made = self.commit_sources(&slot, head, &sources, || alongside(&places))?;
@@ -127,6 +140,7 @@ fn plan<'b>(
     view: &dyn KvView,
     collection: CollectionId,
     blocks: &[&'b dyn Rows],
+    known: Option<&KnownKeys<'_>>,
     head: &Head,
 ) -> Result<Option<Plan<'b>>, StorageError> {
     let count: usize = blocks.iter().map(|block| block.count()).sum();
@@ -148,7 +162,7 @@ fn plan<'b>(
     ids.sort_unstable_by_key(|(id, _)| *id);
     if !places.is_sorted_by(|left, right| left.key < right.key)
         || !ids.is_sorted_by(|(left, _), (right, _)| left < right)
-        || (head.object_count > 0 && is_any_stored(view, collection, &places, &ids)?)
+        || (head.object_count > 0 && is_any_stored(view, collection, known, &places, &ids)?)
     {
         return Ok(None);
     }
@@ -167,6 +181,7 @@ fn plan<'b>(
 fn is_any_stored(
     view: &dyn KvView,
     collection: CollectionId,
+    known: Option<&KnownKeys<'_>>,
     places: &[Place],
     ids: &[(IdRef<'_>, Place)],
 ) -> Result<bool, StorageError> {
@@ -178,7 +193,12 @@ fn is_any_stored(
     if is_any_there(view, Table::Ids, ids.collect())? {
         return Ok(true);
     }
-    let keys = places.iter().map(|place| place.key.bytes().to_vec());
+    let mut keys: Vec<ObjectKey> = match known {
+        Some(known) => (known.taken)(places),
+        None => places.iter().map(|place| place.key).collect(),
+    };
+    keys.sort_unstable();
+    let keys = keys.iter().map(|key| key.bytes().to_vec());
     is_any_there(view, Table::Objects, keys.collect())
 }
 
@@ -220,10 +240,43 @@ impl SortedSource for ObjectRows<'_> {
     }
 }
 
-/// Rows of the `vectors` table: space after space.
+/// Rows of the `vectors` table of one space.
 struct VectorRows<'a> {
     blocks: &'a [&'a dyn Rows],
     places: &'a [Place],
+    space: SpaceId,
+    /// The place of the space in every block.
+    in_blocks: Vec<Option<usize>>,
+}
+
+/// Bytes of vectors from which they are written into two files at once.
+const SPLIT_BYTES: usize = 32 << 20;
+
+impl<'a> VectorRows<'a> {
+    /// The vectors of every space, in the order of their keys: one file can be written by one thread only, so that
+    /// many are split.
+    fn split(
+        schema: &CollectionSchema,
+        blocks: &'a [&'a dyn Rows],
+        places: &'a [Place],
+    ) -> Vec<Self> {
+        let mut spaces: Vec<SpaceId> =
+            blocks.iter().flat_map(|block| block.spaces()).copied().collect();
+        spaces.sort_unstable();
+        spaces.dedup();
+        let mut sources = Vec::new();
+        for space in spaces {
+            let in_block = |block: &&dyn Rows| block.spaces().iter().position(|one| *one == space);
+            let in_blocks: Vec<_> = blocks.iter().map(in_block).collect();
+            let dimension = schema.space_by_id(space).map_or(0, |space| space.dimension);
+            let is_large = places.len() * dimension * size_of::<f32>() > SPLIT_BYTES;
+            let (left, right) = places.split_at(if is_large { places.len() / 2 } else { 0 });
+            for places in [left, right].into_iter().filter(|places| !places.is_empty()) {
+                sources.push(Self { blocks, places, space, in_blocks: in_blocks.clone() });
+            }
+        }
+        sources
+    }
 }
 
 impl SortedSource for VectorRows<'_> {
@@ -232,23 +285,13 @@ impl SortedSource for VectorRows<'_> {
     }
 
     fn visit(&self, sink: &mut Sink<'_>) -> Result<(), StorageError> {
-        // For each space its place in every block.
-        let mut spaces: BTreeMap<SpaceId, Vec<Option<usize>>> = BTreeMap::new();
-        for (number, block) in self.blocks.iter().enumerate() {
-            for (place, space) in block.spaces().iter().enumerate() {
-                let places = spaces.entry(*space).or_insert_with(|| vec![None; self.blocks.len()]);
-                places[number] = Some(place);
-            }
-        }
         let mut value = Vec::new();
-        for (space, in_blocks) in spaces {
-            for Place { key, block, row } in self.places {
-                let vector = in_blocks[*block as usize]
-                    .and_then(|place| self.blocks[*block as usize].vector(place, *row as usize));
-                let Some(vector) = vector else { continue };
-                encode_vector_into(&mut value, vector);
-                sink(&VectorKey::new(key, space).bytes(), Some(&value))?;
-            }
+        for Place { key, block, row } in self.places {
+            let vector = self.in_blocks[*block as usize]
+                .and_then(|place| self.blocks[*block as usize].vector(place, *row as usize));
+            let Some(vector) = vector else { continue };
+            encode_vector_into(&mut value, vector);
+            sink(&VectorKey::new(key, self.space).bytes(), Some(&value))?;
         }
         Ok(())
     }

@@ -45,7 +45,7 @@ mod tests;
 mod write;
 
 pub use error::StorageError;
-pub use insert::{Insertion, Place};
+pub use insert::{Insertion, KnownKeys, Place};
 pub use key::ObjectKey;
 pub use operation::{Change, ChangeKind, Commit, Operation, Outcome};
 pub use read::{Scan, Snapshot, VectorScan};

@@ -11,6 +11,9 @@ use crate::files::{IngestBatches, RefusedRow};
 /// Bytes at which a message is sent; the server takes four times as much.
 const MESSAGE_BYTES: usize = 8 << 20;
 
+/// Bytes of the pieces that a message is filled with.
+const PIECE_BYTES: usize = 2 << 20;
+
 /// Bytes of a message that the server takes, less its envelope.
 const MESSAGE_BYTES_MAX: usize = 31 << 20;
 
@@ -58,10 +61,10 @@ pub(super) fn produce(
     Ok(())
 }
 
-/// A batch in consecutive pieces of about [`MESSAGE_BYTES`] at most.
+/// A batch in consecutive pieces of about [`PIECE_BYTES`] at most.
 fn pieces(batch: &RecordBatch, numbers: &[u64]) -> Vec<(RecordBatch, Vec<u64>)> {
     let (rows, bytes) = (batch.num_rows(), batch.get_array_memory_size());
-    let count = bytes.div_ceil(MESSAGE_BYTES).clamp(1, rows.max(1));
+    let count = bytes.div_ceil(PIECE_BYTES).clamp(1, rows.max(1));
     let step = rows.div_ceil(count).max(1);
     (0..rows)
         .step_by(step)

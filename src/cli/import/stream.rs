@@ -20,7 +20,7 @@ use crate::wire::v1::{IngestBatch, IngestMode, IngestOpen, IngestRequest, Ingest
 
 /// Messages that may be under way before the first is answered: as many as the server reads ahead, which writes what
 /// has come while it wrote the last in one commit.
-const WINDOW: usize = 16;
+const WINDOW: usize = 32;
 
 /// Messages that are made ahead.
 const MADE_AHEAD: usize = 2;

@@ -15,11 +15,14 @@ pub(super) struct Tuning {
     background_jobs: i32,
 }
 
-/// Bits a key of the Bloom filters: about 1 % false positives.
-const BLOOM_BITS: f64 = 10.0;
+/// Bits a key of the Bloom filters: one false positive in a thousand, since a look-up may ask dozens of files.
+const BLOOM_BITS: f64 = 15.0;
 
 /// Files kept open. A bound keeps opening a large database independent of its number of files.
 const OPEN_FILES_MAX: i32 = 2_048;
+
+/// Files that were written or taken in and are not sorted into the others yet, from which they are compacted.
+const FRESH_FILES_MAX: i32 = 24;
 
 /// Log of RocksDB itself.
 const LOG_BYTES_MAX: usize = 4 << 20;
@@ -70,11 +73,14 @@ impl Tuning {
             _ => self.write_buffer_bytes / 4,
         });
         options.set_max_write_buffer_number(4);
-        // Reads tolerate many small files for a while; writers are only held when compaction is far behind.
-        options.set_level_zero_slowdown_writes_trigger(40);
-        options.set_level_zero_stop_writes_trigger(80);
+        // Reads tolerate many files for a while; writers are only held when compaction is far behind. The files of an
+        // import overlap one another: compacting few of them at a time would write everything many times over, and
+        // take processors and disk from the import itself.
+        options.set_level_zero_file_num_compaction_trigger(FRESH_FILES_MAX);
+        options.set_level_zero_slowdown_writes_trigger(4 * FRESH_FILES_MAX);
+        options.set_level_zero_stop_writes_trigger(8 * FRESH_FILES_MAX);
         options.set_target_file_size_base(64 << 20);
-        options.set_max_bytes_for_level_base(256 << 20);
+        options.set_max_bytes_for_level_base(1 << 30);
         // Components of embeddings hardly compress: spare the work.
         if table == Some(Table::Vectors) {
             options.set_compression_type(DBCompressionType::None);
@@ -85,13 +91,9 @@ impl Tuning {
         options
     }
 
-    /// Options of the files that a bulk import writes: they go to the bottom of the table when nothing overlaps.
+    /// Options of the files that a bulk import writes: fast ones, since what makes them smaller is left to compaction.
     pub(super) fn staged(&self, table: Table) -> Options {
-        let mut options = self.family(Some(table));
-        if table != Table::Vectors {
-            options.set_compression_type(DBCompressionType::Zstd);
-        }
-        options
+        self.family(Some(table))
     }
 
     fn blocks(&self, table: Option<Table>) -> BlockBasedOptions {

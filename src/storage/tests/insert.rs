@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::bulk::copy;
 use super::*;
 use crate::schema::{IdRef, Rows, ValueRef};
-use crate::storage::{Operation, Place};
+use crate::storage::{KnownKeys, Operation, Place};
 
 /// Objects that pretend to be columns; the spaces are those that any of them has a vector in.
 struct Block {
@@ -58,7 +58,7 @@ impl Rows for Block {
 
 fn insert(store: &Store, collection: CollectionId, blocks: &[Block]) -> Option<Vec<Place>> {
     let rows: Vec<&dyn Rows> = blocks.iter().map(|block| block as &dyn Rows).collect();
-    let inserted = store.bulk_insert(collection, &rows, <[Place]>::to_vec).expect("inserts");
+    let inserted = store.bulk_insert(collection, &rows, None, <[Place]>::to_vec).expect("inserts");
     inserted.map(|insertion| insertion.made)
 }
 
@@ -194,4 +194,27 @@ proptest! {
         let changes = |store: &Store, collection| store.changes_since(collection, 0).expect("kept");
         prop_assert_eq!(changes(&ours, collection), changes(&theirs, other));
     }
+}
+
+#[test]
+fn what_is_known_of_the_keys_is_used_at_its_own_version_only() {
+    let store = in_memory();
+    let collection = create(&store, "galaxies");
+    assert!(insert(&store, collection, &blocks(0..10)).is_some());
+    for (version, is_asked) in [(0, false), (1, true), (7, false)] {
+        let store_now = store.collection(collection).expect("reads").expect("there").version;
+        let asked = Mutex::new(false);
+        let taken = |_: &[Place]| {
+            *asked.lock().expect("not poisoned") = true;
+            Vec::new()
+        };
+        // New ids among those that are there, so that the keys are asked for.
+        let rows = blocks(20 + 10 * store_now as i64..25 + 10 * store_now as i64);
+        let rows: Vec<&dyn Rows> = rows.iter().map(|block| block as &dyn Rows).collect();
+        let version = if version == 1 { store_now } else { version };
+        let known = KnownKeys { version, taken: &taken };
+        store.bulk_insert(collection, &rows, Some(&known), |_| ()).expect("asks").expect("new");
+        assert_eq!(*asked.lock().expect("not poisoned"), is_asked, "version {version}");
+    }
+    assert_eq!(contents(&store, collection).len(), 25);
 }
