@@ -122,9 +122,9 @@ impl Coder {
         };
         let rounding: f64 = factors.iter().map(|&factor| f64::from(factor).powi(2) / 12.0).sum();
         let left_square = (centred_square - kept_square).max(0.0);
-        // Sums in single precision: matters for numbers so large that all rows look alike.
+        // Sums and distances in single precision: matters for numbers so large that all rows look alike.
         let largest: f64 = factors.iter().map(|factor| f64::from(factor.abs() * STEPS)).sum();
-        let single = f64::from(f32::EPSILON) * (f64::from(base.abs()) + largest);
+        let single = f64::from(f32::EPSILON) * (f64::from(base.abs()) + largest + centred_square);
         let sigma = (left_square * self.left_out.powi(2) + rounding + single.powi(2)).sqrt();
         let is_sound = base.is_finite()
             && factors.iter().all(|factor| factor.is_finite())

@@ -99,7 +99,7 @@ fn recall_holds_for_queries_unlike_the_rows() {
     let Held { vectors, index, .. } = held();
     let mut random = SplitMix64::new(77);
     let mut meter = RecallMeter::default();
-    for _ in 0..50 {
+    for _ in 0..300 {
         let query: Vec<f32> = (0..64).map(|_| random.normal() as f32).collect();
         let query = Metric::Cosine.prepare(query).expect("not zero");
         let search = IvfSearch::nearest(10);
