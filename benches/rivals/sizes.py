@@ -37,9 +37,9 @@ SIZES = {
     size.name: size
     for size in (
         Size("small", 20_000, 64, 40, build_s=60, tune_s=0.5, measure_s=0.1),
-        Size("200k", 200_000, 1024, 120, build_s=420, tune_s=5.0, measure_s=1.0),
-        Size("1m", 1_000_000, 256, 300, build_s=600, tune_s=5.0, measure_s=1.0),
-        Size("glove", 399_800, 50, 0, build_s=300, tune_s=4.0, measure_s=1.0),
+        Size("200k", 200_000, 1024, 120, build_s=480, tune_s=4.0, measure_s=0.7),
+        Size("1m", 1_000_000, 256, 300, build_s=720, tune_s=4.0, measure_s=0.7),
+        Size("glove", 399_800, 50, 0, build_s=360, tune_s=3.0, measure_s=0.7),
     )
 }
 

@@ -10,6 +10,7 @@ that several begin together.
 
 import importlib
 import json
+import resource
 import sys
 import time
 from pathlib import Path
@@ -42,6 +43,8 @@ def build(name: str, size, folder: Path, more: dict) -> dict:
 
     engine_of(name, size, **more).build(workload_of(size.name), folder, figures, say)
     figures["indexed_s"] = figures["searchable_s"] + figures["build_s"]
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    figures["processor_s"] = used.ru_utime + used.ru_stime
     figures["disk_bytes"] = disk_bytes(folder)
     return figures
 
