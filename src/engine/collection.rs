@@ -368,11 +368,13 @@ impl Collection {
             let mut began = Instant::now();
             while let Some(collection) = waiting.upgrade() {
                 if began.elapsed() >= IMPORT_WAIT_MAX || !collection.is_importing() {
-                    collection.build_in_background();
-                    collection.awaiting.store(false, Ordering::Release);
-                    // Of what came meanwhile nobody may speak again.
-                    if !collection.is_due(rows) || collection.awaiting.swap(true, Ordering::AcqRel)
-                    {
+                    let is_built = {
+                        let _awaiting = Lowered(&collection.awaiting);
+                        collection.build_in_background()
+                    };
+                    // Of what came meanwhile nobody may speak again. What failed is tried again at the next write.
+                    let goes_on = is_built && collection.is_due(rows);
+                    if !goes_on || collection.awaiting.swap(true, Ordering::AcqRel) {
                         return;
                     }
                     began = Instant::now();
@@ -394,10 +396,15 @@ impl Collection {
         is_busy && self.published().is_some_and(|state| state.tail_bytes() < IMPORT_BYTES_MAX)
     }
 
-    fn build_in_background(&self) {
+    /// Whether a segment was built.
+    fn build_in_background(&self) -> bool {
         match self.build(&mut |_, _, _| {}) {
-            Ok(()) | Err(EngineError::BuildRunning { .. }) => {}
-            Err(error) => tracing::error!(%error, "background index build failed"),
+            Ok(()) => true,
+            Err(EngineError::BuildRunning { .. }) => false,
+            Err(error) => {
+                tracing::error!(%error, "background index build failed");
+                false
+            }
         }
     }
 }
