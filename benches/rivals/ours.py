@@ -120,10 +120,12 @@ def by_shape(lines: list[dict], judge) -> dict:
     return shapes
 
 
-def search(programs: Programs, workload: Path, data: Path, clients: int, seconds: float, judge) -> dict:
+def search(
+    programs: Programs, workload: Path, data: Path, clients: int, seconds: float, judge, more: tuple = ()
+) -> dict:
     """Searches in a fresh process."""
     words = ("search", "--data", data, "--collection", COLLECTION, "--workload", workload)
-    lines = programs.drive(*words, "--clients", clients, "--seconds", seconds, "--answers")
+    lines = programs.drive(*words, "--clients", clients, "--seconds", seconds, "--answers", *more)
     merged = {"shapes": by_shape(lines, judge)}
     for line in lines:
         if "shape" not in line:
@@ -160,6 +162,9 @@ def run(size: Size, judge, arguments) -> dict:
         found["build"]["note"] = "; ".join(kinds) or "no index"
         for clients in (1, 2):
             found[f"clients_{clients}"] = search(programs, workload, folder, clients, size.measure_s, judge)
+        # The same with full vectors read from the disk, codes alone in memory.
+        on_disk = ("--resident-mib", 0)
+        found["on_disk_1"] = search(programs, workload, folder, 1, size.measure_s, judge, on_disk)
         for clients in (1, 2):
             found[f"grpc_{clients}"] = remote(programs, workload, folder, clients, size.measure_s, judge)
         if arguments.scenarios:

@@ -136,8 +136,8 @@ def cost_rows(engines: dict, count: int) -> list[list[str]]:
         except (KeyError, ZeroDivisionError, TypeError):
             return "-"
 
-    def per_vector(found: dict, field: str) -> str:
-        one = found["clients_1"]
+    def per_vector(found: dict, field: str, run: str = "clients_1") -> str:
+        one = found[run]
         return number((one["memory"][field] - one["empty"][field]) / count)
 
     kinds = (
@@ -147,6 +147,7 @@ def cost_rows(engines: dict, count: int) -> list[list[str]]:
         ("index build s", lambda found: number(found["build"]["build_s"])),
         ("disk MiB", lambda found: number(found["build"]["disk_bytes"] / MIB)),
         ("resident B/vector", lambda found: per_vector(found, "rss")),
+        ("the same, vectors on disk", lambda found: per_vector(found, "rss", "on_disk_1")),
         ("of these anonymous", lambda found: per_vector(found, "rss_anon")),
         ("start to answer s", lambda found: f"{found['clients_1']['first_answer_s']:.3f}"),
     )
@@ -169,6 +170,7 @@ def remote_rows(engine: dict, shapes: list[dict]) -> list[list[str]]:
                 number(remote["p99_ms"]),
                 number(remote["qps"]),
                 number(two["qps"] if two else None),
+                number(engine.get("on_disk_1", {}).get("shapes", {}).get(shape, {}).get("qps")),
                 ", ".join(local.get("plans", {})),
             ]
         )
@@ -241,7 +243,7 @@ def our_tables(engine: dict, shapes: list[dict]) -> tuple:
     """Tables about ourselves alone."""
     tables = ()
     if "grpc_1" in engine:
-        head = ["filter", "p50 ms", "gRPC p50", "more us", "gRPC p99", "gRPC/s", "2 clients/s", "plan"]
+        head = ["filter", "p50 ms", "gRPC p50", "more us", "gRPC p99", "gRPC/s", "2 clients/s", "on disk/s", "plan"]
         tables += (("Sidereus over gRPC, one client, beside the same in process", head, remote_rows(engine, shapes)),)
     if "scenarios" in engine:
         import scenarios

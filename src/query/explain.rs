@@ -125,7 +125,7 @@ impl Told<'_> {
         let exactness = if found.exact { "exact" } else { "approximate, re-ranked exactly" };
         let again = match found.rows_reranked {
             0 => String::new(),
-            rows => format!(" ({rows} of them by codes first, then in full)"),
+            rows => format!(" by codes, {rows} of them again in full"),
         };
         let _ = write!(
             text,

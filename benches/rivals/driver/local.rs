@@ -62,7 +62,9 @@ pub(crate) fn clients(
 /// Measures every shape, and the memory when all are done.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let empty = memory()?;
-    let db = Db::open(DbOptions::new(arguments.folder("data")?))?;
+    let resident_mib = arguments.find("resident-mib").map(str::parse::<u64>).transpose()?;
+    let resident_bytes = resident_mib.map(|mib| mib << 20);
+    let db = Db::open(DbOptions { resident_bytes, ..DbOptions::new(arguments.folder("data")?) })?;
     let opened_s = arguments.began.elapsed().as_secs_f64();
     let collection = arguments.text("collection")?;
     let workload = arguments.folder("workload")?;

@@ -10,6 +10,7 @@
 //! | `churn --data DIR` | recall after 30 % deletes and 20 % overwrites, against a scan made here |
 //! | `build-p99 --data DIR` | latencies while an index build runs beside the searches |
 //!
+//! `search --resident-mib N` bounds the memory of full vectors.
 //! All take `--collection NAME --workload DIR [--clients N] [--seconds S] [--shapes A,B] [--exact] [--plan P]
 //! [--answers]`.
 

@@ -18,6 +18,9 @@
 use super::super::section::Section;
 use crate::vector::{CONSTANT_BYTES, CodeWeights, Distance, Metric, dot, norm};
 
+/// Rounding of single precision, in errors of the codes, beyond which estimates tell nothing.
+const SINGLE_MAX: f64 = 100.0;
+
 /// Steps of a byte.
 const STEPS: f32 = 255.0;
 
@@ -125,11 +128,13 @@ impl Coder {
         // Sums and distances in single precision: matters for numbers so large that all rows look alike.
         let largest: f64 = factors.iter().map(|factor| f64::from(factor.abs() * STEPS)).sum();
         let single = f64::from(f32::EPSILON) * (f64::from(base.abs()) + largest + centred_square);
-        let sigma = (left_square * self.left_out.powi(2) + rounding + single.powi(2)).sqrt();
+        let coding = left_square * self.left_out.powi(2) + rounding;
+        let sigma = (coding + single.powi(2)).sqrt();
         let is_sound = base.is_finite()
             && factors.iter().all(|factor| factor.is_finite())
             && shift.is_finite()
-            && sigma.is_finite();
+            && sigma.is_finite()
+            && single <= SINGLE_MAX * coding.sqrt();
         is_sound.then(|| CodedQuery {
             weights: CodeWeights::new(&factors, base, self.code_bytes),
             metric: self.metric,
