@@ -221,7 +221,8 @@ impl Run<'_> {
             // In exact mode every allowed vector is visited and re-ranked: the oracle's work, through the lists.
             probes: exact.then_some(lists),
             allowed: (!filter.is_everything()).then_some(&mapped as &dyn RowSet),
-            allowed_share: filter.estimate() / part.row_count().max(1) as f64,
+            allowed_share: plan.estimates.get(indexed.place).copied().unwrap_or(0.0)
+                / part.row_count().max(1) as f64,
             lists_max: plan.instead.as_ref().map_or(usize::MAX, |(lists_max, _)| *lists_max),
             bound: self.within,
         };

@@ -109,6 +109,8 @@ pub(super) struct Plan {
     pub(super) considered: Vec<Considered>,
     /// Rows that were expected to be left, all parts.
     pub(super) survivors: f64,
+    /// The same for each part.
+    pub(super) estimates: Vec<f64>,
     /// Whether that was a count, not an estimate.
     pub(super) is_counted: bool,
 }
@@ -151,6 +153,7 @@ pub(super) fn choose(
         why: String::new(),
         considered: Vec::new(),
         survivors: estimates.iter().sum(),
+        estimates,
         is_counted,
     };
     if let Some(name) = &query.plan {
@@ -185,7 +188,7 @@ pub(super) fn choose(
     }
     if let Some(indexed) = indexed {
         let filter = &filters[indexed.place];
-        weigh(&mut plan, view.cost(), query, bound, filter, &indexed, estimates[indexed.place]);
+        weigh(&mut plan, view.cost(), query, bound, filter, &indexed);
     }
     Ok(plan)
 }
@@ -232,8 +235,8 @@ fn weigh(
     bound: &Bound,
     filter: &PartFilter<'_>,
     indexed: &Indexed<'_>,
-    survivors: f64,
 ) {
+    let survivors = plan.estimates.get(indexed.place).copied().unwrap_or(plan.survivors);
     let prices = Prices { cost, filter, indexed, k: bound.limit, recall: query.recall, survivors };
     let codes = match plan.kind {
         PlanKind::RegionScan => PlanKind::RegionCodes,

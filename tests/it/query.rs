@@ -1,5 +1,7 @@
 //! Every plan against brute force: random regions, predicates, examples, k, deletes, overwrites and ties.
 
+mod edges;
+
 use std::sync::LazyLock;
 
 use proptest::prelude::*;

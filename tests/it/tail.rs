@@ -100,8 +100,7 @@ fn visible(view: &CollectionView) -> BTreeMap<ObjectId, Row> {
             let position = part.position_at(row).expect("a position");
             let values = (4..columns).map(|column| part.value_at(column, row)).collect();
             let mut buffer = Vec::new();
-            let vector =
-                part.vectors(space).and_then(|vectors| vectors.of_row(row, &mut buffer));
+            let vector = part.vectors(space).and_then(|vectors| vectors.of_row(row, &mut buffer));
             let vector = vector.map(<[f32]>::to_vec);
             let seen = (position.ra().0, position.dec().0, values, vector);
             let id = part.id_at(row).expect("an id");

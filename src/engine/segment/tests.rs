@@ -150,3 +150,47 @@ fn damaged_numbers_do_not_panic() {
     }
     assert!(refused > 100, "{refused}");
 }
+
+/// A build that was killed after its rows were complete.
+#[test]
+fn an_interrupted_build_is_gone_on_with() {
+    let folder = built();
+    let segment = file(&folder, "").components().as_path().to_owned();
+    let manifest = super::manifest::read(&segment).expect("reads");
+    let (collection_folder, schema) = {
+        let db = open(folder.path());
+        let schema = db.schema("sky").expect("a schema");
+        (segment.parent().expect("a folder").to_owned(), schema)
+    };
+    let interrupted = super::unfinished::folder(&collection_folder, manifest.version);
+    fs::rename(&segment, &interrupted).expect("renames");
+    fs::remove_file(interrupted.join("segment.toml")).expect("removes");
+    super::unfinished::note_rows(&interrupted, &schema, &manifest).expect("notes");
+    let written = fs::metadata(interrupted.join("rows.arrow")).and_then(|rows| rows.modified());
+    assert!(super::is_unfinished(&collection_folder));
+    check(&folder);
+    let made = file(&folder, "rows.arrow");
+    assert_eq!(fs::metadata(made).and_then(|rows| rows.modified()).ok(), written.ok());
+    assert!(!super::is_unfinished(&collection_folder));
+}
+
+/// Rows that were written by another schema, or are not complete, are of no use.
+#[test]
+fn an_interrupted_build_of_other_rows_is_begun_again() {
+    for is_noted in [false, true] {
+        let folder = built();
+        let segment = file(&folder, "").components().as_path().to_owned();
+        let manifest = super::manifest::read(&segment).expect("reads");
+        let mut schema = open(folder.path()).schema("sky").expect("a schema");
+        schema.columns.pop();
+        let collection_folder = segment.parent().expect("a folder").to_owned();
+        let interrupted = super::unfinished::folder(&collection_folder, manifest.version);
+        fs::rename(&segment, &interrupted).expect("renames");
+        fs::remove_file(interrupted.join("segment.toml")).expect("removes");
+        fs::write(interrupted.join("rows.arrow"), "nothing that could be read").expect("writes");
+        if is_noted {
+            super::unfinished::note_rows(&interrupted, &schema, &manifest).expect("notes");
+        }
+        check(&folder);
+    }
+}
