@@ -28,6 +28,8 @@ pub(super) struct Execution {
     /// The way that was taken in the end.
     pub(super) kind: PlanKind,
     pub(super) rows_scanned: u64,
+    /// Those of them that were compared by their codes.
+    pub(super) rows_coded: u64,
     pub(super) rows_reranked: u64,
     pub(super) lists_probed: u64,
     pub(super) lists_total: u64,
@@ -53,6 +55,7 @@ pub(super) fn execute(
             nearest: Vec::new(),
             kind: plan.kind,
             rows_scanned: 0,
+            rows_coded: 0,
             rows_reranked: 0,
             lists_probed: 0,
             lists_total: 0,
@@ -214,7 +217,7 @@ impl Run<'_> {
         let part = filter.live().part();
         let mapped = VectorSet { filter, vectors: indexed.vectors };
         let lists = indexed.index.stats().lists;
-        let exact = self.query.exact || self.query.recall >= 1.0;
+        let exact = self.query.is_exact();
         let search = IvfSearch {
             k: self.top.capacity(),
             recall: if exact { 1.0 } else { self.query.recall },
@@ -236,6 +239,7 @@ impl Run<'_> {
         {
             self.touched.lists_probed += answer.lists_probed;
             self.touched.rows_scanned += answer.rows_scanned;
+            self.touched.rows_coded += answer.rows_scanned;
             return self.scan_instead(scan, filter, target, indexed);
         }
         self.take(answer);
@@ -314,7 +318,10 @@ impl Run<'_> {
 
     fn take(&mut self, answer: IvfAnswer<Found>) {
         self.touched.rows_scanned += answer.rows_scanned;
-        self.touched.rows_reranked += answer.rows_reranked;
+        if !answer.exact {
+            self.touched.rows_coded += answer.rows_scanned;
+            self.touched.rows_reranked += answer.rows_reranked;
+        }
         self.touched.lists_probed += answer.lists_probed;
         self.touched.bytes_read += answer.bytes_read;
         self.touched.exact &= answer.exact;

@@ -53,17 +53,14 @@ impl Told<'_> {
         if let Some(within) = self.query.within {
             let _ = writeln!(text, "├─ within distance {within}");
         }
-        if !self.query.exact && !self.bound.targets.is_empty() {
-            let _ = writeln!(text, "├─ recall wished for: {}", self.query.recall);
-        }
     }
 
     fn filtered(&self, text: &mut String) {
         if self.query.region.is_some() {
             let cover: usize = self.filters.iter().map(PartFilter::rows_in_region).sum();
             let total: usize = self.filters.iter().map(|part| part.live().part().row_count()).sum();
-            let ranges = "contiguous rows of its cells";
-            let _ = writeln!(text, "├─ region: {cover} of {total} rows in the {ranges}");
+            let _ =
+                writeln!(text, "├─ region: {cover} of {total} rows in its cells or at its edge");
         }
         if let Some(predicate) = &self.query.predicate {
             let _ = writeln!(text, "├─ predicate: {predicate}");
@@ -81,6 +78,10 @@ impl Told<'_> {
     fn chosen(&self, text: &mut String) {
         let plan = self.plan;
         let _ = writeln!(text, "├─ plan: {}, because {}", plan.kind, plan.why);
+        if let Some(tuned_for) = plan.tuned_for.filter(|_| self.found.kind.uses_index()) {
+            let wish = self.query.recall;
+            let _ = writeln!(text, "├─ recall wished for: {wish}, tuned for {tuned_for}");
+        }
         for considered in &plan.considered {
             let is_chosen = considered.kind == plan.kind && considered.source == plan.source;
             let mark = if is_chosen { "*" } else { " " };
@@ -123,15 +124,20 @@ impl Told<'_> {
             let _ = writeln!(text, "├─ inverted lists probed: {probed} of {total}");
         }
         let exactness = if found.exact { "exact" } else { "approximate, re-ranked exactly" };
-        let again = match found.rows_reranked {
-            0 => String::new(),
-            rows => format!(" by codes, {rows} of them again in full"),
+        let full = found.rows_scanned - found.rows_coded.min(found.rows_scanned);
+        let compared = match (self.bound.targets.is_empty(), found.rows_coded) {
+            (true, _) => format!("{full} rows listed"),
+            (false, 0) => format!("{full} compared in full"),
+            (false, coded) => {
+                let again = found.rows_reranked;
+                format!("{coded} compared by codes, {again} of them again and {full} more in full")
+            }
         };
+        let hits = if self.hits == 1 { "hit" } else { "hits" };
         let _ = write!(
             text,
-            "└─ {} hits, {exactness}; {} distances computed{again}, {} read",
+            "└─ {} {hits}, {exactness}; {compared}, {} read",
             self.hits,
-            found.rows_scanned,
             readable(found.bytes_read as f64)
         );
     }

@@ -14,6 +14,9 @@ use super::request::Query;
 use crate::engine::{CollectionView, CostModel, PartKind, PartVectors};
 use crate::index::IvfIndex;
 
+/// What is done for each full vector beside reading it, in nanoseconds.
+const VECTOR_NS: f64 = 12.0;
+
 /// Ways to find the nearest survivors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PlanKind {
@@ -113,6 +116,8 @@ pub(super) struct Plan {
     pub(super) estimates: Vec<f64>,
     /// Whether that was a count, not an estimate.
     pub(super) is_counted: bool,
+    /// The recall that the index was tuned for, where there is one.
+    pub(super) tuned_for: Option<f64>,
 }
 
 /// A part that has an index for the only term.
@@ -155,6 +160,7 @@ pub(super) fn choose(
         survivors: estimates.iter().sum(),
         estimates,
         is_counted,
+        tuned_for: indexed.as_ref().map(|indexed| indexed.index.tuned_for(query.recall)),
     };
     if let Some(name) = &query.plan {
         plan.kind = name.parse()?;
@@ -170,7 +176,7 @@ pub(super) fn choose(
         "there is no vector term".clone_into(&mut plan.why);
         return Ok(plan);
     }
-    let reason = if query.exact || query.recall >= 1.0 {
+    let reason = if query.is_exact() {
         Some("the answer has to be exact")
     } else if bound.targets.len() > 1 {
         Some("several spaces are weighed together")
@@ -314,9 +320,13 @@ impl Prices<'_> {
     }
 
     fn exact_ns(&self, source: Source) -> f64 {
-        let sequential = self.survivors * self.vector_bytes() * self.cost.vector_byte_ns;
-        let is_run = source == Source::Sky && self.filter.whole_runs().is_some();
-        if is_run { sequential } else { sequential + self.survivors * self.cost.vector_fetch_ns }
+        let each = VECTOR_NS + self.vector_bytes() * self.cost.vector_byte_ns;
+        let one_by_one = self.survivors * (each + self.cost.vector_fetch_ns);
+        match source {
+            // Reading on over the rows between may be quicker than going to each.
+            Source::Sky => one_by_one.min(self.filter.rows_in_region() as f64 * each),
+            Source::Condition(_) => one_by_one,
+        }
     }
 
     fn rerank_ns(&self, rows: f64) -> f64 {
@@ -325,13 +335,16 @@ impl Prices<'_> {
     }
 
     fn codes_ns(&self, source: Source) -> f64 {
-        let is_run = source == Source::Sky && self.filter.whole_runs().is_some();
         let each = self.cost.code_ns + self.code_bytes() * self.cost.code_byte_ns;
-        let each = if is_run { each } else { each + self.cost.code_fetch_ns };
+        let one_by_one = self.survivors * (each + self.cost.code_fetch_ns);
+        let looking = match source {
+            Source::Sky => one_by_one.min(self.filter.rows_in_region() as f64 * each),
+            Source::Condition(_) => one_by_one,
+        };
         let expected = self.indexed.index.expected(self.k, self.recall, self.survivors);
         // Rows are met in no order of nearness: about so many more look near at first.
         let doublings = (self.survivors / 2048.0).max(1.0).log2() + 1.0;
-        self.cost.search_ns + self.survivors * each + self.rerank_ns(expected.reranked * doublings)
+        self.cost.search_ns + looking + self.rerank_ns(expected.reranked * doublings)
     }
 
     /// Probing lists, and what one list more costs.

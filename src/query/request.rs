@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::error::QueryError;
-use crate::index::RECALL_WISH_DEFAULT;
+use crate::index::{RECALL_WISH_DEFAULT, RECALL_WISH_MAX};
 use crate::schema::ObjectId;
 use crate::sky::Region;
 
@@ -60,7 +60,7 @@ pub struct Query {
     pub within: Option<f64>,
     /// Whether the answer must be exact.
     pub exact: bool,
-    /// Recall that approximate plans aim at, above 0 and up to 1, which is exact.
+    /// Recall@10 that approximate plans aim at, above 0 and up to 1; beyond [`RECALL_WISH_MAX`] the answer is exact.
     pub recall: f64,
     /// Whether to describe the plan.
     pub explain: bool,
@@ -94,6 +94,11 @@ impl Default for Query {
 }
 
 impl Query {
+    /// Whether no plan may estimate.
+    pub(super) fn is_exact(&self) -> bool {
+        self.exact || self.recall > RECALL_WISH_MAX
+    }
+
     /// Checks what does not depend on the collection, and returns the number of hits to keep.
     pub(super) fn limit(&self) -> Result<usize, QueryError> {
         if !(self.recall > 0.0 && self.recall <= 1.0) {

@@ -38,7 +38,10 @@ pub(super) struct RecallArguments {
     /// Seed of the sample
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
-    /// Carry out this plan instead of the planner's choice (filtered-ivf, ivf)
+    /// Recall to aim at, as in `search` [default: 0.99]
+    #[arg(long, value_name = "SHARE")]
+    recall: Option<f64>,
+    /// Carry out this plan instead of the planner's choice (region-codes, survivor-codes, filtered-ivf, ivf)
     #[arg(long, value_name = "PLAN")]
     plan: Option<String>,
     #[command(flatten)]
@@ -135,9 +138,10 @@ async fn measure(
         k: arguments.k,
         columns: vec!["object_id".to_owned()],
         plan: arguments.plan.clone().unwrap_or_default(),
+        recall: arguments.recall,
         ..SearchRequest::default()
     };
-    let exact = SearchRequest { exact: true, plan: String::new(), ..planned.clone() };
+    let exact = SearchRequest { exact: true, plan: String::new(), recall: None, ..planned.clone() };
     let answer = ask(client, planned).await?;
     let truth = ask(client, exact).await?.hits;
     bar.inc(1);

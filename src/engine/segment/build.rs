@@ -120,7 +120,17 @@ fn finish(
         let space = plan.schema.spaces.iter().find(|space| space.id.0 == written.space);
         if let Some(space) = space {
             let like = akin::vectors(unfinished, plan.schema, space, &counts)?;
-            written.index = build_index(unfinished, space, written, plan.limits, &like, progress)?;
+            match build_index(unfinished, space, written, plan.limits, &like, progress)? {
+                Ok(index) => written.index = Some(index),
+                Err(reason) => {
+                    tracing::warn!(
+                        space = space.name,
+                        reason,
+                        "space not indexed; it is searched exactly"
+                    );
+                    written.unindexed = Some(reason);
+                }
+            }
         }
     }
     unfinished::forget_rows(unfinished)?;
@@ -302,6 +312,7 @@ impl SpaceWriter {
             vectors: self.rows.len() as u64,
             complete,
             index: None,
+            unindexed: None,
         }))
     }
 }
@@ -326,7 +337,7 @@ fn build_index(
     limits: BuildLimits,
     like: &VectorBlock,
     progress: &mut Progress<'_>,
-) -> Result<Option<IndexManifest>, EngineError> {
+) -> Result<Result<IndexManifest, String>, EngineError> {
     let vectors_path = space_path(folder, space.id, "vectors");
     let count = written.vectors as usize * space.dimension;
     let floats = MappedFloats::open(&vectors_path, count)?;
@@ -337,7 +348,7 @@ fn build_index(
         && IvfIndex::verify(&path).is_ok()
     {
         // Made before a crash.
-        return Ok(Some(described(&index)));
+        return Ok(Ok(described(&index)));
     }
     let BuildLimits { threads, memory_bytes_max } = limits;
     let spec = IvfSpec { threads, memory_bytes_max, ..IvfSpec::default() };
@@ -346,16 +357,17 @@ fn build_index(
     };
     let index = match IvfIndex::build(&spec, space.metric, view, Some(like.view()), &mut staged) {
         Ok(index) => index,
-        // Too few vectors to train on, or of lengths that single precision cannot square: the exact scan serves them.
-        Err(IndexError::TooFew { .. } | IndexError::TooLong { .. }) => return Ok(None),
-        Err(error @ IndexError::BudgetTooSmall { .. }) => {
-            tracing::warn!(space = space.name, %error, "space not indexed; it is searched exactly");
-            return Ok(None);
-        }
+        // Too few vectors to train on, of lengths that single precision cannot square, or too many for the memory that may
+        // be taken: the exact scan serves them.
+        Err(
+            error @ (IndexError::TooFew { .. }
+            | IndexError::TooLong { .. }
+            | IndexError::BudgetTooSmall { .. }),
+        ) => return Ok(Err(error.to_string())),
         Err(error) => return Err(error.into()),
     };
     index.save(&path)?;
-    Ok(Some(described(&index)))
+    Ok(Ok(described(&index)))
 }
 
 fn described(index: &IvfIndex) -> IndexManifest {

@@ -44,6 +44,9 @@ pub struct SpaceManifest {
     pub complete: bool,
     /// What the index measured of itself when it was built; absent when there is none.
     pub index: Option<IndexManifest>,
+    /// Why there is no index.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unindexed: Option<String>,
 }
 
 /// What an index said of itself when it was built.

@@ -52,6 +52,9 @@ pub const POINTS_PER_LIST_MIN: usize = 39;
 /// Recall that a search is tuned for where nothing else is wished.
 pub const RECALL_WISH_DEFAULT: f64 = 0.99;
 
+/// Greatest recall that searches are tuned for; whoever wants more gets the exact scan.
+pub const RECALL_WISH_MAX: f64 = 0.999;
+
 /// Neighbours asked for when recall is measured.
 const MEASURED_K: usize = 10;
 
@@ -283,7 +286,12 @@ impl IvfIndex {
         }
     }
 
-    /// Recall@10 that searches with a wish reached when they were measured.
+    /// The wish that a search is tuned for when another is given: the least one measured that is not below it.
+    pub fn tuned_for(&self, wish: f64) -> f64 {
+        self.setting(wish).wish
+    }
+
+    /// Recall@10 that unfiltered searches with a wish reached when they were measured.
     pub fn measured_recall(&self, wish: f64) -> Recall {
         self.setting(wish).recall
     }

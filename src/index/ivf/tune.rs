@@ -6,10 +6,10 @@ use super::reach::Reach;
 use crate::index::recall::{Recall, RecallMeter};
 use crate::vector::{Distance, VectorView};
 
-use super::MEASURED_K;
+use super::{MEASURED_K, RECALL_WISH_DEFAULT, RECALL_WISH_MAX};
 
 /// Recall wishes that settings are measured for.
-pub(super) const WISHES: [f64; 5] = [0.8, 0.9, 0.95, 0.99, 0.999];
+pub(super) const WISHES: [f64; 5] = [0.8, 0.9, 0.95, RECALL_WISH_DEFAULT, RECALL_WISH_MAX];
 
 /// Shares of the sampled queries, nearest to a centroid first, that have a curve of their own.
 pub(super) const SHARES: [f64; 4] = [0.5, 0.3, 0.15, 0.05];

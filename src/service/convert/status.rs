@@ -21,7 +21,10 @@ fn segment_of(status: &IndexStatus, segment: &Manifest) -> v1::SegmentStatus {
         let index = space.index.as_ref();
         Some(v1::SpaceIndexStatus {
             space: name,
-            kind: index.map_or_else(|| "flat".to_owned(), |index| index.kind.clone()),
+            kind: index.map_or_else(
+                || format!("none: {}", space.unindexed.as_deref().unwrap_or("searched exactly")),
+                |index| index.kind.clone(),
+            ),
             vectors: space.vectors,
             lists: index.map_or(0, |index| index.lists),
             default_probes: index.map_or(0, |index| index.default_probes),
