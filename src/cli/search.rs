@@ -45,7 +45,7 @@ pub(super) struct SearchArguments {
     exact: bool,
     /// Recall of the ten nearest to aim at where plans estimate: a number above 0, up to 1, such as 0.95. Indices are tuned
     /// for 0.8, 0.9, 0.95, 0.99 and 0.999, and the next of these is taken; beyond, the answer is exact [default: 0.99]
-    #[arg(long, value_name = "SHARE", conflicts_with = "exact", allow_hyphen_values = true)]
+    #[arg(long, value_name = "SHARE", conflicts_with = "exact", allow_hyphen_values = true, value_parser = share)]
     recall: Option<f64>,
     /// Print the plan with its estimated and true counts
     #[arg(long)]
@@ -90,6 +90,11 @@ pub(super) async fn run(arguments: SearchArguments) -> Result<()> {
     };
     let answer = ask(&client, request).await?;
     print(&arguments, &schema, with_distance, &answer)
+}
+
+/// Reads a share of one.
+pub(super) fn share(text: &str) -> Result<f64, String> {
+    text.parse().map_err(|_| "give a number such as 0.95".to_owned())
 }
 
 /// Everything that the server said to a search.
@@ -217,6 +222,6 @@ mod tests {
         answer.stats.exact = false;
         answer.stats.estimated_recall = Some(0.997);
         answer.hits.push(Hit::default());
-        assert!(stats_line(&answer).starts_with("1 hit (estimated recall 0.997;"));
+        assert!(stats_line(&answer).starts_with("1 hit (recall 0.997 when the index was built;"));
     }
 }

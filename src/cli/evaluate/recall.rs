@@ -39,7 +39,7 @@ pub(super) struct RecallArguments {
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
     /// Recall to aim at, as in `search` [default: 0.99]
-    #[arg(long, value_name = "SHARE")]
+    #[arg(long, value_name = "SHARE", value_parser = crate::cli::search::share)]
     recall: Option<f64>,
     /// Carry out this plan instead of the planner's choice (region-codes, survivor-codes, filtered-ivf, ivf)
     #[arg(long, value_name = "PLAN")]
