@@ -5,15 +5,16 @@
 //! A state is never changed in place. The in-memory state is derived: it is made from the newest segment and
 //! the store's change log at the first use, so that opening a database costs nothing for each collection.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, mpsc};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::beside::beside;
 use super::columns;
 use super::error::EngineError;
-use super::idle;
 use super::insert::part_of_blocks;
 use super::residency::Residency;
 use super::segment::{self, BuildLimits, BuildPlan, Progress};
@@ -159,7 +160,7 @@ impl Collection {
             arrow_schema: &arrow_schema,
             limits: self.limits,
         };
-        let (folder, manifest) = segment::build(&plan, &snapshot, &mut |_, _, _| {})?;
+        let (folder, manifest) = segment::build(&plan, snapshot, &mut |_, _, _| {})?;
         let part =
             segment::open(&folder, &manifest, &record.schema, &arrow_schema, &self.residency)?;
         segment::remove_others(&self.folder, Some(&folder));
@@ -325,7 +326,8 @@ impl Collection {
     }
 
     fn build_and_swap(&self, progress: &mut Progress<'_>) -> Result<(), EngineError> {
-        self.state()?;
+        // A tail that has grown beyond bounds must not wait until nobody searches.
+        let is_urgent = self.state()?.tail_bytes() >= IMPORT_BYTES_MAX;
         let snapshot = self.store.snapshot(self.id)?;
         let schema = snapshot.record().schema.clone();
         let arrow_schema = columns::resident_schema(&schema);
@@ -336,8 +338,7 @@ impl Collection {
             limits: self.limits,
         };
         let (folder, manifest) =
-            giving_way(progress, |progress| segment::build(&plan, &snapshot, progress))?;
-        drop(snapshot);
+            beside(is_urgent, progress, |progress| segment::build(&plan, snapshot, progress))?;
         let part = segment::open(&folder, &manifest, &schema, &arrow_schema, &self.residency)?;
         let version = manifest.version;
 
@@ -381,7 +382,8 @@ impl Collection {
             let mut began = Instant::now();
             while let Some(collection) = waiting.upgrade() {
                 if began.elapsed() >= IMPORT_WAIT_MAX || !collection.is_importing() {
-                    let built = collection.build_in_background();
+                    let build = AssertUnwindSafe(|| collection.build_in_background());
+                    let built = catch_unwind(build).unwrap_or(false);
                     collection.awaiting.store(false, Ordering::Release);
                     // Of what came meanwhile nobody may speak again. What failed waits for the next write.
                     if !built
@@ -419,30 +421,6 @@ impl Collection {
             }
         }
     }
-}
-
-/// Does a long work on a thread that gives way to all others, and tells its progress on this one.
-fn giving_way<R: Send>(
-    progress: &mut Progress<'_>,
-    work: impl FnOnce(&mut Progress<'_>) -> Result<R, EngineError> + Send,
-) -> Result<R, EngineError> {
-    let (tell, told) = mpsc::channel::<(String, u64, u64)>();
-    thread::scope(|scope| {
-        let started =
-            thread::Builder::new().name("index-build".to_owned()).spawn_scoped(scope, move || {
-                idle::give_way();
-                // Whoever listens may have gone; the work goes on.
-                work(&mut |stage, done, total| drop(tell.send((stage.to_owned(), done, total))))
-            });
-        let worker = started.map_err(|source| EngineError::NoThread { source })?;
-        for (stage, done, total) in told {
-            progress(&stage, done, total);
-        }
-        match worker.join() {
-            Ok(outcome) => outcome,
-            Err(panic) => std::panic::resume_unwind(panic),
-        }
-    })
 }
 
 /// A bulk commit that is under way.

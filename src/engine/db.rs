@@ -260,10 +260,17 @@ impl Db {
         progress: &mut Progress<'_>,
     ) -> Result<IndexStatus, EngineError> {
         let collection = self.find(name)?;
+        let wanted = collection.record()?.version;
         // A build that runs already, in the background, may have begun before the latest writes: wait, then build.
         loop {
             match collection.build(progress) {
-                Ok(()) => return self.index_status(name),
+                Ok(()) => {
+                    let status = self.index_status(name)?;
+                    // A build that a crash had interrupted was gone on with, and covers less than there is.
+                    if status.indexed_version >= wanted {
+                        return Ok(status);
+                    }
+                }
                 Err(EngineError::BuildRunning { .. }) => {
                     progress("waiting for a build in the background", 0, 0);
                     std::thread::sleep(BUILD_POLL);

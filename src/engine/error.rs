@@ -83,6 +83,14 @@ pub enum EngineError {
         /// What is wrong.
         what: String,
     },
+    /// The disk gives no vectors.
+    #[error(
+        "vectors of space `{space}` cannot be read from the disk (the server's log says why); build the index again, or restart the server"
+    )]
+    UnreadableVectors {
+        /// The space.
+        space: String,
+    },
     /// The system gives no thread.
     #[error("no thread for an index build: {source}; try again when less is running")]
     NoThread {
@@ -116,6 +124,7 @@ impl EngineError {
             }
             Self::Arrow(_) => Class::Internal,
             Self::NoThread { .. } => Class::Exhausted,
+            Self::UnreadableVectors { .. } => Class::Unavailable,
             Self::SegmentFile { source, .. } => {
                 if source.kind() == std::io::ErrorKind::StorageFull {
                     Class::Exhausted

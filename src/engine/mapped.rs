@@ -39,7 +39,9 @@ impl MappedFloats {
             source,
         };
         let file = File::open(path).map_err(failed)?;
-        let expected = HEADER_BYTES + count * size_of::<f32>();
+        let numbers = count.checked_mul(size_of::<f32>());
+        let expected =
+            numbers.and_then(|bytes| bytes.checked_add(HEADER_BYTES)).unwrap_or(usize::MAX);
         let len = file.metadata().map_err(failed)?.len();
         if len != expected as u64 {
             return Err(EngineError::DamagedSegment {
@@ -58,15 +60,19 @@ impl MappedFloats {
         (self.count * size_of::<f32>()) as u64
     }
 
-    /// Reads the `count` numbers from `start` on into a buffer, past the mapping; false where they are not there, or the
-    /// disk fails.
-    pub(super) fn read(&self, start: usize, count: usize, buffer: &mut Vec<f32>) -> bool {
-        if start.checked_add(count).is_none_or(|end| end > self.count) {
-            return false;
-        }
+    /// Reads the `count` numbers from `start` on into a buffer, past the mapping.
+    ///
+    /// # Errors
+    /// Those of the disk, also where the numbers are beyond the end.
+    pub(super) fn read(
+        &self,
+        start: usize,
+        count: usize,
+        buffer: &mut Vec<f32>,
+    ) -> std::io::Result<()> {
         buffer.resize(count, 0.0);
         let place = (HEADER_BYTES + start * size_of::<f32>()) as u64;
-        self.file.read_exact_at(bytemuck::cast_slice_mut(buffer), place).is_ok()
+        self.file.read_exact_at(bytemuck::cast_slice_mut(buffer), place)
     }
 
     /// The numbers.

@@ -5,6 +5,7 @@
 //! know queries.
 
 mod attributes;
+mod beside;
 mod collection;
 mod columns;
 mod cost;

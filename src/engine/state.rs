@@ -68,12 +68,18 @@ impl LivePart {
         self.part.row_count() as u64 - self.dead.len()
     }
 
+    /// The only way beside [`LivePart::kill`] to change which rows are dead: what was made of them goes along.
+    fn set_dead(&mut self, dead: RoaringBitmap) {
+        self.dead = Arc::new(dead);
+        self.dense = Arc::default();
+    }
+
     fn kill(&mut self, key: ObjectKey) {
         if let Some(row) = self.part.row_of(key) {
             let row = row as u32;
             if !self.dead.contains(row) {
                 Arc::make_mut(&mut self.dead).insert(row);
-                self.dense = Arc::new(OnceLock::new());
+                self.dense = Arc::default();
             }
         }
     }
@@ -146,7 +152,7 @@ impl State {
             };
             let superseded: RoaringBitmap =
                 (0..live.part.row_count() as u32).filter(in_segment).collect();
-            live.dead = Arc::new(&*live.dead | superseded);
+            live.set_dead(&*live.dead | superseded);
             live.commits.0 = held + 1;
         }
         next.settle()?;

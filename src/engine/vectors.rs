@@ -26,17 +26,37 @@ pub(super) enum Floats {
 pub(super) struct FiledFloats {
     file: MappedFloats,
     residency: Residency,
-    /// Decided at the first use: what an older segment holds may have been given back by then.
-    claim: OnceLock<Option<Claim>>,
+    /// Made once there is room: what an older segment holds is given back when its last query has ended.
+    claim: OnceLock<Claim>,
+    /// Set when the disk failed.
+    has_failed: AtomicBool,
 }
 
 impl FiledFloats {
     pub(super) fn new(file: MappedFloats, residency: Residency) -> Self {
-        Self { file, residency, claim: OnceLock::new() }
+        Self { file, residency, claim: OnceLock::new(), has_failed: AtomicBool::new(false) }
     }
 
     fn is_hot(&self) -> bool {
-        self.claim.get_or_init(|| self.residency.claim(self.file.bytes())).is_some()
+        if self.claim.get().is_some() {
+            return true;
+        }
+        let claim = self.residency.claim(self.file.bytes());
+        // Of two that were made at once, the second is dropped and so given back.
+        claim.is_some_and(|claim| self.claim.set(claim).is_ok()) || self.claim.get().is_some()
+    }
+
+    fn read(&self, start: usize, count: usize, buffer: &mut Vec<f32>) -> bool {
+        if start + count > self.file.as_slice().len() {
+            return false;
+        }
+        let outcome = self.file.read(start, count, buffer);
+        if let Err(error) = &outcome
+            && !self.has_failed.swap(true, Ordering::Relaxed)
+        {
+            tracing::error!(%error, "vectors not readable");
+        }
+        outcome.is_ok()
     }
 }
 
@@ -57,7 +77,7 @@ impl Floats {
         match self {
             Self::Owned(values) => values.get(start..start + count),
             Self::Filed(filed) if filed.is_hot() => filed.file.as_slice().get(start..start + count),
-            Self::Filed(filed) => filed.file.read(start, count, buffer).then_some(buffer),
+            Self::Filed(filed) => filed.read(start, count, buffer).then_some(buffer),
         }
     }
 }
@@ -210,6 +230,22 @@ impl PartVectors {
     /// The prepared vector of a row; `buffer` is for vectors that are not in memory.
     pub fn of_row<'a>(&'a self, row: usize, buffer: &'a mut Vec<f32>) -> Option<&'a [f32]> {
         self.fetch(self.vector_of(row)?, buffer)
+    }
+
+    /// Whether the vectors are in memory, so that going to one costs no call of the system.
+    pub fn is_in_memory(&self) -> bool {
+        match &self.floats {
+            Floats::Owned(_) => true,
+            Floats::Filed(filed) => filed.is_hot(),
+        }
+    }
+
+    /// Whether the disk failed to give a vector: answers since may lack objects.
+    pub fn has_failed(&self) -> bool {
+        match &self.floats {
+            Floats::Owned(_) => false,
+            Floats::Filed(filed) => filed.has_failed.load(Ordering::Relaxed),
+        }
     }
 
     /// The prepared vector of a row of a tail, which is in memory.

@@ -8,7 +8,7 @@ use super::error::QueryError;
 use super::filter::{PartFilter, Source};
 use super::plan::{Considered, Indexed, Plan, PlanKind, indexed};
 use super::request::Query;
-use crate::engine::{Part, PartVectors};
+use crate::engine::{EngineError, Part, PartVectors};
 use crate::index::{CodeScan, IvfAnswer, IvfSearch, ScanRows};
 use crate::schema::ObjectId;
 use crate::vector::{Distance, RowSet, TopK};
@@ -79,6 +79,15 @@ pub(super) fn execute(
                 run.scan_one(place, filter, source, target)?;
             }
             (targets, _) => run.scan_many(place, filter, targets)?,
+        }
+    }
+    for filter in filters {
+        let part = filter.live().part();
+        for target in &bound.targets {
+            if part.vectors(target.space.id).is_some_and(PartVectors::has_failed) {
+                let space = target.space.name.clone();
+                return Err(EngineError::UnreadableVectors { space }.into());
+            }
         }
     }
     let Run { top, touched, .. } = run;
@@ -212,7 +221,11 @@ impl Run<'_> {
     ) -> Result<(), QueryError> {
         self.query.stop.check()?;
         if !plan.kind.uses_lists() {
-            return self.scan_codes(plan.source, filter, target, indexed);
+            return if self.query.is_exact() {
+                self.scan_one(indexed.place, filter, plan.source, target)
+            } else {
+                self.scan_codes(plan.source, filter, target, indexed)
+            };
         }
         let part = filter.live().part();
         let mapped = VectorSet { filter, vectors: indexed.vectors };

@@ -119,13 +119,11 @@ impl<'a> Filter<'a> {
         let part = live.part();
         let region = self.region.map(|region| (part.region_rows(region), part.region_test(region)));
         let excluded = self.excluded.iter().filter_map(|key| part.row_of(*key));
-        let mut bound = PartFilter {
-            live,
-            region,
-            conditions: Vec::new(),
-            excluded: excluded.map(|row| row as u32).collect(),
-            found: None,
-        };
+        // One object may be an example twice.
+        let mut excluded: Vec<u32> = excluded.map(|row| row as u32).collect();
+        excluded.sort_unstable();
+        excluded.dedup();
+        let mut bound = PartFilter { live, region, conditions: Vec::new(), excluded, found: None };
         let Some(predicate) = &self.predicate else { return Ok(bound) };
         let conditions: Option<Vec<Condition<'v>>> = predicate
             .split
@@ -251,8 +249,7 @@ impl<'a> PartFilter<'a> {
         let sample: Vec<u32> = match self.narrowest() {
             Some((place, count)) if count < in_region => {
                 let condition = &self.conditions[place];
-                let step = count.div_ceil(SAMPLE_ROWS).max(1);
-                condition.attribute.rows(&condition.spans).step_by(step).collect()
+                condition.attribute.sample(&condition.spans, SAMPLE_ROWS)
             }
             _ => spread(&self.runs(), SAMPLE_ROWS),
         };
@@ -357,14 +354,18 @@ impl<'a> PartFilter<'a> {
     fn find(&mut self, rest: Option<&Predicate>, stop: &StopFlag) -> Result<(), QueryError> {
         let mut rows = RowBitmap::empty(self.part().row_count());
         let part = self.part();
-        let mut count = 0;
+        let (mut count, mut sorted) = (0, Vec::new());
         self.for_each_chunk(self.cheapest_source(), stop, |chunk| {
             let Some(rest) = rest else {
                 chunk.iter().for_each(|&row| rows.insert(row as usize));
                 count += chunk.len();
                 return Ok(());
             };
-            for piece in pieces(chunk) {
+            // Rows that come by a column's index are in no order.
+            sorted.clear();
+            sorted.extend_from_slice(chunk);
+            sorted.sort_unstable();
+            for piece in pieces(&sorted) {
                 let passes = evaluate(part, rest, piece)?;
                 for (place, &row) in piece.iter().enumerate() {
                     if passes.is_valid(place) && passes.value(place) {
@@ -463,7 +464,7 @@ fn pieces(rows: &[u32]) -> impl Iterator<Item = &[u32]> {
         .flat_map(|piece| piece.chunks(BLOCK_ROWS))
 }
 
-/// Evaluates a predicate on some rows of one batch.
+/// Evaluates a predicate on some rows of one batch, ascending.
 fn evaluate(part: &Part, predicate: &Predicate, rows: &[u32]) -> Result<BooleanArray, QueryError> {
     let (Some(&first), Some(&last)) = (rows.first(), rows.last()) else {
         return Ok(BooleanArray::from(Vec::<bool>::new()));

@@ -17,6 +17,9 @@ use crate::index::IvfIndex;
 /// What is done for each full vector beside reading it, in nanoseconds.
 const VECTOR_NS: f64 = 12.0;
 
+/// Reading one vector by a call of the system, in nanoseconds.
+const READ_NS: f64 = 700.0;
+
 /// Ways to find the nearest survivors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PlanKind {
@@ -321,17 +324,25 @@ impl Prices<'_> {
 
     fn exact_ns(&self, source: Source) -> f64 {
         let each = VECTOR_NS + self.vector_bytes() * self.cost.vector_byte_ns;
-        let one_by_one = self.survivors * (each + self.cost.vector_fetch_ns);
+        let one_by_one = self.survivors * (each + self.fetch_ns());
         match source {
             // Reading on over the rows between may be quicker than going to each.
-            Source::Sky => one_by_one.min(self.filter.rows_in_region() as f64 * each),
-            Source::Condition(_) => one_by_one,
+            Source::Sky if self.indexed.vectors.is_in_memory() => {
+                one_by_one.min(self.filter.rows_in_region() as f64 * each)
+            }
+            Source::Sky | Source::Condition(_) => one_by_one,
         }
+    }
+
+    /// Going to one full vector.
+    fn fetch_ns(&self) -> f64 {
+        let read = if self.indexed.vectors.is_in_memory() { 0.0 } else { READ_NS };
+        self.cost.vector_fetch_ns + read
     }
 
     fn rerank_ns(&self, rows: f64) -> f64 {
         rows.min(self.survivors)
-            * (self.cost.vector_fetch_ns + self.vector_bytes() * self.cost.vector_byte_ns)
+            * (self.fetch_ns() + self.vector_bytes() * self.cost.vector_byte_ns)
     }
 
     fn codes_ns(&self, source: Source) -> f64 {

@@ -137,6 +137,24 @@ impl Attribute {
             .filter(move |&row| row < rows)
     }
 
+    /// Some of the rows of the spans, about `wanted` of them and evenly over the ranks.
+    ///
+    /// # Complexity
+    /// Their number.
+    pub fn sample(&self, spans: &Spans, wanted: usize) -> Vec<u32> {
+        let order: &[u32] = self.section(self.layout.order, self.layout.rows);
+        let step = self.count(spans).div_ceil(wanted.max(1)).max(1);
+        let (mut sample, mut skip) = (Vec::with_capacity(wanted + 1), step / 2);
+        for span in spans.as_slice() {
+            let rows = order.get(self.places(*span)).unwrap_or_default();
+            let there = rows.iter().skip(skip).step_by(step).copied();
+            sample.extend(there.filter(|&row| (row as usize) < self.layout.rows));
+            let taken = rows.len().saturating_sub(skip).div_ceil(step);
+            skip = skip + taken * step - rows.len().min(skip + taken * step);
+        }
+        sample
+    }
+
     /// Whether a row is in the spans; false beyond the end.
     pub fn holds(&self, row: usize, spans: &Spans) -> bool {
         self.ranks().of(row).is_some_and(|rank| spans.holds(rank))

@@ -50,7 +50,7 @@ pub(in crate::engine) struct BuildLimits {
 /// and the writes since are the tail, as they are beside any segment.
 pub(in crate::engine) fn build(
     plan: &BuildPlan<'_>,
-    snapshot: &Snapshot<'_>,
+    snapshot: Snapshot<'_>,
     progress: &mut Progress<'_>,
 ) -> Result<(PathBuf, Manifest), EngineError> {
     let record = snapshot.record();
@@ -61,8 +61,10 @@ pub(in crate::engine) fn build(
     );
     let built = match left {
         Some((_, manifest)) => Ok(manifest),
-        None => build_rows(&unfinished, plan, snapshot, progress),
+        None => build_rows(&unfinished, plan, &snapshot, progress),
     };
+    // Indices are made of the files: the store need not keep what is overwritten meanwhile.
+    drop(snapshot);
     let finished = built.and_then(|manifest| finish(&unfinished, plan, manifest, progress));
     finished.inspect_err(|_| {
         if let Err(error) = fs::remove_dir_all(&unfinished) {
@@ -362,7 +364,8 @@ fn build_index(
         Err(
             error @ (IndexError::TooFew { .. }
             | IndexError::TooLong { .. }
-            | IndexError::BudgetTooSmall { .. }),
+            | IndexError::BudgetTooSmall { .. }
+            | IndexError::OutOfMemory { .. }),
         ) => return Ok(Err(error.to_string())),
         Err(error) => return Err(error.into()),
     };

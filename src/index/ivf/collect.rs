@@ -8,6 +8,9 @@ use crate::vector::{Metric, TopK, VectorSource};
 const KEPT_FOR_EACH_HIT: usize = 8;
 const KEPT_MIN: usize = 128;
 
+/// Candidates that wait at most where none is left out.
+const PENDING_MAX: usize = 1 << 16;
+
 /// Collects rows by their estimates and settles them by their distances.
 ///
 /// A row is compared at full precision unless its estimate, less `margin` standard errors, lies beyond the distance of the
@@ -74,6 +77,8 @@ impl<'a, K: Ord, F: Fn(u32) -> K> Collector<'a, K, F> {
             self.pending.push((estimate, row));
             if self.pending.len() >= 2 * self.kept {
                 self.trim();
+            } else if self.pending.len() >= PENDING_MAX {
+                self.settle();
             }
         }
     }
@@ -117,7 +122,7 @@ impl<'a, K: Ord, F: Fn(u32) -> K> Collector<'a, K, F> {
 
     /// Whether no row was left out that could still be a hit. Ask after settling.
     pub(super) fn is_complete(&self) -> bool {
-        f64::from(self.left_out) > self.limit()
+        self.left_out == f32::INFINITY || f64::from(self.left_out) > self.limit()
     }
 
     /// Begins again with what is known by now: no row is left out any more, since hits are known to compare with.

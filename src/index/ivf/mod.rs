@@ -353,8 +353,8 @@ impl IvfIndex {
 
     /// Reads the whole file of an index against its checksums.
     ///
-    /// Damaged codes and row numbers can do no more than hide a row from an approximate answer, for every distance comes
-    /// from the full vectors and every row number is checked; so an index may be searched while this runs.
+    /// Damaged codes and row numbers can hide a row from an approximate answer, or show one twice; but every distance comes from
+    /// the full vectors and every row number is checked, so that an index may be searched while this runs.
     ///
     /// # Errors
     /// [`IndexError::Io`], [`IndexError::Damaged`].

@@ -33,8 +33,9 @@ pub(super) struct RankedList {
 }
 
 /// What was visited so far.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 struct Walk {
+    visited: Vec<RankedList>,
     lists_probed: usize,
     rows_listed: usize,
     rows_compared: usize,
@@ -132,9 +133,9 @@ pub(super) fn search<K: Ord>(
     if !collector.is_complete() {
         // Rarely: so many estimates are alike that too few were kept. Now that distances are known, none is left out.
         collector.begin_again();
-        let probed = walk.lists_probed;
+        let visited = std::mem::take(&mut walk.visited);
         walk = Walk::default();
-        request.visit(ranking.slice(0, probed), &mut walk, &mut collector);
+        request.visit(&visited, &mut walk, &mut collector);
         collector.settle();
     }
     let found = collector.top().len();
@@ -304,6 +305,7 @@ impl Search<'_, '_> {
             let codes = all_codes.get(span.start * length..span.end * length).unwrap_or_default();
             walk.rows_listed += rows.len();
             walk.lists_probed += 1;
+            walk.visited.push(*list);
             let Some(allowed) = self.wish.allowed else {
                 walk.rows_compared += rows.len();
                 self.coded.weights.scan(codes, |place, estimate| {
