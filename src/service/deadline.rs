@@ -35,10 +35,17 @@ impl Deadline {
         self,
         work: impl Future<Output = Result<T, ServiceError>>,
     ) -> Result<T, ServiceError> {
+        // Work that never waits would not notice that its time is over.
+        self.check()?;
         match tokio::time::timeout_at(self.at, work).await {
             Ok(done) => done,
             Err(_) => Err(self.exceeded()),
         }
+    }
+
+    /// Refuses what comes too late to be of use; not for work that has changed something.
+    pub(super) fn check(&self) -> Result<(), ServiceError> {
+        if Instant::now() < self.at { Ok(()) } else { Err(self.exceeded()) }
     }
 
     /// The error of a request that is out of time.

@@ -102,6 +102,7 @@ impl SearchService for Searches {
     ) -> Result<Response<Chunks>, Status> {
         let deadline = Deadline::new(request.metadata(), self.context.limits.request_time_max);
         let answer = deadline.run(self.answer(request.into_inner())).await?;
+        deadline.check()?;
         let chunks = convert::chunks(answer, self.context.limits.chunk_bytes);
         Ok(Response::new(Box::pin(futures::stream::iter(chunks.map(Ok)))))
     }
