@@ -103,7 +103,8 @@ impl Collection {
         self.state_while_committing()
     }
 
-    fn published(&self) -> Option<Arc<State>> {
+    /// The state, when it was made already.
+    pub(super) fn published(&self) -> Option<Arc<State>> {
         self.state.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 

@@ -253,6 +253,14 @@ impl Db {
         Ok(CollectionView::new(collection.id(), state, Arc::clone(&self.inner.store), cost))
     }
 
+    /// The same, where nothing has to be read from the disk for it.
+    pub fn view_at_hand(&self, name: &str) -> Option<CollectionView> {
+        let collection = self.find(name).ok()?;
+        let state = collection.published()?;
+        let cost = CostModel::of_machine(&self.inner.options.data);
+        Some(CollectionView::new(collection.id(), state, Arc::clone(&self.inner.store), cost))
+    }
+
     /// Builds the segment and indices of a collection; reads and writes go on meanwhile.
     pub fn build_index(
         &self,

@@ -101,6 +101,11 @@ impl<'a> Filter<'a> {
         self.region.is_none() && self.predicate.is_none()
     }
 
+    /// Whether a part of the predicate needs to be evaluated row by row.
+    pub(super) fn has_rest(&self) -> bool {
+        self.predicate.as_ref().is_some_and(|predicate| predicate.split.rest.is_some())
+    }
+
     /// Binds the filter to every part of a view.
     pub(super) fn bind<'v>(
         &'v self,

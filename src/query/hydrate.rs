@@ -65,6 +65,12 @@ pub(super) fn hydrate(
     Ok(hits)
 }
 
+/// Whether the columns asked for have to be fetched from the store. One that does not exist is told by the search itself.
+pub(super) fn needs_store(view: &CollectionView, query: &Query) -> bool {
+    wanted_columns(view, query)
+        .is_ok_and(|wanted| wanted.iter().any(|column| matches!(column.source, Source::Stored(_))))
+}
+
 fn wanted_columns(view: &CollectionView, query: &Query) -> Result<Vec<Wanted>, QueryError> {
     let schema = view.schema();
     let mut resident_place = BUILT_IN_COUNT;

@@ -9,6 +9,7 @@
 
 mod answer;
 mod bind;
+mod brief;
 pub mod datafusion;
 mod error;
 mod execute;
@@ -21,6 +22,7 @@ mod request;
 use std::time::Instant;
 
 pub use answer::{Answer, Hit, QueryStats};
+pub use brief::is_brief;
 pub use error::QueryError;
 pub use plan::PlanKind;
 pub use request::{K_MAX, Query, StopFlag, Term, WITHIN_HITS_MAX};

@@ -123,6 +123,16 @@ pub(super) struct Plan {
     pub(super) tuned_for: Option<f64>,
 }
 
+impl Plan {
+    /// What the plan is expected to take, in nanoseconds, where ways were weighed.
+    pub(super) fn price_ns(&self) -> Option<f64> {
+        let mine = |considered: &&Considered| {
+            considered.kind == self.kind && considered.source == self.source
+        };
+        self.considered.iter().find(mine).map(|considered| considered.cost_ns)
+    }
+}
+
 /// A part that has an index for the only term.
 pub(super) struct Indexed<'a> {
     pub(super) place: usize,

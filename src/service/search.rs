@@ -39,13 +39,22 @@ impl Searches {
 
     async fn answer(&self, request: v1::SearchRequest) -> Result<Answer, ServiceError> {
         let collection = request.collection.clone();
-        let schema = self.context.schema(&collection).await?;
+        let at_hand = self.context.db.view_at_hand(&collection);
+        let schema = match &at_hand {
+            Some(view) => view.schema().clone(),
+            None => self.context.schema(&collection).await?,
+        };
         let plan = convert::search(&schema, &self.context.limits, request)?;
         let mut query = plan.query;
         for example in plan.examples {
             self.add_example(&schema, &mut query, example).await?;
         }
         let turn = self.context.search_turn().await?;
+        if let Some(view) = self.context.db.view_at_hand(&collection)
+            && query::is_brief(&view, &query)
+        {
+            return Ok(query::search(&view, &query)?);
+        }
         let db = self.context.db.clone();
         let _stop = StopWhenDropped(query.stop.clone());
         blocking(move || -> Result<Answer, ServiceError> {
