@@ -40,6 +40,9 @@ const DEPTHS: [usize; 5] = [10, 32, 100, 316, 1000];
 /// Share of the allowed loss that lists beyond a gap may use up: nothing is known of the gap.
 const SHARE_OF_LOSS_THINNED: f64 = 0.05;
 
+/// Share of the allowed loss that may be measured on rows of the collection: queries that are none lose a little more.
+const SHARE_OF_LOSS_MEASURED: f64 = 0.65;
+
 /// Share of what lists may lose that the last curve may lose.
 const SHARE_OF_LOSS_FAR: f64 = 0.25;
 
@@ -352,7 +355,7 @@ fn settle(
             setting.reranked = reranked;
             let is_last = share == SHARES_OF_LOSS[SHARES_OF_LOSS.len() - 1];
             // For sure, not on average: the queries to come are others.
-            if recall.lower >= wish || is_last {
+            if recall.lower >= 1.0 - SHARE_OF_LOSS_MEASURED * (1.0 - wish) || is_last {
                 break;
             }
             index.settings.pop();
