@@ -229,7 +229,7 @@ impl IvfIndex {
     /// [`IndexError::OutOfMemory`].
     ///
     /// # Complexity
-    /// Filling compares each vector, on its kept axes, with each centroid; measuring compares each with 512 sampled rows.
+    /// Filling compares each vector, on its kept axes, with each centroid; measuring compares each with 1024 sampled rows.
     pub fn build(
         spec: &IvfSpec,
         metric: Metric,

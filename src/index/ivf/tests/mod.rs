@@ -340,7 +340,7 @@ fn one_seed_makes_one_index_and_progress_ends_complete() {
         index.search(query, &block.view(), &search).expect("valid")
     };
     assert_eq!(look(&first), look(&second));
-    for (stage, total) in [("train", 1), ("encode", 3000), ("measure", 512), ("tune", 5)] {
+    for (stage, total) in [("train", 1), ("encode", 3000), ("measure", 1024), ("tune", 5)] {
         assert!(told.contains(&(stage.to_owned(), 0, total)), "{told:?}");
         assert!(told.contains(&(stage.to_owned(), total, total)), "{told:?}");
     }
