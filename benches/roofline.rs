@@ -61,12 +61,18 @@ fn collection() -> (TempDir, Db) {
     };
     let space = db.create_collection(schema).expect("creates").schema.spaces[0].id;
     let mut random = Random(0x5EED);
+    // A few directions hold the vectors, as they do those of encoders.
+    let directions: Vec<f32> = (0..8 * DIMENSION).map(|_| random.unit() as f32 - 0.5).collect();
     for start in (0..ROWS).step_by(20_000) {
         let batch = (start..start + 20_000).map(|id| {
             let height = 1.0 - (1.0 - 30f64.to_radians().cos()) * random.unit();
             let dec = Degrees(height.asin().to_degrees());
             let position = Position::new(Degrees(360.0 * random.unit()), dec).expect("valid");
-            let vector = (0..DIMENSION).map(|_| random.unit() as f32).collect();
+            let mut vector = vec![0.0f32; DIMENSION];
+            for direction in directions.chunks_exact(DIMENSION) {
+                let along = random.unit() as f32;
+                vector.iter_mut().zip(direction).for_each(|(sum, axis)| *sum += along * axis);
+            }
             let id = ObjectId::Number(id);
             Write::Put(Object { id, position, columns: vec![], vectors: vec![(space, vector)] })
         });

@@ -344,6 +344,7 @@ fn settle(
         .map(|truth| Estimates::of(&index.coder, vectors, truth, usize::MAX))
         .collect();
     progress("tune", 0, WISHES.len() as u64);
+    let lists = index.list_count() as f64;
     for (done, wish) in WISHES.into_iter().enumerate() {
         for share in SHARES_OF_LOSS {
             let target = 1.0 - share * (1.0 - wish);
@@ -353,7 +354,9 @@ fn settle(
             let Some(setting) = index.settings.last_mut() else { continue };
             setting.recall = recall;
             setting.reranked = reranked;
-            let is_last = share == SHARES_OF_LOSS[SHARES_OF_LOSS.len() - 1];
+            // Where half of all lists are probed, the vectors have no neighbourhoods to speak of: more tries gain little.
+            let is_last = share == SHARES_OF_LOSS[SHARES_OF_LOSS.len() - 1]
+                || setting.probes_expected(MEASURED_K as f64) * 2.0 >= lists;
             // For sure, not on average: the queries to come are others.
             if recall.lower >= 1.0 - SHARE_OF_LOSS_MEASURED * (1.0 - wish) || is_last {
                 break;
