@@ -3,7 +3,6 @@
 //! Row number = rank in `(cell, ordinal)` order, so a region of the sky is a few contiguous row ranges in every
 //! part, and one code path searches all of them.
 
-use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, RecordBatch};
@@ -15,7 +14,7 @@ use super::error::EngineError;
 use super::sky_rows::{Directions, RegionRows, RegionTest, direction_of};
 use super::vectors::PartVectors;
 use crate::schema::{CollectionId, CollectionSchema, Object, ObjectId, SpaceId, Value};
-use crate::sky::{Cell29, Moc, Position, Region};
+use crate::sky::{Cell29, Position, Region};
 use crate::storage::{ObjectKey, Place};
 
 /// Rows of each Arrow batch of a part, all but the last.
@@ -168,30 +167,6 @@ impl Part {
     /// for texts that are nearly all different.
     pub fn attribute(&self, column: usize) -> Option<&Attribute> {
         self.attributes.get(column)?.as_ref()
-    }
-
-    /// The contiguous row ranges whose cells are in a coverage map: sorted, disjoint, none empty.
-    ///
-    /// # Complexity
-    /// Two binary searches for each range of the map, over what is left of the rows.
-    pub fn rows_in(&self, cover: &Moc) -> Vec<Range<usize>> {
-        let mut found: Vec<Range<usize>> = Vec::new();
-        let mut from = 0;
-        for range in cover.ranges() {
-            if from >= self.cells.len() {
-                break;
-            }
-            let start = from + self.cells[from..].partition_point(|&cell| cell < range.start);
-            let end = start + self.cells[start..].partition_point(|&cell| cell < range.end);
-            if start < end {
-                match found.last_mut() {
-                    Some(last) if last.end == start => last.end = end,
-                    _ => found.push(start..end),
-                }
-            }
-            from = end;
-        }
-        found
     }
 
     /// The rows that may lie in a region, most of them known to.

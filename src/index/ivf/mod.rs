@@ -325,14 +325,6 @@ impl IvfIndex {
         self.lists.radii.as_slice().len()
     }
 
-    /// Bytes of codes and row numbers: what is best kept in memory.
-    pub fn hot_bytes(&self) -> u64 {
-        (self.lists.codes.as_bytes().len()
-            + self.sky_codes.as_bytes().len()
-            + self.lists.rows.as_bytes().len()
-            + self.lists.centroids.as_bytes().len()) as u64
-    }
-
     /// Writes the index to a file, replacing it whole or not at all.
     ///
     /// # Errors
