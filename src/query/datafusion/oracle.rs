@@ -48,7 +48,11 @@ impl Number {
             Self::Count => "\"Count\"".to_owned(),
             Self::Literal(value) => format!("{value:?}"),
             Self::Sum(a, b) => format!("({} + {})", a.sql(), b.sql()),
-            Self::Product(a, b) => format!("{} * {}", a.sql(), b.sql()),
+            // Without parentheses SQL multiplies from the left, and rounds so.
+            Self::Product(a, b) => match &**b {
+                Self::Product(..) => format!("{} * ({})", a.sql(), b.sql()),
+                _ => format!("{} * {}", a.sql(), b.sql()),
+            },
             Self::Negative(a) => format!("(- {})", a.sql()),
         }
     }
@@ -59,11 +63,38 @@ impl Number {
             Self::Mag => row.mag.map(f64::from),
             Self::Count => row.count.map(|count| count as f64),
             Self::Literal(value) => Some(*value),
-            Self::Sum(a, b) => Some(a.value(row)? + b.value(row)?),
-            Self::Product(a, b) => Some(a.value(row)? * b.value(row)?),
+            Self::Sum(a, b) => Some(self.rounded(a.value(row)? + b.value(row)?)),
+            Self::Product(a, b) => Some(self.rounded(a.value(row)? * b.value(row)?)),
             Self::Negative(a) => Some(-a.value(row)?),
         }
     }
+
+    /// As wide as the widest operand, reals before integers: what SQL makes of them.
+    fn width(&self) -> Width {
+        match self {
+            Self::Count => Width::Integer,
+            Self::Mag => Width::Single,
+            Self::Z | Self::Literal(_) => Width::Double,
+            Self::Sum(a, b) | Self::Product(a, b) => a.width().max(b.width()),
+            Self::Negative(a) => a.width(),
+        }
+    }
+
+    /// A sum or product of singles, or of singles and small integers, is exact in doubles and then rounded once.
+    fn rounded(&self, exact: f64) -> f64 {
+        match self.width() {
+            Width::Single => f64::from(exact as f32),
+            Width::Integer | Width::Double => exact,
+        }
+    }
+}
+
+/// How a number is computed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Width {
+    Integer,
+    Single,
+    Double,
 }
 
 fn quoted(text: &str) -> String {
@@ -188,7 +219,7 @@ fn number() -> impl Strategy<Value = Number> {
             inner.prop_map(|a| Number::Negative(Box::new(a))),
         ]
     })
-    // One real operand keeps sums and products in doubles, as the oracle computes them.
+    // Compared as doubles, as the oracle does; inside, singles and integers are computed as such.
     .prop_map(|number| Number::Sum(Box::new(Number::Literal(0.0)), Box::new(number)))
 }
 
