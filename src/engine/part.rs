@@ -11,7 +11,7 @@ use arrow::datatypes::{Int64Type, SchemaRef, UInt32Type};
 use super::attributes::Attribute;
 use super::columns;
 use super::error::EngineError;
-use super::sky_rows::{Directions, RegionRows, RegionTest, direction_of};
+use super::sky_rows::{Directions, RegionRows, RegionTest, SkyCells, direction_of};
 use super::vectors::PartVectors;
 use crate::schema::{CollectionId, CollectionSchema, Object, ObjectId, SpaceId, Value};
 use crate::sky::{Cell29, Position, Region};
@@ -34,7 +34,7 @@ pub enum PartKind {
 pub struct Part {
     kind: PartKind,
     batches: Vec<RecordBatch>,
-    cells: Vec<u64>,
+    cells: SkyCells,
     ordinals: Vec<u32>,
     spaces: Vec<PartVectors>,
     /// One for each resident column; none at all where the part has no attributes.
@@ -89,6 +89,7 @@ impl Part {
             return Err(damaged("a space has vectors for rows that do not exist"));
         }
         let (attributes, directions) = (Vec::new(), Directions::unmade());
+        let cells = SkyCells::new(cells);
         Ok(Self { kind, batches, cells, ordinals: all_ordinals, spaces, attributes, directions })
     }
 
@@ -145,7 +146,7 @@ impl Part {
 
     /// Number of rows, dead ones included.
     pub fn row_count(&self) -> usize {
-        self.cells.len()
+        self.cells().len()
     }
 
     /// The columns, in blocks of [`BATCH_ROWS`].
@@ -191,8 +192,9 @@ impl Part {
 
     /// The row of a key.
     pub fn row_of(&self, key: ObjectKey) -> Option<usize> {
-        let start = self.cells.partition_point(|&cell| cell < key.cell.0);
-        let same = self.cells[start..].partition_point(|&cell| cell == key.cell.0);
+        let cells = self.cells();
+        let start = self.cells.first_from(&(0..cells.len()), key.cell.0);
+        let same = cells[start..].iter().take_while(|&&cell| cell == key.cell.0).count();
         let place = self.ordinals[start..start + same].binary_search(&key.ordinal).ok()?;
         Some(start + place)
     }
@@ -202,20 +204,21 @@ impl Part {
     /// # Complexity
     /// Steps of doubling length over the rows between two places: never much more than there are rows.
     pub(super) fn keys_among(&self, places: &[Place]) -> Vec<ObjectKey> {
+        let cells = self.cells();
         let mut found = Vec::new();
         let mut from = 0;
         for place in places {
             let key = place.key;
             let mut step = 1;
-            while self.cells.get(from + step).is_some_and(|&cell| cell < key.cell.0) {
+            while cells.get(from + step).is_some_and(|&cell| cell < key.cell.0) {
                 step *= 2;
             }
-            let end = (from + step + 1).min(self.cells.len());
-            from += self.cells[from..end].partition_point(|&cell| cell < key.cell.0);
-            if from == self.cells.len() {
+            let end = (from + step + 1).min(cells.len());
+            from += cells[from..end].partition_point(|&cell| cell < key.cell.0);
+            if from == cells.len() {
                 break;
             }
-            let same = self.cells[from..].iter().take_while(|&&cell| cell == key.cell.0).count();
+            let same = cells[from..].iter().take_while(|&&cell| cell == key.cell.0).count();
             if self.ordinals[from..from + same].binary_search(&key.ordinal).is_ok() {
                 found.push(key);
             }
@@ -225,7 +228,7 @@ impl Part {
 
     /// The key of a row.
     pub fn key_at(&self, collection: CollectionId, row: usize) -> Option<ObjectKey> {
-        let cell = Cell29(*self.cells.get(row)?);
+        let cell = Cell29(*self.cells().get(row)?);
         let ordinal = *self.ordinals.get(row)?;
         Some(ObjectKey { collection, cell, ordinal })
     }
@@ -256,7 +259,7 @@ impl Part {
 
     /// The cells of the rows, ascending.
     pub(super) fn cells(&self) -> &[u64] {
-        &self.cells
+        self.cells.as_slice()
     }
 }
 
@@ -271,7 +274,7 @@ pub(super) fn merge(
     let mut order: Vec<(u64, u32, usize, usize)> = Vec::new();
     for (place, (part, dead)) in parts.iter().enumerate() {
         for row in (0..part.row_count()).filter(|&row| !dead(row)) {
-            order.push((part.cells[row], part.ordinals[row], place, row));
+            order.push((part.cells()[row], part.ordinals[row], place, row));
         }
     }
     order.sort_unstable();

@@ -10,7 +10,7 @@ use super::mapped::MappedFloats;
 use super::residency::{Claim, Residency};
 use crate::index::IvfIndex;
 use crate::schema::{EmbeddingSpace, Object, SpaceId};
-use crate::vector::{BlockError, Metric, VectorSource};
+use crate::vector::{BlockError, Metric, VectorSource, VectorView};
 
 /// Numbers of a vector block, wherever they live.
 #[derive(Debug)]
@@ -230,6 +230,16 @@ impl PartVectors {
     /// The prepared vector of a row; `buffer` is for vectors that are not in memory.
     pub fn of_row<'a>(&'a self, row: usize, buffer: &'a mut Vec<f32>) -> Option<&'a [f32]> {
         self.fetch(self.vector_of(row)?, buffer)
+    }
+
+    /// All vectors, one after the other, where they are in memory.
+    pub fn in_order(&self) -> Option<VectorView<'_>> {
+        let values = match &self.floats {
+            Floats::Owned(values) => values.as_slice(),
+            Floats::Filed(filed) if filed.is_hot() => filed.file.as_slice(),
+            Floats::Filed(_) => return None,
+        };
+        VectorView::new(self.dimension, values).ok()
     }
 
     /// Whether the vectors are in memory, so that going to one costs no call of the system.

@@ -102,6 +102,10 @@ fn stored_vectors(
     space: &EmbeddingSpace,
     excluded: &mut Vec<ObjectKey>,
 ) -> Result<Vec<Vec<f32>>, QueryError> {
+    // Most queries name no object, and then need not ask the store which version it has.
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
     let mut vectors = Vec::with_capacity(ids.len());
     for (id, found) in ids.iter().zip(view.get(ids)?) {
         let Some((key, object)) = found else {

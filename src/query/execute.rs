@@ -3,15 +3,19 @@
 
 use std::ops::Range;
 
+use super::ahead::Ahead;
 use super::bind::{Bound, Target};
 use super::error::QueryError;
 use super::filter::{PartFilter, Source};
 use super::plan::{Considered, Indexed, Plan, PlanKind, indexed};
 use super::request::Query;
 use crate::engine::{EngineError, Part, PartVectors};
-use crate::index::{CodeScan, IvfAnswer, IvfSearch, ScanRows};
+use crate::index::{CodeScan, IvfAnswer, IvfSearch};
 use crate::schema::ObjectId;
-use crate::vector::{Distance, RowSet, TopK};
+use crate::vector::{Distance, RowSet, TopK, VectorSource, prefetch_all};
+
+/// Rows of a run from which on it is scanned as one, not row by row.
+const RUN_ROWS_MIN: usize = 64;
 
 /// A hit before it has its columns; sorts by id, which breaks ties of distance.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -149,14 +153,33 @@ impl Run<'_> {
         };
         let (mut left, mut scanned) = (0, 0u64);
         let mut buffer = Vec::new();
+        let in_order = vectors.in_order();
+        let mut ahead = Ahead::new(size_of_val(target.vector.as_slice()));
+        let mut bound = self.top.bound().or(self.within);
         filter.for_each_chunk(source, &self.query.stop, |rows| {
             left += rows.len();
+            ahead.begin(rows);
             for &row in rows {
-                let Some(vector) = vectors.of_row(row as usize, &mut buffer) else { continue };
+                if let Some(all) = &in_order {
+                    ahead.step(rows, |next| {
+                        let vector =
+                            vectors.vector_of(next as usize).and_then(|next| all.row(next));
+                        vector.into_iter().for_each(prefetch_all);
+                    });
+                }
+                let Some(number) = vectors.vector_of(row as usize) else { continue };
+                let vector = match &in_order {
+                    Some(all) => all.row(number),
+                    None => vectors.fetch(number, &mut buffer),
+                };
+                let Some(vector) = vector else { continue };
                 scanned += 1;
-                let distance = metric.distance(&target.vector, vector);
-                if self.within.is_none_or(|within| distance <= within) {
+                let distance = metric.distance_within(&target.vector, vector, bound);
+                if let Some(distance) = distance
+                    && self.within.is_none_or(|within| distance <= within)
+                {
                     self.top.offer(distance, || found(place, part, row as usize));
+                    bound = self.top.bound().or(self.within);
                 }
             }
             Ok(())
@@ -286,35 +309,25 @@ impl Run<'_> {
     ) -> Result<(), QueryError> {
         let vectors = indexed.vectors;
         let mut listed: Vec<u32> = Vec::new();
-        let mut left = 0;
-        let runs: Option<Vec<Range<usize>>> = match (source, filter.whole_runs()) {
-            (Source::Sky, Some(runs)) => Some(runs),
-            _ => None,
-        };
-        let runs: Option<Vec<Range<usize>>> = runs.map(|runs| {
-            left = runs.iter().map(Range::len).sum();
-            runs.into_iter().map(|run| vectors.vectors_in(run)).collect()
-        });
-        if runs.is_none() {
-            filter.for_each_chunk(source, &self.query.stop, |rows| {
-                left += rows.len();
-                if vectors.is_complete() {
-                    listed.extend_from_slice(rows);
-                } else {
-                    let numbers = rows.iter().filter_map(|&row| vectors.vector_of(row as usize));
-                    listed.extend(numbers.map(|vector| vector as u32));
-                }
-                Ok(())
-            })?;
-        }
+        let runs = if source == Source::Sky { filter.long_runs(RUN_ROWS_MIN) } else { Vec::new() };
+        let mut left = runs.iter().map(Range::len).sum::<usize>();
+        let runs: Vec<_> = runs.into_iter().map(|run| vectors.vectors_in(run)).collect();
+        filter.for_each_chunk_beside(RUN_ROWS_MIN, source, &self.query.stop, |rows| {
+            left += rows.len();
+            if vectors.is_complete() {
+                listed.extend_from_slice(rows);
+            } else {
+                let numbers = rows.iter().filter_map(|&row| vectors.vector_of(row as usize));
+                listed.extend(numbers.map(|vector| vector as u32));
+            }
+            Ok(())
+        })?;
         let scan = CodeScan {
             k: self.top.capacity(),
             recall: self.query.recall,
             bound: self.within,
-            rows: match &runs {
-                Some(runs) => ScanRows::Runs(runs),
-                None => ScanRows::Rows(&listed),
-            },
+            runs: &runs,
+            rows: &listed,
         };
         let part = filter.live().part();
         let key = |vector: u32| found(indexed.place, part, vectors.row_of(vector as usize));

@@ -7,6 +7,7 @@
 //! **Invariants.** In exact mode every plan gives the same hits, in the same order; ties of distance are broken
 //! by object id. Never fewer than `min(k, survivors)` hits. All of it is synchronous work for one thread.
 
+mod ahead;
 mod answer;
 mod bind;
 mod brief;
@@ -22,7 +23,6 @@ mod request;
 use std::time::Instant;
 
 pub use answer::{Answer, Hit, QueryStats};
-pub use brief::is_brief;
 pub use error::QueryError;
 pub use plan::PlanKind;
 pub use request::{K_MAX, Query, StopFlag, Term, WITHIN_HITS_MAX};
@@ -30,7 +30,9 @@ pub use request::{K_MAX, Query, StopFlag, Term, WITHIN_HITS_MAX};
 use crate::engine::CollectionView;
 use crate::schema::{ObjectId, SpaceId};
 use crate::sky::Region;
-use filter::{Filter, Source};
+use bind::Bound;
+use filter::{Filter, PartFilter, Source};
+use plan::Plan;
 
 /// Answers a query.
 ///
@@ -43,33 +45,72 @@ pub fn search(view: &CollectionView, query: &Query) -> Result<Answer, QueryError
         Filter::new(view, query.region.as_ref(), query.predicate.as_deref(), &bound.excluded)?;
     let filters = filter.bind(view, &query.stop)?;
     let plan = plan::choose(view, query, &bound, &filters)?;
-    let mut found = execute::execute(query, &bound, &plan, &filters)?;
-    if query.k.is_none_or(|k| k == 0) && found.nearest.len() > WITHIN_HITS_MAX {
-        return Err(QueryError::TooManyWithin);
+    Planned { view, query, bound: &bound, filters: &filters, plan }.answer(started)
+}
+
+/// Answers a query where that is expected to take a fraction of a millisecond and to wait for no disk, so that handing it to
+/// another thread would take about as long; `None` for every other, which has then cost no more than its plan.
+///
+/// # Errors
+/// Those of [`search`].
+pub fn search_if_brief(view: &CollectionView, query: &Query) -> Option<Result<Answer, QueryError>> {
+    let started = Instant::now();
+    if !brief::may_be(view, query) {
+        return None;
     }
-    let nearest = std::mem::take(&mut found.nearest);
-    let mut stats = answer::stats(view, query, &bound, &plan, &filters, &found);
-    if query.explain {
-        // What was only estimated is counted for the explanation.
-        let counts: Vec<usize> =
-            filters.iter().map(|part| part.count(&query.stop)).collect::<Result<_, _>>()?;
-        stats.rows_surviving = counts.iter().map(|&count| count as u64).sum();
-        stats.survivors_are_counted = true;
-        let told = explain::Told {
-            view,
-            query,
-            bound: &bound,
-            plan: &plan,
-            filters: &filters,
-            counts: &counts,
-            found: &found,
-            hits: nearest.len(),
-        };
-        stats.explanation = told.text();
+    // What is refused is refused again, with its reason, by the search itself.
+    let bound = bind::bind(view, query).ok()?;
+    let predicate = query.predicate.as_deref();
+    let filter = Filter::new(view, query.region.as_ref(), predicate, &bound.excluded).ok()?;
+    if filter.has_rest() {
+        return None;
     }
-    let hits = hydrate::hydrate(view, query, &bound, nearest)?;
-    stats.elapsed_ms = started.elapsed().as_secs_f64() * 1e3;
-    Ok(Answer { hits, stats })
+    let filters = filter.bind(view, &query.stop).ok()?;
+    let plan = plan::choose(view, query, &bound, &filters).ok()?;
+    brief::is(&plan, &bound, &filters)
+        .then(|| Planned { view, query, bound: &bound, filters: &filters, plan }.answer(started))
+}
+
+/// A query that has its plan.
+struct Planned<'a> {
+    view: &'a CollectionView,
+    query: &'a Query,
+    bound: &'a Bound,
+    filters: &'a [PartFilter<'a>],
+    plan: Plan,
+}
+
+impl Planned<'_> {
+    fn answer(self, started: Instant) -> Result<Answer, QueryError> {
+        let Self { view, query, bound, filters, plan } = self;
+        let mut found = execute::execute(query, bound, &plan, filters)?;
+        if query.k.is_none_or(|k| k == 0) && found.nearest.len() > WITHIN_HITS_MAX {
+            return Err(QueryError::TooManyWithin);
+        }
+        let nearest = std::mem::take(&mut found.nearest);
+        let mut stats = answer::stats(view, query, bound, &plan, filters, &found);
+        if query.explain {
+            // What was only estimated is counted for the explanation.
+            let counts: Vec<usize> =
+                filters.iter().map(|part| part.count(&query.stop)).collect::<Result<_, _>>()?;
+            stats.rows_surviving = counts.iter().map(|&count| count as u64).sum();
+            stats.survivors_are_counted = true;
+            let told = explain::Told {
+                view,
+                query,
+                bound,
+                plan: &plan,
+                filters,
+                counts: &counts,
+                found: &found,
+                hits: nearest.len(),
+            };
+            stats.explanation = told.text();
+        }
+        let hits = hydrate::hydrate(view, query, bound, nearest)?;
+        stats.elapsed_ms = started.elapsed().as_secs_f64() * 1e3;
+        Ok(Answer { hits, stats })
+    }
 }
 
 /// Counts the objects of a region that satisfy a predicate, exactly.
@@ -102,11 +143,13 @@ pub fn select(
         let part = filter.live().part();
         let vectors = lacking.and_then(|space| part.vectors(space));
         let lacks = |row: &usize| vectors.is_none_or(|vectors| vectors.vector_of(*row).is_none());
+        let mut found = Vec::new();
         filter.for_each_chunk(Source::Sky, stop, |rows| {
-            let rows = rows.iter().map(|&row| row as usize);
-            ids.extend(rows.filter(lacks).filter_map(|row| part.id_at(row)));
+            found.extend(rows.iter().map(|&row| row as usize).filter(lacks));
             Ok(())
         })?;
+        found.sort_unstable();
+        ids.extend(found.into_iter().filter_map(|row| part.id_at(row)));
     }
     Ok(ids)
 }

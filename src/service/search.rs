@@ -40,20 +40,26 @@ impl Searches {
     async fn answer(&self, request: v1::SearchRequest) -> Result<Answer, ServiceError> {
         let collection = request.collection.clone();
         let at_hand = self.context.db.view_at_hand(&collection);
+        let fetched;
         let schema = match &at_hand {
-            Some(view) => view.schema().clone(),
-            None => self.context.schema(&collection).await?,
+            Some(view) => view.schema(),
+            None => {
+                fetched = self.context.schema(&collection).await?;
+                &fetched
+            }
         };
-        let plan = convert::search(&schema, &self.context.limits, request)?;
+        let plan = convert::search(schema, &self.context.limits, request)?;
         let mut query = plan.query;
+        let is_encoded = !plan.examples.is_empty();
         for example in plan.examples {
-            self.add_example(&schema, &mut query, example).await?;
+            self.add_example(schema, &mut query, example).await?;
         }
         let turn = self.context.search_turn().await?;
-        if let Some(view) = self.context.db.view_at_hand(&collection)
-            && query::is_brief(&view, &query)
+        // Encoding takes its time, in which the view may have become old.
+        if let Some(view) = at_hand.filter(|_| !is_encoded)
+            && let Some(answer) = query::search_if_brief(&view, &query)
         {
-            return Ok(query::search(&view, &query)?);
+            return Ok(answer?);
         }
         let db = self.context.db.clone();
         let _stop = StopWhenDropped(query.stop.clone());

@@ -98,6 +98,34 @@ impl Metric {
         Distance(value + 0.0)
     }
 
+    /// The distance of two [prepared](Metric::prepare) vectors, or `None` where it is certainly greater than a bound: the
+    /// cheaper question of the two, which a scan asks for nearly every row.
+    #[inline]
+    pub fn distance_within(
+        self,
+        query: &[f32],
+        stored: &[f32],
+        bound: Option<Distance>,
+    ) -> Option<Distance> {
+        let Some(Distance(bound)) = bound else { return Some(self.distance(query, stored)) };
+        let (fast, limit) = match self {
+            Self::Cosine => (1.0 - f64::from(dot(query, stored)), bound),
+            Self::Ip => (-f64::from(dot(query, stored)), bound),
+            // No root for the others; the limit is moved by more than its own rounding.
+            Self::L2 => (f64::from(l2_squared(query, stored)), bound * bound * (1.0 + 1e-12)),
+        };
+        if fast > limit && fast.is_finite() {
+            return None;
+        }
+        let value = if self == Self::L2 { fast.sqrt() } else { fast };
+        // What has overflowed is computed with more care.
+        if fast.is_finite() {
+            Some(Distance(value + 0.0))
+        } else {
+            Some(self.distance(query, stored))
+        }
+    }
+
     /// Returns the score that goes with a distance: larger is better (the cosine, the inner product, or minus the
     /// Euclidean distance).
     pub fn score(self, distance: Distance) -> f64 {
@@ -146,7 +174,34 @@ impl Ord for Distance {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    fn component() -> impl Strategy<Value = f32> {
+        prop_oneof![8 => -2.0f32..2.0, 1 => prop::sample::select(vec![0.0, -0.0, 1e30, -3e38, 1e-40])]
+    }
+
+    proptest! {
+        #[test]
+        fn only_what_is_beyond_the_bound_has_no_distance(
+            pairs in prop::collection::vec((component(), component()), 1..40),
+            moved in -0.5f64..0.5,
+            exactly in any::<bool>(),
+        ) {
+            let (query, stored): (Vec<f32>, Vec<f32>) = pairs.into_iter().unzip();
+            for metric in [Metric::Cosine, Metric::L2, Metric::Ip] {
+                let distance = metric.distance(&query, &stored);
+                prop_assert_eq!(metric.distance_within(&query, &stored, None), Some(distance));
+                let bound = if exactly { distance.value() } else { distance.value() + moved };
+                let bound = Distance::new(bound).expect("a number");
+                match metric.distance_within(&query, &stored, Some(bound)) {
+                    Some(found) => prop_assert_eq!(found, distance),
+                    None => prop_assert!(distance > bound, "{metric}: {distance:?} {bound:?}"),
+                }
+            }
+        }
+    }
 
     #[test]
     fn huge_components_have_a_distance() {

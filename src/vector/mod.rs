@@ -14,5 +14,6 @@ pub use code::{CODE_BYTES_MAX, CODE_STEP, CONSTANT_BYTES, CodeWeights};
 pub use kernel::{dot, l2_squared, norm, reference};
 pub use metric::{Distance, Metric, UnknownMetric};
 pub use rows::{RowSet, VectorSource};
+pub use simd::prefetch_all;
 pub use topk::TopK;
 pub use view::{RowBitmap, VectorView};

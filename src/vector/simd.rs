@@ -6,9 +6,9 @@
 #![expect(unsafe_code, reason = "loads from slices whose lengths are checked first")]
 
 use std::arch::x86_64::{
-    __m256i, _MM_HINT_T0, _mm_loadu_si128, _mm_prefetch, _mm256_add_epi32, _mm256_cvtepu8_epi16,
-    _mm256_hadd_epi32, _mm256_loadu_si256, _mm256_madd_epi16, _mm256_permute2x128_si256,
-    _mm256_setzero_si256, _mm256_storeu_si256,
+    __m256i, _MM_HINT_T0, _MM_HINT_T2, _mm_loadu_si128, _mm_prefetch, _mm256_add_epi32,
+    _mm256_cvtepu8_epi16, _mm256_hadd_epi32, _mm256_loadu_si256, _mm256_madd_epi16,
+    _mm256_permute2x128_si256, _mm256_setzero_si256, _mm256_storeu_si256,
 };
 
 use super::code::CODE_STEP;
@@ -64,6 +64,17 @@ fn sums<const STEPS: usize>(codes: [&[u8]; GROUP], weights: &[i16], steps: usize
         let mut out = [0i32; GROUP];
         _mm256_storeu_si256(out.as_mut_ptr().cast(), _mm256_add_epi32(lower, upper));
         out
+    }
+}
+
+/// Asks for the cache lines of some elements, so that they come while something else is computed; nothing is read.
+///
+/// They come into the second cache: it takes more lines at a time than the first one does.
+#[inline]
+pub fn prefetch_all<T>(values: &[T]) {
+    for line in values.chunks((64 / size_of::<T>().max(1)).max(1)) {
+        // SAFETY: a prefetch of an address that a slice points to reads nothing that the program sees.
+        unsafe { _mm_prefetch::<_MM_HINT_T2>(line.as_ptr().cast()) }
     }
 }
 

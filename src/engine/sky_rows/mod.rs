@@ -4,11 +4,13 @@
 //! are: cells without rows are passed over, and cells with few rows are not split for the sake of their shape. What the
 //! region's edge crosses is left to the test of single rows.
 
+mod cells;
 mod directions;
 mod region_test;
 #[cfg(test)]
 mod tests;
 
+pub(super) use cells::SkyCells;
 pub(super) use directions::{Directions, direction_of};
 pub use region_test::RegionTest;
 
@@ -42,11 +44,13 @@ impl RegionRows {
     /// # Complexity
     /// Two binary searches for each cell that the region's edge crosses and that holds more than a handful of rows;
     /// for a coverage map, for each of its ranges or of the runs found, whichever are fewer.
-    pub(super) fn find(cells: &[u64], region: &Region) -> Self {
+    pub(super) fn find(cells: &SkyCells, region: &Region) -> Self {
         match region {
-            Region::AllSky => Self::of_sorted(std::iter::once(run(0..cells.len(), true))),
+            Region::AllSky => {
+                Self::of_sorted(std::iter::once(run(0..cells.as_slice().len(), true)))
+            }
             Region::Moc(map) => {
-                Self::of_sorted(rows_of_map(cells, map).map(|rows| run(rows, true)))
+                Self::of_sorted(rows_of_map(cells.as_slice(), map).map(|rows| run(rows, true)))
             }
             // Splitting a cell costs about as much as testing so many rows, measured.
             Region::Cone(_) => Self::descend(cells, region, 192, SPLITS_MAX),
@@ -55,7 +59,7 @@ impl RegionRows {
         }
     }
 
-    fn descend(cells: &[u64], region: &Region, leaf_rows: usize, splits_max: usize) -> Self {
+    fn descend(cells: &SkyCells, region: &Region, leaf_rows: usize, splits_max: usize) -> Self {
         let mut descent = Descent {
             cells,
             judge: CellJudge::new(region),
@@ -63,7 +67,7 @@ impl RegionRows {
             found: Vec::new(),
             border: Vec::new(),
         };
-        descent.split(0..cells.len(), Cell::base());
+        descent.split(0..cells.as_slice().len(), Cell::base());
         let mut next = 0;
         while let Some((cell, rows)) = descent.border.get(next).cloned() {
             // Breadth first: when the bound is met, what is left are the smallest cells reached, all around the edge.
@@ -130,7 +134,7 @@ fn run(rows: Range<usize>, inside: bool) -> RowRun {
 
 /// A search for the rows of a region, cell by cell.
 struct Descent<'a> {
-    cells: &'a [u64],
+    cells: &'a SkyCells,
     judge: CellJudge<'a>,
     /// Cells with this many rows or fewer are not split.
     leaf_rows: usize,
@@ -143,9 +147,10 @@ struct Descent<'a> {
 impl Descent<'_> {
     /// Sorts out ascending cells, which together hold the rows of a range.
     fn split(&mut self, rows: Range<usize>, parts: impl Iterator<Item = Cell>) {
+        let all = self.cells.as_slice();
         let mut start = rows.start;
         for part in parts {
-            let Some(rest) = self.cells.get(start..rows.end) else { break };
+            let Some(rest) = all.get(start..rows.end) else { break };
             let Some((&first, &last)) = rest.first().zip(rest.last()) else { break };
             let cells = part.range();
             if last < cells.start {
@@ -160,18 +165,17 @@ impl Descent<'_> {
                 continue;
             }
             if first < cells.start {
-                start += rest.partition_point(|&cell| cell < cells.start);
+                start = self.cells.first_from(&(start..rows.end), cells.start);
             }
-            let rest = &self.cells[start..rows.end];
-            let count = if last < cells.end {
-                rest.len()
+            let end = if last < cells.end {
+                rows.end
             } else {
-                rest.partition_point(|&cell| cell < cells.end)
+                self.cells.first_from(&(start..rows.end), cells.end)
             };
-            if count > 0 {
-                self.sort_out(part, overlap, start..start + count);
+            if start < end {
+                self.sort_out(part, overlap, start..end);
             }
-            start += count;
+            start = end;
         }
     }
 
@@ -183,7 +187,8 @@ impl Descent<'_> {
                 self.found.push(run(rows, false));
             }
             Overlap::Border => {
-                let (first, last) = (self.cells[rows.start], self.cells[rows.end - 1]);
+                let all = self.cells.as_slice();
+                let (first, last) = (all[rows.start], all[rows.end - 1]);
                 let smallest = smallest_cell(first, last, cell);
                 if smallest.order() == cell.order() {
                     self.border.push((cell, rows));

@@ -113,9 +113,35 @@ impl<'a> RegionTest<'a> {
 
     /// Appends the places in `rows` whose rows pass, ascending.
     pub fn select(&self, rows: &[u32], keep: &mut Vec<u32>) {
+        if let Some((cone, directions)) = &self.quick {
+            return self.select_in_cone(cone, directions, rows, keep);
+        }
         let places = (0_u32..).zip(rows);
         keep.extend(
             places.filter(|&(_, &row)| self.contains(row as usize)).map(|(place, _)| place),
         );
+    }
+
+    /// Without a branch that depends on where a row is: at the edge of a cone no processor guesses that.
+    fn select_in_cone(
+        &self,
+        cone: &ConeTest,
+        directions: &[[f32; 3]],
+        rows: &[u32],
+        keep: &mut Vec<u32>,
+    ) {
+        const NOWHERE: [f32; 3] = [f32::NAN; 3];
+        let mut kept = keep.len();
+        keep.resize(kept + rows.len(), 0);
+        for (place, &row) in (0_u32..).zip(rows) {
+            let direction = directions.get(row as usize).unwrap_or(&NOWHERE);
+            let (mut passes, is_certain) = cone.judge(direction);
+            if !is_certain {
+                passes = self.contains_exactly(row as usize);
+            }
+            keep[kept] = place;
+            kept += usize::from(passes);
+        }
+        keep.truncate(kept);
     }
 }

@@ -207,7 +207,7 @@ proptest! {
     ) {
         let part = part_at(&places);
         let region = Region::from(Cone::new(centre, Degrees(radius)).expect("a radius"));
-        check_found(&part, &region, &RegionRows::descend(part.cells(), &region, 4, splits_max))?;
+        check_found(&part, &region, &RegionRows::descend(&SkyCells::new(part.cells().to_vec()), &region, 4, splits_max))?;
     }
 
     #[test]
@@ -220,7 +220,7 @@ proptest! {
     fn cells_from_a_damaged_file_are_passed_over(mut cells in vec(any::<u64>(), 0..300), centre in position(), radius in radius()) {
         cells.sort_unstable();
         let region = Region::from(Cone::new(centre, Degrees(radius)).expect("a radius"));
-        let found = RegionRows::find(&cells, &region);
+        let found = RegionRows::find(&SkyCells::new(cells.clone()), &region);
         prop_assert!(found.runs().iter().flat_map(|run| run.rows.clone()).all(|row| cells[row] < Cell29::COUNT));
     }
 }

@@ -38,7 +38,7 @@ use crate::vector::{Distance, Metric, RowSet, VectorSource, VectorView};
 use coder::Coder;
 use tune::Setting;
 
-pub use scan::{CodeScan, ScanRows};
+pub use scan::CodeScan;
 
 /// Fewest rows that are indexed: below, an exact scan reads less than an index would.
 pub const ROWS_MIN: usize = 1000;

@@ -12,15 +12,6 @@ use crate::vector::{Distance, VectorSource};
 /// are worth a look.
 const SETTLE_ROWS: usize = 2048;
 
-/// Rows to scan.
-#[derive(Clone, Copy)]
-pub enum ScanRows<'a> {
-    /// All rows of some runs.
-    Runs(&'a [Range<usize>]),
-    /// These rows, in any order, each once.
-    Rows(&'a [u32]),
-}
-
 /// What to look for among the rows of a scan.
 #[derive(Clone, Copy)]
 pub struct CodeScan<'a> {
@@ -30,8 +21,10 @@ pub struct CodeScan<'a> {
     pub recall: f64,
     /// Greatest distance of a hit, itself included.
     pub bound: Option<Distance>,
-    /// Where to look.
-    pub rows: ScanRows<'a>,
+    /// Runs of rows to look at, all rows of each.
+    pub runs: &'a [Range<usize>],
+    /// Rows to look at beside them, in any order. No row is looked at twice.
+    pub rows: &'a [u32],
 }
 
 impl IvfIndex {
@@ -86,29 +79,23 @@ impl IvfIndex {
         let codes = self.sky_codes.as_slice();
         let length = self.coder.code_bytes;
         let mut compared = 0;
-        match scan.rows {
-            ScanRows::Rows(rows) => {
-                for chunk in rows.chunks(SETTLE_ROWS) {
-                    coded.weights.gather(codes, chunk, |place, estimate| {
-                        if let Some(&row) = chunk.get(place) {
-                            collector.push(estimate, row);
-                        }
-                    });
-                    settle_once(collector, &mut compared, chunk.len());
-                }
+        for run in scan.runs {
+            for start in run.clone().step_by(SETTLE_ROWS) {
+                let end = (start + SETTLE_ROWS).min(run.end);
+                let block = codes.get(start * length..end * length).unwrap_or_default();
+                coded.weights.scan(block, |place, estimate| {
+                    collector.push(estimate, (start + place) as u32);
+                });
+                settle_once(collector, &mut compared, end - start);
             }
-            ScanRows::Runs(runs) => {
-                for run in runs {
-                    for start in run.clone().step_by(SETTLE_ROWS) {
-                        let end = (start + SETTLE_ROWS).min(run.end);
-                        let block = codes.get(start * length..end * length).unwrap_or_default();
-                        coded.weights.scan(block, |place, estimate| {
-                            collector.push(estimate, (start + place) as u32);
-                        });
-                        settle_once(collector, &mut compared, end - start);
-                    }
+        }
+        for chunk in scan.rows.chunks(SETTLE_ROWS) {
+            coded.weights.gather(codes, chunk, |place, estimate| {
+                if let Some(&row) = chunk.get(place) {
+                    collector.push(estimate, row);
                 }
-            }
+            });
+            settle_once(collector, &mut compared, chunk.len());
         }
         compared
     }

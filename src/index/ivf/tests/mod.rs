@@ -161,9 +161,14 @@ fn codes_along_the_sky_find_what_the_rows_hold() {
                 let in_runs =
                     bitmap(block.count(), |row| runs.iter().any(|run| run.contains(&row)));
                 let in_some = bitmap(block.count(), |row| some.contains(&(row as u32)));
-                let asked = [(ScanRows::Runs(&runs), &in_runs), (ScanRows::Rows(&some), &in_some)];
-                for (rows, allowed) in asked {
-                    let scan = CodeScan { k: 10, recall: 0.99, bound: None, rows };
+                let in_both =
+                    bitmap(block.count(), |row| in_runs.contains(row) || in_some.contains(row));
+                let beside: Vec<u32> =
+                    some.iter().copied().filter(|&row| !in_runs.contains(row as usize)).collect();
+                let asked: [(&[_], &[_], _); 3] =
+                    [(&runs, &[], &in_runs), (&[], &some, &in_some), (&runs, &beside, &in_both)];
+                for (runs, rows, allowed) in asked {
+                    let scan = CodeScan { k: 10, recall: 0.99, bound: None, runs, rows };
                     let answer = index.scan_by(query, &block.view(), &scan, |row| row);
                     let answer = answer.expect("valid").expect("codes can tell");
                     let wish = IvfSearch::nearest(10);

@@ -6,18 +6,20 @@
 //! rows that a plan comes across, or walked from the side that holds the fewest rows. A predicate so costs what it leaves, not
 //! the collection.
 
+mod walk;
+
 use std::cell::OnceCell;
 use std::ops::Range;
 
 use arrow::array::{Array, BooleanArray};
 
-use super::datafusion::{Predicate, Split};
-use super::error::QueryError;
-use super::request::StopFlag;
 use crate::engine::{
     Attribute, BATCH_ROWS, CollectionView, EngineError, LivePart, Part, RegionRows, RegionTest,
     Spans,
 };
+use crate::query::datafusion::{Predicate, Split};
+use crate::query::error::QueryError;
+use crate::query::request::StopFlag;
 use crate::sky::Region;
 use crate::storage::ObjectKey;
 use crate::vector::{RowBitmap, RowSet};
@@ -26,7 +28,7 @@ use crate::vector::{RowBitmap, RowSet};
 const SAMPLE_ROWS: usize = 512;
 
 /// Rows that are handed on at once.
-pub(super) const CHUNK_ROWS: usize = 2_048;
+pub(in crate::query) const CHUNK_ROWS: usize = 2_048;
 
 /// Rows that a predicate is evaluated on at once: bounds the memory of intermediate values, and how long a query that
 /// nobody waits for goes on.
@@ -36,7 +38,7 @@ const BLOCK_ROWS: usize = 4_096;
 const FEW_SHARE: usize = 4;
 
 /// Region, predicate and excluded rows of a query.
-pub(super) struct Filter<'a> {
+pub(in crate::query) struct Filter<'a> {
     region: Option<&'a Region>,
     predicate: Option<PredicateParts<'a>>,
     excluded: &'a [ObjectKey],
@@ -51,7 +53,7 @@ struct PredicateParts<'a> {
 
 /// Where the walk of a bound filter begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Source {
+pub(in crate::query) enum Source {
     /// Along the sky: the runs of the region, or all rows.
     Sky,
     /// The rows of one condition, by its column's index.
@@ -59,7 +61,7 @@ pub(super) enum Source {
 }
 
 /// A filter bound to one part.
-pub(super) struct PartFilter<'a> {
+pub(in crate::query) struct PartFilter<'a> {
     live: &'a LivePart,
     region: Option<(RegionRows, RegionTest<'a>)>,
     conditions: Vec<Condition<'a>>,
@@ -81,7 +83,7 @@ struct Found {
 }
 
 impl<'a> Filter<'a> {
-    pub(super) fn new(
+    pub(in crate::query) fn new(
         view: &CollectionView,
         region: Option<&'a Region>,
         predicate: Option<&'a str>,
@@ -97,17 +99,17 @@ impl<'a> Filter<'a> {
     }
 
     /// Whether neither region nor predicate is given.
-    pub(super) fn is_open(&self) -> bool {
+    pub(in crate::query) fn is_open(&self) -> bool {
         self.region.is_none() && self.predicate.is_none()
     }
 
     /// Whether a part of the predicate needs to be evaluated row by row.
-    pub(super) fn has_rest(&self) -> bool {
+    pub(in crate::query) fn has_rest(&self) -> bool {
         self.predicate.as_ref().is_some_and(|predicate| predicate.split.rest.is_some())
     }
 
     /// Binds the filter to every part of a view.
-    pub(super) fn bind<'v>(
+    pub(in crate::query) fn bind<'v>(
         &'v self,
         view: &'v CollectionView,
         stop: &StopFlag,
@@ -167,7 +169,7 @@ impl PredicateParts<'_> {
 }
 
 impl<'a> PartFilter<'a> {
-    pub(super) fn live(&self) -> &'a LivePart {
+    pub(in crate::query) fn live(&self) -> &'a LivePart {
         self.live
     }
 
@@ -176,7 +178,7 @@ impl<'a> PartFilter<'a> {
     }
 
     /// Rows in the cells of the region; every row where there is none.
-    pub(super) fn rows_in_region(&self) -> usize {
+    pub(in crate::query) fn rows_in_region(&self) -> usize {
         self.region.as_ref().map_or(self.part().row_count(), |(rows, _)| rows.count())
     }
 
@@ -189,23 +191,23 @@ impl<'a> PartFilter<'a> {
     }
 
     /// Whether no row at all is taken out.
-    pub(super) fn is_everything(&self) -> bool {
+    pub(in crate::query) fn is_everything(&self) -> bool {
         self.region.is_none() && self.is_region_alone()
     }
 
     /// The condition that leaves the fewest rows, with their number.
-    pub(super) fn narrowest(&self) -> Option<(usize, usize)> {
+    pub(in crate::query) fn narrowest(&self) -> Option<(usize, usize)> {
         let counts = self.conditions.iter().map(|condition| condition.count).enumerate();
         counts.min_by_key(|(_, count)| *count)
     }
 
     /// Rows of a condition.
-    pub(super) fn rows_of(&self, condition: usize) -> usize {
+    pub(in crate::query) fn rows_of(&self, condition: usize) -> usize {
         self.conditions.get(condition).map_or(0, |condition| condition.count)
     }
 
     /// Tests that a row has to pass.
-    pub(super) fn test_count(&self) -> usize {
+    pub(in crate::query) fn test_count(&self) -> usize {
         usize::from(self.region.is_some())
             + self.conditions.len()
             + usize::from(self.found.is_some())
@@ -213,7 +215,7 @@ impl<'a> PartFilter<'a> {
     }
 
     /// Rows that a walk along the sky has to test.
-    pub(super) fn tested_in_region(&self) -> usize {
+    pub(in crate::query) fn tested_in_region(&self) -> usize {
         match &self.region {
             Some((rows, _)) if self.is_region_alone() => rows.count() - rows.inside_count(),
             _ => self.rows_in_region(),
@@ -221,12 +223,12 @@ impl<'a> PartFilter<'a> {
     }
 
     /// The conditions that an index answers, with the number of rows of each, for people.
-    pub(super) fn indexed_conditions(&self) -> impl Iterator<Item = (&str, usize)> + '_ {
+    pub(in crate::query) fn indexed_conditions(&self) -> impl Iterator<Item = (&str, usize)> + '_ {
         self.conditions.iter().map(|condition| (condition.sql, condition.count))
     }
 
     /// Rows left when they are known exactly without looking at them.
-    pub(super) fn known_count(&self) -> Option<usize> {
+    pub(in crate::query) fn known_count(&self) -> Option<usize> {
         if let Some(found) = &self.found {
             return Some(found.count);
         }
@@ -246,7 +248,7 @@ impl<'a> PartFilter<'a> {
 
     /// About how many rows are left: exact where that is known, else the smaller side times the share of a sample of it that
     /// passes the other tests.
-    pub(super) fn estimate(&self) -> f64 {
+    pub(in crate::query) fn estimate(&self) -> f64 {
         if let Some(count) = self.known_count() {
             return count as f64;
         }
@@ -272,7 +274,7 @@ impl<'a> PartFilter<'a> {
     }
 
     /// The runs of the region, or one of all rows; whether all rows of a run are certainly in the region.
-    pub(super) fn runs(&self) -> Vec<(Range<usize>, bool)> {
+    pub(in crate::query) fn runs(&self) -> Vec<(Range<usize>, bool)> {
         match &self.region {
             Some((rows, _)) => {
                 rows.runs().iter().map(|run| (run.rows.clone(), run.inside)).collect()
@@ -282,58 +284,8 @@ impl<'a> PartFilter<'a> {
         }
     }
 
-    /// Runs of which every row is left, when there are no others.
-    pub(super) fn whole_runs(&self) -> Option<Vec<Range<usize>>> {
-        let runs = self.runs();
-        let whole = self.is_region_alone() && runs.iter().all(|(_, inside)| *inside);
-        whole.then(|| runs.into_iter().map(|(run, _)| run).collect())
-    }
-
-    /// Hands on the rows left in chunks, ascending when they are walked along the sky.
-    pub(super) fn for_each_chunk(
-        &self,
-        source: Source,
-        stop: &StopFlag,
-        mut each: impl FnMut(&[u32]) -> Result<(), QueryError>,
-    ) -> Result<(), QueryError> {
-        let (mut rows, mut kept, mut places) = (Vec::new(), Vec::new(), Vec::new());
-        let mut hand_on = |rows: &[u32], untested: bool| -> Result<(), QueryError> {
-            stop.check()?;
-            if untested {
-                return each(rows);
-            }
-            places.clear();
-            self.select(rows, &mut places);
-            kept.clear();
-            kept.extend(places.iter().filter_map(|&place: &u32| rows.get(place as usize).copied()));
-            if kept.is_empty() { Ok(()) } else { each(&kept) }
-        };
-        if let Source::Condition(place) = source
-            && let Some(condition) = self.conditions.get(place)
-        {
-            let mut all = condition.attribute.rows(&condition.spans);
-            loop {
-                rows.clear();
-                rows.extend(all.by_ref().take(CHUNK_ROWS));
-                if rows.is_empty() {
-                    return Ok(());
-                }
-                hand_on(&rows, false)?;
-            }
-        }
-        let alone = self.is_region_alone();
-        for (run, inside) in self.runs() {
-            for start in run.clone().step_by(CHUNK_ROWS) {
-                rows.clear();
-                rows.extend(start as u32..(start + CHUNK_ROWS).min(run.end) as u32);
-                hand_on(&rows, alone && inside)?;
-            }
-        }
-        Ok(())
-    }
-
     /// The source with the fewest rows to walk.
-    pub(super) fn cheapest_source(&self) -> Source {
+    pub(in crate::query) fn cheapest_source(&self) -> Source {
         match self.narrowest() {
             Some((place, count)) if count * FEW_SHARE < self.rows_in_region() => {
                 Source::Condition(place)
@@ -343,7 +295,7 @@ impl<'a> PartFilter<'a> {
     }
 
     /// Rows left, counted one by one where they are not known.
-    pub(super) fn count(&self, stop: &StopFlag) -> Result<usize, QueryError> {
+    pub(in crate::query) fn count(&self, stop: &StopFlag) -> Result<usize, QueryError> {
         if let Some(count) = self.known_count() {
             return Ok(count);
         }

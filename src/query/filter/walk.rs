@@ -1,0 +1,108 @@
+//! Walks the rows that a filter leaves, along the sky or by one condition's index, and hands them on in chunks.
+
+use std::ops::Range;
+
+use super::{CHUNK_ROWS, PartFilter, Source};
+use crate::query::error::QueryError;
+use crate::query::request::StopFlag;
+use crate::vector::RowSet;
+
+impl PartFilter<'_> {
+    /// Runs of which every row is left without a test, those with at least so many rows.
+    pub(in crate::query) fn long_runs(&self, shortest: usize) -> Vec<Range<usize>> {
+        if !self.is_region_alone() {
+            return Vec::new();
+        }
+        let long =
+            |(run, inside): (Range<usize>, bool)| (inside && run.len() >= shortest).then_some(run);
+        self.runs().into_iter().filter_map(long).collect()
+    }
+
+    /// Hands on the rows left, in chunks; a chunk from a walk along the sky is ascending.
+    pub(in crate::query) fn for_each_chunk(
+        &self,
+        source: Source,
+        stop: &StopFlag,
+        each: impl FnMut(&[u32]) -> Result<(), QueryError>,
+    ) -> Result<(), QueryError> {
+        self.for_each_chunk_beside(usize::MAX, source, stop, each)
+    }
+
+    /// Does the same for the rows that are not in one of the [long runs](Self::long_runs) of the walk along the sky.
+    pub(in crate::query) fn for_each_chunk_beside(
+        &self,
+        shortest: usize,
+        source: Source,
+        stop: &StopFlag,
+        each: impl FnMut(&[u32]) -> Result<(), QueryError>,
+    ) -> Result<(), QueryError> {
+        let mut chunks = Chunks { filter: self, stop, each, kept: Vec::new(), places: Vec::new() };
+        if let Source::Condition(place) = source
+            && let Some(condition) = self.conditions.get(place)
+        {
+            let mut all = condition.attribute.rows(&condition.spans);
+            let mut rows = Vec::with_capacity(CHUNK_ROWS);
+            loop {
+                rows.clear();
+                rows.extend(all.by_ref().take(CHUNK_ROWS));
+                if rows.is_empty() {
+                    return Ok(());
+                }
+                chunks.test(&rows)?;
+            }
+        }
+        let alone = self.is_region_alone();
+        // Runs are often short: the rows of several make a chunk, those that need a test apart from those that do not.
+        let (mut certain, mut tested) = (Vec::new(), Vec::new());
+        for (run, inside) in self.runs() {
+            let is_certain = alone && inside;
+            if is_certain && run.len() >= shortest {
+                continue;
+            }
+            let mut left = run;
+            while !left.is_empty() {
+                let rows: &mut Vec<u32> = if is_certain { &mut certain } else { &mut tested };
+                let end = left.end.min(left.start + CHUNK_ROWS - rows.len());
+                rows.extend(left.start as u32..end as u32);
+                left.start = end;
+                if rows.len() == CHUNK_ROWS {
+                    if is_certain {
+                        chunks.hand_on(rows)?
+                    } else {
+                        chunks.test(rows)?
+                    }
+                    rows.clear();
+                }
+            }
+        }
+        chunks.hand_on(&certain)?;
+        chunks.test(&tested)
+    }
+}
+
+/// Rows on their way from a filter to what asked for them.
+struct Chunks<'a, F> {
+    filter: &'a PartFilter<'a>,
+    stop: &'a StopFlag,
+    each: F,
+    kept: Vec<u32>,
+    places: Vec<u32>,
+}
+
+impl<F: FnMut(&[u32]) -> Result<(), QueryError>> Chunks<'_, F> {
+    fn hand_on(&mut self, rows: &[u32]) -> Result<(), QueryError> {
+        self.stop.check()?;
+        if rows.is_empty() { Ok(()) } else { (self.each)(rows) }
+    }
+
+    /// Hands on those that pass.
+    fn test(&mut self, rows: &[u32]) -> Result<(), QueryError> {
+        self.places.clear();
+        self.filter.select(rows, &mut self.places);
+        self.kept.clear();
+        let places = self.places.iter();
+        self.kept.extend(places.filter_map(|&place| rows.get(place as usize).copied()));
+        self.stop.check()?;
+        if self.kept.is_empty() { Ok(()) } else { (self.each)(&self.kept) }
+    }
+}
