@@ -19,9 +19,18 @@ use sidereus::sky::{Cone, Degrees, Position, Region};
 use sidereus::vector::{CODE_STEP, CodeWeights, Metric, dot};
 use tempfile::TempDir;
 
-const ROWS: i64 = 400_000;
-const DIMENSION: usize = 256;
 const NAME: &str = "sky";
+
+/// Objects over a cap of the sky, with vectors.
+struct Sky {
+    rows: i64,
+    dimension: usize,
+    db: Db,
+    _folder: TempDir,
+}
+
+/// Rows and dimensions: small vectors and those of today's encoders, far more than the caches hold of both.
+const SKIES: [(i64, usize); 2] = [(400_000, 256), (200_000, 1024)];
 
 /// Numbers without a pattern, the same in every run.
 struct Random(u64);
@@ -40,7 +49,7 @@ impl Random {
 }
 
 /// Objects evenly over a cap of 30 degrees, so that a cone's size decides how many it holds.
-fn collection() -> (TempDir, Db) {
+fn sky(rows: i64, dimension: usize) -> Sky {
     let folder = tempfile::tempdir().expect("a folder");
     let db = Db::open(DbOptions { auto_index_rows: None, ..DbOptions::new(folder.path()) })
         .expect("opens");
@@ -48,7 +57,7 @@ fn collection() -> (TempDir, Db) {
         id: SpaceId(0),
         name: "space".to_owned(),
         modality: Modality("image".to_owned()),
-        dimension: DIMENSION,
+        dimension,
         metric: Metric::L2,
         provenance: Provenance::external(),
     };
@@ -62,14 +71,14 @@ fn collection() -> (TempDir, Db) {
     let space = db.create_collection(schema).expect("creates").schema.spaces[0].id;
     let mut random = Random(0x5EED);
     // A few directions hold the vectors, as they do those of encoders.
-    let directions: Vec<f32> = (0..8 * DIMENSION).map(|_| random.unit() as f32 - 0.5).collect();
-    for start in (0..ROWS).step_by(20_000) {
+    let directions: Vec<f32> = (0..8 * dimension).map(|_| random.unit() as f32 - 0.5).collect();
+    for start in (0..rows).step_by(20_000) {
         let batch = (start..start + 20_000).map(|id| {
             let height = 1.0 - (1.0 - 30f64.to_radians().cos()) * random.unit();
             let dec = Degrees(height.asin().to_degrees());
             let position = Position::new(Degrees(360.0 * random.unit()), dec).expect("valid");
-            let mut vector = vec![0.0f32; DIMENSION];
-            for direction in directions.chunks_exact(DIMENSION) {
+            let mut vector = vec![0.0f32; dimension];
+            for direction in directions.chunks_exact(dimension) {
                 let along = random.unit() as f32;
                 vector.iter_mut().zip(direction).for_each(|(sum, axis)| *sum += along * axis);
             }
@@ -79,7 +88,7 @@ fn collection() -> (TempDir, Db) {
         db.write(NAME, WriteMode::Bulk, batch.collect()).expect("writes");
     }
     db.build_index(NAME, &mut |_, _, _| {}).expect("builds");
-    (folder, db)
+    Sky { rows, dimension, db, _folder: folder }
 }
 
 /// Bytes a second that one thread reads from memory, the best of several runs.
@@ -95,13 +104,13 @@ fn bandwidth() -> f64 {
     (0..9).map(|_| one()).fold(0.0, f64::max)
 }
 
-fn scan(view: &CollectionView, random: &mut Random, wanted: f64) -> (f64, u64) {
+fn scan(sky: &Sky, view: &CollectionView, random: &mut Random, wanted: f64) -> (f64, u64) {
     // Rows are even in area: a cone of radius r holds (1 - cos r) of the cap's share.
     let cap = 1.0 - 30f64.to_radians().cos();
-    let radius = (1.0 - cap * wanted / ROWS as f64).acos().to_degrees();
+    let radius = (1.0 - cap * wanted / sky.rows as f64).acos().to_degrees();
     let dec = 90.0 - (28.0 - radius).max(0.0) * random.unit();
     let centre = Position::new(Degrees(360.0 * random.unit()), Degrees(dec)).expect("valid");
-    let vector = (0..DIMENSION).map(|_| random.unit() as f32).collect();
+    let vector = (0..sky.dimension).map(|_| random.unit() as f32).collect();
     let term = Term {
         space: "space".to_owned(),
         weight: 1.0,
@@ -123,32 +132,42 @@ fn scan(view: &CollectionView, random: &mut Random, wanted: f64) -> (f64, u64) {
 }
 
 fn regions(criterion: &mut Criterion) {
-    let (_folder, db) = collection();
-    let view = db.view(NAME).expect("a view");
+    for (rows, dimension) in SKIES {
+        regions_of(criterion, &sky(rows, dimension));
+    }
+}
+
+fn regions_of(criterion: &mut Criterion, sky: &Sky) {
+    let view = sky.db.view(NAME).expect("a view");
     let mut random = Random(77);
+    let row_bytes = (sky.dimension * size_of::<f32>()) as f64;
     // Every row is mapped from here on.
-    scan(&view, &mut random, ROWS as f64);
-    let mut group = criterion.benchmark_group("region scan");
+    scan(sky, &view, &mut random, sky.rows as f64);
+    let mut group = criterion.benchmark_group(format!("region scan {}", sky.dimension));
     group.sample_size(20);
     for wanted in [1e3, 1e4, 1e5] {
-        group.throughput(Throughput::Bytes((wanted * (DIMENSION * 4) as f64) as u64));
+        group.throughput(Throughput::Bytes((wanted * row_bytes) as u64));
         group.bench_with_input(BenchmarkId::from_parameter(wanted), &wanted, |bencher, &wanted| {
-            bencher.iter(|| scan(&view, &mut random, wanted));
+            bencher.iter(|| scan(sky, &view, &mut random, wanted));
         });
     }
     group.finish();
     let bandwidth = bandwidth();
-    println!("memory bandwidth, one thread: {:.1} GB/s", bandwidth / 1e9);
+    println!(
+        "{} components; memory bandwidth, one thread: {:.1} GB/s",
+        sky.dimension,
+        bandwidth / 1e9
+    );
     println!(
         "{:>10} {:>10} {:>12} {:>12} {:>7}",
         "rows", "MB", "median us", "at bandwidth", "ratio"
     );
     for wanted in [1e3, 1e4, 1e5] {
         let mut runs: Vec<(f64, u64)> =
-            (0..101).map(|_| scan(&view, &mut random, wanted)).collect();
+            (0..101).map(|_| scan(sky, &view, &mut random, wanted)).collect();
         runs.sort_by(|left, right| left.0.total_cmp(&right.0));
         let (seconds, rows) = runs[runs.len() / 2];
-        let bytes = rows as f64 * (DIMENSION * 4) as f64;
+        let bytes = rows as f64 * row_bytes;
         let least = bytes / bandwidth;
         println!(
             "{rows:>10} {:>10.1} {:>12.1} {:>12.1} {:>7.2}",
