@@ -1,8 +1,8 @@
-"""Writes a catalogue of random objects with vectors: make.py FOLDER ROWS DIMENSION [--list] [--shuffled]
+"""Writes a catalogue of random objects with vectors: make.py FOLDER ROWS DIMENSION [--list] [--shuffled] [--night N]
 
 FOLDER/cat.parquet has an id, a position and seven more columns; FOLDER/vec.npy has the vectors (`--list` puts them
-into the column `emb` of the Parquet file instead). `--shuffled` gives ids in no order. The same arguments give the
-same files.
+into the column `emb` of the Parquet file instead). `--shuffled` gives ids in no order. `--night N` gives other objects
+with other ids for each N. The same arguments give the same files.
 """
 
 import argparse
@@ -42,10 +42,11 @@ def main():
     parser.add_argument("dimension", type=int)
     parser.add_argument("--list", action="store_true")
     parser.add_argument("--shuffled", action="store_true")
+    parser.add_argument("--night", type=int, default=0)
     given = parser.parse_args()
     given.folder.mkdir(parents=True, exist_ok=True)
-    random = np.random.default_rng(20_26)
-    ids = np.arange(given.rows, dtype=np.int64)
+    random = np.random.default_rng([20_26, given.night] if given.night else 20_26)
+    ids = given.night * given.rows + np.arange(given.rows, dtype=np.int64)
     if given.shuffled:
         ids = random.permutation(ids)
     centres = random.normal(size=(500, given.dimension)).astype(np.float32)

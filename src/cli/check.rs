@@ -12,7 +12,7 @@ pub(super) const ENCODER_PROGRAM: &str = "sidereus-encoder";
 /// Words of `sidereus encoder check`.
 #[derive(Debug, Args)]
 pub(super) struct CheckArguments {
-    /// Model directory, with a model.toml
+    /// Model directory with a model.toml, or a folder of golden files with a config.json
     #[arg(value_name = "DIR")]
     directory: PathBuf,
 }

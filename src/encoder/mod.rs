@@ -31,6 +31,6 @@ pub use handle::{EncoderHandle, EncoderOptions};
 pub use model::{Architecture, ModelError, ModelSpec, NetworkConfig, Pooling, Preprocessing};
 pub use network::{Network, NetworkError, Stage};
 pub use preprocess::{
-    AsinhFlux, IMAGE_BYTES_MAX, IMAGE_PIXELS_MAX, PayloadError, Preprocessor, ResizedRgb,
+    AsinhFlux, IMAGE_BYTES_MAX, IMAGE_PIXELS_MAX, LegacyRgb, PayloadError, Preprocessor, ResizedRgb,
 };
 pub use registry::{BrokenModel, RegisteredModel, Registry};

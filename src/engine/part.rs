@@ -194,8 +194,8 @@ impl Part {
     pub fn row_of(&self, key: ObjectKey) -> Option<usize> {
         let cells = self.cells();
         let start = self.cells.first_from(&(0..cells.len()), key.cell.0);
-        let same = cells[start..].iter().take_while(|&&cell| cell == key.cell.0).count();
-        let place = self.ordinals[start..start + same].binary_search(&key.ordinal).ok()?;
+        let end = self.cells.first_from(&(start..cells.len()), key.cell.0.saturating_add(1));
+        let place = self.ordinals[start..end].binary_search(&key.ordinal).ok()?;
         Some(start + place)
     }
 

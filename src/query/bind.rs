@@ -48,6 +48,16 @@ pub(super) fn bind(view: &CollectionView, query: &Query) -> Result<Bound, QueryE
         let vector = target_vector(view, term, &space, &mut excluded)?;
         targets.push(Target { space, share: term.weight, vector });
     }
+    let below = |target: &Target| match target.space.metric {
+        Metric::L2 => query.within.is_some_and(|within| within < 0.0),
+        // Rounding makes the distance of equal directions a little less than 0.
+        Metric::Cosine => query.within.is_some_and(|within| within < -1e-5),
+        // Distances by the inner product have no least one.
+        Metric::Ip => false,
+    };
+    if let Some(first) = targets.first().filter(|_| targets.iter().all(below)) {
+        return Err(QueryError::NegativeWithin { space: first.space.name.clone() });
+    }
     let total: f64 = targets.iter().map(|target| target.share).sum();
     targets.iter_mut().for_each(|target| target.share /= total);
     Ok(Bound { targets, excluded, limit })

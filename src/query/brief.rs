@@ -15,6 +15,9 @@ const BRIEF_NS: f64 = 500_000.0;
 /// Rows of the tail, which are compared one by one, that such a query may meet.
 const TAIL_ROWS_MAX: u64 = 1_000;
 
+/// Values of columns that such a query may return: each is copied, in about 100 ns.
+const VALUES_MAX: usize = 2_000;
+
 /// Whether the query, as it is written, waits for no disk and needs no long preparation.
 pub(super) fn may_be(view: &CollectionView, query: &Query) -> bool {
     let looks_up = |names: &[ObjectId]| !names.is_empty();
@@ -22,7 +25,8 @@ pub(super) fn may_be(view: &CollectionView, query: &Query) -> bool {
         || query.explain
         || query.terms.iter().any(|term| looks_up(&term.like) || looks_up(&term.unlike))
         || matches!(query.region, Some(Region::Polygon(_) | Region::Moc(_)))
-        || hydrate::needs_store(view, query);
+        || hydrate::needs_store(view, query)
+        || query.k.unwrap_or(0) * hydrate::width(view, query) > VALUES_MAX;
     let parts = view.parts();
     let tail = parts.iter().filter(|live| live.part().kind() == PartKind::Tail);
     let tail_rows: u64 = tail.map(|live| live.live_count()).sum();

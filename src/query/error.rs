@@ -36,6 +36,12 @@ pub enum QueryError {
     /// The distance bound is not a number.
     #[error("the distance bound is not a number")]
     BadWithin,
+    /// A distance bound below every distance.
+    #[error("nothing is nearer than 0 in `{space}`: give a distance bound of 0 or more")]
+    NegativeWithin {
+        /// The space, whose metric is not the inner product.
+        space: String,
+    },
     /// More objects within a distance than are returned at once.
     #[error(
         "more than {WITHIN_HITS_MAX} objects are that near; give a smaller distance, a region, or k"
@@ -166,6 +172,7 @@ impl QueryError {
             | Self::KTooLarge { .. }
             | Self::BadRecall { .. }
             | Self::BadWithin
+            | Self::NegativeWithin { .. }
             | Self::WithinNeedsTerm
             | Self::SpaceNotNamed { .. }
             | Self::EmptyTerm { .. }

@@ -308,6 +308,8 @@ impl Run<'_> {
         indexed: &Indexed<'_>,
     ) -> Result<(), QueryError> {
         let vectors = indexed.vectors;
+        // The runs left out of the walk are those of the sky, so both must mean the same source.
+        let source = filter.settled(source);
         let mut listed: Vec<u32> = Vec::new();
         let runs = if source == Source::Sky { filter.long_runs(RUN_ROWS_MIN) } else { Vec::new() };
         let mut left = runs.iter().map(Range::len).sum::<usize>();

@@ -71,6 +71,11 @@ pub(super) fn needs_store(view: &CollectionView, query: &Query) -> bool {
         .is_ok_and(|wanted| wanted.iter().any(|column| matches!(column.source, Source::Stored(_))))
 }
 
+/// Columns of every hit; none where one is asked for that does not exist.
+pub(super) fn width(view: &CollectionView, query: &Query) -> usize {
+    wanted_columns(view, query).map_or(0, |wanted| wanted.len())
+}
+
 fn wanted_columns(view: &CollectionView, query: &Query) -> Result<Vec<Wanted>, QueryError> {
     let schema = view.schema();
     let mut resident_place = BUILT_IN_COUNT;

@@ -62,7 +62,7 @@ pub fn search_if_brief(view: &CollectionView, query: &Query) -> Option<Result<An
     let bound = bind::bind(view, query).ok()?;
     let predicate = query.predicate.as_deref();
     let filter = Filter::new(view, query.region.as_ref(), predicate, &bound.excluded).ok()?;
-    if filter.has_rest() {
+    if !filter.is_indexed(view) {
         return None;
     }
     let filters = filter.bind(view, &query.stop).ok()?;

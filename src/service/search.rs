@@ -50,13 +50,16 @@ impl Searches {
         };
         let plan = convert::search(schema, &self.context.limits, request)?;
         let mut query = plan.query;
-        let is_encoded = !plan.examples.is_empty();
-        for example in plan.examples {
-            self.add_example(schema, &mut query, example).await?;
+        if !plan.examples.is_empty() {
+            let schema = schema.clone();
+            // Encoding takes its time, and a view that is held keeps a segment that may be replaced meanwhile.
+            drop(at_hand);
+            for example in plan.examples {
+                self.add_example(&schema, &mut query, example).await?;
+            }
         }
         let turn = self.context.search_turn().await?;
-        // Encoding takes its time, in which the view may have become old.
-        if let Some(view) = at_hand.filter(|_| !is_encoded)
+        if let Some(view) = self.context.db.view_at_hand(&collection)
             && let Some(answer) = query::search_if_brief(&view, &query)
         {
             return Ok(answer?);

@@ -4,12 +4,14 @@
 //! never reaches the network.
 
 mod asinh_flux;
+mod legacy_rgb;
 mod rgb;
 
 use safetensors::SafeTensors;
 use thiserror::Error;
 
 pub use asinh_flux::AsinhFlux;
+pub use legacy_rgb::LegacyRgb;
 pub use rgb::{IMAGE_BYTES_MAX, IMAGE_PIXELS_MAX, ResizedRgb};
 
 use super::model::{ModelSpec, Preprocessing};
@@ -60,6 +62,12 @@ pub enum PayloadError {
         /// PNG or JPEG.
         format: &'static str,
         /// What the decoder said.
+        reason: String,
+    },
+    /// A cutout that makes no picture.
+    #[error("{reason}")]
+    BadCutout {
+        /// What is wrong and what is needed.
         reason: String,
     },
     /// More bytes or pixels than is decoded.

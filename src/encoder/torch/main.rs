@@ -4,6 +4,7 @@ mod device;
 mod efficientnet_lite0;
 mod load;
 mod photometry_mm;
+mod published;
 mod serve;
 mod weights;
 
@@ -18,6 +19,7 @@ use clap::{Args, Parser, Subcommand};
 use sidereus::encoder::{BatchOptions, PAYLOADS_MAX, RegisteredModel, Registry, check_model};
 
 use device::DeviceName;
+use published::goldens;
 
 /// Turns images and rows of fluxes into vectors, for a Sidereus server.
 #[derive(Debug, Parser)]
@@ -159,6 +161,9 @@ fn serve(arguments: &ServeArguments) -> anyhow::Result<()> {
 
 fn check(arguments: &CheckArguments) -> anyhow::Result<()> {
     let (device, _) = arguments.computing.settle()?;
+    if goldens::is_golden(&arguments.folder) {
+        return check_published(&arguments.folder, device);
+    }
     let model = RegisteredModel::read(&arguments.folder)?;
     let loaded = load::load(&model, device)?;
     let checks = check_model(&model, &loaded.preprocessor, loaded.network.as_ref())?;
@@ -178,6 +183,31 @@ fn check(arguments: &CheckArguments) -> anyhow::Result<()> {
         );
     }
     Ok(())
+}
+
+/// Compares a network with golden outputs of the module that its authors published.
+fn check_published(folder: &std::path::Path, device: tch::Device) -> anyhow::Result<()> {
+    let compared = goldens::check(folder, device)?;
+    println!("{} on {device:?}", folder.display());
+    let width = compared.iter().map(|tensor| tensor.name.len()).max().unwrap_or(0);
+    println!("{:<width$}  {:<14}  {:>8}  {:>8}", "output", "shape", "error", "relative");
+    for tensor in &compared {
+        let shape = tensor.shape.iter().map(i64::to_string).collect::<Vec<_>>().join("x");
+        let verdict = if tensor.passes() { "ok" } else { "FAILED" };
+        let (name, error) = (&tensor.name, tensor.error);
+        if tensor.largest == 0.0 {
+            println!("{name:<width$}  {shape:<14}  {error:>8} differ      {verdict}");
+        } else {
+            let relative = error / tensor.largest;
+            println!("{name:<width$}  {shape:<14}  {error:>8.1e}  {relative:>8.1e}  {verdict}");
+        }
+    }
+    let failed: Vec<_> =
+        compared.iter().filter(|tensor| !tensor.passes()).map(|tensor| &*tensor.name).collect();
+    if failed.is_empty() {
+        return Ok(());
+    }
+    bail!("{} does not reproduce its golden outputs: {}", folder.display(), failed.join(", "))
 }
 
 fn list(models: &std::path::Path) -> anyhow::Result<()> {

@@ -33,6 +33,16 @@ pub(crate) enum WeightsError {
         /// The shape that the network wants.
         expected: Vec<i64>,
     },
+    /// A list of integers of another type or length.
+    #[error("tensor `{name}` is {found}, expected I32 [{count}]")]
+    NotIntegers {
+        /// Its key.
+        name: String,
+        /// Type and shape in the file.
+        found: String,
+        /// The length that the network wants.
+        count: usize,
+    },
     /// A NaN or infinity among the weights.
     #[error("tensor `{name}` holds a number that is not finite")]
     NotFinite {
@@ -42,6 +52,12 @@ pub(crate) enum WeightsError {
     /// A description without the sizes of its network.
     #[error("model.toml has no [config] with the sizes of the network")]
     NoConfig,
+    /// Sizes that make no network, or one that is not known.
+    #[error("config: {reason}")]
+    BadConfig {
+        /// What is wrong.
+        reason: String,
+    },
     /// libtorch failed.
     #[error("tensor `{name}`: {source}")]
     Torch {
@@ -70,6 +86,41 @@ impl<'data> Weights<'data> {
         for name in names {
             self.left.remove(*name);
         }
+    }
+
+    /// Strikes off all tensors of which a rule says that the network does not need them.
+    pub(crate) fn skip_all(&mut self, is_unused: impl Fn(&str) -> bool) {
+        self.left.retain(|name| !is_unused(name));
+    }
+
+    /// Whether the file has a tensor.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.file.tensor(name).is_ok()
+    }
+
+    /// Whether the file has a tensor whose name begins so.
+    pub(crate) fn has_any(&self, beginning: &str) -> bool {
+        self.file.names().iter().any(|name| name.starts_with(beginning))
+    }
+
+    /// Takes a list of so many integers.
+    pub(crate) fn take_integers(
+        &mut self,
+        name: &str,
+        count: usize,
+    ) -> Result<Vec<i64>, WeightsError> {
+        let view =
+            self.file.tensor(name).map_err(|_| WeightsError::Missing { name: name.to_owned() })?;
+        if view.dtype() != Dtype::I32 || view.shape() != [count] {
+            return Err(WeightsError::NotIntegers {
+                name: name.to_owned(),
+                found: format!("{:?} {:?}", view.dtype(), view.shape()),
+                count,
+            });
+        }
+        self.left.remove(name);
+        let (numbers, _) = view.data().as_chunks::<4>();
+        Ok(numbers.iter().map(|bytes| i64::from(i32::from_le_bytes(*bytes))).collect())
     }
 
     /// Takes a single-precision tensor of exactly this shape.

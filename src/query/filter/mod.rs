@@ -14,8 +14,8 @@ use std::ops::Range;
 use arrow::array::{Array, BooleanArray};
 
 use crate::engine::{
-    Attribute, BATCH_ROWS, CollectionView, EngineError, LivePart, Part, RegionRows, RegionTest,
-    Spans,
+    Attribute, BATCH_ROWS, CollectionView, EngineError, LivePart, Part, PartKind, RegionRows,
+    RegionTest, Spans,
 };
 use crate::query::datafusion::{Predicate, Split};
 use crate::query::error::QueryError;
@@ -103,9 +103,16 @@ impl<'a> Filter<'a> {
         self.region.is_none() && self.predicate.is_none()
     }
 
-    /// Whether a part of the predicate needs to be evaluated row by row.
-    pub(in crate::query) fn has_rest(&self) -> bool {
-        self.predicate.as_ref().is_some_and(|predicate| predicate.split.rest.is_some())
+    /// Whether binding the filter evaluates nothing row by row but in the tail: indices answer every condition.
+    pub(in crate::query) fn is_indexed(&self, view: &CollectionView) -> bool {
+        let Some(PredicateParts { split, .. }) = &self.predicate else { return true };
+        let segments = view.parts().into_iter().map(LivePart::part);
+        let mut segments = segments.filter(|part| part.kind() == PartKind::Segment);
+        split.rest.is_none()
+            && segments.all(|part| {
+                let columns = split.conditions.iter().map(|condition| condition.column);
+                columns.into_iter().all(|column| part.attribute(column).is_some())
+            })
     }
 
     /// Binds the filter to every part of a view.
@@ -193,6 +200,14 @@ impl<'a> PartFilter<'a> {
     /// Whether no row at all is taken out.
     pub(in crate::query) fn is_everything(&self) -> bool {
         self.region.is_none() && self.is_region_alone()
+    }
+
+    /// A source that the filter has: the sky where it has no such condition.
+    pub(in crate::query) fn settled(&self, source: Source) -> Source {
+        match source {
+            Source::Condition(place) if place < self.conditions.len() => source,
+            Source::Condition(_) | Source::Sky => Source::Sky,
+        }
     }
 
     /// The condition that leaves the fewest rows, with their number.

@@ -157,6 +157,7 @@ async fn impossible_searches_are_refused_with_the_right_status() {
         request
     };
     cases.push((change(&|one| one.within = Some(f64::NAN)), Code::InvalidArgument, "finite"));
+    cases.push((change(&|one| one.within = Some(-0.1)), Code::InvalidArgument, "nearer than 0"));
     cases.push((
         change(&|one| one.columns = vec!["redshift".to_owned()]),
         Code::InvalidArgument,

@@ -1,0 +1,226 @@
+//! A folder with weights, sizes, inputs, and what the original module made of them, against the network of this program.
+//!
+//! The folder holds `config.json` (`kind`, `hparams` and the cases), `weights.safetensors`, `inputs.safetensors` and
+//! `outputs.safetensors`. Everything in the outputs must be reproduced: numbers within a tolerance, tokens exactly.
+
+mod aion;
+mod astroclip;
+mod script;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use safetensors::{Dtype, SafeTensors};
+use serde::Deserialize;
+use tch::{Device, Kind, Tensor};
+
+use super::super::weights::Weights;
+
+/// Name of the file that makes a folder one of these.
+pub(crate) const CONFIG_FILE: &str = "config.json";
+
+/// Largest absolute difference of a number that passes.
+const TOLERANCE: f64 = 1e-4;
+
+/// Named tensors of a file.
+type Tensors = BTreeMap<String, Tensor>;
+
+/// What a `config.json` describes.
+#[derive(Debug, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+enum Described {
+    Astroclip(astroclip::Towers),
+    Astrodino(astroclip::Backbone),
+    Specformer(astroclip::SpectrumBackbone),
+    SteinMoco(astroclip::Moco),
+    AionEncoder(aion::EncoderGoldens),
+    AionImageCodec(aion::ImageGoldens),
+    AionSpectrumCodec(aion::SpectrumGoldens),
+    AionScalarCodecs(aion::ScalarGoldens),
+    AionCatalogCodec(aion::CatalogGoldens),
+    AionSegmapCodec(aion::SegmapGoldens),
+    AionEndToEnd(aion::EndToEnd),
+    Torchscript(script::Archives),
+}
+
+/// How far one tensor is from its golden twin.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Comparison {
+    /// Name in the outputs.
+    pub(crate) name: String,
+    /// Its shape.
+    pub(crate) shape: Vec<i64>,
+    /// Largest absolute difference; for integers, how many differ.
+    pub(crate) error: f64,
+    /// Largest magnitude of the golden tensor.
+    pub(crate) largest: f64,
+    /// Greatest error that passes.
+    pub(crate) allowed: f64,
+}
+
+impl Comparison {
+    /// Whether the network reproduces the tensor.
+    pub(crate) fn passes(&self) -> bool {
+        self.error <= self.allowed
+    }
+}
+
+/// Whether a folder is one of these.
+pub(crate) fn is_golden(folder: &Path) -> bool {
+    folder.join(CONFIG_FILE).is_file() && !folder.join("model.toml").exists()
+}
+
+/// Runs the network that a folder describes and compares everything with its outputs.
+///
+/// # Errors
+/// When a file is missing or damaged, the weights do not fit the sizes, or an output is nothing that the network makes.
+pub(crate) fn check(folder: &Path, device: Device) -> Result<Vec<Comparison>> {
+    let text = std::fs::read_to_string(folder.join(CONFIG_FILE))
+        .with_context(|| format!("cannot read {}", folder.join(CONFIG_FILE).display()))?;
+    check_as(folder, &text, device, &|name| file(&folder.join(name)))
+}
+
+/// The same with a configuration and files of the caller's.
+fn check_as(
+    folder: &Path,
+    config: &str,
+    device: Device,
+    read: &dyn Fn(&str) -> Result<Vec<u8>>,
+) -> Result<Vec<Comparison>> {
+    let described: Described =
+        serde_json::from_str(config).context("config.json describes no model that is known")?;
+    let outputs = "outputs.safetensors";
+    let outputs = tensors(&read(outputs)?, device).context(outputs)?;
+    if outputs.is_empty() {
+        bail!("outputs.safetensors holds nothing to compare with");
+    }
+    let guard = tch::no_grad_guard();
+    let golden = Golden { folder, device, read };
+    let found = match &described {
+        Described::Astroclip(towers) => towers.run(&golden)?,
+        Described::Astrodino(model) => model.run(&golden)?,
+        Described::Specformer(model) => model.run(&golden)?,
+        Described::SteinMoco(model) => model.run(&golden)?,
+        Described::AionEncoder(model) => model.run(&golden)?,
+        Described::AionImageCodec(codec) => codec.run(&golden)?,
+        Described::AionSpectrumCodec(codec) => codec.run(&golden)?,
+        Described::AionScalarCodecs(codecs) => codecs.run(&golden)?,
+        Described::AionCatalogCodec(codec) => codec.run(&golden)?,
+        Described::AionSegmapCodec(codec) => codec.run(&golden)?,
+        Described::AionEndToEnd(chain) => chain.run(&golden)?,
+        Described::Torchscript(archives) => archives.run(&golden)?,
+    };
+    drop(guard);
+    let mut compared = Vec::with_capacity(outputs.len());
+    for (name, golden) in &outputs {
+        let Some(mine) = found.get(name) else {
+            bail!("`{name}` of outputs.safetensors is nothing that this network makes");
+        };
+        compared.push(compare(name, golden, mine, &described)?);
+    }
+    Ok(compared)
+}
+
+/// What a network is run on.
+struct Golden<'a> {
+    folder: &'a Path,
+    device: Device,
+    /// The bytes of a file of the folder.
+    read: &'a dyn Fn(&str) -> Result<Vec<u8>>,
+}
+
+impl Golden<'_> {
+    fn inputs(&self) -> Result<Tensors> {
+        let name = "inputs.safetensors";
+        tensors(&(self.read)(name)?, self.device).context(name)
+    }
+
+    /// Loads a network strictly from a file of the folder.
+    fn load<Network, Fault>(
+        &self,
+        name: &str,
+        load: impl FnOnce(&mut Weights<'_>) -> Result<Network, Fault>,
+    ) -> Result<Network>
+    where
+        Fault: std::error::Error + Send + Sync + 'static,
+    {
+        let of_file = || self.folder.join(name).display().to_string();
+        let bytes = (self.read)(name)?;
+        let parsed = SafeTensors::deserialize(&bytes).with_context(of_file)?;
+        let mut weights = Weights::new(&parsed, self.device);
+        let network = load(&mut weights).with_context(of_file)?;
+        weights.finish().with_context(of_file)?;
+        Ok(network)
+    }
+}
+
+fn file(path: &Path) -> Result<Vec<u8>> {
+    std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))
+}
+
+/// A named input.
+fn input<'a>(inputs: &'a Tensors, name: &str) -> Result<&'a Tensor> {
+    inputs.get(name).with_context(|| format!("inputs.safetensors has no `{name}`"))
+}
+
+/// All tensors of a file.
+fn tensors(bytes: &[u8], device: Device) -> Result<Tensors> {
+    let file = SafeTensors::deserialize(bytes).context("not a safetensors file")?;
+    let mut tensors = BTreeMap::new();
+    for (name, view) in file.tensors() {
+        let kind = match view.dtype() {
+            Dtype::F32 => Kind::Float,
+            Dtype::I64 => Kind::Int64,
+            Dtype::I32 => Kind::Int,
+            Dtype::U8 => Kind::Uint8,
+            other => bail!("`{name}` is {other:?}"),
+        };
+        let shape: Vec<i64> = view.shape().iter().map(|&size| size as i64).collect();
+        let tensor = Tensor::f_from_data_size(view.data(), &shape, kind)?.f_to_device(device)?;
+        tensors.insert(name, tensor);
+    }
+    Ok(tensors)
+}
+
+fn compare(
+    name: &str,
+    golden: &Tensor,
+    mine: &Tensor,
+    described: &Described,
+) -> Result<Comparison> {
+    let shape = golden.size();
+    if shape != mine.size() {
+        bail!("`{name}` is {:?}, the golden one {shape:?}", mine.size());
+    }
+    let is_real = |tensor: &Tensor| tensor.kind() == Kind::Float;
+    if is_real(golden) != is_real(mine) {
+        bail!("`{name}` is {:?}, the golden one {:?}", mine.kind(), golden.kind());
+    }
+    if !is_real(golden) {
+        let whole = |tensor: &Tensor| tensor.f_to_kind(Kind::Int64);
+        let differ = whole(golden)?.f_ne_tensor(&whole(mine)?)?.f_sum(Kind::Int64)?;
+        let error = differ.f_int64_value(&[])? as f64;
+        return Ok(Comparison { name: name.to_owned(), shape, error, largest: 0.0, allowed: 0.0 });
+    }
+    let (golden, mine) = (golden.f_to_kind(Kind::Double)?, mine.f_to_kind(Kind::Double)?);
+    // Equal infinities differ by nothing; what is not a number must be so on both sides.
+    let both_nan = golden.f_isnan()?.f_logical_and(&mine.f_isnan()?)?;
+    let same = golden.f_eq_tensor(&mine)?.f_logical_or(&both_nan)?;
+    let difference = golden.f_sub(&mine)?.f_abs()?.f_masked_fill(&same, 0.0)?;
+    let difference = difference.f_nan_to_num(f64::INFINITY, f64::INFINITY, f64::INFINITY)?;
+    let error = difference.f_max()?.f_double_value(&[])?;
+    let finite = golden.f_nan_to_num(0.0, 0.0, 0.0)?;
+    let largest = finite.f_abs()?.f_max()?.f_double_value(&[])?;
+    let allowed = match described {
+        _ if name.ends_with("model_input") => 2e-6,
+        Described::SteinMoco(_) => TOLERANCE * largest,
+        Described::AionSpectrumCodec(_) if name.ends_with("latent") => 5.0 * TOLERANCE,
+        // Quantiles, some of them exponentials.
+        Described::AionScalarCodecs(_) => 1e-5 * largest,
+        _ => TOLERANCE,
+    };
+    Ok(Comparison { name: name.to_owned(), shape, error, largest, allowed })
+}

@@ -1,0 +1,122 @@
+//! Which queries are answered where they arrive, and that they are answered alike.
+
+use sidereus::engine::{Db, DbOptions, Write, WriteMode};
+use sidereus::query::{self, Query, Term};
+use sidereus::schema::{
+    CollectionSchema, Column, ColumnType, EmbeddingSpace, IdKind, Modality, Object, ObjectId,
+    Provenance, SpaceId, Value,
+};
+use sidereus::sky::{Cone, Degrees, Position, Region};
+use sidereus::vector::Metric;
+use tempfile::TempDir;
+
+const NAME: &str = "galaxies";
+const DIMENSION: usize = 8;
+
+/// More different names than an index of texts takes.
+const ROWS: i64 = 70_000;
+
+fn filled() -> (TempDir, Db) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let options = DbOptions { auto_index_rows: None, ..DbOptions::new(folder.path()) };
+    let db = Db::open(options).expect("opens");
+    let schema = CollectionSchema {
+        name: NAME.to_owned(),
+        id_kind: IdKind::Number,
+        columns: vec![Column::new("z", ColumnType::Float64), Column::new("name", ColumnType::Text)],
+        spaces: vec![EmbeddingSpace {
+            id: SpaceId(0),
+            name: "v".to_owned(),
+            modality: Modality("image".to_owned()),
+            dimension: DIMENSION,
+            metric: Metric::L2,
+            provenance: Provenance::external(),
+        }],
+        description: String::new(),
+    };
+    let space = db.create_collection(schema).expect("created").schema.spaces[0].id;
+    let writes = (0..ROWS).map(|id| {
+        let position = Position::new(
+            Degrees((id * 37 % 36_000) as f64 / 100.0),
+            Degrees((id * 11 % 12_000) as f64 / 100.0 - 60.0),
+        );
+        let component = |axis: i64| ((id * (axis + 3) * 7_919) % 1_000) as f32 / 1_000.0;
+        Write::Put(Object {
+            id: ObjectId::Number(id),
+            position: position.expect("on the sphere"),
+            columns: vec![
+                Value::Float64((id % 1_000) as f64 / 500.0),
+                Value::Text(format!("object {id}")),
+            ],
+            vectors: vec![(space, (0..DIMENSION as i64).map(component).collect())],
+        })
+    });
+    db.write(NAME, WriteMode::Bulk, writes.collect()).expect("written");
+    db.build_index(NAME, &mut |_, _, _| {}).expect("built");
+    (folder, db)
+}
+
+fn near() -> Query {
+    let term = Term {
+        space: "v".to_owned(),
+        weight: 1.0,
+        like: vec![],
+        unlike: vec![],
+        vectors: vec![vec![0.3; DIMENSION]],
+    };
+    Query {
+        terms: vec![term],
+        k: Some(10),
+        columns: Some(vec!["z".to_owned()]),
+        ..Query::default()
+    }
+}
+
+#[test]
+fn what_is_answered_at_once_is_answered_as_ever() {
+    let (_folder, db) = filled();
+    let view = db.view(NAME).expect("a view");
+    let centre = Position::new(Degrees(10.0), Degrees(0.0)).expect("on the sphere");
+    let cone = Region::from(Cone::new(centre, Degrees(3.0)).expect("a cone"));
+    let wheres = |predicate: &str| Query { predicate: Some(predicate.to_owned()), ..near() };
+    for query in [
+        near(),
+        Query { region: Some(cone.clone()), ..near() },
+        wheres("z BETWEEN 0.1 AND 0.11"),
+        Query { region: Some(cone), ..wheres("z < 1") },
+    ] {
+        let brief = query::search_if_brief(&view, &query).expect("brief").expect("answered");
+        let answer = query::search(&view, &query).expect("answered");
+        assert_eq!(brief.hits, answer.hits);
+        assert_eq!(brief.hits.len(), 10);
+    }
+}
+
+#[test]
+fn what_takes_long_to_find_out_is_not_brief() {
+    let (_folder, db) = filled();
+    let view = db.view(NAME).expect("a view");
+    let wheres = |predicate: &str| Query { predicate: Some(predicate.to_owned()), ..near() };
+    for query in [
+        // More names than an index takes: every row would be looked at before there is a plan.
+        wheres("name = 'object 17'"),
+        wheres("z * 2 > 1"),
+        Query { k: Some(3_000), ..near() },
+        Query { exact: true, ..near() },
+        Query { explain: true, ..near() },
+        Query {
+            terms: vec![Term {
+                like: vec![ObjectId::Number(3)],
+                vectors: vec![],
+                ..near().terms[0].clone()
+            }],
+            ..near()
+        },
+        // What is wrong is told by the search itself.
+        wheres("nosuch = 3"),
+    ] {
+        assert!(query::search_if_brief(&view, &query).is_none(), "{query:?}");
+    }
+    let found = query::search(&view, &wheres("name = 'object 17'")).expect("answered");
+    assert_eq!(found.hits.len(), 1);
+}
