@@ -17,6 +17,9 @@ use crate::index::IvfIndex;
 /// What is done for each full vector beside reading it, in nanoseconds.
 const VECTOR_NS: f64 = 12.0;
 
+/// Handing on one row of a walk along the sky that has to be tested, in nanoseconds.
+const HAND_ON_NS: f64 = 2.0;
+
 /// Reading one vector by a call of the system, in nanoseconds.
 const READ_NS: f64 = 700.0;
 
@@ -324,7 +327,10 @@ impl Prices<'_> {
     /// Walking and testing the rows of a source.
     fn walk_ns(&self, source: Source) -> f64 {
         match source {
-            Source::Sky => self.filter.tested_in_region() as f64 * self.cost.test_ns * self.tests(),
+            Source::Sky => {
+                let rows = self.filter.tested_in_region() as f64;
+                rows * (self.cost.test_ns * self.tests() + HAND_ON_NS)
+            }
             Source::Condition(place) => {
                 let rows = self.filter.rows_of(place) as f64;
                 rows * self.cost.test_fetch_ns * self.tests()
@@ -376,7 +382,8 @@ impl Prices<'_> {
         let share = (self.survivors / stats.rows as f64).min(1.0);
         let tests = self.tests() * self.cost.test_fetch_ns;
         let fetch = if self.tests() > 0.0 { self.cost.code_fetch_ns } else { 0.0 };
-        let each_row = tests + share * (code + fetch);
+        // Where many rows of a list are left, reading on over the others is quicker than going to each.
+        let each_row = tests + (share * (code + fetch)).min(code);
         let rows_per_list = expected.rows_listed / expected.lists.max(1.0);
         let per_list = self.cost.list_ns + rows_per_list * each_row;
         let ranking = stats.lists as f64 * (code + 1.0);

@@ -77,7 +77,7 @@ fn what_is_answered_at_once_is_answered_as_ever() {
     let (_folder, db) = filled();
     let view = db.view(NAME).expect("a view");
     let centre = Position::new(Degrees(10.0), Degrees(0.0)).expect("on the sphere");
-    let cone = Region::from(Cone::new(centre, Degrees(3.0)).expect("a cone"));
+    let cone = Region::from(Cone::new(centre, Degrees(25.0)).expect("a cone"));
     let wheres = |predicate: &str| Query { predicate: Some(predicate.to_owned()), ..near() };
     for query in [
         near(),

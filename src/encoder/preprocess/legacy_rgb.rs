@@ -119,11 +119,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_middle_is_rounded_to_even() {
-        assert_eq!(
-            [0, 1, 2, 3, 4, 5, 7].map(|spare| middle(10 + spare, 10)),
-            [0, 0, 1, 2, 2, 2, 4]
-        );
+    fn the_middle_is_rounded_as_the_authors_do() {
+        let first =
+            |kind: LegacyRgb| [0, 1, 2, 3, 4, 5, 7].map(|spare| kind.first(kind.side() + spare));
+        assert_eq!(first(LegacyRgb::AstroClip), [0, 0, 1, 2, 2, 2, 4]);
+        assert_eq!(first(LegacyRgb::Stein), [0, 0, 1, 1, 2, 2, 3]);
     }
 
     #[test]
