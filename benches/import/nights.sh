@@ -25,7 +25,7 @@ export SIDEREUS_SERVER="http://$(sed -n 's|^listening on grpc://\([^ ]*\).*|\1|p
 now() { date +%s.%N; }
 since() { echo "$(now) $1" | awk '{printf "%.1f", $1 - $2}'; }
 # What the server says that one search took.
-search_ms() { "$bin" search bench --like 7 --cone 40,10,5 -k 10 --format json | grep -oE '"elapsed_ms": ?[0-9.e-]+' | grep -oE '[0-9.e-]+$'; }
+search_ms() { "$bin" search bench --like 7 --cone 40,10,5 -k 10 --format json | grep -oE '"elapsed_ms": ?[0-9.e-]+' | grep -oE '[0-9.e-]+$' | awk '{printf "%.2f\n", $1}'; }
 
 for night in $(seq 0 "$nights"); do
   input="$work/night-$rows-$dimension-$night" more=
