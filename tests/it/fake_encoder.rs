@@ -20,7 +20,7 @@ use tonic::{Request, Response, Status};
 
 /// What a test changes and counts while the encoder runs.
 #[derive(Debug, Default)]
-pub struct Controls {
+pub(crate) struct Controls {
     /// Calls that are still to fail as if the process had died.
     pub failures: AtomicUsize,
     /// Payloads encoded so far.
@@ -126,7 +126,7 @@ impl EncoderService for Fake {
 }
 
 /// Starts the encoder and returns a handle to it.
-pub async fn start() -> (EncoderHandle, Arc<Controls>) {
+pub(crate) async fn start() -> (EncoderHandle, Arc<Controls>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("bound").to_string();
     let controls = Arc::new(Controls::default());

@@ -28,24 +28,23 @@ use tonic::transport::Channel;
 const LOCK_WAIT: Duration = Duration::from_secs(10);
 
 /// Large enough for every reply of the tests.
-pub const MESSAGE_BYTES: usize = 64 << 20;
+pub(crate) const MESSAGE_BYTES: usize = 64 << 20;
 
 /// A server that runs inside the test.
-pub struct TestServer {
+pub(crate) struct TestServer {
     pub address: SocketAddr,
-    pub db: Db,
     stop: CancellationToken,
     serving: JoinHandle<()>,
 }
 
 impl TestServer {
     /// Starts a server with the default limits and without an encoder.
-    pub async fn start(data: &Path) -> Self {
+    pub(crate) async fn start(data: &Path) -> Self {
         Self::start_with(data, None, |_| {}).await
     }
 
     /// Starts a server with changed options.
-    pub async fn start_with(
+    pub(crate) async fn start_with(
         data: &Path,
         encoder: Option<EncoderHandle>,
         change: impl FnOnce(&mut ServiceOptions),
@@ -54,57 +53,57 @@ impl TestServer {
         let mut options = ServiceOptions::new(SocketAddr::from(([127, 0, 0, 1], 0)));
         options.shutdown_grace = Duration::from_secs(2);
         change(&mut options);
-        let server = Server::bind(options, db.clone(), encoder).await.expect("a free port");
+        let server = Server::bind(options, db, encoder).await.expect("a free port");
         let address = server.address();
         let stop = CancellationToken::new();
         let token = stop.clone();
         let serving = tokio::spawn(async move { server.serve(token).await.expect("serves") });
-        Self { address, db, stop, serving }
+        Self { address, stop, serving }
     }
 
     /// Stops the server as SIGTERM does, and waits for its end.
-    pub async fn stop(mut self) {
+    pub(crate) async fn stop(mut self) {
         self.stop.cancel();
         (&mut self.serving).await.expect("the server ends by itself");
     }
 
     /// Begins to stop the server, and goes on.
-    pub fn begin_to_stop(&self) {
+    pub(crate) fn begin_to_stop(&self) {
         self.stop.cancel();
     }
 
-    pub async fn channel(&self) -> Channel {
+    pub(crate) async fn channel(&self) -> Channel {
         let endpoint =
             Channel::from_shared(format!("http://{}", self.address)).expect("an address");
         endpoint.connect().await.expect("the server listens")
     }
 
-    pub async fn collections(&self) -> CollectionServiceClient<Channel> {
+    pub(crate) async fn collections(&self) -> CollectionServiceClient<Channel> {
         CollectionServiceClient::new(self.channel().await)
     }
 
-    pub async fn objects(&self) -> ObjectServiceClient<Channel> {
+    pub(crate) async fn objects(&self) -> ObjectServiceClient<Channel> {
         ObjectServiceClient::new(self.channel().await)
             .max_decoding_message_size(MESSAGE_BYTES)
             .max_encoding_message_size(MESSAGE_BYTES)
     }
 
-    pub async fn searches(&self) -> SearchServiceClient<Channel> {
+    pub(crate) async fn searches(&self) -> SearchServiceClient<Channel> {
         SearchServiceClient::new(self.channel().await)
     }
 
-    pub async fn maintenance(&self) -> MaintenanceServiceClient<Channel> {
+    pub(crate) async fn maintenance(&self) -> MaintenanceServiceClient<Channel> {
         MaintenanceServiceClient::new(self.channel().await)
     }
 
-    pub async fn create(&self, schema: CollectionSchema) -> Result<Collection, Status> {
+    pub(crate) async fn create(&self, schema: CollectionSchema) -> Result<Collection, Status> {
         let request = CreateCollectionRequest { schema: Some(schema) };
         let reply = self.collections().await.create_collection(request).await?;
         Ok(reply.into_inner().collection.expect("the collection"))
     }
 
     /// Sends batches on one stream and collects the answers until the first failure.
-    pub async fn ingest(
+    pub(crate) async fn ingest(
         &self,
         collection: &str,
         mode: IngestMode,
@@ -116,7 +115,7 @@ impl TestServer {
     }
 
     /// Sends messages as they are on one stream and collects the answers until the first failure.
-    pub async fn ingest_messages(
+    pub(crate) async fn ingest_messages(
         &self,
         requests: Vec<IngestRequest>,
     ) -> (Vec<IngestResponse>, Option<Status>) {
@@ -136,7 +135,7 @@ impl TestServer {
     }
 
     /// Writes objects that must all be good.
-    pub async fn write(&self, collection: &str, objects: Vec<Object>) {
+    pub(crate) async fn write(&self, collection: &str, objects: Vec<Object>) {
         let batch = IngestBatch { objects, ..IngestBatch::default() };
         let (answers, failure) =
             self.ingest(collection, IngestMode::Unspecified, vec![batch]).await;
@@ -144,7 +143,7 @@ impl TestServer {
         assert!(answers[0].refused.is_empty(), "{:?}", answers[0].refused);
     }
 
-    pub async fn count(
+    pub(crate) async fn count(
         &self,
         collection: &str,
         region: Option<Region>,
@@ -156,7 +155,10 @@ impl TestServer {
     }
 
     /// Searches and puts the messages of the answer together.
-    pub async fn search(&self, request: SearchRequest) -> Result<(Vec<Hit>, QueryStats), Status> {
+    pub(crate) async fn search(
+        &self,
+        request: SearchRequest,
+    ) -> Result<(Vec<Hit>, QueryStats), Status> {
         let mut stream = self.searches().await.search(request).await?.into_inner();
         let mut hits = Vec::new();
         let mut stats = None;
@@ -190,7 +192,7 @@ async fn open(data: &Path) -> Db {
     }
 }
 
-pub fn open_message(collection: &str, mode: IngestMode) -> IngestRequest {
+pub(crate) fn open_message(collection: &str, mode: IngestMode) -> IngestRequest {
     let open = IngestOpen {
         collection: collection.to_owned(),
         mode: mode.into(),
@@ -199,47 +201,47 @@ pub fn open_message(collection: &str, mode: IngestMode) -> IngestRequest {
     IngestRequest { message: Some(ingest_request::Message::Open(open)) }
 }
 
-pub fn batch_message(batch: IngestBatch) -> IngestRequest {
+pub(crate) fn batch_message(batch: IngestBatch) -> IngestRequest {
     IngestRequest { message: Some(ingest_request::Message::Batch(batch)) }
 }
 
-pub fn number(id: i64) -> ObjectId {
+pub(crate) fn number(id: i64) -> ObjectId {
     ObjectId { id: Some(object_id::Id::Number(id)) }
 }
 
-pub fn text(id: &str) -> ObjectId {
+pub(crate) fn text(id: &str) -> ObjectId {
     ObjectId { id: Some(object_id::Id::Text(id.to_owned())) }
 }
 
 /// The number of a hit or object.
-pub fn id_of(id: Option<&ObjectId>) -> i64 {
+pub(crate) fn id_of(id: Option<&ObjectId>) -> i64 {
     match id.and_then(|id| id.id.as_ref()) {
         Some(object_id::Id::Number(number)) => *number,
         other => panic!("not a numeric id: {other:?}"),
     }
 }
 
-pub fn ids_of(hits: &[Hit]) -> Vec<i64> {
+pub(crate) fn ids_of(hits: &[Hit]) -> Vec<i64> {
     hits.iter().map(|hit| id_of(hit.id.as_ref())).collect()
 }
 
-pub fn real(number: f64) -> Value {
+pub(crate) fn real(number: f64) -> Value {
     Value { kind: Some(value::Kind::Real(number)) }
 }
 
-pub fn string(text: &str) -> Value {
+pub(crate) fn string(text: &str) -> Value {
     Value { kind: Some(value::Kind::Text(text.to_owned())) }
 }
 
-pub fn vector(values: &[f32]) -> Vector {
+pub(crate) fn vector(values: &[f32]) -> Vector {
     Vector { values: values.to_vec() }
 }
 
-pub fn column(name: &str, kind: ColumnType) -> Column {
+pub(crate) fn column(name: &str, kind: ColumnType) -> Column {
     Column { name: name.to_owned(), r#type: kind.into(), ..Column::default() }
 }
 
-pub fn space(name: &str, modality: &str, dimension: u32, metric: Metric) -> EmbeddingSpace {
+pub(crate) fn space(name: &str, modality: &str, dimension: u32, metric: Metric) -> EmbeddingSpace {
     EmbeddingSpace {
         name: name.to_owned(),
         modality: modality.to_owned(),
@@ -250,7 +252,7 @@ pub fn space(name: &str, modality: &str, dimension: u32, metric: Metric) -> Embe
 }
 
 /// Numeric ids, a column of most types, and two spaces: `v` (3, L2) and `c` (2, cosine).
-pub fn schema(name: &str) -> CollectionSchema {
+pub(crate) fn schema(name: &str) -> CollectionSchema {
     CollectionSchema {
         name: name.to_owned(),
         id_kind: IdKind::Number.into(),
@@ -269,12 +271,12 @@ pub fn schema(name: &str) -> CollectionSchema {
 }
 
 /// An object without columns and vectors.
-pub fn object(id: i64, ra: f64, dec: f64) -> Object {
+pub(crate) fn object(id: i64, ra: f64, dec: f64) -> Object {
     Object { id: Some(number(id)), position: Some(Position { ra, dec }), ..Object::default() }
 }
 
 /// An object with columns and a vector in `v`; z = id / 100, class by parity.
-pub fn galaxy(id: i64, ra: f64, dec: f64) -> Object {
+pub(crate) fn galaxy(id: i64, ra: f64, dec: f64) -> Object {
     let class = if id % 2 == 0 { "GALAXY" } else { "QSO" };
     Object {
         columns: HashMap::from([
@@ -287,12 +289,12 @@ pub fn galaxy(id: i64, ra: f64, dec: f64) -> Object {
     }
 }
 
-pub fn in_region(shape: region::Shape) -> Option<Region> {
+pub(crate) fn in_region(shape: region::Shape) -> Option<Region> {
     Some(Region { shape: Some(shape) })
 }
 
 /// The `k` nearest to a vector in space `v`.
-pub fn near(collection: &str, values: &[f32], k: u32) -> SearchRequest {
+pub(crate) fn near(collection: &str, values: &[f32], k: u32) -> SearchRequest {
     let term = VectorTerm {
         space: "v".to_owned(),
         vectors: vec![vector(values)],
@@ -306,6 +308,6 @@ pub fn near(collection: &str, values: &[f32], k: u32) -> SearchRequest {
     }
 }
 
-pub fn image(bytes: &[u8]) -> Payload {
+pub(crate) fn image(bytes: &[u8]) -> Payload {
     Payload { modality: "image".to_owned(), content: Some(payload::Content::Image(bytes.to_vec())) }
 }

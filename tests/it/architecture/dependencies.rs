@@ -16,7 +16,7 @@ const ONCE: [&str; 5] = ["tonic", "tonic-prost", "prost", "prost-types", "object
 const NUMBERED_APART: [&str; 1] = ["datafusion-distributed"];
 
 /// What is in the lock file in more than one version and must not be.
-pub fn several_versions(lock: &str) -> Vec<String> {
+pub(super) fn several_versions(lock: &str) -> Vec<String> {
     let lock: toml::Table = lock.parse().expect("a lock file");
     let mut versions: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for package in lock["package"].as_array().expect("packages") {
@@ -44,14 +44,14 @@ fn group(name: &str) -> Option<String> {
 }
 
 /// The licences of `deny.toml`.
-pub fn allowed_licences(deny: &str) -> Vec<String> {
+pub(super) fn allowed_licences(deny: &str) -> Vec<String> {
     let deny: toml::Table = deny.parse().expect("deny.toml");
     let allowed = deny["licenses"]["allow"].as_array().expect("a list");
     allowed.iter().map(|name| name.as_str().expect("text").to_owned()).collect()
 }
 
 /// What cargo knows about every package, as JSON.
-pub fn metadata(root: &Path) -> String {
+pub(super) fn metadata(root: &Path) -> String {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)
         .args(["metadata", "--offline", "--locked", "--format-version", "1"])
@@ -64,7 +64,7 @@ pub fn metadata(root: &Path) -> String {
 }
 
 /// Packages whose licence is not on the list.
-pub fn licences_not_allowed(metadata: &str, allowed: &[String]) -> Vec<String> {
+pub(super) fn licences_not_allowed(metadata: &str, allowed: &[String]) -> Vec<String> {
     let metadata: Value = serde_json::from_str(metadata).expect("json");
     let packages = metadata["packages"].as_array().expect("packages");
     let refused = packages.iter().filter(|package| {

@@ -5,7 +5,7 @@ use std::fmt;
 use super::source::{Source, item_end};
 
 /// A rule that is broken, and where.
-pub struct Violation {
+pub(super) struct Violation {
     path: String,
     line: usize,
     what: String,
@@ -18,7 +18,7 @@ impl fmt::Display for Violation {
 }
 
 /// Every rule.
-pub const RULES: [fn(&Source) -> Vec<Violation>; 6] = [
+pub(super) const RULES: [fn(&Source) -> Vec<Violation>; 6] = [
     imports_go_down,
     libraries_stay,
     files_are_short,

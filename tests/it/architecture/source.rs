@@ -3,7 +3,7 @@
 use std::path::Path;
 
 /// A source file.
-pub struct Source {
+pub(super) struct Source {
     /// Path from the root of the repository, with forward slashes.
     pub path: String,
     /// As it is.
@@ -15,18 +15,18 @@ pub struct Source {
 }
 
 impl Source {
-    pub fn new(path: &str, text: &str) -> Self {
+    pub(super) fn new(path: &str, text: &str) -> Self {
         let code = blank_literals(text);
         let product = if is_test_file(path) { String::new() } else { blank_test_blocks(&code) };
         Self { path: path.to_owned(), text: text.to_owned(), code, product }
     }
 
-    pub fn is_test(&self) -> bool {
+    pub(super) fn is_test(&self) -> bool {
         is_test_file(&self.path)
     }
 
     /// The folder below `src`, which names the floor; `None` for the roots and for tests.
-    pub fn module(&self) -> Option<&str> {
+    pub(super) fn module(&self) -> Option<&str> {
         let (module, _) = self.path.strip_prefix("src/")?.split_once('/')?;
         Some(module)
     }
@@ -40,7 +40,7 @@ fn is_test_file(path: &str) -> bool {
 }
 
 /// Every Rust file below a folder.
-pub fn read_all(folder: &Path, root: &Path) -> Vec<Source> {
+pub(super) fn read_all(folder: &Path, root: &Path) -> Vec<Source> {
     let mut sources = Vec::new();
     let Ok(entries) = std::fs::read_dir(folder) else { return sources };
     for entry in entries {
@@ -157,7 +157,7 @@ fn blank_test_blocks(code: &str) -> String {
 }
 
 /// The end of an item: its closing brace, or the semicolon of one without a body.
-pub fn item_end(item: &str) -> usize {
+pub(super) fn item_end(item: &str) -> usize {
     let mut depth = 0_usize;
     for (at, each) in item.char_indices() {
         match each {
