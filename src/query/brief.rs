@@ -25,8 +25,8 @@ pub(super) fn may_be(view: &CollectionView, query: &Query) -> bool {
         || query.explain
         || query.terms.iter().any(|term| looks_up(&term.like) || looks_up(&term.unlike))
         || matches!(query.region, Some(Region::Polygon(_) | Region::Moc(_)))
-        || hydrate::needs_store(view, query)
-        || query.k.unwrap_or(0) * hydrate::width(view, query) > VALUES_MAX;
+        || hydrate::resident_width(view, query)
+            .is_none_or(|width| query.k.unwrap_or(0) * width > VALUES_MAX);
     let parts = view.parts();
     let tail = parts.iter().filter(|live| live.part().kind() == PartKind::Tail);
     let tail_rows: u64 = tail.map(|live| live.live_count()).sum();

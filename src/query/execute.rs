@@ -78,7 +78,7 @@ pub(super) fn execute(
                 let source = if plan.kind.uses_index() {
                     filter.cheapest_source()
                 } else {
-                    plan.source_in(filter)
+                    filter.settled(plan.source)
                 };
                 run.scan_one(place, filter, source, target)?;
             }
@@ -96,16 +96,6 @@ pub(super) fn execute(
     }
     let Run { top, touched, .. } = run;
     Ok(Execution { nearest: top.into_sorted(), ..touched })
-}
-
-impl Plan {
-    /// The plan's source, where a part has it.
-    fn source_in(&self, filter: &PartFilter<'_>) -> Source {
-        match self.source {
-            Source::Condition(_) if filter.narrowest().is_none() => Source::Sky,
-            Source::Condition(_) | Source::Sky => self.source,
-        }
-    }
 }
 
 struct Run<'a> {

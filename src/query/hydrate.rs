@@ -65,15 +65,12 @@ pub(super) fn hydrate(
     Ok(hits)
 }
 
-/// Whether the columns asked for have to be fetched from the store. One that does not exist is told by the search itself.
-pub(super) fn needs_store(view: &CollectionView, query: &Query) -> bool {
-    wanted_columns(view, query)
-        .is_ok_and(|wanted| wanted.iter().any(|column| matches!(column.source, Source::Stored(_))))
-}
-
-/// Columns of every hit; none where one is asked for that does not exist.
-pub(super) fn width(view: &CollectionView, query: &Query) -> usize {
-    wanted_columns(view, query).map_or(0, |wanted| wanted.len())
+/// Columns of every hit, where none of them has to be fetched from the store. One that does not exist is told by the search
+/// itself.
+pub(super) fn resident_width(view: &CollectionView, query: &Query) -> Option<usize> {
+    let Ok(wanted) = wanted_columns(view, query) else { return Some(0) };
+    let is_stored = |column: &Wanted| matches!(column.source, Source::Stored(_));
+    (!wanted.iter().any(is_stored)).then_some(wanted.len())
 }
 
 fn wanted_columns(view: &CollectionView, query: &Query) -> Result<Vec<Wanted>, QueryError> {

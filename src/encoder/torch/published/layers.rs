@@ -285,6 +285,43 @@ pub(super) fn attend(
     attended.f_transpose(1, 2)?.f_reshape([rows, count, width])
 }
 
+/// Normalisation and attention of tokens to each other: the first half of a transformer's block.
+pub(super) struct SelfAttention {
+    norm: Norm,
+    /// Query, key and value.
+    joined: Linear,
+    projection: Linear,
+    heads: i64,
+}
+
+impl SelfAttention {
+    /// Takes the layers by their names: normalisation, joined map, and projection.
+    pub(super) fn load(
+        weights: &mut Weights<'_>,
+        [norm, joined, projection]: [&str; 3],
+        (width, heads): (i64, i64),
+        epsilon: f64,
+        [has_joined_bias, has_bias]: [bool; 2],
+    ) -> Result<Self, WeightsError> {
+        Ok(Self {
+            norm: Norm::load(weights, norm, width, epsilon)?,
+            joined: Linear::load_with(weights, joined, width, 3 * width, has_joined_bias)?,
+            projection: Linear::load_with(weights, projection, width, width, has_bias)?,
+            heads,
+        })
+    }
+
+    /// What is to be added to the tokens; `mask` as in [`attend`].
+    pub(super) fn forward(
+        &self,
+        tokens: &Tensor,
+        mask: Option<&Tensor>,
+    ) -> Result<Tensor, TchError> {
+        let [query, key, value] = thirds(&self.joined.forward(&self.norm.forward(tokens)?)?)?;
+        self.projection.forward(&attend([&query, &key, &value], self.heads, mask)?)
+    }
+}
+
 /// The thirds of the last axis: query, key and value.
 pub(super) fn thirds(joined: &Tensor) -> Result<[Tensor; 3], TchError> {
     let width = joined.size().last().copied().unwrap_or(0) / 3;

@@ -4,7 +4,7 @@ use serde::Deserialize;
 use tch::{Kind, TchError, Tensor};
 
 use super::super::weights::{Weights, WeightsError};
-use super::layers::{Linear, Norm, Perceptron, attend, check_sizes, mean, thirds};
+use super::layers::{Linear, Norm, Perceptron, SelfAttention, check_sizes, mean};
 use super::trace::Trace;
 
 /// Hidden components of a block, for each component of a token.
@@ -50,12 +50,9 @@ pub(crate) struct Specformer {
 }
 
 struct Block {
-    norm1: Norm,
-    joined: Linear,
-    projection: Linear,
+    attention: SelfAttention,
     norm2: Norm,
     perceptron: Perceptron,
-    heads: i64,
 }
 
 impl SpecformerConfig {
@@ -185,19 +182,24 @@ impl Block {
         let within = |name: &str| format!("{prefix}.{name}");
         let layers = ["encoder", "decoder"];
         Ok(Self {
-            norm1: Norm::load(weights, &within("layernorm1"), width, epsilon)?,
-            joined: Linear::load(weights, &within("attention.attention"), width, 3 * width)?,
-            projection: Linear::load(weights, &within("attention.projection"), width, width)?,
+            attention: SelfAttention::load(
+                weights,
+                [
+                    &within("layernorm1"),
+                    &within("attention.attention"),
+                    &within("attention.projection"),
+                ],
+                (width, config.num_heads),
+                epsilon,
+                [true, true],
+            )?,
             norm2: Norm::load(weights, &within("layernorm2"), width, epsilon)?,
             perceptron: Perceptron::load(weights, &within("mlp"), layers, width, WIDENING * width)?,
-            heads: config.num_heads,
         })
     }
 
     fn forward(&self, tokens: &Tensor) -> Result<Tensor, TchError> {
-        let [query, key, value] = thirds(&self.joined.forward(&self.norm1.forward(tokens)?)?)?;
-        let attended = attend([&query, &key, &value], self.heads, None)?;
-        let tokens = tokens.f_add(&self.projection.forward(&attended)?)?;
+        let tokens = tokens.f_add(&self.attention.forward(tokens, None)?)?;
         tokens.f_add(&self.perceptron.forward(&self.norm2.forward(&tokens)?)?)
     }
 }

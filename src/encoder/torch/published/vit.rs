@@ -4,9 +4,7 @@ use serde::Deserialize;
 use tch::{TchError, Tensor};
 
 use super::super::weights::{Weights, WeightsError};
-use super::layers::{
-    Convolution, Kernel, Linear, Norm, Perceptron, attend, check_sizes, thirds, widened,
-};
+use super::layers::{Convolution, Kernel, Norm, Perceptron, SelfAttention, check_sizes, widened};
 use super::trace::Trace;
 
 /// Bands of a picture.
@@ -52,14 +50,11 @@ pub(super) struct Vit {
 }
 
 struct Block {
-    norm1: Norm,
-    joined: Linear,
-    projection: Linear,
+    attention: SelfAttention,
     scale1: Tensor,
     norm2: Norm,
     perceptron: Perceptron,
     scale2: Tensor,
-    heads: i64,
 }
 
 impl VitConfig {
@@ -167,21 +162,23 @@ impl Block {
         let hidden = widened(width, config.mlp_ratio)?;
         let within = |name: &str| format!("{prefix}.{name}");
         Ok(Self {
-            norm1: Norm::load(weights, &within("norm1"), width, epsilon)?,
-            joined: Linear::load(weights, &within("attn.qkv"), width, 3 * width)?,
-            projection: Linear::load(weights, &within("attn.proj"), width, width)?,
+            attention: SelfAttention::load(
+                weights,
+                [&within("norm1"), &within("attn.qkv"), &within("attn.proj")],
+                (width, config.num_heads),
+                epsilon,
+                [true, true],
+            )?,
             scale1: weights.take(&within("ls1.gamma"), &[width])?,
             norm2: Norm::load(weights, &within("norm2"), width, epsilon)?,
             perceptron: Perceptron::load(weights, &within("mlp"), ["fc1", "fc2"], width, hidden)?,
             scale2: weights.take(&within("ls2.gamma"), &[width])?,
-            heads: config.num_heads,
         })
     }
 
     fn forward(&self, tokens: &Tensor) -> Result<Tensor, TchError> {
-        let [query, key, value] = thirds(&self.joined.forward(&self.norm1.forward(tokens)?)?)?;
-        let attended = attend([&query, &key, &value], self.heads, None)?;
-        let tokens = tokens.f_add(&self.projection.forward(&attended)?.f_mul(&self.scale1)?)?;
+        let attended = self.attention.forward(tokens, None)?;
+        let tokens = tokens.f_add(&attended.f_mul(&self.scale1)?)?;
         let refined = self.perceptron.forward(&self.norm2.forward(&tokens)?)?;
         tokens.f_add(&refined.f_mul(&self.scale2)?)
     }

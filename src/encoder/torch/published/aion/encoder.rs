@@ -6,7 +6,7 @@ use serde::Deserialize;
 use tch::{Kind, TchError, Tensor};
 
 use super::super::super::weights::{Weights, WeightsError};
-use super::super::layers::{Linear, Norm, attend, check_sizes, mean, thirds, widened};
+use super::super::layers::{Linear, Norm, SelfAttention, check_sizes, mean, widened};
 use super::super::trace::Trace;
 use super::modalities::{Layout, ModalityInfo, modality};
 
@@ -105,14 +105,11 @@ struct Embedding {
 }
 
 struct Block {
-    norm1: Norm,
-    joined: Linear,
-    projection: Linear,
+    attention: SelfAttention,
     norm2: Norm,
     gate: Linear,
     value: Linear,
     out: Linear,
-    heads: i64,
 }
 
 /// Tokens of all modalities, one after the other.
@@ -223,28 +220,23 @@ impl Block {
         let within = |name: &str| format!("{prefix}.{name}");
         let mlp = config.mlp_bias;
         Ok(Self {
-            norm1: Norm::load(weights, &within("norm1"), dim, EPSILON)?,
-            joined: Linear::load_with(weights, &within("attn.qkv"), dim, 3 * dim, config.qkv_bias)?,
-            projection: Linear::load_with(
+            attention: SelfAttention::load(
                 weights,
-                &within("attn.proj"),
-                dim,
-                dim,
-                config.proj_bias,
+                [&within("norm1"), &within("attn.qkv"), &within("attn.proj")],
+                (dim, config.num_heads),
+                EPSILON,
+                [config.qkv_bias, config.proj_bias],
             )?,
             norm2: Norm::load(weights, &within("norm2"), dim, EPSILON)?,
             gate: Linear::load_with(weights, &within("mlp.fc1"), dim, hidden, mlp)?,
             value: Linear::load_with(weights, &within("mlp.fc3"), dim, hidden, mlp)?,
             out: Linear::load_with(weights, &within("mlp.fc2"), hidden, dim, mlp)?,
-            heads: config.num_heads,
         })
     }
 
-    /// `attended`: what is added to the scores, rows x 1 x 1 x tokens.
+    /// `bias`: what is added to the scores, rows x 1 x 1 x tokens.
     fn forward(&self, tokens: &Tensor, bias: &Tensor) -> Result<Tensor, TchError> {
-        let [query, key, value] = thirds(&self.joined.forward(&self.norm1.forward(tokens)?)?)?;
-        let attended = attend([&query, &key, &value], self.heads, Some(bias))?;
-        let tokens = tokens.f_add(&self.projection.forward(&attended)?)?;
+        let tokens = tokens.f_add(&self.attention.forward(tokens, Some(bias))?)?;
         let normed = self.norm2.forward(&tokens)?;
         let gated = self.gate.forward(&normed)?.f_silu()?.f_mul(&self.value.forward(&normed)?)?;
         tokens.f_add(&self.out.forward(&gated)?)
