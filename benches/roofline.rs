@@ -13,7 +13,8 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use sidereus::engine::{CollectionView, Db, DbOptions, Write, WriteMode};
 use sidereus::query::{self, Query, Term};
 use sidereus::schema::{
-    CollectionSchema, EmbeddingSpace, IdKind, Modality, Object, ObjectId, Provenance, SpaceId,
+    CollectionSchema, EmbeddingSpace, IdKind, Modality, Object, ObjectId, Provenance, SpaceForm,
+    SpaceId,
 };
 use sidereus::sky::{Cone, Degrees, Position, Region};
 use sidereus::vector::{CODE_STEP, CodeWeights, Metric, dot};
@@ -57,6 +58,7 @@ fn sky(rows: i64, dimension: usize) -> Sky {
         id: SpaceId(0),
         name: "space".to_owned(),
         modality: Modality("image".to_owned()),
+        form: SpaceForm::default(),
         dimension,
         metric: Metric::L2,
         provenance: Provenance::external(),

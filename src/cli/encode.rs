@@ -34,6 +34,13 @@ pub(super) struct EncodeArguments {
     /// INPUT= leaves an input out
     #[arg(long, value_name = "INPUT=COLUMN")]
     input: Vec<String>,
+    /// What to make of the model's tokens, as `sidereus encoder models` lists it for the model
+    /// [default: the model's first]
+    #[arg(long, value_name = "P", default_value = "", hide_default_value = true)]
+    pooling: String,
+    /// Space of token ids to start from instead of columns
+    #[arg(long, value_name = "S", default_value = "", hide_default_value = true)]
+    from_tokens: String,
     /// Encode objects again that have a vector in the space
     #[arg(long)]
     overwrite: bool,
@@ -75,6 +82,8 @@ pub(super) async fn run(arguments: EncodeArguments) -> Result<()> {
         predicate: arguments.predicate.clone().unwrap_or_default(),
         inputs,
         overwrite: arguments.overwrite,
+        pooling: arguments.pooling.clone(),
+        from_tokens: arguments.from_tokens.clone(),
     };
     let started = Instant::now();
     let reply = client

@@ -28,6 +28,13 @@ pub(super) fn read(path: &Path, modality: Option<&str>) -> Result<Payload> {
     let usual = match &content {
         Content::Image(_) => Modality::IMAGE,
         Content::Row(_) => Modality::PHOTOMETRY,
+        // A spectrum lies along one axis, an image along more.
+        Content::Arrays(arrays) => {
+            match arrays.arrays.values().map(|array| array.shape.len()).max() {
+                Some(0..=1) | None => Modality::SPECTRUM,
+                Some(_) => Modality::IMAGE,
+            }
+        }
     };
     Ok(Payload { modality: modality.unwrap_or(usual).to_owned(), content: Some(content) })
 }

@@ -6,7 +6,8 @@ use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
 use crate::schema::{
-    CollectionSchema, Column, ColumnType, EmbeddingSpace, IdKind, Modality, Provenance, SpaceId,
+    CollectionSchema, Column, ColumnType, EmbeddingSpace, IdKind, Modality, Provenance, SpaceForm,
+    SpaceId,
 };
 use crate::vector::Metric;
 use crate::wire::v1;
@@ -136,6 +137,7 @@ fn space(entry: SpaceEntry) -> Result<EmbeddingSpace> {
         id: SpaceId(0),
         name: entry.name,
         modality: Modality(entry.modality),
+        form: SpaceForm::default(),
         dimension: entry.dimension,
         metric,
         provenance,
@@ -189,6 +191,16 @@ pub(super) fn space_to_wire(space: &EmbeddingSpace) -> v1::EmbeddingSpace {
             preprocessing: space.provenance.preprocessing.clone(),
             pooling: space.provenance.pooling.clone(),
         }),
+        form: form_to_wire(space.form).into(),
+    }
+}
+
+/// What a space holds, as a message.
+fn form_to_wire(form: SpaceForm) -> v1::SpaceForm {
+    match form {
+        SpaceForm::Vector => v1::SpaceForm::Unspecified,
+        SpaceForm::Tokens => v1::SpaceForm::Tokens,
+        SpaceForm::TokenIds => v1::SpaceForm::TokenIds,
     }
 }
 
@@ -224,6 +236,11 @@ pub(super) fn from_wire(schema: &v1::CollectionSchema) -> Result<CollectionSchem
             id: SpaceId(place),
             name: space.name.clone(),
             modality: Modality(space.modality.clone()),
+            form: match space.form() {
+                v1::SpaceForm::Unspecified => SpaceForm::Vector,
+                v1::SpaceForm::Tokens => SpaceForm::Tokens,
+                v1::SpaceForm::TokenIds => SpaceForm::TokenIds,
+            },
             dimension: space.dimension as usize,
             metric: metric_name(space.metric()).parse().context(UNKNOWN)?,
             provenance: Provenance {

@@ -87,6 +87,7 @@ pub(super) async fn run(arguments: SearchArguments) -> Result<()> {
         with_vectors: arguments.with_vectors,
         plan: arguments.plan.clone().unwrap_or_default(),
         recall: arguments.recall,
+        rerank: None,
     };
     let answer = ask(&client, request).await?;
     print(&arguments, &schema, with_distance, &answer)

@@ -6,7 +6,7 @@ use tonic::transport::Channel;
 use tonic::{Code, Request, Status};
 
 use super::EncoderError;
-use crate::schema::{Modality, Provenance};
+use crate::schema::{Modality, Provenance, SpaceForm};
 use crate::vector::Metric;
 use crate::wire::internal::encoder_service_client::EncoderServiceClient;
 use crate::wire::internal::{EncodeRequest, ListModelsRequest, encoded};
@@ -31,10 +31,12 @@ pub struct ModelInfo {
     pub id: String,
     /// What kind of observation it takes.
     pub modality: Modality,
-    /// Components of its vectors.
+    /// Components of the vectors of its first output.
     pub dimension: usize,
-    /// Where its vectors come from.
+    /// Where the vectors of its first output come from.
     pub provenance: Provenance,
+    /// What it can make of an input; the first one is meant where nothing is said.
+    pub outputs: Vec<ModelOutput>,
     /// Named inputs of a model of tables; `image` for models of images.
     pub inputs: Vec<String>,
     /// Inputs that a payload, or a collection, may lack altogether.
@@ -43,6 +45,84 @@ pub struct ModelInfo {
     pub metric: Metric,
     /// A sentence for people.
     pub description: String,
+}
+
+/// One way to come from the tokens of a model to what is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ModelOutput {
+    /// Name of the pooling, as it goes into the provenance.
+    pub pooling: String,
+    /// What it gives for an input.
+    pub form: SpaceForm,
+    /// Components of a vector, or of a token; 0 for token ids.
+    pub dimension: usize,
+}
+
+impl ModelInfo {
+    /// The output of a name; the first one for an empty name.
+    ///
+    /// # Errors
+    /// [`EncoderError::Refused`] that names the outputs there are.
+    pub fn output(&self, pooling: &str) -> Result<&ModelOutput, EncoderError> {
+        let found = match pooling {
+            "" => self.outputs.first(),
+            name => self.outputs.iter().find(|output| output.pooling == name),
+        };
+        found.ok_or_else(|| {
+            let names: Vec<_> = self.outputs.iter().map(|output| &*output.pooling).collect();
+            let names = names.join(", ");
+            let reason = format!("model `{}` has no pooling `{pooling}`; it has {names}", self.id);
+            EncoderError::Refused { reason }
+        })
+    }
+
+    /// Where what an output gives comes from.
+    pub fn provenance_of(&self, output: &ModelOutput) -> Provenance {
+        Provenance { pooling: output.pooling.clone(), ..self.provenance.clone() }
+    }
+}
+
+/// What to encode.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Inputs {
+    /// Observations.
+    Payloads(Vec<v1::Payload>),
+    /// Token ids that the model made earlier.
+    Tokens(Vec<v1::TokenSequence>),
+}
+
+impl Inputs {
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Payloads(payloads) => payloads.len(),
+            Self::Tokens(tokens) => tokens.len(),
+        }
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// What was made of an input.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Made {
+    /// One vector.
+    Vector(Vec<f32>),
+    /// States or ids.
+    Tokens(v1::TokenSequence),
+}
+
+impl Made {
+    /// The vector; tokens are a sentence about what was expected.
+    pub fn into_vector(self) -> Result<Vec<f32>, String> {
+        match self {
+            Self::Vector(vector) => Ok(vector),
+            Self::Tokens(_) => Err("the model gave tokens where a vector is wanted".to_owned()),
+        }
+    }
 }
 
 /// What an encoder process serves, and what it could not.
@@ -54,13 +134,13 @@ pub struct ModelList {
     pub broken: Vec<(String, String)>,
 }
 
-/// Vectors, and where they come from.
+/// Vectors or tokens, and where they come from.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Encoded {
     /// Provenance of every vector.
     pub provenance: Provenance,
-    /// One for each payload, in order: its vector, or what is wrong with it.
-    pub results: Vec<Result<Vec<f32>, String>>,
+    /// One for each input, in order: what was made of it, or what is wrong with it.
+    pub results: Vec<Result<Made, String>>,
 }
 
 /// Asks an encoder process for its models.
@@ -77,18 +157,23 @@ pub(super) async fn list_models(
     Ok(ModelList { models, broken })
 }
 
-/// Encodes payloads in one call of the protocol.
+/// Encodes inputs in one call of the protocol.
 pub(super) async fn encode(
     channel: Channel,
     model: String,
-    payloads: Vec<v1::Payload>,
+    pooling: String,
+    inputs: Inputs,
     within: Duration,
 ) -> Result<Encoded, EncoderError> {
-    let expected = payloads.len();
+    let expected = inputs.len();
+    let (payloads, tokens) = match inputs {
+        Inputs::Payloads(payloads) => (payloads, Vec::new()),
+        Inputs::Tokens(tokens) => (Vec::new(), tokens),
+    };
     let mut client = EncoderServiceClient::new(channel)
         .max_encoding_message_size(MESSAGE_BYTES_MAX)
         .max_decoding_message_size(MESSAGE_BYTES_MAX);
-    let mut request = Request::new(EncodeRequest { model, payloads });
+    let mut request = Request::new(EncodeRequest { model, payloads, pooling, tokens });
     request.set_timeout(within.saturating_add(DEADLINE_SLACK));
     let reply = in_time(within, client.encode(request)).await?;
     let provenance =
@@ -101,19 +186,26 @@ pub(super) async fn encode(
 }
 
 /// Cuts a long request into calls of the protocol, in order.
-pub(super) fn calls(payloads: Vec<v1::Payload>) -> Vec<Vec<v1::Payload>> {
-    let mut calls: Vec<Vec<v1::Payload>> = Vec::new();
+pub(super) fn calls(inputs: Inputs) -> Vec<Inputs> {
+    match inputs {
+        Inputs::Payloads(all) => cut(all).into_iter().map(Inputs::Payloads).collect(),
+        Inputs::Tokens(all) => cut(all).into_iter().map(Inputs::Tokens).collect(),
+    }
+}
+
+fn cut<Input: prost::Message>(inputs: Vec<Input>) -> Vec<Vec<Input>> {
+    let mut calls: Vec<Vec<Input>> = Vec::new();
     let mut bytes = 0;
-    for payload in payloads {
-        let length = prost::Message::encoded_len(&payload);
+    for input in inputs {
+        let length = input.encoded_len();
         match calls.last_mut() {
             Some(call) if call.len() < PAYLOADS_MAX && bytes + length <= PAYLOAD_BYTES_MAX => {
                 bytes += length;
-                call.push(payload);
+                call.push(input);
             }
             _ => {
                 bytes = length;
-                calls.push(vec![payload]);
+                calls.push(vec![input]);
             }
         }
     }
@@ -164,16 +256,17 @@ fn bad_reply(reason: &str) -> EncoderError {
     EncoderError::BadReply { reason: reason.to_owned() }
 }
 
-fn result(encoded: internal::Encoded) -> Result<Result<Vec<f32>, String>, EncoderError> {
+fn result(encoded: internal::Encoded) -> Result<Result<Made, String>, EncoderError> {
     match encoded.result {
         Some(encoded::Result::Vector(vector))
             if vector.values.iter().all(|value| value.is_finite()) =>
         {
-            Ok(Ok(vector.values))
+            Ok(Ok(Made::Vector(vector.values)))
         }
         Some(encoded::Result::Vector(_)) => {
             Ok(Err("the network gave a vector that is not finite".to_owned()))
         }
+        Some(encoded::Result::Tokens(tokens)) => Ok(Ok(Made::Tokens(tokens))),
         Some(encoded::Result::Error(reason)) => Ok(Err(reason)),
         None => Err(bad_reply("a result is empty")),
     }
@@ -199,16 +292,38 @@ fn model_info(model: internal::RegisteredModel) -> Result<ModelInfo, EncoderErro
     let model = model.ok_or_else(|| bad_reply("a model is empty"))?;
     let provenance =
         model.provenance.map(provenance).ok_or_else(|| bad_reply("a model has no provenance"))?;
+    let mut outputs: Vec<ModelOutput> = model.outputs.iter().map(output).collect();
+    if outputs.is_empty() {
+        // A process of an older program knows one output only.
+        outputs.push(ModelOutput {
+            pooling: provenance.pooling.clone(),
+            form: SpaceForm::Vector,
+            dimension: model.dimension as usize,
+        });
+    }
     Ok(ModelInfo {
         id: model.id,
         modality: Modality(model.modality),
         dimension: model.dimension as usize,
         provenance,
+        outputs,
         inputs: model.inputs,
         optional_inputs,
         metric,
         description: model.description,
     })
+}
+
+fn output(output: &v1::ModelOutput) -> ModelOutput {
+    ModelOutput {
+        pooling: output.pooling.clone(),
+        form: match output.form() {
+            v1::SpaceForm::Unspecified => SpaceForm::Vector,
+            v1::SpaceForm::Tokens => SpaceForm::Tokens,
+            v1::SpaceForm::TokenIds => SpaceForm::TokenIds,
+        },
+        dimension: output.dimension as usize,
+    }
 }
 
 #[cfg(test)]
@@ -225,14 +340,14 @@ mod tests {
     #[test]
     fn long_requests_are_cut_by_count_and_by_bytes() {
         let counts =
-            |payloads: Vec<v1::Payload>| calls(payloads).iter().map(Vec::len).collect::<Vec<_>>();
+            |payloads: Vec<v1::Payload>| cut(payloads).iter().map(Vec::len).collect::<Vec<_>>();
         assert_eq!(counts(Vec::new()), Vec::<usize>::new());
         assert_eq!(counts((0..130).map(|_| image(10)).collect()), [64, 64, 2]);
         assert_eq!(
             counts(vec![image(9 << 20), image(6 << 20), image(2 << 20), image(20 << 20)]),
             [2, 1, 1]
         );
-        let order: Vec<usize> = calls((0..130).map(image).collect())
+        let order: Vec<usize> = cut((0..130).map(image).collect())
             .concat()
             .iter()
             .map(|payload| match &payload.content {
@@ -261,7 +376,7 @@ mod tests {
         let vector = |values| internal::Encoded {
             result: Some(encoded::Result::Vector(v1::Vector { values })),
         };
-        assert_eq!(result(vector(vec![1.0])), Ok(Ok(vec![1.0])));
+        assert_eq!(result(vector(vec![1.0])), Ok(Ok(Made::Vector(vec![1.0]))));
         assert!(matches!(result(vector(vec![f32::NAN])), Ok(Err(_))));
         assert!(matches!(
             result(internal::Encoded { result: None }),

@@ -11,9 +11,8 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 
 use super::child::{State, open, supervise};
-use super::client::{self, ModelList};
+use super::client::{self, Inputs, ModelList};
 use super::{BatchOptions, Encoded, EncoderError, ModelInfo};
-use crate::wire::v1::Payload;
 
 /// Calls of the protocol that one request has under way at once: one is decoded while another is computed.
 const CALLS_AT_ONCE: usize = 2;
@@ -156,21 +155,25 @@ impl EncoderHandle {
         })
     }
 
-    /// Encodes payloads with a model, in their order. What is wrong with one payload is in its own result.
+    /// Encodes inputs with a model, in their order, into one of its outputs (the first one for an empty `pooling`). What
+    /// is wrong with one input is in its own result.
     ///
     /// # Errors
     /// [`EncoderError::is_retryable`] ones while the process is down or has too much to do.
     pub async fn encode(
         &self,
         model: &str,
-        payloads: Vec<Payload>,
+        pooling: &str,
+        inputs: Inputs,
     ) -> Result<Encoded, EncoderError> {
         let channel = self.channel().await?;
-        let mut calls = client::calls(payloads);
-        let first = if calls.is_empty() { Vec::new() } else { calls.remove(0) };
-        let rest = calls.into_iter();
+        let mut calls = client::calls(inputs);
+        if calls.is_empty() {
+            // Asked all the same, for the provenance.
+            calls.push(Inputs::Payloads(Vec::new()));
+        }
         let replies =
-            std::iter::once(first).chain(rest).map(|call| self.call(channel.clone(), model, call));
+            calls.into_iter().map(|call| self.call(channel.clone(), model, pooling, call));
         let mut replies = futures::stream::iter(replies).buffered(CALLS_AT_ONCE);
         let mut whole: Option<Encoded> = None;
         while let Some(reply) = replies.next().await {
@@ -217,7 +220,8 @@ impl EncoderHandle {
         &self,
         channel: Channel,
         model: &str,
-        payloads: Vec<Payload>,
+        pooling: &str,
+        inputs: Inputs,
     ) -> Result<Encoded, EncoderError> {
         let began = Instant::now();
         let (mut pause, longest) = OVERLOAD_PAUSE;
@@ -225,7 +229,8 @@ impl EncoderHandle {
             let reply = client::encode(
                 channel.clone(),
                 model.to_owned(),
-                payloads.clone(),
+                pooling.to_owned(),
+                inputs.clone(),
                 self.inner.call_timeout,
             )
             .await;
@@ -269,7 +274,8 @@ mod tests {
         assert!(error.to_string().contains("cannot start /nowhere/sidereus-encoder"), "{error}");
         assert_eq!(handle.pid(), None);
         handle.shutdown().await;
-        let error = handle.encode("m", Vec::new()).await.expect_err("must fail");
+        let error =
+            handle.encode("m", "", Inputs::Payloads(Vec::new())).await.expect_err("must fail");
         assert!(error.to_string().contains("it has been stopped"), "{error}");
     }
 

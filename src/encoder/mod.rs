@@ -25,7 +25,9 @@ mod registry;
 pub use batch::{BatchError, BatchOptions, BatchedNetwork, Batcher, Place, QueueFull};
 pub use check::{CHECK_TOLERANCE, CheckError, TensorCheck, check_model};
 pub use child::ADDRESS_LINE;
-pub use client::{Encoded, MESSAGE_BYTES_MAX, ModelInfo, ModelList, PAYLOADS_MAX};
+pub use client::{
+    Encoded, Inputs, MESSAGE_BYTES_MAX, Made, ModelInfo, ModelList, ModelOutput, PAYLOADS_MAX,
+};
 pub use error::EncoderError;
 pub use handle::{EncoderHandle, EncoderOptions};
 pub use model::{Architecture, ModelError, ModelSpec, NetworkConfig, Pooling, Preprocessing};

@@ -10,7 +10,8 @@ use super::mapping::{IdSource, Mapping, Picked, listed, place_of};
 use super::npy::NpyReader;
 use super::reader::{META_DESCRIPTION, META_UCD, META_UNIT, metadata};
 use crate::schema::{
-    CollectionSchema, Column, ColumnType, EmbeddingSpace, IdKind, Modality, Provenance, SpaceId,
+    CollectionSchema, Column, ColumnType, EmbeddingSpace, IdKind, Modality, Provenance, SpaceForm,
+    SpaceId,
 };
 
 /// An inferred schema, and what the user should know about it.
@@ -68,6 +69,7 @@ pub fn infer_schema(
                 id: SpaceId(0),
                 name: spec.space.clone(),
                 modality: Modality(spec.space.clone()),
+                form: SpaceForm::default(),
                 dimension: dimension(file, first, spec)?,
                 metric: spec.metric,
                 provenance: Provenance::external(),

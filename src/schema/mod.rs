@@ -14,4 +14,4 @@ pub use column::{Column, ColumnType, Value};
 pub use id::{CollectionId, IdKind, ObjectId, SpaceId};
 pub use object::Object;
 pub use rows::{IdRef, Rows, ValueRef};
-pub use space::{DIMENSION_MAX, EmbeddingSpace, Modality, Provenance};
+pub use space::{DIMENSION_MAX, EmbeddingSpace, Modality, Provenance, SpaceForm};

@@ -17,6 +17,8 @@ impl Modality {
     pub const IMAGE: &'static str = "image";
     /// Fluxes of a catalogue.
     pub const PHOTOMETRY: &'static str = "photometry";
+    /// Flux along wavelength.
+    pub const SPECTRUM: &'static str = "spectrum";
 }
 
 impl fmt::Display for Modality {
@@ -64,6 +66,40 @@ impl fmt::Display for Provenance {
     }
 }
 
+/// What a space holds for an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum SpaceForm {
+    /// One vector, which is indexed and searched.
+    #[default]
+    Vector,
+    /// A sequence of states, kept for late interaction and for other poolings.
+    Tokens,
+    /// A sequence of codes, from which the model makes states and vectors again without the observation.
+    TokenIds,
+}
+
+impl SpaceForm {
+    /// Name for people and files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Vector => "vector",
+            Self::Tokens => "tokens",
+            Self::TokenIds => "token-ids",
+        }
+    }
+}
+
+impl std::str::FromStr for SpaceForm {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        let forms = [Self::Vector, Self::Tokens, Self::TokenIds];
+        forms.into_iter().find(|form| form.name() == name).ok_or_else(|| {
+            format!("a space has no form `{name}`; it holds vector, tokens or token-ids")
+        })
+    }
+}
+
 /// An embedding space of a collection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EmbeddingSpace {
@@ -73,7 +109,9 @@ pub struct EmbeddingSpace {
     pub name: String,
     /// What the vectors were made from.
     pub modality: Modality,
-    /// Components of every vector.
+    /// What it holds.
+    pub form: SpaceForm,
+    /// Components of every vector, or of every token; 0 for token ids.
     pub dimension: usize,
     /// How vectors are compared.
     pub metric: Metric,

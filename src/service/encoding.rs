@@ -17,10 +17,10 @@ use super::convert::{self, InputMap};
 use super::error_code::one_line;
 use super::search::StopWhenDropped;
 use super::{RequestError, ServiceError};
-use crate::encoder::{Encoded, EncoderError, ModelInfo};
+use crate::encoder::{Encoded, EncoderError, Inputs, Made, ModelInfo};
 use crate::engine::{Write, WriteMode, WriteOutcome};
 use crate::query::{self, StopFlag};
-use crate::schema::{CollectionSchema, EmbeddingSpace, ObjectId, Provenance, SpaceId};
+use crate::schema::{CollectionSchema, EmbeddingSpace, ObjectId, Provenance, SpaceForm, SpaceId};
 use crate::wire::v1;
 
 /// Wait before the first repetition of a call that the encoder did not answer; doubled for each further one.
@@ -98,6 +98,7 @@ fn declared_space(
         id: SpaceId(0),
         name,
         modality: model.modality.clone(),
+        form: SpaceForm::default(),
         dimension: model.dimension,
         metric: existing.map_or(model.metric, |existing| existing.metric),
         provenance: model.provenance.clone(),
@@ -202,7 +203,7 @@ impl Job {
         let mut writes = Vec::with_capacity(expected);
         let mut written = Vec::with_capacity(expected);
         for (id, result) in with_inputs.into_iter().zip(encoded.results) {
-            match result {
+            match result.and_then(Made::into_vector) {
                 Ok(vector) => {
                     let vectors = vec![(self.space.id, vector)];
                     written.push(id.clone());
@@ -239,7 +240,7 @@ impl Job {
         let mut wait = RETRY_FIRST;
         let mut retries = 0;
         loop {
-            match encoder.encode(&self.model, payloads.clone()).await {
+            match encoder.encode(&self.model, "", Inputs::Payloads(payloads.clone())).await {
                 Ok(encoded) => return Ok(encoded),
                 Err(error) if !self.may_retry(&error, retries) => return Err(error.into()),
                 Err(error) => {

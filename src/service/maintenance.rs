@@ -109,6 +109,8 @@ async fn build(db: Db, collection: String, sender: BuildSender) {
 impl MaintenanceService for Maintenance {
     type BuildIndexStream = BuildAnswers;
     type EncodeCollectionStream = EncodeAnswers;
+    type EncodeInputsStream =
+        Pin<Box<dyn Stream<Item = Result<v1::EncodeInputsResponse, Status>> + Send>>;
 
     async fn build_index(
         &self,
@@ -129,6 +131,13 @@ impl MaintenanceService for Maintenance {
         _request: Request<v1::ListModelsRequest>,
     ) -> Result<Response<v1::ListModelsResponse>, Status> {
         Ok(Response::new(self.models().await))
+    }
+
+    async fn encode_inputs(
+        &self,
+        _request: Request<tonic::Streaming<v1::EncodeInputsRequest>>,
+    ) -> Result<Response<Self::EncodeInputsStream>, Status> {
+        Err(Status::unimplemented("not yet"))
     }
 
     async fn encode_collection(

@@ -9,6 +9,7 @@ use super::context::{Context, blocking};
 use super::convert::{self, ExampleTerm};
 use super::deadline::Deadline;
 use super::{RequestError, ServiceError};
+use crate::encoder::{Inputs, Made};
 use crate::query::{self, Answer, Query, StopFlag};
 use crate::schema::CollectionSchema;
 use crate::wire::v1;
@@ -84,7 +85,13 @@ impl Searches {
         let ExampleTerm { term, space, payloads } = example;
         let expected = payloads.len();
         let encoder = self.context.encoder()?;
-        let encoded = encoder.encode(&space.provenance.encoder, payloads).await?;
+        let encoded = encoder
+            .encode(
+                &space.provenance.encoder,
+                &space.provenance.pooling,
+                Inputs::Payloads(payloads),
+            )
+            .await?;
         if encoded.provenance != space.provenance {
             return Err(ServiceError::ModelChanged {
                 space: space.name,
@@ -97,10 +104,9 @@ impl Searches {
             return Err(ServiceError::EncoderMiscounted { expected, given });
         }
         for (place, result) in encoded.results.into_iter().enumerate() {
-            let vector = result.map_err(|reason| RequestError::BadExample {
-                number: place + 1,
-                reason: reason.to_string(),
-            })?;
+            let vector = result
+                .and_then(Made::into_vector)
+                .map_err(|reason| RequestError::BadExample { number: place + 1, reason })?;
             schema.check_vector(space.id, &vector).map_err(RequestError::from)?;
             if let Some(term) = query.terms.get_mut(term) {
                 term.vectors.push(vector);

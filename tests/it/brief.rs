@@ -4,7 +4,7 @@ use sidereus::engine::{Db, DbOptions, Write, WriteMode};
 use sidereus::query::{self, Query, Term};
 use sidereus::schema::{
     CollectionSchema, Column, ColumnType, EmbeddingSpace, IdKind, Modality, Object, ObjectId,
-    Provenance, SpaceId, Value,
+    Provenance, SpaceForm, SpaceId, Value,
 };
 use sidereus::sky::{Cone, Degrees, Position, Region};
 use sidereus::vector::Metric;
@@ -28,6 +28,7 @@ fn filled() -> (TempDir, Db) {
             id: SpaceId(0),
             name: "v".to_owned(),
             modality: Modality("image".to_owned()),
+            form: SpaceForm::default(),
             dimension: DIMENSION,
             metric: Metric::L2,
             provenance: Provenance::external(),

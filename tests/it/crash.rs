@@ -184,6 +184,7 @@ async fn create(address: String) {
                 encoder: "external".to_owned(),
                 ..Provenance::default()
             }),
+            ..EmbeddingSpace::default()
         }],
         description: String::new(),
     };

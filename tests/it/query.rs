@@ -9,7 +9,7 @@ use sidereus::engine::{CollectionView, Db, DbOptions, Write, WriteMode, WriteOut
 use sidereus::query::{self, Query, Term};
 use sidereus::schema::{
     CollectionSchema, Column, ColumnType, EmbeddingSpace, IdKind, Modality, Object, ObjectId,
-    Provenance, SpaceId, Value,
+    Provenance, SpaceForm, SpaceId, Value,
 };
 use sidereus::sky::{Cone, Degrees, Position, Region, Zone};
 use sidereus::vector::Metric;
@@ -49,6 +49,7 @@ fn schema() -> CollectionSchema {
         id: SpaceId(0),
         name: name.to_owned(),
         modality: Modality("image".to_owned()),
+        form: SpaceForm::default(),
         dimension,
         metric,
         provenance: Provenance::external(),

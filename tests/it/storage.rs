@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use sidereus::class::Class;
 use sidereus::schema::{
     CollectionId, CollectionSchema, Column, ColumnType, EmbeddingSpace, IdKind, Modality, Object,
-    ObjectId, Provenance, SpaceId, Value,
+    ObjectId, Provenance, SpaceForm, SpaceId, Value,
 };
 use sidereus::sky::{Degrees, Position};
 use sidereus::storage::{Operation, Outcome, Store, StoreOptions};
@@ -37,6 +37,7 @@ fn space(name: &str, dimension: usize, metric: Metric, provenance: Provenance) -
         id: SpaceId(0),
         name: name.to_owned(),
         modality,
+        form: SpaceForm::default(),
         dimension,
         metric,
         provenance,

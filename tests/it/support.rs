@@ -248,6 +248,7 @@ pub(crate) fn space(name: &str, modality: &str, dimension: u32, metric: Metric) 
         dimension,
         metric: metric.into(),
         provenance: Some(Provenance { encoder: "external".to_owned(), ..Provenance::default() }),
+        ..EmbeddingSpace::default()
     }
 }
 

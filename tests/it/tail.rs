@@ -14,7 +14,7 @@ use sidereus::engine::{CollectionView, Db, DbOptions, Write, WriteMode, WriteOut
 use sidereus::files::{ObjectBlock, decode_block};
 use sidereus::schema::{
     CollectionSchema, Column, ColumnType, EmbeddingSpace, IdKind, Modality, Object, ObjectId,
-    Provenance, Rows, SpaceId, Value,
+    Provenance, Rows, SpaceForm, SpaceId, Value,
 };
 use sidereus::storage::StoreOptions;
 use sidereus::vector::Metric;
@@ -37,6 +37,7 @@ fn schema() -> CollectionSchema {
             id: SpaceId(0),
             name: "v".to_owned(),
             modality: Modality("image".to_owned()),
+            form: SpaceForm::default(),
             dimension: DIMENSION,
             metric: Metric::Cosine,
             provenance: Provenance::external(),

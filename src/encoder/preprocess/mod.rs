@@ -150,6 +150,7 @@ impl Preprocessor {
                 given: match given {
                     Some(Content::Image(_)) => "an image",
                     Some(Content::Row(_)) => "a row of named numbers",
+                    Some(Content::Arrays(_)) => "named arrays",
                     None => "empty",
                 },
             }),

@@ -2,7 +2,8 @@
 
 use crate::engine::CollectionInfo;
 use crate::schema::{
-    CollectionSchema, Column, ColumnType, EmbeddingSpace, IdKind, Modality, Provenance, SpaceId,
+    CollectionSchema, Column, ColumnType, EmbeddingSpace, IdKind, Modality, Provenance, SpaceForm,
+    SpaceId,
 };
 use crate::service::RequestError;
 use crate::vector::Metric;
@@ -38,6 +39,11 @@ pub(in crate::service) fn space(space: v1::EmbeddingSpace) -> Result<EmbeddingSp
         v1::Metric::L2 => Metric::L2,
         v1::Metric::Ip => Metric::Ip,
     };
+    let form = match known("space.form", space.form)? {
+        v1::SpaceForm::Unspecified => SpaceForm::Vector,
+        v1::SpaceForm::Tokens => SpaceForm::Tokens,
+        v1::SpaceForm::TokenIds => SpaceForm::TokenIds,
+    };
     if space.modality.is_empty() {
         return Err(RequestError::Missing { field: "space.modality" });
     }
@@ -45,6 +51,7 @@ pub(in crate::service) fn space(space: v1::EmbeddingSpace) -> Result<EmbeddingSp
         id: SpaceId(0),
         name: space.name,
         modality: Modality(space.modality),
+        form,
         dimension: usize::try_from(space.dimension).unwrap_or(usize::MAX),
         metric,
         provenance: space.provenance.map_or_else(Provenance::external, provenance),
@@ -139,6 +146,16 @@ fn space_of(space: EmbeddingSpace) -> v1::EmbeddingSpace {
         dimension: u32::try_from(space.dimension).unwrap_or(u32::MAX),
         metric: metric.into(),
         provenance: Some(provenance_of(space.provenance)),
+        form: form_of(space.form).into(),
+    }
+}
+
+/// Writes what a space holds.
+pub(in crate::service) fn form_of(form: SpaceForm) -> v1::SpaceForm {
+    match form {
+        SpaceForm::Vector => v1::SpaceForm::Unspecified,
+        SpaceForm::Tokens => v1::SpaceForm::Tokens,
+        SpaceForm::TokenIds => v1::SpaceForm::TokenIds,
     }
 }
 
@@ -184,6 +201,7 @@ mod tests {
                     encoder: "m".to_owned(),
                     ..v1::Provenance::default()
                 }),
+                form: metric - 1,
             })
             .collect();
         v1::CollectionSchema {

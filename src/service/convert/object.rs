@@ -151,6 +151,7 @@ pub(in crate::service) fn object_of(
         HashMap::new()
     };
     v1::Object {
+        tokens: HashMap::new(),
         id: Some(object_id_of(object.id)),
         position: Some(position_of(object.position)),
         columns,

@@ -1,5 +1,7 @@
 use super::*;
-use crate::schema::{Column, ColumnType, EmbeddingSpace, IdKind, Modality, Provenance, SpaceId};
+use crate::schema::{
+    Column, ColumnType, EmbeddingSpace, IdKind, Modality, Provenance, SpaceForm, SpaceId,
+};
 use crate::vector::Metric;
 
 fn schema() -> CollectionSchema {
@@ -7,6 +9,7 @@ fn schema() -> CollectionSchema {
         id: SpaceId(id),
         name: name.to_owned(),
         modality: Modality("image".to_owned()),
+        form: SpaceForm::default(),
         dimension,
         metric,
         provenance: Provenance::external(),

@@ -1,5 +1,5 @@
 use super::*;
-use crate::schema::{Column, ColumnType, IdKind, Modality, Provenance, SpaceId};
+use crate::schema::{Column, ColumnType, IdKind, Modality, Provenance, SpaceForm, SpaceId};
 use crate::vector::Metric;
 
 fn model(name: &str) -> Provenance {
@@ -11,6 +11,7 @@ fn schema() -> CollectionSchema {
         id: SpaceId(id),
         name: name.to_owned(),
         modality: Modality(modality.to_owned()),
+        form: SpaceForm::default(),
         dimension,
         metric: Metric::Cosine,
         provenance,

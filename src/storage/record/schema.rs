@@ -5,7 +5,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::schema::{
-    CollectionId, CollectionSchema, Column, EmbeddingSpace, IdKind, Modality, Provenance, SpaceId,
+    CollectionId, CollectionSchema, Column, EmbeddingSpace, IdKind, Modality, Provenance,
+    SpaceForm, SpaceId,
 };
 use crate::storage::error::StorageError;
 
@@ -59,6 +60,9 @@ struct SpaceRow {
     id: u32,
     name: String,
     modality: String,
+    /// Left out for vectors, as it is in records of programs that knew nothing else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    form: Option<String>,
     dimension: usize,
     metric: String,
     encoder: String,
@@ -139,6 +143,10 @@ fn space_row(space: &EmbeddingSpace) -> SpaceRow {
         id: space.id.0,
         name: space.name.clone(),
         modality: space.modality.0.clone(),
+        form: match space.form {
+            SpaceForm::Vector => None,
+            form => Some(form.name().to_owned()),
+        },
         dimension: space.dimension,
         metric: space.metric.to_string(),
         encoder: space.provenance.encoder.clone(),
@@ -153,6 +161,10 @@ fn space(row: SpaceRow) -> Result<EmbeddingSpace, StorageError> {
         id: SpaceId(row.id),
         name: row.name,
         modality: Modality(row.modality),
+        form: row
+            .form
+            .map_or(Ok(SpaceForm::Vector), |form| form.parse())
+            .map_err(|error: String| StorageError::corrupt(WHAT, error))?,
         dimension: row.dimension,
         metric: row.metric.parse().map_err(|error: crate::vector::UnknownMetric| {
             StorageError::corrupt(WHAT, error.to_string())

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::schema::{
     CollectionId, CollectionSchema, Column, ColumnType, EmbeddingSpace, IdKind, Modality, Object,
-    ObjectId, Provenance, SpaceId, Value,
+    ObjectId, Provenance, SpaceForm, SpaceId, Value,
 };
 use crate::sky::{Cell29, Degrees, Position};
 use crate::storage::key::ObjectKey;
@@ -88,6 +88,7 @@ fn meta() -> CollectionMeta {
                 id: SpaceId(8),
                 name: "image".to_owned(),
                 modality: Modality(Modality::IMAGE.to_owned()),
+                form: SpaceForm::default(),
                 dimension: 64,
                 metric: Metric::Cosine,
                 provenance: Provenance::external(),

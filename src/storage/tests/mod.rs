@@ -15,7 +15,7 @@ use super::error::StorageError;
 use super::{ChangeKind, ObjectKey, Store, StoreOptions};
 use crate::schema::{
     CollectionId, CollectionSchema, Column, ColumnType, EmbeddingSpace, IdKind, Modality, Object,
-    ObjectId, Provenance, SpaceId, Value,
+    ObjectId, Provenance, SpaceForm, SpaceId, Value,
 };
 use crate::sky::{Degrees, Position};
 use crate::vector::Metric;
@@ -49,6 +49,7 @@ fn space(name: &str, dimension: usize) -> EmbeddingSpace {
         id: SpaceId(0),
         name: name.to_owned(),
         modality: Modality(name.to_owned()),
+        form: SpaceForm::default(),
         dimension,
         metric: Metric::L2,
         provenance: Provenance::external(),

@@ -13,7 +13,8 @@ use proptest::prelude::*;
 use sidereus::class::Class;
 use sidereus::files::{FileError, IpcLimits, decode_ingest, decode_ipc, encode_ipc};
 use sidereus::schema::{
-    CollectionSchema, Column, ColumnType, EmbeddingSpace, IdKind, Modality, Provenance, SpaceId,
+    CollectionSchema, Column, ColumnType, EmbeddingSpace, IdKind, Modality, Provenance, SpaceForm,
+    SpaceId,
 };
 use sidereus::vector::Metric;
 
@@ -42,6 +43,7 @@ fn schema() -> CollectionSchema {
             id: SpaceId(4),
             name: "image".to_owned(),
             modality: Modality("image".to_owned()),
+            form: SpaceForm::default(),
             dimension: 3,
             metric: Metric::Cosine,
             provenance: Provenance::external(),
