@@ -21,6 +21,7 @@ mod import;
 mod index;
 mod progress;
 mod region;
+mod register;
 mod render;
 mod schema_file;
 mod search;

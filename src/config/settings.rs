@@ -104,6 +104,12 @@ pub struct EncoderSettings {
     pub program: Option<PathBuf>,
     /// Where networks compute.
     pub device: String,
+    /// Precision of published networks.
+    pub precision: String,
+    /// Mebibytes of weights in memory; none for no limit.
+    pub memory_mib: Option<u64>,
+    /// Whether every row is computed on its own.
+    pub deterministic: bool,
     /// Threads of the networks; none for one a processor.
     pub threads: Option<usize>,
     /// Rows of one batch.
@@ -230,6 +236,13 @@ impl Settings {
             value: format!("`{}`", self.server.log),
             wanted: error.to_string(),
         })?;
+        if !["f32", "bf16", "f16"].contains(&&*self.encoder.precision) {
+            return Err(ConfigError::BadValue {
+                key: "encoder.precision",
+                value: format!("`{}`", self.encoder.precision),
+                wanted: "it must be f32, bf16 or f16".to_owned(),
+            });
+        }
         for (key, value, least, most) in self.ranges() {
             if value < least || value > most {
                 let wanted = format!("it must be {least} to {most}");
@@ -258,6 +271,7 @@ impl Settings {
             ("storage.bulk_min_mib", storage.bulk_min_mib, 0, 1 << 14),
             ("index.threads", self.index.threads.unwrap_or(1), 1, 1_024),
             ("encoder.threads", encoder.threads.unwrap_or(1), 1, 1_024),
+            ("encoder.memory_mib", encoder.memory_mib.map_or(1, |mib| mib as usize), 1, MANY),
             ("encoder.batch_rows", encoder.batch_rows, 1, 4_096),
             ("encoder.queue_rows", encoder.queue_rows, encoder.batch_rows, MANY),
             ("limits.k", limits.k, 1, query::K_MAX),
@@ -316,7 +330,10 @@ impl Settings {
                 rows_max: given.batch_rows,
                 wait: Duration::from_millis(given.batch_wait_ms),
                 queue_rows_max: given.queue_rows,
+                memory_max: given.memory_mib.map_or(u64::MAX, |mib| mib.saturating_mul(MIB as u64)),
+                deterministic: given.deterministic,
             },
+            precision: given.precision.clone(),
             start_timeout: Duration::from_secs(given.start_timeout_s),
             call_timeout,
             ..defaults

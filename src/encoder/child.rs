@@ -144,10 +144,13 @@ fn command(options: &EncoderOptions) -> Command {
         .arg(&options.models_dir)
         .args(["--listen", "127.0.0.1:0", "--exit-with-parent"])
         .args(["--device", &options.device])
+        .args(["--precision", &options.precision])
         .args(["--threads", &options.threads.to_string()])
         .args(["--batch-rows-max", &options.batch.rows_max.to_string()])
         .args(["--batch-wait-ms", &options.batch.wait.as_millis().to_string()])
         .args(["--queue-rows-max", &options.batch.queue_rows_max.max(PAYLOADS_MAX).to_string()])
+        .args(options.batch.deterministic.then_some("--deterministic"))
+        .args(memory_arguments(options.batch.memory_max))
         .env("OMP_NUM_THREADS", options.threads.to_string())
         // Its life hangs on this pipe: however the parent dies, the pipe closes and the process ends.
         .stdin(Stdio::piped())
@@ -156,6 +159,14 @@ fn command(options: &EncoderOptions) -> Command {
         .process_group(0)
         .kill_on_drop(true);
     command
+}
+
+/// Words for a limit of memory; none where there is no limit.
+fn memory_arguments(bytes: u64) -> Vec<String> {
+    match bytes {
+        u64::MAX => Vec::new(),
+        bytes => vec!["--memory-mib".to_owned(), (bytes >> 20).max(1).to_string()],
+    }
 }
 
 async fn address_line(lines: &mut BufReader<ChildStdout>) -> std::io::Result<Option<String>> {

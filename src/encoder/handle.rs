@@ -32,6 +32,8 @@ pub struct EncoderOptions {
     pub threads: usize,
     /// `auto`, `cpu`, `cuda` or `cuda:N`.
     pub device: String,
+    /// `f32`, `bf16` or `f16`.
+    pub precision: String,
     /// Sizes of its queue and batches; the queue is given room for one call of the protocol at least.
     pub batch: BatchOptions,
     /// How long it may take to load its models.
@@ -54,6 +56,7 @@ impl EncoderOptions {
             models_dir,
             threads: std::thread::available_parallelism().map_or(1, usize::from),
             device: "auto".to_owned(),
+            precision: "f32".to_owned(),
             batch: BatchOptions::default(),
             start_timeout: Duration::from_mins(1),
             call_timeout: Duration::from_mins(1),

@@ -20,19 +20,29 @@ mod handle;
 mod model;
 mod network;
 mod preprocess;
+mod register;
 mod registry;
 
-pub use batch::{BatchError, BatchOptions, BatchedNetwork, Batcher, Place, QueueFull};
+pub use batch::{
+    Answer, BATCH_SIZE_BUCKETS, BatchMetrics, BatchOptions, BatchedNetwork, Batcher, LoadNetwork,
+    Place, QueueFull, Stopped,
+};
 pub use check::{CHECK_TOLERANCE, CheckError, TensorCheck, check_model};
 pub use child::ADDRESS_LINE;
 pub use client::{
-    Encoded, Inputs, MESSAGE_BYTES_MAX, Made, ModelInfo, ModelList, ModelOutput, PAYLOADS_MAX,
+    Encoded, Inputs, MESSAGE_BYTES_MAX, ModelInfo, ModelList, ModelOutput, PAYLOADS_MAX,
 };
 pub use error::EncoderError;
 pub use handle::{EncoderHandle, EncoderOptions};
-pub use model::{Architecture, ModelError, ModelSpec, NetworkConfig, Pooling, Preprocessing};
-pub use network::{Network, NetworkError, Stage};
-pub use preprocess::{
-    AsinhFlux, IMAGE_BYTES_MAX, IMAGE_PIXELS_MAX, LegacyRgb, PayloadError, Preprocessor, ResizedRgb,
+pub use model::{
+    Architecture, ModelError, ModelSpec, NetworkConfig, Pooling, Preprocessing, PublishedConfig,
+    ScriptConfig,
 };
+pub use network::{FeaturePart, Features, Made, Network, NetworkError, Stage};
+pub use preprocess::{
+    AION_CATALOG_OFFSET, AION_MODALITIES, ARRAY_NUMBERS_MAX, AionLayout, AionModality, AsinhFlux,
+    IMAGE_BYTES_MAX, IMAGE_PIXELS_MAX, LegacyRgb, Observations, PayloadError, Preprocessor,
+    ResizedRgb, SpectrumWindows, aion_modality,
+};
+pub use register::{RegisterOptions, digest, register};
 pub use registry::{BrokenModel, RegisteredModel, Registry};
