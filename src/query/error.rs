@@ -69,6 +69,16 @@ pub enum QueryError {
         /// Names of the spaces.
         known: String,
     },
+    /// A space that has no distances of its own.
+    #[error(
+        "space `{space}` holds {holds}, which are not searched for by distance: name it in a re-rank (--rerank {space}) of a search in a space of vectors, or encode a pooled space from it"
+    )]
+    NotOfVectors {
+        /// The space.
+        space: String,
+        /// What it holds.
+        holds: &'static str,
+    },
     /// A term without positives.
     #[error(
         "the term for space `{space}` has nothing to be near to: give at least one object, vector or example"
@@ -176,6 +186,7 @@ impl QueryError {
             | Self::WithinNeedsTerm
             | Self::SpaceNotNamed { .. }
             | Self::EmptyTerm { .. }
+            | Self::NotOfVectors { .. }
             | Self::BadWeight { .. }
             | Self::TwoTerms { .. }
             | Self::WrongDimension { .. }

@@ -128,8 +128,11 @@ pub fn count(
     counts.iter().map(|part| Ok(part.count(stop)? as u64)).sum()
 }
 
-/// Ids of the objects of a region that satisfy a predicate and, where a space is given, lack a vector in it; in
-/// sky order within each part.
+/// Objects asked at a time whether they have tokens.
+const ASKED_AT_ONCE: usize = 4_096;
+
+/// Ids of the objects of a region that satisfy a predicate and, where a space is given, lack a vector or tokens in it;
+/// in sky order within each part.
 pub fn select(
     view: &CollectionView,
     region: Option<&Region>,
@@ -151,5 +154,26 @@ pub fn select(
         found.sort_unstable();
         ids.extend(found.into_iter().filter_map(|row| part.id_at(row)));
     }
-    Ok(ids)
+    let lacking = lacking.and_then(|space| view.schema().space_by_id(space));
+    match lacking.filter(|space| !space.holds_vectors()) {
+        Some(space) => without_tokens(view, space.id, ids, stop),
+        None => Ok(ids),
+    }
+}
+
+/// Those of some objects that have no tokens in a space: the parts know only vectors, so that the store is asked.
+fn without_tokens(
+    view: &CollectionView,
+    space: SpaceId,
+    ids: Vec<ObjectId>,
+    stop: &StopFlag,
+) -> Result<Vec<ObjectId>, QueryError> {
+    let mut lacking = Vec::new();
+    for some in ids.chunks(ASKED_AT_ONCE) {
+        stop.check()?;
+        let have = view.have_tokens(space, some)?;
+        let without = some.iter().zip(have).filter(|(_, has)| !has).map(|(id, _)| id.clone());
+        lacking.extend(without);
+    }
+    Ok(lacking)
 }

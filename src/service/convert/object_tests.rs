@@ -38,6 +38,7 @@ fn value(kind: v1::value::Kind) -> v1::Value {
 
 fn wire_object() -> v1::Object {
     v1::Object {
+        tokens: HashMap::new(),
         id: number(7),
         position: Some(v1::Position { ra: 10.0, dec: -5.0 }),
         columns: HashMap::from([
