@@ -58,7 +58,9 @@ class Model:
                     errors[name] = (made.double() - golden).abs().max().item() / scale
         wrong = [name for name, error in errors.items() if not error <= TOLERANCE]
         if wrong or not errors:
-            raise ValueError(f"{self.kind}: {wrong[0]} differs by {errors[wrong[0]]:.2e}" if wrong else "nothing to compare with")
+            raise ValueError(
+                f"{self.kind}: {wrong[0]} differs by {errors[wrong[0]]:.2e}" if wrong else "nothing to compare with"
+            )
         return errors
 
 

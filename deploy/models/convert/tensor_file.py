@@ -58,4 +58,4 @@ def write_tensors(path: Path, tensors: dict[str, np.ndarray]) -> None:
             file.write(np.ascontiguousarray(tensors[name]).astype(NUMPY_TYPES[header[name]["dtype"]], copy=False).tobytes())
         file.flush()
         os.fsync(file.fileno())
-    os.replace(part, path)
+    part.replace(path)
