@@ -138,7 +138,8 @@ def machine() -> str:
         ["git", "-C", str(HERE), "describe", "--always", "--dirty", "--abbrev=10"], capture_output=True, text=True
     )
     cores, today = len(os.sched_getaffinity(0)), datetime.datetime.now(tz=datetime.UTC).date()
-    return f"{model}, {cores} cores, {today}, {commit.stdout.strip()}; torch {version('torch')}, load {os.getloadavg()[0]:.1f} at the start"
+    began = f"torch {version('torch')}, load {os.getloadavg()[0]:.1f} at the start"
+    return f"{model}, {cores} cores, {today}, {commit.stdout.strip()}; {began}"
 
 
 def number(value: float) -> str:

@@ -21,7 +21,7 @@ NAMES = {dtype: name for name, dtype in NUMPY_TYPES.items()}
 def read_tensors(path: Path) -> dict[str, np.ndarray]:
     """All tensors of a safetensors file, as views of the file, in the order of its header.
 
-    Raises ValueError for a file that is none, or that holds a type this reader does not know.
+    bfloat16 is read as float32. Raises ValueError for a file that is none, or that holds a type this reader does not know.
     """
     content = np.memmap(path, np.uint8, "r")
     if len(content) < 8:
@@ -34,10 +34,14 @@ def read_tensors(path: Path) -> dict[str, np.ndarray]:
     for name, entry in header.items():
         if name == "__metadata__":
             continue
-        if entry["dtype"] not in NUMPY_TYPES:
-            raise ValueError(f"{path}: tensor `{name}` is {entry['dtype']}, which this reader does not know")
         start, end = (8 + length + offset for offset in entry["data_offsets"])
-        tensors[name] = content[start:end].view(NUMPY_TYPES[entry["dtype"]]).reshape(entry["shape"])
+        if entry["dtype"] == "BF16":
+            halves = content[start:end].view("<u2").astype(np.uint32)
+            tensors[name] = (halves << np.uint32(16)).view(np.float32).reshape(entry["shape"])
+        elif entry["dtype"] in NUMPY_TYPES:
+            tensors[name] = content[start:end].view(NUMPY_TYPES[entry["dtype"]]).reshape(entry["shape"])
+        else:
+            raise ValueError(f"{path}: tensor `{name}` is {entry['dtype']}, which this reader does not know")
     return tensors
 
 
