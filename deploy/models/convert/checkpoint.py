@@ -30,6 +30,8 @@ ELEMENTS = {
     "int8": "i1",
     "uint8": "u1",
     "bool": "u1",
+    "complex64": "c8",
+    "complex128": "c16",
 }
 FLOATS = ("float64", "float32", "float16", "bfloat16")
 STORAGES = {
@@ -43,6 +45,12 @@ STORAGES = {
     "CharStorage": "int8",
     "ByteStorage": "uint8",
     "BoolStorage": "bool",
+    "ComplexFloatStorage": "complex64",
+    "ComplexDoubleStorage": "complex128",
+    # Quantised tensors are no tensors here, but their storages stand between others.
+    "QInt8Storage": "int8",
+    "QUInt8Storage": "uint8",
+    "QInt32Storage": "int32",
     # Counts bytes; the type of the elements is said by each tensor.
     "UntypedStorage": "uint8",
 }
@@ -216,7 +224,9 @@ class Unpickler(pickle.Unpickler):
         return self.inert[module, name]
 
     def persistent_load(self, reference: Any) -> Any:
-        """A storage that the pickle refers to."""
+        """A storage that the pickle refers to; before 1.6 also the class of a module, with its source."""
+        if isinstance(reference, tuple) and len(reference) > 1 and reference[0] == "module" and isinstance(reference[1], type):
+            return reference[1]
         if not isinstance(reference, tuple) or len(reference) < 5 or reference[0] != "storage":
             return Inert(reference)
         _, kind, key, _device, count, *view = reference

@@ -106,7 +106,7 @@ def load(path: Path, entry: str | None) -> Loaded:
         places |= {name: value for name, value in root.items() if isinstance(name, str)}
     if entry is not None and entry not in places:
         raise ConvertError(f"the checkpoint has no entry `{entry}`; it has {listing(places.keys() - {''})}")
-    for name in [entry] if entry is not None else ["", *ENTRIES]:
+    for name in [entry] if entry is not None else [*ENTRIES, ""]:
         if tensors := tensors_of(places.get(name)):
             where = f"under `{name}`" if name else "at its root"
             return Loaded(archive.form, tensors, settings_of(root), [f"{len(tensors)} tensors {where}"])
