@@ -9,6 +9,7 @@ use super::check::CheckArguments;
 use super::client::ClientArguments;
 use super::collection::{provenance_json, weights_text};
 use super::failure::{of_status, one_line};
+use super::inspect::InspectArguments;
 use super::render::{Cell, Format, Json, Table, print_json, print_table, write_out};
 use crate::wire::v1::{ListModelsRequest, Model};
 
@@ -28,9 +29,11 @@ enum Action {
     },
     /// Run a model directory on its own golden inputs (needs no server)
     Check(CheckArguments),
+    /// Show what is read from files of cutouts and spectra (needs no server)
+    Inspect(InspectArguments),
 }
 
-/// Runs `sidereus encoder models`.
+/// Runs a command about models and their inputs.
 pub(super) async fn run(arguments: EncoderArguments) -> Result<ExitCode> {
     match arguments.action {
         Action::Models { client } => {
@@ -38,6 +41,7 @@ pub(super) async fn run(arguments: EncoderArguments) -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Action::Check(check) => super::check::run(&check),
+        Action::Inspect(files) => super::inspect::run(&files),
     }
 }
 
