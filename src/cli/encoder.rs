@@ -10,6 +10,7 @@ use super::client::ClientArguments;
 use super::collection::{provenance_json, weights_text};
 use super::failure::{of_status, one_line};
 use super::register::RegisterArguments;
+use super::inspect::InspectArguments;
 use super::render::{Cell, Format, Json, Table, print_json, print_table, write_out};
 use crate::wire::v1::{ListModelsRequest, Model, ModelOutput, SpaceForm};
 
@@ -31,9 +32,11 @@ enum Action {
     Check(CheckArguments),
     /// Write the model.toml of a directory with a published model's files (needs no server)
     Register(RegisterArguments),
+    /// Show what is read from files of cutouts and spectra (needs no server)
+    Inspect(InspectArguments),
 }
 
-/// Runs `sidereus encoder models`.
+/// Runs a command about models and their inputs.
 pub(super) async fn run(arguments: EncoderArguments) -> Result<ExitCode> {
     match arguments.action {
         Action::Models { client } => {
@@ -45,6 +48,7 @@ pub(super) async fn run(arguments: EncoderArguments) -> Result<ExitCode> {
             super::register::run(register)?;
             Ok(ExitCode::SUCCESS)
         }
+        Action::Inspect(files) => super::inspect::run(&files),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Inputs of models as files: an image, or a row of named numbers.
+//! Inputs of models as files: a cutout or a spectrum in whatever form, a picture, or a row of named numbers.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -6,55 +6,56 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 
 use super::angle::parse_number;
+use super::observation::paths;
+use crate::files::{ObservationOptions, is_observation_file, read_together};
 use crate::schema::Modality;
 use crate::wire::v1::payload::Content;
 use crate::wire::v1::{NamedValues, Payload};
 
-/// Largest example file; a cutout is a few hundred kilobytes.
-const EXAMPLE_BYTES_MAX: u64 = 64 << 20;
+/// Largest row of numbers; a row is a few kilobytes.
+const ROW_BYTES_MAX: u64 = 16 << 20;
 
-/// Reads an example. Without a modality, pictures are `image` and rows are `photometry`.
-pub(super) fn read(path: &Path, modality: Option<&str>) -> Result<Payload> {
+/// Reads an example. Without a modality, pictures and cutouts are `image`, spectra `spectrum`, and rows `photometry`.
+/// Several files with commas between them are one example, such as a file for each band.
+pub(super) fn read(
+    path: &Path,
+    modality: Option<&str>,
+    options: &ObservationOptions,
+) -> Result<Payload> {
+    let files = paths(path);
+    if files.len() > 1 || is_observation_file(path) {
+        let observation = read_together(&files, options)?;
+        return Ok(observation.into_payload(modality));
+    }
     let size = std::fs::metadata(path)
         .with_context(|| format!("cannot read the example {}", path.display()))?
         .len();
-    if size > EXAMPLE_BYTES_MAX {
-        bail!("the example {} has {size} bytes, more than {EXAMPLE_BYTES_MAX}", path.display());
+    if size > ROW_BYTES_MAX {
+        bail!("the row of numbers {} has {size} bytes, more than {ROW_BYTES_MAX}", path.display());
     }
     let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
     let extension = path.extension().and_then(|name| name.to_str()).unwrap_or_default();
-    let content = content_of(&extension.to_lowercase(), bytes)
+    let values = row_of(&extension.to_lowercase(), &bytes)
         .with_context(|| format!("example {}", path.display()))?;
-    let usual = match &content {
-        Content::Image(_) => Modality::IMAGE,
-        Content::Row(_) => Modality::PHOTOMETRY,
-        // A spectrum lies along one axis, an image along more.
-        Content::Arrays(arrays) => {
-            match arrays.arrays.values().map(|array| array.shape.len()).max() {
-                Some(0..=1) | None => Modality::SPECTRUM,
-                Some(_) => Modality::IMAGE,
-            }
-        }
-    };
-    Ok(Payload { modality: modality.unwrap_or(usual).to_owned(), content: Some(content) })
+    Ok(Payload {
+        modality: modality.unwrap_or(Modality::PHOTOMETRY).to_owned(),
+        content: Some(Content::Row(NamedValues { values })),
+    })
 }
 
-fn content_of(extension: &str, bytes: Vec<u8>) -> Result<Content> {
-    if is_image(&bytes) {
-        return Ok(Content::Image(bytes));
-    }
+fn row_of(extension: &str, bytes: &[u8]) -> Result<HashMap<String, f64>> {
     match extension {
-        "json" => Ok(Content::Row(NamedValues { values: json_row(&bytes)? })),
-        "csv" => Ok(Content::Row(NamedValues { values: csv_row(&bytes)? })),
+        "json" => json_row(bytes),
+        "csv" => csv_row(bytes),
         "png" | "jpg" | "jpeg" => {
             bail!("the file is not a PNG or JPEG image, whatever its name says")
         }
-        _ => bail!("the file is neither a PNG or JPEG image nor a .json or .csv row"),
+        "gz" => bail!("the file is compressed; decompress it first with gunzip"),
+        "npz" => bail!("archives of arrays are not read; save one array with numpy.save"),
+        _ => bail!(
+            "the file is neither a cutout or spectrum (FITS, HDF5, .npy, Parquet, Arrow), nor a PNG or JPEG image, nor a .json or .csv row"
+        ),
     }
-}
-
-fn is_image(bytes: &[u8]) -> bool {
-    bytes.starts_with(b"\x89PNG\r\n\x1a\n") || bytes.starts_with(&[0xff, 0xd8, 0xff])
 }
 
 /// An object of numbers.
@@ -94,10 +95,14 @@ mod tests {
     use super::*;
 
     fn row(extension: &str, text: &str) -> Result<HashMap<String, f64>> {
-        match content_of(extension, text.as_bytes().to_vec())? {
-            Content::Row(row) => Ok(row.values),
-            Content::Image(_) | Content::Arrays(_) => bail!("no row"),
-        }
+        row_of(extension, text.as_bytes())
+    }
+
+    fn read_bytes(name: &str, bytes: &[u8]) -> Result<Payload> {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join(name);
+        std::fs::write(&path, bytes).expect("written");
+        read(&path, None, &ObservationOptions::default())
     }
 
     #[test]
@@ -105,12 +110,16 @@ mod tests {
         let wanted = HashMap::from([("flux_g".to_owned(), 12.5), ("flux_r".to_owned(), -3.0)]);
         assert_eq!(row("json", r#"{"flux_g": 12.5, "flux_r": -3}"#).expect("json"), wanted);
         assert_eq!(row("csv", "flux_g,\"flux_r\"\n12.5, -3\n").expect("csv"), wanted);
+        let payload = read_bytes("a.csv", b"u,g\n1,2\n").expect("a row");
+        assert_eq!(payload.modality, Modality::PHOTOMETRY);
     }
 
     #[test]
     fn an_image_is_known_by_its_first_bytes() {
         let bytes = b"\x89PNG\r\n\x1a\nrest".to_vec();
-        assert_eq!(content_of("dat", bytes.clone()).expect("png"), Content::Image(bytes));
+        let payload = read_bytes("a.dat", &bytes).expect("png");
+        assert_eq!(payload.modality, Modality::IMAGE);
+        assert_eq!(payload.content, Some(Content::Image(bytes)));
     }
 
     #[test]

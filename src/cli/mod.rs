@@ -19,6 +19,8 @@ mod hits;
 mod ids;
 mod import;
 mod index;
+mod inspect;
+mod observation;
 mod progress;
 mod region;
 mod register;

@@ -102,6 +102,32 @@ pub enum FileError {
         /// What it holds and how to mend it.
         detail: String,
     },
+    /// A file without a cutout or spectrum that is understood.
+    #[error("`{path}` cannot be read as an observation: {detail}")]
+    NotObservation {
+        /// The file.
+        path: String,
+        /// What is missing or does not fit.
+        detail: String,
+    },
+    /// A file of several observations, or of none with a number.
+    #[error("`{path}` has {given} {count} observations; choose one by its number, from 0")]
+    WhichObservation {
+        /// The file.
+        path: String,
+        /// `not one but`, or the number that it does not have.
+        given: String,
+        /// How many it has.
+        count: String,
+    },
+    /// A square of pixels that the image does not have.
+    #[error("nothing can be cut out of `{path}`: {detail}")]
+    Cutout {
+        /// The file.
+        path: String,
+        /// Why, and what to ask for.
+        detail: String,
+    },
     /// Vectors and rows do not pair.
     #[error(
         "`{vectors}` has {given} vectors for the {expected} rows of `{path}`; they are paired row by row, so the numbers must be equal"
@@ -269,6 +295,9 @@ impl FileError {
             Self::Truncated { .. } | Self::Damaged { .. } => Class::Corrupt,
             Self::NoTable { .. } | Self::NoColumn { .. } | Self::UnknownSpace { .. } => {
                 Class::NotFound
+            }
+            Self::NotObservation { .. } | Self::WhichObservation { .. } | Self::Cutout { .. } => {
+                Class::Invalid
             }
             Self::Schema(error) => error.class(),
             Self::Open { .. }

@@ -2,7 +2,8 @@
 //!
 //! Reading: [`open`] gives a [`TableReader`] for CSV, Parquet, Arrow IPC and FITS binary tables, [`NpyReader`] reads
 //! `.npy` vectors, [`Import`] joins both, matches them with a collection ([`Mapping`], [`infer_schema`], [`Plan`])
-//! and hands out [`IngestRows`]. Receiving: [`decode_ipc`] and [`decode_ingest`] turn bytes of anybody into objects
+//! and hands out [`IngestRows`]. Observations: [`read_observation`] and [`read_observations`] make arrays for
+//! encoders of cutouts and spectra. Receiving: [`decode_ipc`] and [`decode_ingest`] turn bytes of anybody into objects
 //! that the collection accepts. Nothing here stores, searches or talks to the network.
 //!
 //! Invariants: FIL-1, a bad row never costs a good one: it becomes a [`RefusedRow`] with its number and reason.
@@ -24,6 +25,7 @@ mod infer;
 mod mapping;
 mod message;
 mod npy;
+mod observation;
 mod parquet_reader;
 mod plan;
 mod reader;
@@ -42,6 +44,10 @@ pub use import::{Import, ImportOptions, IngestBatches};
 pub use infer::{Inferred, infer_schema};
 pub use mapping::Mapping;
 pub use npy::NpyReader;
+pub use observation::{
+    NamedArray, Observation, ObservationOptions, ObservationRow, Observations, Observed,
+    VALUES_MAX, is_observation_file, read_observation, read_observations, read_together,
+};
 pub use plan::{IngestRows, Plan};
 pub use reader::{
     BATCH_ROWS, META_DESCRIPTION, META_UCD, META_UNIT, Progress, ReadOptions, SkippedColumn,

@@ -21,15 +21,16 @@ pub struct NpyReader {
     rows_done: u64,
 }
 
+/// Type of the numbers of an array.
 #[derive(Debug, Clone, Copy)]
-enum Number {
+pub(super) enum Number {
     Half,
     Single,
     Double,
 }
 
 impl Number {
-    fn bytes(self) -> usize {
+    pub(super) fn bytes(self) -> usize {
         match self {
             Self::Half => 2,
             Self::Single => 4,
@@ -112,7 +113,8 @@ impl NpyReader {
 /// Bytes that are read at once: whole numbers of every size.
 const PIECE_BYTES: usize = 64 << 10;
 
-fn append(values: &mut Vec<f32>, bytes: &[u8], number: Number, is_big: bool) {
+/// Appends numbers of a type as singles.
+pub(super) fn append(values: &mut Vec<f32>, bytes: &[u8], number: Number, is_big: bool) {
     match (number, is_big) {
         (Number::Half, _) => extend(values, bytes, |raw: [u8; 2]| {
             let bits = if is_big { u16::from_be_bytes(raw) } else { u16::from_le_bytes(raw) };
@@ -134,10 +136,10 @@ fn extend<const BYTES: usize>(
     values.extend(bytes.as_chunks::<BYTES>().0.iter().map(|raw| number(*raw)));
 }
 
-/// Type, byte order, rows and dimension, or why the array does not hold vectors.
-fn vectors_of(header: &NpyHeader) -> Result<(Number, bool, u64, usize), String> {
+/// Type and byte order of an array's numbers, or why they are not read.
+pub(super) fn number_of(header: &NpyHeader) -> Result<(Number, bool), String> {
     let DType::Plain(kind) = header.dtype() else {
-        return Err("it is a structured array; save a plain two-dimensional array".to_owned());
+        return Err("it is a structured array; save a plain array".to_owned());
     };
     let number = match (kind.type_char(), kind.size_field()) {
         (TypeChar::Float, 2) => Number::Half,
@@ -149,6 +151,12 @@ fn vectors_of(header: &NpyHeader) -> Result<(Number, bool, u64, usize), String> 
             ));
         }
     };
+    Ok((number, kind.endianness() == Endianness::Big))
+}
+
+/// Type, byte order, rows and dimension, or why the array does not hold vectors.
+fn vectors_of(header: &NpyHeader) -> Result<(Number, bool, u64, usize), String> {
+    let (number, is_big_endian) = number_of(header)?;
     let (rows, dimension) = match *header.shape() {
         [rows, dimension] => (rows, dimension),
         // What `numpy.save` makes of one vector.
@@ -168,5 +176,5 @@ fn vectors_of(header: &NpyHeader) -> Result<(Number, bool, u64, usize), String> 
         .ok()
         .filter(|dimension| (1..=DIMENSION_MAX).contains(dimension))
         .ok_or_else(|| format!("dimension {dimension} is not within 1 to {DIMENSION_MAX}"))?;
-    Ok((number, kind.endianness() == Endianness::Big, rows, dimension))
+    Ok((number, is_big_endian, rows, dimension))
 }

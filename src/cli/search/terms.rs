@@ -8,6 +8,7 @@ use clap::Args;
 use crate::cli::angle::parse_number;
 use crate::cli::example;
 use crate::cli::ids::parse_ids;
+use crate::cli::observation::ExampleCut;
 use crate::files::NpyReader;
 use crate::wire::v1::{CollectionSchema, Payload, Vector, VectorTerm};
 
@@ -36,13 +37,16 @@ pub(super) struct TargetArguments {
     /// Near to the vector, or each row, of a NumPy file
     #[arg(long, value_name = "[SPACE=]FILE.npy", help_heading = "What hits are like")]
     vector: Vec<String>,
-    /// Near to an input that the space's model encodes: an image (.png, .jpg), or a row of named
-    /// numbers (.json, .csv)
+    /// Near to an input that the space's model encodes: a cutout or a spectrum (FITS, HDF5, .npy,
+    /// Parquet; g.fits,r.fits,z.fits is one cutout), a picture (.png, .jpg), or a row of named numbers
+    /// (.json, .csv)
     #[arg(long, value_name = "FILE", help_heading = "What hits are like")]
     example: Vec<PathBuf>,
-    /// What the example is [default: image for pictures, photometry for rows]
+    /// What the example is [default: image for cutouts and pictures, spectrum, photometry for rows]
     #[arg(long, value_name = "M", requires = "example", help_heading = "What hits are like")]
     modality: Option<String>,
+    #[command(flatten)]
+    cut: ExampleCut,
     /// Embedding space to compare in (repeat to combine several by weight); may be left out when
     /// only one fits
     #[arg(long, value_name = "S[=WEIGHT]", help_heading = "What hits are like")]
@@ -84,8 +88,10 @@ impl TargetArguments {
         for text in &self.vector {
             add_vectors(&mut drafts, schema, text)?;
         }
+        let options = self.cut.to_options()?;
         for path in &self.example {
-            add_example(&mut drafts, schema, path, self.modality.as_deref())?;
+            let payload = example::read(path, self.modality.as_deref(), &options)?;
+            add_example(&mut drafts, schema, path, payload)?;
         }
         if drafts.is_empty() {
             // The server knows which space fits, or says that several do.
@@ -183,9 +189,8 @@ fn add_example(
     drafts: &mut Vec<Draft>,
     schema: &CollectionSchema,
     path: &Path,
-    modality: Option<&str>,
+    payload: Payload,
 ) -> Result<()> {
-    let payload = example::read(path, modality)?;
     let fits = |name: &str| {
         let space = schema.spaces.iter().find(|space| space.name == name);
         space.is_some_and(|space| space.modality == payload.modality)

@@ -31,7 +31,7 @@ struct Card {
 
 /// Keywords and values of one header-data unit. Of repeated keywords the first counts.
 #[derive(Debug, Default)]
-pub(super) struct Header {
+pub(in crate::files) struct Header {
     cards: HashMap<String, Card>,
     /// Keyword of the very first card.
     first: String,
@@ -94,28 +94,33 @@ impl Header {
         may_go_on
     }
 
+    /// Whether a keyword with a value is there.
+    pub(super) fn has(&self, keyword: &str) -> bool {
+        self.cards.contains_key(keyword)
+    }
+
     /// Keyword of the first card: `SIMPLE` or `XTENSION` in a sound file.
     pub(super) fn first_keyword(&self) -> &str {
         &self.first
     }
 
     /// A string value.
-    pub(super) fn text(&self, keyword: &str) -> Option<&str> {
+    pub(in crate::files) fn text(&self, keyword: &str) -> Option<&str> {
         self.cards.get(keyword).filter(|card| card.is_text).map(|card| card.value.trim_end())
     }
 
     /// A logical value.
-    pub(super) fn logical(&self, keyword: &str) -> Option<bool> {
+    pub(in crate::files) fn logical(&self, keyword: &str) -> Option<bool> {
         self.cards.get(keyword).filter(|card| !card.is_text).map(|card| card.value == "T")
     }
 
     /// An integer value.
-    pub(super) fn integer(&self, keyword: &str) -> Option<i64> {
+    pub(in crate::files) fn integer(&self, keyword: &str) -> Option<i64> {
         self.cards.get(keyword).filter(|card| !card.is_text)?.value.parse().ok()
     }
 
     /// A real value; Fortran's `D` exponents are understood.
-    pub(super) fn real(&self, keyword: &str) -> Option<f64> {
+    pub(in crate::files) fn real(&self, keyword: &str) -> Option<f64> {
         let card = self.cards.get(keyword).filter(|card| !card.is_text)?;
         card.value.replace(['D', 'd'], "E").parse().ok()
     }

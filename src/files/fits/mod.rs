@@ -6,7 +6,11 @@
 
 mod decode;
 mod header;
+mod image;
 mod layout;
+mod sip;
+mod unit;
+mod wcs;
 
 use std::fs::File;
 use std::io::{BufReader, Read, Seek, SeekFrom};
@@ -15,16 +19,17 @@ use std::sync::Arc;
 use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{Schema, SchemaRef};
 
-use self::header::{Header, HeaderFault, padded};
 use self::layout::ColumnLayout;
 use super::reader::{Progress, ReadOptions, SkippedColumn, TableBatch, TableReader};
 use super::{FileError, Location};
 
+pub(super) use self::header::Header;
+pub(super) use self::image::ImageUnit;
+pub(super) use self::unit::{Unit, Units};
+pub(super) use self::wcs::Wcs;
+
 /// Bytes of rows held at once; wide tables come in batches of fewer rows.
 const CHUNK_BYTES: usize = 64 << 20;
-
-/// Most header-data units looked through.
-const UNITS_MAX: u64 = 100_000;
 
 /// Reads one binary table.
 pub(super) struct FitsReader {
@@ -39,21 +44,12 @@ pub(super) struct FitsReader {
     rows_done: u64,
 }
 
-struct Table {
-    number: u64,
-    header: Header,
-    start: u64,
-}
-
 impl FitsReader {
     pub(super) fn open(location: &Location, options: &ReadOptions) -> Result<Self, FileError> {
-        let path = location.path.display().to_string();
-        let file = File::open(&location.path)
-            .map_err(|source| FileError::Open { path: path.clone(), source })?;
-        let file_bytes =
-            file.metadata().map_err(|source| FileError::Read { path: path.clone(), source })?.len();
-        let mut file = BufReader::with_capacity(1 << 20, file);
-        let table = find_table(&mut file, &path, location.extension.as_deref(), file_bytes)?;
+        let mut units = Units::open(&location.path)?;
+        let table = find_table(&mut units, location.extension.as_deref())?;
+        let (path, file_bytes) = (units.path().to_owned(), units.file_bytes());
+        let mut file = units.into_file();
         let damaged =
             |detail: String| FileError::Damaged { path: path.clone(), format: "FITS", detail };
         let size = |keyword: &str| {
@@ -105,83 +101,30 @@ impl FitsReader {
 }
 
 /// Walks the header-data units up to the table that is wanted.
-fn find_table(
-    file: &mut BufReader<File>,
-    path: &str,
-    wanted: Option<&str>,
-    file_bytes: u64,
-) -> Result<Table, FileError> {
-    let damaged =
-        |detail: String| FileError::Damaged { path: path.to_owned(), format: "FITS", detail };
+fn find_table(units: &mut Units, wanted: Option<&str>) -> Result<Unit, FileError> {
     let mut seen = Vec::new();
-    let mut start = 0_u64;
-    for number in 0..UNITS_MAX {
-        let header = match Header::read(file) {
-            Ok(Some((header, length))) if is_unit(&header, number) => {
-                start += length;
-                header
-            }
-            // Bytes behind the last unit are allowed; a file that does not begin as FITS is none.
-            Ok(Some(_)) if number == 0 => {
-                return Err(damaged("it does not begin with SIMPLE".to_owned()));
-            }
-            Err(HeaderFault::Damaged(detail)) if number == 0 => return Err(damaged(detail)),
-            Err(HeaderFault::Io(source)) => {
-                return Err(FileError::Read { path: path.to_owned(), source });
-            }
-            Err(HeaderFault::Ends) => {
-                let detail = format!("it ends inside the header of extension {number}");
-                return Err(FileError::Truncated { path: path.to_owned(), format: "FITS", detail });
-            }
-            Ok(_) | Err(HeaderFault::Damaged(_)) => break,
-        };
-        let name = header.text("EXTNAME").unwrap_or("").to_owned();
-        let kind = header.text("XTENSION").unwrap_or("PRIMARY").to_owned();
-        if is_wanted(&header, number, wanted) {
-            check_kind(&header, path, number)?;
-            return Ok(Table { number, header, start });
+    while let Some(unit) = units.next_unit()? {
+        let is_wanted = wanted.map_or_else(|| is_table(&unit), |wanted| unit.is_called(wanted));
+        if is_wanted {
+            check_kind(&unit, units.path())?;
+            return Ok(unit);
         }
+        let (number, name, kind) = (unit.number, unit.name(), unit.kind());
         seen.push(format!("{number} {name} ({kind})").replace("  ", " "));
-        let data = header
-            .data_bytes()
-            .and_then(padded)
-            .and_then(|bytes| start.checked_add(bytes))
-            .ok_or_else(|| damaged(format!("the size of extension {number} makes no sense")))?;
-        start = data;
-        if start > file_bytes {
-            let detail = format!("it ends inside the data of extension {number}");
-            return Err(FileError::Truncated { path: path.to_owned(), format: "FITS", detail });
-        }
-        file.seek(SeekFrom::Start(start))
-            .map_err(|source| FileError::Read { path: path.to_owned(), source })?;
     }
     let wanted = wanted.map_or_else(|| "at all".to_owned(), |wanted| format!("`[{wanted}]`"));
-    Err(FileError::NoTable { path: path.to_owned(), wanted, available: seen.join(", ") })
+    let path = units.path().to_owned();
+    Err(FileError::NoTable { path, wanted, available: seen.join(", ") })
 }
 
-fn is_unit(header: &Header, number: u64) -> bool {
-    header.first_keyword() == if number == 0 { "SIMPLE" } else { "XTENSION" }
+/// Whether somebody who names no extension may mean this one: a tile-compressed image is stored as a binary table
+/// that nobody means.
+fn is_table(unit: &Unit) -> bool {
+    unit.kind() == "BINTABLE" && unit.header.logical("ZIMAGE") != Some(true)
 }
 
-fn is_wanted(header: &Header, number: u64, wanted: Option<&str>) -> bool {
-    let Some(wanted) = wanted else {
-        // A tile-compressed image is stored as a binary table that nobody means.
-        return header.text("XTENSION") == Some("BINTABLE")
-            && header.logical("ZIMAGE") != Some(true);
-    };
-    if let Ok(wanted) = wanted.parse::<u64>() {
-        return wanted == number;
-    }
-    let (name, version) = wanted.split_once(',').unwrap_or((wanted, ""));
-    let version_fits = match version.trim().parse::<i64>() {
-        Ok(version) => header.integer("EXTVER").unwrap_or(1) == version,
-        Err(_) => version.is_empty(),
-    };
-    version_fits
-        && header.text("EXTNAME").is_some_and(|own| own.trim().eq_ignore_ascii_case(name.trim()))
-}
-
-fn check_kind(header: &Header, path: &str, number: u64) -> Result<(), FileError> {
+fn check_kind(unit: &Unit, path: &str) -> Result<(), FileError> {
+    let (header, number) = (&unit.header, unit.number);
     let unsupported = |what: &str, hint: &str| {
         Err(FileError::Unsupported {
             path: format!("{path}[{number}]"),
@@ -189,7 +132,7 @@ fn check_kind(header: &Header, path: &str, number: u64) -> Result<(), FileError>
             hint: hint.to_owned(),
         })
     };
-    let kind = header.text("XTENSION").unwrap_or("PRIMARY");
+    let kind = unit.kind();
     if kind == "TABLE" {
         return unsupported(
             "an ASCII table",

@@ -41,7 +41,7 @@ const FLOORS: [&[&str]; 9] = [
 ];
 
 /// Foreign libraries and the folders, or files, that may name them.
-const FENCES: [(&str, &[&str]); 20] = [
+const FENCES: [(&str, &[&str]); 21] = [
     ("libc", &["src/engine/idle.rs"]),
     ("memmap2", &["src/engine/mapped.rs", "src/index/"]),
     ("rocksdb", &["src/storage/rocks"]),
@@ -53,6 +53,7 @@ const FENCES: [(&str, &[&str]); 20] = [
     ("moc", &["src/sky/healpix.rs", "src/sky/moc_io.rs"]),
     ("datafusion", &["src/query/datafusion"]),
     ("npyz", &["src/files/"]),
+    ("hdf5_pure", &["src/files/"]),
     ("parquet", &["src/files/"]),
     ("arrow", &["src/files/", "src/engine/", "src/query/", "src/service/", "src/cli/"]),
     ("tonic", &["src/wire/", "src/encoder/", "src/service/", "src/cli/"]),

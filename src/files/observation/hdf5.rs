@@ -1,0 +1,218 @@
+//! HDF5 files as observations: datasets called like spectra and cutouts, at the root or in groups.
+//!
+//! Names are those of tables (`flux` or `spectrum/flux` or `spectrum_flux`, ...). A file holds many observations when its
+//! datasets have an axis of objects before the others: as many as there are ids, or rows of `flux`, or cutouts of four axes. A
+//! dataset without that axis, such as one grid of wavelengths, belongs to all of them. Rows are read one by one, so that
+//! memory is bounded by an observation (and a chunk of the file), not by the file.
+
+use std::path::Path;
+
+use hdf5_pure::{AttrValue, DType, Dataset, File, Group};
+
+use super::cells::{Cell, Row, Value, shortened};
+use super::names::{Role, role_of};
+use super::payload::too_large;
+use super::{ObservationOptions, ObservationRow, Source, VALUES_MAX};
+use crate::files::FileError;
+use crate::files::contain::contain;
+
+/// Most datasets and groups that are looked at.
+const MEMBERS_MAX: usize = 2_000;
+
+/// How deep groups are looked into.
+const DEPTH_MAX: usize = 4;
+
+/// Most bytes of the texts of one dataset's row.
+const TEXT_BYTES_MAX: u64 = 1 << 20;
+
+/// A dataset whose name means something.
+struct Known {
+    name: String,
+    role: Role,
+    unit: String,
+    shape: Vec<u64>,
+    kind: Kind,
+    dataset: Dataset,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Signed,
+    Unsigned,
+    Real,
+    Text,
+}
+
+struct Hdf5Source {
+    path: String,
+    datasets: Vec<Known>,
+    /// How many observations; `None` for a file that is one, whose datasets have no axis of objects.
+    rows: Option<u64>,
+    options: ObservationOptions,
+}
+
+pub(super) fn open(
+    path: &Path,
+    options: &ObservationOptions,
+) -> Result<Box<dyn Source>, FileError> {
+    let shown = path.display().to_string();
+    let damaged =
+        |detail: String| FileError::Damaged { path: shown.clone(), format: "HDF5", detail };
+    let (datasets, names) = contain(|| {
+        let file = File::open_streaming(path)?;
+        let (mut known, mut names) = (Vec::new(), Vec::new());
+        collect(&file.root(), "", 0, &mut known, &mut names)?;
+        Ok::<_, hdf5_pure::Error>((known, names))
+    })
+    .map_err(damaged)?;
+    let is_observed =
+        |each: &Known| matches!(each.role, Role::Flux | Role::Image | Role::ImageOfBand);
+    if !datasets.iter().any(is_observed) {
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let detail = format!(
+            "none of its datasets is called like a spectrum (flux) or a cutout (image): {}",
+            shortened(&names)
+        );
+        return Err(FileError::NotObservation { path: shown, detail });
+    }
+    let rows = rows_of(&datasets);
+    Ok(Box::new(Hdf5Source { path: shown, datasets, rows, options: options.clone() }))
+}
+
+/// Walks through groups.
+fn collect(
+    group: &Group,
+    prefix: &str,
+    depth: usize,
+    known: &mut Vec<Known>,
+    names: &mut Vec<String>,
+) -> Result<(), hdf5_pure::Error> {
+    for (name, dataset) in group.iter_datasets()? {
+        if names.len() >= MEMBERS_MAX {
+            return Ok(());
+        }
+        let name = format!("{prefix}{name}");
+        names.push(name.clone());
+        let Some((role, _)) = role_of(&name) else { continue };
+        let kind = match dataset.dtype()? {
+            DType::F32 | DType::F64 => Kind::Real,
+            DType::I8 | DType::I16 | DType::I32 | DType::I64 => Kind::Signed,
+            // Booleans are enumerations.
+            DType::U8 | DType::U16 | DType::U32 | DType::U64 | DType::Enum(_) => Kind::Unsigned,
+            DType::String | DType::VariableLengthString => Kind::Text,
+            // Half precision has no name of its own.
+            DType::Other(_) => Kind::Real,
+            _ => continue,
+        };
+        let shape = dataset.shape()?;
+        // A file need not have attributes that can be read.
+        let unit = dataset.attrs().ok().and_then(|attributes| {
+            ["unit", "units", "UNIT", "UNITS"].iter().find_map(|word| match attributes.get(*word) {
+                Some(AttrValue::String(text) | AttrValue::AsciiString(text)) => Some(text.clone()),
+                Some(
+                    AttrValue::StringSized { value, .. }
+                    | AttrValue::AsciiStringSized { value, .. },
+                ) => Some(value.clone()),
+                _ => None,
+            })
+        });
+        let unit = unit.unwrap_or_default();
+        known.push(Known { name, role, unit, shape, kind, dataset });
+    }
+    if depth >= DEPTH_MAX {
+        return Ok(());
+    }
+    for (name, inner) in group.iter_groups()? {
+        if names.len() >= MEMBERS_MAX {
+            return Ok(());
+        }
+        collect(&inner, &format!("{prefix}{name}/"), depth + 1, known, names)?;
+    }
+    Ok(())
+}
+
+/// The length of the axis of objects.
+fn rows_of(datasets: &[Known]) -> Option<u64> {
+    let find = |role: Role| datasets.iter().find(|each| each.role == role);
+    let observed = [Role::Flux, Role::Image, Role::ImageOfBand].map(find);
+    let first = |known: &Known| known.shape.first().copied();
+    // Ids, and arrays of the same length behind them.
+    for role in [Role::Object, Role::Ra] {
+        if let Some([count]) = find(role).map(|known| known.shape.as_slice()) {
+            if observed.iter().flatten().all(|known| first(known) == Some(*count)) {
+                return Some(*count);
+            }
+        }
+    }
+    let [flux, image, band] = observed;
+    let is_many = |known: &&Known, axes: usize| known.shape.len() == axes;
+    let many = flux.filter(|flux| is_many(flux, 2));
+    let many = many.or_else(|| image.filter(|image| is_many(image, 4)));
+    many.or_else(|| band.filter(|band| is_many(band, 3))).and_then(first)
+}
+
+impl Source for Hdf5Source {
+    fn row(&mut self, row: u64) -> Option<ObservationRow> {
+        if row >= self.rows.unwrap_or(1) {
+            return None;
+        }
+        let refused =
+            |detail: String| FileError::NotObservation { path: self.path.clone(), detail };
+        let mut cells = Row::default();
+        for known in &self.datasets {
+            let is_by_row = self.rows.is_some() && self.rows == known.shape.first().copied();
+            match contain(|| known.read(is_by_row.then_some(row))) {
+                Ok(value) => {
+                    let (name, unit) = (known.name.clone(), known.unit.clone());
+                    cells.cells.push(Cell { name, unit, value });
+                }
+                Err(detail) => {
+                    let detail = format!("dataset `{}`, row {row}: {detail}", known.name);
+                    return Some((cells.object(), Err(refused(detail))));
+                }
+            }
+        }
+        let object = cells.object();
+        Some((object, cells.into_observation(&self.options).map_err(refused)))
+    }
+
+    fn count(&self) -> Option<u64> {
+        Some(self.rows.unwrap_or(1))
+    }
+}
+
+impl Known {
+    /// One row, or all of a dataset that has no axis of objects.
+    fn read(&self, row: Option<u64>) -> Result<Value, String> {
+        let text = |error: hdf5_pure::Error| error.to_string();
+        let shape = if row.is_some() { self.shape.get(1..).unwrap_or(&[]) } else { &self.shape };
+        let count = shape.iter().try_fold(1_u64, |product, length| product.checked_mul(*length));
+        let count = count.filter(|count| *count <= VALUES_MAX as u64);
+        let count = count.ok_or_else(|| too_large(usize::MAX))?;
+        let (first, rows) = match row {
+            Some(row) => (row, 1),
+            None => (0, self.shape.first().copied().unwrap_or(1)),
+        };
+        if self.kind == Kind::Text {
+            let bytes = self.dataset.element_size().map_err(text)?.saturating_mul(count);
+            if bytes > TEXT_BYTES_MAX {
+                return Err(format!("its texts have {bytes} bytes, more than {TEXT_BYTES_MAX}"));
+            }
+            return self.dataset.read_string_rows(first, rows).map(Value::Texts).map_err(text);
+        }
+        let is_id = self.role == Role::Object;
+        if is_id && self.kind == Kind::Signed {
+            let ids = self.dataset.read_i64_rows(first, rows).map_err(text)?;
+            return Ok(Value::Texts(ids.iter().map(i64::to_string).collect()));
+        }
+        if is_id && self.kind == Kind::Unsigned {
+            let ids = self.dataset.read_u64_rows(first, rows).map_err(text)?;
+            return Ok(Value::Texts(ids.iter().map(u64::to_string).collect()));
+        }
+        let values = self.dataset.read_f64_rows(first, rows).map_err(text)?;
+        if values.len() as u64 != count {
+            return Err(format!("it has {} numbers instead of {count}", values.len()));
+        }
+        Ok(Value::Numbers { shape: shape.iter().map(|length| *length as usize).collect(), values })
+    }
+}
