@@ -9,8 +9,8 @@ use super::check::CheckArguments;
 use super::client::ClientArguments;
 use super::collection::{provenance_json, weights_text};
 use super::failure::{of_status, one_line};
-use super::register::RegisterArguments;
 use super::inspect::InspectArguments;
+use super::register::RegisterArguments;
 use super::render::{Cell, Format, Json, Table, print_json, print_table, write_out};
 use crate::wire::v1::{ListModelsRequest, Model, ModelOutput, SpaceForm};
 

@@ -173,6 +173,14 @@ pub enum RequestError {
         /// Name of the collection.
         collection: String,
     },
+    /// A space that holds something else than token ids, where they are to be encoded further.
+    #[error(
+        "space `{space}` holds no token ids; make some with `sidereus encode --pooling token-ids`"
+    )]
+    NotTokenIds {
+        /// Name of the space.
+        space: String,
+    },
     /// Every input left out.
     #[error("no input of model `{model}` is taken from a column: map at least one")]
     NoInputs {
@@ -234,6 +242,7 @@ impl RequestError {
             | Self::UnknownInput { .. }
             | Self::UnmappedInput { .. }
             | Self::NoInputs { .. }
+            | Self::NotTokenIds { .. }
             | Self::WrongInputType { .. }
             | Self::Position(_)
             | Self::Region(_)

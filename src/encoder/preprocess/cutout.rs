@@ -7,6 +7,9 @@ use crate::wire::v1::payload::Content;
 /// Name of the array.
 pub(super) const IMAGE: &str = "image";
 
+/// Most bands of an image that names none.
+const BANDS_USUAL_MAX: usize = 9;
+
 /// A cutout in the bands that a model wants, in its order.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Cutout {
@@ -38,7 +41,22 @@ impl Cutout {
             [height, width] if bands.len() <= 1 => (1, height, width),
             // A list column knows no axes: as many squares as there are bands.
             [count] if !bands.is_empty() => squares(count, bands.len())?,
-            [count] => squares(count, 3)?,
+            [count] => {
+                let fitting = (1..=BANDS_USUAL_MAX).filter(|planes| usual(*planes).is_some());
+                let mut fitting = fitting.filter_map(|planes| squares(count, planes).ok());
+                match (fitting.next(), fitting.next()) {
+                    (Some(only), None) => only,
+                    (None, _) => {
+                        return Err(bad(
+                            IMAGE,
+                            format!("has {count} numbers, which are no squares"),
+                        ));
+                    }
+                    (Some(_), Some(_)) => {
+                        return Err(bad(IMAGE, format!("has {count} numbers; name its bands")));
+                    }
+                }
+            }
             _ => return Err(bad(IMAGE, format!("has shape {shape:?}; bands, rows, columns"))),
         };
         let bands = match (bands.is_empty(), usual(planes)) {
@@ -133,7 +151,7 @@ mod tests {
         assert!(refused(&image(&[2, 2, 2], &[])).contains("name its bands"));
         assert!(refused(&image(&[2, 2, 2], &["g", "r"])).contains("band z not among g, r"));
         assert!(refused(&image(&[3, 2, 2], &["g", "g", "z"])).contains("band g twice"));
-        assert!(refused(&image(&[10], &[])).contains("no 3 squares"));
+        assert!(refused(&image(&[10], &[])).contains("are no squares"));
         assert!(refused(&image(&[1, 1, 1, 1], &["g"])).contains("bands, rows, columns"));
         assert!(refused(&Arrays::new()).contains("`image` is missing"));
         let mut empty = image(&[3, 1, 1], &[]);

@@ -14,7 +14,9 @@ pub(super) use answer::chunks;
 pub(super) use catalogue::provenance;
 pub(super) use catalogue::{collection, collection_schema, space};
 pub(super) use model::{InputMap, model_of};
-pub(super) use object::{GivenRow, given_row, object_id_of, object_ids, object_of, row_name};
+pub(super) use object::{
+    GivenRow, given_row, object_id, object_id_of, object_ids, object_of, row_name,
+};
 pub(super) use region::region;
 pub(super) use search::{ExampleTerm, predicate, search};
 pub(super) use status::index_status;
