@@ -38,7 +38,11 @@ impl Searches {
         Self { context }
     }
 
-    async fn answer(&self, request: v1::SearchRequest) -> Result<Answer, ServiceError> {
+    async fn answer(
+        &self,
+        request: v1::SearchRequest,
+        deadline: Deadline,
+    ) -> Result<Answer, ServiceError> {
         let collection = request.collection.clone();
         let at_hand = self.context.db.view_at_hand(&collection);
         let fetched;
@@ -56,7 +60,7 @@ impl Searches {
             // Encoding takes its time, and a view that is held keeps a segment that may be replaced meanwhile.
             drop(at_hand);
             for example in plan.examples {
-                self.add_example(&schema, &mut query, example).await?;
+                self.add_example(&schema, &mut query, example, deadline).await?;
             }
         }
         let turn = self.context.search_turn().await?;
@@ -81,12 +85,14 @@ impl Searches {
         schema: &CollectionSchema,
         query: &mut Query,
         example: ExampleTerm,
+        deadline: Deadline,
     ) -> Result<(), ServiceError> {
         let ExampleTerm { term, space, payloads } = example;
         let expected = payloads.len();
         let encoder = self.context.encoder()?;
         let encoded = encoder
-            .encode(
+            .encode_within(
+                deadline.left(),
                 &space.provenance.encoder,
                 &space.provenance.pooling,
                 Inputs::Payloads(payloads),
@@ -125,7 +131,7 @@ impl SearchService for Searches {
         request: Request<v1::SearchRequest>,
     ) -> Result<Response<Chunks>, Status> {
         let deadline = Deadline::new(request.metadata(), self.context.limits.request_time_max);
-        let answer = deadline.run(self.answer(request.into_inner())).await?;
+        let answer = deadline.run(self.answer(request.into_inner(), deadline)).await?;
         deadline.check()?;
         let chunks = convert::chunks(answer, self.context.limits.chunk_bytes);
         Ok(Response::new(Box::pin(futures::stream::iter(chunks.map(Ok)))))

@@ -59,6 +59,7 @@ impl Fake {
             provenance: Some(self.provenance(id)),
             inputs: owned(inputs),
             description: "for tests".to_owned(),
+            ..Model::default()
         };
         RegisteredModel {
             model: Some(model),
@@ -111,7 +112,7 @@ impl EncoderService for Fake {
         if failing.is_ok() {
             return Err(Status::unavailable("the process has died"));
         }
-        let EncodeRequest { model, payloads } = request.into_inner();
+        let EncodeRequest { model, payloads, .. } = request.into_inner();
         self.controls.encoded.fetch_add(payloads.len(), Ordering::SeqCst);
         let results = payloads.into_iter().map(|payload| {
             let result = match encode(&model, payload) {

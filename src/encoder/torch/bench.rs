@@ -7,7 +7,7 @@ use anyhow::{Context, bail};
 use clap::Args;
 use sidereus::encoder::{Features, RegisteredModel};
 
-use super::{ComputingArguments, load};
+use super::{ComputingArguments, WallArguments, load};
 
 /// Batches before the clock runs.
 const WARM_UP_BATCHES: usize = 2;
@@ -34,10 +34,13 @@ pub(super) struct BenchArguments {
     json: bool,
     #[command(flatten)]
     computing: ComputingArguments,
+    #[command(flatten)]
+    walls: WallArguments,
 }
 
 /// Measures, and prints what it saw.
 pub(super) fn run(arguments: &BenchArguments) -> anyhow::Result<()> {
+    arguments.walls.enter(&arguments.folder, arguments.computing.device)?;
     let (computing, threads) = arguments.computing.settle()?;
     let model = RegisteredModel::read(&arguments.folder)?;
     let outputs = model.outputs();

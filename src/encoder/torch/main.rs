@@ -11,13 +11,16 @@ mod weights;
 
 use std::io::IsTerminal;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::bail;
 use clap::{Args, Parser, Subcommand};
-use sidereus::encoder::{BatchOptions, PAYLOADS_MAX, RegisteredModel, Registry, check_model};
+use sidereus::encoder::{
+    BatchOptions, PAYLOADS_MAX, RegisteredModel, Registry, SandboxMode, SandboxOptions,
+    check_model, enter_sandbox,
+};
 
 use device::{Computing, DeviceName, Precision};
 use published::goldens;
@@ -42,6 +45,8 @@ enum Command {
     List {
         /// The directory with one folder for each model.
         models: PathBuf,
+        #[command(flatten)]
+        walls: WallArguments,
     },
     /// Prints the BLAKE3 digest of a file, as `model.toml` pins it.
     Digest {
@@ -56,6 +61,18 @@ struct CheckArguments {
     folder: PathBuf,
     #[command(flatten)]
     computing: ComputingArguments,
+    #[command(flatten)]
+    walls: WallArguments,
+}
+
+#[derive(Debug, Args)]
+struct WallArguments {
+    /// Walls around the process before it reads a model: required, auto (as far as the kernel has them), or off.
+    #[arg(long, value_name = "MODE", default_value = "auto")]
+    sandbox: SandboxMode,
+    /// Most MiB of memory for data; 0 for no limit.
+    #[arg(long, default_value_t = 0)]
+    process_mib: u64,
 }
 
 #[derive(Debug, Args)]
@@ -102,6 +119,8 @@ struct ServeArguments {
     exit_with_parent: bool,
     #[command(flatten)]
     computing: ComputingArguments,
+    #[command(flatten)]
+    walls: WallArguments,
 }
 
 fn main() -> ExitCode {
@@ -117,7 +136,7 @@ fn main() -> ExitCode {
         Command::Serve(arguments) => serve(&arguments),
         Command::Check(arguments) => check(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
-        Command::List { models } => list(&models),
+        Command::List { models, walls } => list(&models, &walls),
         Command::Digest { file } => digest(&file),
     };
     match outcome {
@@ -126,6 +145,22 @@ fn main() -> ExitCode {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE
         }
+    }
+}
+
+impl WallArguments {
+    /// Goes behind the walls, for ever. To be called before anything is read of a model, and before there are threads.
+    fn enter(&self, models: &Path, device: DeviceName) -> anyhow::Result<()> {
+        let options = SandboxOptions {
+            mode: self.sandbox,
+            models: models.to_owned(),
+            gpu: device != DeviceName::Cpu,
+            memory_bytes: (self.process_mib > 0).then(|| self.process_mib.saturating_mul(1 << 20)),
+        };
+        for missing in enter_sandbox(&options)? {
+            tracing::warn!(%missing, "the sandbox is not whole: serve only models that you trust");
+        }
+        Ok(())
     }
 }
 
@@ -150,12 +185,14 @@ fn serve(arguments: &ServeArguments) -> anyhow::Result<()> {
             arguments.listen
         );
     }
+    // Bound, walled in, then loaded: what comes with a model can no longer open a connection.
+    let listener = serve::bind(arguments.listen)?;
+    arguments.walls.enter(&arguments.models, arguments.computing.device)?;
     let (computing, threads) = arguments.computing.settle()?;
     let registry = Registry::scan(&arguments.models)?;
     let memory_max = arguments.memory_mib.map_or(u64::MAX, |mebibytes| u64::from(mebibytes) << 20);
     let models = load::load_all(registry, computing, memory_max);
     let options = serve::ServeOptions {
-        listen: arguments.listen,
         exit_with_parent: arguments.exit_with_parent,
         threads,
         batch: BatchOptions {
@@ -169,13 +206,14 @@ fn serve(arguments: &ServeArguments) -> anyhow::Result<()> {
     tracing::info!(?computing, threads, "loaded {} models", models.served.len());
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let served = runtime.block_on(serve::serve(models, options));
+    let served = runtime.block_on(serve::serve(listener, models, options));
     // A decoder or a thread that waits for the parent's end must not hold up the exit.
     runtime.shutdown_background();
     served
 }
 
 fn check(arguments: &CheckArguments) -> anyhow::Result<()> {
+    arguments.walls.enter(&arguments.folder, arguments.computing.device)?;
     let (computing, _) = arguments.computing.settle()?;
     let device = computing.device;
     if !arguments.folder.join("model.toml").exists() && goldens::is_golden(&arguments.folder) {
@@ -211,7 +249,7 @@ fn check(arguments: &CheckArguments) -> anyhow::Result<()> {
 }
 
 /// Compares a network with golden outputs of the module that its authors published.
-fn check_published(folder: &std::path::Path, device: tch::Device) -> anyhow::Result<()> {
+fn check_published(folder: &Path, device: tch::Device) -> anyhow::Result<()> {
     let compared = goldens::check(folder, device)?;
     println!("{} on {device:?}", folder.display());
     let width = compared.iter().map(|tensor| tensor.name.len()).max().unwrap_or(0);
@@ -235,7 +273,8 @@ fn check_published(folder: &std::path::Path, device: tch::Device) -> anyhow::Res
     bail!("{} does not reproduce its golden outputs: {}", folder.display(), failed.join(", "))
 }
 
-fn list(models: &std::path::Path) -> anyhow::Result<()> {
+fn list(models: &Path, walls: &WallArguments) -> anyhow::Result<()> {
+    walls.enter(models, DeviceName::Cpu)?;
     let computing = Computing { device: tch::Device::Cpu, kind: tch::Kind::Float };
     let models = load::load_all(Registry::scan(models)?, computing, 0);
     for load::Served { model, .. } in &models.served {
@@ -258,7 +297,7 @@ fn list(models: &std::path::Path) -> anyhow::Result<()> {
     }
 }
 
-fn digest(file: &std::path::Path) -> anyhow::Result<()> {
+fn digest(file: &Path) -> anyhow::Result<()> {
     println!("{}  {}", sidereus::encoder::digest(file)?, file.display());
     Ok(())
 }

@@ -35,8 +35,6 @@ const BATCH_WITHIN: Duration = Duration::from_secs(1);
 
 /// How to serve.
 pub(crate) struct ServeOptions {
-    /// Address to listen on.
-    pub(crate) listen: SocketAddr,
     /// Whether the end of standard input ends the process.
     pub(crate) exit_with_parent: bool,
     /// Threads that decode and preprocess.
@@ -45,12 +43,22 @@ pub(crate) struct ServeOptions {
     pub(crate) batch: BatchOptions,
 }
 
+/// Takes an address; calls that come to it wait until [`serve`] begins.
+pub(crate) fn bind(address: SocketAddr) -> anyhow::Result<std::net::TcpListener> {
+    let listener = std::net::TcpListener::bind(address)
+        .with_context(|| format!("cannot listen on {address}; choose another --listen"))?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
 /// Serves until the parent has gone, a signal comes, or the networks' thread has ended.
-pub(crate) async fn serve(models: LoadedModels, options: ServeOptions) -> anyhow::Result<()> {
+pub(crate) async fn serve(
+    listener: std::net::TcpListener,
+    models: LoadedModels,
+    options: ServeOptions,
+) -> anyhow::Result<()> {
     let (service, mut networks_end) = Service::start(models, &options)?;
-    let listener = TcpListener::bind(options.listen)
-        .await
-        .with_context(|| format!("cannot listen on {}; choose another --listen", options.listen))?;
+    let listener = TcpListener::from_std(listener)?;
     let mut stdout = std::io::stdout();
     writeln!(stdout, "{ADDRESS_LINE}{}", listener.local_addr()?).and_then(|()| stdout.flush())?;
 

@@ -53,6 +53,7 @@ fn wire_object() -> v1::Object {
             ("b".to_owned(), v1::Vector { values: vec![1.0, 2.0, 3.0] }),
             ("a".to_owned(), v1::Vector { values: vec![0.0, 1.0] }),
         ]),
+        ..v1::Object::default()
     }
 }
 
