@@ -13,3 +13,4 @@ mod query;
 mod storage;
 mod support;
 mod tail;
+mod tokens;
