@@ -77,8 +77,7 @@ fn find_space(view: &CollectionView, name: &str) -> Result<EmbeddingSpace, Query
     }
     let found = view.schema().space(name).cloned();
     if let Some(space) = found.as_ref().filter(|space| !space.holds_vectors()) {
-        let (space, holds) = (space.name.clone(), space.form.plural());
-        return Err(QueryError::NotOfVectors { space, holds });
+        return Err(QueryError::not_of_vectors(space));
     }
     found.ok_or_else(|| QueryError::UnknownSpace { space: name.to_owned(), known: known() })
 }

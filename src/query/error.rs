@@ -8,6 +8,7 @@ use super::request::{K_MAX, WITHIN_HITS_MAX};
 use crate::class::Class;
 use crate::engine::EngineError;
 use crate::index::IndexError;
+use crate::schema::EmbeddingSpace;
 use crate::vector::BlockError;
 
 /// Errors of queries.
@@ -175,6 +176,11 @@ pub enum QueryError {
 }
 
 impl QueryError {
+    /// The refusal of a vector term in a space of tokens.
+    pub fn not_of_vectors(space: &EmbeddingSpace) -> Self {
+        Self::NotOfVectors { space: space.name.clone(), holds: space.form.plural() }
+    }
+
     /// What the caller must do.
     pub fn class(&self) -> Class {
         match self {

@@ -2,7 +2,7 @@
 //!
 //! A [`Query`] is a recipe. It is bound to a view ([`bind`]), region and predicate are bound to the rows of each part
 //! ([`filter`]), the planner chooses how to find the nearest of those that they leave ([`plan`]), the plan is carried out
-//! ([`execute`]) and the hits get their columns ([`hydrate`]).
+//! ([`execute`]) and the hits get their columns ([`hydrate`]); or they are first ordered anew ([`late_interaction`]).
 //!
 //! **Invariants.** In exact mode every plan gives the same hits, in the same order; ties of distance are broken
 //! by object id. Never fewer than `min(k, survivors)` hits. All of it is synchronous work for one thread.
@@ -17,6 +17,7 @@ mod execute;
 mod explain;
 mod filter;
 mod hydrate;
+mod late_interaction;
 mod plan;
 mod request;
 
@@ -24,13 +25,18 @@ use std::time::Instant;
 
 pub use answer::{Answer, Hit, QueryStats};
 pub use error::QueryError;
+pub use late_interaction::{
+    CANDIDATES_MAX, Candidates, Ranking, candidates, candidates_for, distances, max_sim, tokens_of,
+};
 pub use plan::PlanKind;
 pub use request::{K_MAX, Query, StopFlag, Term, WITHIN_HITS_MAX};
 
 use crate::engine::CollectionView;
 use crate::schema::{ObjectId, SpaceId};
 use crate::sky::Region;
+use crate::vector::Distance;
 use bind::Bound;
+use execute::Found;
 use filter::{Filter, PartFilter, Source};
 use plan::Plan;
 
@@ -82,13 +88,21 @@ struct Planned<'a> {
 
 impl Planned<'_> {
     fn answer(self, started: Instant) -> Result<Answer, QueryError> {
+        let (nearest, mut stats) = self.find()?;
+        let hits = hydrate::hydrate(self.view, self.query, self.bound, nearest)?;
+        stats.elapsed_ms = started.elapsed().as_secs_f64() * 1e3;
+        Ok(Answer { hits, stats })
+    }
+
+    /// The nearest, without columns.
+    fn find(&self) -> Result<(Vec<(Distance, Found)>, QueryStats), QueryError> {
         let Self { view, query, bound, filters, plan } = self;
-        let mut found = execute::execute(query, bound, &plan, filters)?;
+        let mut found = execute::execute(query, bound, plan, filters)?;
         if query.k.is_none_or(|k| k == 0) && found.nearest.len() > WITHIN_HITS_MAX {
             return Err(QueryError::TooManyWithin);
         }
         let nearest = std::mem::take(&mut found.nearest);
-        let mut stats = answer::stats(view, query, bound, &plan, filters, &found);
+        let mut stats = answer::stats(view, query, bound, plan, filters, &found);
         if query.explain {
             // What was only estimated is counted for the explanation.
             let counts: Vec<usize> =
@@ -99,7 +113,7 @@ impl Planned<'_> {
                 view,
                 query,
                 bound,
-                plan: &plan,
+                plan,
                 filters,
                 counts: &counts,
                 found: &found,
@@ -107,9 +121,7 @@ impl Planned<'_> {
             };
             stats.explanation = told.text();
         }
-        let hits = hydrate::hydrate(view, query, bound, nearest)?;
-        stats.elapsed_ms = started.elapsed().as_secs_f64() * 1e3;
-        Ok(Answer { hits, stats })
+        Ok((nearest, stats))
     }
 }
 

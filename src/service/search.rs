@@ -8,7 +8,7 @@ use tonic::{Request, Response, Status};
 use super::context::{Context, blocking};
 use super::convert::{self, ExampleTerm};
 use super::deadline::Deadline;
-use super::{RequestError, ServiceError};
+use super::{RequestError, ServiceError, rerank};
 use crate::encoder::{Inputs, Made};
 use crate::query::{self, Answer, Query, StopFlag};
 use crate::schema::CollectionSchema;
@@ -55,13 +55,16 @@ impl Searches {
         };
         let plan = convert::search(schema, &self.context.limits, request)?;
         let mut query = plan.query;
-        if !plan.examples.is_empty() {
+        if !plan.examples.is_empty() || plan.rerank.is_some() {
             let schema = schema.clone();
-            // Encoding takes its time, and a view that is held keeps a segment that may be replaced meanwhile.
+            // Encoding and comparing take their time, and a view that is held keeps a segment that may be replaced meanwhile.
             drop(at_hand);
             for example in plan.examples {
                 self.add_example(&schema, &mut query, example, deadline).await?;
             }
+        }
+        if let Some(rerank) = plan.rerank {
+            return rerank::answer(&self.context, collection, query, rerank).await;
         }
         let turn = self.context.search_turn().await?;
         if let Some(view) = self.context.db.view_at_hand(&collection)

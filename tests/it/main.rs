@@ -14,3 +14,4 @@ mod query;
 mod storage;
 mod support;
 mod tail;
+mod tokens;

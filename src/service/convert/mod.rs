@@ -7,6 +7,7 @@ mod catalogue;
 mod model;
 mod object;
 mod region;
+mod rerank;
 mod search;
 mod status;
 
@@ -18,5 +19,6 @@ pub(super) use object::{
     GivenRow, given_row, object_id, object_id_of, object_ids, object_of, row_name,
 };
 pub(super) use region::region;
+pub(super) use rerank::{RerankPlan, RerankTarget};
 pub(super) use search::{ExampleTerm, predicate, search};
 pub(super) use status::index_status;
