@@ -59,9 +59,9 @@ class Line:
 CONTESTS = (
     Contest("vit-s", (16, 32), "AstroDINO's network, 384 wide, 12 blocks"),
     Contest("vit-l", (4, 8), "AstroCLIP image tower"),
-    Contest("specformer", (16, 32), "AstroCLIP spectrum tower"),
+    Contest("specformer", (8, 16), "AstroCLIP spectrum tower"),
     Contest("stein", (16, 32), "Stein et al., ResNet-50", is_convolutional=True),
-    Contest("aion-b", (8, 16), "AION-1 B, 576 image tokens and 4 fluxes"),
+    Contest("aion-b", (4, 8), "AION-1 B, 576 image tokens and 4 fluxes"),
     Contest("efficientnet-lite0", (16, 32), "EfficientNet-Lite0", is_registered=True, is_convolutional=True),
     Contest("photometry-mm", (32, 256), "photometry-mm", is_registered=True),
 )
