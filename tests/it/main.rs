@@ -10,6 +10,7 @@ mod fake_encoder;
 mod files;
 mod grpc;
 mod index;
+mod published;
 mod query;
 mod storage;
 mod support;
