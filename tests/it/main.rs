@@ -5,6 +5,7 @@ mod brief;
 mod cli;
 mod crash;
 mod encoder;
+mod encoder_kill;
 mod fake_encoder;
 mod files;
 mod grpc;
