@@ -6,6 +6,7 @@ mod cli;
 mod convert;
 mod crash;
 mod encoder;
+mod encoder_kill;
 mod fake_encoder;
 mod files;
 mod grpc;
