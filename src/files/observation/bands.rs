@@ -121,7 +121,9 @@ pub(super) fn cut_middle(image: &mut NamedArray, side: usize) -> Result<(), Stri
     let (top, left) = match (rows.checked_sub(side), columns.checked_sub(side)) {
         (Some(above), Some(beside)) if side > 0 => (above / 2, beside / 2),
         _ => {
-            return Err(format!("it has {columns} x {rows} pixels, and {side} x {side} are wanted"));
+            return Err(format!(
+                "it has {columns} x {rows} pixels, and {side} x {side} are wanted"
+            ));
         }
     };
     let mut values = Vec::with_capacity(bands * side * side);
