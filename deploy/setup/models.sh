@@ -6,7 +6,7 @@ cd "$(dirname "$0")/../.."
 . deploy/setup/paths.sh
 
 # Prints the stamp of model $1: it changes with any file that the model is made from.
-stamp_of() { echo "$SIDEREUS_MODELS/$1/.complete-$(cd "deploy/models/$1" && cat model.toml *.safetensors *.py *.txt | sha256sum | cut -c1-16)"; }
+stamp_of() { echo "$SIDEREUS_MODELS/$1/.complete-$(cd "deploy/models/$1" && cat model.toml *.safetensors *.py *.txt ../convert/{checkpoint,tensor_file}.py | sha256sum | cut -c1-16)"; }
 
 # Copies the files of model $1 that the server reads.
 copy_model() {

@@ -8,7 +8,7 @@ use clap::{Args, Subcommand};
 use super::client::{Client, ClientArguments};
 use super::failure::of_status;
 use super::render::{Cell, Format, Json, Table, print_facts, print_json, print_table, write_out};
-use super::schema_file::{self, column_type_name, metric_name};
+use super::schema_file::{self, column_type_name, form_name, metric_name};
 use crate::wire::v1::{
     Collection, CollectionSchema, CreateCollectionRequest, DropCollectionRequest, EmbeddingSpace,
     GetCollectionRequest, IdKind, ListCollectionsRequest, Provenance,
@@ -33,7 +33,7 @@ enum Action {
         /// Name of the collection
         name: String,
         /// The schema: `id`, `[[column]]` (name, type, unit, ucd, description) and `[[space]]`
-        /// (name, modality, dimension, metric)
+        /// (name, modality, form, dimension, metric)
         #[arg(long, value_name = "FILE.toml")]
         schema: PathBuf,
     },
@@ -193,12 +193,14 @@ fn columns_table(schema: &CollectionSchema) -> Table {
 }
 
 fn spaces_table(collection: &Collection, schema: &CollectionSchema) -> Table {
-    let mut table = Table::new(["space", "modality", "dimension", "metric", "vectors", "made by"]);
+    let mut table =
+        Table::new(["space", "modality", "form", "dimension", "metric", "vectors", "made by"]);
     for space in &schema.spaces {
         let vectors = collection.vector_counts.get(&space.name).copied().unwrap_or(0);
         table.push(vec![
             Cell::text(&space.name),
             Cell::text(&space.modality),
+            Cell::text(form_name(space.form())),
             Cell::Count(u64::from(space.dimension)),
             Cell::text(metric_name(space.metric())),
             Cell::Count(vectors),
@@ -240,6 +242,7 @@ fn space_json(collection: &Collection, space: &EmbeddingSpace) -> Json {
     Json::object([
         ("space", Cell::text(&space.name).to_json()),
         ("modality", Cell::text(&space.modality).to_json()),
+        ("form", Cell::text(form_name(space.form())).to_json()),
         ("dimension", Cell::Count(u64::from(space.dimension)).to_json()),
         ("metric", Cell::text(metric_name(space.metric())).to_json()),
         ("vectors", Cell::Count(vectors).to_json()),

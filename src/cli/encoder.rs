@@ -10,8 +10,9 @@ use super::client::ClientArguments;
 use super::collection::{provenance_json, weights_text};
 use super::failure::{of_status, one_line};
 use super::inspect::InspectArguments;
+use super::register::RegisterArguments;
 use super::render::{Cell, Format, Json, Table, print_json, print_table, write_out};
-use crate::wire::v1::{ListModelsRequest, Model};
+use crate::wire::v1::{ListModelsRequest, Model, ModelOutput, SpaceForm};
 
 /// Words of `sidereus encoder`.
 #[derive(Debug, Args)]
@@ -29,6 +30,8 @@ enum Action {
     },
     /// Run a model directory on its own golden inputs (needs no server)
     Check(CheckArguments),
+    /// Write the model.toml of a directory with a published model's files (needs no server)
+    Register(RegisterArguments),
     /// Show what is read from files of cutouts and spectra (needs no server)
     Inspect(InspectArguments),
 }
@@ -41,6 +44,10 @@ pub(super) async fn run(arguments: EncoderArguments) -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Action::Check(check) => super::check::run(&check),
+        Action::Register(register) => {
+            super::register::run(register)?;
+            Ok(ExitCode::SUCCESS)
+        }
         Action::Inspect(files) => super::inspect::run(&files),
     }
 }
@@ -69,12 +76,12 @@ async fn models(arguments: ClientArguments) -> Result<()> {
 
 fn models_table(models: &[Model]) -> Table {
     let mut table =
-        Table::new(["model", "modality", "dimension", "weights", "description", "inputs"]);
+        Table::new(["model", "modality", "outputs", "weights", "description", "inputs"]);
     for model in models {
         table.push(vec![
             Cell::text(&model.id),
             Cell::text(&model.modality),
-            Cell::Count(u64::from(model.dimension)),
+            Cell::text(outputs_text(model)),
             Cell::text(weights_text(model.provenance.as_ref())),
             Cell::text(&model.description),
             Cell::text(model.inputs.join(" ")),
@@ -83,12 +90,35 @@ fn models_table(models: &[Model]) -> Table {
     table
 }
 
+/// Poolings with the components of what they give, the usual one first.
+fn outputs_text(model: &Model) -> String {
+    let output = |output: &ModelOutput| match output.form() {
+        SpaceForm::TokenIds => output.pooling.clone(),
+        _ => format!("{} {}", output.pooling, output.dimension),
+    };
+    model.outputs.iter().map(output).collect::<Vec<_>>().join(", ")
+}
+
+fn output_json(output: &ModelOutput) -> Json {
+    let form = match output.form() {
+        SpaceForm::Unspecified => "vector",
+        SpaceForm::Tokens => "tokens",
+        SpaceForm::TokenIds => "token-ids",
+    };
+    Json::object([
+        ("pooling", Cell::text(&output.pooling).to_json()),
+        ("form", Cell::text(form).to_json()),
+        ("dimension", Cell::Count(u64::from(output.dimension)).to_json()),
+    ])
+}
+
 fn model_json(model: &Model) -> Json {
     let inputs = model.inputs.iter().map(|input| Cell::text(input).to_json());
     Json::object([
         ("model", Cell::text(&model.id).to_json()),
         ("modality", Cell::text(&model.modality).to_json()),
         ("dimension", Cell::Count(u64::from(model.dimension)).to_json()),
+        ("outputs", Json::List(model.outputs.iter().map(output_json).collect())),
         ("provenance", provenance_json(model.provenance.as_ref())),
         ("inputs", Json::List(inputs.collect())),
         ("description", Cell::text(&model.description).to_json()),

@@ -4,7 +4,10 @@ use std::collections::HashMap;
 
 use super::ids::id_text;
 use super::render::{Cell, Json, Table};
-use crate::wire::v1::{CollectionSchema, ColumnType, Hit, Object, Position, Value, Vector};
+use crate::wire::v1::{
+    CollectionSchema, ColumnType, EmbeddingSpace, Hit, Object, Position, SpaceForm, TokenRun,
+    TokenSequence, Value, Vector,
+};
 
 /// Columns that are printed beside the built-in ones, in order.
 #[derive(Debug, Clone)]
@@ -55,6 +58,31 @@ fn vector_cell(vector: Option<&Vector>) -> Cell {
     vector.map_or(Cell::Null, |vector| Cell::Reals(reals(vector)))
 }
 
+/// The spaces that hits have vectors of.
+fn vector_spaces(schema: &CollectionSchema) -> impl Iterator<Item = &EmbeddingSpace> {
+    schema.spaces.iter().filter(|space| space.form() == SpaceForm::Unspecified)
+}
+
+/// What an object has in a space of tokens, in a few words: `tok_image 576 x 768`.
+fn tokens_text(sequence: &TokenSequence) -> String {
+    let run = |run: &TokenRun| {
+        let count = match run.width {
+            0 => format!("{} ids", run.count),
+            width => format!("{} x {width}", run.count),
+        };
+        if run.modality.is_empty() { count } else { format!("{} {count}", run.modality) }
+    };
+    sequence.runs.iter().map(run).collect::<Vec<_>>().join(", ")
+}
+
+fn tokens_json(schema: &CollectionSchema, tokens: &HashMap<String, TokenSequence>) -> Json {
+    let present = schema.spaces.iter().filter_map(|space| {
+        let sequence = tokens.get(&space.name)?;
+        Some((space.name.clone(), Cell::text(tokens_text(sequence)).to_json()))
+    });
+    Json::object(present)
+}
+
 fn vectors_json(schema: &CollectionSchema, vectors: &HashMap<String, Vector>) -> Json {
     let present = schema.spaces.iter().filter_map(|space| {
         let vector = vectors.get(&space.name)?;
@@ -88,7 +116,7 @@ impl HitLayout<'_> {
         }
         headings.extend(self.columns.names().iter().cloned());
         if self.with_vectors {
-            let spaces = self.schema.spaces.iter();
+            let spaces = vector_spaces(self.schema);
             headings.extend(spaces.map(|space| format!("vector.{}", space.name)));
         }
         let mut table = Table::new(headings);
@@ -109,7 +137,7 @@ impl HitLayout<'_> {
         }
         row.extend(self.columns.cells(&hit.columns));
         if self.with_vectors {
-            let spaces = self.schema.spaces.iter();
+            let spaces = vector_spaces(self.schema);
             row.extend(spaces.map(|space| vector_cell(hit.vectors.get(&space.name))));
         }
         row
@@ -167,6 +195,9 @@ pub(super) fn object_facts(
         if let Some(vector) = object.vectors.get(&space.name) {
             facts.push((format!("vector.{}", space.name), vector_cell(Some(vector))));
         }
+        if let Some(sequence) = object.tokens.get(&space.name) {
+            facts.push((format!("tokens.{}", space.name), Cell::text(tokens_text(sequence))));
+        }
     }
     facts
 }
@@ -187,6 +218,7 @@ pub(super) fn object_json(
     ];
     if with_vectors {
         members.push(("vectors", vectors_json(schema, &object.vectors)));
+        members.push(("tokens", tokens_json(schema, &object.tokens)));
     }
     Json::object(members)
 }

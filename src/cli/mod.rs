@@ -23,6 +23,7 @@ mod inspect;
 mod observation;
 mod progress;
 mod region;
+mod register;
 mod render;
 mod schema_file;
 mod search;

@@ -29,7 +29,8 @@ const UNKNOWN: &str = "the server is of another version than this program";
 /// [[space]]
 /// name = "image"
 /// modality = "image"
-/// dimension = 1280
+/// form = "vector"               # or tokens, token-ids
+/// dimension = 1280              # 0, or left out, for token ids
 /// metric = "cosine"             # or l2, ip
 /// ```
 #[derive(Debug, Deserialize)]
@@ -70,6 +71,9 @@ struct ColumnEntry {
 struct SpaceEntry {
     name: String,
     modality: String,
+    #[serde(default)]
+    form: Option<String>,
+    #[serde(default)]
     dimension: usize,
     metric: String,
     #[serde(default)]
@@ -127,6 +131,12 @@ fn column(entry: ColumnEntry) -> Result<Column> {
 
 fn space(entry: SpaceEntry) -> Result<EmbeddingSpace> {
     let metric: Metric = entry.metric.parse().with_context(|| format!("space `{}`", entry.name))?;
+    let form = match entry.form.as_deref() {
+        None => SpaceForm::Vector,
+        Some(name) => {
+            name.parse().map_err(|reason| anyhow::anyhow!("space `{}`: {reason}", entry.name))?
+        }
+    };
     let provenance = entry.provenance.map_or_else(Provenance::external, |given| Provenance {
         encoder: given.encoder,
         weights_hash: given.weights_hash,
@@ -137,7 +147,7 @@ fn space(entry: SpaceEntry) -> Result<EmbeddingSpace> {
         id: SpaceId(0),
         name: entry.name,
         modality: Modality(entry.modality),
-        form: SpaceForm::default(),
+        form,
         dimension: entry.dimension,
         metric,
         provenance,
@@ -204,6 +214,19 @@ fn form_to_wire(form: SpaceForm) -> v1::SpaceForm {
     }
 }
 
+/// The name of what a space holds.
+pub(super) fn form_name(form: v1::SpaceForm) -> &'static str {
+    form_of(form).name()
+}
+
+fn form_of(form: v1::SpaceForm) -> SpaceForm {
+    match form {
+        v1::SpaceForm::Unspecified => SpaceForm::Vector,
+        v1::SpaceForm::Tokens => SpaceForm::Tokens,
+        v1::SpaceForm::TokenIds => SpaceForm::TokenIds,
+    }
+}
+
 /// A metric as a message.
 pub(super) fn metric_to_wire(metric: Metric) -> v1::Metric {
     match metric {
@@ -236,11 +259,7 @@ pub(super) fn from_wire(schema: &v1::CollectionSchema) -> Result<CollectionSchem
             id: SpaceId(place),
             name: space.name.clone(),
             modality: Modality(space.modality.clone()),
-            form: match space.form() {
-                v1::SpaceForm::Unspecified => SpaceForm::Vector,
-                v1::SpaceForm::Tokens => SpaceForm::Tokens,
-                v1::SpaceForm::TokenIds => SpaceForm::TokenIds,
-            },
+            form: form_of(space.form()),
             dimension: space.dimension as usize,
             metric: metric_name(space.metric()).parse().context(UNKNOWN)?,
             provenance: Provenance {
@@ -299,6 +318,17 @@ mod tests {
         modality = "image"
         dimension = 3
         metric = "cosine"
+        [[space]]
+        name = "states"
+        modality = "image"
+        form = "tokens"
+        dimension = 768
+        metric = "cosine"
+        [[space]]
+        name = "codes"
+        modality = "image"
+        form = "token-ids"
+        metric = "cosine"
     "#;
 
     #[test]
@@ -308,9 +338,15 @@ mod tests {
         assert_eq!(schema.id_kind, IdKind::Text);
         assert_eq!(schema.columns[0].ucd, "src.redshift");
         assert!(schema.spaces[0].provenance.is_external());
+        let forms: Vec<SpaceForm> = schema.spaces.iter().map(|space| space.form).collect();
+        assert_eq!(forms, [SpaceForm::Vector, SpaceForm::Tokens, SpaceForm::TokenIds]);
         let message = to_wire(&schema);
         assert_eq!(message.spaces[0].metric(), v1::Metric::Cosine);
         assert_eq!(message.columns[0].r#type(), v1::ColumnType::Float64);
+        let mut schema = schema;
+        for (space, place) in schema.spaces.iter_mut().zip(0..) {
+            space.id = SpaceId(place);
+        }
         assert_eq!(from_wire(&message).expect("as it was"), schema);
     }
 
@@ -320,6 +356,9 @@ mod tests {
             ("float64", "real", "float_list"),
             ("\"cosine\"", "\"cos\"", "cosine, l2 or ip"),
             ("dimension = 3", "dimension = 0", "dimension 0"),
+            ("dimension = 768", "", "dimension 0"),
+            ("\"tokens\"", "\"token-ids\"", "its dimension must be 0, not 768"),
+            ("\"tokens\"", "\"words\"", "vector, tokens or token-ids"),
             ("ucd", "uct", "uct"),
             ("\"z\"", "\"dec\"", "built in"),
         ] {

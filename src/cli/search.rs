@@ -16,7 +16,7 @@ use super::region::RegionArguments;
 use super::render::{
     Cell, Format, Json, bytes, print_json, print_table, significant, thousands, write_out,
 };
-use crate::wire::v1::{CollectionSchema, Hit, QueryStats, SearchRequest, SearchResponse};
+use crate::wire::v1::{CollectionSchema, Hit, QueryStats, Rerank, SearchRequest, SearchResponse};
 
 /// Hits when nobody says how many.
 const DEFAULT_K: u32 = 10;
@@ -50,6 +50,10 @@ pub(super) struct SearchArguments {
     /// Print the plan with its estimated and true counts
     #[arg(long)]
     explain: bool,
+    /// Order the nearest anew by their tokens in this space (late interaction): the distance is then the mean, over the
+    /// query's tokens, of 1 - cos to the most similar token of the object [default: 10 candidates for each hit]
+    #[arg(long, value_name = "SPACE[=CANDIDATES]", value_parser = rerank)]
+    rerank: Option<Rerank>,
     /// Columns to print, in this order [default: all but binary ones]
     #[arg(long, value_name = "COLUMN,...", value_delimiter = ',')]
     columns: Vec<String>,
@@ -87,7 +91,7 @@ pub(super) async fn run(arguments: SearchArguments) -> Result<()> {
         with_vectors: arguments.with_vectors,
         plan: arguments.plan.clone().unwrap_or_default(),
         recall: arguments.recall,
-        rerank: None,
+        rerank: arguments.rerank.clone(),
     };
     let answer = ask(&client, request).await?;
     print(&arguments, &schema, with_distance, &answer)
@@ -96,6 +100,21 @@ pub(super) async fn run(arguments: SearchArguments) -> Result<()> {
 /// Reads a share of one.
 pub(super) fn share(text: &str) -> Result<f64, String> {
     text.parse().map_err(|_| "give a number such as 0.95".to_owned())
+}
+
+/// Reads `SPACE[=CANDIDATES]`.
+fn rerank(text: &str) -> Result<Rerank, String> {
+    let (space, candidates) = match text.rsplit_once('=') {
+        None => (text, 0),
+        Some((space, count)) => match count.parse() {
+            Ok(count) if count > 0 => (space, count),
+            Ok(_) | Err(_) => return Err("give SPACE=CANDIDATES, such as tokens=200".to_owned()),
+        },
+    };
+    if space.is_empty() {
+        return Err("give the name of a space of tokens".to_owned());
+    }
+    Ok(Rerank { space: space.to_owned(), candidates, tokens: Vec::new() })
 }
 
 /// Everything that the server said to a search.
@@ -186,6 +205,13 @@ fn stats_line(answer: &Answer) -> String {
         bytes(stats.bytes_read),
         significant(stats.elapsed_ms, 3),
     );
+    if stats.candidates_reranked > 0 {
+        let _ = write!(line, "; {} re-ranked by tokens", thousands(stats.candidates_reranked));
+        if stats.candidates_without_tokens > 0 {
+            let without = thousands(stats.candidates_without_tokens);
+            let _ = write!(line, ", {without} of them have none and come last");
+        }
+    }
     line
 }
 
@@ -204,6 +230,8 @@ fn stats_json(stats: &QueryStats, with_explanation: bool) -> Json {
         ("tail_rows", Cell::Count(stats.tail_rows)),
         ("elapsed_ms", Cell::Real(stats.elapsed_ms)),
         ("version", Cell::Count(stats.version)),
+        ("candidates_reranked", Cell::Count(stats.candidates_reranked)),
+        ("candidates_without_tokens", Cell::Count(stats.candidates_without_tokens)),
     ];
     if with_explanation {
         members.push(("explanation", Cell::text(&stats.explanation)));
@@ -214,6 +242,16 @@ fn stats_json(stats: &QueryStats, with_explanation: bool) -> Json {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_rerank_is_a_space_and_perhaps_a_number() {
+        let read = |text: &str| rerank(text).map(|rerank| (rerank.space, rerank.candidates));
+        assert_eq!(read("tokens"), Ok(("tokens".to_owned(), 0)));
+        assert_eq!(read("tokens=200"), Ok(("tokens".to_owned(), 200)));
+        for wrong in ["tokens=", "tokens=0", "tokens=many", "=5", ""] {
+            read(wrong).expect_err(wrong);
+        }
+    }
 
     #[test]
     fn the_line_below_the_hits_says_whether_they_are_exact() {

@@ -100,8 +100,8 @@ fn start_encoder(settings: &Settings) -> Result<Option<EncoderHandle>> {
     Ok(match settings.encoder(programs) {
         EncoderChoice::Nothing => None,
         EncoderChoice::Own(options) => Some(EncoderHandle::spawn(*options)),
-        EncoderChoice::Elsewhere { address, call_timeout } => {
-            Some(EncoderHandle::connect(&address, call_timeout)?)
+        EncoderChoice::Elsewhere { addresses, options } => {
+            Some(EncoderHandle::connect_all(&addresses, &options)?)
         }
     })
 }

@@ -9,7 +9,7 @@ use toml::Table;
 
 use super::ConfigError;
 use super::merge::merge;
-use crate::encoder::{BatchOptions, EncoderOptions};
+use crate::encoder::{BatchOptions, EncoderOptions, HostOptions, SandboxMode};
 use crate::engine::DbOptions;
 use crate::query;
 use crate::service::{self, Limits, ServiceOptions};
@@ -100,10 +100,22 @@ pub struct EncoderSettings {
     pub models: Option<PathBuf>,
     /// An encoder that runs elsewhere.
     pub address: Option<String>,
+    /// Several of them.
+    pub addresses: Option<Vec<String>>,
     /// The encoder program.
     pub program: Option<PathBuf>,
     /// Where networks compute.
     pub device: String,
+    /// Precision of published networks.
+    pub precision: String,
+    /// Mebibytes of weights in memory; none for no limit.
+    pub memory_mib: Option<u64>,
+    /// Whether every row is computed on its own.
+    pub deterministic: bool,
+    /// Walls around the program.
+    pub sandbox: SandboxMode,
+    /// Most memory of the program for data, MiB; 0 for no limit.
+    pub process_mib: u64,
     /// Threads of the networks; none for one a processor.
     pub threads: Option<usize>,
     /// Rows of one batch.
@@ -169,12 +181,12 @@ pub enum EncoderChoice {
     Nothing,
     /// A process of our own.
     Own(Box<EncoderOptions>),
-    /// One that somebody else runs.
+    /// Some that somebody else runs.
     Elsewhere {
-        /// `host:port`.
-        address: String,
-        /// How long one call may take.
-        call_timeout: Duration,
+        /// `host:port` of each.
+        addresses: Vec<String>,
+        /// How they are used.
+        options: HostOptions,
     },
 }
 
@@ -230,12 +242,20 @@ impl Settings {
             value: format!("`{}`", self.server.log),
             wanted: error.to_string(),
         })?;
+        if !["f32", "bf16", "f16"].contains(&&*self.encoder.precision) {
+            return Err(ConfigError::BadValue {
+                key: "encoder.precision",
+                value: format!("`{}`", self.encoder.precision),
+                wanted: "it must be f32, bf16 or f16".to_owned(),
+            });
+        }
         for (key, value, least, most) in self.ranges() {
             if value < least || value > most {
                 let wanted = format!("it must be {least} to {most}");
                 return Err(ConfigError::BadValue { key, value: value.to_string(), wanted });
             }
         }
+        self.encoder.check_hosts()?;
         if self.limits.chunk_kib * KIB > self.limits.reply_mib * MIB {
             return Err(ConfigError::BadValue {
                 key: "limits.chunk_kib",
@@ -258,6 +278,8 @@ impl Settings {
             ("storage.bulk_min_mib", storage.bulk_min_mib, 0, 1 << 14),
             ("index.threads", self.index.threads.unwrap_or(1), 1, 1_024),
             ("encoder.threads", encoder.threads.unwrap_or(1), 1, 1_024),
+            ("encoder.memory_mib", encoder.memory_mib.map_or(1, |mib| mib as usize), 1, MANY),
+            ("encoder.process_mib", encoder.process_mib as usize, 0, MANY),
             ("encoder.batch_rows", encoder.batch_rows, 1, 4_096),
             ("encoder.queue_rows", encoder.queue_rows, encoder.batch_rows, MANY),
             ("limits.k", limits.k, 1, query::K_MAX),
@@ -303,8 +325,9 @@ impl Settings {
     pub fn encoder(&self, programs: &Path) -> EncoderChoice {
         let given = &self.encoder;
         let call_timeout = Duration::from_secs(given.call_timeout_s);
-        if let Some(address) = &given.address {
-            return EncoderChoice::Elsewhere { address: address.clone(), call_timeout };
+        let addresses: Vec<_> = given.hosts().cloned().collect();
+        if !addresses.is_empty() {
+            return EncoderChoice::Elsewhere { addresses, options: HostOptions::new(call_timeout) };
         }
         let Some(models) = &given.models else { return EncoderChoice::Nothing };
         let program = given.program.clone().unwrap_or_else(|| programs.join(ENCODER_PROGRAM));
@@ -312,11 +335,16 @@ impl Settings {
         EncoderChoice::Own(Box::new(EncoderOptions {
             threads: given.threads.unwrap_or(defaults.threads),
             device: given.device.clone(),
+            sandbox: given.sandbox,
+            process_mib: (given.process_mib > 0).then_some(given.process_mib),
             batch: BatchOptions {
                 rows_max: given.batch_rows,
                 wait: Duration::from_millis(given.batch_wait_ms),
                 queue_rows_max: given.queue_rows,
+                memory_max: given.memory_mib.map_or(u64::MAX, |mib| mib.saturating_mul(MIB as u64)),
+                deterministic: given.deterministic,
             },
+            precision: given.precision.clone(),
             start_timeout: Duration::from_secs(given.start_timeout_s),
             call_timeout,
             ..defaults
@@ -330,6 +358,27 @@ impl Settings {
             allow_insecure_remote: self.server.allow_insecure_remote,
             shutdown_grace: Duration::from_secs(self.server.shutdown_grace_s),
             limits: self.limits.limits(),
+        }
+    }
+}
+
+impl EncoderSettings {
+    /// Encoders that run elsewhere.
+    fn hosts(&self) -> impl Iterator<Item = &String> {
+        self.address.iter().chain(self.addresses.iter().flatten())
+    }
+
+    /// Whether no host is named twice, which would get two shares of the work.
+    fn check_hosts(&self) -> Result<(), ConfigError> {
+        let mut hosts: Vec<_> = self.hosts().collect();
+        hosts.sort();
+        match hosts.windows(2).find(|pair| pair[0] == pair[1]) {
+            None => Ok(()),
+            Some(twice) => Err(ConfigError::BadValue {
+                key: "encoder.addresses",
+                value: format!("`{}` twice", twice[0]),
+                wanted: "name every host once".to_owned(),
+            }),
         }
     }
 }

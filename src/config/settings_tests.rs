@@ -34,7 +34,30 @@ fn the_encoder_defaults_are_those_of_its_floor() {
     let settings =
         parse("version = 1\n[encoder]\nmodels = '/m'\naddress = 'gpu:1'\n").expect("valid");
     let choice = settings.encoder(Path::new("/bin"));
-    assert!(matches!(choice, EncoderChoice::Elsewhere { address, .. } if address == "gpu:1"));
+    assert!(matches!(choice, EncoderChoice::Elsewhere { addresses, .. } if addresses == ["gpu:1"]));
+}
+
+#[test]
+fn several_encoders_and_the_walls_of_our_own_are_settings() {
+    let hosts = |text: &str| {
+        let settings = parse(&format!("version = 1\n[encoder]\n{text}\n")).expect("valid");
+        match settings.encoder(Path::new("/bin")) {
+            EncoderChoice::Elsewhere { addresses, .. } => addresses,
+            _ => Vec::new(),
+        }
+    };
+    assert_eq!(hosts("addresses = ['a:1', 'b:1']"), ["a:1", "b:1"]);
+    assert_eq!(hosts("address = 'c:1'\naddresses = ['a:1', 'b:1']"), ["c:1", "a:1", "b:1"]);
+    assert!(hosts("addresses = []").is_empty());
+    let twice = refusal("version = 1\n[encoder]\naddress = 'a:1'\naddresses = ['b:1', 'a:1']");
+    assert!(twice.contains("encoder.addresses") && twice.contains("`a:1` twice"), "{twice}");
+    let walls = "sandbox = 'required'\nprocess_mib = 512\nmodels = '/m'";
+    let settings = parse(&format!("version = 1\n[encoder]\n{walls}\n")).expect("valid");
+    let EncoderChoice::Own(options) = settings.encoder(Path::new("/bin")) else {
+        panic!("an encoder of our own")
+    };
+    assert_eq!((options.sandbox, options.process_mib), (SandboxMode::Required, Some(512)));
+    assert!(refusal("version = 1\n[encoder]\nsandbox = 'on'").contains("required"));
 }
 
 #[test]

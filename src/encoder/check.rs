@@ -27,6 +27,12 @@ pub enum CheckError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// The model's description names no golden file.
+    #[error("model `{model}` has no golden outputs: name their file as `goldens` in model.toml")]
+    NoGoldens {
+        /// Its id.
+        model: String,
+    },
     /// The golden file is not one, or lacks a tensor, or one has a wrong shape.
     #[error("{}: {reason}", path.display())]
     BadGoldens {
@@ -53,7 +59,9 @@ impl CheckError {
     pub fn class(&self) -> Class {
         match self {
             Self::Read { .. } => Class::NotFound,
-            Self::BadGoldens { .. } | Self::Refused { .. } => Class::Invalid,
+            Self::NoGoldens { .. } | Self::BadGoldens { .. } | Self::Refused { .. } => {
+                Class::Invalid
+            }
             Self::Network(_) => Class::Internal,
         }
     }
@@ -87,7 +95,9 @@ pub fn check_model(
     preprocessor: &Preprocessor,
     network: &dyn Network,
 ) -> Result<Vec<TensorCheck>, CheckError> {
-    let path = model.goldens_path();
+    let Some(path) = model.goldens_path() else {
+        return Err(CheckError::NoGoldens { model: model.spec.id.clone() });
+    };
     let bad = |reason: String| CheckError::BadGoldens { path: path.clone(), reason };
     let bytes =
         std::fs::read(&path).map_err(|source| CheckError::Read { path: path.clone(), source })?;
@@ -153,7 +163,7 @@ fn golden_features(
     let tensor = goldens
         .tensor("inputs.pixels")
         .map_err(|_| bad("it has neither `inputs.rows` nor `inputs.pixels`".to_owned()))?;
-    let count = preprocessor.feature_count();
+    let count = preprocessor.pixel_count();
     if tensor.dtype() != Dtype::U8 || tensor.shape().iter().skip(1).product::<usize>() != count {
         return Err(bad(format!("`inputs.pixels` must be U8, {count} bytes a row")));
     }

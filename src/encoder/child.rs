@@ -48,6 +48,8 @@ pub(super) enum State {
     Down {
         /// Why, and what will be done.
         reason: String,
+        /// Whether it has served and will be back in a moment, as far as one can know.
+        soon: bool,
     },
 }
 
@@ -70,11 +72,13 @@ pub(super) async fn supervise(
     let mut backoff = options.backoff_min;
     loop {
         let started = Instant::now();
-        let reason = match run(&options, &states, &stop).await {
-            Ok(reason) | Err(reason) => reason,
+        let (reason, served) = match run(&options, &states, &stop).await {
+            Ok(reason) => (reason, true),
+            Err(reason) => (reason, false),
         };
         if stop.is_cancelled() {
-            states.send_replace(State::Down { reason: "it has been stopped".to_owned() });
+            let reason = "it has been stopped".to_owned();
+            states.send_replace(State::Down { reason, soon: false });
             return;
         }
         if started.elapsed() >= HEALTHY_AFTER {
@@ -82,7 +86,8 @@ pub(super) async fn supervise(
         }
         tracing::warn!(%reason, ?backoff, "the encoder process is down and will be started again");
         let reason = format!("{reason}; it is being started again");
-        states.send_replace(State::Down { reason });
+        let soon = served && backoff < options.restart_wait;
+        states.send_replace(State::Down { reason, soon });
         tokio::select! {
             () = tokio::time::sleep(backoff) => {}
             () = stop.cancelled() => {}
@@ -144,10 +149,15 @@ fn command(options: &EncoderOptions) -> Command {
         .arg(&options.models_dir)
         .args(["--listen", "127.0.0.1:0", "--exit-with-parent"])
         .args(["--device", &options.device])
+        .args(["--precision", &options.precision])
+        .args(["--sandbox", options.sandbox.name()])
+        .args(["--process-mib", &options.process_mib.unwrap_or(0).to_string()])
         .args(["--threads", &options.threads.to_string()])
         .args(["--batch-rows-max", &options.batch.rows_max.to_string()])
         .args(["--batch-wait-ms", &options.batch.wait.as_millis().to_string()])
         .args(["--queue-rows-max", &options.batch.queue_rows_max.max(PAYLOADS_MAX).to_string()])
+        .args(options.batch.deterministic.then_some("--deterministic"))
+        .args(memory_arguments(options.batch.memory_max))
         .env("OMP_NUM_THREADS", options.threads.to_string())
         // Its life hangs on this pipe: however the parent dies, the pipe closes and the process ends.
         .stdin(Stdio::piped())
@@ -156,6 +166,14 @@ fn command(options: &EncoderOptions) -> Command {
         .process_group(0)
         .kill_on_drop(true);
     command
+}
+
+/// Words for a limit of memory; none where there is no limit.
+fn memory_arguments(bytes: u64) -> Vec<String> {
+    match bytes {
+        u64::MAX => Vec::new(),
+        bytes => vec!["--memory-mib".to_owned(), (bytes >> 20).max(1).to_string()],
+    }
 }
 
 async fn address_line(lines: &mut BufReader<ChildStdout>) -> std::io::Result<Option<String>> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tonic::transport::Channel;
 use tonic::{Code, Request, Status};
 
-use super::EncoderError;
+use super::{EncoderError, Made};
 use crate::schema::{Modality, Provenance, SpaceForm};
 use crate::vector::Metric;
 use crate::wire::internal::encoder_service_client::EncoderServiceClient;
@@ -103,25 +103,6 @@ impl Inputs {
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
-    }
-}
-
-/// What was made of an input.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Made {
-    /// One vector.
-    Vector(Vec<f32>),
-    /// States or ids.
-    Tokens(v1::TokenSequence),
-}
-
-impl Made {
-    /// The vector; tokens are a sentence about what was expected.
-    pub fn into_vector(self) -> Result<Vec<f32>, String> {
-        match self {
-            Self::Vector(vector) => Ok(vector),
-            Self::Tokens(_) => Err("the model gave tokens where a vector is wanted".to_owned()),
-        }
     }
 }
 

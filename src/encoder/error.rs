@@ -77,6 +77,14 @@ impl EncoderError {
         }
     }
 
+    /// The reason alone, where the message says around it what the caller must do.
+    pub(super) fn brief(&self) -> String {
+        match self {
+            Self::Unavailable { reason } | Self::Overloaded { reason } => reason.clone(),
+            other => other.to_string(),
+        }
+    }
+
     /// Whether the same request may succeed a moment later.
     pub fn is_retryable(&self) -> bool {
         self.class() == Class::Unavailable

@@ -1,25 +1,18 @@
-//! The database's end of an encoder: one that it runs itself, or one on another host.
+//! The database's end of an encoder: one that it runs itself, or some on other hosts.
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use futures::StreamExt;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use tonic::transport::Channel;
 
 use super::child::{State, open, supervise};
-use super::client::{self, Inputs, ModelList};
-use super::{BatchOptions, Encoded, EncoderError, ModelInfo};
-
-/// Calls of the protocol that one request has under way at once: one is decoded while another is computed.
-const CALLS_AT_ONCE: usize = 2;
-
-/// First and longest pause before a full queue is tried again.
-const OVERLOAD_PAUSE: (Duration, Duration) =
-    (Duration::from_millis(20), Duration::from_millis(500));
+use super::client::{Inputs, ModelList};
+use super::pool::{Host, Patience, Pool, unknown};
+use super::{BatchOptions, Encoded, EncoderError, ModelInfo, SandboxMode};
+use crate::wire::v1;
 
 /// How an encoder process is run.
 #[derive(Debug, Clone)]
@@ -32,10 +25,18 @@ pub struct EncoderOptions {
     pub threads: usize,
     /// `auto`, `cpu`, `cuda` or `cuda:N`.
     pub device: String,
+    /// `f32`, `bf16` or `f16`.
+    pub precision: String,
+    /// Whether it goes behind walls before it reads a model.
+    pub sandbox: SandboxMode,
+    /// Most MiB of memory for its data; none for no limit.
+    pub process_mib: Option<u64>,
     /// Sizes of its queue and batches; the queue is given room for one call of the protocol at least.
     pub batch: BatchOptions,
     /// How long it may take to load its models.
     pub start_timeout: Duration,
+    /// How long a call waits for a process that has died to be back, before its caller hears of it.
+    pub restart_wait: Duration,
     /// How long one call may take; a request of many inputs is several calls.
     pub call_timeout: Duration,
     /// How long a full queue is tried again before the caller hears of it.
@@ -54,8 +55,12 @@ impl EncoderOptions {
             models_dir,
             threads: std::thread::available_parallelism().map_or(1, usize::from),
             device: "auto".to_owned(),
+            precision: "f32".to_owned(),
+            sandbox: SandboxMode::Auto,
+            process_mib: None,
             batch: BatchOptions::default(),
             start_timeout: Duration::from_mins(1),
+            restart_wait: Duration::from_secs(5),
             call_timeout: Duration::from_mins(1),
             overload_wait: Duration::from_secs(10),
             backoff_min: Duration::from_millis(200),
@@ -64,7 +69,48 @@ impl EncoderOptions {
     }
 }
 
-/// A cheap, cloneable connection to an encoder. When the last clone is gone, a process that it started ends.
+/// How encoders of other hosts are used.
+#[derive(Debug, Clone)]
+pub struct HostOptions {
+    /// How long one call may take, and how long a full queue is tried again before the caller hears of it.
+    pub call_timeout: Duration,
+    /// How often each of several hosts is asked whether it is there.
+    pub ping_every: Duration,
+    /// How long it may take to say so.
+    pub ping_within: Duration,
+    /// Such questions without an answer, one after the other, after which a host is left out.
+    pub misses_max: u32,
+    /// Pause before a host that is left out is asked again; each further one doubles it, up to `ping_every`.
+    pub retry_min: Duration,
+}
+
+impl HostOptions {
+    /// Limits that suit a local network.
+    pub fn new(call_timeout: Duration) -> Self {
+        Self {
+            call_timeout,
+            ping_every: Duration::from_secs(5),
+            ping_within: Duration::from_secs(10),
+            misses_max: 3,
+            retry_min: Duration::from_millis(500),
+        }
+    }
+
+    fn patience(&self) -> Patience {
+        Patience {
+            start: Duration::ZERO,
+            restart: Duration::ZERO,
+            call: self.call_timeout,
+            overload: self.call_timeout,
+            ping_every: self.ping_every,
+            ping: self.ping_within,
+            misses_max: self.misses_max,
+            retry_min: self.retry_min,
+        }
+    }
+}
+
+/// A cheap, cloneable connection to encoders. When the last clone is gone, a process that it started ends.
 #[derive(Debug, Clone)]
 pub struct EncoderHandle {
     inner: Arc<Inner>,
@@ -72,12 +118,9 @@ pub struct EncoderHandle {
 
 #[derive(Debug)]
 struct Inner {
-    states: watch::Receiver<State>,
+    pool: Pool,
     stop: CancellationToken,
     supervisor: tokio::sync::Mutex<Option<JoinHandle<()>>>,
-    start_timeout: Duration,
-    call_timeout: Duration,
-    overload_wait: Duration,
 }
 
 impl Drop for Inner {
@@ -96,12 +139,15 @@ impl EncoderHandle {
     pub fn spawn(options: EncoderOptions) -> Self {
         let (sender, states) = watch::channel(State::Starting);
         let stop = CancellationToken::new();
-        let (start_timeout, call_timeout) = (options.start_timeout, options.call_timeout);
-        let overload_wait = options.overload_wait;
+        let patience = Patience {
+            start: options.start_timeout,
+            restart: options.restart_wait,
+            overload: options.overload_wait,
+            ..HostOptions::new(options.call_timeout).patience()
+        };
+        let host = Host::new(options.program.display().to_string(), states);
         let supervisor = tokio::spawn(supervise(options, sender, stop.clone()));
-        let supervisor = tokio::sync::Mutex::new(Some(supervisor));
-        let inner = Inner { states, stop, supervisor, start_timeout, call_timeout, overload_wait };
-        Self { inner: Arc::new(inner) }
+        Self::over(Pool::new(vec![host], patience, &stop), stop, Some(supervisor))
     }
 
     /// Uses an encoder that somebody else runs, for example on a host with a GPU: `host:port` or `http://host:port`.
@@ -110,24 +156,34 @@ impl EncoderHandle {
     /// # Panics
     /// Outside of a tokio runtime.
     pub fn connect(address: &str, call_timeout: Duration) -> Result<Self, EncoderError> {
-        let bad = || EncoderError::BadAddress { address: address.to_owned() };
-        let has_port = address
-            .rsplit_once(':')
-            .is_some_and(|(_, port)| port.trim_end_matches('/').parse::<u16>().is_ok());
-        if !has_port {
-            return Err(bad());
+        Self::connect_all(&[address], &HostOptions::new(call_timeout))
+    }
+
+    /// Uses encoders that somebody else runs, as one. Calls go to the host with the fewest calls under way; one that does
+    /// not answer is left out until it does, and its calls go to the others. A model is used on the hosts that serve it
+    /// with the same weights as the first of them.
+    ///
+    /// # Errors
+    /// [`EncoderError::BadAddress`], also when there is none.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub fn connect_all(
+        addresses: &[impl AsRef<str>],
+        options: &HostOptions,
+    ) -> Result<Self, EncoderError> {
+        if addresses.is_empty() {
+            return Err(EncoderError::BadAddress { address: String::new() });
         }
-        let channel = open(address).map_err(|_| bad())?;
-        let (_, states) = watch::channel(State::Ready { channel, pid: None });
-        let inner = Inner {
-            states,
-            stop: CancellationToken::new(),
-            supervisor: tokio::sync::Mutex::new(None),
-            start_timeout: Duration::ZERO,
-            call_timeout,
-            overload_wait: call_timeout,
-        };
-        Ok(Self { inner: Arc::new(inner) })
+        let hosts = addresses.iter().map(|address| host(address.as_ref()));
+        let hosts = hosts.collect::<Result<Vec<_>, _>>()?;
+        let stop = CancellationToken::new();
+        Ok(Self::over(Pool::new(hosts, options.patience(), &stop), stop, None))
+    }
+
+    fn over(pool: Pool, stop: CancellationToken, supervisor: Option<JoinHandle<()>>) -> Self {
+        let supervisor = tokio::sync::Mutex::new(supervisor);
+        Self { inner: Arc::new(Inner { pool, stop, supervisor }) }
     }
 
     /// The models that are served, sorted by id.
@@ -135,24 +191,19 @@ impl EncoderHandle {
         Ok(self.model_list().await?.models)
     }
 
-    /// The models that are served, and the folders that could not be.
+    /// The models that are served, and those that cannot be, or not by every host.
     pub async fn model_list(&self) -> Result<ModelList, EncoderError> {
-        client::list_models(self.channel().await?, self.inner.call_timeout).await
+        self.inner.pool.list().await
     }
 
     /// The model of an id.
     pub async fn model(&self, id: &str) -> Result<ModelInfo, EncoderError> {
-        let ModelList { models, broken } = self.model_list().await?;
-        let ids: Vec<_> = models.iter().map(|model| format!("`{}`", model.id)).collect();
-        let ids = if ids.is_empty() { "none".to_owned() } else { ids.join(", ") };
-        models.into_iter().find(|model| model.id == id).ok_or_else(|| {
-            let broken = broken.into_iter().find(|(name, _)| name == id);
-            let reason = match broken {
-                Some((_, why)) => format!("model `{id}` cannot be served: {why}"),
-                None => format!("no model `{id}`; the encoder serves {ids}"),
-            };
-            EncoderError::UnknownModel { reason }
-        })
+        let mut list = self.model_list().await?;
+        let place = list.models.iter().position(|model| model.id == id);
+        match place {
+            Some(place) => Ok(list.models.swap_remove(place)),
+            None => Err(unknown(list, id)),
+        }
     }
 
     /// Encodes inputs with a model, in their order, into one of its outputs (the first one for an empty `pooling`). What
@@ -164,32 +215,24 @@ impl EncoderHandle {
         &self,
         model: &str,
         pooling: &str,
-        inputs: Inputs,
+        inputs: impl Into<Inputs>,
     ) -> Result<Encoded, EncoderError> {
-        let channel = self.channel().await?;
-        let mut calls = client::calls(inputs);
-        if calls.is_empty() {
-            // Asked all the same, for the provenance.
-            calls.push(Inputs::Payloads(Vec::new()));
-        }
-        let replies =
-            calls.into_iter().map(|call| self.call(channel.clone(), model, pooling, call));
-        let mut replies = futures::stream::iter(replies).buffered(CALLS_AT_ONCE);
-        let mut whole: Option<Encoded> = None;
-        while let Some(reply) = replies.next().await {
-            let reply = reply?;
-            match &mut whole {
-                None => whole = Some(reply),
-                Some(whole) if whole.provenance == reply.provenance => {
-                    whole.results.extend(reply.results)
-                }
-                Some(_) => {
-                    let reason = format!("model `{model}` was exchanged during the request");
-                    return Err(EncoderError::Unavailable { reason });
-                }
-            }
-        }
-        whole.ok_or_else(|| EncoderError::BadReply { reason: "there is none".to_owned() })
+        self.encode_within(Duration::MAX, model, pooling, inputs).await
+    }
+
+    /// The same for a caller who waits no longer than `within`: the encoder hears of it, and computes nothing for a caller
+    /// who has gone.
+    ///
+    /// # Errors
+    /// Those of [`Self::encode`], and [`EncoderError::DeadlineExceeded`].
+    pub async fn encode_within(
+        &self,
+        within: Duration,
+        model: &str,
+        pooling: &str,
+        inputs: impl Into<Inputs>,
+    ) -> Result<Encoded, EncoderError> {
+        self.inner.pool.encode(model, pooling, inputs.into(), within).await
     }
 
     /// Whether the encoder answers.
@@ -199,10 +242,7 @@ impl EncoderHandle {
 
     /// Number of the process that this handle started, while it serves.
     pub fn pid(&self) -> Option<u32> {
-        match &*self.inner.states.borrow() {
-            State::Ready { pid, .. } => *pid,
-            State::Starting | State::Down { .. } => None,
-        }
+        self.inner.pool.first().and_then(Host::pid)
     }
 
     /// Stops the process that this handle started and waits for its end. Later calls get
@@ -214,49 +254,25 @@ impl EncoderHandle {
             let _ended = supervisor.await;
         }
     }
+}
 
-    /// One call of the protocol; a full queue is tried again for a while.
-    async fn call(
-        &self,
-        channel: Channel,
-        model: &str,
-        pooling: &str,
-        inputs: Inputs,
-    ) -> Result<Encoded, EncoderError> {
-        let began = Instant::now();
-        let (mut pause, longest) = OVERLOAD_PAUSE;
-        loop {
-            let reply = client::encode(
-                channel.clone(),
-                model.to_owned(),
-                pooling.to_owned(),
-                inputs.clone(),
-                self.inner.call_timeout,
-            )
-            .await;
-            let full = matches!(reply, Err(EncoderError::Overloaded { .. }));
-            if !full || began.elapsed() + pause > self.inner.overload_wait {
-                return reply;
-            }
-            tokio::time::sleep(pause).await;
-            pause = (2 * pause).min(longest);
-        }
+/// A host by its address; the connection is made when it is first used.
+fn host(address: &str) -> Result<Host, EncoderError> {
+    let bad = || EncoderError::BadAddress { address: address.to_owned() };
+    let has_port = address
+        .rsplit_once(':')
+        .is_some_and(|(_, port)| port.trim_end_matches('/').parse::<u16>().is_ok());
+    if !has_port {
+        return Err(bad());
     }
+    let channel = open(address).map_err(|_| bad())?;
+    let (_, states) = watch::channel(State::Ready { channel, pid: None });
+    Ok(Host::new(address.to_owned(), states))
+}
 
-    /// The connection, once the first start is over.
-    async fn channel(&self) -> Result<Channel, EncoderError> {
-        let unavailable = |reason: &str| EncoderError::Unavailable { reason: reason.to_owned() };
-        let mut states = self.inner.states.clone();
-        let settled = states.wait_for(|state| !matches!(state, State::Starting));
-        match tokio::time::timeout(self.inner.start_timeout, settled).await {
-            Ok(Ok(state)) => match &*state {
-                State::Ready { channel, .. } => Ok(channel.clone()),
-                State::Down { reason } => Err(unavailable(reason)),
-                State::Starting => Err(unavailable("it is starting")),
-            },
-            Ok(Err(_)) => Err(unavailable("nobody watches it any more")),
-            Err(_) => Err(unavailable("it is still starting")),
-        }
+impl From<Vec<v1::Payload>> for Inputs {
+    fn from(payloads: Vec<v1::Payload>) -> Self {
+        Self::Payloads(payloads)
     }
 }
 

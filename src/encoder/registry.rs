@@ -2,8 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use super::model::MODEL_FILE;
-use super::{ModelError, ModelSpec};
+use super::model::{CONFIG_FILE, MODEL_FILE, read_text};
+use super::{
+    Architecture, ModelError, ModelOutput, ModelSpec, Pooling, PublishedConfig, preprocess,
+};
+use crate::schema::SpaceForm;
 
 /// A model whose description is in order.
 #[derive(Debug, Clone)]
@@ -12,6 +15,8 @@ pub struct RegisteredModel {
     pub spec: ModelSpec,
     /// Its folder.
     pub folder: PathBuf,
+    /// The published model's own sizes, where the architecture has them.
+    pub config: Option<PublishedConfig>,
 }
 
 /// A folder whose model is not served.
@@ -49,8 +54,8 @@ impl Registry {
         }
         folders.sort();
         for folder in folders {
-            match ModelSpec::read(&folder) {
-                Ok(spec) => registry.models.push(RegisteredModel { spec, folder }),
+            match RegisteredModel::read(&folder) {
+                Ok(model) => registry.models.push(model),
                 Err(error) => {
                     let id = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
                     registry.broken.push(BrokenModel { id, error });
@@ -66,7 +71,91 @@ impl RegisteredModel {
     pub fn read(folder: &Path) -> Result<Self, ModelError> {
         let absolute = std::path::absolute(folder)
             .map_err(|source| ModelError::Read { path: folder.to_owned(), source })?;
-        Ok(Self { spec: ModelSpec::read(&absolute)?, folder: absolute })
+        let spec = ModelSpec::read(&absolute)?;
+        let mut model = Self { spec, folder: absolute, config: None };
+        if model.spec.architecture.has_own_config() {
+            let path = model.folder.join(CONFIG_FILE);
+            let text = read_text(&path)?;
+            model.verify(CONFIG_FILE, text.as_bytes())?;
+            let bad = |reason: String| ModelError::Parse { path: path.clone(), reason };
+            let config = PublishedConfig::parse(&text).map_err(bad)?;
+            let made =
+                config.dimension(model.spec.architecture, model.spec.pooling).map_err(bad)?;
+            if made != model.spec.dimension {
+                return Err(ModelError::BadValue {
+                    path: model.folder.join(MODEL_FILE),
+                    key: "dimension",
+                    reason: format!("is {}; {CONFIG_FILE} makes it {made}", model.spec.dimension),
+                });
+            }
+            model.config = Some(config);
+        }
+        Ok(model)
+    }
+
+    /// What the model can make of an input; that of its description first.
+    pub fn outputs(&self) -> Vec<(Pooling, ModelOutput)> {
+        let architecture = self.spec.architecture;
+        let first = std::iter::once(self.spec.pooling);
+        let poolings = architecture.poolings().iter().copied();
+        let all = first.chain(poolings.filter(|pooling| *pooling != self.spec.pooling));
+        let output = |pooling: Pooling| {
+            let dimension = match &self.config {
+                Some(config) => config.dimension(architecture, pooling).ok()?,
+                None => self.spec.dimension,
+            };
+            let form = match pooling {
+                Pooling::Tokens => SpaceForm::Tokens,
+                Pooling::TokenIds => SpaceForm::TokenIds,
+                _ => SpaceForm::Vector,
+            };
+            Some((pooling, ModelOutput { pooling: pooling.name().to_owned(), form, dimension }))
+        };
+        all.filter_map(output).collect()
+    }
+
+    /// Names of what it takes, and of those among them that an input may lack.
+    pub fn inputs(&self) -> (Vec<String>, Vec<String>) {
+        preprocess::inputs(self)
+    }
+
+    /// Reads a file of the model's folder; its bytes are returned only when their digest is the pinned one (ENC-2).
+    pub fn read_file(&self, name: &str) -> Result<Vec<u8>, ModelError> {
+        let path = self.folder.join(name);
+        let bytes = std::fs::read(&path).map_err(|source| ModelError::Read { path, source })?;
+        self.verify(name, &bytes)?;
+        Ok(bytes)
+    }
+
+    fn verify(&self, name: &str, bytes: &[u8]) -> Result<(), ModelError> {
+        let path = || self.folder.join(name);
+        let expected = match self.spec.files.get(name) {
+            Some(digest) => digest,
+            None if name == self.spec.weights => &self.spec.weights_blake3,
+            None => {
+                let reason = format!("does not pin `{name}`, which the model needs");
+                let path = self.folder.join(MODEL_FILE);
+                return Err(ModelError::BadValue { path, key: "files", reason });
+            }
+        };
+        let found = blake3::hash(bytes).to_hex().to_string();
+        if found == *expected {
+            return Ok(());
+        }
+        Err(ModelError::WrongDigest { path: path(), expected: expected.clone(), found })
+    }
+
+    /// Bytes of all files that are loaded.
+    pub fn bytes(&self) -> u64 {
+        let files = self.spec.files.keys().chain(std::iter::once(&self.spec.weights));
+        let length =
+            |name: &String| std::fs::metadata(self.folder.join(name)).map_or(0, |it| it.len());
+        files.map(length).sum()
+    }
+
+    /// Whether the model brings code of its own.
+    pub fn is_code(&self) -> bool {
+        self.spec.architecture == Architecture::Torchscript
     }
 
     /// Place of the weights file.
@@ -74,25 +163,14 @@ impl RegisteredModel {
         self.folder.join(&self.spec.weights)
     }
 
-    /// Place of the golden inputs and outputs.
-    pub fn goldens_path(&self) -> PathBuf {
-        self.folder.join(&self.spec.goldens)
+    /// Place of the golden inputs and outputs, where it has any.
+    pub fn goldens_path(&self) -> Option<PathBuf> {
+        self.spec.goldens.as_ref().map(|name| self.folder.join(name))
     }
 
-    /// Reads the weights file; its bytes are returned only when their digest is the pinned one (ENC-2).
+    /// Reads the weights file.
     pub fn read_weights(&self) -> Result<Vec<u8>, ModelError> {
-        let path = self.weights_path();
-        let bytes = std::fs::read(&path)
-            .map_err(|source| ModelError::Read { path: path.clone(), source })?;
-        let found = blake3::hash(&bytes).to_hex().to_string();
-        if found != self.spec.weights_blake3 {
-            return Err(ModelError::WrongDigest {
-                path,
-                expected: self.spec.weights_blake3.clone(),
-                found,
-            });
-        }
-        Ok(bytes)
+        self.read_file(&self.spec.weights)
     }
 }
 

@@ -289,7 +289,10 @@ impl Collection {
             .iter()
             .filter_map(|write| match write {
                 Write::Merge { object, .. } => Some(object.id.clone()),
-                Write::Put(_) | Write::SetVectors { .. } | Write::Delete(_) => None,
+                Write::Put(_)
+                | Write::SetVectors { .. }
+                | Write::SetTokens { .. }
+                | Write::Delete(_) => None,
             })
             .collect();
         if merging.is_empty() {
@@ -469,7 +472,7 @@ impl From<&Outcome> for WriteOutcome {
         match outcome {
             Outcome::Inserted { .. } => Self::Inserted,
             Outcome::Replaced { .. } => Self::Replaced,
-            Outcome::VectorsSet { .. } => Self::VectorsSet,
+            Outcome::VectorsSet { .. } | Outcome::TokensSet { .. } => Self::VectorsSet,
             Outcome::Deleted { .. } => Self::Deleted,
             Outcome::Absent => Self::Absent,
         }

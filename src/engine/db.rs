@@ -14,8 +14,9 @@ use super::status::{CollectionInfo, IndexStatus};
 use super::view::CollectionView;
 use super::write::{Write, WriteMode, WriteReport};
 use crate::files::ObjectBlock;
-use crate::schema::{CollectionSchema, EmbeddingSpace, Object, ObjectId};
+use crate::schema::{CollectionSchema, EmbeddingSpace, Object, ObjectId, SpaceId};
 use crate::storage::{CollectionRecord, Store, StoreOptions};
+use crate::wire::v1::TokenSequence;
 
 /// Time between two looks at a build in the background.
 const BUILD_POLL: Duration = Duration::from_millis(100);
@@ -177,7 +178,7 @@ impl Db {
     /// Adds an embedding space, or confirms that an equal one is there.
     ///
     /// # Errors
-    /// [`EngineError::SpaceMismatch`] when a space of that name has another dimension, metric or provenance.
+    /// [`EngineError::SpaceMismatch`] when a space of that name has another form, dimension, metric or provenance.
     pub fn add_space(
         &self,
         name: &str,
@@ -243,6 +244,20 @@ impl Db {
     /// Objects by id, `None` for those that do not exist.
     pub fn get(&self, name: &str, ids: &[ObjectId]) -> Result<Vec<Option<Object>>, EngineError> {
         self.find(name)?.get(ids)
+    }
+
+    /// Tokens of objects in a space, in the order asked; `None` for objects that do not exist or have none.
+    ///
+    /// # Errors
+    /// When the collection has no such space of tokens, or the store cannot be read.
+    pub fn tokens(
+        &self,
+        collection: &str,
+        space: SpaceId,
+        ids: &[ObjectId],
+    ) -> Result<Vec<Option<TokenSequence>>, EngineError> {
+        let collection = self.find(collection)?;
+        Ok(self.inner.store.snapshot(collection.id())?.tokens(space, ids)?)
     }
 
     /// A consistent view for one query.

@@ -47,7 +47,7 @@ pub(super) fn part_of_blocks(
         let keys = chunk.iter().map(|place| place.key.ordinal);
         ordinals.push(Arc::new(UInt32Array::from_iter_values(keys)));
     }
-    let spaces = schema.spaces.iter().map(|space| vectors_of_blocks(space, blocks, places));
+    let spaces = schema.vector_spaces().map(|space| vectors_of_blocks(space, blocks, places));
     Part::new(PartKind::Tail, batches, &ordinals, spaces.collect(), "(tail)")
 }
 

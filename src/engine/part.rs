@@ -129,8 +129,7 @@ impl Part {
             ordinals.push(chunk_ordinals);
         }
         let spaces = schema
-            .spaces
-            .iter()
+            .vector_spaces()
             .map(|space| PartVectors::gather(space, rows.iter().map(|(_, object)| object)))
             .collect::<Result<_, _>>()?;
         let directions =
@@ -297,7 +296,7 @@ pub(super) fn merge(
         ordinals.push(Arc::new(arrow::array::UInt32Array::from(chunk_ordinals)));
     }
     let mut spaces = Vec::with_capacity(schema.spaces.len());
-    for space in &schema.spaces {
+    for space in schema.vector_spaces() {
         let rows = order.iter().map(|&(_, _, part, row)| {
             parts[part].0.vectors(space.id).and_then(|vectors| vectors.in_memory(row))
         });

@@ -175,11 +175,12 @@ impl State {
                 Outcome::Inserted { key } | Outcome::VectorsSet { key } => next.kill([key]),
                 Outcome::Replaced { key, previous } => next.kill([key, previous]),
                 Outcome::Deleted { previous } => next.kill([previous]),
-                Outcome::Absent => {}
+                // Tokens are read from the store alone: the row stays what it is.
+                Outcome::TokensSet { .. } | Outcome::Absent => {}
             }
             match (operation, outcome) {
                 (
-                    Operation::Put(object),
+                    Operation::Put(object) | Operation::Update(object),
                     Outcome::Inserted { key } | Outcome::Replaced { key, .. },
                 ) => {
                     last.insert(object.id.clone(), (*key, Some(object)));
@@ -190,7 +191,14 @@ impl State {
                 (Operation::Delete(id), Outcome::Deleted { .. }) => {
                     last.remove(&id);
                 }
-                (Operation::Put(_) | Operation::SetVectors { .. } | Operation::Delete(_), _) => {}
+                (
+                    Operation::Put(_)
+                    | Operation::Update(_)
+                    | Operation::SetVectors { .. }
+                    | Operation::SetTokens { .. }
+                    | Operation::Delete(_),
+                    _,
+                ) => {}
             }
         }
         let mut rows = Vec::with_capacity(last.len());
@@ -346,11 +354,12 @@ fn live_segment((part, manifest): (Part, Manifest)) -> (LivePart, Arc<Manifest>)
     (LivePart::new(part, (0, manifest.version)), Arc::new(manifest))
 }
 
-/// The last change of every key.
+/// The last change of every key that changed what a state holds of it: new tokens do not.
 fn last_changes(changes: &[(u64, Vec<Change>)]) -> HashMap<ObjectKey, ChangeKind> {
     changes
         .iter()
         .flat_map(|(_, changes)| changes)
+        .filter(|change| change.kind != ChangeKind::Tokens)
         .map(|change| (change.key, change.kind))
         .collect()
 }

@@ -16,7 +16,7 @@ pub struct CollectionInfo {
     pub version: u64,
     /// Objects, exactly.
     pub object_count: u64,
-    /// Vectors of each space, exactly.
+    /// Vectors, or sequences of tokens, of each space, exactly.
     pub vector_counts: Vec<(SpaceId, u64)>,
     /// Cells that hold objects, at order 8; only when one collection was asked for.
     pub footprint: Option<Moc>,
@@ -94,6 +94,10 @@ pub(super) fn same_space(
             existing: existing_property,
             given: given_property,
         };
+    if existing.form != given.form {
+        let [existing, given] = [existing.form.name(), given.form.name()].map(str::to_owned);
+        return Err(mismatch("form", existing, given));
+    }
     if existing.dimension != given.dimension {
         return Err(mismatch(
             "dimension",

@@ -7,8 +7,9 @@ use arrow::datatypes::SchemaRef;
 use super::cost::CostModel;
 use super::error::EngineError;
 use super::state::{LivePart, State};
-use crate::schema::{CollectionId, CollectionSchema, Object, ObjectId};
+use crate::schema::{CollectionId, CollectionSchema, Object, ObjectId, SpaceId};
 use crate::storage::{ObjectKey, Store};
+use crate::wire::v1::TokenSequence;
 
 /// A consistent view of a collection: what was committed when it was made, and nothing later.
 #[derive(Debug, Clone)]
@@ -60,7 +61,7 @@ impl CollectionView {
     }
 
     /// recall@10 that the segment's index of a space measured of itself, when it was built, for a recall wish.
-    pub fn measured_recall(&self, space: crate::schema::SpaceId, wish: f64) -> Option<f64> {
+    pub fn measured_recall(&self, space: SpaceId, wish: f64) -> Option<f64> {
         let (segment, _) = self.state.segment.as_ref()?;
         let index = segment.part().vectors(space)?.index()?;
         Some(index.measured_recall(wish).mean)
@@ -74,6 +75,20 @@ impl CollectionView {
     /// Objects by id, as the store has them now (which may be later than the view).
     pub fn get(&self, ids: &[ObjectId]) -> Result<Vec<Option<(ObjectKey, Object)>>, EngineError> {
         Ok(self.store.get(self.collection, ids, true)?)
+    }
+
+    /// Tokens of objects in a space, as the store has them now; `None` for objects that are gone or have none.
+    pub fn tokens(
+        &self,
+        space: SpaceId,
+        ids: &[ObjectId],
+    ) -> Result<Vec<Option<TokenSequence>>, EngineError> {
+        Ok(self.store.snapshot(self.collection)?.tokens(space, ids)?)
+    }
+
+    /// Whether objects have tokens in a space, as the store has it now.
+    pub fn have_tokens(&self, space: SpaceId, ids: &[ObjectId]) -> Result<Vec<bool>, EngineError> {
+        Ok(self.store.snapshot(self.collection)?.have(space, ids)?)
     }
 
     /// Objects by key, as the store has them now: for columns that are not resident, and for given vectors.

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use crate::schema::{CollectionSchema, Object, ObjectId, SpaceId, Value};
 use crate::storage::Operation;
+use crate::wire::v1::TokenSequence;
 
 /// How a batch reaches the disk. Both are durable when the call returns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,9 +18,9 @@ pub enum WriteMode {
 /// One row of a batch.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Write {
-    /// The whole object; what exists under its id is replaced.
+    /// The whole object; what exists under its id is replaced, and tokens that it has are removed.
     Put(Object),
-    /// An object of which only some columns and vectors are given; an existing object keeps the others.
+    /// An object of which only some columns and vectors are given; an existing object keeps the others, and its tokens.
     Merge {
         /// The object; columns that are not given are null.
         object: Object,
@@ -33,6 +34,13 @@ pub enum Write {
         /// Its new vectors; those of other spaces stay.
         vectors: Vec<(SpaceId, Vec<f32>)>,
     },
+    /// Tokens of an existing object.
+    SetTokens {
+        /// The object.
+        id: ObjectId,
+        /// Its new tokens; those of other spaces stay.
+        tokens: Vec<(SpaceId, TokenSequence)>,
+    },
     /// Removes an object.
     Delete(ObjectId),
 }
@@ -44,7 +52,7 @@ pub enum WriteOutcome {
     Inserted,
     /// An existing object, or an earlier row of the batch, was replaced.
     Replaced,
-    /// Vectors were added to an object.
+    /// Vectors or tokens were added to an object.
     VectorsSet,
     /// The object is gone.
     Deleted,
@@ -70,11 +78,11 @@ impl Write {
         schema: &CollectionSchema,
         known: &mut HashMap<ObjectId, Object>,
     ) -> Self {
-        let object = match self {
-            Self::Put(object) => object,
+        let (object, keeps) = match self {
+            Self::Put(object) => (object, None),
             Self::Merge { object, columns_given } => match known.get(&object.id) {
-                Some(existing) => merged(existing, object, &columns_given),
-                None => object,
+                Some(existing) => (merged(existing, object, &columns_given), Some(columns_given)),
+                None => (object, Some(columns_given)),
             },
             Self::Delete(id) => {
                 known.remove(&id);
@@ -86,20 +94,28 @@ impl Write {
                 }
                 return Self::SetVectors { id, vectors };
             }
+            Self::SetTokens { id, tokens } => return Self::SetTokens { id, tokens },
         };
         // A row that will be refused must not become what later rows of the batch build on.
         if schema.check(&object).is_ok() {
             known.insert(object.id.clone(), object.clone());
         }
-        Self::Put(object)
+        match keeps {
+            Some(columns_given) => Self::Merge { object, columns_given },
+            None => Self::Put(object),
+        }
     }
 
     /// Checks a row against the schema; the reason is for the writer.
     pub(super) fn check(self, schema: &CollectionSchema) -> Result<Operation, String> {
         match self {
-            Self::Put(object) | Self::Merge { object, .. } => {
+            Self::Put(object) => {
                 schema.check(&object).map_err(|error| error.to_string())?;
                 Ok(Operation::Put(object))
+            }
+            Self::Merge { object, .. } => {
+                schema.check(&object).map_err(|error| error.to_string())?;
+                Ok(Operation::Update(object))
             }
             Self::SetVectors { id, vectors } => {
                 schema.check_id(&id).map_err(|error| error.to_string())?;
@@ -107,6 +123,13 @@ impl Write {
                     schema.check_vector(*space, vector).map_err(|error| error.to_string())?;
                 }
                 Ok(Operation::SetVectors { id, vectors })
+            }
+            Self::SetTokens { id, tokens } => {
+                schema
+                    .check_id(&id)
+                    .and_then(|()| schema.check_all_tokens(&tokens))
+                    .map_err(|error| error.to_string())?;
+                Ok(Operation::SetTokens { id, tokens })
             }
             Self::Delete(id) => {
                 schema.check_id(&id).map_err(|error| error.to_string())?;

@@ -223,7 +223,9 @@ impl<'a> Layout<'a> {
             let name = field.name();
             let role =
                 ["object_id", "ra", "dec"].iter().position(|role| role.eq_ignore_ascii_case(name));
-            let space = name.strip_prefix(VECTOR_PREFIX).map(|name| (name, collection.space(name)));
+            let space = name
+                .strip_prefix(VECTOR_PREFIX)
+                .map(|name| (name, collection.space(name).filter(|space| space.holds_vectors())));
             let slot = if let Some(role) = role {
                 built_in.get_mut(role)
             } else if let Some((_, Some(space))) = space {
@@ -293,7 +295,7 @@ fn twice(name: &str) -> FileError {
 
 fn unknown(name: &str, is_vector: bool, collection: &CollectionSchema) -> FileError {
     let names: Vec<&str> = if is_vector {
-        collection.spaces.iter().map(|space| space.name.as_str()).collect()
+        collection.vector_spaces().map(|space| space.name.as_str()).collect()
     } else {
         collection.columns.iter().map(|column| column.name.as_str()).collect()
     };

@@ -379,9 +379,10 @@ fn match_vectors(
     let mut blocks = 0;
     let mut matched = Vec::new();
     for spec in specs {
-        let space = collection.space(&spec.space).ok_or_else(|| {
+        let found = collection.space(&spec.space).filter(|space| space.holds_vectors());
+        let space = found.ok_or_else(|| {
             let names: Vec<&str> =
-                collection.spaces.iter().map(|space| space.name.as_str()).collect();
+                collection.vector_spaces().map(|space| space.name.as_str()).collect();
             let available = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
             FileError::UnknownSpace { space: spec.space.clone(), available }
         })?;

@@ -16,9 +16,9 @@ pub struct Hit {
     pub id: ObjectId,
     /// Where it is.
     pub position: Position,
-    /// Smaller is nearer; `None` in a listing.
+    /// Smaller is nearer; `None` in a listing, and after a re-rank where the object has no tokens.
     pub distance: Option<f64>,
-    /// Larger is better; `None` in a listing.
+    /// Larger is better; `None` where there is no distance.
     pub score: Option<f64>,
     /// Columns asked for, by name.
     pub columns: Vec<(String, Value)>,
@@ -57,6 +57,10 @@ pub struct QueryStats {
     pub explanation: String,
     /// Commit that the answer shows.
     pub version: u64,
+    /// Candidates that a re-rank ordered anew; 0 where none was asked for.
+    pub candidates_reranked: u64,
+    /// Those of them without tokens, which come last.
+    pub candidates_without_tokens: u64,
 }
 
 /// Hits, nearest first, and how they were found.
@@ -97,5 +101,7 @@ pub(super) fn stats(
         elapsed_ms: 0.0,
         explanation: String::new(),
         version: view.version(),
+        candidates_reranked: 0,
+        candidates_without_tokens: 0,
     }
 }

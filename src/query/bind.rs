@@ -64,18 +64,21 @@ pub(super) fn bind(view: &CollectionView, query: &Query) -> Result<Bound, QueryE
 }
 
 fn find_space(view: &CollectionView, name: &str) -> Result<EmbeddingSpace, QueryError> {
-    let spaces = &view.schema().spaces;
+    let spaces: Vec<&EmbeddingSpace> = view.schema().vector_spaces().collect();
     let known = || match spaces.len() {
         0 => "none yet (encode or import vectors first)".to_owned(),
         _ => spaces.iter().map(|space| space.name.as_str()).collect::<Vec<_>>().join(", "),
     };
     if name.is_empty() {
         return match spaces.as_slice() {
-            [only] => Ok(only.clone()),
+            [only] => Ok((*only).clone()),
             _ => Err(QueryError::SpaceNotNamed { known: known() }),
         };
     }
     let found = view.schema().space(name).cloned();
+    if let Some(space) = found.as_ref().filter(|space| !space.holds_vectors()) {
+        return Err(QueryError::not_of_vectors(space));
+    }
     found.ok_or_else(|| QueryError::UnknownSpace { space: name.to_owned(), known: known() })
 }
 

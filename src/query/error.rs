@@ -8,6 +8,7 @@ use super::request::{K_MAX, WITHIN_HITS_MAX};
 use crate::class::Class;
 use crate::engine::EngineError;
 use crate::index::IndexError;
+use crate::schema::EmbeddingSpace;
 use crate::vector::BlockError;
 
 /// Errors of queries.
@@ -68,6 +69,16 @@ pub enum QueryError {
         space: String,
         /// Names of the spaces.
         known: String,
+    },
+    /// A space that has no distances of its own.
+    #[error(
+        "space `{space}` holds {holds}, which are not searched for by distance: name it in a re-rank (--rerank {space}) of a search in a space of vectors, or encode a pooled space from it"
+    )]
+    NotOfVectors {
+        /// The space.
+        space: String,
+        /// What it holds.
+        holds: &'static str,
     },
     /// A term without positives.
     #[error(
@@ -165,6 +176,11 @@ pub enum QueryError {
 }
 
 impl QueryError {
+    /// The refusal of a vector term in a space of tokens.
+    pub fn not_of_vectors(space: &EmbeddingSpace) -> Self {
+        Self::NotOfVectors { space: space.name.clone(), holds: space.form.plural() }
+    }
+
     /// What the caller must do.
     pub fn class(&self) -> Class {
         match self {
@@ -176,6 +192,7 @@ impl QueryError {
             | Self::WithinNeedsTerm
             | Self::SpaceNotNamed { .. }
             | Self::EmptyTerm { .. }
+            | Self::NotOfVectors { .. }
             | Self::BadWeight { .. }
             | Self::TwoTerms { .. }
             | Self::WrongDimension { .. }

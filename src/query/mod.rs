@@ -2,7 +2,7 @@
 //!
 //! A [`Query`] is a recipe. It is bound to a view ([`bind`]), region and predicate are bound to the rows of each part
 //! ([`filter`]), the planner chooses how to find the nearest of those that they leave ([`plan`]), the plan is carried out
-//! ([`execute`]) and the hits get their columns ([`hydrate`]).
+//! ([`execute`]) and the hits get their columns ([`hydrate`]); or they are first ordered anew ([`late_interaction`]).
 //!
 //! **Invariants.** In exact mode every plan gives the same hits, in the same order; ties of distance are broken
 //! by object id. Never fewer than `min(k, survivors)` hits. All of it is synchronous work for one thread.
@@ -17,6 +17,7 @@ mod execute;
 mod explain;
 mod filter;
 mod hydrate;
+mod late_interaction;
 mod plan;
 mod request;
 
@@ -24,13 +25,18 @@ use std::time::Instant;
 
 pub use answer::{Answer, Hit, QueryStats};
 pub use error::QueryError;
+pub use late_interaction::{
+    CANDIDATES_MAX, Candidates, Ranking, candidates, candidates_for, distances, max_sim, tokens_of,
+};
 pub use plan::PlanKind;
 pub use request::{K_MAX, Query, StopFlag, Term, WITHIN_HITS_MAX};
 
 use crate::engine::CollectionView;
 use crate::schema::{ObjectId, SpaceId};
 use crate::sky::Region;
+use crate::vector::Distance;
 use bind::Bound;
+use execute::Found;
 use filter::{Filter, PartFilter, Source};
 use plan::Plan;
 
@@ -82,13 +88,21 @@ struct Planned<'a> {
 
 impl Planned<'_> {
     fn answer(self, started: Instant) -> Result<Answer, QueryError> {
+        let (nearest, mut stats) = self.find()?;
+        let hits = hydrate::hydrate(self.view, self.query, self.bound, nearest)?;
+        stats.elapsed_ms = started.elapsed().as_secs_f64() * 1e3;
+        Ok(Answer { hits, stats })
+    }
+
+    /// The nearest, without columns.
+    fn find(&self) -> Result<(Vec<(Distance, Found)>, QueryStats), QueryError> {
         let Self { view, query, bound, filters, plan } = self;
-        let mut found = execute::execute(query, bound, &plan, filters)?;
+        let mut found = execute::execute(query, bound, plan, filters)?;
         if query.k.is_none_or(|k| k == 0) && found.nearest.len() > WITHIN_HITS_MAX {
             return Err(QueryError::TooManyWithin);
         }
         let nearest = std::mem::take(&mut found.nearest);
-        let mut stats = answer::stats(view, query, bound, &plan, filters, &found);
+        let mut stats = answer::stats(view, query, bound, plan, filters, &found);
         if query.explain {
             // What was only estimated is counted for the explanation.
             let counts: Vec<usize> =
@@ -99,7 +113,7 @@ impl Planned<'_> {
                 view,
                 query,
                 bound,
-                plan: &plan,
+                plan,
                 filters,
                 counts: &counts,
                 found: &found,
@@ -107,9 +121,7 @@ impl Planned<'_> {
             };
             stats.explanation = told.text();
         }
-        let hits = hydrate::hydrate(view, query, bound, nearest)?;
-        stats.elapsed_ms = started.elapsed().as_secs_f64() * 1e3;
-        Ok(Answer { hits, stats })
+        Ok((nearest, stats))
     }
 }
 
@@ -128,8 +140,11 @@ pub fn count(
     counts.iter().map(|part| Ok(part.count(stop)? as u64)).sum()
 }
 
-/// Ids of the objects of a region that satisfy a predicate and, where a space is given, lack a vector in it; in
-/// sky order within each part.
+/// Objects asked at a time whether they have tokens.
+const ASKED_AT_ONCE: usize = 4_096;
+
+/// Ids of the objects of a region that satisfy a predicate and, where a space is given, lack a vector or tokens in it;
+/// in sky order within each part.
 pub fn select(
     view: &CollectionView,
     region: Option<&Region>,
@@ -151,5 +166,26 @@ pub fn select(
         found.sort_unstable();
         ids.extend(found.into_iter().filter_map(|row| part.id_at(row)));
     }
-    Ok(ids)
+    let lacking = lacking.and_then(|space| view.schema().space_by_id(space));
+    match lacking.filter(|space| !space.holds_vectors()) {
+        Some(space) => without_tokens(view, space.id, ids, stop),
+        None => Ok(ids),
+    }
+}
+
+/// Those of some objects that have no tokens in a space: the parts know only vectors, so that the store is asked.
+fn without_tokens(
+    view: &CollectionView,
+    space: SpaceId,
+    ids: Vec<ObjectId>,
+    stop: &StopFlag,
+) -> Result<Vec<ObjectId>, QueryError> {
+    let mut lacking = Vec::new();
+    for some in ids.chunks(ASKED_AT_ONCE) {
+        stop.check()?;
+        let have = view.have_tokens(space, some)?;
+        let without = some.iter().zip(have).filter(|(_, has)| !has).map(|(id, _)| id.clone());
+        lacking.extend(without);
+    }
+    Ok(lacking)
 }

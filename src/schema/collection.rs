@@ -2,7 +2,9 @@
 
 use thiserror::Error;
 
-use super::{Column, ColumnType, DIMENSION_MAX, EmbeddingSpace, IdKind, Object, ObjectId, SpaceId};
+use super::{
+    Column, ColumnType, DIMENSION_MAX, EmbeddingSpace, IdKind, Object, ObjectId, SpaceForm, SpaceId,
+};
 use crate::class::Class;
 use crate::vector::{Metric, norm};
 
@@ -52,6 +54,16 @@ pub enum SchemaError {
     /// A dimension of zero or beyond the limit.
     #[error("space `{space}` has dimension {dimension}; it must be 1 to {DIMENSION_MAX}")]
     BadDimension {
+        /// Name of the space.
+        space: String,
+        /// What was declared.
+        dimension: usize,
+    },
+    /// A dimension where there is nothing that could have one.
+    #[error(
+        "space `{space}` holds token ids, which have no components: its dimension must be 0, not {dimension}"
+    )]
+    DimensionOfIds {
         /// Name of the space.
         space: String,
         /// What was declared.
@@ -113,6 +125,24 @@ pub enum SchemaError {
         /// Name of the space.
         space: String,
     },
+    /// A vector for a space of tokens, or the other way round.
+    #[error("space `{space}` holds {holds}; {given} do not belong into it")]
+    WrongForm {
+        /// Name of the space.
+        space: String,
+        /// What it holds.
+        holds: &'static str,
+        /// What was given.
+        given: &'static str,
+    },
+    /// A sequence of tokens that its space does not take.
+    #[error("the tokens for space `{space}` are refused: {reason}")]
+    BadTokens {
+        /// Name of the space.
+        space: String,
+        /// What is wrong with them.
+        reason: String,
+    },
     /// Two vectors of one object for one space.
     #[error("two vectors for space `{space}` in one object")]
     TwoVectors {
@@ -170,12 +200,7 @@ impl CollectionSchema {
                     name: space.name.clone(),
                 });
             }
-            if space.dimension == 0 || space.dimension > DIMENSION_MAX {
-                return Err(SchemaError::BadDimension {
-                    space: space.name.clone(),
-                    dimension: space.dimension,
-                });
-            }
+            check_dimension(space)?;
         }
         Ok(())
     }
@@ -183,6 +208,11 @@ impl CollectionSchema {
     /// The space of a name, compared without regard to case.
     pub fn space(&self, name: &str) -> Option<&EmbeddingSpace> {
         self.spaces.iter().find(|space| space.name.eq_ignore_ascii_case(name))
+    }
+
+    /// The spaces that hold vectors.
+    pub fn vector_spaces(&self) -> impl Iterator<Item = &EmbeddingSpace> {
+        self.spaces.iter().filter(|space| space.holds_vectors())
     }
 
     /// The space of a number.
@@ -246,6 +276,13 @@ impl CollectionSchema {
     /// Checks the length, finiteness and direction of a vector against its space.
     pub fn check_vector(&self, space: SpaceId, vector: &[f32]) -> Result<(), SchemaError> {
         let space = self.space_by_id(space).ok_or(SchemaError::UnknownSpace { space })?;
+        if !space.holds_vectors() {
+            return Err(SchemaError::WrongForm {
+                space: space.name.clone(),
+                holds: space.form.plural(),
+                given: "vectors",
+            });
+        }
         if vector.len() != space.dimension {
             return Err(SchemaError::WrongDimension {
                 space: space.name.clone(),
@@ -260,6 +297,18 @@ impl CollectionSchema {
             return Err(SchemaError::ZeroNorm { space: space.name.clone() });
         }
         Ok(())
+    }
+}
+
+fn check_dimension(space: &EmbeddingSpace) -> Result<(), SchemaError> {
+    let (name, dimension) = (space.name.clone(), space.dimension);
+    match space.form {
+        SpaceForm::TokenIds if dimension == 0 => Ok(()),
+        SpaceForm::TokenIds => Err(SchemaError::DimensionOfIds { space: name, dimension }),
+        SpaceForm::Vector | SpaceForm::Tokens if (1..=DIMENSION_MAX).contains(&dimension) => Ok(()),
+        SpaceForm::Vector | SpaceForm::Tokens => {
+            Err(SchemaError::BadDimension { space: name, dimension })
+        }
     }
 }
 

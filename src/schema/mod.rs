@@ -6,6 +6,7 @@ mod id;
 mod object;
 mod rows;
 mod space;
+mod tokens;
 
 pub use collection::{
     COLUMN_COUNT_MAX, CollectionSchema, NAME_LEN_MAX, RESERVED_COLUMNS, SchemaError,
@@ -15,3 +16,4 @@ pub use id::{CollectionId, IdKind, ObjectId, SpaceId};
 pub use object::Object;
 pub use rows::{IdRef, Rows, ValueRef};
 pub use space::{DIMENSION_MAX, EmbeddingSpace, Modality, Provenance, SpaceForm};
+pub use tokens::{TOKEN_BYTES_MAX, TOKENS_MAX, check_tokens};

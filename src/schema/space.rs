@@ -87,6 +87,15 @@ impl SpaceForm {
             Self::TokenIds => "token-ids",
         }
     }
+
+    /// What a space holds, in a sentence.
+    pub fn plural(self) -> &'static str {
+        match self {
+            Self::Vector => "vectors",
+            Self::Tokens => "tokens",
+            Self::TokenIds => "token ids",
+        }
+    }
 }
 
 impl std::str::FromStr for SpaceForm {
@@ -117,4 +126,11 @@ pub struct EmbeddingSpace {
     pub metric: Metric,
     /// Where vectors come from.
     pub provenance: Provenance,
+}
+
+impl EmbeddingSpace {
+    /// Whether it holds vectors, which have distances and indices; tokens are kept beside them.
+    pub fn holds_vectors(&self) -> bool {
+        self.form == SpaceForm::Vector
+    }
 }

@@ -48,6 +48,11 @@ impl Deadline {
         if Instant::now() < self.at { Ok(()) } else { Err(self.exceeded()) }
     }
 
+    /// Time that is left.
+    pub(super) fn left(&self) -> Duration {
+        self.at.saturating_duration_since(Instant::now())
+    }
+
     /// The error of a request that is out of time.
     pub(super) fn exceeded(&self) -> ServiceError {
         ServiceError::DeadlineExceeded { seconds: self.allowed.as_secs_f64() }
@@ -102,6 +107,7 @@ mod tests {
         assert_eq!(Deadline::new(&metadata, longest).allowed, longest);
         metadata.insert("grpc-timeout", "1S".parse().expect("ascii"));
         assert_eq!(Deadline::new(&metadata, longest).allowed, Duration::from_millis(990));
+        assert!(Deadline::new(&metadata, longest).left() <= Duration::from_millis(990));
     }
 
     #[tokio::test]

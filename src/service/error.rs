@@ -144,6 +144,39 @@ pub enum RequestError {
         /// The model's words.
         reason: String,
     },
+    /// A vector term in a space of tokens.
+    #[error(transparent)]
+    SpaceOfTokens(QueryError),
+    /// A re-rank in a space of vectors.
+    #[error(
+        "space `{space}` holds vectors: a re-rank compares tokens; name a space of tokens or token ids"
+    )]
+    RerankOfVectors {
+        /// Name of the space.
+        space: String,
+    },
+    /// A re-rank of nothing.
+    #[error("a re-rank orders the nearest anew: give at least one vector term to find them by")]
+    RerankWithoutTerm,
+    /// A re-rank without end.
+    #[error("a re-rank needs to know how many hits are wanted: give k")]
+    RerankWithoutK,
+    /// No tokens to compare with.
+    #[error(
+        "nothing says what tokens in `{space}` should be near to: give tokens, an object to be like, or an example that its model encodes; a vector has none"
+    )]
+    NothingToRerankBy {
+        /// Name of the space.
+        space: String,
+    },
+    /// An object to be like that has no tokens.
+    #[error("object `{id}` has no tokens in space `{space}`; encode them first, or give tokens")]
+    NoTokens {
+        /// Its id.
+        id: String,
+        /// Name of the space.
+        space: String,
+    },
     /// The first message of an ingest stream names no collection.
     #[error("the first message of an ingest stream must be `open`, which names the collection")]
     NotOpened,
@@ -172,6 +205,14 @@ pub enum RequestError {
         input: String,
         /// Name of the collection.
         collection: String,
+    },
+    /// A space that holds something else than token ids, where they are to be encoded further.
+    #[error(
+        "space `{space}` holds no token ids; make some with `sidereus encode --pooling token-ids`"
+    )]
+    NotTokenIds {
+        /// Name of the space.
+        space: String,
     },
     /// Every input left out.
     #[error("no input of model `{model}` is taken from a column: map at least one")]
@@ -212,7 +253,8 @@ impl RequestError {
     /// What the caller must do.
     pub fn class(&self) -> Class {
         match self {
-            Self::UnknownSpace { .. } => Class::NotFound,
+            Self::UnknownSpace { .. } | Self::NoTokens { .. } => Class::NotFound,
+            Self::SpaceOfTokens(error) => error.class(),
             Self::Missing { .. }
             | Self::UnknownEnum { .. }
             | Self::TooMany { .. }
@@ -229,11 +271,16 @@ impl RequestError {
             | Self::NoModel { .. }
             | Self::WrongModality { .. }
             | Self::BadExample { .. }
+            | Self::RerankOfVectors { .. }
+            | Self::RerankWithoutTerm
+            | Self::RerankWithoutK
+            | Self::NothingToRerankBy { .. }
             | Self::NotOpened
             | Self::OpenedTwice
             | Self::UnknownInput { .. }
             | Self::UnmappedInput { .. }
             | Self::NoInputs { .. }
+            | Self::NotTokenIds { .. }
             | Self::WrongInputType { .. }
             | Self::Position(_)
             | Self::Region(_)
@@ -287,6 +334,16 @@ pub enum ServiceError {
         /// Results received.
         given: usize,
     },
+    /// States that the model did not make of token ids, or made of another shape.
+    #[error("the model makes no states of the token ids of {of} in space `{space}`: {reason}")]
+    NoStates {
+        /// Whose they are.
+        of: String,
+        /// Name of the space.
+        space: String,
+        /// The model's words, or what is wrong with its states.
+        reason: String,
+    },
     /// A reply that would be larger than one message may be.
     #[error(
         "the reply would have {bytes} bytes, more than the limit of {max}; ask for fewer objects at once"
@@ -327,7 +384,7 @@ impl ServiceError {
             Self::Encoder(error) => error.class(),
             Self::Rows(error) => error.class(),
             Self::NoEncoder | Self::Stopping => Class::Unavailable,
-            Self::ModelChanged { .. } => Class::Conflict,
+            Self::ModelChanged { .. } | Self::NoStates { .. } => Class::Conflict,
             Self::ReplyTooLarge { .. } | Self::DeadlineExceeded { .. } => Class::Exhausted,
             Self::Stream(_) => Class::Invalid,
             Self::EncoderMiscounted { .. } | Self::Task { .. } => Class::Internal,

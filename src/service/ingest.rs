@@ -26,7 +26,9 @@ use super::limits::{Limits, at_most};
 use super::{RequestError, ServiceError};
 use crate::engine::{Db, Write, WriteMode, WriteOutcome, WriteReport};
 use crate::files::{self, DecodedBlock, IpcLimits, ObjectBlock};
-use crate::schema::{CollectionSchema, EmbeddingSpace, Object, ObjectId, Provenance, Rows};
+use crate::schema::{
+    CollectionSchema, EmbeddingSpace, Object, ObjectId, Provenance, Rows, SpaceId,
+};
 use crate::wire::v1;
 use crate::wire::v1::ingest_request::Message;
 
@@ -46,14 +48,23 @@ struct Target {
 }
 
 impl Target {
-    /// Refuses vectors for a space of an encoder that were not said to come from it.
-    fn check_provenance(&self, schema: &CollectionSchema, object: &Object) -> Result<(), String> {
-        let mut spaces = object.vectors.iter().filter_map(|(id, _)| schema.space_by_id(*id));
+    /// Refuses vectors and tokens for a space of an encoder that were not said to come from it.
+    fn check_provenance(
+        &self,
+        schema: &CollectionSchema,
+        object: &Object,
+        tokens: &[(SpaceId, v1::TokenSequence)],
+    ) -> Result<(), String> {
+        let vectors = object.vectors.iter().map(|(id, _)| id);
+        let filled = vectors.chain(tokens.iter().map(|(id, _)| id));
+        let mut spaces = filled.filter_map(|id| schema.space_by_id(*id));
         match spaces.find(|space| !self.may_fill(space)) {
             None => Ok(()),
             Some(space) => Err(format!(
-                "space `{}` holds vectors of {}; encode the objects, use another space, or declare this provenance",
-                space.name, space.provenance
+                "space `{}` holds {} of {}; encode the objects, use another space, or declare this provenance",
+                space.name,
+                space.form.plural(),
+                space.provenance
             )),
         }
     }
@@ -218,13 +229,13 @@ fn prepare(
         let bytes_max = limits.ingest_message_bytes_max;
         let ipc_limits = IpcLimits { bytes_max, rows_max: room, ..IpcLimits::default() };
         let batches = files::decode_ipc_owned(batch.arrow_ipc, &ipc_limits)?;
-        prepared.add_arrow_rows(target, &Arc::new(schema), &batches, merge)?;
+        prepared.add_arrow_rows(target, &Arc::new(schema), &batches, merge, messages)?;
     }
     Ok(prepared)
 }
 
 impl Prepared {
-    /// Adds the rows of an Arrow stream behind those that came as messages. Where whole objects are written in bulk
+    /// Adds the rows of an Arrow stream behind those that came as messages, from number `first_row` on. Where whole objects are written in bulk
     /// and nothing came before, they stay in their columns.
     fn add_arrow_rows(
         &mut self,
@@ -232,8 +243,8 @@ impl Prepared {
         schema: &Arc<CollectionSchema>,
         batches: &[RecordBatch],
         merge: bool,
+        mut first_row: usize,
     ) -> Result<(), ServiceError> {
-        let mut first_row = self.writes.len() + self.refused.len();
         let mut blocks = Vec::with_capacity(batches.len());
         for batch in batches {
             let mut decoded = files::decode_block(batch, schema)?;
@@ -257,7 +268,8 @@ impl Prepared {
             }
             for (row, number) in numbers.into_iter().enumerate() {
                 let object = block.object(row);
-                let given = GivenRow { object, columns_given: columns_given.clone() };
+                let columns_given = columns_given.clone();
+                let given = GivenRow { object, columns_given, tokens: Vec::new() };
                 self.accept(target, schema, number as usize, given, merge);
             }
         }
@@ -281,17 +293,23 @@ impl Prepared {
         given: GivenRow,
         merge: bool,
     ) {
-        let GivenRow { object, columns_given } = given;
-        if let Err(reason) = target.check_provenance(schema, &object) {
+        let GivenRow { object, columns_given, tokens } = given;
+        if let Err(reason) = target.check_provenance(schema, &object, &tokens) {
             self.refuse(row, object.id.to_string(), &reason);
             return;
         }
-        self.rows.push((row as u64, object.id.clone()));
+        let id = object.id.clone();
+        self.rows.push((row as u64, id.clone()));
         self.writes.push(if merge {
             Write::Merge { object, columns_given }
         } else {
             Write::Put(object)
         });
+        if !tokens.is_empty() {
+            // In the same commit, behind the object that they belong to.
+            self.rows.push((row as u64, id.clone()));
+            self.writes.push(Write::SetTokens { id, tokens });
+        }
     }
 
     fn refuse(&mut self, row: usize, object_id: String, reason: &str) {

@@ -8,7 +8,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 use super::context::{Context, blocking};
-use super::encoding::{self, EncodeAnswers};
+use super::encoding::{self, EncodeAnswers, InputAnswers};
 use super::{ServiceError, convert};
 use crate::engine::{Db, EngineError};
 use crate::wire::v1;
@@ -109,8 +109,7 @@ async fn build(db: Db, collection: String, sender: BuildSender) {
 impl MaintenanceService for Maintenance {
     type BuildIndexStream = BuildAnswers;
     type EncodeCollectionStream = EncodeAnswers;
-    type EncodeInputsStream =
-        Pin<Box<dyn Stream<Item = Result<v1::EncodeInputsResponse, Status>> + Send>>;
+    type EncodeInputsStream = InputAnswers;
 
     async fn build_index(
         &self,
@@ -135,9 +134,10 @@ impl MaintenanceService for Maintenance {
 
     async fn encode_inputs(
         &self,
-        _request: Request<tonic::Streaming<v1::EncodeInputsRequest>>,
-    ) -> Result<Response<Self::EncodeInputsStream>, Status> {
-        Err(Status::unimplemented("not yet"))
+        request: Request<tonic::Streaming<v1::EncodeInputsRequest>>,
+    ) -> Result<Response<InputAnswers>, Status> {
+        let answers = encoding::start_inputs(self.context.clone(), request.into_inner()).await?;
+        Ok(Response::new(answers))
     }
 
     async fn encode_collection(

@@ -11,12 +11,15 @@ use super::search::StopWhenDropped;
 use super::{ServiceError, convert};
 use crate::engine::{Db, Write, WriteMode, WriteOutcome};
 use crate::query::{self, StopFlag};
-use crate::schema::ObjectId;
+use crate::schema::{EmbeddingSpace, ObjectId};
 use crate::wire::v1;
 use crate::wire::v1::object_service_server::ObjectService;
 
 /// Objects read from the store at a time.
 const PAGE: usize = 256;
+
+/// The same where their tokens are read too, which may be a megabyte each.
+const TOKENS_PAGE: usize = 8;
 
 /// Writes, reads, deletes and counts objects.
 #[derive(Clone)]
@@ -75,14 +78,27 @@ fn get_pages(
     let ids = convert::object_ids(&schema, request.ids)?;
     let mut reply = v1::GetObjectsResponse::default();
     let mut bytes = 0;
-    for page in ids.chunks(PAGE) {
+    let with_tokens = schema.spaces.iter().filter(|space| !space.holds_vectors());
+    let with_tokens: Vec<&EmbeddingSpace> = with_tokens.filter(|_| request.with_vectors).collect();
+    let page = if with_tokens.is_empty() { PAGE } else { TOKENS_PAGE };
+    for page in ids.chunks(page) {
         let found = db.get(&request.collection, page)?;
+        let mut tokens = Vec::with_capacity(with_tokens.len());
+        for space in &with_tokens {
+            let found = db.tokens(&request.collection, space.id, page)?;
+            tokens.push((space.name.as_str(), found.into_iter()));
+        }
         for (id, object) in page.iter().zip(found) {
+            let tokens: Vec<_> = tokens
+                .iter_mut()
+                .filter_map(|(name, found)| Some(((*name).to_owned(), found.next()??)))
+                .collect();
             let Some(object) = object else {
                 reply.missing.push(convert::object_id_of(id.clone()));
                 continue;
             };
-            let object = convert::object_of(&schema, object, request.with_vectors);
+            let mut object = convert::object_of(&schema, object, request.with_vectors);
+            object.tokens.extend(tokens);
             bytes += object.encoded_len();
             if bytes > bytes_max {
                 return Err(ServiceError::ReplyTooLarge { bytes, max: bytes_max });

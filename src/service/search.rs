@@ -8,7 +8,7 @@ use tonic::{Request, Response, Status};
 use super::context::{Context, blocking};
 use super::convert::{self, ExampleTerm};
 use super::deadline::Deadline;
-use super::{RequestError, ServiceError};
+use super::{RequestError, ServiceError, rerank};
 use crate::encoder::{Inputs, Made};
 use crate::query::{self, Answer, Query, StopFlag};
 use crate::schema::CollectionSchema;
@@ -38,7 +38,11 @@ impl Searches {
         Self { context }
     }
 
-    async fn answer(&self, request: v1::SearchRequest) -> Result<Answer, ServiceError> {
+    async fn answer(
+        &self,
+        request: v1::SearchRequest,
+        deadline: Deadline,
+    ) -> Result<Answer, ServiceError> {
         let collection = request.collection.clone();
         let at_hand = self.context.db.view_at_hand(&collection);
         let fetched;
@@ -51,13 +55,16 @@ impl Searches {
         };
         let plan = convert::search(schema, &self.context.limits, request)?;
         let mut query = plan.query;
-        if !plan.examples.is_empty() {
+        if !plan.examples.is_empty() || plan.rerank.is_some() {
             let schema = schema.clone();
-            // Encoding takes its time, and a view that is held keeps a segment that may be replaced meanwhile.
+            // Encoding and comparing take their time, and a view that is held keeps a segment that may be replaced meanwhile.
             drop(at_hand);
             for example in plan.examples {
-                self.add_example(&schema, &mut query, example).await?;
+                self.add_example(&schema, &mut query, example, deadline).await?;
             }
+        }
+        if let Some(rerank) = plan.rerank {
+            return rerank::answer(&self.context, collection, query, rerank).await;
         }
         let turn = self.context.search_turn().await?;
         if let Some(view) = self.context.db.view_at_hand(&collection)
@@ -81,12 +88,14 @@ impl Searches {
         schema: &CollectionSchema,
         query: &mut Query,
         example: ExampleTerm,
+        deadline: Deadline,
     ) -> Result<(), ServiceError> {
         let ExampleTerm { term, space, payloads } = example;
         let expected = payloads.len();
         let encoder = self.context.encoder()?;
         let encoded = encoder
-            .encode(
+            .encode_within(
+                deadline.left(),
                 &space.provenance.encoder,
                 &space.provenance.pooling,
                 Inputs::Payloads(payloads),
@@ -125,7 +134,7 @@ impl SearchService for Searches {
         request: Request<v1::SearchRequest>,
     ) -> Result<Response<Chunks>, Status> {
         let deadline = Deadline::new(request.metadata(), self.context.limits.request_time_max);
-        let answer = deadline.run(self.answer(request.into_inner())).await?;
+        let answer = deadline.run(self.answer(request.into_inner(), deadline)).await?;
         deadline.check()?;
         let chunks = convert::chunks(answer, self.context.limits.chunk_bytes);
         Ok(Response::new(Box::pin(futures::stream::iter(chunks.map(Ok)))))

@@ -15,7 +15,7 @@ use super::record::{Head, Located, append_row, encode_vector_into};
 use super::store::{Store, head};
 use super::table::Table;
 use super::write::change_rows;
-use crate::schema::{CollectionId, CollectionSchema, IdRef, Rows, SpaceId};
+use crate::schema::{CollectionId, CollectionSchema, EmbeddingSpace, IdRef, Rows, SpaceId};
 
 /// Bytes of an object beside its vectors, at least: for the decision whether files are worth it.
 const OBJECT_BYTES: usize = 64;
@@ -106,7 +106,8 @@ impl Store {
 /// Whether blocks have the shape that the schema asks for; their values were checked when they were made.
 fn fit(schema: &CollectionSchema, blocks: &[&dyn Rows]) -> bool {
     blocks.iter().all(|block| {
-        let known = |space: &SpaceId| schema.space_by_id(*space).is_some();
+        let known =
+            |id: &SpaceId| schema.space_by_id(*id).is_some_and(EmbeddingSpace::holds_vectors);
         let first = (block.count() > 0).then(|| block.object(0));
         block.column_count() == schema.columns.len()
             && block.spaces().iter().all(known)

@@ -117,6 +117,29 @@ impl Key for VectorKey {
     }
 }
 
+/// Where the tokens of an object are kept: a key of the same shape, in a table of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct TokenKey(VectorKey);
+
+impl TokenKey {
+    /// The key of an object's tokens in a space.
+    pub(crate) fn new(object: &ObjectKey, space: SpaceId) -> Self {
+        Self(VectorKey::new(object, space))
+    }
+}
+
+impl Key for TokenKey {
+    const TABLE: Table = Table::Tokens;
+
+    fn encode(&self) -> Vec<u8> {
+        self.0.encode()
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, StorageError> {
+        VectorKey::decode(bytes).map(Self)
+    }
+}
+
 /// An object's id: `collection u32 | 0 | number` (sign bit flipped) or `collection u32 | 1 | text`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct IdKey {

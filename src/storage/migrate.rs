@@ -12,7 +12,10 @@ use super::record::{decode_number, encode_number};
 use super::table::Table;
 
 /// The steps, in order. A released one is never changed: a test holds its checksum.
-const SOURCES: [&str; 1] = [include_str!("../../migrations/0001_initial.toml")];
+const SOURCES: [&str; 2] = [
+    include_str!("../../migrations/0001_initial.toml"),
+    include_str!("../../migrations/0002_tokens.toml"),
+];
 
 /// The newest format, which this program writes.
 pub(crate) const NEWEST_FORMAT: u32 = SOURCES.len() as u32;
@@ -92,8 +95,10 @@ mod tests {
     use crate::storage::memory::MemoryEngine;
 
     /// BLAKE3 of every released step. A new step adds a line; a line never changes.
-    const FROZEN: [(&str, &str); 1] =
-        [("initial", "986734dae0cac7f5f7c2aee486247ecdd79bbaf8b6ae3af89e52e19c272d79a4")];
+    const FROZEN: [(&str, &str); 2] = [
+        ("initial", "986734dae0cac7f5f7c2aee486247ecdd79bbaf8b6ae3af89e52e19c272d79a4"),
+        ("tokens", "51a74d9e2a0380bf3db23dbd6398659387b2a773b5a32d67527c560cfae353a7"),
+    ];
 
     #[test]
     fn released_steps_are_frozen() {

@@ -7,7 +7,8 @@
 //! | `meta` | tag, number | format, schemas (JSON), heads (version and counts), intents of bulk imports |
 //! | `objects` | collection, cell, ordinal | id, ra, dec, columns |
 //! | `vectors` | collection, space, cell, ordinal | components, f32 little-endian |
-//! | `ids` | collection, object id | cell, ordinal, spaces that hold a vector |
+//! | `tokens` | collection, space, cell, ordinal | runs of states, f16 little-endian, or of ids, u16 little-endian |
+//! | `ids` | collection, object id | cell, ordinal, spaces that hold a vector or tokens |
 //! | `changes` | collection, version, part | keys changed by that commit |
 //! | `labels`, `probes`, `bridges`, `audit`, `jobs` | | kept for the parts of those names |
 //!
@@ -16,7 +17,7 @@
 //!
 //! Invariants:
 //! - **STO-1** A commit that returned is on the disk; one that did not is there whole or not at all.
-//! - **STO-2** An id has at most one row; the row's key, the id record and the vectors agree.
+//! - **STO-2** An id has at most one row; the row's key, the id record, the vectors and the tokens agree.
 //! - **STO-3** Counts and version of the head are exact in every view.
 //! - **STO-4** The changes after a version, applied to the keys at that version, give the keys of now.
 //! - **STO-5** Damaged bytes are [`StorageError::Corrupt`], never a panic.
@@ -42,6 +43,7 @@ mod store;
 mod table;
 #[cfg(test)]
 mod tests;
+mod tokens;
 mod write;
 
 pub use error::StorageError;

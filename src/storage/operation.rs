@@ -2,12 +2,16 @@
 
 use super::key::ObjectKey;
 use crate::schema::{Object, ObjectId, SpaceId};
+use crate::wire::v1::TokenSequence;
 
 /// One operation of a batch. Operations are applied in order: the last one on an object wins.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Operation {
-    /// Inserts the object, or replaces it whole: columns, position, and all vectors (those not given are removed).
+    /// Inserts the object, or replaces it whole: columns, position, and all vectors (those not given are removed, as
+    /// are all of its tokens).
     Put(Object),
+    /// Does the same, but the object keeps the tokens that it has, also where it moves.
+    Update(Object),
     /// Adds or replaces the given vectors of a stored object; its other vectors and its columns stay.
     SetVectors {
         /// The object.
@@ -15,7 +19,14 @@ pub enum Operation {
         /// The new vectors.
         vectors: Vec<(SpaceId, Vec<f32>)>,
     },
-    /// Removes the object and its vectors.
+    /// Adds or replaces the given tokens of a stored object; everything else stays.
+    SetTokens {
+        /// The object.
+        id: ObjectId,
+        /// The new tokens.
+        tokens: Vec<(SpaceId, TokenSequence)>,
+    },
+    /// Removes the object, its vectors and its tokens.
     Delete(ObjectId),
 }
 
@@ -23,8 +34,8 @@ impl Operation {
     /// The object that the operation is about.
     pub fn id(&self) -> &ObjectId {
         match self {
-            Self::Put(object) => &object.id,
-            Self::SetVectors { id, .. } | Self::Delete(id) => id,
+            Self::Put(object) | Self::Update(object) => &object.id,
+            Self::SetVectors { id, .. } | Self::SetTokens { id, .. } | Self::Delete(id) => id,
         }
     }
 }
@@ -49,6 +60,11 @@ pub enum Outcome {
         /// Where the object is.
         key: ObjectKey,
     },
+    /// The tokens have been set.
+    TokensSet {
+        /// Where the object is.
+        key: ObjectKey,
+    },
     /// The object has been removed.
     Deleted {
         /// Where it was.
@@ -67,11 +83,13 @@ pub struct Commit {
     pub outcomes: Vec<Outcome>,
 }
 
-/// Whether a key holds an object after a commit.
+/// What a commit did at a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ChangeKind {
     /// The object at the key is new, replaced, or has new vectors.
     Put,
+    /// The object at the key has new tokens and nothing else: who keeps no tokens need not heed it.
+    Tokens,
     /// The key holds nothing any more.
     Delete,
 }

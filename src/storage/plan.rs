@@ -8,21 +8,22 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::engine::{KvView, Row};
 use super::error::StorageError;
-use super::key::{IdKey, Key, ObjectKey, VectorKey};
+use super::key::{IdKey, Key, ObjectKey, TokenKey, VectorKey};
 use super::operation::{Change, ChangeKind, Operation, Outcome};
-use super::record::{Head, Located, decode_row_id, encode_row, encode_vector};
+use super::record::{Head, Located, decode_row_id, encode_row, encode_tokens, encode_vector};
 use super::table::Table;
 use crate::schema::{
     CollectionId, CollectionSchema, IdRef, Object, ObjectId, SchemaError, SpaceId,
 };
 use crate::sky::Cell29;
+use crate::wire::v1::TokenSequence;
 
 /// The effect of a batch.
 #[derive(Debug)]
 pub(crate) struct Plan {
     /// One for each operation.
     pub(crate) outcomes: Vec<Outcome>,
-    /// Rows of `objects`, `vectors` and `ids`; every key once, in no order.
+    /// Rows of `objects`, `vectors`, `tokens` and `ids`; every key once, in no order.
     pub(crate) rows: Vec<Row>,
     /// Keys whose objects changed, ascending.
     pub(crate) changes: Vec<Change>,
@@ -48,12 +49,13 @@ pub(crate) fn plan(
             source,
         })?;
     }
-    let mut ledger = Ledger::read(view, collection, head, operations)?;
+    let mut ledger = Ledger::read(view, collection, schema, head, operations)?;
     let outcomes =
         operations.iter().map(|operation| ledger.apply(operation)).collect::<Result<_, _>>()?;
     let mut plan = Plan { outcomes, rows: Vec::new(), changes: Vec::new(), head: head.clone() };
+    let place = Whereabouts { view, schema, collection };
     for track in ledger.tracks {
-        plan.settle(collection, track)?;
+        plan.settle(&place, track)?;
     }
     plan.changes.sort_unstable_by_key(|change| change.key);
     if !plan.changes.is_empty() {
@@ -64,7 +66,7 @@ pub(crate) fn plan(
 
 fn check(schema: &CollectionSchema, operation: &Operation) -> Result<(), SchemaError> {
     match operation {
-        Operation::Put(object) => schema.check(object),
+        Operation::Put(object) | Operation::Update(object) => schema.check(object),
         Operation::SetVectors { id, vectors } => {
             schema.check_id(id)?;
             for (place, (space, vector)) in vectors.iter().enumerate() {
@@ -77,7 +79,51 @@ fn check(schema: &CollectionSchema, operation: &Operation) -> Result<(), SchemaE
             }
             Ok(())
         }
+        Operation::SetTokens { id, tokens } => {
+            schema.check_id(id)?;
+            schema.check_all_tokens(tokens)
+        }
         Operation::Delete(id) => schema.check_id(id),
+    }
+}
+
+fn holds_tokens(schema: &CollectionSchema, space: SpaceId) -> bool {
+    schema.space_by_id(space).is_some_and(|space| !space.holds_vectors())
+}
+
+/// Where a batch goes.
+struct Whereabouts<'v> {
+    view: &'v dyn KvView,
+    schema: &'v CollectionSchema,
+    collection: CollectionId,
+}
+
+impl Whereabouts<'_> {
+    fn holds_tokens(&self, space: SpaceId) -> bool {
+        holds_tokens(self.schema, space)
+    }
+
+    /// The row that removes what an object has in a space.
+    fn removal(&self, key: &ObjectKey, space: SpaceId) -> Row {
+        if self.holds_tokens(space) {
+            Row::delete(&TokenKey::new(key, space))
+        } else {
+            Row::delete(&VectorKey::new(key, space))
+        }
+    }
+
+    /// The rows that take the tokens of spaces along with an object that moves.
+    fn moved_tokens(
+        &self,
+        from: &ObjectKey,
+        to: &ObjectKey,
+        spaces: impl Iterator<Item = SpaceId>,
+    ) -> Result<Vec<Row>, StorageError> {
+        let each = |space| match self.view.fetch(&TokenKey::new(from, space))? {
+            Some(bytes) => Ok(Row::put(&TokenKey::new(to, space), bytes)),
+            None => Err(StorageError::corrupt("sequence of tokens", "it is missing")),
+        };
+        spaces.map(each).collect()
     }
 }
 
@@ -91,18 +137,21 @@ struct Track<'o> {
 /// An object as the batch leaves it.
 struct State<'o> {
     key: ObjectKey,
-    /// Spaces that hold a vector.
+    /// Spaces that hold a vector or tokens.
     spaces: BTreeSet<SpaceId>,
     /// Its new row; `None` when the stored one stays.
     row: Option<Vec<u8>>,
     /// Its new vectors.
     vectors: BTreeMap<SpaceId, &'o [f32]>,
+    /// Its new tokens; those of other spaces of tokens are the stored ones.
+    tokens: BTreeMap<SpaceId, &'o TokenSequence>,
 }
 
 /// What is known of the objects and keys that a batch touches.
 struct Ledger<'v, 'o> {
     view: &'v dyn KvView,
     collection: CollectionId,
+    schema: &'v CollectionSchema,
     tracks: Vec<Track<'o>>,
     by_id: HashMap<&'o ObjectId, usize>,
     /// Keys that objects of this batch have taken.
@@ -117,12 +166,14 @@ impl<'v, 'o> Ledger<'v, 'o> {
     fn read(
         view: &'v dyn KvView,
         collection: CollectionId,
+        schema: &'v CollectionSchema,
         head: &Head,
         operations: &'o [Operation],
     ) -> Result<Self, StorageError> {
         let mut ledger = Self {
             view,
             collection,
+            schema,
             tracks: Vec::with_capacity(operations.len()),
             by_id: HashMap::with_capacity(operations.len()),
             taken: HashMap::with_capacity(operations.len()),
@@ -160,6 +211,7 @@ impl<'v, 'o> Ledger<'v, 'o> {
                 spaces: located.spaces.iter().copied().collect(),
                 row: None,
                 vectors: BTreeMap::new(),
+                tokens: BTreeMap::new(),
             });
             track.before = Some(located);
         }
@@ -170,7 +222,7 @@ impl<'v, 'o> Ledger<'v, 'o> {
     fn read_keys(&mut self, operations: &[Operation]) -> Result<(), StorageError> {
         let mut wanted = BTreeSet::new();
         for operation in operations {
-            let Operation::Put(object) = operation else { continue };
+            let (Operation::Put(object) | Operation::Update(object)) = operation else { continue };
             let key = first_key(self.collection, object.position.cell29(), IdRef::from(&object.id));
             if !self.taken.contains_key(&key) {
                 wanted.insert(key);
@@ -229,12 +281,19 @@ impl<'v, 'o> Ledger<'v, 'o> {
             return Ok(Outcome::Absent);
         };
         match operation {
-            Operation::Put(object) => self.put(track, object),
+            Operation::Put(object) => self.put(track, object, false),
+            Operation::Update(object) => self.put(track, object, true),
             Operation::SetVectors { vectors, .. } => {
                 let Some(now) = &mut self.tracks[track].now else { return Ok(Outcome::Absent) };
                 now.spaces.extend(vectors.iter().map(|(space, _)| *space));
                 now.vectors.extend(borrowed(vectors));
                 Ok(Outcome::VectorsSet { key: now.key })
+            }
+            Operation::SetTokens { tokens, .. } => {
+                let Some(now) = &mut self.tracks[track].now else { return Ok(Outcome::Absent) };
+                now.spaces.extend(tokens.iter().map(|(space, _)| *space));
+                now.tokens.extend(tokens.iter().map(|(space, sequence)| (*space, sequence)));
+                Ok(Outcome::TokensSet { key: now.key })
             }
             Operation::Delete(_) => Ok(match self.tracks[track].now.take() {
                 Some(now) => Outcome::Deleted { previous: now.key },
@@ -243,15 +302,26 @@ impl<'v, 'o> Ledger<'v, 'o> {
         }
     }
 
-    fn put(&mut self, track: usize, object: &'o Object) -> Result<Outcome, StorageError> {
+    fn put(
+        &mut self,
+        track: usize,
+        object: &'o Object,
+        keeps_tokens: bool,
+    ) -> Result<Outcome, StorageError> {
         let key = self.place(track, object.position.cell29())?;
         let row = encode_row(object);
-        let state = State {
+        let mut state = State {
             key,
             spaces: object.vectors.iter().map(|(space, _)| *space).collect(),
             row: Some(row),
             vectors: borrowed(&object.vectors).collect(),
+            tokens: BTreeMap::new(),
         };
+        if keeps_tokens && let Some(before) = &mut self.tracks[track].now {
+            let kept = before.spaces.iter().filter(|space| holds_tokens(self.schema, **space));
+            state.spaces.extend(kept);
+            state.tokens = std::mem::take(&mut before.tokens);
+        }
         Ok(match self.tracks[track].now.replace(state) {
             Some(previous) => Outcome::Replaced { key, previous: previous.key },
             None => Outcome::Inserted { key },
@@ -275,7 +345,7 @@ pub(super) fn first_key(collection: CollectionId, cell: Cell29, id: IdRef<'_>) -
 
 impl Plan {
     /// Writes down the difference between before and after of one object.
-    fn settle(&mut self, collection: CollectionId, track: Track<'_>) -> Result<(), StorageError> {
+    fn settle(&mut self, place: &Whereabouts<'_>, track: Track<'_>) -> Result<(), StorageError> {
         let Track { id, before, now } = track;
         self.count(before.as_ref(), now.as_ref())?;
         let stays = match (&before, &now) {
@@ -287,15 +357,15 @@ impl Plan {
                 stays && now.as_ref().is_some_and(|now| now.spaces.contains(space))
             };
             for space in before.spaces.iter().filter(|space| !kept(space)) {
-                self.rows.push(Row::delete(&VectorKey::new(&before.key, *space)));
+                self.rows.push(place.removal(&before.key, *space));
             }
             if !stays {
                 self.rows.push(Row::delete(&before.key));
                 self.changes.push(Change { key: before.key, kind: ChangeKind::Delete });
             }
         }
-        let id_key = IdKey { collection, id: id.clone() };
-        let Some(State { key, spaces, row, vectors }) = now else {
+        let id_key = IdKey { collection: place.collection, id: id.clone() };
+        let Some(State { key, spaces, row, vectors, tokens }) = now else {
             if before.is_some() {
                 self.rows.push(Row::delete(&id_key));
             }
@@ -303,6 +373,16 @@ impl Plan {
         };
         if row.is_some() || !vectors.is_empty() {
             self.changes.push(Change { key, kind: ChangeKind::Put });
+        } else if !tokens.is_empty() {
+            self.changes.push(Change { key, kind: ChangeKind::Tokens });
+        }
+        if let Some(before) = before.as_ref().filter(|_| !stays) {
+            let stored = spaces.iter().copied();
+            let stored = stored.filter(|id| place.holds_tokens(*id) && !tokens.contains_key(id));
+            self.rows.extend(place.moved_tokens(&before.key, &key, stored)?);
+        }
+        for (space, sequence) in tokens {
+            self.rows.push(Row::put(&TokenKey::new(&key, space), encode_tokens(sequence)));
         }
         for (space, vector) in vectors {
             self.rows.push(Row::put(&VectorKey::new(&key, space), encode_vector(vector)));

@@ -4,12 +4,14 @@ use std::ops::Range;
 
 use super::engine::{KvCursor, KvView, Patience};
 use super::error::StorageError;
-use super::key::{IdKey, Key, KeyRange, ObjectKey, VectorKey};
-use super::record::{CollectionMeta, Located, decode_row, decode_vector, decode_vector_into};
+use super::key::{Key, KeyRange, ObjectKey, VectorKey};
+use super::record::{CollectionMeta, decode_row, decode_vector, decode_vector_into};
 use super::slot::{Slot, State};
 use super::store::{CollectionRecord, Store, head, record};
 use super::table::Table;
-use crate::schema::{CollectionId, CollectionSchema, Object, ObjectId, SpaceId};
+use crate::schema::{
+    CollectionId, CollectionSchema, EmbeddingSpace, Object, ObjectId, SchemaError, SpaceId,
+};
 
 /// A view in which the tables of a collection agree, and the collection's schema.
 type Whole<'s> = (Box<dyn KvView + 's>, CollectionMeta);
@@ -87,8 +89,8 @@ impl Store {
 
 /// A consistent view of one collection.
 pub struct Snapshot<'s> {
-    view: Box<dyn KvView + 's>,
-    record: CollectionRecord,
+    pub(super) view: Box<dyn KvView + 's>,
+    pub(super) record: CollectionRecord,
 }
 
 impl Snapshot<'_> {
@@ -106,13 +108,7 @@ impl Snapshot<'_> {
         ids: &[ObjectId],
         with_vectors: bool,
     ) -> Result<Vec<Option<Found>>, StorageError> {
-        let keys: Vec<_> = ids.iter().map(|id| IdKey::encode_parts(self.record.id, id)).collect();
-        let located = self
-            .view
-            .get_many(Table::Ids, &keys)?
-            .into_iter()
-            .map(|bytes| bytes.map(|bytes| Located::decode(self.record.id, &bytes)).transpose())
-            .collect::<Result<Vec<Option<Located>>, _>>()?;
+        let located = self.located(ids)?;
         let keys: Vec<ObjectKey> = located.iter().flatten().map(|located| located.key).collect();
         let mut objects = self.rows(&keys)?.into_iter();
         let mut found = Vec::with_capacity(ids.len());
@@ -154,7 +150,8 @@ impl Snapshot<'_> {
             .map(|(key, object)| object.map(|object| (*key, object)))
             .collect();
         if with_vectors {
-            let all: Vec<SpaceId> = self.record.vector_counts.iter().map(|(id, _)| *id).collect();
+            let all: Vec<SpaceId> =
+                self.record.schema.vector_spaces().map(|space| space.id).collect();
             self.add_vectors(&mut found, &vec![all.as_slice(); keys.len()])?;
         }
         Ok(found)
@@ -169,7 +166,7 @@ impl Snapshot<'_> {
             .collect()
     }
 
-    /// Reads the vectors of objects in one look-up; `spaces` names those that each may have.
+    /// Reads the vectors of objects in one look-up; `spaces` names those that each may have. Tokens are not read.
     fn add_vectors(
         &self,
         found: &mut [Option<Found>],
@@ -178,7 +175,8 @@ impl Snapshot<'_> {
         let mut wanted = Vec::new();
         for (place, (object, spaces)) in found.iter().zip(spaces).enumerate() {
             let Some((key, _)) = object else { continue };
-            wanted.extend(spaces.iter().map(|space| (place, *space, VectorKey::new(key, *space))));
+            let spaces = spaces.iter().filter(|space| self.holds_vectors(**space));
+            wanted.extend(spaces.map(|space| (place, *space, VectorKey::new(key, *space))));
         }
         let keys: Vec<_> = wanted.iter().map(|(.., key)| key.encode()).collect();
         let values = self.view.get_many(Table::Vectors, &keys)?;
@@ -190,6 +188,11 @@ impl Snapshot<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Whether a space holds vectors; one that is not known is told where its vectors are read.
+    fn holds_vectors(&self, space: SpaceId) -> bool {
+        self.record.schema.space_by_id(space).is_none_or(EmbeddingSpace::holds_vectors)
     }
 
     /// Walks the objects of a half-open range of order-29 cells in the order of their keys, with their vectors of the
@@ -252,8 +255,12 @@ impl std::fmt::Debug for Snapshot<'_> {
 
 fn dimension(schema: &CollectionSchema, space: SpaceId) -> Result<usize, StorageError> {
     match schema.space_by_id(space) {
-        Some(space) => Ok(space.dimension),
-        None => Err(crate::schema::SchemaError::UnknownSpace { space }.into()),
+        Some(space) if space.holds_vectors() => Ok(space.dimension),
+        Some(other) => {
+            let (space, holds) = (other.name.clone(), other.form.plural());
+            Err(SchemaError::WrongForm { space, holds, given: "vectors" }.into())
+        }
+        None => Err(SchemaError::UnknownSpace { space }.into()),
     }
 }
 

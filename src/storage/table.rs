@@ -9,7 +9,9 @@ pub(crate) enum Table {
     Objects,
     /// Collection, space, cell, ordinal to the components of one vector.
     Vectors,
-    /// Object id to object key and the spaces that hold a vector.
+    /// Collection, space, cell, ordinal to one sequence of tokens.
+    Tokens,
+    /// Object id to object key and the spaces that hold a vector or tokens.
     Ids,
     /// Collection and version to the keys that this commit changed.
     Changes,
@@ -27,10 +29,11 @@ pub(crate) enum Table {
 
 impl Table {
     /// Every table of the newest format.
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::Meta,
         Self::Objects,
         Self::Vectors,
+        Self::Tokens,
         Self::Ids,
         Self::Changes,
         Self::Labels,
@@ -46,6 +49,7 @@ impl Table {
             Self::Meta => "meta",
             Self::Objects => "objects",
             Self::Vectors => "vectors",
+            Self::Tokens => "tokens",
             Self::Ids => "ids",
             Self::Changes => "changes",
             Self::Labels => "labels",
@@ -66,6 +70,7 @@ impl Table {
         match self {
             Self::Objects
             | Self::Vectors
+            | Self::Tokens
             | Self::Ids
             | Self::Changes
             | Self::Labels

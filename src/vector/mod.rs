@@ -3,6 +3,7 @@
 mod block;
 mod code;
 mod kernel;
+mod max_sim;
 mod metric;
 mod rows;
 mod simd;
@@ -12,6 +13,7 @@ mod view;
 pub use block::{BlockError, VectorBlock};
 pub use code::{CODE_BYTES_MAX, CODE_STEP, CONSTANT_BYTES, CodeWeights};
 pub use kernel::{dot, l2_squared, norm, reference};
+pub use max_sim::{MaxSim, MaxSimRoom};
 pub use metric::{Distance, Metric, UnknownMetric};
 pub use rows::{RowSet, VectorSource};
 pub use simd::prefetch_all;

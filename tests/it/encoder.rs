@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use safetensors::{Dtype, SafeTensors};
-use sidereus::encoder::{Encoded, EncoderError, EncoderHandle, EncoderOptions};
+use sidereus::encoder::{Encoded, EncoderError, EncoderHandle, EncoderOptions, Made};
 use sidereus::schema::Provenance;
 use sidereus::vector::Metric;
 use sidereus::wire::v1::payload::Content;
@@ -111,7 +111,8 @@ fn picture(number: usize) -> Payload {
 }
 
 fn vectors(encoded: Encoded) -> Vec<Vec<f32>> {
-    encoded.results.into_iter().map(|result| result.expect("a vector")).collect()
+    let vector = |result: Result<Made, String>| result.and_then(Made::into_vector);
+    encoded.results.into_iter().map(|result| vector(result).expect("a vector")).collect()
 }
 
 /// Largest difference, relative to the largest golden magnitude.
@@ -130,7 +131,7 @@ async fn encode_when_back(
 ) -> Vec<Vec<f32>> {
     let began = Instant::now();
     loop {
-        match handle.encode(model, payloads.to_vec()).await {
+        match handle.encode(model, "", payloads.to_vec()).await {
             Ok(encoded) => return vectors(encoded),
             Err(error) => assert!(error.is_retryable(), "{error}"),
         }
@@ -168,9 +169,10 @@ async fn models_are_listed_with_their_provenance() {
         pooling: "posterior-whiten".to_owned(),
     };
     assert_eq!(photometry.provenance, expected);
-    let encoded = handle.encode(PHOTOMETRY, rows()).await.expect("vectors");
+    let encoded = handle.encode(PHOTOMETRY, "", rows()).await.expect("vectors");
     assert_eq!(encoded.provenance, expected);
-    let encoded = handle.encode(PHOTOMETRY, Vec::new()).await.expect("nothing to do");
+    let encoded =
+        handle.encode(PHOTOMETRY, "", Vec::<Payload>::new()).await.expect("nothing to do");
     assert_eq!((encoded.provenance, encoded.results.len()), (expected, 0));
 }
 
@@ -180,19 +182,20 @@ async fn photometry_equals_the_golden_vectors_in_batches_of_any_size() {
     let handle = models.start();
     let goldens = floats(&goldens(&photometry_folder()), "outputs.embedding");
     let rows = rows();
-    let together = vectors(handle.encode(PHOTOMETRY, rows.clone()).await.expect("vectors"));
+    let together = vectors(handle.encode(PHOTOMETRY, "", rows.clone()).await.expect("vectors"));
     assert!(error(&together, &goldens) < 1e-4, "{}", error(&together, &goldens));
 
     let mut alone = Vec::new();
     for row in &rows {
-        alone
-            .extend(vectors(handle.encode(PHOTOMETRY, vec![row.clone()]).await.expect("a vector")));
+        alone.extend(vectors(
+            handle.encode(PHOTOMETRY, "", vec![row.clone()]).await.expect("a vector"),
+        ));
     }
     assert!(error(&alone, &together) < 1e-5, "{}", error(&alone, &together));
 
     // 300 rows are several calls of the protocol, whose answers must come back in order.
     let many: Vec<_> = rows.iter().cycle().take(300).cloned().collect();
-    let many = vectors(handle.encode(PHOTOMETRY, many).await.expect("vectors"));
+    let many = vectors(handle.encode(PHOTOMETRY, "", many).await.expect("vectors"));
     let expected: Vec<_> = together.iter().cycle().take(300).cloned().collect();
     assert!(error(&many, &expected) < 1e-5, "{}", error(&many, &expected));
 }
@@ -204,13 +207,13 @@ async fn pictures_equal_the_golden_vectors_alone_and_together() {
     let file = goldens(&images_folder());
     let golden = floats(&file, "outputs.embedding");
     let together =
-        vectors(handle.encode(IMAGES, vec![picture(0), picture(1)]).await.expect("vectors"));
+        vectors(handle.encode(IMAGES, "", vec![picture(0), picture(1)]).await.expect("vectors"));
     assert!(error(&together, &golden) < 1e-4, "{}", error(&together, &golden));
-    let alone = vectors(handle.encode(IMAGES, vec![picture(1)]).await.expect("a vector"));
+    let alone = vectors(handle.encode(IMAGES, "", vec![picture(1)]).await.expect("a vector"));
     assert!(error(&alone, &together[1..]) < 1e-5, "{}", error(&alone, &together[1..]));
 
     // This one is resized, and the golden vector comes from another library's resizing, which rounds differently.
-    let resized = vectors(handle.encode(IMAGES, vec![picture(2)]).await.expect("a vector"));
+    let resized = vectors(handle.encode(IMAGES, "", vec![picture(2)]).await.expect("a vector"));
     let golden = floats(&file, "reference.resized_embedding");
     let cosine = sidereus::vector::dot(&resized[0], &golden[0]);
     let lengths = sidereus::vector::norm(&resized[0]) * sidereus::vector::norm(&golden[0]);
@@ -230,9 +233,9 @@ async fn one_bad_input_does_not_spoil_the_others() {
         Payload { modality: "image".to_owned(), content: None },
         picture(1),
     ];
-    let results = handle.encode(IMAGES, payloads).await.expect("an answer").results;
-    let messages: Vec<_> =
-        results.iter().map(|result| result.clone().map(|vector| vector.len())).collect();
+    let results = handle.encode(IMAGES, "", payloads).await.expect("an answer").results;
+    let length = |made: Made| made.into_vector().map(|vector| vector.len());
+    let messages: Vec<_> = results.iter().map(|result| result.clone().and_then(length)).collect();
     assert_eq!(messages[0], Err("this is not an image: it is neither a PNG nor a JPEG".to_owned()));
     assert_eq!((&messages[1], &messages[5]), (&Ok(1_280), &Ok(1_280)));
     assert!(messages[2].clone().expect_err("damaged").starts_with("the PNG image is damaged"));
@@ -244,7 +247,7 @@ async fn one_bad_input_does_not_spoil_the_others() {
         row_payload(HashMap::from([("flux_r".to_owned(), 1.0), ("ivar_r".to_owned(), 0.0)]));
     let good = rows().swap_remove(0);
     let results = handle
-        .encode(PHOTOMETRY, vec![misspelt, unmeasured, good])
+        .encode(PHOTOMETRY, "", vec![misspelt, unmeasured, good])
         .await
         .expect("an answer")
         .results;
@@ -263,7 +266,7 @@ async fn a_model_that_is_not_served_is_said_with_those_that_are() {
     let handle = models.start();
     for bad in ["nothing", "../photometry-mm", ""] {
         for error in [
-            handle.encode(bad, rows()).await.expect_err("must fail"),
+            handle.encode(bad, "", rows()).await.expect_err("must fail"),
             handle.model(bad).await.expect_err("must fail"),
         ] {
             assert!(matches!(error, EncoderError::UnknownModel { .. }), "{error}");
@@ -273,7 +276,7 @@ async fn a_model_that_is_not_served_is_said_with_those_that_are() {
             );
         }
     }
-    let error = handle.encode("broken", rows()).await.expect_err("must fail");
+    let error = handle.encode("broken", "", rows()).await.expect_err("must fail");
     assert!(error.to_string().contains("model `broken` cannot be served"), "{error}");
     let list = handle.model_list().await.expect("models");
     assert_eq!((list.models.len(), list.broken.len()), (2, 1));
@@ -296,7 +299,7 @@ async fn a_killed_encoder_comes_back_and_its_callers_may_try_again() {
         let long: Vec<_> = (0..64).map(|_| picture(2)).collect();
         let working = tokio::spawn({
             let handle = handle.clone();
-            async move { handle.encode(IMAGES, long).await }
+            async move { handle.encode(IMAGES, "", long).await }
         });
         tokio::time::sleep(Duration::from_millis(150)).await;
         kill(first);
@@ -313,7 +316,7 @@ async fn a_killed_encoder_comes_back_and_its_callers_may_try_again() {
     let last = handle.pid().expect("serves");
     handle.shutdown().await;
     assert!(!Path::new(&format!("/proc/{last}")).exists());
-    let error = handle.encode(PHOTOMETRY, rows()).await.expect_err("stopped");
+    let error = handle.encode(PHOTOMETRY, "", rows()).await.expect_err("stopped");
     assert!(error.to_string().contains("it has been stopped"), "{error}");
 }
 
@@ -328,7 +331,7 @@ async fn a_full_queue_is_said_at_once_or_waited_for() {
         handle.health().await.expect("serves");
         let calls = (0..4).map(|_| {
             let handle = handle.clone();
-            tokio::spawn(async move { handle.encode(IMAGES, vec![picture(0); 40]).await })
+            tokio::spawn(async move { handle.encode(IMAGES, "", vec![picture(0); 40]).await })
         });
         let mut refused = 0;
         for call in futures::future::join_all(calls).await {
@@ -354,7 +357,7 @@ async fn a_call_ends_at_its_deadline_and_the_next_one_is_served() {
     let mut options = models.options();
     options.call_timeout = Duration::from_millis(300);
     let handle = EncoderHandle::spawn(options);
-    let error = handle.encode(IMAGES, vec![picture(2); 64]).await.expect_err("too little time");
+    let error = handle.encode(IMAGES, "", vec![picture(2); 64]).await.expect_err("too little time");
     assert!(
         matches!(error, EncoderError::DeadlineExceeded { .. }) && error.is_retryable(),
         "{error}"

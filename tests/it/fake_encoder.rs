@@ -1,7 +1,8 @@
 //! An encoder service inside the test, so that what the database makes of its answers can be tested without models.
 //!
 //! `fluxes` turns (flux_g, flux_r) into (g, r, 1), with `flux_z` optional; `pixels` turns an image into its first two
-//! bytes and refuses images that do not begin with `!`.
+//! bytes and refuses images that do not begin with `!`. It also gives tokens of the bytes behind the `!`: `token-ids` are the
+//! bytes themselves, `tokens` are [`state_of`] each, made of images or of ids.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
@@ -13,7 +14,10 @@ use sidereus::wire::internal::{
     EncodeRequest, EncodeResponse, Encoded, ListModelsRequest, ListModelsResponse, RegisteredModel,
     encoded,
 };
-use sidereus::wire::v1::{Metric, Model, Payload, Provenance, Vector, payload};
+use sidereus::wire::v1::{
+    Metric, Model, ModelOutput, Payload, Provenance, SpaceForm, TokenRun, TokenSequence, Vector,
+    payload,
+};
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Request, Response, Status};
@@ -34,12 +38,13 @@ struct Fake {
 }
 
 impl Fake {
-    fn provenance(&self, model: &str) -> Provenance {
+    fn provenance(&self, model: &str, pooling: &str) -> Provenance {
+        let pooling = if pooling.is_empty() { "none" } else { pooling };
         Provenance {
             encoder: model.to_owned(),
             weights_hash: format!("w{}", self.controls.weights.load(Ordering::SeqCst)),
             preprocessing: "none-v1".to_owned(),
-            pooling: "none".to_owned(),
+            pooling: pooling.to_owned(),
         }
     }
 
@@ -56,15 +61,81 @@ impl Fake {
             id: id.to_owned(),
             modality: modality.to_owned(),
             dimension,
-            provenance: Some(self.provenance(id)),
+            provenance: Some(self.provenance(id, "")),
             inputs: owned(inputs),
             description: "for tests".to_owned(),
+            outputs: outputs(modality, dimension),
         };
         RegisteredModel {
             model: Some(model),
             optional_inputs: owned(optional),
             metric: Metric::L2.into(),
         }
+    }
+}
+
+fn outputs(modality: &str, dimension: u32) -> Vec<ModelOutput> {
+    let output = |pooling: &str, form: SpaceForm, dimension| ModelOutput {
+        pooling: pooling.to_owned(),
+        form: form.into(),
+        dimension,
+    };
+    let mut outputs = vec![output("none", SpaceForm::Unspecified, dimension)];
+    if modality == "image" {
+        outputs.push(output("tokens", SpaceForm::Tokens, 3));
+        outputs.push(output("token-ids", SpaceForm::TokenIds, 0));
+    }
+    outputs
+}
+
+/// The state of a token id.
+pub(crate) fn state_of(id: u16) -> [f32; 3] {
+    let angle = f32::from(id) / 40.0;
+    [angle.cos(), angle.sin(), f32::from(id) / 256.0]
+}
+
+/// A sequence of states, rounded to half precision.
+pub(crate) fn states(tokens: &[[f32; 3]]) -> TokenSequence {
+    let values = tokens.iter().flatten();
+    let states = values.flat_map(|value| half::f16::from_f32(*value).to_le_bytes()).collect();
+    let count = tokens.len() as u32;
+    let run = TokenRun { modality: "word".to_owned(), count, width: 3, states, ids: Vec::new() };
+    TokenSequence { runs: vec![run] }
+}
+
+/// A sequence of ids.
+pub(crate) fn ids(ids: &[u16]) -> TokenSequence {
+    let run = TokenRun {
+        modality: "word".to_owned(),
+        count: ids.len() as u32,
+        ids: ids.iter().flat_map(|id| id.to_le_bytes()).collect(),
+        ..TokenRun::default()
+    };
+    TokenSequence { runs: vec![run] }
+}
+
+/// The ids that a sequence holds.
+fn ids_of(sequence: &TokenSequence) -> Vec<u16> {
+    let bytes = sequence.runs.iter().flat_map(|run| run.ids.as_chunks::<2>().0);
+    bytes.map(|id| u16::from_le_bytes(*id)).collect()
+}
+
+/// Tokens of an image, or of ids that were made of one.
+fn tokens(pooling: &str, words: &[u16]) -> Result<TokenSequence, String> {
+    match pooling {
+        "token-ids" => Ok(ids(words)),
+        "tokens" => Ok(states(&words.iter().map(|id| state_of(*id)).collect::<Vec<_>>())),
+        _ => Err(format!("there is no pooling `{pooling}`")),
+    }
+}
+
+fn words(payload: Payload) -> Result<Vec<u16>, String> {
+    match payload.content {
+        Some(payload::Content::Image(bytes)) => match bytes.as_slice() {
+            [b'!', words @ ..] => Ok(words.iter().map(|byte| u16::from(*byte)).collect()),
+            _ => Err("this is not an image".to_owned()),
+        },
+        _ => Err("the payload is of another kind".to_owned()),
     }
 }
 
@@ -111,17 +182,26 @@ impl EncoderService for Fake {
         if failing.is_ok() {
             return Err(Status::unavailable("the process has died"));
         }
-        let EncodeRequest { model, payloads } = request.into_inner();
-        self.controls.encoded.fetch_add(payloads.len(), Ordering::SeqCst);
-        let results = payloads.into_iter().map(|payload| {
-            let result = match encode(&model, payload) {
-                Ok(values) => encoded::Result::Vector(Vector { values }),
-                Err(reason) => encoded::Result::Error(reason),
-            };
-            Encoded { result: Some(result) }
-        });
+        let EncodeRequest { model, payloads, pooling, tokens: sequences } = request.into_inner();
+        self.controls.encoded.fetch_add(payloads.len() + sequences.len(), Ordering::SeqCst);
+        let of_payload = |payload: Payload| match pooling.as_str() {
+            "" | "none" => {
+                encode(&model, payload).map(|values| encoded::Result::Vector(Vector { values }))
+            }
+            pooling => words(payload)
+                .and_then(|words| tokens(pooling, &words))
+                .map(encoded::Result::Tokens),
+        };
+        let of_tokens = |sequence: &TokenSequence| {
+            tokens(&pooling, &ids_of(sequence)).map(encoded::Result::Tokens)
+        };
+        let results = payloads.into_iter().map(of_payload);
+        let results = results.chain(sequences.iter().map(of_tokens));
+        let results = results
+            .map(|result| Encoded { result: Some(result.unwrap_or_else(encoded::Result::Error)) });
         let results = results.collect();
-        Ok(Response::new(EncodeResponse { provenance: Some(self.provenance(&model)), results }))
+        let provenance = Some(self.provenance(&model, &pooling));
+        Ok(Response::new(EncodeResponse { provenance, results }))
     }
 }
 

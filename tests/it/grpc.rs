@@ -8,3 +8,4 @@ mod objects;
 mod regions;
 mod search;
 mod serving;
+mod tokens;

@@ -3,6 +3,7 @@
 mod architecture;
 mod brief;
 mod cli;
+mod convert;
 mod crash;
 mod encoder;
 mod fake_encoder;
@@ -13,3 +14,4 @@ mod query;
 mod storage;
 mod support;
 mod tail;
+mod tokens;

@@ -13,8 +13,9 @@ use sidereus::schema::{
     ObjectId, Provenance, SpaceForm, SpaceId, Value,
 };
 use sidereus::sky::{Degrees, Position};
-use sidereus::storage::{Operation, Outcome, Store, StoreOptions};
+use sidereus::storage::{CollectionRecord, Operation, Outcome, Store, StoreOptions};
 use sidereus::vector::Metric;
+use sidereus::wire::v1::{TokenRun, TokenSequence};
 
 const WHOLE_SKY: std::ops::Range<u64> = 0..u64::MAX;
 
@@ -48,7 +49,7 @@ fn space(name: &str, dimension: usize, metric: Metric, provenance: Provenance) -
 fn contents(store: &Store, collection: CollectionId) -> BTreeMap<ObjectId, Object> {
     let snapshot = store.snapshot(collection).expect("a snapshot");
     let record = snapshot.record();
-    let spaces: Vec<SpaceId> = record.vector_counts.iter().map(|(space, _)| *space).collect();
+    let spaces: Vec<SpaceId> = record.schema.vector_spaces().map(|space| space.id).collect();
     let mut objects = BTreeMap::new();
     for found in snapshot.scan(WHOLE_SKY, &spaces).expect("scans") {
         let (key, object) = found.expect("readable");
@@ -56,7 +57,8 @@ fn contents(store: &Store, collection: CollectionId) -> BTreeMap<ObjectId, Objec
         assert!(objects.insert(object.id.clone(), object).is_none(), "ids are unique");
     }
     assert_eq!(record.object_count, objects.len() as u64, "objects are counted");
-    for (space, count) in &record.vector_counts {
+    let counts = record.vector_counts.iter();
+    for (space, count) in counts.filter(|(space, _)| spaces.contains(space)) {
         let of_space = |object: &&Object| object.vectors.iter().any(|(id, _)| id == space);
         assert_eq!(*count, objects.values().filter(of_space).count() as u64, "vectors are counted");
         let alone = snapshot.scan_vectors(WHOLE_SKY, *space).expect("scans").count();
@@ -74,191 +76,7 @@ fn same(a: &Object, b: &Object) -> bool {
     format!("{a:?}") == format!("{b:?}")
 }
 
-mod fixture {
-    //! `tests/fixtures/ondisk/vN` is a data directory as format N wrote it. It is made by running
-    //! `SIDEREUS_MAKE_FIXTURE=DIR cargo test --release --test it storage::fixture`, then taking `LOG*`, `OPTIONS*`,
-    //! `LOCK` and empty folders out of DIR; it is never made again once the format is released.
-
-    use super::*;
-
-    /// How many rows the collection of numbers has.
-    const NUMBERED: i64 = 60;
-
-    fn provenance() -> Provenance {
-        Provenance {
-            encoder: "photometry-mm".to_owned(),
-            weights_hash: "00ff".repeat(16),
-            preprocessing: "asinh-1".to_owned(),
-            pooling: "mean".to_owned(),
-        }
-    }
-
-    fn numbered_schema() -> CollectionSchema {
-        CollectionSchema {
-            name: "numbered".to_owned(),
-            id_kind: IdKind::Number,
-            columns: vec![
-                Column::new("flag", ColumnType::Boolean),
-                Column::new("count", ColumnType::Int64),
-                Column {
-                    unit: "mag".to_owned(),
-                    ucd: "phot.mag;em.opt.R".to_owned(),
-                    description: "Magnitude in r.".to_owned(),
-                    ..Column::new("r", ColumnType::Float32)
-                },
-                Column::new("z", ColumnType::Float64),
-            ],
-            spaces: vec![
-                space("image", 4, Metric::Cosine, Provenance::external()),
-                space("photometry", 2, Metric::L2, provenance()),
-            ],
-            description: "Objects with numbers for ids.".to_owned(),
-        }
-    }
-
-    fn named_schema() -> CollectionSchema {
-        CollectionSchema {
-            name: "named".to_owned(),
-            id_kind: IdKind::Text,
-            columns: vec![
-                Column::new("note", ColumnType::Text),
-                Column::new("cutout", ColumnType::Binary),
-                Column::new("spectrum", ColumnType::FloatList),
-            ],
-            spaces: Vec::new(),
-            description: String::new(),
-        }
-    }
-
-    fn numbered(number: i64) -> Object {
-        let real = number as f64;
-        let vectors = [
-            (number % 3 != 0).then(|| (SpaceId(1), vec![1.0, real as f32, -0.5, 0.25])),
-            (number % 4 == 0).then(|| (SpaceId(2), vec![real as f32 / 3.0, 1e-20])),
-        ];
-        Object {
-            id: ObjectId::Number(number - 30),
-            position: position(real * 6.0, real * 3.0 - 90.0),
-            columns: vec![
-                if number % 5 == 0 { Value::Null } else { Value::Boolean(number % 2 == 0) },
-                Value::Int64((number - 30) * 1_000_000_007),
-                Value::Float32(if number % 7 == 0 { f32::NAN } else { real as f32 / 7.0 }),
-                Value::Float64(if number == 11 { f64::INFINITY } else { real.sqrt() }),
-            ],
-            vectors: vectors.into_iter().flatten().collect(),
-        }
-    }
-
-    fn named() -> Vec<Object> {
-        let object = |id: &str, ra, dec, columns| Object {
-            id: ObjectId::Text(id.to_owned()),
-            position: position(ra, dec),
-            columns,
-            vectors: Vec::new(),
-        };
-        let empty = vec![
-            Value::Text(String::new()),
-            Value::Binary(Vec::new()),
-            Value::FloatList(Vec::new()),
-        ];
-        let full = vec![
-            Value::Text("z\u{f6}llner \u{2299}".to_owned()),
-            Value::Binary((0..=255).collect()),
-            Value::FloatList(vec![1.5, f64::NAN, -0.0]),
-        ];
-        vec![
-            object("0266-51602-0001", 0.0, 90.0, empty),
-            object("0266-51602-0002", 359.999_999, -90.0, full),
-            object("\u{3b1} Centauri", 219.9, -60.8, vec![Value::Null, Value::Null, Value::Null]),
-        ]
-    }
-
-    fn expected_numbered() -> BTreeMap<ObjectId, Object> {
-        let mut objects: BTreeMap<_, _> = (0..NUMBERED)
-            .map(|number| numbered(number))
-            .map(|object| (object.id.clone(), object))
-            .collect();
-        objects.remove(&ObjectId::Number(-25));
-        if let Some(moved) = objects.get_mut(&ObjectId::Number(0)) {
-            moved.position = position(12.5, 12.5);
-            moved.vectors = vec![(SpaceId(2), vec![4.0, 5.0])];
-        }
-        objects
-    }
-
-    fn make(path: &Path) {
-        let store = Store::open(path, small()).expect("opens");
-        let gone =
-            store.create_collection(CollectionSchema { name: "gone".to_owned(), ..named_schema() });
-        let numbers = store.create_collection(numbered_schema()).expect("creates").id;
-        let names = store.create_collection(named_schema()).expect("creates").id;
-        store.drop_collection(gone.expect("creates").id).expect("drops");
-        let puts = |range: std::ops::Range<i64>| {
-            range.map(|number| Operation::Put(numbered(number))).collect::<Vec<_>>()
-        };
-        store.bulk_write(numbers, puts(0..40)).expect("writes");
-        store.write(numbers, puts(40..NUMBERED)).expect("writes");
-        let mut moved = numbered(30);
-        moved.position = position(12.5, 12.5);
-        moved.vectors.clear();
-        store.trim_changes(numbers, 1).expect("trims");
-        let changes = vec![
-            Operation::Delete(ObjectId::Number(-25)),
-            Operation::Put(moved),
-            Operation::SetVectors {
-                id: ObjectId::Number(0),
-                vectors: vec![(SpaceId(2), vec![4.0, 5.0])],
-            },
-        ];
-        store.write(numbers, changes).expect("writes");
-        store.write(names, named().into_iter().map(Operation::Put).collect()).expect("writes");
-    }
-
-    fn check(path: &Path) {
-        let store = Store::open(path, small()).expect("opens");
-        let records = store.collections().expect("reads");
-        let [numbers, names] = &records[..] else { panic!("{records:?}") };
-        let mut schema = numbered_schema();
-        for (space, id) in schema.spaces.iter_mut().zip(1..) {
-            space.id = SpaceId(id);
-        }
-        assert_eq!((&*numbers.schema, &*names.schema), (&schema, &named_schema()));
-        assert_eq!((numbers.id, names.id), (CollectionId(2), CollectionId(3)));
-        assert_eq!((numbers.version, names.version), (3, 1));
-        let found = contents(&store, numbers.id);
-        let expected = expected_numbered();
-        assert_eq!(found.len(), expected.len());
-        for (id, object) in &expected {
-            assert!(same(&found[id], object), "{:?} is {object:?}", found[id]);
-        }
-        let found: Vec<Object> = contents(&store, names.id).into_values().collect();
-        assert_eq!(format!("{found:?}"), format!("{:?}", named()));
-        assert_eq!(store.changes_since(numbers.id, 1).expect("kept").len(), 2);
-        store.changes_since(numbers.id, 0).expect_err("trimmed");
-        // It can be written as well as read.
-        let commit = store.write(numbers.id, vec![Operation::Put(numbered(5))]).expect("writes");
-        assert!(matches!(commit.outcomes[..], [Outcome::Inserted { .. }]));
-    }
-
-    #[test]
-    fn the_first_format_opens() {
-        let kept = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/ondisk/v1");
-        let place = tempfile::tempdir().expect("a temporary directory");
-        copy(&kept, place.path());
-        check(place.path());
-    }
-
-    #[test]
-    fn the_maker_makes_what_is_expected() {
-        let place = tempfile::tempdir().expect("a temporary directory");
-        let path = place.path().join("made");
-        make(&path);
-        if let Some(keep) = std::env::var_os("SIDEREUS_MAKE_FIXTURE") {
-            copy(&path, &PathBuf::from(keep));
-        }
-        check(&path);
-    }
-}
+mod fixture;
 
 fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).expect("makes a folder");
@@ -365,7 +183,9 @@ mod kills {
             match operation {
                 Operation::Put(object) => drop(objects.insert(object.id.clone(), object)),
                 Operation::Delete(id) => drop(objects.remove(&id)),
-                Operation::SetVectors { .. } => unreachable!("no batch has one"),
+                Operation::Update(_)
+                | Operation::SetVectors { .. }
+                | Operation::SetTokens { .. } => unreachable!("no batch has one"),
             }
         }
     }

@@ -10,7 +10,7 @@ use crate::cli::example;
 use crate::cli::ids::parse_ids;
 use crate::cli::observation::ExampleCut;
 use crate::files::NpyReader;
-use crate::wire::v1::{CollectionSchema, Payload, Vector, VectorTerm};
+use crate::wire::v1::{CollectionSchema, EmbeddingSpace, Payload, SpaceForm, Vector, VectorTerm};
 
 /// Most rows of a `--vector` file; each is a positive example.
 const VECTOR_ROWS_MAX: usize = 256;
@@ -196,7 +196,10 @@ fn add_example(
         space.is_some_and(|space| space.modality == payload.modality)
     };
     if drafts.is_empty() {
-        let mut fitting = schema.spaces.iter().filter(|space| space.modality == payload.modality);
+        // Tokens are not searched for; a re-rank names its space apart.
+        let is_searched = |space: &&EmbeddingSpace| space.form() == SpaceForm::Unspecified;
+        let searched = schema.spaces.iter().filter(is_searched);
+        let mut fitting = searched.filter(|space| space.modality == payload.modality);
         match (fitting.next(), fitting.next()) {
             (Some(space), None) => drafts.push(Draft::new(&space.name)),
             (Some(_), Some(_)) => bail!(

@@ -83,7 +83,7 @@ fn text_that_is_no_description_is_refused_with_its_line() {
     refused(
         PHOTOMETRY,
         "architecture = \"photometry-mm\"",
-        "architecture = \"torchscript\"",
+        "architecture = \"perceptron\"",
         "unknown variant",
     );
     refused(PHOTOMETRY, "metric = \"l2\"", "metric = \"euclid\"", "use cosine, l2 or ip");
@@ -104,7 +104,7 @@ fn values_that_make_no_sense_are_refused_with_advice() {
     refused(PHOTOMETRY, "\"ivar_g\"", "\"ivar_i\"", "`inputs` must be");
     refused(PHOTOMETRY, "\"ivar_g\"", "\"flux_g\"", "twice");
     refused(PHOTOMETRY, "\"extinction_g\"", "\"redshift\"", "`optional_inputs` must be");
-    refused(PHOTOMETRY, "asinh-flux-v1", "rgb224-catmullrom-127-128-v1", "[\"image\"]");
+    refused(PHOTOMETRY, "asinh-flux-v1", "rgb224-catmullrom-127-128-v1", "`preprocessing` must be");
     refused(PHOTOMETRY, "posterior-whiten", "global-average", "`pooling` must be");
     refused(IMAGE, "dimension = 1280", "dimension = 1000", "this architecture makes 1280");
     refused(IMAGE, "inputs = [\"image\"]", "inputs = [\"image\", \"z\"]", "[\"image\"]");
@@ -114,4 +114,55 @@ fn values_that_make_no_sense_are_refused_with_advice() {
         "architecture = \"photometry-mm\"",
         "`preprocessing` must be",
     );
+}
+
+const PUBLISHED: &str = r#"
+id = "astrodino"
+architecture = "astrodino"
+modality = "image"
+description = "pictures"
+weights = "weights.safetensors"
+weights_blake3 = "0000000000000000000000000000000000000000000000000000000000000000"
+preprocessing = "grz-rgb-astroclip-v1"
+pooling = "cls"
+dimension = 32
+metric = "cosine"
+[files]
+"config.json" = "1111111111111111111111111111111111111111111111111111111111111111"
+"#;
+
+#[test]
+fn published_models_pin_their_sizes_and_may_bring_files_within_their_folder() {
+    let spec = parse(PUBLISHED).expect("good");
+    // What else says what is computed goes into the hash.
+    assert_ne!(spec.provenance().weights_hash, "0".repeat(64));
+    let other = parse(&PUBLISHED.replace(&"1".repeat(64), &"2".repeat(64))).expect("good");
+    assert_ne!(spec.provenance().weights_hash, other.provenance().weights_hash);
+    parse(
+        &PUBLISHED
+            .replace("[files]", "[files]\n\"codecs/Z/model.safetensors\" = \"3\"")
+            .replace("\"3\"", &format!("\"{}\"", "3".repeat(64))),
+    )
+    .expect("a file of a folder within");
+    refused(PUBLISHED, "\"config.json\"", "\"../config.json\"", "within the model's folder");
+    refused(PUBLISHED, "\"config.json\"", "\"/etc/passwd\"", "within the model's folder");
+    refused(PUBLISHED, "\"config.json\"", "\"sizes.json\"", "must pin the model's config.json");
+    refused(PUBLISHED, "pooling = \"cls\"", "pooling = \"tokens\"", "must give a vector");
+    refused(PUBLISHED, "pooling = \"cls\"", "pooling = \"attentive\"", "`cls`, `mean`, `tokens`");
+    refused(PUBLISHED, "metric", "inputs = [\"image\"]\nmetric", "must be left out");
+    refused(PUBLISHED, "metric", "tokens_max = 3\nmetric", "`aion` only");
+    refused(PUBLISHED, "[files]", "[script]\nmethod = \"f\"\n[files]", "`torchscript` only");
+    refused(PUBLISHED, "\"1111", "\"111", "64 lower-case hexadecimal digits");
+}
+
+#[test]
+fn archives_name_their_arguments() {
+    let text = PUBLISHED
+        .replace("\"astrodino\"\nmodality", "\"torchscript\"\nmodality")
+        .replace("grz-rgb-astroclip-v1", "arrays-v1")
+        .replace("\"cls\"", "\"own\"")
+        .replace("metric", "inputs = [\"flux\", \"ivar\"]\nmetric");
+    let spec = parse(&text).expect("good");
+    assert_eq!(spec.all_inputs().collect::<Vec<_>>(), ["flux", "ivar"]);
+    refused(&text, "inputs = [\"flux\", \"ivar\"]\n", "", "name the archive's arguments");
 }

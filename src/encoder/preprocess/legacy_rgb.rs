@@ -16,21 +16,39 @@ const SOFTENING: f64 = 20.0;
 
 /// Which group's picture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LegacyRgb {
-    /// `grz-rgb144-astroclip-v1`: AstroCLIP and AstroDINO (Parker et al. 2024, arXiv:2310.03024), the middle 144 x 144
-    /// pixels, as they lie in the cutout.
+enum Group {
     AstroClip,
-    /// `grz-rgb96-stein-v1`: Stein et al. 2021 (arXiv:2110.13151), the middle 96 x 96 pixels, rows and columns exchanged.
     Stein,
 }
 
+/// A group's picture of a size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LegacyRgb {
+    group: Group,
+    side: usize,
+}
+
 impl LegacyRgb {
+    /// Pixels of a side of AstroCLIP's pictures.
+    pub const ASTROCLIP_SIDE: usize = 144;
+
+    /// Pixels of a side of the pictures of Stein et al.
+    pub const STEIN_SIDE: usize = 96;
+
+    /// `grz-rgb-astroclip-v1`: AstroCLIP and AstroDINO (Parker et al. 2024, arXiv:2310.03024), the middle pixels as they
+    /// lie in the cutout.
+    pub fn astroclip(side: usize) -> Self {
+        Self { group: Group::AstroClip, side }
+    }
+
+    /// `grz-rgb-stein-v1`: Stein et al. 2021 (arXiv:2110.13151), the middle pixels, rows and columns exchanged.
+    pub fn stein(side: usize) -> Self {
+        Self { group: Group::Stein, side }
+    }
+
     /// Pixels of a picture's side.
     pub fn side(self) -> usize {
-        match self {
-            Self::AstroClip => 144,
-            Self::Stein => 96,
-        }
+        self.side
     }
 
     /// The picture of a cutout in nanomaggies.
@@ -72,9 +90,9 @@ impl LegacyRgb {
                 is_empty &= !bands.iter().any(|value| value.is_finite());
                 let pixel =
                     self.pixel(bands.map(|value| if value.is_finite() { value } else { 0.0 }));
-                let to = match self {
-                    Self::AstroClip => row * side + column,
-                    Self::Stein => column * side + row,
+                let to = match self.group {
+                    Group::AstroClip => row * side + column,
+                    Group::Stein => column * side + row,
                 };
                 // g, r, z become z, r, g.
                 for (band, value) in pixel.into_iter().enumerate() {
@@ -93,9 +111,9 @@ impl LegacyRgb {
     fn first(self, size: usize) -> usize {
         let spare = size - self.side();
         let half = spare / 2;
-        match self {
-            Self::AstroClip => half + usize::from(spare % 2 == 1 && half % 2 == 1),
-            Self::Stein => half,
+        match self.group {
+            Group::AstroClip => half + usize::from(spare % 2 == 1 && half % 2 == 1),
+            Group::Stein => half,
         }
     }
 
@@ -105,9 +123,9 @@ impl LegacyRgb {
         let stretched = (SOFTENING * intensity).asinh() / SOFTENING.sqrt();
         let divisor = if intensity == 0.0 { 1e-6 } else { intensity };
         [0, 1, 2].map(|band| {
-            let value = match self {
-                Self::AstroClip => (scaled(band) * stretched / divisor) as f32,
-                Self::Stein => flux[band] * (SCALES[band] + OFFSET * stretched / divisor) as f32,
+            let value = match self.group {
+                Group::AstroClip => (scaled(band) * stretched / divisor) as f32,
+                Group::Stein => flux[band] * (SCALES[band] + OFFSET * stretched / divisor) as f32,
             };
             value.clamp(0.0, 1.0)
         })
@@ -122,13 +140,13 @@ mod tests {
     fn the_middle_is_rounded_as_the_authors_do() {
         let first =
             |kind: LegacyRgb| [0, 1, 2, 3, 4, 5, 7].map(|spare| kind.first(kind.side() + spare));
-        assert_eq!(first(LegacyRgb::AstroClip), [0, 0, 1, 2, 2, 2, 4]);
-        assert_eq!(first(LegacyRgb::Stein), [0, 0, 1, 1, 2, 2, 3]);
+        assert_eq!(first(LegacyRgb::astroclip(144)), [0, 0, 1, 2, 2, 2, 4]);
+        assert_eq!(first(LegacyRgb::stein(96)), [0, 0, 1, 1, 2, 2, 3]);
     }
 
     #[test]
     fn sky_is_dark_and_what_is_bright_stays_in_range() {
-        for kind in [LegacyRgb::AstroClip, LegacyRgb::Stein] {
+        for kind in [LegacyRgb::astroclip(144), LegacyRgb::stein(96)] {
             let side = kind.side();
             let mut flux = vec![0.0f32; 3 * side * side];
             flux[0] = 1e6;
@@ -144,7 +162,7 @@ mod tests {
     #[test]
     fn cutouts_that_make_no_picture_are_refused() {
         let refused = |flux: &[f32], height, width| {
-            LegacyRgb::Stein.picture(flux, height, width).expect_err("must fail").to_string()
+            LegacyRgb::stein(96).picture(flux, height, width).expect_err("must fail").to_string()
         };
         assert!(refused(&[0.0; 3 * 95 * 96], 95, 96).contains("95 x 96 pixels; 96 x 96"));
         assert!(refused(&[0.0; 2 * 96 * 96], 96, 96).contains("has 27648 numbers, not 18432"));

@@ -3,7 +3,38 @@
 use std::str::FromStr;
 
 use anyhow::bail;
-use tch::{Cuda, Device};
+use tch::{Cuda, Device, Kind};
+
+/// Where and how precisely networks compute.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Computing {
+    /// CPU or GPU.
+    pub(crate) device: Device,
+    /// Single, or half precision for the networks whose authors run them so.
+    pub(crate) kind: Kind,
+}
+
+/// A precision as the operator names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Precision {
+    /// Single precision.
+    F32,
+    /// The upper half of single precision.
+    Bf16,
+    /// Half precision.
+    F16,
+}
+
+impl Precision {
+    /// The kind of a tensor's numbers.
+    pub(crate) fn kind(self) -> Kind {
+        match self {
+            Self::F32 => Kind::Float,
+            Self::Bf16 => Kind::BFloat16,
+            Self::F16 => Kind::Half,
+        }
+    }
+}
 
 /// A device as the operator names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,12 +2,14 @@
 
 use safetensors::SafeTensors;
 use sidereus::encoder::{
-    Architecture, ModelError, ModelSpec, Network, Preprocessor, RegisteredModel, Registry,
+    Architecture, BatchedNetwork, ModelError, Network, Preprocessor, RegisteredModel, Registry,
 };
 use tch::{Device, Kind, TchError, Tensor};
 
+use super::device::Computing;
 use super::efficientnet_lite0::EfficientnetLite0;
 use super::photometry_mm::PhotometryMm;
+use super::published;
 use super::weights::{Weights, WeightsError};
 
 /// A network and what goes before it.
@@ -18,22 +20,49 @@ pub(crate) struct Loaded {
     pub(crate) network: Box<dyn Network>,
 }
 
+/// A model that is served.
+pub(crate) struct Served {
+    /// Its description and files.
+    pub(crate) model: RegisteredModel,
+    /// From payload to features.
+    pub(crate) preprocessor: Preprocessor,
+    /// What the queue computes with.
+    pub(crate) batched: BatchedNetwork,
+}
+
 /// All models of a directory.
 pub(crate) struct LoadedModels {
     /// Models that are served.
-    pub(crate) loaded: Vec<(ModelSpec, Loaded)>,
+    pub(crate) served: Vec<Served>,
     /// Folder names of models that are not, with the reason.
     pub(crate) broken: Vec<(String, String)>,
 }
 
-/// Loads all models that can be loaded; the others are logged and remembered with what is wrong with them.
-pub(crate) fn load_all(registry: Registry, device: Device) -> LoadedModels {
+/// Loads all models that can be loaded; the others are logged and remembered with what is wrong with them. Every model
+/// is loaded once, so that a broken one is known at the start; those beyond `memory_max` bytes are put away again.
+pub(crate) fn load_all(registry: Registry, computing: Computing, memory_max: u64) -> LoadedModels {
     let broken =
         registry.broken.into_iter().map(|model| (model.id, model.error.to_string())).collect();
-    let mut models = LoadedModels { loaded: Vec::new(), broken };
+    let mut models = LoadedModels { served: Vec::new(), broken };
+    let mut resident = 0_u64;
     for model in registry.models {
-        match load(&model, device) {
-            Ok(loaded) => models.loaded.push((model.spec, loaded)),
+        match load(&model, computing) {
+            Ok(Loaded { preprocessor, network }) => {
+                warm_up(&preprocessor, network.as_ref());
+                let bytes = model.bytes();
+                let fits = resident == 0 || resident.saturating_add(bytes) <= memory_max;
+                resident += if fits { bytes } else { 0 };
+                let outputs = model.outputs().into_iter().map(|(_, output)| output).collect();
+                let again = model.clone();
+                let load = move || {
+                    load(&again, computing)
+                        .map(|loaded| loaded.network)
+                        .map_err(|error| error.to_string())
+                };
+                let network = fits.then_some(network);
+                let batched = BatchedNetwork { network, load: Box::new(load), bytes, outputs };
+                models.served.push(Served { model, preprocessor, batched });
+            }
             Err(error) => models.broken.push((model.spec.id, error.to_string())),
         }
     }
@@ -44,31 +73,48 @@ pub(crate) fn load_all(registry: Registry, device: Device) -> LoadedModels {
     models
 }
 
-/// Loads one model strictly: pinned digest, every tensor, no other tensor (ENC-2).
-pub(crate) fn load(model: &RegisteredModel, device: Device) -> Result<Loaded, ModelError> {
+/// Computes once on zeros: the first caller does not wait for libraries to be chosen and memory to be taken.
+fn warm_up(preprocessor: &Preprocessor, network: &dyn Network) {
+    if let Some(example) = preprocessor.example()
+        && let Err(error) = network.make(&[&example], 0)
+    {
+        tracing::warn!(%error, "the network failed on its first batch");
+    }
+}
+
+/// Loads one model strictly: pinned digests, every tensor, no other tensor (ENC-2).
+pub(crate) fn load(model: &RegisteredModel, computing: Computing) -> Result<Loaded, ModelError> {
+    let architecture = model.spec.architecture;
+    if architecture.has_own_config() || architecture == Architecture::Torchscript {
+        let bad = |reason: String| ModelError::BadWeights { path: model.weights_path(), reason };
+        let preprocessor = Preprocessor::new(model, None).map_err(bad)?;
+        return Ok(Loaded { preprocessor, network: published::load(model, computing)? });
+    }
     let bytes = model.read_weights()?;
     let bad = |reason: String| ModelError::BadWeights { path: model.weights_path(), reason };
     let file = SafeTensors::deserialize(&bytes)
         .map_err(|error| bad(format!("not a safetensors file: {error}")))?;
-    let preprocessor = Preprocessor::new(&model.spec, &file).map_err(bad)?;
-    let network = network(&model.spec, &file, device).map_err(|error| bad(error.to_string()))?;
+    let preprocessor = Preprocessor::new(model, Some(&file)).map_err(bad)?;
+    let network = own(model, &file, computing.device).map_err(|error| bad(error.to_string()))?;
     Ok(Loaded { preprocessor, network })
 }
 
-fn network(
-    spec: &ModelSpec,
+/// The networks that are described in `model.toml` alone.
+fn own(
+    model: &RegisteredModel,
     file: &SafeTensors<'_>,
     device: Device,
 ) -> Result<Box<dyn Network>, WeightsError> {
     let mut weights = Weights::new(file, device);
+    let spec = &model.spec;
     let network: Box<dyn Network> = match (spec.architecture, &spec.config) {
         (Architecture::PhotometryMm, Some(config)) => {
             Box::new(PhotometryMm::load(spec, config, &mut weights, device)?)
         }
-        (Architecture::PhotometryMm, None) => return Err(WeightsError::NoConfig),
         (Architecture::EfficientnetLite0, _) => {
             Box::new(EfficientnetLite0::load(&mut weights, device)?)
         }
+        _ => return Err(WeightsError::NoConfig),
     };
     weights.finish()?;
     Ok(network)

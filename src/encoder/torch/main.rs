@@ -1,5 +1,6 @@
 //! `sidereus-encoder`: the program that runs the networks. It alone links libtorch.
 
+mod bench;
 mod device;
 mod efficientnet_lite0;
 mod load;
@@ -8,17 +9,20 @@ mod published;
 mod serve;
 mod weights;
 
-use std::io::{IsTerminal, Read};
+use std::io::IsTerminal;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use clap::{Args, Parser, Subcommand};
-use sidereus::encoder::{BatchOptions, PAYLOADS_MAX, RegisteredModel, Registry, check_model};
+use sidereus::encoder::{
+    BatchOptions, PAYLOADS_MAX, RegisteredModel, Registry, SandboxMode, SandboxOptions,
+    check_model, enter_sandbox,
+};
 
-use device::DeviceName;
+use device::{Computing, DeviceName, Precision};
 use published::goldens;
 
 /// Turns images and rows of fluxes into vectors, for a Sidereus server.
@@ -35,10 +39,14 @@ enum Command {
     Serve(ServeArguments),
     /// Runs a model's folder on its own golden inputs and prints the largest relative error of every tensor.
     Check(CheckArguments),
+    /// Measures how many objects a model encodes in a second at full batches.
+    Bench(bench::BenchArguments),
     /// Lists the models of a directory and what is wrong with the broken ones.
     List {
         /// The directory with one folder for each model.
         models: PathBuf,
+        #[command(flatten)]
+        walls: WallArguments,
     },
     /// Prints the BLAKE3 digest of a file, as `model.toml` pins it.
     Digest {
@@ -53,6 +61,18 @@ struct CheckArguments {
     folder: PathBuf,
     #[command(flatten)]
     computing: ComputingArguments,
+    #[command(flatten)]
+    walls: WallArguments,
+}
+
+#[derive(Debug, Args)]
+struct WallArguments {
+    /// Walls around the process before it reads a model: required, auto (as far as the kernel has them), or off.
+    #[arg(long, value_name = "MODE", default_value = "auto")]
+    sandbox: SandboxMode,
+    /// Most MiB of memory for data; 0 for no limit.
+    #[arg(long, default_value_t = 0)]
+    process_mib: u64,
 }
 
 #[derive(Debug, Args)]
@@ -63,6 +83,9 @@ struct ComputingArguments {
     /// Threads that a network computes with on the CPU [default: one for each processor].
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
     threads: Option<u16>,
+    /// Precision of published networks: f32, bf16 or f16. Codecs and the project's own networks stay in f32.
+    #[arg(long, value_enum, default_value_t = Precision::F32)]
+    precision: Precision,
 }
 
 #[derive(Debug, Args)]
@@ -85,11 +108,19 @@ struct ServeArguments {
     /// Most rows that are decoded, waiting or being computed; at least one full call.
     #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u32).range(PAYLOADS_MAX as i64..))]
     queue_rows_max: u32,
+    /// Mebibytes of weights that are kept in memory; the model that was not asked for longest makes room [default: no limit].
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    memory_mib: Option<u32>,
+    /// Compute every row on its own, so that its vector never depends on what is computed beside it; slower.
+    #[arg(long)]
+    deterministic: bool,
     /// End when standard input ends, that is, when the parent process has gone.
     #[arg(long)]
     exit_with_parent: bool,
     #[command(flatten)]
     computing: ComputingArguments,
+    #[command(flatten)]
+    walls: WallArguments,
 }
 
 fn main() -> ExitCode {
@@ -104,7 +135,8 @@ fn main() -> ExitCode {
     let outcome = match arguments.command {
         Command::Serve(arguments) => serve(&arguments),
         Command::Check(arguments) => check(&arguments),
-        Command::List { models } => list(&models),
+        Command::Bench(arguments) => bench::run(&arguments),
+        Command::List { models, walls } => list(&models, &walls),
         Command::Digest { file } => digest(&file),
     };
     match outcome {
@@ -116,9 +148,25 @@ fn main() -> ExitCode {
     }
 }
 
+impl WallArguments {
+    /// Goes behind the walls, for ever. To be called before anything is read of a model, and before there are threads.
+    fn enter(&self, models: &Path, device: DeviceName) -> anyhow::Result<()> {
+        let options = SandboxOptions {
+            mode: self.sandbox,
+            models: models.to_owned(),
+            gpu: device != DeviceName::Cpu,
+            memory_bytes: (self.process_mib > 0).then(|| self.process_mib.saturating_mul(1 << 20)),
+        };
+        for missing in enter_sandbox(&options)? {
+            tracing::warn!(%missing, "the sandbox is not whole: serve only models that you trust");
+        }
+        Ok(())
+    }
+}
+
 impl ComputingArguments {
     /// Chooses the device and sets libtorch's threads, once for the process.
-    fn settle(&self) -> anyhow::Result<(tch::Device, usize)> {
+    fn settle(&self) -> anyhow::Result<(Computing, usize)> {
         let threads = self.threads.map_or_else(
             || std::thread::available_parallelism().map_or(1, usize::from),
             usize::from,
@@ -126,7 +174,7 @@ impl ComputingArguments {
         let device = self.device.choose()?;
         tch::set_num_threads(i32::try_from(threads)?);
         tch::set_num_interop_threads(1);
-        Ok((device, threads))
+        Ok((Computing { device, kind: self.precision.kind() }, threads))
     }
 }
 
@@ -137,35 +185,50 @@ fn serve(arguments: &ServeArguments) -> anyhow::Result<()> {
             arguments.listen
         );
     }
-    let (device, threads) = arguments.computing.settle()?;
+    // Bound, walled in, then loaded: what comes with a model can no longer open a connection.
+    let listener = serve::bind(arguments.listen)?;
+    arguments.walls.enter(&arguments.models, arguments.computing.device)?;
+    let (computing, threads) = arguments.computing.settle()?;
     let registry = Registry::scan(&arguments.models)?;
-    let models = load::load_all(registry, device);
+    let memory_max = arguments.memory_mib.map_or(u64::MAX, |mebibytes| u64::from(mebibytes) << 20);
+    let models = load::load_all(registry, computing, memory_max);
     let options = serve::ServeOptions {
-        listen: arguments.listen,
         exit_with_parent: arguments.exit_with_parent,
         threads,
         batch: BatchOptions {
             rows_max: arguments.batch_rows_max as usize,
             wait: Duration::from_millis(arguments.batch_wait_ms),
             queue_rows_max: arguments.queue_rows_max as usize,
+            memory_max,
+            deterministic: arguments.deterministic,
         },
     };
-    tracing::info!(?device, threads, "loaded {} models", models.loaded.len());
+    tracing::info!(?computing, threads, "loaded {} models", models.served.len());
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let served = runtime.block_on(serve::serve(models, options));
+    let served = runtime.block_on(serve::serve(listener, models, options));
     // A decoder or a thread that waits for the parent's end must not hold up the exit.
     runtime.shutdown_background();
     served
 }
 
 fn check(arguments: &CheckArguments) -> anyhow::Result<()> {
-    let (device, _) = arguments.computing.settle()?;
-    if goldens::is_golden(&arguments.folder) {
+    arguments.walls.enter(&arguments.folder, arguments.computing.device)?;
+    let (computing, _) = arguments.computing.settle()?;
+    let device = computing.device;
+    if !arguments.folder.join("model.toml").exists() && goldens::is_golden(&arguments.folder) {
         return check_published(&arguments.folder, device);
     }
     let model = RegisteredModel::read(&arguments.folder)?;
-    let loaded = load::load(&model, device)?;
+    let loaded = load::load(&model, computing)?;
+    if model.spec.goldens.is_none() {
+        println!("{}: every file is the pinned one and every tensor fits", model.spec.provenance());
+        if goldens::is_golden(&arguments.folder) {
+            return check_published(&arguments.folder, device);
+        }
+        println!("there are no golden inputs and outputs to compare with");
+        return Ok(());
+    }
     let checks = check_model(&model, &loaded.preprocessor, loaded.network.as_ref())?;
     println!("{} on {device:?}", model.spec.provenance());
     for check in &checks {
@@ -186,7 +249,7 @@ fn check(arguments: &CheckArguments) -> anyhow::Result<()> {
 }
 
 /// Compares a network with golden outputs of the module that its authors published.
-fn check_published(folder: &std::path::Path, device: tch::Device) -> anyhow::Result<()> {
+fn check_published(folder: &Path, device: tch::Device) -> anyhow::Result<()> {
     let compared = goldens::check(folder, device)?;
     println!("{} on {device:?}", folder.display());
     let width = compared.iter().map(|tensor| tensor.name.len()).max().unwrap_or(0);
@@ -210,9 +273,12 @@ fn check_published(folder: &std::path::Path, device: tch::Device) -> anyhow::Res
     bail!("{} does not reproduce its golden outputs: {}", folder.display(), failed.join(", "))
 }
 
-fn list(models: &std::path::Path) -> anyhow::Result<()> {
-    let models = load::load_all(Registry::scan(models)?, tch::Device::Cpu);
-    for (spec, _) in &models.loaded {
+fn list(models: &Path, walls: &WallArguments) -> anyhow::Result<()> {
+    walls.enter(models, DeviceName::Cpu)?;
+    let computing = Computing { device: tch::Device::Cpu, kind: tch::Kind::Float };
+    let models = load::load_all(Registry::scan(models)?, computing, 0);
+    for load::Served { model, .. } in &models.served {
+        let spec = &model.spec;
         println!(
             "{}  {} {}-d  {}",
             spec.provenance(),
@@ -231,19 +297,7 @@ fn list(models: &std::path::Path) -> anyhow::Result<()> {
     }
 }
 
-fn digest(file: &std::path::Path) -> anyhow::Result<()> {
-    let mut hasher = blake3::Hasher::new();
-    let mut reader =
-        std::fs::File::open(file).with_context(|| format!("cannot read {}", file.display()))?;
-    let mut buffer = vec![0; 1 << 20];
-    loop {
-        let count =
-            reader.read(&mut buffer).with_context(|| format!("cannot read {}", file.display()))?;
-        if count == 0 {
-            break;
-        }
-        hasher.update(buffer.get(..count).unwrap_or_default());
-    }
-    println!("{}  {}", hasher.finalize().to_hex(), file.display());
+fn digest(file: &Path) -> anyhow::Result<()> {
+    println!("{}  {}", sidereus::encoder::digest(file)?, file.display());
     Ok(())
 }

@@ -8,23 +8,24 @@ use std::time::Duration;
 use anyhow::{Context, anyhow};
 use rayon::prelude::*;
 use sidereus::encoder::{
-    ADDRESS_LINE, BatchError, BatchOptions, BatchedNetwork, Batcher, MESSAGE_BYTES_MAX, ModelSpec,
-    PayloadError, Preprocessor,
+    ADDRESS_LINE, BatchOptions, Batcher, Features, MESSAGE_BYTES_MAX, Made, ModelOutput,
+    PayloadError, Preprocessor, RegisteredModel,
 };
+use sidereus::schema::SpaceForm;
 use sidereus::vector::Metric;
 use sidereus::wire::internal::encoder_service_server::{EncoderService, EncoderServiceServer};
 use sidereus::wire::internal::{
     BrokenModel, EncodeRequest, EncodeResponse, Encoded, ListModelsRequest, ListModelsResponse,
-    RegisteredModel, encoded,
+    encoded,
 };
-use sidereus::wire::v1;
+use sidereus::wire::{internal, v1};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status};
 
-use super::load::LoadedModels;
+use super::load::{self, LoadedModels};
 
 /// How long calls under way may take to end once the process has been told to stop.
 const DRAIN_WITHIN: Duration = Duration::from_secs(3);
@@ -34,8 +35,6 @@ const BATCH_WITHIN: Duration = Duration::from_secs(1);
 
 /// How to serve.
 pub(crate) struct ServeOptions {
-    /// Address to listen on.
-    pub(crate) listen: SocketAddr,
     /// Whether the end of standard input ends the process.
     pub(crate) exit_with_parent: bool,
     /// Threads that decode and preprocess.
@@ -44,12 +43,22 @@ pub(crate) struct ServeOptions {
     pub(crate) batch: BatchOptions,
 }
 
+/// Takes an address; calls that come to it wait until [`serve`] begins.
+pub(crate) fn bind(address: SocketAddr) -> anyhow::Result<std::net::TcpListener> {
+    let listener = std::net::TcpListener::bind(address)
+        .with_context(|| format!("cannot listen on {address}; choose another --listen"))?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
 /// Serves until the parent has gone, a signal comes, or the networks' thread has ended.
-pub(crate) async fn serve(models: LoadedModels, options: ServeOptions) -> anyhow::Result<()> {
+pub(crate) async fn serve(
+    listener: std::net::TcpListener,
+    models: LoadedModels,
+    options: ServeOptions,
+) -> anyhow::Result<()> {
     let (service, mut networks_end) = Service::start(models, &options)?;
-    let listener = TcpListener::bind(options.listen)
-        .await
-        .with_context(|| format!("cannot listen on {}; choose another --listen", options.listen))?;
+    let listener = TcpListener::from_std(listener)?;
     let mut stdout = std::io::stdout();
     writeln!(stdout, "{ADDRESS_LINE}{}", listener.local_addr()?).and_then(|()| stdout.flush())?;
 
@@ -109,7 +118,8 @@ async fn parent_gone(watched: bool) {
 }
 
 struct Served {
-    spec: ModelSpec,
+    model: RegisteredModel,
+    outputs: Vec<ModelOutput>,
     preprocessor: Arc<Preprocessor>,
 }
 
@@ -121,21 +131,43 @@ struct Service {
     decoders: rayon::ThreadPool,
 }
 
+/// What is asked of a model, one kind for a whole call.
+enum Asked {
+    Payloads(Vec<v1::Payload>),
+    Ids(Vec<v1::TokenSequence>),
+}
+
+impl Asked {
+    fn new(payloads: Vec<v1::Payload>, tokens: Vec<v1::TokenSequence>) -> Result<Self, Status> {
+        match (payloads.is_empty(), tokens.is_empty()) {
+            (_, true) => Ok(Self::Payloads(payloads)),
+            (true, false) => Ok(Self::Ids(tokens)),
+            (false, false) => {
+                Err(Status::invalid_argument("payloads and tokens in one call; send one kind"))
+            }
+        }
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Self::Payloads(payloads) => payloads.len(),
+            Self::Ids(tokens) => tokens.len(),
+        }
+    }
+}
+
 impl Service {
     fn start(
         models: LoadedModels,
         options: &ServeOptions,
     ) -> anyhow::Result<(Self, oneshot::Receiver<()>)> {
-        let LoadedModels { loaded, broken } = models;
+        let LoadedModels { served: loaded, broken } = models;
         let mut served = Vec::new();
         let mut networks = Vec::new();
-        for (spec, loaded) in loaded {
-            networks.push(BatchedNetwork {
-                network: loaded.network,
-                feature_count: loaded.preprocessor.feature_count(),
-                dimension: spec.dimension,
-            });
-            served.push(Served { spec, preprocessor: Arc::new(loaded.preprocessor) });
+        for load::Served { model, preprocessor, batched } in loaded {
+            let outputs = batched.outputs.clone();
+            networks.push(batched);
+            served.push(Served { model, outputs, preprocessor: Arc::new(preprocessor) });
         }
         let (batcher, end) = Batcher::start(networks, options.batch)?;
         let decoders = rayon::ThreadPoolBuilder::new()
@@ -148,7 +180,7 @@ impl Service {
     }
 
     fn find(&self, id: &str) -> Result<(usize, &Served), Status> {
-        let found = self.models.iter().enumerate().find(|(_, model)| model.spec.id == id);
+        let found = self.models.iter().enumerate().find(|(_, model)| model.model.spec.id == id);
         found.ok_or_else(|| {
             let broken = self.broken.iter().find(|(name, _)| name == id);
             Status::not_found(match broken {
@@ -157,29 +189,108 @@ impl Service {
                     format!("no model `{id}`; the encoder serves none")
                 }
                 None => {
-                    let ids: Vec<_> =
-                        self.models.iter().map(|model| format!("`{}`", model.spec.id)).collect();
+                    let ids: Vec<_> = self
+                        .models
+                        .iter()
+                        .map(|model| format!("`{}`", model.model.spec.id))
+                        .collect();
                     format!("no model `{id}`; the encoder serves {}", ids.join(", "))
                 }
             })
         })
     }
 
-    /// Preprocesses payloads on the decoders' threads.
+    /// Preprocesses inputs on the decoders' threads.
     async fn preprocess(
         &self,
         preprocessor: &Arc<Preprocessor>,
-        payloads: Vec<v1::Payload>,
-    ) -> Result<Vec<Result<Vec<f32>, PayloadError>>, Status> {
+        asked: Asked,
+    ) -> Result<Vec<Result<Features, PayloadError>>, Status> {
         let (sender, done) = oneshot::channel();
         let preprocessor = Arc::clone(preprocessor);
         self.decoders.spawn(move || {
-            let features =
-                payloads.par_iter().map(|payload| preprocessor.features(payload)).collect();
+            let features = match asked {
+                Asked::Payloads(payloads) => {
+                    payloads.par_iter().map(|payload| preprocessor.features(payload)).collect()
+                }
+                Asked::Ids(all) => {
+                    all.par_iter().map(|tokens| preprocessor.features_of_ids(tokens)).collect()
+                }
+            };
             let _caller_gone = sender.send(features);
         });
         done.await.map_err(|_| Status::internal("a decoder failed on one of the inputs"))
     }
+}
+
+impl Served {
+    /// Number of an output by its pooling; the first for an empty name.
+    fn output(&self, pooling: &str) -> Result<usize, Status> {
+        if pooling.is_empty() {
+            return Ok(0);
+        }
+        let found = self.outputs.iter().position(|output| output.pooling == pooling);
+        found.ok_or_else(|| {
+            let names: Vec<_> = self.outputs.iter().map(|output| &*output.pooling).collect();
+            let (id, names) = (&self.model.spec.id, names.join(", "));
+            Status::invalid_argument(format!(
+                "model `{id}` has no pooling `{pooling}`; it has {names}"
+            ))
+        })
+    }
+
+    fn provenance(&self, output: usize) -> v1::Provenance {
+        let provenance = self.model.spec.provenance();
+        let pooling = self.outputs.get(output).map(|output| output.pooling.clone());
+        v1::Provenance {
+            encoder: provenance.encoder,
+            weights_hash: provenance.weights_hash,
+            preprocessing: provenance.preprocessing,
+            pooling: pooling.unwrap_or(provenance.pooling),
+        }
+    }
+
+    fn registered(&self) -> internal::RegisteredModel {
+        let spec = &self.model.spec;
+        let metric = match spec.metric {
+            Metric::Cosine => v1::Metric::Cosine,
+            Metric::L2 => v1::Metric::L2,
+            Metric::Ip => v1::Metric::Ip,
+        };
+        let (inputs, optional_inputs) = self.model.inputs();
+        let model = v1::Model {
+            id: spec.id.clone(),
+            modality: spec.modality.clone(),
+            dimension: u32::try_from(spec.dimension).unwrap_or(u32::MAX),
+            provenance: Some(self.provenance(0)),
+            inputs,
+            description: spec.description.clone(),
+            outputs: self.outputs.iter().map(output_of).collect(),
+        };
+        internal::RegisteredModel { model: Some(model), optional_inputs, metric: metric.into() }
+    }
+}
+
+fn output_of(output: &ModelOutput) -> v1::ModelOutput {
+    let form = match output.form {
+        SpaceForm::Vector => v1::SpaceForm::Unspecified,
+        SpaceForm::Tokens => v1::SpaceForm::Tokens,
+        SpaceForm::TokenIds => v1::SpaceForm::TokenIds,
+    };
+    v1::ModelOutput {
+        pooling: output.pooling.clone(),
+        form: form.into(),
+        dimension: u32::try_from(output.dimension).unwrap_or(u32::MAX),
+    }
+}
+
+fn encoded(result: Result<Made, String>) -> Encoded {
+    let result = match result {
+        Ok(Made::Vector(values)) => encoded::Result::Vector(v1::Vector { values }),
+        Ok(Made::Tokens(tokens)) => encoded::Result::Tokens(tokens),
+        Err(reason) => encoded::Result::Error(reason),
+    };
+    Encoded { result: Some(result) }
 }
 
 #[tonic::async_trait]
@@ -188,7 +299,7 @@ impl EncoderService for Service {
         &self,
         _request: Request<ListModelsRequest>,
     ) -> Result<Response<ListModelsResponse>, Status> {
-        let models = self.models.iter().map(|model| registered(&model.spec)).collect();
+        let models = self.models.iter().map(Served::registered).collect();
         let broken =
             self.broken.iter().cloned().map(|(id, reason)| BrokenModel { id, reason }).collect();
         Ok(Response::new(ListModelsResponse { models, broken }))
@@ -198,11 +309,13 @@ impl EncoderService for Service {
         &self,
         request: Request<EncodeRequest>,
     ) -> Result<Response<EncodeResponse>, Status> {
-        let EncodeRequest { model, payloads } = request.into_inner();
+        let EncodeRequest { model, payloads, pooling, tokens } = request.into_inner();
         let (number, model) = self.find(&model)?;
+        let output = model.output(&pooling)?;
+        let asked = Asked::new(payloads, tokens)?;
         let limit = self.batcher.options().queue_rows_max;
-        if payloads.len() > limit {
-            let count = payloads.len();
+        if asked.len() > limit {
+            let count = asked.len();
             return Err(Status::invalid_argument(format!(
                 "{count} inputs in one call; send at most {limit}"
             )));
@@ -210,9 +323,9 @@ impl EncoderService for Service {
         // Room is taken before anything is decoded, so that decoded images are bounded too.
         let place = self
             .batcher
-            .reserve(payloads.len())
+            .reserve(asked.len())
             .map_err(|full| Status::resource_exhausted(full.to_string()))?;
-        let preprocessed = self.preprocess(&model.preprocessor, payloads).await?;
+        let preprocessed = self.preprocess(&model.preprocessor, asked).await?;
         let mut features = Vec::with_capacity(preprocessed.len());
         let mut errors = Vec::with_capacity(preprocessed.len());
         for row in preprocessed {
@@ -224,51 +337,18 @@ impl EncoderService for Service {
                 Err(error) => errors.push(Some(error.to_string())),
             }
         }
-        let vectors =
-            self.batcher.run(place, number, features).await.map_err(|error| match error {
-                BatchError::Network(error) => Status::internal(error.to_string()),
-                BatchError::Stopped => Status::unavailable(error.to_string()),
-            })?;
-        let mut vectors = vectors.into_iter();
-        let results = errors.into_iter().map(|error| {
-            let result = match error {
-                Some(error) => Some(encoded::Result::Error(error)),
-                None => vectors.next().map(|values| encoded::Result::Vector(v1::Vector { values })),
-            };
-            Encoded { result }
+        let made = self
+            .batcher
+            .run(place, number, output, features)
+            .await
+            .map_err(|error| Status::unavailable(error.to_string()))?;
+        let mut made = made.into_iter();
+        let missing = || Err("the network gave no result".to_owned());
+        let results = errors.into_iter().map(|error| match error {
+            Some(error) => encoded(Err(error)),
+            None => encoded(made.next().unwrap_or_else(missing)),
         });
         let results = results.collect();
-        Ok(Response::new(EncodeResponse { provenance: Some(provenance(&model.spec)), results }))
-    }
-}
-
-fn provenance(spec: &ModelSpec) -> v1::Provenance {
-    let provenance = spec.provenance();
-    v1::Provenance {
-        encoder: provenance.encoder,
-        weights_hash: provenance.weights_hash,
-        preprocessing: provenance.preprocessing,
-        pooling: provenance.pooling,
-    }
-}
-
-fn registered(spec: &ModelSpec) -> RegisteredModel {
-    let metric = match spec.metric {
-        Metric::Cosine => v1::Metric::Cosine,
-        Metric::L2 => v1::Metric::L2,
-        Metric::Ip => v1::Metric::Ip,
-    };
-    let model = v1::Model {
-        id: spec.id.clone(),
-        modality: spec.modality.clone(),
-        dimension: u32::try_from(spec.dimension).unwrap_or(u32::MAX),
-        provenance: Some(provenance(spec)),
-        inputs: spec.all_inputs().map(str::to_owned).collect(),
-        description: spec.description.clone(),
-    };
-    RegisteredModel {
-        model: Some(model),
-        optional_inputs: spec.optional_inputs.clone(),
-        metric: i32::from(metric),
+        Ok(Response::new(EncodeResponse { provenance: Some(model.provenance(output)), results }))
     }
 }

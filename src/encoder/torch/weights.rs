@@ -73,12 +73,19 @@ pub(crate) struct Weights<'data> {
     file: &'data SafeTensors<'data>,
     left: BTreeSet<String>,
     device: Device,
+    kind: Kind,
 }
 
 impl<'data> Weights<'data> {
     /// Begins with all tensors of the file; they will be put on `device`.
     pub(crate) fn new(file: &'data SafeTensors<'data>, device: Device) -> Self {
-        Self { file, left: file.names().into_iter().map(str::to_owned).collect(), device }
+        let left = file.names().into_iter().map(str::to_owned).collect();
+        Self { file, left, device, kind: Kind::Float }
+    }
+
+    /// Numbers are handed out in this precision; files hold single precision all the same.
+    pub(crate) fn in_precision(self, kind: Kind) -> Self {
+        Self { kind, ..self }
     }
 
     /// Strikes off tensors that something else reads (and checks).
@@ -145,7 +152,7 @@ impl<'data> Weights<'data> {
         }
         self.left.remove(name);
         Tensor::f_from_data_size(view.data(), shape, Kind::Float)
-            .and_then(|tensor| tensor.f_to_device(self.device))
+            .and_then(|tensor| tensor.f_to_device(self.device)?.f_to_kind(self.kind))
             .map_err(|source| WeightsError::Torch { name: name.to_owned(), source })
     }
 

@@ -24,7 +24,7 @@ pub(super) fn vectors(
     counts: &[(u32, u64)],
 ) -> Result<VectorBlock, EngineError> {
     let mut found = VectorBlock::empty(space.dimension)?;
-    for other in schema.spaces.iter().filter(|other| is_akin(space, other)) {
+    for other in schema.vector_spaces().filter(|other| is_akin(space, other)) {
         let count = counts.iter().find(|(id, _)| *id == other.id.0).map_or(0, |(_, count)| *count);
         let count = usize::try_from(count).unwrap_or(usize::MAX);
         if count == 0 {

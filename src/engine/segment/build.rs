@@ -86,7 +86,7 @@ fn build_rows(
     }
     fs::create_dir_all(unfinished).map_err(|source| failed("create", unfinished, source))?;
     let mut spaces: Vec<SpaceWriter> = Vec::new();
-    for space in &plan.schema.spaces {
+    for space in plan.schema.vector_spaces() {
         spaces.push(SpaceWriter::create(unfinished, space)?);
     }
     let rows = write_rows(plan, snapshot, unfinished, &mut spaces, progress)?;

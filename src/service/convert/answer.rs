@@ -68,6 +68,8 @@ fn stats_of(stats: QueryStats) -> v1::QueryStats {
         elapsed_ms: stats.elapsed_ms,
         explanation: stats.explanation,
         version: stats.version,
+        candidates_reranked: stats.candidates_reranked,
+        candidates_without_tokens: stats.candidates_without_tokens,
     }
 }
 

@@ -195,7 +195,7 @@ mod tests {
             .map(|metric| v1::EmbeddingSpace {
                 name: format!("s{metric}"),
                 modality: "image".to_owned(),
-                dimension: 4,
+                dimension: if metric == 3 { 0 } else { 4 },
                 metric,
                 provenance: Some(v1::Provenance {
                     encoder: "m".to_owned(),

@@ -7,6 +7,7 @@ mod catalogue;
 mod model;
 mod object;
 mod region;
+mod rerank;
 mod search;
 mod status;
 
@@ -14,7 +15,10 @@ pub(super) use answer::chunks;
 pub(super) use catalogue::provenance;
 pub(super) use catalogue::{collection, collection_schema, space};
 pub(super) use model::{InputMap, model_of};
-pub(super) use object::{GivenRow, given_row, object_id_of, object_ids, object_of, row_name};
+pub(super) use object::{
+    GivenRow, given_row, object_id, object_id_of, object_ids, object_of, row_name,
+};
 pub(super) use region::region;
+pub(super) use rerank::{RerankPlan, RerankTarget};
 pub(super) use search::{ExampleTerm, predicate, search};
 pub(super) use status::index_status;

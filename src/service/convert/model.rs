@@ -64,6 +64,22 @@ impl ColumnSource {
         };
         number.filter(|number| !number.is_nan())
     }
+
+    /// The list or number that an object has here; none for a null or an empty list.
+    fn array(self, object: &Object) -> Option<v1::Array> {
+        match (object.columns.get(self.place)?, self.element) {
+            (Value::FloatList(values), None) if !values.is_empty() => {
+                let length = u32::try_from(values.len()).ok()?;
+                Some(array(vec![length], values.iter().map(|value| *value as f32)))
+            }
+            _ => Some(array(Vec::new(), std::iter::once(self.number(object)? as f32))),
+        }
+    }
+}
+
+fn array(shape: Vec<u32>, values: impl Iterator<Item = f32>) -> v1::Array {
+    let float32 = values.flat_map(f32::to_le_bytes).collect();
+    v1::Array { shape, float32, bands: Vec::new() }
 }
 
 /// How the objects of a collection become payloads of a model.
@@ -75,8 +91,12 @@ pub(in crate::service) struct InputMap {
 
 #[derive(Debug, Clone, PartialEq)]
 enum Sources {
-    Image { place: usize },
+    Image {
+        place: usize,
+    },
     Row(Vec<(String, ColumnSource)>),
+    /// Lists become arrays along one axis, numbers arrays of one.
+    Arrays(Vec<(String, ColumnSource)>),
 }
 
 impl InputMap {
@@ -105,10 +125,16 @@ impl InputMap {
             check_type(schema, input, source, is_image)?;
             sources.push((input.clone(), source));
         }
-        let sources = match (sources.first(), is_image) {
-            (None, _) => return Err(RequestError::NoInputs { model: model.id.clone() }),
-            (Some((_, source)), true) => Sources::Image { place: source.place },
-            (Some(_), false) => Sources::Row(sources),
+        let is_list = |(_, source): &(String, ColumnSource)| {
+            source.element.is_none() && source.kind(schema) == ColumnType::FloatList
+        };
+        let sources = match sources.first() {
+            None => return Err(RequestError::NoInputs { model: model.id.clone() }),
+            Some((_, source)) if source.kind(schema) == ColumnType::Binary => {
+                Sources::Image { place: source.place }
+            }
+            Some(_) if sources.iter().any(is_list) => Sources::Arrays(sources),
+            Some(_) => Sources::Row(sources),
         };
         Ok(Self { modality: model.modality.0.clone(), sources })
     }
@@ -132,6 +158,16 @@ impl InputMap {
                     return None;
                 }
                 v1::payload::Content::Row(v1::NamedValues { values })
+            }
+            Sources::Arrays(sources) => {
+                let arrays: HashMap<String, v1::Array> = sources
+                    .iter()
+                    .filter_map(|(input, source)| Some((input.clone(), source.array(object)?)))
+                    .collect();
+                if arrays.is_empty() {
+                    return None;
+                }
+                v1::payload::Content::Arrays(v1::NamedArrays { arrays })
             }
         };
         Some(v1::Payload { modality: self.modality.clone(), content: Some(content) })
@@ -161,6 +197,8 @@ fn source(
     }
 }
 
+/// An image is in a binary column (PNG, JPEG, or an .npy file of fluxes) or in a list; everything else in a list or a
+/// number.
 fn check_type(
     schema: &CollectionSchema,
     input: &str,
@@ -169,10 +207,19 @@ fn check_type(
 ) -> Result<(), RequestError> {
     let kind = source.kind(schema);
     let (fits, expected) = match (is_image, source.element) {
-        (true, element) => (kind == ColumnType::Binary && element.is_none(), "binary"),
+        (true, element) => (
+            matches!(kind, ColumnType::Binary | ColumnType::FloatList) && element.is_none(),
+            "binary or float_list",
+        ),
         (false, Some(_)) => (kind == ColumnType::FloatList, "float_list"),
         (false, None) => (
-            matches!(kind, ColumnType::Int64 | ColumnType::Float32 | ColumnType::Float64),
+            matches!(
+                kind,
+                ColumnType::Int64
+                    | ColumnType::Float32
+                    | ColumnType::Float64
+                    | ColumnType::FloatList
+            ),
             "int64, float32 or float64 (or an element of a float_list, as COLUMN[0])",
         ),
     };

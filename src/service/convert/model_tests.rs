@@ -24,6 +24,7 @@ fn model(inputs: &[&str]) -> ModelInfo {
         modality: Modality(if inputs == ["image"] { "image" } else { "photometry" }.to_owned()),
         dimension: 4,
         provenance: Provenance::default(),
+        outputs: Vec::new(),
         inputs: inputs.iter().map(|&name| name.to_owned()).collect(),
         optional_inputs: vec!["spare".to_owned()],
         metric: Metric::Cosine,
@@ -47,7 +48,7 @@ fn object(flux: Value, maggies: Vec<f64>, image: Value) -> Object {
 fn row(payload: Option<v1::Payload>) -> Option<HashMap<String, f64>> {
     match payload?.content? {
         v1::payload::Content::Row(row) => Some(row.values),
-        v1::payload::Content::Image(_) => None,
+        v1::payload::Content::Image(_) | v1::payload::Content::Arrays(_) => None,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::schema::{CollectionSchema, Object, ObjectId, SchemaError, Value};
+use crate::schema::{CollectionSchema, Object, ObjectId, SchemaError, SpaceId, Value};
 use crate::service::RequestError;
 use crate::sky::{Degrees, Position};
 use crate::wire::v1;
@@ -14,6 +14,8 @@ pub(in crate::service) struct GivenRow {
     pub(in crate::service) object: Object,
     /// For each column of the schema, whether the row named it.
     pub(in crate::service) columns_given: Vec<bool>,
+    /// Its tokens, by space.
+    pub(in crate::service) tokens: Vec<(SpaceId, v1::TokenSequence)>,
 }
 
 /// Reads an object id of a collection.
@@ -112,9 +114,16 @@ pub(in crate::service) fn given_row(
     }
     // A map has no order; the store's order of vectors is by space.
     vectors.sort_by_key(|(space, _)| *space);
+    let mut tokens = Vec::with_capacity(object.tokens.len());
+    for (name, sequence) in object.tokens {
+        let space = schema.space(&name).ok_or_else(|| unknown_space(schema, &name))?;
+        tokens.push((space.id, sequence));
+    }
+    tokens.sort_by_key(|(space, _)| *space);
+    schema.check_all_tokens(&tokens)?;
     let object = Object { id, position, columns, vectors };
     schema.check(&object)?;
-    Ok(GivenRow { object, columns_given })
+    Ok(GivenRow { object, columns_given, tokens })
 }
 
 /// The refusal of a space name.

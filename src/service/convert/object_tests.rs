@@ -38,6 +38,7 @@ fn value(kind: v1::value::Kind) -> v1::Value {
 
 fn wire_object() -> v1::Object {
     v1::Object {
+        tokens: HashMap::new(),
         id: number(7),
         position: Some(v1::Position { ra: 10.0, dec: -5.0 }),
         columns: HashMap::from([
@@ -52,6 +53,7 @@ fn wire_object() -> v1::Object {
             ("b".to_owned(), v1::Vector { values: vec![1.0, 2.0, 3.0] }),
             ("a".to_owned(), v1::Vector { values: vec![0.0, 1.0] }),
         ]),
+        ..v1::Object::default()
     }
 }
 

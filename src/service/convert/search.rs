@@ -1,8 +1,9 @@
 //! Searches: every number checked, every space resolved, examples set apart for the encoder.
 
+use super::rerank::{RerankPlan, rerank};
 use super::{object, provenance, region};
 use crate::index::RECALL_WISH_DEFAULT;
-use crate::query::{Query, StopFlag, Term};
+use crate::query::{Query, QueryError, StopFlag, Term};
 use crate::schema::{CollectionSchema, EmbeddingSpace, ObjectId, RESERVED_COLUMNS};
 use crate::service::RequestError;
 use crate::service::limits::{Limits, at_most};
@@ -15,6 +16,8 @@ pub(in crate::service) struct SearchPlan {
     pub(in crate::service) query: Query,
     /// Examples, by term.
     pub(in crate::service) examples: Vec<ExampleTerm>,
+    /// How the nearest are ordered anew; the query then asks for the candidates.
+    pub(in crate::service) rerank: Option<RerankPlan>,
 }
 
 /// The examples of one vector term.
@@ -36,6 +39,10 @@ pub(in crate::service) fn search(
 ) -> Result<SearchPlan, RequestError> {
     at_most("vector terms", request.terms.len(), limits.terms_max)?;
     let k = hits_wanted(limits, &request)?;
+    let rerank = match &request.rerank {
+        Some(given) => Some(rerank(schema, limits, &request, given)?),
+        None => None,
+    };
     let mut examples = Vec::new();
     let mut terms = Vec::with_capacity(request.terms.len());
     for (place, given) in request.terms.into_iter().enumerate() {
@@ -47,7 +54,7 @@ pub(in crate::service) fn search(
         terms,
         region: request.region.map(|given| region(limits, given)).transpose()?,
         predicate: predicate(limits, request.predicate)?,
-        k,
+        k: rerank.as_ref().map_or(k, |rerank| Some(rerank.candidates)),
         within: request.within,
         exact: request.exact,
         recall: request.recall.unwrap_or(RECALL_WISH_DEFAULT),
@@ -57,7 +64,7 @@ pub(in crate::service) fn search(
         plan: (!request.plan.is_empty()).then_some(request.plan),
         stop: StopFlag::default(),
     };
-    Ok(SearchPlan { query, examples })
+    Ok(SearchPlan { query, examples, rerank })
 }
 
 /// How many hits are wanted; none for a search by distance alone.
@@ -173,13 +180,19 @@ fn resolve_space<'a>(
     term: &v1::VectorTerm,
 ) -> Result<&'a EmbeddingSpace, RequestError> {
     if !term.space.is_empty() {
-        return schema.space(&term.space).ok_or_else(|| object::unknown_space(schema, &term.space));
+        let found = schema.space(&term.space);
+        let space = found.ok_or_else(|| object::unknown_space(schema, &term.space))?;
+        if !space.holds_vectors() {
+            return Err(RequestError::SpaceOfTokens(QueryError::not_of_vectors(space)));
+        }
+        return Ok(space);
     }
+    let spaces: Vec<&EmbeddingSpace> = schema.vector_spaces().collect();
     // With one space there is no doubt which is meant, and what does not fit it is told in its own words.
-    if let [only] = schema.spaces.as_slice() {
+    if let [only] = spaces.as_slice() {
         return Ok(only);
     }
-    let fits = |space: &&EmbeddingSpace| {
+    let fits = |space: &EmbeddingSpace| {
         let examples = term.examples.iter().all(|example| {
             let modality = &example.modality;
             !space.provenance.is_external()
@@ -187,10 +200,11 @@ fn resolve_space<'a>(
         });
         examples && term.vectors.iter().all(|vector| vector.values.len() == space.dimension)
     };
-    let fitting: Vec<&EmbeddingSpace> = schema.spaces.iter().filter(fits).collect();
+    let fitting: Vec<&EmbeddingSpace> =
+        spaces.iter().copied().filter(|space| fits(space)).collect();
     match fitting.as_slice() {
         [only] => Ok(only),
-        [] => Err(RequestError::AmbiguousSpace { number, fitting: described(&schema.spaces) }),
+        [] => Err(RequestError::AmbiguousSpace { number, fitting: described(&spaces) }),
         several => {
             let names: Vec<&str> = several.iter().map(|space| space.name.as_str()).collect();
             Err(RequestError::AmbiguousSpace { number, fitting: names.join(", ") })
@@ -199,11 +213,11 @@ fn resolve_space<'a>(
 }
 
 /// Spaces with what a vector or an example has to fit.
-fn described(spaces: &[EmbeddingSpace]) -> String {
+fn described(spaces: &[&EmbeddingSpace]) -> String {
     if spaces.is_empty() {
         return "none (the collection has no space yet: encode or import vectors first)".to_owned();
     }
-    let each = |space: &EmbeddingSpace| {
+    let each = |space: &&EmbeddingSpace| {
         format!("`{}` ({}, dimension {})", space.name, space.modality, space.dimension)
     };
     format!("none of {}", spaces.iter().map(each).collect::<Vec<_>>().join(", "))

@@ -1,5 +1,6 @@
 use super::*;
 use crate::schema::{Column, ColumnType, IdKind, Modality, Provenance, SpaceForm, SpaceId};
+use crate::service::convert::RerankTarget;
 use crate::vector::Metric;
 
 fn model(name: &str) -> Provenance {
@@ -7,6 +8,15 @@ fn model(name: &str) -> Provenance {
 }
 
 fn schema() -> CollectionSchema {
+    let tokens = |id, name: &str, form, dimension, provenance| EmbeddingSpace {
+        id: SpaceId(id),
+        name: name.to_owned(),
+        modality: Modality("image".to_owned()),
+        form,
+        dimension,
+        metric: Metric::Cosine,
+        provenance,
+    };
     let space = |id, name: &str, modality: &str, dimension, provenance| EmbeddingSpace {
         id: SpaceId(id),
         name: name.to_owned(),
@@ -24,6 +34,9 @@ fn schema() -> CollectionSchema {
             space(1, "looks", "image", 3, model("eyes")),
             space(2, "colours", "photometry", 2, model("fluxes")),
             space(3, "made", "image", 4, Provenance::external()),
+            tokens(4, "states", SpaceForm::Tokens, 3, model("eyes")),
+            tokens(5, "codes", SpaceForm::TokenIds, 0, model("eyes")),
+            tokens(6, "strange", SpaceForm::TokenIds, 0, Provenance::external()),
         ],
         description: String::new(),
     }
@@ -145,4 +158,75 @@ fn columns_are_known_and_told_once() {
     let some = read(asked(&["Z", "ra", "z"])).expect("one").query.columns;
     assert_eq!(some, Some(vec!["z".to_owned()]));
     assert!(refusal(asked(&["redshift"])).contains("no column `redshift`"));
+}
+
+fn reranked(space: &str, candidates: u32, k: u32, term: v1::VectorTerm) -> v1::SearchRequest {
+    let rerank = v1::Rerank { space: space.to_owned(), candidates, tokens: Vec::new() };
+    v1::SearchRequest { rerank: Some(rerank), k, ..request(term) }
+}
+
+fn liking(ids: &[i64]) -> v1::VectorTerm {
+    let id = |id: &i64| v1::ObjectId { id: Some(v1::object_id::Id::Number(*id)) };
+    v1::VectorTerm {
+        space: "looks".to_owned(),
+        like: ids.iter().map(id).collect(),
+        ..v1::VectorTerm::default()
+    }
+}
+
+#[test]
+fn a_rerank_asks_for_candidates_and_knows_what_they_are_compared_with() {
+    let plan = read(reranked("STATES", 0, 5, liking(&[1, 2, 1]))).expect("sound");
+    assert_eq!(plan.query.k, Some(50));
+    let rerank = plan.rerank.expect("is asked for");
+    assert_eq!((rerank.k, rerank.candidates, rerank.space.id), (5, 50, SpaceId(4)));
+    let ids = vec![ObjectId::Number(1), ObjectId::Number(2)];
+    assert_eq!(rerank.target, RerankTarget::Like { ids, payloads: Vec::new() });
+    let mut term = liking(&[]);
+    term.examples = vec![image(""), image("image")];
+    let rerank = read(reranked("codes", 7, 5, term)).expect("sound").rerank.expect("asked for");
+    assert_eq!(rerank.candidates, 7);
+    let payloads = vec![image("image")];
+    assert_eq!(rerank.target, RerankTarget::Like { ids: Vec::new(), payloads });
+    assert!(read(request(liking(&[1]))).expect("sound").rerank.is_none());
+}
+
+#[test]
+fn what_a_rerank_cannot_do_is_told() {
+    let told = |space: &str, candidates, k, term| refusal(reranked(space, candidates, k, term));
+    let vectors = v1::VectorTerm { vectors: vec![vector(&[1.0, 0.0, 0.0])], ..liking(&[]) };
+    for (told, words) in [
+        (told("none", 0, 5, liking(&[1])), "no embedding space `none`"),
+        (told("looks", 0, 5, liking(&[1])), "a re-rank compares tokens"),
+        (told("states", 2_001, 5, liking(&[1])), "2001 candidates of a re-rank are more than"),
+        (told("states", 0, 5, vectors.clone()), "a vector has none"),
+        (told("strange", 0, 5, liking(&[1])), "made elsewhere"),
+    ] {
+        assert!(told.contains(words), "{told}");
+    }
+    let mut empty = reranked("states", 0, 5, liking(&[1]));
+    empty.terms.clear();
+    assert!(refusal(empty).contains("at least one vector term"));
+    let mut endless = reranked("states", 0, 0, liking(&[1]));
+    endless.within = Some(0.5);
+    assert!(refusal(endless).contains("give k"));
+    let mut given = reranked("states", 0, 5, vectors);
+    let run = v1::TokenRun { count: 1, width: 4, states: vec![0; 8], ..v1::TokenRun::default() };
+    let sequence = v1::TokenSequence { runs: vec![run] };
+    given.rerank.as_mut().expect("set").tokens = vec![sequence];
+    assert!(refusal(given).contains("4 components, the space 3"));
+}
+
+#[test]
+fn a_space_of_tokens_is_not_searched_and_never_guessed() {
+    let named = v1::VectorTerm { space: "states".to_owned(), ..liking(&[1]) };
+    let told = refusal(request(named));
+    assert!(told.contains("--rerank states") && told.contains("pooled space"), "{told}");
+    let unnamed = v1::VectorTerm {
+        space: String::new(),
+        vectors: vec![vector(&[1.0, 0.0, 0.0])],
+        ..v1::VectorTerm::default()
+    };
+    let plan = read(request(unnamed)).expect("only one space of vectors fits");
+    assert_eq!(plan.query.terms[0].space, "looks");
 }

@@ -22,7 +22,7 @@ pub(crate) struct Head {
     pub(crate) trimmed_to: u64,
     /// Objects.
     pub(crate) object_count: u64,
-    /// Vectors of each space that has any.
+    /// Vectors, or sequences of tokens, of each space that has any.
     pub(crate) vector_counts: BTreeMap<SpaceId, u64>,
 }
 
@@ -70,6 +70,7 @@ const CHANGES: &str = "list of changes";
 const CHANGES_VERSION: u8 = 1;
 const CHANGE_DELETE: u8 = 0;
 const CHANGE_PUT: u8 = 1;
+const CHANGE_TOKENS: u8 = 2;
 
 /// The bytes of a list of changes in the order of their keys: cells as differences.
 pub(crate) fn encode_changes(changes: &[Change]) -> Vec<u8> {
@@ -85,6 +86,7 @@ pub(crate) fn encode_changes(changes: &[Change]) -> Vec<u8> {
         out.raw(&change.key.ordinal.to_le_bytes());
         out.u8(match change.kind {
             ChangeKind::Put => CHANGE_PUT,
+            ChangeKind::Tokens => CHANGE_TOKENS,
             ChangeKind::Delete => CHANGE_DELETE,
         });
     }
@@ -106,6 +108,7 @@ pub(crate) fn decode_changes(
         let ordinal = u32::from_le_bytes(rest.array()?);
         let kind = match rest.u8()? {
             CHANGE_PUT => ChangeKind::Put,
+            CHANGE_TOKENS => ChangeKind::Tokens,
             CHANGE_DELETE => ChangeKind::Delete,
             tag => return Err(rest.fail(format!("unknown change tag {tag}"))),
         };

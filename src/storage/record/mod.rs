@@ -7,6 +7,7 @@ mod row;
 mod schema;
 #[cfg(test)]
 mod tests;
+mod tokens;
 
 pub(crate) use head::{Head, Intent, StagedFile, decode_changes, encode_changes};
 pub(crate) use row::{
@@ -14,6 +15,7 @@ pub(crate) use row::{
     encode_vector, encode_vector_into,
 };
 pub(crate) use schema::CollectionMeta;
+pub(crate) use tokens::{decode_tokens, encode_tokens};
 
 use super::error::StorageError;
 

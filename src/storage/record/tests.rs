@@ -14,6 +14,7 @@ use crate::storage::key::ObjectKey;
 use crate::storage::operation::{Change, ChangeKind};
 use crate::storage::table::Table;
 use crate::vector::Metric;
+use crate::wire::v1::{TokenRun, TokenSequence};
 
 fn text() -> impl Strategy<Value = String> {
     vec(any::<char>(), 0..20).prop_map(|characters| characters.into_iter().collect())
@@ -56,16 +57,55 @@ fn head() -> impl Strategy<Value = Head> {
 }
 
 fn changes() -> impl Strategy<Value = Vec<Change>> {
-    proptest::collection::btree_map((any::<u64>(), any::<u32>()), any::<bool>(), 0..50).prop_map(
-        |map| {
-            map.into_iter()
-                .map(|((cell, ordinal), put)| Change {
-                    key: ObjectKey { collection: CollectionId(7), cell: Cell29(cell), ordinal },
-                    kind: if put { ChangeKind::Put } else { ChangeKind::Delete },
-                })
-                .collect()
-        },
-    )
+    proptest::collection::btree_map((any::<u64>(), any::<u32>()), 0..3_u8, 0..50).prop_map(|map| {
+        map.into_iter()
+            .map(|((cell, ordinal), kind)| Change {
+                key: ObjectKey { collection: CollectionId(7), cell: Cell29(cell), ordinal },
+                kind: match kind {
+                    0 => ChangeKind::Put,
+                    1 => ChangeKind::Tokens,
+                    _ => ChangeKind::Delete,
+                },
+            })
+            .collect()
+    })
+}
+
+fn token_space(form: SpaceForm, dimension: usize) -> EmbeddingSpace {
+    EmbeddingSpace {
+        id: SpaceId(5),
+        name: "tokens".to_owned(),
+        modality: Modality(Modality::IMAGE.to_owned()),
+        form,
+        dimension,
+        metric: Metric::Cosine,
+        provenance: Provenance::external(),
+    }
+}
+
+/// A space of states, or of ids, and a sequence that it takes.
+fn tokens() -> impl Strategy<Value = (EmbeddingSpace, TokenSequence)> {
+    let runs = vec((text(), 1..5_usize), 1..4);
+    (any::<bool>(), 1..6_usize, runs, any::<u64>()).prop_map(|(ids, dimension, runs, seed)| {
+        let mut state = seed;
+        let mut byte = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            // The exponent of a half never becomes that of an infinity.
+            (state >> 40) as u8 & 0x3f
+        };
+        let run = |(modality, count): (String, usize)| {
+            let mut bytes =
+                |each: usize| (0..count * each * 2).map(|_| byte()).collect::<Vec<u8>>();
+            let (states, ids) =
+                if ids { (Vec::new(), bytes(1)) } else { (bytes(dimension), Vec::new()) };
+            let width = if ids.is_empty() { dimension as u32 } else { 0 };
+            TokenRun { modality, count: count as u32, width, states, ids }
+        };
+        let sequence = TokenSequence { runs: runs.into_iter().map(run).collect() };
+        let (form, dimension) =
+            if ids { (SpaceForm::TokenIds, 0) } else { (SpaceForm::Tokens, dimension) };
+        (token_space(form, dimension), sequence)
+    })
 }
 
 fn meta() -> CollectionMeta {
@@ -84,15 +124,15 @@ fn meta() -> CollectionMeta {
                 },
                 Column::new("spectrum", ColumnType::FloatList),
             ],
-            spaces: vec![EmbeddingSpace {
-                id: SpaceId(8),
-                name: "image".to_owned(),
-                modality: Modality(Modality::IMAGE.to_owned()),
-                form: SpaceForm::default(),
-                dimension: 64,
-                metric: Metric::Cosine,
-                provenance: Provenance::external(),
-            }],
+            spaces: vec![
+                EmbeddingSpace {
+                    id: SpaceId(8),
+                    name: "image".to_owned(),
+                    ..token_space(SpaceForm::Vector, 64)
+                },
+                token_space(SpaceForm::Tokens, 768),
+                EmbeddingSpace { name: "codes".to_owned(), ..token_space(SpaceForm::TokenIds, 0) },
+            ],
             description: "München".to_owned(),
         }),
     }
@@ -137,7 +177,7 @@ proptest! {
     }
 
     #[test]
-    fn intents_come_back(head in head(), base_version in any::<u64>(), tables in vec(0..10_usize, 0..6)) {
+    fn intents_come_back(head in head(), base_version in any::<u64>(), tables in vec(0..Table::ALL.len(), 0..6)) {
         let files = tables.into_iter().enumerate().map(|(place, table)| StagedFile {
             table: Table::ALL[table],
             name: format!("{}-{place}.sst", Table::ALL[table].name()),
@@ -152,6 +192,36 @@ proptest! {
         let bits = |vector: &[f32]| vector.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
         prop_assert_eq!(bits(&back), bits(&vector));
         prop_assert!(decode_vector(&encode_vector(&vector), vector.len() + 1).is_err());
+    }
+
+    #[test]
+    fn tokens_come_back(tokens in tokens(), cut in any::<usize>(), bit in any::<usize>()) {
+        let (space, sequence) = tokens;
+        let bytes = encode_tokens(&sequence);
+        prop_assert_eq!(decode_tokens(&space, &bytes).expect("readable"), sequence);
+        let cut = &bytes[..cut % bytes.len()];
+        prop_assert!(decode_tokens(&space, cut).is_err(), "a cut is told");
+        let mut longer = bytes.clone();
+        longer.push(0);
+        prop_assert!(decode_tokens(&space, &longer).is_err(), "so is what is too long");
+        let mut flipped = bytes;
+        let bit = bit % (8 * flipped.len());
+        flipped[bit / 8] ^= 1 << (bit % 8);
+        let _ = decode_tokens(&space, &flipped);
+    }
+
+    #[test]
+    fn tokens_of_one_space_are_not_those_of_another(tokens in tokens()) {
+        let (space, sequence) = tokens;
+        let bytes = encode_tokens(&sequence);
+        let wider = EmbeddingSpace { dimension: space.dimension + 1, ..space.clone() };
+        prop_assert!(space.form == SpaceForm::TokenIds || decode_tokens(&wider, &bytes).is_err());
+        let form = match space.form {
+            SpaceForm::TokenIds => SpaceForm::Tokens,
+            SpaceForm::Tokens | SpaceForm::Vector => SpaceForm::TokenIds,
+        };
+        let other = EmbeddingSpace { form, ..space };
+        prop_assert!(decode_tokens(&other, &bytes).is_err());
     }
 
     #[test]
@@ -176,6 +246,8 @@ proptest! {
         let _ = Located::decode(CollectionId(1), &bytes);
         let _ = CollectionMeta::decode(&bytes);
         let _ = decode_vector(&bytes, 7);
+        let _ = decode_tokens(&token_space(SpaceForm::Tokens, 3), &bytes);
+        let _ = decode_tokens(&token_space(SpaceForm::TokenIds, 0), &bytes);
         let _ = decode_number("number", &bytes);
     }
 

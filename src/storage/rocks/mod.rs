@@ -102,7 +102,8 @@ fn refuse_remains(records: &Path) -> Result<(), StorageError> {
     for entry in entries {
         let entry = entry.map_err(|error| StorageError::file("listing", records, error))?;
         let path = entry.path();
-        let is_data = path.extension().is_some_and(|end| end == "sst" || end == "log");
+        let is_data =
+            path.extension().is_some_and(|end| end == "sst" || end == "log" || end == "blob");
         if is_data && entry.metadata().is_ok_and(|metadata| metadata.len() > 0) {
             let detail = format!("`{}` is there but CURRENT is missing", path.display());
             return Err(StorageError::corrupt("database", detail));

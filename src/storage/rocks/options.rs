@@ -24,6 +24,9 @@ const OPEN_FILES_MAX: i32 = 2_048;
 /// Files that were written or taken in and are not sorted into the others yet, from which they are compacted.
 const FRESH_FILES_MAX: i32 = 24;
 
+/// Tokens that are kept beside the tree, in bytes: shorter ones lie in it.
+const BLOB_BYTES_MIN: u64 = 4 << 10;
+
 /// Log of RocksDB itself.
 const LOG_BYTES_MAX: usize = 4 << 20;
 const LOG_FILES_MAX: usize = 4;
@@ -69,7 +72,7 @@ impl Tuning {
         options.set_block_based_table_factory(&self.blocks(table));
         options.set_level_compaction_dynamic_level_bytes(true);
         options.set_write_buffer_size(match table {
-            Some(Table::Objects | Table::Vectors) => self.write_buffer_bytes,
+            Some(Table::Objects | Table::Vectors | Table::Tokens) => self.write_buffer_bytes,
             _ => self.write_buffer_bytes / 4,
         });
         options.set_max_write_buffer_number(4);
@@ -84,6 +87,14 @@ impl Tuning {
         // Components of embeddings hardly compress: spare the work.
         if table == Some(Table::Vectors) {
             options.set_compression_type(DBCompressionType::None);
+        } else if table == Some(Table::Tokens) {
+            // Close to a megabyte each: beside the tree, a compaction moves the keys alone.
+            options.set_compression_type(DBCompressionType::None);
+            options.set_enable_blob_files(true);
+            options.set_min_blob_size(BLOB_BYTES_MIN);
+            options.set_blob_file_size(256 << 20);
+            options.set_blob_compression_type(DBCompressionType::None);
+            options.set_enable_blob_gc(true);
         } else {
             options.set_compression_type(DBCompressionType::Lz4);
             options.set_bottommost_compression_type(DBCompressionType::Zstd);

@@ -15,7 +15,7 @@ fn collections_are_there_after_opening_again() {
     let store = on_disk(place.path());
     let made = store.create_collection(schema("galaxies")).expect("creates");
     assert_eq!((made.version, made.object_count), (0, 0));
-    assert_eq!(made.vector_counts, [(IMAGE, 0), (SPECTRUM, 0)]);
+    assert_eq!(made.vector_counts, [(IMAGE, 0), (SPECTRUM, 0), (STATES, 0), (CODES, 0)]);
     create(&store, "stars");
     drop(store);
     let store = on_disk(place.path());
@@ -73,7 +73,7 @@ fn a_space_can_be_added_and_used() {
     store.write(collection, vec![Operation::Put(object(1, 1.0, 1.0, 1))]).expect("writes");
     let record = store.add_space(collection, space("photometry", 1)).expect("adds");
     let added = record.schema.space("photometry").expect("is there").id;
-    assert_eq!(added, SpaceId(3));
+    assert_eq!(added, SpaceId(5));
     let taken = store.add_space(collection, space("Image", 1)).expect_err("the name is taken");
     assert_eq!(taken.class(), Class::Invalid);
     let id = ObjectId::Number(1);
@@ -84,7 +84,8 @@ fn a_space_can_be_added_and_used() {
     let found = contents(&store, collection).into_values().next().expect("one object");
     assert_eq!(found.vectors, [(added, vec![4.0])]);
     let record = store.collection(collection).expect("reads").expect("is there");
-    assert_eq!(record.vector_counts, [(IMAGE, 0), (SPECTRUM, 0), (added, 1)]);
+    let counts = [(IMAGE, 0), (SPECTRUM, 0), (STATES, 0), (CODES, 0), (added, 1)];
+    assert_eq!(record.vector_counts, counts);
 }
 
 #[test]
@@ -102,12 +103,12 @@ fn one_directory_has_one_store() {
 fn a_directory_of_a_newer_program_is_refused_untouched() {
     let place = tempfile::tempdir().expect("a temporary directory");
     drop(on_disk(place.path()));
-    std::fs::write(place.path().join("FORMAT"), "sidereus data directory\nformat = 2\n")
+    std::fs::write(place.path().join("FORMAT"), "sidereus data directory\nformat = 3\n")
         .expect("writes");
     let error = Store::open(place.path(), small()).expect_err("is newer");
     let text = error.to_string();
-    assert!(text.contains("format 2") && text.contains("up to 1"), "{text}");
-    assert!(matches!(error, StorageError::NewerFormat { found: 2, supported: 1, .. }));
+    assert!(text.contains("format 3") && text.contains("up to 2"), "{text}");
+    assert!(matches!(error, StorageError::NewerFormat { found: 3, supported: 2, .. }));
 }
 
 #[test]

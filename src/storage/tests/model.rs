@@ -27,6 +27,15 @@ fn vectors() -> impl Strategy<Value = Vec<(SpaceId, Vec<f32>)>> {
     })
 }
 
+fn tokens() -> impl Strategy<Value = Vec<(SpaceId, TokenSequence)>> {
+    let of = |space| {
+        proptest::option::of((1..4_u32, any::<u8>())).prop_map(move |given| {
+            given.map(|(count, stamp)| (space, sequence(space, count, stamp)))
+        })
+    };
+    (of(STATES), of(CODES)).prop_map(|(states, codes)| states.into_iter().chain(codes).collect())
+}
+
 fn operation() -> impl Strategy<Value = Operation> {
     let id = 0..12_i64;
     prop_oneof![
@@ -34,6 +43,11 @@ fn operation() -> impl Strategy<Value = Operation> {
             let (ra, dec) = PLACES[place];
             Operation::Put(Object { vectors, ..object(id, ra, dec, stamp) })
         }),
+        2 => (id.clone(), 0..PLACES.len(), any::<u32>(), vectors()).prop_map(|(id, place, stamp, vectors)| {
+            let (ra, dec) = PLACES[place];
+            Operation::Update(Object { vectors, ..object(id, ra, dec, stamp) })
+        }),
+        3 => (id.clone(), tokens()).prop_map(|(id, tokens)| Operation::SetTokens { id: ObjectId::Number(id), tokens }),
         2 => (id.clone(), vectors()).prop_map(|(id, vectors)| Operation::SetVectors { id: ObjectId::Number(id), vectors }),
         1 => id.prop_map(|id| Operation::Delete(ObjectId::Number(id))),
     ]
@@ -52,6 +66,7 @@ fn actions() -> impl Strategy<Value = Vec<Action>> {
 #[derive(Default)]
 struct Model {
     objects: BTreeMap<ObjectId, Object>,
+    tokens: BTreeMap<(ObjectId, SpaceId), TokenSequence>,
 }
 
 /// An outcome without its keys.
@@ -60,6 +75,7 @@ enum Came {
     Inserted,
     Replaced { moved: bool },
     VectorsSet,
+    TokensSet,
     Deleted,
     Absent,
 }
@@ -70,6 +86,7 @@ impl From<&Outcome> for Came {
             Outcome::Inserted { .. } => Self::Inserted,
             Outcome::Replaced { key, previous } => Self::Replaced { moved: key != previous },
             Outcome::VectorsSet { .. } => Self::VectorsSet,
+            Outcome::TokensSet { .. } => Self::TokensSet,
             Outcome::Deleted { .. } => Self::Deleted,
             Outcome::Absent => Self::Absent,
         }
@@ -79,7 +96,10 @@ impl From<&Outcome> for Came {
 impl Model {
     fn apply(&mut self, operation: &Operation) -> Came {
         match operation {
-            Operation::Put(object) => {
+            Operation::Put(object) | Operation::Update(object) => {
+                if matches!(operation, Operation::Put(_)) {
+                    self.tokens.retain(|(id, _), _| *id != object.id);
+                }
                 match self.objects.insert(object.id.clone(), object.clone()) {
                     None => Came::Inserted,
                     Some(before) => Came::Replaced {
@@ -94,8 +114,20 @@ impl Model {
                 object.vectors = all.into_iter().collect();
                 Came::VectorsSet
             }
+            Operation::SetTokens { id, tokens } => {
+                if !self.objects.contains_key(id) {
+                    return Came::Absent;
+                }
+                let named =
+                    tokens.iter().map(|(space, tokens)| ((id.clone(), *space), tokens.clone()));
+                self.tokens.extend(named);
+                Came::TokensSet
+            }
             Operation::Delete(id) => match self.objects.remove(id) {
-                Some(_) => Came::Deleted,
+                Some(_) => {
+                    self.tokens.retain(|(other, _), _| other != id);
+                    Came::Deleted
+                }
                 None => Came::Absent,
             },
         }
@@ -129,6 +161,7 @@ fn run(mut store: Store, mut reopen: impl FnMut(Store) -> Store, actions: Vec<Ac
             .map(|object| (object.id.clone(), object))
             .collect();
         assert_eq!(stored, model.objects);
+        assert_eq!(all_tokens(&store, collection), model.tokens);
     }
 }
 

@@ -80,7 +80,7 @@ fn put_replaces_all_vectors_and_set_vectors_only_those_given() {
     store.write(collection, vec![put(again)]).expect("writes");
     assert_eq!(only(&store, collection).vectors, [spectrum]);
     let counts = store.collection(collection).expect("reads").expect("is there").vector_counts;
-    assert_eq!(counts, [(IMAGE, 0), (SPECTRUM, 1)]);
+    assert_eq!(counts[..2], [(IMAGE, 0), (SPECTRUM, 1)]);
 }
 
 #[test]

@@ -41,8 +41,10 @@ const FLOORS: [&[&str]; 9] = [
 ];
 
 /// Foreign libraries and the folders, or files, that may name them.
-const FENCES: [(&str, &[&str]); 21] = [
-    ("libc", &["src/engine/idle.rs"]),
+const FENCES: [(&str, &[&str]); 23] = [
+    ("libc", &["src/engine/idle.rs", "src/encoder/sandbox/"]),
+    ("landlock", &["src/encoder/sandbox/"]),
+    ("seccompiler", &["src/encoder/sandbox/"]),
     ("memmap2", &["src/engine/mapped.rs", "src/index/"]),
     ("rocksdb", &["src/storage/rocks"]),
     ("faiss_sys", &["src/index/faiss"]),
@@ -71,11 +73,12 @@ const SERVER_WORDS: [&str; 3] =
 const SERVER_FOLDERS: [&str; 2] = ["src/service/", "src/encoder/torch/"];
 
 /// The only places with unsafe code.
-const UNSAFE_FENCES: [&str; 5] = [
+const UNSAFE_FENCES: [&str; 6] = [
     "src/index/faiss",
     "src/index/section.rs",
     "src/engine/mapped.rs",
     "src/engine/idle.rs",
+    "src/encoder/sandbox/limits.rs",
     "src/vector/simd.rs",
 ];
 

@@ -220,7 +220,7 @@ async fn an_encoder_of_another_host_is_used_by_its_address() {
     // Nobody watches its input: it goes on without it.
     drop(child.stdin.take());
     let handle = EncoderHandle::connect(&address, Duration::from_secs(30)).expect("an address");
-    let together = vectors(handle.encode(PHOTOMETRY, rows()).await.expect("vectors"));
+    let together = vectors(handle.encode(PHOTOMETRY, "", rows()).await.expect("vectors"));
     let golden = floats(&goldens(&photometry_folder()), "outputs.embedding");
     assert!(error(&together, &golden) < 1e-4);
     assert_eq!(handle.pid(), None);
@@ -228,6 +228,6 @@ async fn an_encoder_of_another_host_is_used_by_its_address() {
     let mut rest = String::new();
     child.stdout.take().expect("a pipe").read_to_string(&mut rest).expect("reads");
     wait(child);
-    let failure = handle.encode(PHOTOMETRY, rows()).await.expect_err("it is dead");
+    let failure = handle.encode(PHOTOMETRY, "", rows()).await.expect_err("it is dead");
     assert!(matches!(failure, EncoderError::Unavailable { .. }), "{failure}");
 }

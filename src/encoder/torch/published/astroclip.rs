@@ -146,7 +146,7 @@ fn embedding(pooled: &Tensor, trace: &mut Trace) -> Result<Tensor, TchError> {
 }
 
 impl ImageTower {
-    /// Takes the tensors of `image_encoder`.
+    /// Takes the tensors of `image_encoder`; the other tower's may be in the same file.
     pub(crate) fn load(
         weights: &mut Weights<'_>,
         config: &TowerConfig<VitConfig>,
@@ -173,10 +173,20 @@ impl ImageTower {
     /// # Shape
     /// rows x 3 x side x side; rows x width.
     pub(crate) fn forward(&self, pictures: &Tensor, trace: &mut Trace) -> Result<Tensor, TchError> {
+        self.pooled(&self.tokens(pictures, trace)?, trace)
+    }
+
+    /// Patch tokens behind the backbone's last normalisation: rows x patches x width of the backbone.
+    pub(crate) fn tokens(&self, pictures: &Tensor, trace: &mut Trace) -> Result<Tensor, TchError> {
         let patches = self.vit.patches(pictures, trace)?;
         let tokens = self.vit.transform(patches, trace)?;
         trace.note("backbone_norm", &tokens);
-        let attended = self.attention.forward(&tokens)?;
+        Ok(tokens)
+    }
+
+    /// What the head makes of tokens.
+    fn pooled(&self, tokens: &Tensor, trace: &mut Trace) -> Result<Tensor, TchError> {
+        let attended = self.attention.forward(tokens)?;
         trace.note("cross_attention", &attended);
         let pooled = self.perceptron.forward(&attended)?;
         trace.note("mlp", &pooled);
@@ -206,12 +216,17 @@ impl SpectrumTower {
         self.specformer.config()
     }
 
+    /// Tokens of spectra, the first one for mean and deviation: rows x tokens x width of the backbone.
+    pub(crate) fn tokens(&self, spectra: &Tensor, trace: &mut Trace) -> Result<Tensor, TchError> {
+        self.specformer.forward(spectra, trace)
+    }
+
     /// Embeddings of spectra. The perceptron's input is added to its output, unlike that of images.
     ///
     /// # Shape
     /// rows x bins of raw flux; rows x width.
     pub(crate) fn forward(&self, spectra: &Tensor, trace: &mut Trace) -> Result<Tensor, TchError> {
-        let tokens = self.specformer.forward(spectra, trace)?;
+        let tokens = self.tokens(spectra, trace)?;
         let attended = self.attention.forward(&tokens)?;
         trace.note("cross_attention", &attended);
         let refined = self.perceptron.forward(&attended)?;

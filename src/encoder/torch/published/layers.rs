@@ -68,6 +68,11 @@ impl Linear {
         Self { weight, bias: Some(bias) }
     }
 
+    /// The precision of its numbers.
+    pub(super) fn kind(&self) -> Kind {
+        self.weight.kind()
+    }
+
     pub(super) fn forward(&self, input: &Tensor) -> Result<Tensor, TchError> {
         input.f_linear(&self.weight, self.bias.as_ref())
     }
@@ -129,6 +134,11 @@ impl Kernel {
 }
 
 impl Convolution {
+    /// The precision of its numbers.
+    pub(super) fn kind(&self) -> Kind {
+        self.weight.kind()
+    }
+
     /// Takes `<prefix>.weight` and `<prefix>.bias` of a convolution over two axes.
     pub(super) fn load(
         weights: &mut Weights<'_>,

@@ -9,7 +9,11 @@ mod astroclip;
 mod astrodino;
 pub(crate) mod goldens;
 mod layers;
+mod network;
 mod resnet;
+mod script;
 mod specformer;
 mod trace;
 mod vit;
+
+pub(crate) use network::load;

@@ -94,7 +94,8 @@ impl MocoResNet {
         pictures: &Tensor,
         trace: &mut Trace,
     ) -> Result<[Tensor; 2], TchError> {
-        let mut features = apply(&self.stem, pictures)?.f_relu()?.f_max_pool2d(
+        let pictures = pictures.f_to_kind(self.stem.0.kind())?;
+        let mut features = apply(&self.stem, &pictures)?.f_relu()?.f_max_pool2d(
             [3, 3],
             [2, 2],
             [1, 1],

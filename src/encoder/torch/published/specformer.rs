@@ -1,6 +1,7 @@
 //! Specformer: the spectrum backbone of AstroCLIP (Parker et al. 2024, arXiv:2310.03024, section 4).
 
 use serde::Deserialize;
+use sidereus::encoder::SpectrumWindows;
 use tch::{Kind, TchError, Tensor};
 
 use super::super::weights::{Weights, WeightsError};
@@ -78,16 +79,22 @@ impl SpecformerConfig {
         Err(WeightsError::BadConfig { reason: what.to_owned() })
     }
 
-    /// Windows of a spectrum: the last one is always left out, also where it is full.
+    /// How spectra are cut into windows; the sizes have been checked.
+    fn cut(&self) -> SpectrumWindows {
+        let [section, overlap, tokens_max] =
+            [self.slice_section_length, self.slice_overlap, self.max_len]
+                .map(|size| usize::try_from(size).unwrap_or(0));
+        SpectrumWindows { section, overlap, tokens_max }
+    }
+
+    /// Windows of a spectrum.
     pub(crate) fn windows(&self, bins: i64) -> i64 {
-        let step = self.slice_section_length - self.slice_overlap;
-        let starts = (bins - self.slice_overlap).max(0);
-        starts / step + i64::from(starts % step != 0) - 1
+        self.cut().windows(usize::try_from(bins).unwrap_or(0)) as i64
     }
 
     /// Whether a spectrum of so many bins can be encoded.
     pub(crate) fn takes(&self, bins: i64) -> bool {
-        (1..self.max_len).contains(&self.windows(bins)) && bins >= self.slice_section_length
+        usize::try_from(bins).is_ok_and(|bins| self.cut().takes(bins))
     }
 }
 
@@ -150,7 +157,7 @@ impl Specformer {
     pub(crate) fn forward(&self, spectra: &Tensor, trace: &mut Trace) -> Result<Tensor, TchError> {
         let tokens = self.tokens(spectra)?;
         trace.note("preprocessed", &tokens);
-        let embedded = self.embed.forward(&tokens)?;
+        let embedded = self.embed.forward(&tokens.f_to_kind(self.embed.kind())?)?;
         trace.note_with("data_embed_first3_last3", || ends(&embedded))?;
         let count = embedded.size3()?.1;
         let mut tokens = embedded.f_add(&self.positions.f_narrow(0, 0, count)?)?;

@@ -122,7 +122,8 @@ impl Vit {
     /// # Shape
     /// `pictures`: rows x 3 x side x side; rows x patches x width.
     pub(super) fn patches(&self, pictures: &Tensor, trace: &mut Trace) -> Result<Tensor, TchError> {
-        let tokens = self.patches.forward(pictures)?.f_flatten(2, -1)?.f_transpose(1, 2)?;
+        let pictures = pictures.f_to_kind(self.patches.kind())?;
+        let tokens = self.patches.forward(&pictures)?.f_flatten(2, -1)?.f_transpose(1, 2)?;
         trace.note("patch_embed", &tokens);
         Ok(tokens)
     }

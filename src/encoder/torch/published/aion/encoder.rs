@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
+use sidereus::encoder::{AionLayout, AionModality, aion_modality};
 use tch::{Kind, TchError, Tensor};
 
 use super::super::super::weights::{Weights, WeightsError};
 use super::super::layers::{Linear, Norm, SelfAttention, check_sizes, mean, widened};
 use super::super::trace::Trace;
-use super::modalities::{Layout, ModalityInfo, modality};
 
 /// Normalisation of the backbone.
 const EPSILON: f64 = 1e-6;
@@ -98,7 +98,7 @@ pub(crate) struct AionEncoder {
 }
 
 struct Embedding {
-    info: &'static ModalityInfo,
+    info: &'static AionModality,
     tokens: Tensor,
     positions: Tensor,
     modality: Tensor,
@@ -143,7 +143,7 @@ impl AionConfig {
 impl Embedding {
     fn load(
         weights: &mut Weights<'_>,
-        info: &'static ModalityInfo,
+        info: &'static AionModality,
         dim: i64,
     ) -> Result<Self, WeightsError> {
         let prefix = format!("encoder_embeddings.{}", info.key);
@@ -169,10 +169,10 @@ impl Embedding {
         let ids = &ids.f_masked_fill(missing, 0i64)?;
         let values = Tensor::f_embedding(&self.tokens, ids, -1, false, false)?;
         let positions = match self.info.layout {
-            Layout::Grid => {
+            AionLayout::Grid => {
                 self.positions.f_narrow(1, 0, count)?.f_expand([rows, -1, -1], false)?
             }
-            Layout::Sequence => {
+            AionLayout::Sequence => {
                 let there = missing.f_logical_not()?.f_to_kind(Kind::Int64)?;
                 let numbers = there.f_cumsum(1, Kind::Int64)?.f_sub_scalar(1i64)?.f_mul(&there)?;
                 let table = self.positions.f_squeeze_dim(0)?;
@@ -186,13 +186,13 @@ impl Embedding {
         let key = || self.info.key.to_owned();
         let count = ids.size2()?.1;
         let is_right = match self.info.layout {
-            Layout::Grid => count == self.info.positions,
-            Layout::Sequence => (1..=self.info.positions).contains(&count),
+            AionLayout::Grid => count == self.info.positions,
+            AionLayout::Sequence => (1..=self.info.positions).contains(&count),
         };
         if !is_right {
             let expected = match self.info.layout {
-                Layout::Grid => self.info.positions.to_string(),
-                Layout::Sequence => format!("1 to {}", self.info.positions),
+                AionLayout::Grid => self.info.positions.to_string(),
+                AionLayout::Sequence => format!("1 to {}", self.info.positions),
             };
             return Err(AionError::WrongCount { key: key(), count, expected });
         }
@@ -253,7 +253,7 @@ impl AionEncoder {
         let dim = config.dim;
         let mut embeddings = BTreeMap::new();
         for key in &config.domains_in {
-            let info = modality(key).ok_or_else(|| WeightsError::BadConfig {
+            let info = aion_modality(key).ok_or_else(|| WeightsError::BadConfig {
                 reason: format!("domains_in has `{key}`, which is no modality of AION-1"),
             })?;
             embeddings.insert(key.clone(), Embedding::load(weights, info, dim)?);
@@ -307,6 +307,7 @@ impl AionEncoder {
             .f_zeros_like()?
             .f_to_kind(Kind::Float)?
             .f_masked_fill(&missing, f64::from(f32::MIN))?
+            .f_to_kind(self.context.kind())?
             .f_unsqueeze(1)?
             .f_unsqueeze(1)?;
         for (number, block) in self.blocks.iter().enumerate() {

@@ -4,7 +4,7 @@
 mod encoder;
 mod fsq;
 mod image_codec;
-mod modalities;
+mod model;
 mod probe;
 mod scalar_codec;
 mod segmap_codec;
@@ -12,7 +12,7 @@ mod spectrum_codec;
 
 pub(crate) use encoder::{AionConfig, AionEncoder, Encoded, Tokens};
 pub(crate) use image_codec::{ImageCodec, ImageCodecConfig};
-pub(crate) use modalities::CATALOG_OFFSET;
+pub(crate) use model::AionModel;
 pub(crate) use probe::{AttentiveProbe, LinearProbe};
 pub(crate) use scalar_codec::{CatalogCodec, ScalarCodec, ScalarConfig};
 pub(crate) use segmap_codec::{SegmapCodec, SegmapCodecConfig};

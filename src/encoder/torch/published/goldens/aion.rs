@@ -5,12 +5,13 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
+use sidereus::encoder::AION_CATALOG_OFFSET;
 use tch::{Kind, Tensor};
 
 use super::super::aion::{
-    AionConfig, AionEncoder, AttentiveProbe, CATALOG_OFFSET, CatalogCodec, Encoded, ImageCodec,
-    ImageCodecConfig, LinearProbe, ScalarCodec, ScalarConfig, SegmapCodec, SegmapCodecConfig,
-    Spectra, SpectrumCodec, SpectrumCodecConfig, Tokens,
+    AionConfig, AionEncoder, AttentiveProbe, CatalogCodec, Encoded, ImageCodec, ImageCodecConfig,
+    LinearProbe, ScalarCodec, ScalarConfig, SegmapCodec, SegmapCodecConfig, Spectra, SpectrumCodec,
+    SpectrumCodecConfig, Tokens,
 };
 use super::super::trace::Trace;
 use super::{CONFIG_FILE, Golden, Tensors, input};
@@ -242,7 +243,7 @@ impl CatalogGoldens {
                 .map(|field| Ok(input(&inputs, &format!("{case}.{field}"))?.shallow_clone()))
                 .collect::<Result<Vec<_>>>()?;
             let Ok(fields) = <[Tensor; 5]>::try_from(fields) else { bail!("five fields") };
-            let made = codec.forward(&fields, CATALOG_OFFSET)?;
+            let made = codec.forward(&fields, AION_CATALOG_OFFSET)?;
             found.insert(format!("{case}.tokens"), made.tokens);
             found.insert(format!("{case}.shifted_ids"), made.ids);
             found.insert(format!("{case}.pad_mask"), made.missing);

@@ -119,7 +119,8 @@ impl Moco {
         let mut made = Tensors::new();
         for (name, tensor) in &golden.inputs()? {
             if let Some(case) = name.strip_suffix(".raw_grz") {
-                let pictures = pictures(tensor, LegacyRgb::Stein)?.f_to_device(golden.device)?;
+                let pictures = pictures(tensor, LegacyRgb::stein(LegacyRgb::STEIN_SIDE))?
+                    .f_to_device(golden.device)?;
                 made.insert(format!("{case}.model_input"), pictures);
             } else if let Some(case) = name.strip_suffix(".image") {
                 trace.within(case);
@@ -174,5 +175,5 @@ fn input_bins(spectra: &Tensor) -> Result<i64> {
 /// The picture that AstroCLIP makes of the cutouts of a folder with the files of its preprocessing.
 #[cfg(test)]
 pub(super) fn preprocessed(inputs: &Tensors) -> Result<Tensor> {
-    pictures(super::input(inputs, "raw_grz")?, LegacyRgb::AstroClip)
+    pictures(super::input(inputs, "raw_grz")?, LegacyRgb::astroclip(LegacyRgb::ASTROCLIP_SIDE))
 }

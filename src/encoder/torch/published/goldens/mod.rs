@@ -22,6 +22,9 @@ use super::super::weights::Weights;
 /// Name of the file that makes a folder one of these.
 pub(crate) const CONFIG_FILE: &str = "config.json";
 
+/// Name of the file with what the original made of the inputs.
+const OUTPUTS_FILE: &str = "outputs.safetensors";
+
 /// Largest absolute difference of a number that passes.
 const TOLERANCE: f64 = 1e-4;
 
@@ -70,7 +73,7 @@ impl Comparison {
 
 /// Whether a folder is one of these.
 pub(crate) fn is_golden(folder: &Path) -> bool {
-    folder.join(CONFIG_FILE).is_file() && !folder.join("model.toml").exists()
+    [CONFIG_FILE, OUTPUTS_FILE].iter().all(|name| folder.join(name).is_file())
 }
 
 /// Runs the network that a folder describes and compares everything with its outputs.
@@ -92,8 +95,7 @@ fn check_as(
 ) -> Result<Vec<Comparison>> {
     let described: Described =
         serde_json::from_str(config).context("config.json describes no model that is known")?;
-    let outputs = "outputs.safetensors";
-    let outputs = tensors(&read(outputs)?, device).context(outputs)?;
+    let outputs = tensors(&read(OUTPUTS_FILE)?, device).context(OUTPUTS_FILE)?;
     if outputs.is_empty() {
         bail!("outputs.safetensors holds nothing to compare with");
     }

@@ -1,12 +1,15 @@
-//! `sidereus encode`: embeddings for what is stored.
+//! `sidereus encode`: embeddings for what is stored, or for what files hold of it.
+
+mod files;
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::time::Instant;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use clap::Args;
 
-use super::client::ClientArguments;
+use super::client::{Client, ClientArguments};
 use super::failure::{of_status, one_line};
 use super::ids::id_text;
 use super::progress;
@@ -41,6 +44,22 @@ pub(super) struct EncodeArguments {
     /// Space of token ids to start from instead of columns
     #[arg(long, value_name = "S", default_value = "", hide_default_value = true)]
     from_tokens: String,
+    /// Encode what is in these files instead of columns: cutouts, spectra and pictures (FITS, HDF5, .npy, Parquet, Arrow,
+    /// PNG, JPEG). A file of one observation is named after its object; files of many name their objects
+    #[arg(long, value_name = "FILE", num_args = 1.., conflicts_with_all = ["input", "predicate", "from_tokens"])]
+    files: Vec<PathBuf>,
+    /// Pixels of the side that is cut out of the middle of images in files
+    #[arg(long, value_name = "PIXELS", requires = "files")]
+    size: Option<usize>,
+    /// Names of the bands of images in files; where a file names them, which of them and in which order
+    #[arg(long, value_name = "BAND,...", value_delimiter = ',', requires = "files")]
+    bands: Vec<String>,
+    /// What the observations in the files are [default: image for images, spectrum for spectra]
+    #[arg(long, value_name = "M", requires = "files")]
+    modality: Option<String>,
+    /// Write every object that could not be encoded, with the reason, into this CSV file
+    #[arg(long, value_name = "FILE.csv")]
+    failures: Option<PathBuf>,
     /// Encode objects again that have a vector in the space
     #[arg(long)]
     overwrite: bool,
@@ -73,8 +92,26 @@ impl Outcome {
 
 /// Runs `sidereus encode`.
 pub(super) async fn run(arguments: EncodeArguments) -> Result<()> {
-    let inputs = parse_inputs(&arguments.input)?;
     let client = arguments.client.connect().await?;
+    let started = Instant::now();
+    let outcome = match arguments.files.as_slice() {
+        [] => of_columns(&arguments, &client).await?,
+        _ => files::run(&arguments, &client).await?,
+    };
+    if let Some(path) = &arguments.failures {
+        write_failures(path, &outcome.failed)
+            .with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    report(&arguments, &outcome, started)?;
+    if outcome.encoded == 0 && !outcome.failed.is_empty() {
+        bail!("no object could be encoded; the reasons are above");
+    }
+    Ok(())
+}
+
+/// Runs a job of the server over the columns, or the token ids, of the collection.
+async fn of_columns(arguments: &EncodeArguments, client: &Client) -> Result<Outcome> {
+    let inputs = parse_inputs(&arguments.input)?;
     let request = EncodeCollectionRequest {
         collection: arguments.name.clone(),
         model: arguments.model.clone(),
@@ -85,7 +122,6 @@ pub(super) async fn run(arguments: EncodeArguments) -> Result<()> {
         pooling: arguments.pooling.clone(),
         from_tokens: arguments.from_tokens.clone(),
     };
-    let started = Instant::now();
     let reply = client
         .maintenance()
         .encode_collection(request)
@@ -100,11 +136,7 @@ pub(super) async fn run(arguments: EncodeArguments) -> Result<()> {
         bar.set_position(outcome.done());
     }
     bar.finish_and_clear();
-    report(&arguments, &outcome, started)?;
-    if outcome.encoded == 0 && !outcome.failed.is_empty() {
-        bail!("no object could be encoded; the reasons are above");
-    }
-    Ok(())
+    Ok(outcome)
 }
 
 fn report(arguments: &EncodeArguments, outcome: &Outcome, started: Instant) -> Result<()> {
@@ -137,6 +169,15 @@ fn report(arguments: &EncodeArguments, outcome: &Outcome, started: Instant) -> R
             format,
         ),
     }
+}
+
+fn write_failures(path: &std::path::Path, failed: &[FailedObject]) -> Result<()> {
+    let mut file = csv::Writer::from_path(path)?;
+    file.write_record(["object_id", "reason"])?;
+    for FailedObject { id, reason } in failed {
+        file.write_record([id_text(id.as_ref()), one_line(reason)])?;
+    }
+    Ok(file.flush()?)
 }
 
 fn parse_inputs(texts: &[String]) -> Result<HashMap<String, String>> {

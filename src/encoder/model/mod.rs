@@ -1,134 +1,35 @@
 //! `model.toml`: what the operator says about a model.
 
-use std::path::{Path, PathBuf};
+mod error;
+mod kinds;
+mod published;
+
+use std::collections::BTreeMap;
+use std::path::Path;
 
 use serde::Deserialize;
-use thiserror::Error;
 
-use crate::class::Class;
 use crate::schema::{DIMENSION_MAX, Modality, Provenance};
 use crate::vector::Metric;
+
+pub use error::ModelError;
+pub use kinds::{Architecture, Pooling, Preprocessing};
+pub use published::PublishedConfig;
 
 /// Name of the file in a model's folder.
 pub(super) const MODEL_FILE: &str = "model.toml";
 
-/// Longest `model.toml`, in bytes.
+/// Name of the file with a published model's own sizes.
+pub(super) const CONFIG_FILE: &str = "config.json";
+
+/// Longest `model.toml` or `config.json`, in bytes.
 const MODEL_FILE_BYTES_MAX: u64 = 1 << 20;
 
 /// Largest width, depth, head count or hidden size of a network.
 const LAYER_SIZE_MAX: usize = 16_384;
 
-/// Why a model of the operator's directory is not served.
-#[derive(Debug, Error)]
-#[non_exhaustive]
-pub enum ModelError {
-    /// A file cannot be read.
-    #[error("cannot read {}: {source}", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// Not TOML, an unknown or missing key, or a value of the wrong type.
-    #[error("{} is not a model description: {reason}", path.display())]
-    Parse {
-        /// The file.
-        path: PathBuf,
-        /// What the parser said, with the line.
-        reason: String,
-    },
-    /// A value that makes no sense.
-    #[error("{}: `{key}` {reason}", path.display())]
-    BadValue {
-        /// The file.
-        path: PathBuf,
-        /// Key of the value.
-        key: &'static str,
-        /// What is wrong and what to write.
-        reason: String,
-    },
-    /// The weights are not the ones that were pinned.
-    #[error("{}: its BLAKE3 is {found}, model.toml pins {expected}; fetch the right file, or pin the new digest if the change is meant", path.display())]
-    WrongDigest {
-        /// The weights file.
-        path: PathBuf,
-        /// The pinned digest.
-        expected: String,
-        /// Digest of the file.
-        found: String,
-    },
-    /// The weights file does not fit the architecture.
-    #[error("{}: {reason}", path.display())]
-    BadWeights {
-        /// The weights file.
-        path: PathBuf,
-        /// Which tensor is missing, unknown, or of the wrong type or shape.
-        reason: String,
-    },
-}
-
-impl ModelError {
-    /// What the operator must do.
-    pub fn class(&self) -> Class {
-        match self {
-            Self::Read { .. } => Class::NotFound,
-            Self::Parse { .. } | Self::BadValue { .. } => Class::Invalid,
-            Self::WrongDigest { .. } | Self::BadWeights { .. } => Class::Corrupt,
-        }
-    }
-}
-
-/// The networks that this program knows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Architecture {
-    /// A masked-modelling transformer over the bands of a catalogue.
-    PhotometryMm,
-    /// EfficientNet-Lite0 (Tan & Le 2019, arXiv:1905.11946, without squeeze-and-excitation), up to the pooled features.
-    EfficientnetLite0,
-}
-
-/// How a payload becomes numbers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-pub enum Preprocessing {
-    /// Asinh magnitudes and their errors, standardised with constants of the weights file.
-    #[serde(rename = "asinh-flux-v1")]
-    AsinhFluxV1,
-    /// Whole image to 224 x 224 RGB, `(byte - 127) / 128`.
-    #[serde(rename = "rgb224-catmullrom-127-128-v1")]
-    Rgb224CatmullRomV1,
-}
-
-impl Preprocessing {
-    /// The name that goes into the provenance.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::AsinhFluxV1 => "asinh-flux-v1",
-            Self::Rgb224CatmullRomV1 => "rgb224-catmullrom-127-128-v1",
-        }
-    }
-}
-
-/// How tokens or feature maps become one vector.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Pooling {
-    /// The posterior of every band and all tokens side by side, then a linear map that whitens them.
-    PosteriorWhiten,
-    /// Mean over the feature map.
-    GlobalAverage,
-}
-
-impl Pooling {
-    /// The name that goes into the provenance.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::PosteriorWhiten => "posterior-whiten",
-            Self::GlobalAverage => "global-average",
-        }
-    }
-}
+/// Most folders within a model's folder that the path of a file goes through.
+const FILE_DEPTH_MAX: usize = 3;
 
 /// Sizes of a transformer over bands.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -146,6 +47,28 @@ pub struct NetworkConfig {
     pub hidden: usize,
 }
 
+/// How an archive is called.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ScriptConfig {
+    /// Method of the module.
+    #[serde(default = "forward")]
+    pub method: String,
+    /// Which of the returned tensors holds the vectors, where it returns several.
+    #[serde(default)]
+    pub output: usize,
+}
+
+fn forward() -> String {
+    "forward".to_owned()
+}
+
+impl Default for ScriptConfig {
+    fn default() -> Self {
+        Self { method: forward(), output: 0 }
+    }
+}
+
 /// A checked `model.toml`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -158,48 +81,64 @@ pub struct ModelSpec {
     pub modality: String,
     /// A sentence for people.
     pub description: String,
-    /// Safetensors file in the model's folder.
+    /// Safetensors file, or TorchScript archive, in the model's folder.
     pub weights: String,
     /// BLAKE3 of the weights file, 64 hexadecimal digits.
     pub weights_blake3: String,
+    /// BLAKE3 of every other file that says what the network computes, by its path within the folder.
+    #[serde(default)]
+    pub files: BTreeMap<String, String>,
     /// How a payload becomes numbers.
     pub preprocessing: Preprocessing,
-    /// How tokens or feature maps become one vector.
+    /// What is made of an input where nothing is said; the network's other poolings can be asked for.
     pub pooling: Pooling,
     /// Components of a vector.
     pub dimension: usize,
     /// How the model's author compares its vectors: `cosine`, `l2` or `ip`.
     #[serde(deserialize_with = "metric")]
     pub metric: Metric,
-    /// Inputs; for images the one input `image`.
+    /// Inputs; for images the one input `image`. Those of published models follow from their architecture.
+    #[serde(default)]
     pub inputs: Vec<String>,
     /// Inputs that a payload, or a collection, may lack altogether.
+    #[serde(default)]
     pub optional_inputs: Vec<String>,
     /// Safetensors file with golden inputs and outputs in the model's folder.
-    pub goldens: String,
+    pub goldens: Option<String>,
+    /// Most tokens of an object that AION-1 looks at; all of them where nothing is said.
+    pub tokens_max: Option<usize>,
+    /// Whether tokens beyond `tokens_max` are left out; otherwise an object that has more is refused.
+    #[serde(default)]
+    pub truncate: bool,
     /// Sizes, for networks that come in several.
     pub config: Option<NetworkConfig>,
+    /// How a TorchScript archive is called.
+    pub script: Option<ScriptConfig>,
 }
 
 fn metric<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Metric, D::Error> {
     String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
 }
 
+/// Reads a short text file.
+pub(super) fn read_text(path: &Path) -> Result<String, ModelError> {
+    let read = || {
+        let length = std::fs::metadata(path)?.len();
+        if length > MODEL_FILE_BYTES_MAX {
+            return Err(std::io::Error::other(format!(
+                "it has {length} bytes, more than a model description has"
+            )));
+        }
+        std::fs::read_to_string(path)
+    };
+    read().map_err(|source| ModelError::Read { path: path.to_owned(), source })
+}
+
 impl ModelSpec {
     /// Reads and checks the `model.toml` of a folder.
     pub fn read(folder: &Path) -> Result<Self, ModelError> {
         let path = folder.join(MODEL_FILE);
-        let read = |path: &Path| {
-            let length = std::fs::metadata(path)?.len();
-            if length > MODEL_FILE_BYTES_MAX {
-                return Err(std::io::Error::other(format!(
-                    "it has {length} bytes, more than a model description has"
-                )));
-            }
-            std::fs::read_to_string(path)
-        };
-        let text = read(&path).map_err(|source| ModelError::Read { path: path.clone(), source })?;
-        let spec = Self::parse(&path, &text)?;
+        let spec = Self::parse(&path, &read_text(&path)?)?;
         let folder_name = folder.file_name().unwrap_or_default();
         if folder_name != std::ffi::OsStr::new(&spec.id) {
             let reason = format!(
@@ -226,14 +165,35 @@ impl ModelSpec {
         Ok(spec)
     }
 
-    /// Where the vectors of this model come from.
+    /// Where the vectors of this model's first output come from.
+    ///
+    /// The hash is that of the weights file; where further files say what the network computes, it is that of all of them.
     pub fn provenance(&self) -> Provenance {
+        let preprocessing = match self.tokens_max {
+            Some(count) => format!("{} tokens={count}", self.preprocessing.name()),
+            None => self.preprocessing.name().to_owned(),
+        };
         Provenance {
             encoder: self.id.clone(),
-            weights_hash: self.weights_blake3.clone(),
-            preprocessing: self.preprocessing.name().to_owned(),
+            weights_hash: self.whole_hash(),
+            preprocessing,
             pooling: self.pooling.name().to_owned(),
         }
+    }
+
+    fn whole_hash(&self) -> String {
+        if self.files.is_empty() && self.script.is_none() {
+            return self.weights_blake3.clone();
+        }
+        let mut hasher = blake3::Hasher::new();
+        let weights = std::iter::once((&self.weights, &self.weights_blake3));
+        for (name, digest) in weights.chain(&self.files) {
+            hasher.update(format!("{digest}  {name}\n").as_bytes());
+        }
+        if let Some(ScriptConfig { method, output }) = &self.script {
+            hasher.update(format!("{method} {output}\n").as_bytes());
+        }
+        hasher.finalize().to_hex().to_string()
     }
 
     /// The modality as a type.
@@ -241,7 +201,7 @@ impl ModelSpec {
         Modality(self.modality.clone())
     }
 
-    /// Required inputs, then optional ones.
+    /// Required inputs, then optional ones, as the description names them.
     pub fn all_inputs(&self) -> impl Iterator<Item = &str> {
         self.inputs.iter().chain(&self.optional_inputs).map(String::as_str)
     }
@@ -253,21 +213,26 @@ impl ModelSpec {
                 return Err((key, format!("is `{name}`; it {rule}")));
             }
         }
-        for (key, file) in [("weights", &self.weights), ("goldens", &self.goldens)] {
-            if !is_file_name(file) {
+        let goldens = self.goldens.as_ref().map(|file| ("goldens", file));
+        for (key, file) in std::iter::once(("weights", &self.weights)).chain(goldens) {
+            if !is_file_within(file, 1) {
                 return Err((
                     key,
                     format!("is `{file}`; name a file of the model's own folder, without a path"),
                 ));
             }
         }
+        if let Some(file) = self.files.keys().find(|file| !is_file_within(file, FILE_DEPTH_MAX)) {
+            return Err(("files", format!("has `{file}`; name files within the model's folder")));
+        }
         let is_digit = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
-        if self.weights_blake3.len() != 64 || !self.weights_blake3.as_bytes().iter().all(is_digit) {
-            let advice = "`sidereus-encoder digest FILE` prints it";
-            return Err((
-                "weights_blake3",
-                format!("must be 64 lower-case hexadecimal digits; {advice}"),
-            ));
+        let is_digest = |digest: &str| digest.len() == 64 && digest.as_bytes().iter().all(is_digit);
+        let digests = std::iter::once(("weights_blake3", &self.weights_blake3));
+        for (key, digest) in digests.chain(self.files.values().map(|digest| ("files", digest))) {
+            if !is_digest(digest) {
+                let advice = "`sidereus-encoder digest FILE` prints it";
+                return Err((key, format!("must be 64 lower-case hexadecimal digits; {advice}")));
+            }
         }
         if self.dimension == 0 || self.dimension > DIMENSION_MAX {
             return Err((
@@ -275,14 +240,31 @@ impl ModelSpec {
                 format!("is {}; it must be 1 to {DIMENSION_MAX}", self.dimension),
             ));
         }
+        self.validate_choice()?;
         self.validate_inputs()?;
         self.validate_architecture()
     }
 
-    fn validate_inputs(&self) -> Result<(), (&'static str, String)> {
-        if self.inputs.is_empty() {
-            return Err(("inputs", "names no input".to_owned()));
+    fn validate_choice(&self) -> Result<(), (&'static str, String)> {
+        let listed = |names: Vec<&str>| names.join("`, `");
+        let preprocessings = self.architecture.preprocessings();
+        if !preprocessings.contains(&self.preprocessing) {
+            let names = listed(preprocessings.iter().map(|each| each.name()).collect());
+            return Err(("preprocessing", format!("must be `{names}` for this architecture")));
         }
+        let poolings = self.architecture.poolings();
+        if !poolings.contains(&self.pooling) {
+            let names = listed(poolings.iter().map(|each| each.name()).collect());
+            return Err(("pooling", format!("must be `{names}` for this architecture")));
+        }
+        if matches!(self.pooling, Pooling::Tokens | Pooling::TokenIds) {
+            let advice = "ask for tokens with `sidereus encode --pooling`";
+            return Err(("pooling", format!("must give a vector; {advice}")));
+        }
+        Ok(())
+    }
+
+    fn validate_inputs(&self) -> Result<(), (&'static str, String)> {
         let mut seen = std::collections::HashSet::new();
         for input in self.all_inputs() {
             if !is_name(input) {
@@ -299,8 +281,21 @@ impl ModelSpec {
                 "must be [\"image\"], and optional_inputs empty, with this preprocessing"
                     .to_owned(),
             )),
-            Preprocessing::Rgb224CatmullRomV1 => Ok(()),
             Preprocessing::AsinhFluxV1 => self.validate_bands(),
+            Preprocessing::ArraysV1 if self.inputs.is_empty() => {
+                Err(("inputs", "names no input; name the archive's arguments in order".to_owned()))
+            }
+            Preprocessing::ArraysV1 | Preprocessing::Rgb224CatmullRomV1 => Ok(()),
+            Preprocessing::GrzRgbAstroclipV1
+            | Preprocessing::GrzRgbSteinV1
+            | Preprocessing::DesiFluxV1
+            | Preprocessing::AionCodecsV1 => match self.all_inputs().next() {
+                Some(_) => Err((
+                    "inputs",
+                    "must be left out: they follow from this preprocessing".to_owned(),
+                )),
+                None => Ok(()),
+            },
         }
     }
 
@@ -326,31 +321,33 @@ impl ModelSpec {
     }
 
     fn validate_architecture(&self) -> Result<(), (&'static str, String)> {
-        let (preprocessing, pooling) = match self.architecture {
-            Architecture::PhotometryMm => (Preprocessing::AsinhFluxV1, Pooling::PosteriorWhiten),
-            Architecture::EfficientnetLite0 => {
-                (Preprocessing::Rgb224CatmullRomV1, Pooling::GlobalAverage)
-            }
+        let only = |key, is_given: bool, owner| match is_given {
+            true => Err((key, format!("is for `{owner}` only"))),
+            false => Ok(()),
         };
-        if self.preprocessing != preprocessing {
-            return Err((
-                "preprocessing",
-                format!("must be `{}` for this architecture", preprocessing.name()),
-            ));
+        if self.architecture != Architecture::Torchscript {
+            only("script", self.script.is_some(), "torchscript")?;
         }
-        if self.pooling != pooling {
-            return Err(("pooling", format!("must be `{}` for this architecture", pooling.name())));
+        if self.architecture != Architecture::Aion {
+            let is_given = self.tokens_max.is_some() || self.truncate;
+            only("tokens_max", is_given, "aion")?;
+        }
+        if self.tokens_max == Some(0) || (self.truncate && self.tokens_max.is_none()) {
+            return Err(("tokens_max", "must be 1 or more, and is needed to truncate".to_owned()));
+        }
+        if self.architecture.has_own_config() && !self.files.contains_key(CONFIG_FILE) {
+            let advice = "`sidereus encoder register FOLDER` writes it";
+            return Err(("files", format!("must pin the model's {CONFIG_FILE}; {advice}")));
         }
         match (self.architecture, &self.config) {
             (Architecture::EfficientnetLite0, None) if self.dimension == 1_280 => Ok(()),
             (Architecture::EfficientnetLite0, None) => {
                 Err(("dimension", format!("is {}; this architecture makes 1280", self.dimension)))
             }
-            (Architecture::EfficientnetLite0, Some(_)) => {
-                Err(("config", "is not for this architecture, which has one size".to_owned()))
-            }
             (Architecture::PhotometryMm, Some(config)) => config.validate(),
             (Architecture::PhotometryMm, None) => Err(("config", "is missing".to_owned())),
+            (_, Some(_)) => Err(("config", "is not for this architecture".to_owned())),
+            (_, None) => Ok(()),
         }
     }
 }
@@ -378,9 +375,17 @@ fn is_name(name: &str) -> bool {
         && name.len() <= crate::schema::NAME_LEN_MAX
 }
 
-fn is_file_name(name: &str) -> bool {
-    let mut parts = Path::new(name).components();
-    matches!((parts.next(), parts.next()), (Some(std::path::Component::Normal(part)), None) if *part == *name)
+/// Whether a path names a file within a folder, through at most so many parts.
+fn is_file_within(path: &str, parts_max: usize) -> bool {
+    let mut parts = Vec::new();
+    for part in Path::new(path).components() {
+        match part {
+            std::path::Component::Normal(part) => parts.push(part.to_string_lossy()),
+            _ => return false,
+        }
+    }
+    // A path that was written otherwise than it is read, as with a slash at its end, is refused.
+    (1..=parts_max).contains(&parts.len()) && parts.join("/") == path
 }
 
 /// The parser's message on one line, with the line of the file.

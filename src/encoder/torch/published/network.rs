@@ -1,0 +1,263 @@
+//! The published networks behind the queue: rows of features in, vectors or tokens out.
+
+use safetensors::SafeTensors;
+use serde::de::DeserializeOwned;
+use sidereus::encoder::{
+    Architecture, Features, Made, ModelError, Network, NetworkError, Pooling, PublishedConfig,
+    RegisteredModel,
+};
+use sidereus::wire::v1::{TokenRun, TokenSequence};
+use tch::{Kind, TchError, Tensor};
+
+use super::super::device::Computing;
+use super::super::load::to_rows;
+use super::super::weights::{Weights, WeightsError};
+use super::aion::AionModel;
+use super::astroclip::{ImageTower, SpectrumTower};
+use super::astrodino::AstroDino;
+use super::layers::mean;
+use super::resnet::{MocoResNet, ResNetConfig};
+use super::script::Script;
+use super::specformer::Specformer;
+use super::trace::Trace;
+
+/// A network, and the order of its outputs.
+pub(crate) struct Published {
+    network: Kinds,
+    poolings: Vec<Pooling>,
+    computing: Computing,
+}
+
+enum Kinds {
+    ImageTower(ImageTower),
+    SpectrumTower(SpectrumTower),
+    AstroDino(AstroDino),
+    Specformer(Specformer),
+    Moco(MocoResNet),
+    Aion(Box<AionModel>),
+    Script(Script),
+}
+
+/// Loads a model of which [`Architecture::has_own_config`] is true, or an archive.
+///
+/// # Errors
+/// [`ModelError`] for files that are not the pinned ones, or do not fit the sizes.
+pub(crate) fn load(
+    model: &RegisteredModel,
+    computing: Computing,
+) -> Result<Box<dyn Network>, ModelError> {
+    let network = match model.spec.architecture {
+        Architecture::Torchscript => Kinds::Script(Script::load(model, computing)?),
+        Architecture::Aion => Kinds::Aion(Box::new(AionModel::load(model, computing)?)),
+        architecture => from_weights(model, architecture, computing)?,
+    };
+    let poolings = model.outputs().into_iter().map(|(pooling, _)| pooling).collect();
+    Ok(Box::new(Published { network, poolings, computing }))
+}
+
+fn from_weights(
+    model: &RegisteredModel,
+    architecture: Architecture,
+    computing: Computing,
+) -> Result<Kinds, ModelError> {
+    let config = model.config.as_ref();
+    let config = config.ok_or_else(|| bad_weights(model, &WeightsError::NoConfig))?;
+    strictly(model, &model.spec.weights, computing, |weights| {
+        Ok(match architecture {
+            Architecture::AstroclipImage => {
+                weights.skip_all(|name| name.starts_with("spectrum_encoder."));
+                Kinds::ImageTower(ImageTower::load(weights, &sizes(config, "/image")?)?)
+            }
+            Architecture::AstroclipSpectrum => {
+                weights.skip_all(|name| name.starts_with("image_encoder."));
+                Kinds::SpectrumTower(SpectrumTower::load(weights, &sizes(config, "/spectrum")?)?)
+            }
+            Architecture::Astrodino => {
+                Kinds::AstroDino(AstroDino::load(weights, &sizes(config, "")?)?)
+            }
+            Architecture::Specformer => {
+                Kinds::Specformer(Specformer::load(weights, "", &sizes(config, "")?)?)
+            }
+            Architecture::SteinMoco => {
+                let residual = match config.whole().get("architecture") {
+                    Some(given) => parsed(given)?,
+                    None => ResNetConfig::default(),
+                };
+                Kinds::Moco(MocoResNet::load(weights, &sizes(config, "")?, &residual)?)
+            }
+            Architecture::PhotometryMm
+            | Architecture::EfficientnetLite0
+            | Architecture::Aion
+            | Architecture::Torchscript => return Err(WeightsError::NoConfig),
+        })
+    })
+}
+
+/// Loads something from a file of a model's folder: every tensor of the file is taken, or the file is refused.
+pub(super) fn strictly<Made>(
+    model: &RegisteredModel,
+    file: &str,
+    computing: Computing,
+    load: impl FnOnce(&mut Weights<'_>) -> Result<Made, WeightsError>,
+) -> Result<Made, ModelError> {
+    let bytes = model.read_file(file)?;
+    let bad = |reason: String| ModelError::BadWeights { path: model.folder.join(file), reason };
+    let parsed = SafeTensors::deserialize(&bytes)
+        .map_err(|error| bad(format!("not a safetensors file: {error}")))?;
+    let mut weights = Weights::new(&parsed, computing.device).in_precision(computing.kind);
+    let made = load(&mut weights).map_err(|error| bad(error.to_string()))?;
+    weights.finish().map_err(|error| bad(error.to_string()))?;
+    Ok(made)
+}
+
+fn bad_weights(model: &RegisteredModel, error: &WeightsError) -> ModelError {
+    let path = model.folder.join(&model.spec.weights);
+    ModelError::BadWeights { path, reason: error.to_string() }
+}
+
+/// The sizes at a path of a model's configuration.
+fn sizes<Sizes: DeserializeOwned>(
+    config: &PublishedConfig,
+    path: &str,
+) -> Result<Sizes, WeightsError> {
+    let given = config.sizes().pointer(path).ok_or_else(|| WeightsError::BadConfig {
+        reason: format!("`{}` is missing", path.trim_start_matches('/')),
+    })?;
+    parsed(given)
+}
+
+pub(super) fn parsed<Sizes: DeserializeOwned>(
+    given: &serde_json::Value,
+) -> Result<Sizes, WeightsError> {
+    Sizes::deserialize(given).map_err(|error| WeightsError::BadConfig { reason: error.to_string() })
+}
+
+/// One array of every row as one tensor.
+///
+/// # Shape
+/// rows x shape of the array.
+pub(super) fn stacked(
+    rows: &[&Features],
+    place: usize,
+    computing: Computing,
+) -> Result<Tensor, TchError> {
+    let count = rows.len() as i64;
+    let shape = rows.first().and_then(|row| row.layout().get(place)).map(|part| &part.shape);
+    let shape = shape.ok_or_else(|| TchError::Shape(format!("no array {place}")))?;
+    let mut values = Vec::new();
+    for row in rows {
+        values.extend_from_slice(row.arrays().get(place).map(Vec::as_slice).unwrap_or_default());
+    }
+    let sizes: Vec<i64> =
+        std::iter::once(count).chain(shape.iter().map(|size| *size as i64)).collect();
+    let tensor = Tensor::f_from_slice(&values)?.f_reshape(&sizes)?;
+    if computing.device.is_cuda() {
+        // From pinned memory the copy goes on beside the computation.
+        let pinned = tensor.f_pin_memory(computing.device)?;
+        return pinned.f_to_device_(computing.device, Kind::Float, true, false);
+    }
+    Ok(tensor)
+}
+
+/// A vector for each row.
+pub(super) fn vectors(tensor: &Tensor) -> Result<Vec<Made>, TchError> {
+    let (rows, width) = tensor.size2()?;
+    let values = to_rows(tensor)?;
+    let vectors = values.chunks_exact(width.max(1) as usize);
+    let vectors: Vec<Made> = vectors.map(|vector| Made::Vector(vector.to_vec())).collect();
+    if vectors.len() as i64 == rows {
+        return Ok(vectors);
+    }
+    Err(TchError::Shape(format!("{} vectors for {rows} rows", vectors.len())))
+}
+
+/// States of tokens for each row, in half precision.
+///
+/// # Shape
+/// rows x tokens x width.
+pub(super) fn states(tensor: &Tensor) -> Result<Vec<Made>, TchError> {
+    let (_, count, width) = tensor.size3()?;
+    let values = to_rows(tensor)?;
+    let row = |values: &[f32]| {
+        let mut states = Vec::with_capacity(2 * values.len());
+        for value in values {
+            let half = half::f16::from_f32(*value);
+            if !half.is_finite() {
+                let reason = format!("a state of {value} is beyond half precision");
+                return Err(TchError::Convert(reason));
+            }
+            states.extend(half.to_le_bytes());
+        }
+        let run = TokenRun {
+            count: u32::try_from(count).unwrap_or(u32::MAX),
+            width: u32::try_from(width).unwrap_or(u32::MAX),
+            states,
+            ..TokenRun::default()
+        };
+        Ok(Made::Tokens(TokenSequence { runs: vec![run] }))
+    };
+    values.chunks_exact((count * width).max(1) as usize).map(row).collect()
+}
+
+impl Published {
+    fn run(&self, rows: &[&Features], pooling: Pooling) -> Result<Vec<Made>, String> {
+        let off = &mut Trace::off();
+        match &self.network {
+            Kinds::Aion(model) => {
+                return model.make(rows, pooling).map_err(|error| error.to_string());
+            }
+            Kinds::Script(script) => return script.make(rows).map_err(|error| error.to_string()),
+            _ => {}
+        }
+        let made = |input: Tensor| -> Result<Vec<Made>, TchError> {
+            match &self.network {
+                Kinds::ImageTower(tower) => match pooling {
+                    Pooling::Attentive => vectors(&tower.forward(&input, off)?),
+                    pooling => of_tokens(&tower.tokens(&input, off)?, pooling),
+                },
+                Kinds::SpectrumTower(tower) => match pooling {
+                    Pooling::Attentive => vectors(&tower.forward(&input, off)?),
+                    pooling => of_tokens(&tower.tokens(&input, off)?, pooling),
+                },
+                Kinds::AstroDino(model) => {
+                    let (class, patches) = model.forward(&input, off)?;
+                    match pooling {
+                        Pooling::Cls => vectors(&class),
+                        pooling => of_tokens(&patches, pooling),
+                    }
+                }
+                Kinds::Specformer(model) => of_tokens(&model.forward(&input, off)?, pooling),
+                Kinds::Moco(model) => {
+                    let [representation, contrastive] = model.forward(&input, off)?;
+                    match pooling {
+                        Pooling::ContrastiveHead => vectors(&contrastive),
+                        _ => vectors(&representation),
+                    }
+                }
+                Kinds::Aion(_) | Kinds::Script(_) => Ok(Vec::new()),
+            }
+        };
+        stacked(rows, 0, self.computing).and_then(made).map_err(|error| error.to_string())
+    }
+}
+
+/// Tokens as they are, or a mean of them.
+fn of_tokens(tokens: &Tensor, pooling: Pooling) -> Result<Vec<Made>, TchError> {
+    match pooling {
+        Pooling::Tokens => states(tokens),
+        Pooling::MeanWithoutStatistics => {
+            let [_, without_first] = Specformer::pooled(tokens)?;
+            vectors(&without_first)
+        }
+        _ => vectors(&mean(tokens, 1)?),
+    }
+}
+
+impl Network for Published {
+    fn make(&self, rows: &[&Features], output: usize) -> Result<Vec<Made>, NetworkError> {
+        let failed = |reason: String| NetworkError { rows: rows.len(), reason };
+        let pooling = self.poolings.get(output).copied();
+        let pooling = pooling.ok_or_else(|| failed(format!("it has no output {output}")))?;
+        tch::no_grad(|| self.run(rows, pooling)).map_err(failed)
+    }
+}

@@ -1,0 +1,247 @@
+//! Jobs that make the vectors, or the tokens, of a space.
+//!
+//! A job is a loop over pages of objects: read or receive, encode, write. Every page is durable when its progress is told,
+//! and a job that is begun again goes on where the last one ended, because it takes the objects that lack something in
+//! the space.
+
+mod collection;
+mod inputs;
+
+use std::time::Duration;
+
+use tonic::Status;
+
+use super::context::{Context, blocking};
+use super::convert;
+use super::error_code::one_line;
+use super::search::StopWhenDropped;
+use super::{RequestError, ServiceError};
+use crate::encoder::{Encoded, EncoderError, Inputs, Made, ModelInfo};
+use crate::engine::{Write, WriteMode, WriteOutcome};
+use crate::query::{self, StopFlag};
+use crate::schema::{CollectionSchema, EmbeddingSpace, ObjectId, Provenance, SpaceId};
+use crate::wire::v1;
+
+pub(super) use collection::{EncodeAnswers, start};
+pub(super) use inputs::{InputAnswers, start as start_inputs};
+
+/// Wait before the first repetition of a call that the encoder did not answer; doubled for each further one.
+const RETRY_FIRST: Duration = Duration::from_millis(250);
+
+/// Longest wait between repetitions.
+const RETRY_LONGEST: Duration = Duration::from_secs(5);
+
+/// What a job makes, and where it puts it.
+struct Target {
+    context: Context,
+    collection: String,
+    model: String,
+    pooling: String,
+    space: EmbeddingSpace,
+}
+
+/// What is done so far.
+#[derive(Debug, Default, Clone, Copy)]
+struct Tally {
+    encoded: u64,
+    skipped: u64,
+}
+
+/// What a request names, found and checked; nothing has been made for it yet.
+struct Wanted {
+    schema: CollectionSchema,
+    model: ModelInfo,
+    pooling: String,
+    space: EmbeddingSpace,
+    /// The space where it exists, unless what it holds is to be made anew.
+    lacking: Option<SpaceId>,
+}
+
+/// Names of a request.
+struct Names {
+    collection: String,
+    model: String,
+    pooling: String,
+    space: String,
+    overwrite: bool,
+}
+
+impl Wanted {
+    async fn find(context: &Context, names: &Names) -> Result<Self, ServiceError> {
+        let schema = context.schema(&names.collection).await?;
+        let model = context.encoder()?.model(&names.model).await?;
+        let name = if names.space.is_empty() { model.id.clone() } else { names.space.clone() };
+        let existing = schema.space(&name);
+        // A space that exists says which of the model's outputs it holds.
+        let pooling = match (names.pooling.as_str(), existing) {
+            ("", Some(existing)) if existing.provenance.encoder == model.id => {
+                existing.provenance.pooling.clone()
+            }
+            (given, _) => given.to_owned(),
+        };
+        let output = model.output(&pooling)?.clone();
+        let provenance = model.provenance_of(&output);
+        if let Some(existing) = existing {
+            check_provenance(existing, &provenance)?;
+        }
+        let space = EmbeddingSpace {
+            id: SpaceId(0),
+            name,
+            modality: model.modality.clone(),
+            form: output.form,
+            dimension: output.dimension,
+            metric: existing.map_or(model.metric, |existing| existing.metric),
+            provenance,
+        };
+        let lacking = existing.filter(|_| !names.overwrite).map(|existing| existing.id);
+        Ok(Self { pooling: output.pooling, model, space, lacking, schema })
+    }
+
+    /// Makes the space where it is missing.
+    async fn target(self, context: Context, collection: String) -> Result<Target, ServiceError> {
+        let Self { model, pooling, space, .. } = self;
+        let (db, named, name) = (context.db.clone(), collection.clone(), space.name.clone());
+        let info = blocking(move || db.add_space(&named, space)).await?;
+        let made = info.schema.space(&name).cloned();
+        let space = made.ok_or_else(|| RequestError::UnknownSpace {
+            collection: info.schema.name,
+            space: name,
+            known: String::new(),
+        })?;
+        Ok(Target { context, collection, model: model.id, pooling, space })
+    }
+}
+
+/// Objects that satisfy a predicate and lack something in a space.
+async fn selected(
+    context: &Context,
+    collection: &str,
+    predicate: Option<String>,
+    lacking: Option<SpaceId>,
+) -> Result<Vec<ObjectId>, ServiceError> {
+    let turn = context.search_turn().await?;
+    let (db, name) = (context.db.clone(), collection.to_owned());
+    let stop = StopFlag::default();
+    let _stop = StopWhenDropped(stop.clone());
+    blocking(move || -> Result<Vec<ObjectId>, ServiceError> {
+        let _turn = turn;
+        let view = db.view(&name)?;
+        Ok(query::select(&view, None, predicate.as_deref(), lacking, &stop)?)
+    })
+    .await
+}
+
+/// Vectors of another model than the one that made a space are refused.
+fn check_provenance(space: &EmbeddingSpace, given: &Provenance) -> Result<(), ServiceError> {
+    if *given == space.provenance {
+        return Ok(());
+    }
+    Err(ServiceError::ModelChanged {
+        space: space.name.clone(),
+        expected: space.provenance.to_string(),
+        given: given.to_string(),
+    })
+}
+
+impl Target {
+    /// Encodes the inputs of objects and stores what was made; adds to the tally and returns the objects that failed.
+    async fn page(
+        &self,
+        ids: Vec<ObjectId>,
+        inputs: Inputs,
+        tally: &mut Tally,
+    ) -> Result<Vec<v1::FailedObject>, ServiceError> {
+        if inputs.is_empty() {
+            return Ok(Vec::new());
+        }
+        let expected = inputs.len();
+        let encoded = self.encode(inputs).await?;
+        check_provenance(&self.space, &encoded.provenance)?;
+        if encoded.results.len() != expected {
+            let given = encoded.results.len();
+            return Err(ServiceError::EncoderMiscounted { expected, given });
+        }
+        let mut failed = Vec::new();
+        let mut writes = Vec::with_capacity(expected);
+        let mut written = Vec::with_capacity(expected);
+        for (id, result) in ids.into_iter().zip(encoded.results) {
+            match result {
+                Ok(made) => {
+                    written.push(id.clone());
+                    writes.push(self.write(id, made));
+                }
+                Err(reason) => failed.push(failed_object(id, &reason)),
+            }
+        }
+        self.store(writes, written, tally, &mut failed).await?;
+        Ok(failed)
+    }
+
+    fn write(&self, id: ObjectId, made: Made) -> Write {
+        match made {
+            Made::Vector(vector) => {
+                Write::SetVectors { id, vectors: vec![(self.space.id, vector)] }
+            }
+            Made::Tokens(tokens) => Write::SetTokens { id, tokens: vec![(self.space.id, tokens)] },
+        }
+    }
+
+    /// Calls the encoder, again and again for a while when it is not there.
+    async fn encode(&self, inputs: Inputs) -> Result<Encoded, ServiceError> {
+        let encoder = self.context.encoder()?;
+        let mut wait = RETRY_FIRST;
+        let mut retries = 0;
+        loop {
+            match encoder.encode(&self.model, &self.pooling, inputs.clone()).await {
+                Ok(encoded) => return Ok(encoded),
+                Err(error) if !self.may_retry(&error, retries) => return Err(error.into()),
+                Err(error) => {
+                    tracing::warn!(%error, retries, "the encoder did not answer; trying again");
+                }
+            }
+            tokio::time::sleep(wait).await;
+            retries += 1;
+            wait = (wait * 2).min(RETRY_LONGEST);
+        }
+    }
+
+    fn may_retry(&self, error: &EncoderError, retries: u32) -> bool {
+        error.is_retryable() && retries < self.context.limits.encode_retries_max
+    }
+
+    async fn store(
+        &self,
+        writes: Vec<Write>,
+        ids: Vec<ObjectId>,
+        tally: &mut Tally,
+        failed: &mut Vec<v1::FailedObject>,
+    ) -> Result<(), ServiceError> {
+        if writes.is_empty() {
+            return Ok(());
+        }
+        let (db, collection) = (self.context.db.clone(), self.collection.clone());
+        let report = blocking(move || db.write(&collection, WriteMode::Logged, writes)).await?;
+        for (id, outcome) in ids.into_iter().zip(report.outcomes) {
+            match outcome {
+                WriteOutcome::VectorsSet | WriteOutcome::Inserted | WriteOutcome::Replaced => {
+                    tally.encoded += 1;
+                }
+                WriteOutcome::Absent | WriteOutcome::Deleted => tally.skipped += 1,
+                WriteOutcome::Refused(reason) => failed.push(failed_object(id, &reason)),
+            }
+        }
+        Ok(())
+    }
+}
+
+fn failed_object(id: ObjectId, reason: &str) -> v1::FailedObject {
+    v1::FailedObject { id: Some(convert::object_id_of(id)), reason: one_line(reason) }
+}
+
+/// Sends an error as the last message of a stream.
+async fn fail<Message>(
+    sender: &tokio::sync::mpsc::Sender<Result<Message, Status>>,
+    error: ServiceError,
+) {
+    let _receiver_gone = sender.send(Err(error.into())).await;
+}
