@@ -3,6 +3,8 @@
 mod damage;
 mod import;
 mod mapping;
+mod observations;
+mod observed_damage;
 mod readers;
 mod support;
 mod wire;

@@ -52,7 +52,7 @@ impl Header {
                 return Err(HeaderFault::Ends);
             }
             for card in block.chunks_exact(CARD) {
-                let text: String = card.iter().copied().map(char::from).collect();
+                let text: String = card.iter().map(|byte| readable(*byte)).collect();
                 let keyword = text.get(..8).unwrap_or("").trim_end().to_owned();
                 if keyword == "END" {
                     return Ok(Some((header, blocks * BLOCK)));
@@ -154,6 +154,11 @@ impl Header {
 /// Rounds up to whole blocks.
 pub(super) fn padded(bytes: u64) -> Option<u64> {
     bytes.checked_next_multiple_of(BLOCK)
+}
+
+/// A byte of a card. The standard has no control characters in headers; in a damaged one they would break messages.
+fn readable(byte: u8) -> char {
+    if byte.is_ascii_control() { ' ' } else { char::from(byte) }
 }
 
 fn parse_value(text: &str) -> Card {

@@ -13,7 +13,7 @@ use arrow::datatypes::{DataType, Field, Float64Type, Schema};
 use super::cells::{Cell, Row, Value, shortened};
 use super::names::{Role, role_of};
 use super::payload::too_large;
-use super::{ObservationOptions, ObservationRow, Source, VALUES_MAX};
+use super::{ObservationOptions, ObservationRow, Source, VALUES_MAX, not_observation};
 use crate::files::contain::contain;
 use crate::files::reader::{META_UNIT, metadata};
 use crate::files::{FileError, ReadOptions, TableReader, open_with};
@@ -71,7 +71,7 @@ impl TableSource {
                 "none of its columns is called like a spectrum (flux) or a cutout (image): {}",
                 shortened(&names)
             );
-            return Err(FileError::NotObservation { path, detail });
+            return Err(not_observation(&path, &detail));
         }
         Ok(Self { path, opener, reader, batch: None, first: 0, options: options.clone() })
     }
@@ -105,8 +105,7 @@ impl Source for TableSource {
             Err(error) => return Some((None, Err(error))),
         };
         let batch = self.batch.as_ref()?;
-        let refused =
-            |detail: String| FileError::NotObservation { path: self.path.clone(), detail };
+        let refused = |detail: String| not_observation(&self.path, &detail);
         // A list whose offsets contradict its values panics in the decoder's crate.
         Some(match contain(|| row_of(batch, place)) {
             Err(detail) => (None, Err(refused(detail))),

@@ -16,7 +16,7 @@ use arrow::datatypes::{DataType, Float64Type, Int64Type};
 
 use super::fits_file::Contents;
 use super::spectrum::{RawSpectrum, angstroms};
-use super::{Observation, ObservationRow, Observed, Source, VALUES_MAX};
+use super::{Observation, ObservationRow, Observed, Source, VALUES_MAX, not_observation};
 use crate::files::fits::{FitsReader, ImageUnit};
 use crate::files::{FileError, Location, ReadOptions, TableReader};
 use crate::sky::{Degrees, Position};
@@ -208,7 +208,7 @@ impl Source for DesiSource {
             .map_err(|source| FileError::Read { path: self.path.clone(), source })
             .and_then(|spectrum| {
                 let path = self.path.clone();
-                let refused = |detail| FileError::NotObservation { path, detail };
+                let refused = |detail: String| not_observation(&path, &detail);
                 spectrum.into_arrays().map_err(refused)
             });
         let read = read.map(|arrays| Observation {

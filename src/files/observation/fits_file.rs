@@ -7,7 +7,10 @@ use std::fs::File;
 
 use super::fits_image::Words;
 use super::payload::joined;
-use super::{Observation, ObservationOptions, Single, Source, desi, fits_image, fits_table, line};
+use super::{
+    Observation, ObservationOptions, Single, Source, desi, fits_image, fits_table, line,
+    not_observation,
+};
 use crate::files::fits::{ImageUnit, Unit, Units};
 use crate::files::{FileError, Location};
 
@@ -52,14 +55,14 @@ impl Contents {
         if images.is_empty() && tables.is_empty() {
             let wanted = location.extension.as_deref().unwrap_or("image or table");
             let detail = format!("it has no `{wanted}` with data; it has {}", seen.join(", "));
-            return Err(compressed.unwrap_or(FileError::NotObservation { path, detail }));
+            return Err(compressed.unwrap_or_else(|| not_observation(&path, &detail)));
         }
         let file = units.into_file().into_inner();
         Ok(Self { location: location.clone(), path, file, images, tables, words })
     }
 
     pub(super) fn refused(&self, detail: String) -> FileError {
-        FileError::NotObservation { path: self.path.clone(), detail }
+        not_observation(&self.path, &detail)
     }
 }
 

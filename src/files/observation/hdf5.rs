@@ -12,7 +12,7 @@ use hdf5_pure::{AttrValue, DType, Dataset, File, Group};
 use super::cells::{Cell, Row, Value, shortened};
 use super::names::{Role, role_of};
 use super::payload::too_large;
-use super::{ObservationOptions, ObservationRow, Source, VALUES_MAX};
+use super::{ObservationOptions, ObservationRow, Source, VALUES_MAX, not_observation};
 use crate::files::FileError;
 use crate::files::contain::contain;
 
@@ -73,7 +73,7 @@ pub(super) fn open(
             "none of its datasets is called like a spectrum (flux) or a cutout (image): {}",
             shortened(&names)
         );
-        return Err(FileError::NotObservation { path: shown, detail });
+        return Err(not_observation(&shown, &detail));
     }
     let rows = rows_of(&datasets);
     Ok(Box::new(Hdf5Source { path: shown, datasets, rows, options: options.clone() }))
@@ -156,11 +156,10 @@ impl Source for Hdf5Source {
         if row >= self.rows.unwrap_or(1) {
             return None;
         }
-        let refused =
-            |detail: String| FileError::NotObservation { path: self.path.clone(), detail };
+        let refused = |detail: String| not_observation(&self.path, &detail);
         let mut cells = Row::default();
         for known in &self.datasets {
-            let is_by_row = self.rows.is_some() && self.rows == known.shape.first().copied();
+            let is_by_row = self.has_row_for_each(known);
             match contain(|| known.read(is_by_row.then_some(row))) {
                 Ok(value) => {
                     let (name, unit) = (known.name.clone(), known.unit.clone());
@@ -178,6 +177,22 @@ impl Source for Hdf5Source {
 
     fn count(&self) -> Option<u64> {
         Some(self.rows.unwrap_or(1))
+    }
+}
+
+impl Hdf5Source {
+    /// Whether a dataset has the axis of objects. Where there happen to be as many pixels or bands as objects, one list of
+    /// wavelengths or bands is that of all.
+    fn has_row_for_each(&self, known: &Known) -> bool {
+        let image_axes = self.datasets.iter().find(|each| each.role == Role::Image);
+        let may_have = match known.role {
+            Role::Wavelength | Role::LogWavelength | Role::Shape => known.shape.len() > 1,
+            Role::Bands => {
+                known.shape.len() > 1 || image_axes.is_some_and(|image| image.shape.len() == 3)
+            }
+            _ => true,
+        };
+        may_have && self.rows.is_some() && self.rows == known.shape.first().copied()
     }
 }
 

@@ -22,9 +22,6 @@ mod npy;
 mod payload;
 mod spectrum;
 
-#[cfg(test)]
-mod tests;
-
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -187,7 +184,7 @@ pub fn read_together(
             paths.iter().map(|path| read_observation(path, &each)).collect();
         let joined = payload::joined(parts?, &options.bands);
         let path = first.display().to_string();
-        return joined.map_err(|detail| FileError::NotObservation { path, detail });
+        return joined.map_err(|detail| not_observation(&path, &detail));
     };
     read_observation(path, options)
 }
@@ -201,6 +198,13 @@ pub fn read_observations(
     options: &ObservationOptions,
 ) -> Result<Observations, FileError> {
     Ok(Observations { source: open(path, options)?, next: 0, is_done: false })
+}
+
+/// [`FileError::NotObservation`], on one line whatever names the file has for its columns.
+fn not_observation(path: &str, detail: &str) -> FileError {
+    let readable = |each: char| if each.is_control() { ' ' } else { each };
+    let detail = detail.chars().map(readable).collect();
+    FileError::NotObservation { path: path.to_owned(), detail }
 }
 
 /// A format of observations.

@@ -28,7 +28,7 @@ pub(super) enum Role {
 const NAMES: [(Role, &[&str]); 12] = [
     (
         Role::Object,
-        &["object_id", "targetid", "target_id", "objid", "obj_id", "specobjid", "source_id", "id"],
+        &["object_id", "targetid", "target_id", "specobjid", "objid", "obj_id", "source_id", "id"],
     ),
     (Role::Ra, &["target_ra", "plug_ra", "ra"]),
     (Role::Dec, &["target_dec", "plug_dec", "dec"]),

@@ -11,7 +11,7 @@ use npyz::{NpyHeader, Order};
 
 use super::cells::{Cell, Row, Value};
 use super::payload::too_large;
-use super::{ObservationOptions, ObservationRow, Source, VALUES_MAX};
+use super::{ObservationOptions, ObservationRow, Source, VALUES_MAX, not_observation};
 use crate::files::FileError;
 use crate::files::contain::contain;
 use crate::files::npy::{Number, append, number_of};
@@ -35,7 +35,7 @@ pub(super) fn open(
 ) -> Result<Box<dyn Source>, FileError> {
     let shown = path.display().to_string();
     let unreadable = |source| FileError::Read { path: shown.clone(), source };
-    let refused = |detail: String| FileError::NotObservation { path: shown.clone(), detail };
+    let refused = |detail: String| not_observation(&shown, &detail);
     let file =
         File::open(path).map_err(|source| FileError::Open { path: shown.clone(), source })?;
     let file_bytes = file.metadata().map_err(unreadable)?.len();
@@ -116,6 +116,6 @@ impl NpySource {
         let cell = Cell { name: self.name.to_owned(), unit: String::new(), value };
         Row { cells: vec![cell] }
             .into_observation(&self.options)
-            .map_err(|detail| FileError::NotObservation { path: self.path.clone(), detail })
+            .map_err(|detail| not_observation(&self.path, &detail))
     }
 }

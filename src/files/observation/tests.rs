@@ -1,3 +1,0 @@
-//! Files that the tests write, and what must be read from them.
-
-use super::*;
