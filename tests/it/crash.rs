@@ -163,6 +163,7 @@ fn message((id, generation): (i64, i64)) -> Object {
             "v".to_owned(),
             Vector { values: vec![id as f32, generation as f32, 1.0] },
         )]),
+        tokens: HashMap::new(),
     }
 }
 

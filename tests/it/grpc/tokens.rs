@@ -264,7 +264,7 @@ async fn a_rerank_is_brute_force_over_the_candidates() {
     check(&hits, &all);
 
     // Under a region and a predicate, with too few objects for the candidates: then it is exact.
-    let cone = Cone { center: Some(Position { ra: 100.0, dec: 0.0 }), radius: 30.5 };
+    let cone = Cone { centre: Some(Position { ra: 100.0, dec: 0.0 }), radius: 30.5 };
     request.region = in_region(region::Shape::Cone(cone));
     request.predicate = "class = 'GALAXY'".to_owned();
     request.exact = true;
