@@ -1,6 +1,7 @@
 //! `sidereus encoder`: the models that the server can encode with.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
@@ -11,8 +12,10 @@ use super::collection::{provenance_json, weights_text};
 use super::failure::{of_status, one_line};
 use super::inspect::InspectArguments;
 use super::register::RegisterArguments;
-use super::render::{Cell, Format, Json, Table, print_json, print_table, write_out};
-use crate::wire::v1::{ListModelsRequest, Model, ModelOutput, SpaceForm};
+use super::render::{
+    Cell, Format, Json, Table, duration, print_json, print_table, thousands, write_out,
+};
+use crate::wire::v1::{EncoderMetrics, ListModelsRequest, Model, ModelOutput, SpaceForm};
 
 /// Words of `sidereus encoder`.
 #[derive(Debug, Args)]
@@ -70,8 +73,36 @@ async fn models(arguments: ClientArguments) -> Result<()> {
     }
     match arguments.format {
         Format::Json => print_json(&Json::List(reply.models.iter().map(model_json).collect())),
-        format @ (Format::Table | Format::Csv) => print_table(&models_table(&reply.models), format),
+        format @ (Format::Table | Format::Csv) => {
+            print_table(&models_table(&reply.models), format)?;
+            if format == Format::Table {
+                reply.metrics.iter().try_for_each(|metrics| write_out(&metrics_text(metrics)))?;
+            }
+            Ok(())
+        }
     }
+}
+
+/// What an encoder has done, on one line.
+fn metrics_text(metrics: &EncoderMetrics) -> String {
+    let host = match metrics.host.as_str() {
+        "" => "the encoder".to_owned(),
+        host => host.to_owned(),
+    };
+    let busy = Duration::from_millis(metrics.busy_ms);
+    let mean = metrics.encoded as f64 / (metrics.batches.max(1)) as f64;
+    format!(
+        "{host}: {} encoded in {} batches of {mean:.1} on average, {} failed, {} computing; {} waiting; {} MiB of weights, \
+         {} loads and {} evictions since the start\n",
+        thousands(metrics.encoded),
+        thousands(metrics.batches),
+        thousands(metrics.failed),
+        duration(busy),
+        thousands(metrics.queued),
+        thousands(metrics.resident_bytes >> 20),
+        metrics.loads,
+        metrics.evictions,
+    )
 }
 
 fn models_table(models: &[Model]) -> Table {

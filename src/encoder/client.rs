@@ -113,6 +113,8 @@ pub struct ModelList {
     pub models: Vec<ModelInfo>,
     /// Folders of the operator's directory that are not served, with the reason.
     pub broken: Vec<(String, String)>,
+    /// What each encoder has done since it started.
+    pub metrics: Vec<v1::EncoderMetrics>,
 }
 
 /// Vectors or tokens, and where they come from.
@@ -135,7 +137,7 @@ pub(super) async fn list_models(
     let reply = in_time(within, client.list_models(request)).await?;
     let models = reply.models.into_iter().map(model_info).collect::<Result<_, _>>()?;
     let broken = reply.broken.into_iter().map(|model| (model.id, model.reason)).collect();
-    Ok(ModelList { models, broken })
+    Ok(ModelList { models, broken, metrics: reply.metrics.into_iter().collect() })
 }
 
 /// Encodes inputs in one call of the protocol.

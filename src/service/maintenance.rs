@@ -66,12 +66,14 @@ impl Maintenance {
                     tracing::warn!(folder, reason, "a model is not served");
                 }
                 v1::ListModelsResponse {
+                    metrics: list.metrics,
                     models: list.models.into_iter().map(convert::model_of).collect(),
                     unavailable: String::new(),
                 }
             }
             Err(error) => v1::ListModelsResponse {
                 models: Vec::new(),
+                metrics: Vec::new(),
                 unavailable: super::error_code::one_line(&error.to_string()),
             },
         }

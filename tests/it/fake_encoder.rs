@@ -168,7 +168,7 @@ impl EncoderService for Fake {
             self.model("fluxes", "photometry", 3, &["flux_g", "flux_r", "flux_z"], &["flux_z"]),
             self.model("pixels", "image", 2, &["image"], &[]),
         ];
-        Ok(Response::new(ListModelsResponse { models, broken: Vec::new() }))
+        Ok(Response::new(ListModelsResponse { models, ..ListModelsResponse::default() }))
     }
 
     async fn encode(

@@ -438,6 +438,11 @@ async fn models_share_a_budget_and_bad_ones_are_named() {
     // Deterministic: to the last bit the same, whatever comes beside it.
     let beside = vec![spectrum(0), spectrum(1), spectrum(0)];
     assert_eq!(vectors(&handle, "specformer", "", beside).await[1], alone[0]);
+    let metrics = handle.model_list().await.expect("a list").metrics.remove(0);
+    assert_eq!((metrics.encoded, metrics.failed, metrics.queued), (7, 0, 0), "{metrics:?}");
+    assert!(metrics.loads > 0 && metrics.evictions > 0, "{metrics:?}");
+    // Every batch of this mode has one row.
+    assert_eq!((metrics.batches, metrics.batch_sizes[0]), (7, 7), "{metrics:?}");
     let pooling = Some(Pooling::Mean);
     let options = RegisterOptions { replace: true, pooling, ..RegisterOptions::default() };
     models.register("dino", &options);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::super::client::{ModelInfo, ModelList};
 use super::EncoderError;
 use crate::schema::Provenance;
+use crate::wire::v1::EncoderMetrics;
 
 /// The model of an id.
 pub(super) fn find<'a>(list: &'a ModelList, id: &str) -> Option<&'a ModelInfo> {
@@ -40,7 +41,16 @@ pub(super) fn merged(lists: &[(&str, Arc<ModelList>)]) -> ModelList {
         broken.extend(list.broken.iter().map(named));
     }
     broken.sort();
-    ModelList { models: models.into_values().map(|(_, model)| model.clone()).collect(), broken }
+    let of_host = |(host, list): &(&str, Arc<ModelList>)| {
+        let named = |metrics: &EncoderMetrics| EncoderMetrics {
+            host: (*host).to_owned(),
+            ..metrics.clone()
+        };
+        list.metrics.iter().map(named).collect::<Vec<_>>()
+    };
+    let metrics = lists.iter().flat_map(of_host).collect();
+    let models = models.into_values().map(|(_, model)| model.clone()).collect();
+    ModelList { models, broken, metrics }
 }
 
 fn disagreement(host: &str, model: &ModelInfo, decides: &str, first: &ModelInfo) -> String {

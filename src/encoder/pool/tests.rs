@@ -77,7 +77,10 @@ impl EncoderService for Fake {
             metric: Metric::L2.into(),
             ..RegisteredModel::default()
         });
-        Ok(Response::new(ListModelsResponse { models: models.collect(), broken: Vec::new() }))
+        Ok(Response::new(ListModelsResponse {
+            models: models.collect(),
+            ..ListModelsResponse::default()
+        }))
     }
 
     async fn encode(

@@ -8,8 +8,8 @@ use std::time::Duration;
 use anyhow::{Context, anyhow};
 use rayon::prelude::*;
 use sidereus::encoder::{
-    ADDRESS_LINE, BatchOptions, Batcher, Features, MESSAGE_BYTES_MAX, Made, ModelOutput,
-    PayloadError, Preprocessor, RegisteredModel,
+    ADDRESS_LINE, BatchMetrics, BatchOptions, Batcher, Features, MESSAGE_BYTES_MAX, Made,
+    ModelOutput, PayloadError, Preprocessor, RegisteredModel,
 };
 use sidereus::schema::SpaceForm;
 use sidereus::vector::Metric;
@@ -284,6 +284,21 @@ fn output_of(output: &ModelOutput) -> v1::ModelOutput {
     }
 }
 
+fn metrics(counted: &BatchMetrics) -> v1::EncoderMetrics {
+    v1::EncoderMetrics {
+        host: String::new(),
+        queued: counted.queued_rows,
+        encoded: counted.rows,
+        failed: counted.failed_rows,
+        batches: counted.batches,
+        busy_ms: u64::try_from(counted.busy.as_millis()).unwrap_or(u64::MAX),
+        loads: counted.loads,
+        evictions: counted.evictions,
+        resident_bytes: counted.resident_bytes,
+        batch_sizes: counted.batch_sizes.to_vec(),
+    }
+}
+
 fn encoded(result: Result<Made, String>) -> Encoded {
     let result = match result {
         Ok(Made::Vector(values)) => encoded::Result::Vector(v1::Vector { values }),
@@ -302,7 +317,8 @@ impl EncoderService for Service {
         let models = self.models.iter().map(Served::registered).collect();
         let broken =
             self.broken.iter().cloned().map(|(id, reason)| BrokenModel { id, reason }).collect();
-        Ok(Response::new(ListModelsResponse { models, broken }))
+        let metrics = Some(metrics(&self.batcher.metrics()));
+        Ok(Response::new(ListModelsResponse { models, broken, metrics }))
     }
 
     async fn encode(
