@@ -404,7 +404,7 @@ async fn archives_take_named_arrays_and_a_bad_shape_fails_alone() {
 #[tokio::test]
 async fn models_share_a_budget_and_bad_ones_are_named() {
     let models = Models::new();
-    models.add("dino", "astrodino");
+    models.add("stein", "stein_resnet50");
     models.add("specformer", "specformer_pooled");
     models.add("broken", "specformer_pooled");
     models.add("foreign", "astrodino");
@@ -418,6 +418,7 @@ async fn models_share_a_budget_and_bad_ones_are_named() {
     let replace = RegisterOptions { replace: true, ..RegisterOptions::default() };
     models.register("foreign", &replace);
     let mut options = models.options();
+    // Room for either of them, not for both.
     options.batch.memory_max = 1 << 20;
     options.batch.deterministic = true;
     let handle = EncoderHandle::spawn(options);
@@ -433,7 +434,7 @@ async fn models_share_a_budget_and_bad_ones_are_named() {
     for _ in 0..2 {
         alone = vectors(&handle, "specformer", "", vec![spectrum(1)]).await;
         let picture = arrays("image", vec![("image", cutout.clone())]);
-        assert_eq!(vectors(&handle, "dino", "", vec![picture]).await[0].len(), 32);
+        assert_eq!(vectors(&handle, "stein", "", vec![picture]).await[0].len(), 128);
     }
     // Deterministic: to the last bit the same, whatever comes beside it.
     let beside = vec![spectrum(0), spectrum(1), spectrum(0)];
@@ -443,7 +444,7 @@ async fn models_share_a_budget_and_bad_ones_are_named() {
     assert!(metrics.loads > 0 && metrics.evictions > 0, "{metrics:?}");
     // Every batch of this mode has one row.
     assert_eq!((metrics.batches, metrics.batch_sizes[0]), (7, 7), "{metrics:?}");
-    let pooling = Some(Pooling::Mean);
+    let pooling = Some(Pooling::ContrastiveHead);
     let options = RegisterOptions { replace: true, pooling, ..RegisterOptions::default() };
-    models.register("dino", &options);
+    models.register("stein", &options);
 }
