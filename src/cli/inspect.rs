@@ -39,14 +39,14 @@ pub(super) fn run(arguments: &InspectArguments) -> Result<ExitCode> {
         "file",
         "object",
         "kind",
-        "array",
         "shape",
         "bands",
         "wavelength",
-        "finite",
         "median",
+        "finite",
         "ra",
         "dec",
+        "arrays",
     ]);
     let mut notes = Vec::new();
     let mut exit = ExitCode::SUCCESS;
@@ -57,7 +57,7 @@ pub(super) fn run(arguments: &InspectArguments) -> Result<ExitCode> {
         }
     }
     if table.len() > 0 {
-        print_table(&table.without_silent_columns(5), arguments.format)?;
+        print_table(&table.without_silent_columns(4), arguments.format)?;
     }
     for note in notes {
         eprintln!("{note}");
@@ -114,14 +114,14 @@ fn add_observation(table: &mut Table, name: &str, observation: &Observation) {
     let degrees = |value: Option<f64>| value.map_or(Cell::Null, Cell::Degrees);
     let ra = degrees(observation.position.map(|position| position.ra().0));
     let dec = degrees(observation.position.map(|position| position.dec().0));
-    let mut add = |kind: &str, facts: [Cell; 6]| {
+    let mut add = |kind: &str, facts: [Cell; 5], arrays: Cell| {
         let mut row = vec![
             Cell::text(name),
             observation.object.clone().map_or(Cell::Null, Cell::Id),
             Cell::text(kind),
         ];
         row.extend(facts);
-        row.extend([ra.clone(), dec.clone()]);
+        row.extend([ra.clone(), dec.clone(), arrays]);
         table.push(row);
     };
     let Observed::Arrays(arrays) = &observation.content else {
@@ -129,41 +129,37 @@ fn add_observation(table: &mut Table, name: &str, observation: &Observation) {
         let size = Cell::Bytes(bytes.len() as u64);
         let form = if bytes.starts_with(&[0xff]) { "JPEG" } else { "PNG" };
         let unknown = || Cell::Null;
-        add("image", [Cell::text(form), size, unknown(), unknown(), unknown(), unknown()]);
+        add("image", [size, unknown(), unknown(), unknown(), unknown()], Cell::text(form));
         return;
     };
     if let Some(image) = observation.array("image") {
-        add("image", facts(image, &[], Cell::Null));
+        add("image", facts(image, Cell::Null), Cell::text("image"));
     }
     if let Some(flux) = observation.array("flux") {
-        let beside: Vec<&str> = arrays
-            .iter()
-            .filter(|array| array.name != "image" && array.name != "flux")
-            .map(|array| array.name.as_str())
-            .collect();
+        let names = arrays.iter().map(|array| array.name.as_str());
+        let names: Vec<&str> = names.filter(|name| *name != "image").collect();
         let range = observation.array("wavelength").and_then(|wavelength| {
             let (first, last) = (wavelength.values.first()?, wavelength.values.last()?);
             let digits = |value: &f32| significant(f64::from(*value), 5);
             Some(format!("{}..{} Å", digits(first), digits(last)))
         });
-        add("spectrum", facts(flux, &beside, range.map_or(Cell::Null, Cell::Text)));
+        let range = range.map_or(Cell::Null, Cell::Text);
+        add("spectrum", facts(flux, range), Cell::Text(names.join(" ")));
     }
 }
 
-/// Array, shape, bands, wavelengths, share of finite numbers and their median.
-fn facts(array: &NamedArray, beside: &[&str], range: Cell) -> [Cell; 6] {
+/// Shape, bands, wavelengths, and the median and the share of the finite numbers.
+fn facts(array: &NamedArray, range: Cell) -> [Cell; 5] {
     let shape: Vec<String> = array.shape.iter().map(usize::to_string).collect();
-    let names = [&[array.name.as_str()], beside].concat().join(" ");
     let mut finite: Vec<f32> =
         array.values.iter().copied().filter(|value| value.is_finite()).collect();
     let share = finite.len() as f64 / array.values.len().max(1) as f64;
     [
-        Cell::Text(names),
         Cell::Text(shape.join(" x ")),
         Cell::text(array.bands.join(" ")),
         range,
-        Cell::Real(share),
         Cell::optional_real(median(&mut finite)),
+        Cell::Real(share),
     ]
 }
 

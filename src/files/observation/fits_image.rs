@@ -51,7 +51,6 @@ const SILENT_NAMES: [&str; 7] =
 pub(super) struct Words {
     filter: Option<String>,
     survey: String,
-    pub(super) object: Option<String>,
 }
 
 impl Words {
@@ -65,7 +64,6 @@ impl Words {
         Self {
             filter: filters.iter().filter_map(text).find(clear),
             survey: surveys.iter().filter_map(text).collect::<Vec<_>>().join(" "),
-            object: text(&"OBJECT"),
         }
     }
 }
@@ -128,7 +126,8 @@ pub(super) fn read(
     }
     bands::choose(&mut whole, &options.bands).map_err(|detail| contents.refused(detail))?;
     Ok(Observation {
-        object: contents.words.object.clone(),
+        // OBJECT is a field as often as it is an object, and never the id of a catalogue.
+        object: None,
         position,
         content: Observed::Arrays(vec![whole]),
     })

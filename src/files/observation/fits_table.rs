@@ -87,11 +87,7 @@ pub(super) fn open(
         Fault::Content(detail) => contents.refused(detail),
     })?;
     row.cells.extend(beside(contents, &found.location));
-    let mut observation =
-        row.into_observation(options).map_err(|detail| contents.refused(detail))?;
-    if observation.object.is_none() {
-        observation.object.clone_from(&contents.words.object);
-    }
+    let observation = row.into_observation(options).map_err(|detail| contents.refused(detail))?;
     Ok(Box::new(Single(observation)))
 }
 

@@ -7,7 +7,7 @@
 
 use std::path::Path;
 
-use hdf5_pure::{AttrValue, DType, Dataset, File, Group};
+use hdf5_pure::{AttrValue, DType, Dataset, Datatype, DatatypeByteOrder, File, Group};
 
 use super::cells::{Cell, Row, Value, shortened};
 use super::names::{Role, role_of};
@@ -40,6 +40,10 @@ enum Kind {
     Signed,
     Unsigned,
     Real,
+    /// Half precision, big-endian or not. The crate knows its layout and not its numbers.
+    Half {
+        is_big: bool,
+    },
     Text,
 }
 
@@ -94,16 +98,7 @@ fn collect(
         let name = format!("{prefix}{name}");
         names.push(name.clone());
         let Some((role, _)) = role_of(&name) else { continue };
-        let kind = match dataset.dtype()? {
-            DType::F32 | DType::F64 => Kind::Real,
-            DType::I8 | DType::I16 | DType::I32 | DType::I64 => Kind::Signed,
-            // Booleans are enumerations.
-            DType::U8 | DType::U16 | DType::U32 | DType::U64 | DType::Enum(_) => Kind::Unsigned,
-            DType::String | DType::VariableLengthString => Kind::Text,
-            // Half precision has no name of its own.
-            DType::Other(_) => Kind::Real,
-            _ => continue,
-        };
+        let Some(kind) = kind_of(&dataset)? else { continue };
         let shape = dataset.shape()?;
         // A file need not have attributes that can be read.
         let unit = dataset.attrs().ok().and_then(|attributes| {
@@ -129,6 +124,26 @@ fn collect(
         collect(&inner, &format!("{prefix}{name}/"), depth + 1, known, names)?;
     }
     Ok(())
+}
+
+/// What the values of a dataset are; `None` for structures, references and other things that are no numbers.
+fn kind_of(dataset: &Dataset) -> Result<Option<Kind>, hdf5_pure::Error> {
+    Ok(match dataset.dtype()? {
+        DType::F32 | DType::F64 => Some(Kind::Real),
+        DType::I8 | DType::I16 | DType::I32 | DType::I64 => Some(Kind::Signed),
+        // Booleans are enumerations.
+        DType::U8 | DType::U16 | DType::U32 | DType::U64 | DType::Enum(_) => Some(Kind::Unsigned),
+        DType::String | DType::VariableLengthString => Some(Kind::Text),
+        DType::Other(other) => match *other {
+            Datatype::FloatingPoint { size: 2, byte_order, layout } => {
+                let is_half = layout.exponent_size == 5 && layout.mantissa_size == 10;
+                let is_big = byte_order == DatatypeByteOrder::BigEndian;
+                is_half.then_some(Kind::Half { is_big })
+            }
+            _ => None,
+        },
+        _ => None,
+    })
 }
 
 /// The length of the axis of objects.
@@ -224,7 +239,15 @@ impl Known {
             let ids = self.dataset.read_u64_rows(first, rows).map_err(text)?;
             return Ok(Value::Texts(ids.iter().map(u64::to_string).collect()));
         }
-        let values = self.dataset.read_f64_rows(first, rows).map_err(text)?;
+        let values = match self.kind {
+            Kind::Half { is_big } => {
+                let bytes = self.dataset.read_raw_rows(first, rows).map_err(text)?;
+                let order = if is_big { u16::from_be_bytes } else { u16::from_le_bytes };
+                let number = |raw: &[u8; 2]| half::f16::from_bits(order(*raw)).to_f64();
+                bytes.as_chunks::<2>().0.iter().map(number).collect()
+            }
+            _ => self.dataset.read_f64_rows(first, rows).map_err(text)?,
+        };
         if values.len() as u64 != count {
             return Err(format!("it has {} numbers instead of {count}", values.len()));
         }

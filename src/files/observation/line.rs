@@ -54,11 +54,8 @@ pub(super) fn read(contents: &mut Contents) -> Result<Option<Observation>, FileE
     if !has_own {
         row.cells.extend(axis(&flux.header, flux.len()));
     }
-    let mut observation = row
-        .into_observation(&ObservationOptions::default())
-        .map_err(|detail| contents.refused(detail))?;
-    observation.object.clone_from(&contents.words.object);
-    Ok(Some(observation))
+    let read = row.into_observation(&ObservationOptions::default());
+    read.map(Some).map_err(|detail| contents.refused(detail))
 }
 
 /// What an extension is called in tables; the array without a name is the flux.
