@@ -22,6 +22,8 @@ HERE = Path(__file__).resolve().parent
 CACHE = Path(os.environ["SIDEREUS_CACHE"])
 FOLDERS = CACHE / "encoders/models"
 REGISTERED = Path(os.environ["SIDEREUS_MODELS"])
+# A round takes about so long.
+ROUND_SECONDS = 2.0
 THREAD_NAMES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
 
@@ -34,6 +36,8 @@ class Contest:
     words: str
     is_registered: bool = False
     is_convolutional: bool = False
+    # Networks inside it that are compared on their own.
+    parts: tuple[str, ...] = ()
 
     @property
     def folder(self) -> Path:
@@ -61,7 +65,7 @@ CONTESTS = (
     Contest("vit-l", (4, 8), "AstroCLIP image tower"),
     Contest("specformer", (8, 16), "AstroCLIP spectrum tower"),
     Contest("stein", (16, 32), "Stein et al., ResNet-50", is_convolutional=True),
-    Contest("aion-b", (4, 8), "AION-1 B, 576 image tokens and 4 fluxes"),
+    Contest("aion-b", (4, 8), "AION-1 B, image codec and 576 tokens", parts=("aion-image-codec",)),
     Contest("efficientnet-lite0", (16, 32), "EfficientNet-Lite0", is_registered=True, is_convolutional=True),
     Contest("photometry-mm", (32, 256), "photometry-mm", is_registered=True),
 )
@@ -101,19 +105,31 @@ def recipe() -> str:
 
 def prepare(contest: Contest, arguments: argparse.Namespace) -> None:
     """Makes a model where it is not there yet, and has both sides reproduce its outputs."""
-    stamp = contest.folder / f".complete-{recipe()}"
-    if not contest.is_registered and not stamp.exists():
-        run([sys.executable, HERE / "make_models.py", FOLDERS, contest.name], arguments.threads)
-        torch_side("goldens", contest.folder, threads=arguments.threads)
-        stamp.touch()
-    torch_side("check", contest.folder, threads=arguments.threads)
-    run([arguments.encoder, "check", contest.folder], arguments.threads)
+    threads = arguments.threads
+    if contest.is_registered:
+        torch_side("check", contest.folder, threads=threads)
+        run([arguments.encoder, "check", contest.folder], threads)
+        return
+    for name in (*contest.parts, contest.name):
+        folder = FOLDERS / name
+        stamp = folder / f".complete-{recipe()}"
+        if not stamp.exists():
+            run([sys.executable, HERE / "make_models.py", FOLDERS, name], threads)
+            torch_side("goldens", folder, threads=threads)
+            stamp.touch()
+        torch_side("check", folder, threads=threads)
+        # A folder without model.toml is compared with its golden outputs.
+        (folder / "model.toml").unlink(missing_ok=True)
+        run([arguments.encoder, "check", folder], threads)
+    run([arguments.encoder.with_name("sidereus"), "encoder", "register", contest.folder], threads)
 
 
 def measure(line: Line, arguments: argparse.Namespace) -> None:
     """All visits of both sides, in turns."""
     folder, threads, batch = line.contest.folder, arguments.threads, line.batch
-    common = ["--batch", batch, "--rounds", arguments.rounds, "--threads", threads]
+    common = ["--batch", batch, "--threads", threads]
+    pilot = statistics.median(speeds(torch_side("time", folder, *common, threads=threads), batch))
+    common += ["--rounds", arguments.rounds, "--batches", max(1, round(ROUND_SECONDS * pilot / batch))]
     layouts = {"": []} | ({"channels last": ["--channels-last"]} if line.contest.is_convolutional else {})
 
     def visit_torch() -> None:

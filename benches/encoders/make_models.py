@@ -74,6 +74,17 @@ AION_B = {
     "domains_in": list(layouts.AION_MODALITIES),
     "domains_out": [],
 }
+IMAGE_CODEC = {
+    "quantizer_levels": [7, 5, 5, 5, 5],
+    "hidden_dims": 512,
+    "multisurvey_projection_dims": 54,
+    "n_compressions": 2,
+    "num_consecutive": 4,
+    "embedding_dim": 5,
+    "range_compression_factor": 0.01,
+    "mult_factor": 10.0,
+}
+LEGACY_BANDS = [f"DES-{band}" for band in "GRIZ"]
 AION_CASE = {
     "name": "image_flux",
     "modalities": ["tok_image", *(f"tok_flux_{band}" for band in "griz")],
@@ -88,6 +99,12 @@ MODELS: dict[str, dict[str, Any]] = {
         "hparams": {"base_encoder": "resnet50", "emb_dim": 128, "use_mlp": False, "npix_out": 96},
         "architecture": layouts.RESNET50,
     },
+    "aion-image-codec": {
+        "kind": "aion_image_codec",
+        "hparams": IMAGE_CODEC,
+        "cases": [{"name": "legacy", "bands": LEGACY_BANDS}],
+    },
+    # With the same codec in its folder, as published.
     "aion-b": {"kind": "aion_encoder", "hparams": AION_B, "cases": [AION_CASE]},
 }
 
@@ -109,8 +126,11 @@ def weight(name: str, shape: tuple[int, ...], random: np.random.Generator) -> np
         return np.float32(0.1) * noise
     if "token_emb" in name or "position_embed" in name:
         return np.float32(0.3) * noise
-    inputs = math.prod(shape[1:])
-    return noise * np.float32(math.sqrt((2 if len(shape) == 4 else 1) / inputs))
+    scale = math.sqrt((2 if len(shape) == 4 else 1) / math.prod(shape[1:]))
+    if name.startswith("model.encoder_layers") and ".net." in name:
+        # A softmax over a picture and thirteen residual units would make much of the last digit.
+        scale *= 0.2
+    return noise * np.float32(scale)
 
 
 def inputs_of(config: dict[str, Any], random: np.random.Generator) -> dict[str, np.ndarray]:
@@ -124,6 +144,9 @@ def inputs_of(config: dict[str, Any], random: np.random.Generator) -> dict[str, 
                 for key, (vocabulary, count) in layouts.AION_MODALITIES.items()
                 if key in case["modalities"]
             }
+        case "aion_image_codec":
+            shape = (ROWS, len(LEGACY_BANDS), 96, 96)
+            return {f"{case['name']}.flux": random.normal(0.2, 1.0, shape).astype(np.float32) for case in config["cases"]}
         case "stein_moco":
             return {"b2.image": random.random((ROWS, 3, sizes["npix_out"], sizes["npix_out"]), np.float32)}
         case "astrodino":
@@ -139,14 +162,27 @@ def inputs_of(config: dict[str, Any], random: np.random.Generator) -> dict[str, 
             return {"spectrum": flux.astype(np.float32)[..., None]}
 
 
+def weights_of(config: dict[str, Any]) -> dict[str, np.ndarray]:
+    """The tensors of a network: the same numbers under the same name and shape."""
+    tensors = {}
+    for name, shape in sorted(layouts.shapes_of(config).items()):
+        tensors[name] = weight(name, shape, np.random.default_rng([SEED, zlib.crc32(name.encode())]))
+    if config["kind"] == "aion_image_codec":
+        tensors["_quantizer.levels"] = np.array(config["hparams"]["quantizer_levels"], np.int32)
+    return tensors
+
+
 def make(folder: Path, config: dict[str, Any]) -> int:
     """Writes a folder and gives the number of parameters. Outputs of other weights are taken away."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "outputs.safetensors").unlink(missing_ok=True)
-    tensors = {}
-    for name, shape in sorted(layouts.shapes_of(config).items()):
-        tensors[name] = weight(name, shape, np.random.default_rng([SEED, zlib.crc32(name.encode())]))
+    tensors = weights_of(config)
     tensor_file.write_tensors(folder / "weights.safetensors", tensors)
+    if config["kind"] == "aion_encoder":
+        codec = folder / "codecs/image"
+        codec.mkdir(parents=True, exist_ok=True)
+        tensor_file.write_tensors(codec / "model.safetensors", weights_of(MODELS["aion-image-codec"]))
+        (codec / "config.json").write_text(json.dumps(IMAGE_CODEC, indent=1) + "\n")
     random = np.random.default_rng([SEED, zlib.crc32(folder.name.encode())])
     tensor_file.write_tensors(folder / "inputs.safetensors", inputs_of(config, random))
     described = {"name": folder.name, **config, "seed": SEED, "dtype": "float32"}

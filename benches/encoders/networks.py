@@ -341,6 +341,109 @@ class AionEncoder(nn.Module):
         return {"embedding_tokens": tokens, "mean_all_tokens": tokens.mean(1)}
 
 
+class Inner(nn.Module):
+    """A convolution one level down, where its published name has it."""
+
+    def __init__(self, inputs: int, outputs: int, side: int, stride: int = 1) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(inputs, outputs, side, stride, side // 2)
+
+    def forward(self, features: Tensor) -> Tensor:
+        return self.conv(features)
+
+
+class SqueezeExcite(nn.Module):
+    """Weighs channels by a mean over the picture, which the picture itself weighs."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        squeezed = max(width // 2, 16)
+        self.to_k = nn.Conv2d(width, 1, 1)
+        layers = (nn.Conv2d(width, squeezed, 1), nn.LeakyReLU(0.1), nn.Conv2d(squeezed, width, 1), nn.Sigmoid())
+        self.net = nn.Sequential(*layers)
+
+    def forward(self, features: Tensor) -> Tensor:
+        attention = self.to_k(features).flatten(2).softmax(-1)
+        pooled = features.flatten(2) @ attention.transpose(1, 2)
+        return features * self.net(pooled.unsqueeze(-1))
+
+
+class Unit(nn.Module):
+    """A residual unit of the image codec."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        layers = (Inner(width, width, 3), nn.ELU(), nn.Conv2d(width, width, 1), nn.ELU(), SqueezeExcite(width))
+        self.net = nn.Sequential(*layers)
+
+    def forward(self, features: Tensor) -> Tensor:
+        return self.net(features) + features
+
+
+class ChannelNorm(nn.Sequential):
+    """A layer normalisation over channels, the second of three steps as its published name says."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__(nn.Identity(), nn.LayerNorm(width), nn.Identity())
+
+    def forward(self, features: Tensor) -> Tensor:
+        return self[1](features.movedim(1, -1)).movedim(-1, 1)
+
+
+class CodecEncoder(nn.Module):
+    """The convolutions of the image codec."""
+
+    def __init__(self, sizes: Sizes) -> None:
+        super().__init__()
+        width = sizes["hidden_dims"] >> sizes["n_compressions"]
+        self.conv_in = Inner(sizes["multisurvey_projection_dims"], width, 7)
+        layers: list[nn.Module] = [Unit(width)]
+        for step in range(sizes["n_compressions"] + 1):
+            is_narrowing = step < sizes["n_compressions"]
+            layers.append(Inner(width, 2 * width, 3, 2) if is_narrowing else Inner(width, width, 7))
+            width *= 2 if is_narrowing else 1
+            layers.append(nn.Sequential(*(Unit(width) for _ in range(sizes["num_consecutive"]))))
+        self.encoder_layers = nn.Sequential(*layers, ChannelNorm(width))
+
+    def forward(self, features: Tensor) -> Tensor:
+        return self.encoder_layers(self.conv_in(features))
+
+
+class AionImageCodec(nn.Module):
+    """The encoding half of AION-1's image codec, for images of 96 x 96 pixels in the bands of the Legacy Surveys."""
+
+    CHANNELS, FIRST, MOST = 9, 5, (6.0, 15.0, 20.0, 25.0)
+
+    def __init__(self, sizes: Sizes) -> None:
+        super().__init__()
+        self.bend, self.factor = sizes["range_compression_factor"], sizes["mult_factor"]
+        self.subsample_in = nn.Linear(self.CHANNELS, sizes["multisurvey_projection_dims"])
+        self.model = CodecEncoder(sizes)
+        self.pre_quant_proj = nn.Conv2d(sizes["hidden_dims"], sizes["embedding_dim"], 1)
+        self._quantizer = nn.Module()
+        self._quantizer.register_buffer("levels", torch.tensor(sizes["quantizer_levels"], dtype=torch.int32))
+
+    def quantised(self, latent: Tensor) -> Tensor:
+        """Codes of latents, rows x numbers x places."""
+        levels = self._quantizer.levels.double()
+        half = ((levels - 1) * (1 + 1e-3) / 2).float()[:, None]
+        offset = torch.where(levels % 2 == 1, 0.0, 0.5).float()[:, None]
+        basis = torch.cat([torch.ones(1), levels.float().cumprod(0)[:-1]])[:, None]
+        middle = (levels // 2).float()[:, None]
+        rounded = (torch.tanh(latent + torch.atanh(offset / half)) * half - offset).round()
+        return ((rounded + middle) * basis).sum(1).int()
+
+    def forward(self, flux: Tensor) -> Outputs:
+        start = [(side - 96) // 2 for side in flux.shape[2:]]
+        flux = flux[:, :, start[0] : start[0] + 96, start[1] : start[1] + 96]
+        most = torch.tensor(self.MOST)[:, None, None]
+        bent = torch.asinh(flux.clamp(-most, most) / self.bend) * (self.bend * self.factor)
+        padded = functional.pad(bent, (0, 0, 0, 0, self.FIRST, 0)).movedim(1, -1)
+        scale = math.sqrt(self.CHANNELS / len(self.MOST))
+        latent = self.pre_quant_proj(self.model((self.subsample_in(padded) * scale).movedim(-1, 1))).flatten(2)
+        return {"latent": latent, "tokens": self.quantised(latent)}
+
+
 def build(config: dict[str, Any], state: dict[str, Tensor]) -> nn.Module:
     """The module of a `config.json` with its weights, in evaluation mode. Every tensor of the module must be there."""
     sizes, kind = config["hparams"], config["kind"]
@@ -359,10 +462,12 @@ def build(config: dict[str, Any], state: dict[str, Tensor]) -> nn.Module:
     elif kind == "stein_moco":
         module = SteinMoco(sizes, config["architecture"])
     else:
-        module = {"astroclip": AstroClip, "astrodino": AstroDino, "specformer": SpecFormer}[kind](sizes)
+        makers = {"astroclip": AstroClip, "astrodino": AstroDino, "specformer": SpecFormer}
+        module = (makers | {"aion_image_codec": AionImageCodec})[kind](sizes)
     missing, unexpected = module.load_state_dict(state, strict=False)
     missing = [name for name in missing if not name.endswith("num_batches_tracked")]
     training = ("decoder", "mask_token", "encoder_k.", "queue", "val_queue")
+    training += ("model.decoder_layers.", "model.conv_out.", "subsample_out.", "post_quant_proj.")
     unexpected = [name for name in unexpected if not name.startswith(training)]
     if missing or unexpected:
         raise ValueError(f"the weights do not fit {kind}: missing {missing[:3]}, unknown {unexpected[:3]}")

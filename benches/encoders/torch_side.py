@@ -26,8 +26,6 @@ import networks
 MODELS = Path(__file__).resolve().parents[2] / "deploy/models"
 # Largest absolute difference that passes, and for convolutions relative to the largest value.
 TOLERANCE = 1e-4
-# One measurement takes at least so long.
-ROUND_SECONDS = 2.0
 
 Feed = dict[str, Tensor]
 
@@ -45,6 +43,10 @@ class Model:
     def call(self, case: str, feed: Feed) -> dict[str, Tensor]:
         """Outputs of the network, each named as in the golden file."""
         raise NotImplementedError
+
+    def usual(self) -> tuple[str, Feed]:
+        """What is timed: a case and its rows."""
+        return next(iter(self.cases.items()))
 
     def check(self) -> dict[str, float]:
         """Largest error of every golden tensor that this side makes; ValueError where one is too large or none is there."""
@@ -74,7 +76,11 @@ class Published(Model):
         inputs = load_file(folder / "inputs.safetensors")
         outputs = folder / "outputs.safetensors"
         self.goldens = load_file(outputs) if outputs.exists() else {}
-        if self.kind == "aion_encoder":
+        if self.kind == "aion_image_codec":
+            # This side knows the bands of the Legacy Surveys alone.
+            names = [case["name"] for case in self.config["cases"] if case["bands"][0] == "DES-G"]
+            self.cases = {name: {"flux": inputs[f"{name}.flux"]} for name in names}
+        elif self.kind == "aion_encoder":
             self.tokens_max = {case["name"]: case["num_encoder_tokens"] for case in self.config["cases"]}
             self.cases = {
                 case["name"]: {key: inputs[f"{case['name']}.{key}"] for key in case["modalities"]}
@@ -89,6 +95,25 @@ class Published(Model):
     def call(self, case: str, feed: Feed) -> dict[str, Tensor]:
         outputs = self.module(feed, self.tokens_max[case]) if self.kind == "aion_encoder" else self.module(**feed)
         return {f"{case}.{name}": tensor for name, tensor in outputs.items()}
+
+
+class Aion(Published):
+    """AION-1 behind its image codec: the cases are tokens, and what is timed are images."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        codec = folder / "codecs/image"
+        config = {"kind": "aion_image_codec", "hparams": json.loads((codec / "config.json").read_text())}
+        self.codec = networks.build(config, load_file(codec / "model.safetensors"))
+
+    def call(self, case: str, feed: Feed) -> dict[str, Tensor]:
+        if case != "from image":
+            return super().call(case, feed)
+        tokens = {"tok_image": self.codec(**feed)["tokens"]}
+        return self.module(tokens, tokens["tok_image"].shape[1])
+
+    def usual(self) -> tuple[str, Feed]:
+        return "from image", {"flux": torch.rand(2, 4, 96, 96)}
 
 
 class Lite0(Model):
@@ -132,6 +157,8 @@ class Photometry(Model):
 
 def load(folder: Path) -> Model:
     """The model of a folder."""
+    if (folder / "codecs/image").exists():
+        return Aion(folder)
     if (folder / "config.json").exists():
         return Published(folder)
     return {"efficientnet-lite0": Lite0, "photometry-mm": Photometry}[folder.resolve().name](folder)
@@ -150,9 +177,13 @@ def seconds_of(call: Callable[[], Any], calls: int) -> float:
     return time.perf_counter() - began
 
 
-def measure(model: Model, batch: int, rounds: int, *, channels_last: bool) -> list[float]:
-    """Objects per second of every round; the first call, which is slower than the others, is not counted."""
-    case, feed = next(iter(model.cases.items()))
+# Calls before the clock runs: the first ones are slower than the others.
+WARM_UP_BATCHES = 2
+
+
+def measure(model: Model, batch: int, rounds: int, batches: int, *, channels_last: bool) -> list[float]:
+    """Objects per second of every round of so many batches."""
+    case, feed = model.usual()
     feed = {name: filled(rows, batch) for name, rows in feed.items()}
     if channels_last:
         model.module.to(memory_format=torch.channels_last)
@@ -161,11 +192,9 @@ def measure(model: Model, batch: int, rounds: int, *, channels_last: bool) -> li
     def call() -> dict[str, Tensor]:
         return model.call(case, feed)
 
-    seconds = seconds_of(call, 1)
-    if seconds < ROUND_SECONDS:
-        seconds = seconds_of(call, 1)
-    calls = max(1, round(ROUND_SECONDS / seconds))
-    return [batch * calls / seconds_of(call, calls) for _ in range(rounds)]
+    for _ in range(WARM_UP_BATCHES):
+        call()
+    return [batch * batches / seconds_of(call, batches) for _ in range(rounds)]
 
 
 @torch.inference_mode()
@@ -176,6 +205,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--batches", type=int, default=1, help="batches of a round")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--channels-last", action="store_true", help="keep pictures with their channels last in memory")
     arguments = parser.parse_args()
@@ -193,7 +223,8 @@ def main() -> None:
         for name, error in model.check().items():
             print(f"{name}: {error:.1e}")
     else:
-        speeds = measure(model, arguments.batch, arguments.rounds, channels_last=arguments.channels_last)
+        rounds, batches = arguments.rounds, arguments.batches
+        speeds = measure(model, arguments.batch, rounds, batches, channels_last=arguments.channels_last)
         print(json.dumps({"kind": model.kind, "batch": arguments.batch, "objects_per_s": speeds}))
 
 

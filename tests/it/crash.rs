@@ -33,14 +33,15 @@ const BEFORE_ANSWER_MIN: u32 = 5;
 const ROWS_PER_BATCH: u64 = 25;
 const WINDOW: usize = 4;
 
-struct Server {
+/// The real program, to be killed.
+pub(crate) struct Server {
     process: Child,
-    address: String,
+    pub address: String,
 }
 
 impl Server {
-    /// With a configuration that sends bulk batches of any size through sorted files.
-    fn start(data: &Path, config: &Path) -> Self {
+    /// Starts it with a settings file, and waits until it listens.
+    pub(crate) fn start(data: &Path, config: &Path) -> Self {
         let mut process = Command::new(env!("CARGO_BIN_EXE_sidereus"))
             .args(["serve", "--grpc", "127.0.0.1:0", "--data"])
             .arg(data)
@@ -63,7 +64,7 @@ impl Server {
         Self { process, address: format!("http://{address}") }
     }
 
-    fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         self.process.kill().expect("SIGKILL is sent");
         self.process.wait().expect("the process ends");
     }
@@ -163,7 +164,7 @@ fn message((id, generation): (i64, i64)) -> Object {
             "v".to_owned(),
             Vector { values: vec![id as f32, generation as f32, 1.0] },
         )]),
-        tokens: HashMap::new(),
+        ..Object::default()
     }
 }
 

@@ -12,6 +12,7 @@ use sidereus::wire::v1::payload::Content;
 use sidereus::wire::v1::{NamedValues, Payload};
 
 mod program;
+mod walls;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_sidereus-encoder");
 const PHOTOMETRY: &str = "photometry-mm";

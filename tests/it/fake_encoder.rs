@@ -207,12 +207,18 @@ impl EncoderService for Fake {
 
 /// Starts the encoder and returns a handle to it.
 pub(crate) async fn start() -> (EncoderHandle, Arc<Controls>) {
+    let (address, controls) = serve().await;
+    let handle = EncoderHandle::connect(&address, Duration::from_secs(20)).expect("an address");
+    (handle, controls)
+}
+
+/// Starts the encoder and returns its address.
+pub(crate) async fn serve() -> (String, Arc<Controls>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("bound").to_string();
     let controls = Arc::new(Controls::default());
     let service = EncoderServiceServer::new(Fake { controls: Arc::clone(&controls) });
     let router = tonic::transport::Server::builder().add_service(service);
     tokio::spawn(router.serve_with_incoming(TcpListenerStream::new(listener)));
-    let handle = EncoderHandle::connect(&address, Duration::from_secs(20)).expect("an address");
-    (handle, controls)
+    (address, controls)
 }

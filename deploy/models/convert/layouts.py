@@ -138,10 +138,40 @@ def aion_encoder(sizes: Sizes) -> Shapes:
     return shapes
 
 
+def aion_image_codec(sizes: Sizes) -> Shapes:
+    """The encoding half of AION-1's image codec; `_quantizer.levels` beside it holds integers."""
+    projected, hidden, codes = (sizes[name] for name in ("multisurvey_projection_dims", "hidden_dims", "embedding_dim"))
+    shapes: Shapes = {}
+
+    def convolution(name: str, inputs: int, outputs: int, side: int) -> None:
+        shapes.update({f"{name}.weight": (outputs, inputs, side, side), f"{name}.bias": (outputs,)})
+
+    def unit(name: str, width: int) -> None:
+        squeezed = max(width // 2, 16)
+        parts = (("0.conv", width, width, 3), ("2", width, width, 1), ("4.to_k", width, 1, 1))
+        for part, inputs, outputs, side in (*parts, ("4.net.0", width, squeezed, 1), ("4.net.2", squeezed, width, 1)):
+            convolution(f"{name}.net.{part}", inputs, outputs, side)
+
+    width = hidden >> sizes["n_compressions"]
+    convolution("model.conv_in.conv", projected, width, 7)
+    unit("model.encoder_layers.0", width)
+    place = 1
+    for step in range(sizes["n_compressions"] + 1):
+        wider, side = (2 * width, 3) if step < sizes["n_compressions"] else (width, 7)
+        convolution(f"model.encoder_layers.{place}.conv", width, wider, side)
+        width = wider
+        for number in range(sizes["num_consecutive"]):
+            unit(f"model.encoder_layers.{place + 1}.{number}", width)
+        place += 2
+    convolution("pre_quant_proj", width, codes, 1)
+    return shapes | norm(f"model.encoder_layers.{place}.1", width) | linear("subsample_in", 9, projected)
+
+
 def shapes_of(config: dict[str, Any]) -> Shapes:
     """Names and shapes for a `config.json`; KeyError for a kind that is not here."""
     sizes = config["hparams"]
     if config["kind"] == "stein_moco":
         return stein_moco(sizes, config.get("architecture", RESNET50))
-    makers = {"astroclip": astroclip, "astrodino": vit, "specformer": specformer, "aion_encoder": aion_encoder}
+    makers = {"astroclip": astroclip, "astrodino": vit, "specformer": specformer}
+    makers |= {"aion_encoder": aion_encoder, "aion_image_codec": aion_image_codec}
     return makers[config["kind"]](sizes)

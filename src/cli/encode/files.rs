@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use prost::Message as _;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
@@ -14,6 +13,7 @@ use crate::cli::ids::parse_id;
 use crate::cli::progress;
 use crate::files::{ObservationOptions, ObservationRow, read_observations};
 use crate::wire::v1::encode_inputs_request::Message;
+use crate::wire::v1::payload::Content;
 use crate::wire::v1::{
     CollectionSchema, EncodeInputsBatch, EncodeInputsRequest, EncodeInputsStart, FailedObject,
     GetCollectionRequest, ObjectId, ObjectInput, object_id,
@@ -93,6 +93,17 @@ pub(super) async fn run(arguments: &EncodeArguments, client: &Client) -> Result<
     Ok(outcome)
 }
 
+/// Bytes of an input's numbers or picture; the rest of it is small.
+fn payload_bytes(input: &ObjectInput) -> usize {
+    match input.payload.as_ref().and_then(|payload| payload.content.as_ref()) {
+        Some(Content::Image(bytes)) => bytes.len(),
+        Some(Content::Arrays(arrays)) => {
+            arrays.arrays.values().map(|array| array.float32.len()).sum()
+        }
+        Some(Content::Row(_)) | None => 0,
+    }
+}
+
 struct Reader {
     schema: CollectionSchema,
     options: ObservationOptions,
@@ -110,7 +121,7 @@ impl Reader {
             for row in read_observations(path, &self.options)? {
                 match self.input(&stem, row) {
                     Ok(input) => {
-                        bytes += input.encoded_len();
+                        bytes += payload_bytes(&input);
                         inputs.push(input);
                     }
                     Err((name, reason)) => {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::catalogue::{form_of, provenance_of};
 use crate::encoder::{ModelInfo, ModelOutput};
-use crate::schema::{CollectionSchema, ColumnType, Object, Value};
+use crate::schema::{CollectionSchema, ColumnType, Modality, Object, Value};
 use crate::service::RequestError;
 use crate::wire::v1;
 
@@ -110,7 +110,11 @@ impl InputMap {
         mut given: HashMap<String, String>,
     ) -> Result<Self, RequestError> {
         let inputs = &model.inputs;
-        let is_image = inputs.as_slice() == [IMAGE_INPUT];
+        let kind = match inputs.as_slice() {
+            [only] if only == IMAGE_INPUT => InputKind::Image,
+            _ if model.modality.0 == Modality::PHOTOMETRY => InputKind::Number,
+            _ => InputKind::Array,
+        };
         if let Some(unknown) = given.keys().find(|name| !inputs.contains(name)) {
             return Err(RequestError::UnknownInput {
                 model: model.id.clone(),
@@ -122,7 +126,7 @@ impl InputMap {
         for input in inputs {
             let written = given.remove(input);
             let Some(source) = source(schema, model, input, written)? else { continue };
-            check_type(schema, input, source, is_image)?;
+            check_type(schema, input, source, kind)?;
             sources.push((input.clone(), source));
         }
         let is_list = |(_, source): &(String, ColumnSource)| {
@@ -197,31 +201,35 @@ fn source(
     }
 }
 
-/// An image is in a binary column (PNG, JPEG, or an .npy file of fluxes) or in a list; everything else in a list or a
-/// number.
+/// What a model takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum InputKind {
+    /// In a binary column (PNG, JPEG, or an .npy file of fluxes) or in a list.
+    Image,
+    /// In a column of numbers, or an element of a list.
+    Number,
+    /// In a list, or as a number.
+    Array,
+}
+
 fn check_type(
     schema: &CollectionSchema,
     input: &str,
     source: ColumnSource,
-    is_image: bool,
+    wanted: InputKind,
 ) -> Result<(), RequestError> {
     let kind = source.kind(schema);
-    let (fits, expected) = match (is_image, source.element) {
-        (true, element) => (
-            matches!(kind, ColumnType::Binary | ColumnType::FloatList) && element.is_none(),
-            "binary or float_list",
-        ),
-        (false, Some(_)) => (kind == ColumnType::FloatList, "float_list"),
-        (false, None) => (
-            matches!(
-                kind,
-                ColumnType::Int64
-                    | ColumnType::Float32
-                    | ColumnType::Float64
-                    | ColumnType::FloatList
-            ),
-            "int64, float32 or float64 (or an element of a float_list, as COLUMN[0])",
-        ),
+    let is_list = kind == ColumnType::FloatList;
+    let is_number = matches!(kind, ColumnType::Int64 | ColumnType::Float32 | ColumnType::Float64);
+    let (fits, expected) = match (wanted, source.element) {
+        (InputKind::Image, element) => {
+            ((kind == ColumnType::Binary || is_list) && element.is_none(), "binary or float_list")
+        }
+        (_, Some(_)) => (is_list, "float_list"),
+        (InputKind::Number, None) => {
+            (is_number, "int64, float32 or float64 (or an element of a float_list, as COLUMN[0])")
+        }
+        (InputKind::Array, None) => (is_list || is_number, "float_list or a number"),
     };
     if fits {
         return Ok(());

@@ -95,3 +95,28 @@ fn inputs_that_cannot_be_had_are_refused() {
     assert!(refusal(&["flux_u"], &[("flux_u", "flux_g[0]")]).contains("float_list"));
     assert!(refusal(&["image"], &[("image", "name")]).contains("binary"));
 }
+
+#[test]
+fn lists_become_arrays_of_models_that_take_them() {
+    let spectra = ModelInfo {
+        modality: Modality(Modality::SPECTRUM.to_owned()),
+        optional_inputs: vec!["ivar".to_owned()],
+        ..model(&["flux", "ivar"])
+    };
+    let inputs = InputMap::new(&schema(), &spectra, map(&[("flux", "maggies")])).expect("mapped");
+    let payload = |list: Vec<f64>| inputs.payload(&mut object(Value::Null, list, Value::Null));
+    let Some(v1::payload::Content::Arrays(arrays)) =
+        payload(vec![1.0, 2.5]).and_then(|payload| payload.content)
+    else {
+        panic!("arrays");
+    };
+    assert_eq!(arrays.arrays["flux"].shape, [2]);
+    assert_eq!(
+        arrays.arrays["flux"].float32,
+        [1.0f32.to_le_bytes(), 2.5f32.to_le_bytes()].concat()
+    );
+    assert_eq!(payload(Vec::new()), None);
+    let cutouts = InputMap::new(&schema(), &model(&["image"]), map(&[("image", "maggies")]));
+    let cutout = cutouts.expect("mapped").payload(&mut object(Value::Null, vec![0.0], Value::Null));
+    assert!(matches!(cutout.and_then(|it| it.content), Some(v1::payload::Content::Arrays(_))));
+}

@@ -47,6 +47,10 @@ fn a_sequence_of_a_network_survives_a_restart_and_a_move() {
     store.write(collection, vec![moved]).expect("writes");
     drop(store);
     let store = on_disk(place.path());
+    let files = std::fs::read_dir(place.path().join("records")).expect("lists");
+    let names: Vec<_> = files.map(|file| file.expect("lists").path()).collect();
+    let is_blob = |path: &std::path::PathBuf| path.extension().is_some_and(|end| end == "blob");
+    assert!(names.iter().any(is_blob), "long sequences lie beside the tree: {names:?}");
     let all = all_tokens(&store, collection);
     assert_eq!(all[&(ID, STATES)], sequence(STATES, 9_000, 5));
     assert_eq!(all[&(ID, CODES)], sequence(CODES, 9_000, 6));

@@ -54,7 +54,7 @@ const FENCES: [(&str, &[&str]); 23] = [
     ("healpix", &["src/sky/healpix.rs"]),
     ("moc", &["src/sky/healpix.rs", "src/sky/moc_io.rs"]),
     ("datafusion", &["src/query/datafusion"]),
-    ("npyz", &["src/files/"]),
+    ("npyz", &["src/files/", "src/encoder/preprocess/arrays.rs"]),
     ("hdf5_pure", &["src/files/"]),
     ("parquet", &["src/files/"]),
     ("arrow", &["src/files/", "src/engine/", "src/query/", "src/service/", "src/cli/"]),

@@ -171,32 +171,48 @@ pub(super) fn vectors(tensor: &Tensor) -> Result<Vec<Made>, TchError> {
     Err(TchError::Shape(format!("{} vectors for {rows} rows", vectors.len())))
 }
 
-/// States of tokens for each row, in half precision.
+/// States of tokens for each row, in half precision, in runs of so many tokens under these names.
 ///
 /// # Shape
 /// rows x tokens x width.
-pub(super) fn states(tensor: &Tensor) -> Result<Vec<Made>, TchError> {
+pub(super) fn states(tensor: &Tensor, runs: &[(&str, usize)]) -> Result<Vec<Made>, TchError> {
     let (_, count, width) = tensor.size3()?;
+    let (count, width) = (count.max(1) as usize, width.max(1) as usize);
+    let told: usize = runs.iter().map(|(_, count)| count).sum();
+    // Where tokens were left out nobody knows any more which modality the others are of.
+    let runs = if told == count { runs } else { &[("", count)] };
     let values = to_rows(tensor)?;
     let row = |values: &[f32]| {
-        let mut states = Vec::with_capacity(2 * values.len());
-        for value in values {
-            let half = half::f16::from_f32(*value);
-            if !half.is_finite() {
-                let reason = format!("a state of {value} is beyond half precision");
-                return Err(TchError::Convert(reason));
-            }
-            states.extend(half.to_le_bytes());
+        let mut rest = values;
+        let mut sequence = TokenSequence::default();
+        for (name, count) in runs {
+            let (values, behind) = rest.split_at(count * width);
+            rest = behind;
+            sequence.runs.push(TokenRun {
+                modality: (*name).to_owned(),
+                count: u32::try_from(*count).unwrap_or(u32::MAX),
+                width: u32::try_from(width).unwrap_or(u32::MAX),
+                states: halves(values)?,
+                ids: Vec::new(),
+            });
         }
-        let run = TokenRun {
-            count: u32::try_from(count).unwrap_or(u32::MAX),
-            width: u32::try_from(width).unwrap_or(u32::MAX),
-            states,
-            ..TokenRun::default()
-        };
-        Ok(Made::Tokens(TokenSequence { runs: vec![run] }))
+        Ok(Made::Tokens(sequence))
     };
-    values.chunks_exact((count * width).max(1) as usize).map(row).collect()
+    values.chunks_exact(count * width).map(row).collect()
+}
+
+/// Numbers in half precision, little-endian.
+fn halves(values: &[f32]) -> Result<Vec<u8>, TchError> {
+    let mut bytes = Vec::with_capacity(2 * values.len());
+    for value in values {
+        let half = half::f16::from_f32(*value);
+        if !half.is_finite() {
+            let reason = format!("a state of {value} is beyond half precision");
+            return Err(TchError::Convert(reason));
+        }
+        bytes.extend(half.to_le_bytes());
+    }
+    Ok(bytes)
 }
 
 impl Published {
@@ -244,7 +260,7 @@ impl Published {
 /// Tokens as they are, or a mean of them.
 fn of_tokens(tokens: &Tensor, pooling: Pooling) -> Result<Vec<Made>, TchError> {
     match pooling {
-        Pooling::Tokens => states(tokens),
+        Pooling::Tokens => states(tokens, &[]),
         Pooling::MeanWithoutStatistics => {
             let [_, without_first] = Specformer::pooled(tokens)?;
             vectors(&without_first)

@@ -92,7 +92,12 @@ impl AionModel {
         }
         let encoded = self.encoder.forward(&tokens, self.tokens_max, &mut Trace::off())?;
         match pooling {
-            Pooling::Tokens => Ok(states(&encoded.embeddings)?),
+            Pooling::Tokens => {
+                let count = |part: &Tokens| part.ids.numel() / rows.len().max(1);
+                let runs: Vec<_> =
+                    tokens.iter().map(|part| (&*part.modality, count(part))).collect();
+                Ok(states(&encoded.embeddings, &runs)?)
+            }
             _ => {
                 let [_, valid] = encoded.means()?;
                 Ok(vectors(&valid)?)
