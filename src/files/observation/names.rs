@@ -105,15 +105,25 @@ const NOT_BANDS: [&str; 16] = [
     "path", "weight", "err", "flux", "array",
 ];
 
-/// What a name means, and how far down its list of names it stands.
+/// Words in the names of groups whose members describe images or catalogues, and no spectrum.
+const OTHER_GROUPS: [&str; 5] = ["ima", "img", "cutout", "stamp", "phot"];
+
+/// What a name means, and how far down its list of names it stands. The name within a group means what it means alone
+/// where the whole path means nothing: `desi/flux`.
 pub(super) fn role_of(name: &str) -> Option<(Role, usize)> {
-    let name = plain(name);
-    for (role, names) in NAMES {
-        if let Some(rank) = names.iter().position(|known| *known == name) {
-            return Some((role, rank));
-        }
-    }
-    band_of(&name).map(|_| (Role::ImageOfBand, 0))
+    let whole = plain(name);
+    let known = |name: &str| {
+        NAMES.iter().find_map(|(role, names)| {
+            names.iter().position(|known| *known == name).map(|rank| (*role, rank))
+        })
+    };
+    let within = || {
+        let (group, name) = name.trim_matches('/').rsplit_once(['/', '.'])?;
+        let group = plain(group);
+        let is_other = OTHER_GROUPS.iter().any(|word| group.contains(word));
+        known(&plain(name)).filter(|_| !is_other)
+    };
+    known(&whole).or_else(within).or_else(|| band_of(&whole).map(|_| (Role::ImageOfBand, 0)))
 }
 
 /// The band whose cutout a column holds: `img_f606w` is F606W's.
@@ -142,6 +152,9 @@ mod tests {
         assert_eq!(role("/Spectrum/lambda"), Some(Role::Wavelength));
         assert_eq!(role("image.band"), Some(Role::Bands));
         assert_eq!(role("image.psf_fwhm"), None);
+        assert_eq!(role("desi/coadd/flux"), Some(Role::Flux));
+        assert_eq!(role("image.ivar"), None);
+        assert_eq!(role("photometry/flux"), None);
         assert_eq!(role("img_f606w"), Some(Role::ImageOfBand));
         assert_eq!(band_of("img_f606w").as_deref(), Some("F606W"));
         assert_eq!(role("redshift"), None);
