@@ -18,6 +18,11 @@ pub const MESSAGE_BYTES_MAX: usize = 64 << 20;
 /// Most payloads of one call of the protocol; longer requests are cut.
 pub const PAYLOADS_MAX: usize = 64;
 
+/// Name of the output whose replies are large, and most inputs of a call for it: those of AION-1 XL stay below
+/// [`MESSAGE_BYTES_MAX`].
+const STATES: &str = "tokens";
+const STATES_MAX: usize = 8;
+
 /// Bytes of payloads after which a call is cut, unless one payload alone is longer.
 const PAYLOAD_BYTES_MAX: usize = 16 << 20;
 
@@ -169,20 +174,22 @@ pub(super) async fn encode(
 }
 
 /// Cuts a long request into calls of the protocol, in order.
-pub(super) fn calls(inputs: Inputs) -> Vec<Inputs> {
+pub(super) fn calls(inputs: Inputs, pooling: &str) -> Vec<Inputs> {
+    // States of tokens are far larger than what they are made of.
+    let most = if pooling == STATES { STATES_MAX } else { PAYLOADS_MAX };
     match inputs {
-        Inputs::Payloads(all) => cut(all).into_iter().map(Inputs::Payloads).collect(),
-        Inputs::Tokens(all) => cut(all).into_iter().map(Inputs::Tokens).collect(),
+        Inputs::Payloads(all) => cut(all, most).into_iter().map(Inputs::Payloads).collect(),
+        Inputs::Tokens(all) => cut(all, most).into_iter().map(Inputs::Tokens).collect(),
     }
 }
 
-fn cut<Input: prost::Message>(inputs: Vec<Input>) -> Vec<Vec<Input>> {
+fn cut<Input: prost::Message>(inputs: Vec<Input>, most: usize) -> Vec<Vec<Input>> {
     let mut calls: Vec<Vec<Input>> = Vec::new();
     let mut bytes = 0;
     for input in inputs {
         let length = input.encoded_len();
         match calls.last_mut() {
-            Some(call) if call.len() < PAYLOADS_MAX && bytes + length <= PAYLOAD_BYTES_MAX => {
+            Some(call) if call.len() < most && bytes + length <= PAYLOAD_BYTES_MAX => {
                 bytes += length;
                 call.push(input);
             }
@@ -323,14 +330,14 @@ mod tests {
     #[test]
     fn long_requests_are_cut_by_count_and_by_bytes() {
         let counts =
-            |payloads: Vec<v1::Payload>| cut(payloads).iter().map(Vec::len).collect::<Vec<_>>();
+            |payloads: Vec<v1::Payload>| cut(payloads, PAYLOADS_MAX).iter().map(Vec::len).collect::<Vec<_>>();
         assert_eq!(counts(Vec::new()), Vec::<usize>::new());
         assert_eq!(counts((0..130).map(|_| image(10)).collect()), [64, 64, 2]);
         assert_eq!(
             counts(vec![image(9 << 20), image(6 << 20), image(2 << 20), image(20 << 20)]),
             [2, 1, 1]
         );
-        let order: Vec<usize> = cut((0..130).map(image).collect())
+        let order: Vec<usize> = cut((0..130).map(image).collect(), PAYLOADS_MAX)
             .concat()
             .iter()
             .map(|payload| match &payload.content {
@@ -339,6 +346,9 @@ mod tests {
             })
             .collect();
         assert_eq!(order, (0..130).collect::<Vec<_>>());
+        let inputs = || Inputs::Payloads((0..17).map(|_| image(10)).collect());
+        assert_eq!(calls(inputs(), "mean").len(), 1);
+        assert_eq!(calls(inputs(), "tokens").iter().map(Inputs::len).collect::<Vec<_>>(), [8, 8, 1]);
     }
 
     #[test]

@@ -71,8 +71,11 @@ pub fn register(folder: &Path, options: &RegisterOptions) -> Result<RegisteredMo
         options,
     });
     super::ModelSpec::parse(&path, &text)?;
-    std::fs::write(&path, text)
-        .map_err(|source| ModelError::Read { path: path.clone(), source })?;
+    // Beside it and renamed: a crash leaves the old description or the new one, never half of one.
+    let beside = folder.join(format!("{MODEL_FILE}.new"));
+    std::fs::write(&beside, text)
+        .and_then(|()| std::fs::rename(&beside, &path))
+        .map_err(|source| ModelError::Write { path: path.clone(), source })?;
     RegisteredModel::read(&folder)
 }
 

@@ -1,7 +1,8 @@
 //! What the queue counts.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
 /// Batches of up to 1, 2, 4, ... rows are counted apart; the last count is of all larger ones.
 pub const BATCH_SIZE_BUCKETS: usize = 10;
@@ -16,6 +17,9 @@ pub(super) struct Counters {
     loads: AtomicU64,
     evictions: AtomicU64,
     resident_bytes: AtomicU64,
+    /// When the batch under way began, in milliseconds after `start`, plus one; 0 when there is none.
+    began_ms: AtomicU64,
+    start: OnceLock<Instant>,
     sizes: [AtomicU64; BATCH_SIZE_BUCKETS],
 }
 
@@ -43,6 +47,25 @@ pub struct BatchMetrics {
 }
 
 impl Counters {
+    fn since_start(&self) -> u64 {
+        let start = self.start.get_or_init(Instant::now);
+        u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// A batch begins, or has ended.
+    pub(super) fn under_way(&self, begins: bool) {
+        let value = if begins { self.since_start() + 1 } else { 0 };
+        self.began_ms.store(value, Ordering::Relaxed);
+    }
+
+    /// How long the batch under way has been computed.
+    pub(super) fn computing_for(&self) -> Duration {
+        match self.began_ms.load(Ordering::Relaxed) {
+            0 => Duration::ZERO,
+            began => Duration::from_millis((self.since_start() + 1).saturating_sub(began)),
+        }
+    }
+
     pub(super) fn batch(&self, rows: usize, took: Duration) {
         let bucket = rows.max(1).next_power_of_two().trailing_zeros() as usize;
         self.sizes[bucket.min(BATCH_SIZE_BUCKETS - 1)].fetch_add(1, Ordering::Relaxed);

@@ -138,6 +138,11 @@ impl Batcher {
         self.counters.read(queued as u64)
     }
 
+    /// How long the batch under way has been computed; zero when there is none.
+    pub fn computing_for(&self) -> Duration {
+        self.counters.computing_for()
+    }
+
     /// Takes room for `rows` rows, or says at once that there is none.
     pub fn reserve(&self, rows: usize) -> Result<Place, QueueFull> {
         let full = QueueFull { rows, limit: self.options.queue_rows_max };

@@ -18,6 +18,15 @@ struct Resident {
     used: u64,
 }
 
+/// Why rows were not computed.
+#[derive(Debug)]
+pub(super) enum MakeError {
+    /// The network cannot be brought into memory: fewer rows at once would not help.
+    Load(String),
+    /// It failed on these rows.
+    Network(NetworkError),
+}
+
 impl Residents {
     pub(super) fn new(networks: Vec<BatchedNetwork>, memory_max: u64) -> Self {
         let networks = networks.into_iter().map(|network| Resident { network, used: 0 }).collect();
@@ -41,14 +50,14 @@ impl Residents {
         output: usize,
         rows: &[&Features],
         counters: &Counters,
-    ) -> Result<Vec<Made>, NetworkError> {
-        let failed = |reason: String| NetworkError { rows: rows.len(), reason };
-        self.ensure(place, counters).map_err(failed)?;
+    ) -> Result<Vec<Made>, MakeError> {
+        let failed = |reason: String| MakeError::Network(NetworkError { rows: rows.len(), reason });
+        self.ensure(place, counters).map_err(MakeError::Load)?;
         let BatchedNetwork { network, outputs, .. } = &self.networks[place].network;
         let (Some(network), Some(wanted)) = (network, outputs.get(output)) else {
             return Err(failed(format!("it has no output {output}")));
         };
-        let made = network.make(rows, output)?;
+        let made = network.make(rows, output).map_err(MakeError::Network)?;
         if made.len() != rows.len() {
             return Err(failed(format!("{} results for {} rows", made.len(), rows.len())));
         }

@@ -8,7 +8,7 @@ use std::time::Instant;
 use tokio::sync::oneshot;
 
 use super::metrics::Counters;
-use super::residents::Residents;
+use super::residents::{MakeError, Residents};
 use super::{Answer, BatchOptions, BatchedNetwork, Features, Job, Made, Place};
 
 /// A row that waits.
@@ -149,20 +149,26 @@ impl Runner {
         let output = first.output;
         let features: Vec<&Features> = batch.iter().map(|row| &row.features).collect();
         let began = Instant::now();
+        self.counters.under_way(true);
         let made = self.residents.make(network, output, &features, &self.counters);
+        self.counters.under_way(false);
         match made {
             Ok(made) => {
                 self.counters.batch(batch.len(), began.elapsed());
                 batch.into_iter().zip(made.into_iter().map(Ok)).collect()
             }
-            Err(error) if batch.len() > 1 => {
+            Err(MakeError::Load(reason)) => {
+                tracing::error!(reason, "a network is not in memory");
+                batch.into_iter().map(|row| (row, Err(reason.clone()))).collect()
+            }
+            Err(MakeError::Network(error)) if batch.len() > 1 => {
                 tracing::warn!(%error, "the batch is computed in halves");
                 let second = batch.split_off(batch.len() / 2);
                 let mut results = self.results(network, batch);
                 results.extend(self.results(network, second));
                 results
             }
-            Err(error) => {
+            Err(MakeError::Network(error)) => {
                 self.counters.failed();
                 batch.into_iter().map(|row| (row, Err(error.reason.clone()))).collect()
             }

@@ -18,6 +18,14 @@ pub enum ModelError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// A file cannot be written.
+    #[error("cannot write {}: {source}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
     /// Not TOML, an unknown or missing key, or a value of the wrong type.
     #[error("{} is not a model description: {reason}", path.display())]
     Parse {
@@ -60,7 +68,7 @@ impl ModelError {
     /// What the operator must do.
     pub fn class(&self) -> Class {
         match self {
-            Self::Read { .. } => Class::NotFound,
+            Self::Read { .. } | Self::Write { .. } => Class::NotFound,
             Self::Parse { .. } | Self::BadValue { .. } => Class::Invalid,
             Self::WrongDigest { .. } | Self::BadWeights { .. } => Class::Corrupt,
         }

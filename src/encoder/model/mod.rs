@@ -182,7 +182,8 @@ impl ModelSpec {
     }
 
     fn whole_hash(&self) -> String {
-        if self.files.is_empty() && self.script.is_none() {
+        let is_archive = self.architecture == Architecture::Torchscript;
+        if self.files.is_empty() && !is_archive {
             return self.weights_blake3.clone();
         }
         let mut hasher = blake3::Hasher::new();
@@ -190,8 +191,11 @@ impl ModelSpec {
         for (name, digest) in weights.chain(&self.files) {
             hasher.update(format!("{digest}  {name}\n").as_bytes());
         }
-        if let Some(ScriptConfig { method, output }) = &self.script {
-            hasher.update(format!("{method} {output}\n").as_bytes());
+        if is_archive {
+            let ScriptConfig { method, output } = self.script.clone().unwrap_or_default();
+            // The order of the inputs is that of the arguments.
+            let inputs = self.inputs.join(" ");
+            hasher.update(format!("{method} {output} {inputs}\n").as_bytes());
         }
         hasher.finalize().to_hex().to_string()
     }
@@ -224,6 +228,9 @@ impl ModelSpec {
         }
         if let Some(file) = self.files.keys().find(|file| !is_file_within(file, FILE_DEPTH_MAX)) {
             return Err(("files", format!("has `{file}`; name files within the model's folder")));
+        }
+        if self.files.contains_key(&self.weights) {
+            return Err(("files", format!("has `{}`, which weights_blake3 pins", self.weights)));
         }
         let is_digit = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
         let is_digest = |digest: &str| digest.len() == 64 && digest.as_bytes().iter().all(is_digit);

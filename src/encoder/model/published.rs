@@ -4,6 +4,9 @@ use serde_json::Value;
 
 use super::{Architecture, Pooling};
 
+/// Most pixels of a picture's side.
+const PICTURE_SIDE_MAX: usize = 4_096;
+
 /// A published model's sizes, by the names of its authors.
 ///
 /// Files that were made for this program hold them as `hparams` beside a `kind`; AION-1's own file holds them at its
@@ -58,11 +61,17 @@ impl PublishedConfig {
 
     /// Pixels of the side of the pictures that a network of images takes.
     pub fn picture_side(&self, architecture: Architecture) -> Result<usize, String> {
-        match architecture {
-            Architecture::AstroclipImage => self.size("/image/backbone/img_size"),
-            Architecture::SteinMoco => self.size("/npix_out"),
-            _ => self.size("/img_size"),
+        let path = match architecture {
+            Architecture::AstroclipImage => "/image/backbone/img_size",
+            Architecture::SteinMoco => "/npix_out",
+            _ => "/img_size",
+        };
+        let side = self.size(path)?;
+        if side > PICTURE_SIDE_MAX {
+            let name = path.trim_start_matches('/').replace('/', ".");
+            return Err(format!("`{name}` is {side}; pictures have up to {PICTURE_SIDE_MAX} pixels"));
         }
+        Ok(side)
     }
 
     /// Path of the sizes of the transformer over a spectrum.

@@ -147,6 +147,7 @@ fn published_models_pin_their_sizes_and_may_bring_files_within_their_folder() {
     refused(PUBLISHED, "\"config.json\"", "\"../config.json\"", "within the model's folder");
     refused(PUBLISHED, "\"config.json\"", "\"/etc/passwd\"", "within the model's folder");
     refused(PUBLISHED, "\"config.json\"", "\"sizes.json\"", "must pin the model's config.json");
+    refused(PUBLISHED, "\"config.json\"", "\"weights.safetensors\"", "weights_blake3 pins");
     refused(PUBLISHED, "pooling = \"cls\"", "pooling = \"tokens\"", "must give a vector");
     refused(PUBLISHED, "pooling = \"cls\"", "pooling = \"attentive\"", "`cls`, `mean`, `tokens`");
     refused(PUBLISHED, "metric", "inputs = [\"image\"]\nmetric", "must be left out");
@@ -164,5 +165,7 @@ fn archives_name_their_arguments() {
         .replace("metric", "inputs = [\"flux\", \"ivar\"]\nmetric");
     let spec = parse(&text).expect("good");
     assert_eq!(spec.all_inputs().collect::<Vec<_>>(), ["flux", "ivar"]);
+    let turned = parse(&text.replace("[\"flux\", \"ivar\"]", "[\"ivar\", \"flux\"]")).expect("good");
+    assert_ne!(spec.provenance(), turned.provenance());
     refused(&text, "inputs = [\"flux\", \"ivar\"]\n", "", "name the archive's arguments");
 }

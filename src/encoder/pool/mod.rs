@@ -121,7 +121,7 @@ impl Pool {
         allowed: Duration,
     ) -> Result<Encoded, EncoderError> {
         let wanted = Wanted { model, pooling, began: Instant::now(), allowed };
-        let mut calls = client::calls(inputs);
+        let mut calls = client::calls(inputs, pooling);
         if calls.is_empty() {
             // Asked all the same, for the provenance.
             calls.push(Inputs::Payloads(Vec::new()));

@@ -10,7 +10,7 @@ use super::PayloadError;
 use crate::wire::v1;
 
 /// Most numbers of one array.
-pub const ARRAY_NUMBERS_MAX: usize = 1 << 26;
+pub const ARRAY_NUMBERS_MAX: usize = 1 << 24;
 
 /// Most axes of an array.
 const AXES_MAX: usize = 8;
@@ -43,6 +43,16 @@ pub(super) fn bad(name: &str, reason: impl std::fmt::Display) -> PayloadError {
 /// Checks the arrays of a message.
 pub(super) fn from_wire(message: &v1::NamedArrays) -> Result<Arrays, PayloadError> {
     message.arrays.iter().map(|(name, array)| Ok((name.clone(), one(name, array)?))).collect()
+}
+
+/// Named numbers as arrays without axes.
+pub(super) fn from_numbers(row: &v1::NamedValues) -> Arrays {
+    let array = |value: &f64| Array {
+        shape: Vec::new(),
+        values: vec![*value as f32],
+        bands: Vec::new(),
+    };
+    row.values.iter().map(|(name, value)| (name.clone(), array(value))).collect()
 }
 
 fn one(name: &str, array: &v1::Array) -> Result<Array, PayloadError> {

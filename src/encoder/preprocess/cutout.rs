@@ -75,6 +75,18 @@ impl Cutout {
         Ok(Self { bands, height, width, flux: values.clone() })
     }
 
+    /// Leaves the middle square of every plane; of an odd number of pixels more, one more is left out behind than before.
+    pub(super) fn cut_middle(&mut self, side: usize) {
+        let (top, left) = ((self.height - side) / 2, (self.width - side) / 2);
+        let mut flux = Vec::with_capacity(self.bands.len() * side * side);
+        for plane in self.flux.chunks_exact(self.height * self.width) {
+            for row in plane.chunks_exact(self.width).skip(top).take(side) {
+                flux.extend_from_slice(&row[left..left + side]);
+            }
+        }
+        (self.height, self.width, self.flux) = (side, side, flux);
+    }
+
     /// The planes of three filters in the order g, r, z; other bands are left out.
     pub(super) fn grz(&self) -> Result<Vec<f32>, PayloadError> {
         let plane = self.height * self.width;
@@ -141,6 +153,15 @@ mod tests {
         assert_eq!(cutout.grz().expect("three bands"), [6.0, 7.0, 4.0, 5.0, 0.0, 1.0]);
         let plain = Cutout::of(&image(&[12], &[]), grz).expect("three squares");
         assert_eq!((plain.height, plain.width, plain.bands.len()), (2, 2, 3));
+    }
+
+    #[test]
+    fn the_middle_of_every_plane_is_cut_out() {
+        let mut cutout = Cutout::of(&image(&[2, 3, 4], &["g", "r"]), grz).expect("a cutout");
+        cutout.cut_middle(2);
+        assert_eq!((cutout.height, cutout.width), (2, 2));
+        // Of three rows the first two, of four columns the two in the middle.
+        assert_eq!(cutout.flux, [1.0, 2.0, 5.0, 6.0, 13.0, 14.0, 17.0, 18.0]);
     }
 
     #[test]

@@ -230,8 +230,12 @@ impl Preprocessor {
                 let shape = [3, ResizedRgb::SIDE, ResizedRgb::SIDE];
                 Ok(Features::plain(shape, rgb.features(bytes)?))
             }
-            (Kind::Picture(kind), _, Some(arrays)) => picture(*kind, &arrays),
+            (Kind::Picture(kind), _, Some(arrays)) => {
+                check_names(&arrays)?;
+                picture(*kind, &arrays)
+            }
             (Kind::Spectrum(windows), _, Some(arrays)) => {
+                check_names(&arrays)?;
                 let spectrum = Spectrum::of(&arrays, "")?;
                 let spectrum = spectrum.ok_or_else(|| arrays::bad(spectrum::FLUX, "is missing"))?;
                 let flux = windows.flux(&spectrum)?;
@@ -240,6 +244,9 @@ impl Preprocessor {
             (Kind::Observations(model), _, Some(arrays)) => model.features(&arrays),
             (Kind::Observations(model), Content::Row(row), _) => model.numbers(row),
             (Kind::Arrays(names), _, Some(arrays)) => in_order(names, arrays),
+            (Kind::Arrays(names), Content::Row(row), _) => {
+                in_order(names, arrays::from_numbers(row))
+            }
             _ => Err(self.wrong_kind(Some(content))),
         }
     }
@@ -324,6 +331,19 @@ fn picture_side(model: &RegisteredModel, usual: usize) -> Result<usize, String> 
     match &model.config {
         Some(config) => config.picture_side(model.spec.architecture),
         None => Ok(usual),
+    }
+}
+
+/// Refuses arrays that no cutout and no spectrum has: a misspelt one would be taken as not given. What an observation has
+/// beside the model's own inputs is left out.
+fn check_names(arrays: &Arrays) -> Result<(), PayloadError> {
+    let known =
+        [cutout::IMAGE, spectrum::FLUX, spectrum::IVAR, spectrum::MASK, spectrum::WAVELENGTH];
+    match arrays.keys().filter(|name| !known.contains(&name.as_str())).min() {
+        None => Ok(()),
+        Some(name) => {
+            Err(PayloadError::UnknownInput { name: name.clone(), inputs: known.join(", ") })
+        }
     }
 }
 

@@ -30,9 +30,6 @@ const OBJECTS_MAX: usize = 10;
 /// Greatest redshift that the codec tells apart.
 const REDSHIFT_MAX: f32 = 1.0;
 
-/// Most ids of a token sequence.
-const IDS_MAX: usize = 4_096;
-
 /// The observations that a model takes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Observations {
@@ -194,10 +191,21 @@ impl Observations {
                 let inputs = self.keys.join(", ");
                 return Err(PayloadError::UnknownInput { name: name.clone(), inputs });
             }
+            if parts.iter().any(|(part, _): &(FeaturePart, _)| part.name == format!("{name}.ids")) {
+                return Err(bad(name, "is there twice"));
+            }
             let (ids, rest) = run.ids.as_chunks::<2>();
             let count = run.count as usize;
-            if ids.len() != count || !rest.is_empty() || count == 0 || count > IDS_MAX {
-                return Err(bad(name, format!("has {} bytes for {count} ids", run.ids.len())));
+            let info = aion_modality(name);
+            let positions = info.map_or(0, |info| info.positions as usize);
+            let fits = match info.map(|info| info.layout) {
+                Some(AionLayout::Grid) => count == positions,
+                _ => (1..=positions).contains(&count),
+            };
+            if ids.len() != count || !rest.is_empty() || !fits {
+                let bytes = run.ids.len();
+                let reason = format!("has {count} ids in {bytes} bytes; it has {positions} places");
+                return Err(bad(name, reason));
             }
             let ids = ids.iter().map(|id| u16::from_le_bytes(*id));
             let vocabulary = aion_modality(name).map_or(0, |info| info.vocabulary);
@@ -249,6 +257,11 @@ impl Observations {
         let key = if is_hsc { "tok_image_hsc" } else { "tok_image" };
         self.must_know(key, IMAGE)?;
         check_side(IMAGE, cutout.height, cutout.width)?;
+        // What the codec does not look at need not be kept, and says nothing of the object.
+        cutout.cut_middle(SIDE);
+        if !cutout.flux.iter().any(|value| value.is_finite()) {
+            return Err(bad(IMAGE, format!("has no finite pixel in its middle {SIDE} x {SIDE}")));
+        }
         // Bad pixels count as sky, as masked pixels of coadds do; one of them would spoil every token.
         cutout.flux.iter_mut().filter(|value| !value.is_finite()).for_each(|value| *value = 0.0);
         let shape = vec![cutout.bands.len(), cutout.height, cutout.width];

@@ -40,6 +40,13 @@ const FORBIDDEN: &[i64] = &[
     libc::SYS_process_madvise,
     libc::SYS_process_mrelease,
     libc::SYS_kcmp,
+    libc::SYS_setpriority,
+    libc::SYS_sched_setscheduler,
+    libc::SYS_sched_setparam,
+    libc::SYS_sched_setattr,
+    libc::SYS_ioprio_set,
+    libc::SYS_migrate_pages,
+    libc::SYS_move_pages,
     libc::SYS_pidfd_open,
     libc::SYS_pidfd_getfd,
     libc::SYS_pidfd_send_signal,
@@ -116,6 +123,7 @@ const FORBIDDEN: &[i64] = &[
     libc::SYS_msgget,
     libc::SYS_semget,
     libc::SYS_shmget,
+    libc::SYS_shmat,
     // The machine.
     libc::SYS_init_module,
     libc::SYS_finit_module,
@@ -208,8 +216,9 @@ fn conditions() -> Result<Rules, BackendError> {
     for request in [PUSH_INPUT, CONSOLE] {
         forbid(libc::SYS_ioctl, 1, is(request))?;
     }
-    // Even where there is no Landlock, no file is made and none emptied.
-    for change in [libc::O_CREAT, libc::O_TRUNC] {
+    // Even where there is no Landlock, no file is made by a name or without one, and none emptied when it is opened.
+    let nameless = libc::O_TMPFILE & !libc::O_DIRECTORY;
+    for change in [libc::O_CREAT, libc::O_TRUNC, nameless] {
         forbid(libc::SYS_openat, 2, bits(change))?;
         #[cfg(target_arch = "x86_64")]
         forbid(libc::SYS_open, 1, bits(change))?;

@@ -92,15 +92,22 @@ fn loaded_libraries() -> BTreeSet<PathBuf> {
     folders
 }
 
+/// Folders within a model's folder that its files lie in: `codecs/NAME/FILE`.
+const FOLDERS_DEEP: usize = 3;
+
 /// A directory of models, and what the links in it and in its folders lead to.
 fn with_targets(models: &Path) -> BTreeSet<PathBuf> {
     let entries = |folder: &Path| {
         let entries = std::fs::read_dir(folder).into_iter().flatten();
         entries.flatten().map(|entry| entry.path()).collect::<Vec<_>>()
     };
-    let folders = entries(models);
-    let files = folders.iter().flat_map(|folder| entries(folder));
-    let links = folders.iter().cloned().chain(files).filter(|path| path.is_symlink());
+    let mut all = entries(models);
+    let mut level = all.clone();
+    for _ in 0..FOLDERS_DEEP {
+        level = level.iter().flat_map(|folder| entries(folder)).collect();
+        all.extend(level.iter().cloned());
+    }
+    let links = all.into_iter().filter(|path| path.is_symlink());
     let mut targets: BTreeSet<PathBuf> =
         links.filter_map(|link| std::fs::canonicalize(link).ok()).collect();
     targets.insert(models.to_owned());

@@ -1,5 +1,7 @@
 //! From a model's folder to a network that is ready to compute.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use safetensors::SafeTensors;
 use sidereus::encoder::{
     Architecture, BatchedNetwork, ModelError, Network, Preprocessor, RegisteredModel, Registry,
@@ -46,9 +48,8 @@ pub(crate) fn load_all(registry: Registry, computing: Computing, memory_max: u64
     let mut models = LoadedModels { served: Vec::new(), broken };
     let mut resident = 0_u64;
     for model in registry.models {
-        match load(&model, computing) {
+        match load_and_warm_up(&model, computing) {
             Ok(Loaded { preprocessor, network }) => {
-                warm_up(&preprocessor, network.as_ref());
                 let bytes = model.bytes();
                 let fits = resident == 0 || resident.saturating_add(bytes) <= memory_max;
                 resident += if fits { bytes } else { 0 };
@@ -63,7 +64,7 @@ pub(crate) fn load_all(registry: Registry, computing: Computing, memory_max: u64
                 let batched = BatchedNetwork { network, load: Box::new(load), bytes, outputs };
                 models.served.push(Served { model, preprocessor, batched });
             }
-            Err(error) => models.broken.push((model.spec.id, error.to_string())),
+            Err(reason) => models.broken.push((model.spec.id, reason)),
         }
     }
     models.broken.sort();
@@ -71,6 +72,19 @@ pub(crate) fn load_all(registry: Registry, computing: Computing, memory_max: u64
         tracing::error!(%model, %reason, "a model is broken and will not be served");
     }
     models
+}
+
+/// A fault in one model's files must not keep the others from being served.
+fn load_and_warm_up(model: &RegisteredModel, computing: Computing) -> Result<Loaded, String> {
+    let loaded = catch_unwind(AssertUnwindSafe(|| -> Result<Loaded, ModelError> {
+        let loaded = load(model, computing)?;
+        warm_up(&loaded.preprocessor, loaded.network.as_ref());
+        Ok(loaded)
+    }));
+    match loaded {
+        Ok(loaded) => loaded.map_err(|error| error.to_string()),
+        Err(_) => Err("its files contradict themselves: the program broke down over them".to_owned()),
+    }
 }
 
 /// Computes once on zeros: the first caller does not wait for libraries to be chosen and memory to be taken.

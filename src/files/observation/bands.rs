@@ -87,9 +87,12 @@ pub(super) fn choose(image: &mut NamedArray, names: &[String]) -> Result<(), Str
         };
         image.bands.iter().position(fits)
     };
-    let places: Option<Vec<usize>> = names.iter().map(place).collect();
+    let places: Vec<Option<usize>> = names.iter().map(place).collect();
+    let is_any = places.iter().any(Option::is_some);
+    let places: Option<Vec<usize>> = places.into_iter().collect();
     let Some(places) = places else {
-        if names.len() != count {
+        // Where some of the names are the file's own, the others are bands that it lacks, not new names.
+        if names.len() != count || is_any {
             let own = match image.bands.as_slice() {
                 [] => "which the file does not name".to_owned(),
                 own => own.join(", "),
