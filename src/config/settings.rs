@@ -106,6 +106,8 @@ pub struct EncoderSettings {
     pub program: Option<PathBuf>,
     /// Where networks compute.
     pub device: String,
+    /// Whether the program runs only when nothing else wants the processor.
+    pub gives_way: bool,
     /// Precision of published networks.
     pub precision: String,
     /// Mebibytes of weights in memory; none for no limit.
@@ -345,6 +347,7 @@ impl Settings {
                 deterministic: given.deterministic,
             },
             precision: given.precision.clone(),
+            gives_way: given.gives_way,
             start_timeout: Duration::from_secs(given.start_timeout_s),
             call_timeout,
             ..defaults

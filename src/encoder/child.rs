@@ -156,6 +156,7 @@ fn command(options: &EncoderOptions) -> Command {
         .args(["--batch-rows-max", &options.batch.rows_max.to_string()])
         .args(["--batch-wait-ms", &options.batch.wait.as_millis().to_string()])
         .args(["--queue-rows-max", &options.batch.queue_rows_max.max(PAYLOADS_MAX).to_string()])
+        .args(options.gives_way.then_some("--give-way"))
         .args(options.batch.deterministic.then_some("--deterministic"))
         .args(memory_arguments(options.batch.memory_max))
         .env("OMP_NUM_THREADS", options.threads.to_string())

@@ -25,6 +25,8 @@ pub struct EncoderOptions {
     pub threads: usize,
     /// `auto`, `cpu`, `cuda` or `cuda:N`.
     pub device: String,
+    /// Whether it runs only when nothing else wants the processor.
+    pub gives_way: bool,
     /// `f32`, `bf16` or `f16`.
     pub precision: String,
     /// Whether it goes behind walls before it reads a model.
@@ -55,6 +57,7 @@ impl EncoderOptions {
             models_dir,
             threads: std::thread::available_parallelism().map_or(1, usize::from),
             device: "auto".to_owned(),
+            gives_way: true,
             precision: "f32".to_owned(),
             sandbox: SandboxMode::Auto,
             process_mib: None,

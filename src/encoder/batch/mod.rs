@@ -103,7 +103,7 @@ struct Job {
     rows: Vec<Features>,
     arrived: Instant,
     answer: oneshot::Sender<Answer>,
-    _place: Place,
+    place: Place,
 }
 
 impl Batcher {
@@ -158,7 +158,7 @@ impl Batcher {
             return Ok(Vec::new());
         }
         let (answer, reply) = oneshot::channel();
-        let job = Job { network, output, rows, arrived: Instant::now(), answer, _place: place };
+        let job = Job { network, output, rows, arrived: Instant::now(), answer, place };
         self.jobs.try_send(job).map_err(|_| Stopped)?;
         reply.await.unwrap_or(Err(Stopped))
     }

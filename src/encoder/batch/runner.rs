@@ -26,7 +26,7 @@ struct Request {
     answer: oneshot::Sender<Answer>,
     made: Vec<Option<Result<Made, String>>>,
     left: usize,
-    _place: Place,
+    place: Place,
 }
 
 /// What the thread holds.
@@ -84,12 +84,12 @@ impl Runner {
     }
 
     fn accept(&mut self, job: Job) {
-        let Job { network, output, rows, arrived, answer, _place } = job;
+        let Job { network, output, rows, arrived, answer, place } = job;
         let Some(pending) = self.pending.get_mut(network) else { return };
         let (request, left) = (self.next_request, rows.len());
         self.next_request += 1;
         let made = rows.iter().map(|_| None).collect();
-        self.requests.insert(request, Request { answer, made, left, _place });
+        self.requests.insert(request, Request { answer, made, left, place });
         let rows = rows.into_iter().enumerate();
         pending.extend(rows.map(|(place, features)| Row {
             features,
@@ -175,8 +175,10 @@ impl Runner {
             request.left -= 1;
         }
         if request.left == 0
-            && let Some(Request { answer, made, .. }) = self.requests.remove(&row.request)
+            && let Some(Request { answer, made, place, .. }) = self.requests.remove(&row.request)
         {
+            // Whoever has its answer finds the room free again.
+            drop(place);
             let _caller_gone = answer.send(Ok(made.into_iter().flatten().collect()));
         }
     }

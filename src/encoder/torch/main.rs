@@ -19,7 +19,7 @@ use anyhow::bail;
 use clap::{Args, Parser, Subcommand};
 use sidereus::encoder::{
     BatchOptions, PAYLOADS_MAX, RegisteredModel, Registry, SandboxMode, SandboxOptions,
-    check_model, enter_sandbox,
+    check_model, enter_sandbox, give_way,
 };
 
 use device::{Computing, DeviceName, Precision};
@@ -114,6 +114,9 @@ struct ServeArguments {
     /// Compute every row on its own, so that its vector never depends on what is computed beside it; slower.
     #[arg(long)]
     deterministic: bool,
+    /// Run only when nothing else on the machine wants the processor.
+    #[arg(long)]
+    give_way: bool,
     /// End when standard input ends, that is, when the parent process has gone.
     #[arg(long)]
     exit_with_parent: bool,
@@ -184,6 +187,9 @@ fn serve(arguments: &ServeArguments) -> anyhow::Result<()> {
             "{} can be reached by other hosts and there is no encryption or authentication; listen on 127.0.0.1, or say --trust-network",
             arguments.listen
         );
+    }
+    if arguments.give_way {
+        give_way();
     }
     // Bound, walled in, then loaded: what comes with a model can no longer open a connection.
     let listener = serve::bind(arguments.listen)?;
