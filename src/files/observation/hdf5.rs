@@ -7,7 +7,7 @@
 
 use std::path::Path;
 
-use hdf5_pure::{AttrValue, DType, Dataset, Datatype, DatatypeByteOrder, File, Group};
+use hdf5_pure::{DType, Dataset, Datatype, DatatypeByteOrder, File, Group};
 
 use super::cells::{Cell, Row, Value, shortened};
 use super::names::{Role, role_of};
@@ -102,14 +102,8 @@ fn collect(
         let shape = dataset.shape()?;
         // A file need not have attributes that can be read.
         let unit = dataset.attrs().ok().and_then(|attributes| {
-            ["unit", "units", "UNIT", "UNITS"].iter().find_map(|word| match attributes.get(*word) {
-                Some(AttrValue::String(text) | AttrValue::AsciiString(text)) => Some(text.clone()),
-                Some(
-                    AttrValue::StringSized { value, .. }
-                    | AttrValue::AsciiStringSized { value, .. },
-                ) => Some(value.clone()),
-                _ => None,
-            })
+            let words = ["unit", "units", "UNIT", "UNITS"];
+            words.iter().find_map(|word| attributes.get(*word)?.as_str().map(str::to_owned))
         });
         let unit = unit.unwrap_or_default();
         known.push(Known { name, role, unit, shape, kind, dataset });
