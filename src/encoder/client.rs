@@ -329,8 +329,9 @@ mod tests {
 
     #[test]
     fn long_requests_are_cut_by_count_and_by_bytes() {
-        let counts =
-            |payloads: Vec<v1::Payload>| cut(payloads, PAYLOADS_MAX).iter().map(Vec::len).collect::<Vec<_>>();
+        let counts = |payloads: Vec<v1::Payload>| {
+            cut(payloads, PAYLOADS_MAX).iter().map(Vec::len).collect::<Vec<_>>()
+        };
         assert_eq!(counts(Vec::new()), Vec::<usize>::new());
         assert_eq!(counts((0..130).map(|_| image(10)).collect()), [64, 64, 2]);
         assert_eq!(
@@ -348,7 +349,10 @@ mod tests {
         assert_eq!(order, (0..130).collect::<Vec<_>>());
         let inputs = || Inputs::Payloads((0..17).map(|_| image(10)).collect());
         assert_eq!(calls(inputs(), "mean").len(), 1);
-        assert_eq!(calls(inputs(), "tokens").iter().map(Inputs::len).collect::<Vec<_>>(), [8, 8, 1]);
+        assert_eq!(
+            calls(inputs(), "tokens").iter().map(Inputs::len).collect::<Vec<_>>(),
+            [8, 8, 1]
+        );
     }
 
     #[test]

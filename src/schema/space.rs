@@ -19,6 +19,13 @@ impl Modality {
     pub const PHOTOMETRY: &'static str = "photometry";
     /// Flux along wavelength.
     pub const SPECTRUM: &'static str = "spectrum";
+    /// Whatever was observed of an object: models of this modality take observations of any other.
+    pub const MULTIMODAL: &'static str = "multimodal";
+
+    /// Whether an observation that says it is of modality `given` can be meant for a model of this one.
+    pub fn takes(&self, given: &str) -> bool {
+        self.0 == given || self.0 == Self::MULTIMODAL
+    }
 }
 
 impl fmt::Display for Modality {

@@ -326,6 +326,16 @@ pub enum ServiceError {
         /// Provenance of the model.
         given: String,
     },
+    /// A collection that was dropped while a job wrote into one of its spaces.
+    #[error(
+        "space `{space}` of `{collection}` is no longer the one that the job began with: begin it again"
+    )]
+    SpaceGone {
+        /// Name of the collection.
+        collection: String,
+        /// Name of the space.
+        space: String,
+    },
     /// The encoder's answer does not fit the request.
     #[error("the encoder answered {given} results for {expected} payloads")]
     EncoderMiscounted {
@@ -384,7 +394,9 @@ impl ServiceError {
             Self::Encoder(error) => error.class(),
             Self::Rows(error) => error.class(),
             Self::NoEncoder | Self::Stopping => Class::Unavailable,
-            Self::ModelChanged { .. } | Self::NoStates { .. } => Class::Conflict,
+            Self::SpaceGone { .. } | Self::ModelChanged { .. } | Self::NoStates { .. } => {
+                Class::Conflict
+            }
             Self::ReplyTooLarge { .. } | Self::DeadlineExceeded { .. } => Class::Exhausted,
             Self::Stream(_) => Class::Invalid,
             Self::EncoderMiscounted { .. } | Self::Task { .. } => Class::Internal,

@@ -23,6 +23,9 @@ use crate::wire::v1::{
 const BATCH_INPUTS: usize = 32;
 const BATCH_BYTES: usize = 8 << 20;
 
+/// Largest input: a server takes messages of 16 MiB unless it is told otherwise.
+const INPUT_BYTES_MAX: usize = 15 << 20;
+
 /// Batches that are read ahead.
 const MADE_AHEAD: usize = 2;
 
@@ -121,7 +124,16 @@ impl Reader {
             for row in read_observations(path, &self.options)? {
                 match self.input(&stem, row) {
                     Ok(input) => {
-                        bytes += payload_bytes(&input);
+                        let size = payload_bytes(&input);
+                        if !inputs.is_empty() && bytes + size > BATCH_BYTES {
+                            bytes = 0;
+                            let batch = Made::Batch(std::mem::take(&mut inputs));
+                            // Whoever does not listen any more has said why.
+                            if self.made.blocking_send(batch).is_err() {
+                                return Ok(());
+                            }
+                        }
+                        bytes += size;
                         inputs.push(input);
                     }
                     Err((name, reason)) => {
@@ -131,10 +143,9 @@ impl Reader {
                         }
                     }
                 }
-                if inputs.len() >= BATCH_INPUTS || bytes >= BATCH_BYTES {
+                if inputs.len() >= BATCH_INPUTS {
                     bytes = 0;
                     let batch = Made::Batch(std::mem::take(&mut inputs));
-                    // Whoever does not listen any more has said why.
                     if self.made.blocking_send(batch).is_err() {
                         return Ok(());
                     }
@@ -155,6 +166,14 @@ impl Reader {
         let observation = observation.map_err(|error| failed(error.to_string()))?;
         let id = parse_id(&self.schema, &name).map_err(|error| failed(error.to_string()))?;
         let payload = observation.into_payload(self.modality.as_deref());
-        Ok(ObjectInput { id: Some(id), payload: Some(payload) })
+        let input = ObjectInput { id: Some(id), payload: Some(payload) };
+        let size = payload_bytes(&input);
+        if size > INPUT_BYTES_MAX {
+            let limit = INPUT_BYTES_MAX >> 20;
+            return Err(failed(format!(
+                "it has {size} bytes, more than {limit} MiB; cut out its middle with --size"
+            )));
+        }
+        Ok(input)
     }
 }

@@ -10,6 +10,7 @@ use crate::cli::example;
 use crate::cli::ids::parse_ids;
 use crate::cli::observation::ExampleCut;
 use crate::files::NpyReader;
+use crate::schema::Modality;
 use crate::wire::v1::{CollectionSchema, EmbeddingSpace, Payload, SpaceForm, Vector, VectorTerm};
 
 /// Most rows of a `--vector` file; each is a positive example.
@@ -184,6 +185,11 @@ fn read_vectors(path: &Path) -> Result<Vec<Vector>> {
     Ok(rows.map(|row| Vector { values: row.to_vec() }).collect())
 }
 
+/// Whether an example of a modality can be encoded into a space.
+fn takes(space: &EmbeddingSpace, modality: &str) -> bool {
+    Modality(space.modality.clone()).takes(modality)
+}
+
 /// Adds an example to the spaces of its modality.
 fn add_example(
     drafts: &mut Vec<Draft>,
@@ -193,13 +199,13 @@ fn add_example(
 ) -> Result<()> {
     let fits = |name: &str| {
         let space = schema.spaces.iter().find(|space| space.name == name);
-        space.is_some_and(|space| space.modality == payload.modality)
+        space.is_some_and(|space| takes(space, &payload.modality))
     };
     if drafts.is_empty() {
         // Tokens are not searched for; a re-rank names its space apart.
         let is_searched = |space: &&EmbeddingSpace| space.form() == SpaceForm::Unspecified;
         let searched = schema.spaces.iter().filter(is_searched);
-        let mut fitting = searched.filter(|space| space.modality == payload.modality);
+        let mut fitting = searched.filter(|space| takes(space, &payload.modality));
         match (fitting.next(), fitting.next()) {
             (Some(space), None) => drafts.push(Draft::new(&space.name)),
             (Some(_), Some(_)) => bail!(

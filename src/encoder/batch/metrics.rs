@@ -1,7 +1,7 @@
 //! What the queue counts.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// Batches of up to 1, 2, 4, ... rows are counted apart; the last count is of all larger ones.

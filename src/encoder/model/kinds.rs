@@ -90,6 +90,11 @@ impl Architecture {
         }
     }
 
+    /// Whether it computes in the precision that the operator asks for; the project's own networks stay in single precision.
+    pub fn is_published(self) -> bool {
+        !matches!(self, Self::PhotometryMm | Self::EfficientnetLite0)
+    }
+
     /// Whether sizes are read from a `config.json` beside the weights, as the model's authors publish it.
     pub fn has_own_config(self) -> bool {
         !matches!(self, Self::PhotometryMm | Self::EfficientnetLite0 | Self::Torchscript)

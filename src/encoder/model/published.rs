@@ -69,7 +69,9 @@ impl PublishedConfig {
         let side = self.size(path)?;
         if side > PICTURE_SIDE_MAX {
             let name = path.trim_start_matches('/').replace('/', ".");
-            return Err(format!("`{name}` is {side}; pictures have up to {PICTURE_SIDE_MAX} pixels"));
+            return Err(format!(
+                "`{name}` is {side}; pictures have up to {PICTURE_SIDE_MAX} pixels"
+            ));
         }
         Ok(side)
     }

@@ -165,7 +165,8 @@ fn archives_name_their_arguments() {
         .replace("metric", "inputs = [\"flux\", \"ivar\"]\nmetric");
     let spec = parse(&text).expect("good");
     assert_eq!(spec.all_inputs().collect::<Vec<_>>(), ["flux", "ivar"]);
-    let turned = parse(&text.replace("[\"flux\", \"ivar\"]", "[\"ivar\", \"flux\"]")).expect("good");
+    let turned =
+        parse(&text.replace("[\"flux\", \"ivar\"]", "[\"ivar\", \"flux\"]")).expect("good");
     assert_ne!(spec.provenance(), turned.provenance());
     refused(&text, "inputs = [\"flux\", \"ivar\"]\n", "", "name the archive's arguments");
 }

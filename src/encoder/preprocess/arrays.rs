@@ -47,11 +47,8 @@ pub(super) fn from_wire(message: &v1::NamedArrays) -> Result<Arrays, PayloadErro
 
 /// Named numbers as arrays without axes.
 pub(super) fn from_numbers(row: &v1::NamedValues) -> Arrays {
-    let array = |value: &f64| Array {
-        shape: Vec::new(),
-        values: vec![*value as f32],
-        bands: Vec::new(),
-    };
+    let array =
+        |value: &f64| Array { shape: Vec::new(), values: vec![*value as f32], bands: Vec::new() };
     row.values.iter().map(|(name, value)| (name.clone(), array(value))).collect()
 }
 

@@ -92,6 +92,9 @@ pub enum PayloadError {
     /// An observation without any of the model's inputs.
     #[error("there is nothing in it that the model takes")]
     NothingObserved,
+    /// Bytes over which a decoder broke down.
+    #[error("it cannot be decoded: it contradicts itself")]
+    Undecodable,
     /// An array that is missing, or of a shape or with values that the model cannot take.
     #[error("`{name}` {reason}")]
     BadArray {

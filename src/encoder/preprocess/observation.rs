@@ -4,7 +4,7 @@
 //! shape and values that its codec can take, so that one bad object is refused and the others of its batch go on.
 
 use super::aion_modalities::{AionLayout, aion_modality};
-use super::arrays::{Array, Arrays, bad};
+use super::arrays::{Array, Arrays, bad, from_numbers};
 use super::cutout::{Cutout, IMAGE};
 use super::spectrum::{FLUX, IVAR, MASK, Spectrum, WAVELENGTH, survey_of};
 use super::{Features, PayloadError};
@@ -172,14 +172,7 @@ impl Observations {
 
     /// The features of a row of numbers: each is a modality of one token.
     pub(super) fn numbers(&self, row: &NamedValues) -> Result<Features, PayloadError> {
-        let array = |value: &f64| Array {
-            shape: Vec::new(),
-            values: vec![*value as f32],
-            bands: Vec::new(),
-        };
-        self.features(
-            &row.values.iter().map(|(name, value)| (name.clone(), array(value))).collect(),
-        )
+        self.features(&from_numbers(row))
     }
 
     /// The features of token ids that the model made earlier.

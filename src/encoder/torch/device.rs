@@ -26,6 +26,15 @@ pub(crate) enum Precision {
 }
 
 impl Precision {
+    /// What the provenance of vectors says of it; nothing for single precision.
+    pub(crate) fn told(self) -> Option<&'static str> {
+        match self {
+            Self::F32 => None,
+            Self::Bf16 => Some("bf16"),
+            Self::F16 => Some("f16"),
+        }
+    }
+
     /// The kind of a tensor's numbers.
     pub(crate) fn kind(self) -> Kind {
         match self {

@@ -83,7 +83,9 @@ fn load_and_warm_up(model: &RegisteredModel, computing: Computing) -> Result<Loa
     }));
     match loaded {
         Ok(loaded) => loaded.map_err(|error| error.to_string()),
-        Err(_) => Err("its files contradict themselves: the program broke down over them".to_owned()),
+        Err(_) => {
+            Err("its files contradict themselves: the program broke down over them".to_owned())
+        }
     }
 }
 

@@ -114,6 +114,9 @@ struct ServeArguments {
     /// Compute every row on its own, so that its vector never depends on what is computed beside it; slower.
     #[arg(long)]
     deterministic: bool,
+    /// Seconds after which a batch is taken for one that will never end: the program then says that it is not there.
+    #[arg(long, default_value_t = 900, value_parser = clap::value_parser!(u64).range(1..))]
+    stuck_after_s: u64,
     /// Run only when nothing else on the machine wants the processor.
     #[arg(long)]
     give_way: bool,
@@ -208,6 +211,8 @@ fn serve(arguments: &ServeArguments) -> anyhow::Result<()> {
             memory_max,
             deterministic: arguments.deterministic,
         },
+        stuck_after: Duration::from_secs(arguments.stuck_after_s),
+        precision: arguments.computing.precision.told(),
     };
     tracing::info!(?computing, threads, "loaded {} models", models.served.len());
     let runtime =

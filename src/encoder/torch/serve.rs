@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use anyhow::{Context, anyhow};
 use rayon::prelude::*;
 use sidereus::encoder::{
     ADDRESS_LINE, BatchMetrics, BatchOptions, Batcher, Features, MESSAGE_BYTES_MAX, Made,
-    ModelOutput, PayloadError, Preprocessor, RegisteredModel,
+    ModelOutput, PayloadError, Place, Preprocessor, RegisteredModel,
 };
 use sidereus::schema::SpaceForm;
 use sidereus::vector::Metric;
@@ -41,6 +42,10 @@ pub(crate) struct ServeOptions {
     pub(crate) threads: usize,
     /// Sizes of the queue.
     pub(crate) batch: BatchOptions,
+    /// After how long a batch is taken for one that will never end.
+    pub(crate) stuck_after: Duration,
+    /// What the provenance says of the precision; nothing for single precision.
+    pub(crate) precision: Option<&'static str>,
 }
 
 /// Takes an address; calls that come to it wait until [`serve`] begins.
@@ -118,6 +123,8 @@ async fn parent_gone(watched: bool) {
 }
 
 struct Served {
+    /// Words about the precision behind the name of the preprocessing.
+    precision: Option<&'static str>,
     model: RegisteredModel,
     outputs: Vec<ModelOutput>,
     preprocessor: Arc<Preprocessor>,
@@ -129,6 +136,7 @@ struct Service {
     broken: Vec<(String, String)>,
     batcher: Batcher,
     decoders: rayon::ThreadPool,
+    stuck_after: Duration,
 }
 
 /// What is asked of a model, one kind for a whole call.
@@ -167,7 +175,9 @@ impl Service {
         for load::Served { model, preprocessor, batched } in loaded {
             let outputs = batched.outputs.clone();
             networks.push(batched);
-            served.push(Served { model, outputs, preprocessor: Arc::new(preprocessor) });
+            let is_published = model.spec.architecture.is_published();
+            let precision = options.precision.filter(|_| is_published);
+            served.push(Served { precision, model, outputs, preprocessor: Arc::new(preprocessor) });
         }
         let (batcher, end) = Batcher::start(networks, options.batch)?;
         let decoders = rayon::ThreadPoolBuilder::new()
@@ -176,7 +186,8 @@ impl Service {
             // A decoder that panics on hostile bytes costs its own request and nothing else.
             .panic_handler(|_| tracing::error!("a decoder panicked"))
             .build()?;
-        Ok((Self { models: served, broken, batcher, decoders }, end))
+        let stuck_after = options.stuck_after;
+        Ok((Self { models: served, broken, batcher, decoders, stuck_after }, end))
     }
 
     fn find(&self, id: &str) -> Result<(usize, &Served), Status> {
@@ -200,27 +211,41 @@ impl Service {
         })
     }
 
-    /// Preprocesses inputs on the decoders' threads.
+    /// Preprocesses inputs on the decoders' threads. The room of the call goes with them: also where the caller has gone,
+    /// what is being decoded counts.
     async fn preprocess(
         &self,
         preprocessor: &Arc<Preprocessor>,
         asked: Asked,
-    ) -> Result<Vec<Result<Features, PayloadError>>, Status> {
+        place: Place,
+    ) -> Result<(Vec<Result<Features, PayloadError>>, Place), Status> {
         let (sender, done) = oneshot::channel();
         let preprocessor = Arc::clone(preprocessor);
         self.decoders.spawn(move || {
+            if sender.is_closed() {
+                return;
+            }
             let features = match asked {
-                Asked::Payloads(payloads) => {
-                    payloads.par_iter().map(|payload| preprocessor.features(payload)).collect()
-                }
-                Asked::Ids(all) => {
-                    all.par_iter().map(|tokens| preprocessor.features_of_ids(tokens)).collect()
-                }
+                Asked::Payloads(payloads) => payloads
+                    .par_iter()
+                    .map(|payload| alone(|| preprocessor.features(payload)))
+                    .collect(),
+                Asked::Ids(all) => all
+                    .par_iter()
+                    .map(|tokens| alone(|| preprocessor.features_of_ids(tokens)))
+                    .collect(),
             };
-            let _caller_gone = sender.send(features);
+            let _caller_gone = sender.send((features, place));
         });
         done.await.map_err(|_| Status::internal("a decoder failed on one of the inputs"))
     }
+}
+
+/// A decoder that panics on hostile bytes costs its own input and nothing else.
+fn alone(
+    decode: impl FnOnce() -> Result<Features, PayloadError>,
+) -> Result<Features, PayloadError> {
+    catch_unwind(AssertUnwindSafe(decode)).unwrap_or(Err(PayloadError::Undecodable))
 }
 
 impl Served {
@@ -245,7 +270,11 @@ impl Served {
         v1::Provenance {
             encoder: provenance.encoder,
             weights_hash: provenance.weights_hash,
-            preprocessing: provenance.preprocessing,
+            preprocessing: match self.precision {
+                // Other numbers come out: they belong into another space.
+                Some(precision) => format!("{} {precision}", provenance.preprocessing),
+                None => provenance.preprocessing,
+            },
             pooling: pooling.unwrap_or(provenance.pooling),
         }
     }
@@ -314,6 +343,12 @@ impl EncoderService for Service {
         &self,
         _request: Request<ListModelsRequest>,
     ) -> Result<Response<ListModelsResponse>, Status> {
+        let computing = self.batcher.computing_for();
+        if computing > self.stuck_after {
+            // Whoever runs this process starts a sound one.
+            let seconds = computing.as_secs();
+            return Err(Status::unavailable(format!("a batch has been computed for {seconds} s")));
+        }
         let models = self.models.iter().map(Served::registered).collect();
         let broken =
             self.broken.iter().cloned().map(|(id, reason)| BrokenModel { id, reason }).collect();
@@ -341,7 +376,7 @@ impl EncoderService for Service {
             .batcher
             .reserve(asked.len())
             .map_err(|full| Status::resource_exhausted(full.to_string()))?;
-        let preprocessed = self.preprocess(&model.preprocessor, asked).await?;
+        let (preprocessed, place) = self.preprocess(&model.preprocessor, asked, place).await?;
         let mut features = Vec::with_capacity(preprocessed.len());
         let mut errors = Vec::with_capacity(preprocessed.len());
         for row in preprocessed {

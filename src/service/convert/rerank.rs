@@ -90,7 +90,7 @@ fn target(
             if payload.modality.is_empty() {
                 payload.modality.clone_from(&space.modality.0);
             }
-            if payload.modality == space.modality.0 && !payloads.contains(&payload) {
+            if space.modality.takes(&payload.modality) && !payloads.contains(&payload) {
                 payloads.push(payload);
             }
         }

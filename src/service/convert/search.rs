@@ -240,7 +240,7 @@ fn example_term(
         if payload.modality.is_empty() {
             payload.modality.clone_from(&space.modality.0);
         }
-        if payload.modality != space.modality.0 {
+        if !space.modality.takes(&payload.modality) {
             return Err(RequestError::WrongModality {
                 space: space.name.clone(),
                 expected: space.modality.0.clone(),

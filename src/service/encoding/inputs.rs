@@ -26,6 +26,9 @@ fn broken(status: Status) -> ServiceError {
     ServiceError::Stream(Box::new(status))
 }
 
+/// Inputs of a batch that are taken whatever the limit of a job's own pages is.
+const BATCH_INPUTS_MIN: usize = 64;
+
 /// A stream of batches on its way.
 struct Job {
     target: Target,
@@ -80,7 +83,7 @@ impl Job {
             let Some(Message::Batch(batch)) = message.message else {
                 return Err(RequestError::Missing { field: "batch" }.into());
             };
-            let limit = self.target.context.limits.encode_batch.max(1);
+            let limit = self.target.context.limits.encode_batch.max(BATCH_INPUTS_MIN);
             at_most("inputs of a batch", batch.inputs.len(), limit)?;
             let answer = self.batch(batch.inputs).await?;
             // Whether anybody receives it is watched by `run`.
@@ -100,7 +103,13 @@ impl Job {
         let mut failed = Vec::new();
         let mut seen = std::collections::HashSet::new();
         for v1::ObjectInput { id, payload } in inputs {
-            let id = convert::object_id(&self.schema, id)?;
+            let id = match convert::object_id(&self.schema, id.clone()) {
+                Ok(id) => id,
+                Err(error) => {
+                    failed.push(v1::FailedObject { id, reason: error.to_string() });
+                    continue;
+                }
+            };
             match payload {
                 Some(_) if !seen.insert(id.clone()) => {
                     failed.push(failed_object(id, "it is in the batch twice"));
@@ -139,14 +148,13 @@ impl Job {
         blocking(move || -> Result<_, ServiceError> {
             let objects = db.get(&collection, &ids)?;
             let tokens = match space.form {
-                SpaceForm::Vector => vec![None; ids.len()],
-                _ => db.tokens(&collection, space.id, &ids)?,
+                SpaceForm::Vector => vec![false; ids.len()],
+                _ => db.view(&collection)?.have_tokens(space.id, &ids)?,
             };
             let pairs = objects.into_iter().zip(tokens);
-            let has = pairs.map(|(object, tokens)| {
+            let has = pairs.map(|(object, has_tokens)| {
                 let object = object?;
-                let is_there = object.vectors.iter().any(|(id, _)| *id == space.id);
-                Some(is_there || tokens.is_some())
+                Some(has_tokens || object.vectors.iter().any(|(id, _)| *id == space.id))
             });
             Ok(has.collect())
         })

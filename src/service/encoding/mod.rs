@@ -220,7 +220,15 @@ impl Target {
             return Ok(());
         }
         let (db, collection) = (self.context.db.clone(), self.collection.clone());
-        let report = blocking(move || db.write(&collection, WriteMode::Logged, writes)).await?;
+        let space = self.space.clone();
+        let report = blocking(move || -> Result<_, ServiceError> {
+            // A collection of the same name may have been made since the job began, with other spaces.
+            if db.schema(&collection)?.space_by_id(space.id) != Some(&space) {
+                return Err(ServiceError::SpaceGone { collection, space: space.name });
+            }
+            Ok(db.write(&collection, WriteMode::Logged, writes)?)
+        })
+        .await?;
         for (id, outcome) in ids.into_iter().zip(report.outcomes) {
             match outcome {
                 WriteOutcome::VectorsSet | WriteOutcome::Inserted | WriteOutcome::Replaced => {
