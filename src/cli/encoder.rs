@@ -75,6 +75,9 @@ async fn models(arguments: ClientArguments) -> Result<()> {
         Format::Json => print_json(&Json::List(reply.models.iter().map(model_json).collect())),
         format @ (Format::Table | Format::Csv) => {
             print_table(&models_table(&reply.models), format)?;
+            for unserved in &reply.unserved {
+                eprintln!("not served: {}: {}", unserved.id, one_line(&unserved.reason));
+            }
             if format == Format::Table {
                 reply.metrics.iter().try_for_each(|metrics| write_out(&metrics_text(metrics)))?;
             }

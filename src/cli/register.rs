@@ -58,7 +58,7 @@ pub(super) fn run(arguments: RegisterArguments) -> Result<()> {
     let directory = model.folder.parent().unwrap_or(&model.folder).display();
     write_out(&format!(
         "registered {}\n  {}\n  takes    {}\n  gives    {}\n  files    {} pinned by digest\nnext:\n  \
-         sidereus encoder check {folder}\n  sidereus serve --models {directory} ...\n",
+         sidereus encoder check {folder}\n  sidereus serve --models {directory} ...   (a server that runs is started again)\n",
         spec.id,
         spec.provenance(),
         model.inputs().0.join(", "),

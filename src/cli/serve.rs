@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -99,7 +99,12 @@ fn start_encoder(settings: &Settings) -> Result<Option<EncoderHandle>> {
     let programs = this.parent().unwrap_or(Path::new("."));
     Ok(match settings.encoder(programs) {
         EncoderChoice::Nothing => None,
-        EncoderChoice::Own(options) => Some(EncoderHandle::spawn(*options)),
+        EncoderChoice::Own(options) => {
+            if !options.models_dir.is_dir() {
+                bail!("there is no directory of models {}", options.models_dir.display());
+            }
+            Some(EncoderHandle::spawn(*options))
+        }
         EncoderChoice::Elsewhere { addresses, options } => {
             Some(EncoderHandle::connect_all(&addresses, &options)?)
         }

@@ -44,11 +44,7 @@ pub fn register(folder: &Path, options: &RegisterOptions) -> Result<RegisteredMo
     let text = read_text(&config_path)?;
     let bad = |reason: String| ModelError::Parse { path: config_path.clone(), reason };
     let config = PublishedConfig::parse(&text).map_err(bad)?;
-    let architecture = options.architecture.or_else(|| config.architecture());
-    let architecture = architecture.filter(|found| found.has_own_config()).ok_or_else(|| {
-        bad("it tells of no network that can be registered; say which with --architecture"
-            .to_owned())
-    })?;
+    let architecture = architecture(&config, options).map_err(bad)?;
     let pooling = options.pooling.unwrap_or_else(|| architecture.poolings()[0]);
     let dimension = config.dimension(architecture, pooling).map_err(bad)?;
     let weights = WEIGHTS_FILES.iter().find(|name| folder.join(name).is_file());
@@ -59,6 +55,10 @@ pub fn register(folder: &Path, options: &RegisterOptions) -> Result<RegisteredMo
     let mut files = BTreeMap::from([(CONFIG_FILE.to_owned(), digest(&config_path)?)]);
     if architecture == Architecture::Aion {
         codec_files(&folder, &config, &mut files)?;
+        if files.len() == 1 {
+            let reason = "no codecs/NAME/model.safetensors beside it: it would take nothing";
+            return Err(bad(reason.to_owned()));
+        }
     }
     let text = description(&Described {
         id: folder.file_name().unwrap_or_default().to_string_lossy().into_owned(),
@@ -77,6 +77,35 @@ pub fn register(folder: &Path, options: &RegisterOptions) -> Result<RegisteredMo
         .and_then(|()| std::fs::rename(&beside, &path))
         .map_err(|source| ModelError::Write { path: path.clone(), source })?;
     RegisteredModel::read(&folder)
+}
+
+/// Which network the files are of: as they say, or as the operator says where they do not.
+fn architecture(
+    config: &PublishedConfig,
+    options: &RegisterOptions,
+) -> Result<Architecture, String> {
+    let told = config.architecture();
+    let has_tower = |name: &str| config.sizes().get(name).is_some();
+    match options.architecture {
+        Some(given) if !given.has_own_config() => {
+            Err("the model.toml of such a network is written by hand; see deploy/models/README.md"
+                .to_owned())
+        }
+        Some(Architecture::AstroclipImage) if has_tower("image") => {
+            Ok(Architecture::AstroclipImage)
+        }
+        Some(Architecture::AstroclipSpectrum) if has_tower("spectrum") => {
+            Ok(Architecture::AstroclipSpectrum)
+        }
+        Some(given) if told.is_some_and(|told| told != given) => {
+            Err("its `kind` is another than --architecture says".to_owned())
+        }
+        Some(given) => Ok(given),
+        None => told.ok_or_else(|| {
+            "it tells of no network that can be registered; say which with --architecture"
+                .to_owned()
+        }),
+    }
 }
 
 /// Codecs of the modalities that the encoder takes, where their folders are there.

@@ -65,8 +65,12 @@ impl Maintenance {
                 for (folder, reason) in &list.broken {
                     tracing::warn!(folder, reason, "a model is not served");
                 }
+                let unserved = list.broken.into_iter();
                 v1::ListModelsResponse {
                     metrics: list.metrics,
+                    unserved: unserved
+                        .map(|(id, reason)| v1::UnservedModel { id, reason })
+                        .collect(),
                     models: list.models.into_iter().map(convert::model_of).collect(),
                     unavailable: String::new(),
                 }
@@ -74,6 +78,7 @@ impl Maintenance {
             Err(error) => v1::ListModelsResponse {
                 models: Vec::new(),
                 metrics: Vec::new(),
+                unserved: Vec::new(),
                 unavailable: super::error_code::one_line(&error.to_string()),
             },
         }

@@ -1,6 +1,7 @@
 //! `sidereus encode --files`: observations that are in files, for objects that the collection holds.
 
-use std::path::PathBuf;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use tokio::sync::mpsc;
@@ -10,8 +11,11 @@ use super::{EncodeArguments, Outcome};
 use crate::cli::client::Client;
 use crate::cli::failure::{of_status, one_line};
 use crate::cli::ids::parse_id;
+use crate::cli::observation::paths;
 use crate::cli::progress;
-use crate::files::{ObservationOptions, ObservationRow, read_observations};
+use crate::files::{
+    Observation, ObservationOptions, ObservationRow, read_observations, read_together,
+};
 use crate::wire::v1::encode_inputs_request::Message;
 use crate::wire::v1::payload::Content;
 use crate::wire::v1::{
@@ -53,7 +57,7 @@ pub(super) async fn run(arguments: &EncodeArguments, client: &Client) -> Result<
     let modality = arguments.modality.clone();
     let reader = tokio::task::spawn_blocking(move || {
         let reader = Reader { schema, options, modality, made };
-        reader.read_all(&files)
+        reader.read_all(&files);
     });
     let (outbound, messages) = mpsc::channel(MADE_AHEAD);
     let start = EncodeInputsStart {
@@ -92,7 +96,7 @@ pub(super) async fn run(arguments: &EncodeArguments, client: &Client) -> Result<
         bar.set_position(outcome.done());
     }
     bar.finish_and_clear();
-    reader.await.context("the reader of the files broke down")??;
+    reader.await.context("the reader of the files broke down")?;
     Ok(outcome)
 }
 
@@ -114,66 +118,154 @@ struct Reader {
     made: mpsc::Sender<Made>,
 }
 
+/// Whoever takes the batches does not listen any more, and has said why.
+struct Gone;
+
+/// Inputs that are on their way into a batch, and the objects that have been seen.
+struct Pending<'a> {
+    made: &'a mpsc::Sender<Made>,
+    inputs: Vec<ObjectInput>,
+    bytes: usize,
+    /// Where each object was read.
+    seen: HashMap<String, String>,
+}
+
+impl Pending<'_> {
+    fn flush(&mut self) -> Result<(), Gone> {
+        self.bytes = 0;
+        match std::mem::take(&mut self.inputs) {
+            inputs if inputs.is_empty() => Ok(()),
+            inputs => self.made.blocking_send(Made::Batch(inputs)).map_err(|_| Gone),
+        }
+    }
+
+    fn push(&mut self, input: ObjectInput) -> Result<(), Gone> {
+        let size = payload_bytes(&input);
+        if self.bytes + size > BATCH_BYTES {
+            self.flush()?;
+        }
+        self.bytes += size;
+        self.inputs.push(input);
+        if self.inputs.len() >= BATCH_INPUTS { self.flush() } else { Ok(()) }
+    }
+
+    fn failed(&self, name: String, reason: &str) -> Result<(), Gone> {
+        let reason = one_line(reason);
+        self.made.blocking_send(Made::Unreadable(name, reason)).map_err(|_| Gone)
+    }
+}
+
 impl Reader {
-    /// Reads file after file. A file that cannot be opened ends the run; an observation that cannot be read is told.
-    fn read_all(&self, files: &[PathBuf]) -> Result<()> {
-        let mut inputs = Vec::new();
-        let mut bytes = 0;
-        for path in files {
-            let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-            for row in read_observations(path, &self.options)? {
-                match self.input(&stem, row) {
-                    Ok(input) => {
-                        let size = payload_bytes(&input);
-                        if !inputs.is_empty() && bytes + size > BATCH_BYTES {
-                            bytes = 0;
-                            let batch = Made::Batch(std::mem::take(&mut inputs));
-                            // Whoever does not listen any more has said why.
-                            if self.made.blocking_send(batch).is_err() {
-                                return Ok(());
-                            }
-                        }
-                        bytes += size;
-                        inputs.push(input);
-                    }
-                    Err((name, reason)) => {
-                        let told = self.made.blocking_send(Made::Unreadable(name, reason));
-                        if told.is_err() {
-                            return Ok(());
-                        }
-                    }
-                }
-                if inputs.len() >= BATCH_INPUTS {
-                    bytes = 0;
-                    let batch = Made::Batch(std::mem::take(&mut inputs));
-                    if self.made.blocking_send(batch).is_err() {
-                        return Ok(());
-                    }
-                }
+    /// Reads file after file; what cannot be read is told, and the others go on.
+    fn read_all(&self, files: &[PathBuf]) {
+        let mut pending =
+            Pending { made: &self.made, inputs: Vec::new(), bytes: 0, seen: HashMap::new() };
+        for given in files {
+            if self.read_file(given, &mut pending).is_err() {
+                return;
             }
         }
-        if !inputs.is_empty() {
-            let _nobody_listens = self.made.blocking_send(Made::Batch(inputs));
+        let _nobody_listens = pending.flush();
+    }
+
+    fn read_file(&self, given: &Path, pending: &mut Pending<'_>) -> Result<(), Gone> {
+        let parts = paths(given);
+        let stem = common_stem(&parts);
+        if parts.len() > 1 {
+            return match read_together(&parts, &self.options) {
+                Ok(whole) => {
+                    let row = (whole.object.clone(), Ok(whole));
+                    self.take(given, &stem, row, pending)
+                }
+                Err(error) => pending.failed(stem, &error.to_string()),
+            };
+        }
+        let rows = match read_observations(given, &self.options) {
+            Ok(rows) => rows,
+            Err(error) => return pending.failed(stem, &error.to_string()),
+        };
+        // A file of one is named after its object.
+        let is_one = rows.count_known() == Some(1);
+        for (number, row) in rows.enumerate() {
+            if row.0.is_some() || is_one {
+                self.take(given, &stem, row, pending)?;
+            } else {
+                let reason = "the file holds several observations and does not name their objects";
+                pending.failed(format!("{}, row {number}", given.display()), reason)?;
+            }
         }
         Ok(())
     }
 
-    /// The object of an observation is the one that the file names, else the one that the file is named after.
-    fn input(&self, stem: &str, row: ObservationRow) -> Result<ObjectInput, (String, String)> {
+    /// The object of an observation is the one that the file names, else the one that the file is named after. Of an object
+    /// that is there again the first observation counts.
+    fn take(
+        &self,
+        given: &Path,
+        stem: &str,
+        row: ObservationRow,
+        pending: &mut Pending<'_>,
+    ) -> Result<(), Gone> {
         let (named, observation) = row;
         let name = named.unwrap_or_else(|| stem.to_owned());
-        let failed = |reason: String| (name.clone(), one_line(&reason));
-        let observation = observation.map_err(|error| failed(error.to_string()))?;
-        let id = parse_id(&self.schema, &name).map_err(|error| failed(error.to_string()))?;
-        let payload = observation.into_payload(self.modality.as_deref());
+        let input = observation
+            .map_err(|error| error.to_string())
+            .and_then(|observation| self.input(&name, observation));
+        match (input, pending.seen.get(&name)) {
+            (Err(reason), _) => pending.failed(name, &reason),
+            (Ok(_), Some(before)) => {
+                let reason = format!("it is in {} and was in {before} already", given.display());
+                pending.failed(name, &reason)
+            }
+            (Ok(input), None) => {
+                pending.seen.insert(name, given.display().to_string());
+                pending.push(input)
+            }
+        }
+    }
+
+    fn input(&self, name: &str, observation: Observation) -> Result<ObjectInput, String> {
+        let id = parse_id(&self.schema, name).map_err(|error| error.to_string())?;
+        let mut payload = observation.into_payload(self.modality.as_deref());
+        if self.modality.is_none() {
+            // A model takes what it needs of an observation of several kinds.
+            payload.modality.clear();
+        }
         let input = ObjectInput { id: Some(id), payload: Some(payload) };
         let size = payload_bytes(&input);
         if size > INPUT_BYTES_MAX {
             let limit = INPUT_BYTES_MAX >> 20;
-            return Err(failed(format!(
+            return Err(format!(
                 "it has {size} bytes, more than {limit} MiB; cut out its middle with --size"
-            )));
+            ));
         }
         Ok(input)
+    }
+}
+
+/// What the names of files begin with alike, without what parts them: `1001` of `1001-g.fits` and `1001-r.fits`.
+fn common_stem(paths: &[PathBuf]) -> String {
+    let stem = |path: &PathBuf| path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let mut stems = paths.iter().map(stem);
+    let first = stems.next().unwrap_or_default();
+    let alike = stems.fold(first.clone(), |alike, other| {
+        let pairs = alike.chars().zip(other.chars()).take_while(|(left, right)| left == right);
+        pairs.map(|(character, _)| character).collect()
+    });
+    if paths.len() == 1 { first } else { alike.trim_end_matches(['-', '_', '.', ' ']).to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_of_one_object_are_named_after_it() {
+        let stem =
+            |names: &[&str]| common_stem(&names.iter().map(PathBuf::from).collect::<Vec<_>>());
+        assert_eq!(stem(&["a/1001.fits"]), "1001");
+        assert_eq!(stem(&["a/1001_.fits"]), "1001_");
+        assert_eq!(stem(&["a/1001-g.fits", "b/1001-r.fits"]), "1001");
+        assert_eq!(stem(&["g.fits", "r.fits"]), "");
     }
 }

@@ -45,7 +45,8 @@ pub(super) struct EncodeArguments {
     #[arg(long, value_name = "S", default_value = "", hide_default_value = true)]
     from_tokens: String,
     /// Encode what is in these files instead of columns: cutouts, spectra and pictures (FITS, HDF5, .npy, Parquet, Arrow,
-    /// PNG, JPEG). A file of one observation is named after its object; files of many name their objects
+    /// PNG, JPEG). A file of one observation is named after its object; files of many name their objects. Several with
+    /// commas between them are one observation (1001-g.fits,1001-r.fits is of object 1001)
     #[arg(long, value_name = "FILE", num_args = 1.., conflicts_with_all = ["input", "predicate", "from_tokens"])]
     files: Vec<PathBuf>,
     /// Pixels of the side that is cut out of the middle of images in files

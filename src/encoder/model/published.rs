@@ -4,6 +4,9 @@ use serde_json::Value;
 
 use super::{Architecture, Pooling};
 
+/// Pixels of the side of the pictures of Stein et al.
+const STEIN_SIDE: usize = 96;
+
 /// Most pixels of a picture's side.
 const PICTURE_SIDE_MAX: usize = 4_096;
 
@@ -66,7 +69,11 @@ impl PublishedConfig {
             Architecture::SteinMoco => "/npix_out",
             _ => "/img_size",
         };
-        let side = self.size(path)?;
+        let side = match self.sizes().pointer(path) {
+            // The published checkpoint's settings may not be there; its pictures are of this size.
+            None if architecture == Architecture::SteinMoco => STEIN_SIDE,
+            _ => self.size(path)?,
+        };
         if side > PICTURE_SIDE_MAX {
             let name = path.trim_start_matches('/').replace('/', ".");
             return Err(format!(

@@ -63,7 +63,10 @@ impl Cutout {
             (false, _) => bands.clone(),
             (true, Some(names)) => names.iter().map(|&name| name.to_owned()).collect(),
             (true, None) => {
-                return Err(bad(IMAGE, format!("has {planes} planes; name its bands")));
+                return Err(bad(
+                    IMAGE,
+                    format!("has {planes} planes; name its bands, as with --bands g,r,z"),
+                ));
             }
         };
         if bands.len() != planes {
@@ -90,6 +93,10 @@ impl Cutout {
     /// The planes of three filters in the order g, r, z; other bands are left out.
     pub(super) fn grz(&self) -> Result<Vec<f32>, PayloadError> {
         let plane = self.height * self.width;
+        if let Some(band) = self.bands.iter().find(|band| band.to_uppercase().starts_with("HSC")) {
+            let reason = "of HSC, whose zero point and pixels are others; the model takes DECam's";
+            return Err(bad(IMAGE, format!("has band {band} {reason}")));
+        }
         let mut flux = Vec::with_capacity(3 * plane);
         for wanted in ["g", "r", "z"] {
             let mut found =
@@ -174,6 +181,7 @@ mod tests {
         assert!(refused(&image(&[3, 2, 2], &["g", "g", "z"])).contains("band g twice"));
         assert!(refused(&image(&[10], &[])).contains("are no squares"));
         assert!(refused(&image(&[1, 1, 1, 1], &["g"])).contains("bands, rows, columns"));
+        assert!(refused(&image(&[3, 2, 2], &["HSC-G", "HSC-R", "HSC-Z"])).contains("zero point"));
         assert!(refused(&Arrays::new()).contains("`image` is missing"));
         let mut empty = image(&[3, 1, 1], &[]);
         empty.values_mut().for_each(|array| array.values.fill(f32::NAN));

@@ -18,6 +18,9 @@ const SIDE: usize = 96;
 const LEGACY: [&str; 4] = ["DES-G", "DES-R", "DES-I", "DES-Z"];
 const HSC: [&str; 5] = ["HSC-G", "HSC-R", "HSC-I", "HSC-Z", "HSC-Y"];
 
+/// Wavelengths that the codec of spectra looks at, in Angstrom.
+const CODEC_RANGE: std::ops::RangeInclusive<f32> = 3_500.0..=10_462.4;
+
 /// Coefficients of a Gaia XP spectrum.
 const COEFFICIENTS: usize = 55;
 
@@ -233,7 +236,12 @@ impl Observations {
         let survey = |band: &String| band.split('-').next().unwrap_or_default().to_owned();
         if let Some(band) = cutout.bands.iter().find(|band| !known(band)) {
             let names = [LEGACY.join(", "), HSC.join(", ")].join(", ");
-            return Err(bad(IMAGE, format!("has band `{band}`; the codec takes {names}")));
+            return Err(bad(
+                IMAGE,
+                format!(
+                    "has band `{band}`; the codec takes {names}: say which they are, as with --bands"
+                ),
+            ));
         }
         if cutout.bands.iter().any(|band| survey(band) != survey(&cutout.bands[0])) {
             return Err(bad(IMAGE, "has bands of two surveys"));
@@ -287,6 +295,14 @@ impl Observations {
             };
             let key = format!("tok_spectrum_{survey}");
             self.must_know(&key, &name(FLUX))?;
+            let good = |((at, flux), mask): ((&f32, &f32), &f32)| {
+                CODEC_RANGE.contains(at) && flux.is_finite() && *mask == 0.0
+            };
+            if !wavelength.iter().zip(&flux).zip(&mask).any(good) {
+                let (first, last) = (CODEC_RANGE.start(), CODEC_RANGE.end());
+                let reason = format!("has no good pixel between {first} and {last} Angstrom");
+                return Err(bad(&name(WAVELENGTH), reason));
+            }
             if parts.iter().any(|(part, _)| part.name.starts_with(&key)) {
                 return Err(bad(&name(FLUX), "is a second spectrum of the same survey"));
             }

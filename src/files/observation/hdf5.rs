@@ -166,6 +166,9 @@ impl Source for Hdf5Source {
             return None;
         }
         let refused = |detail: String| not_observation(&self.path, &detail);
+        if let Some(detail) = self.unpaired_ids() {
+            return Some((None, Err(refused(detail))));
+        }
         let mut cells = Row::default();
         for known in &self.datasets {
             let is_by_row = self.has_row_for_each(known);
@@ -190,6 +193,15 @@ impl Source for Hdf5Source {
 }
 
 impl Hdf5Source {
+    /// What is wrong with ids that are neither one nor one for each observation.
+    fn unpaired_ids(&self) -> Option<String> {
+        let ids = self.datasets.iter().find(|each| each.role == Role::Object)?;
+        let [count] = ids.shape[..] else { return None };
+        let rows = self.rows.unwrap_or(1);
+        (count != 1 && count != rows)
+            .then(|| format!("`{}` has {count} entries for {rows} observations", ids.name))
+    }
+
     /// Whether a dataset has the axis of objects. Where there happen to be as many pixels or bands as objects, one list of
     /// wavelengths or bands is that of all.
     fn has_row_for_each(&self, known: &Known) -> bool {
