@@ -39,6 +39,7 @@ const ROUNDS: usize = 5;
 /// Objects of the collection, components of their vectors, and searches in a second.
 const OBJECTS: i64 = 200_000;
 const DIMENSION: usize = 64;
+const CENTRES: i64 = 50;
 const SEARCHES_PER_S: u64 = 100;
 
 fn models() -> PathBuf {
@@ -117,6 +118,12 @@ fn scattered(state: &mut u64) -> f64 {
     (*state >> 11) as f64 / (1_u64 << 53) as f64
 }
 
+/// A vector near one of the centres.
+fn vector(centre: f64, state: &mut u64) -> Vec<f32> {
+    let at = |place: usize| (centre * (place as f64 + 1.0)).sin();
+    (0..DIMENSION).map(|place| (at(place) + 0.3 * scattered(state)) as f32).collect()
+}
+
 fn collection(db: &Db) {
     let space = EmbeddingSpace {
         id: SpaceId(0),
@@ -142,10 +149,7 @@ fn collection(db: &Db) {
     let rows: Vec<Write> = (0..OBJECTS)
         .map(|id| {
             let (ra, dec) = (scattered(&mut state) * 360.0, scattered(&mut state) * 170.0 - 85.0);
-            let centre = (id % 50) as f64;
-            let vector = (0..DIMENSION)
-                .map(|at| ((centre * (at as f64 + 1.0)).sin() + 0.3 * scattered(&mut state)) as f32)
-                .collect();
+            let vector = vector((id % CENTRES) as f64, &mut state);
             let columns =
                 (0..10).map(|_| Value::Float64(1.0 + 50.0 * scattered(&mut state))).collect();
             Write::Put(Object {
@@ -171,7 +175,8 @@ async fn search_times(address: SocketAddr, length: Duration, state: &mut u64) ->
     let mut searches = Vec::new();
     for number in 0..count {
         tokio::time::sleep_until(began + every * number).await;
-        let values = (0..DIMENSION).map(|_| (scattered(state) - 0.5) as f32).collect();
+        let centre = (scattered(state) * CENTRES as f64).floor();
+        let values = vector(centre, state);
         let request = SearchRequest {
             collection: "sky".to_owned(),
             terms: vec![VectorTerm {

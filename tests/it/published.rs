@@ -11,6 +11,8 @@ use sidereus::encoder::{
 use sidereus::wire::v1::payload::Content;
 use sidereus::wire::v1::{Array, NamedArrays, Payload, TokenSequence};
 
+mod stored;
+
 const PROGRAM: &str = env!("CARGO_BIN_EXE_sidereus-encoder");
 
 fn fixture(name: &str) -> PathBuf {
