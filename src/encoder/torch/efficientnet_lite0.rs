@@ -6,7 +6,7 @@
 use sidereus::encoder::{Network, NetworkError, ResizedRgb, Stage};
 use tch::{Device, Kind, TchError, Tensor};
 
-use super::load::to_rows;
+use super::load::{channels_last, to_rows};
 use super::weights::{Weights, WeightsError};
 
 /// Added to the variance in batch normalisation.
@@ -105,7 +105,7 @@ impl EfficientnetLite0 {
         let shape = [rows as i64, 3, side, side];
         let mut maps =
             Tensor::f_from_slice(features)?.f_reshape(shape)?.f_to_device(self.device)?;
-        maps = self.stem.forward(&maps)?;
+        maps = self.stem.forward(&channels_last(&maps)?)?;
         for block in &self.blocks {
             maps = block.forward(&maps)?;
         }

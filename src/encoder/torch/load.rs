@@ -136,6 +136,14 @@ fn own(
     Ok(network)
 }
 
+/// Pictures whose channels lie beside each other in memory, as convolutions are quickest; what comes of them lies so, too.
+///
+/// # Shape
+/// rows x channels x height x width, before and afterwards.
+pub(crate) fn channels_last(pictures: &Tensor) -> Result<Tensor, TchError> {
+    pictures.f_permute([0i64, 2, 3, 1])?.f_contiguous()?.f_permute([0i64, 3, 1, 2])
+}
+
 /// The numbers of a tensor, row by row.
 pub(crate) fn to_rows(tensor: &Tensor) -> Result<Vec<f32>, TchError> {
     let tensor = tensor.f_to_device(Device::Cpu)?.f_to_kind(Kind::Float)?.f_contiguous()?;

@@ -3,6 +3,7 @@
 use serde::Deserialize;
 use tch::{TchError, Tensor};
 
+use super::super::load::channels_last;
 use super::super::weights::{Weights, WeightsError};
 use super::layers::{BatchNorm, Convolution, Kernel, Linear, check_sizes};
 use super::trace::Trace;
@@ -95,7 +96,7 @@ impl MocoResNet {
         trace: &mut Trace,
     ) -> Result<[Tensor; 2], TchError> {
         let pictures = pictures.f_to_kind(self.stem.0.kind())?;
-        let mut features = apply(&self.stem, &pictures)?.f_relu()?.f_max_pool2d(
+        let mut features = apply(&self.stem, &channels_last(&pictures)?)?.f_relu()?.f_max_pool2d(
             [3, 3],
             [2, 2],
             [1, 1],
