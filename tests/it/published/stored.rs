@@ -162,7 +162,8 @@ async fn files_are_encoded_for_the_objects_that_they_are_named_after() {
     assert_eq!(counts, [Some(5), Some(2), Some(0), Some(3)], "{report}");
     let failed = std::fs::read_to_string(folder.path().join("failed.csv")).expect("a list");
     assert!(failed.starts_with("object_id,reason\n"), "{failed}");
-    for part in ["broken,", "3,\"`flux` has no good pixel", "77,the collection has no such object"] {
+    for part in ["broken,", "3,\"`flux` has no good pixel", "77,the collection has no such object"]
+    {
         assert!(failed.contains(part), "{part}: {failed}");
     }
     let expected = golden("specformer_pooled/outputs.safetensors", "spectrum.pooled_mean_all");
