@@ -224,10 +224,14 @@ fn serve(arguments: &ServeArguments) -> anyhow::Result<()> {
 }
 
 fn check(arguments: &CheckArguments) -> anyhow::Result<()> {
-    arguments.walls.enter(&arguments.folder, arguments.computing.device)?;
+    // Golden outputs of a chain name the folders beside their own, of which the networks are.
+    let folder = std::path::absolute(&arguments.folder)?;
+    let is_model = folder.join("model.toml").exists();
+    let readable = if is_model { &folder } else { folder.parent().unwrap_or(&folder) };
+    arguments.walls.enter(readable, arguments.computing.device)?;
     let (computing, _) = arguments.computing.settle()?;
     let device = computing.device;
-    if !arguments.folder.join("model.toml").exists() && goldens::is_golden(&arguments.folder) {
+    if !is_model && goldens::is_golden(&arguments.folder) {
         return check_published(&arguments.folder, device);
     }
     let model = RegisteredModel::read(&arguments.folder)?;

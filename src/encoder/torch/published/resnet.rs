@@ -159,13 +159,18 @@ impl Bottleneck {
 
     fn forward(&self, input: &Tensor) -> Result<Tensor, TchError> {
         let [first, second, third] = &self.layers;
-        let hidden = apply(first, input)?.f_relu()?;
-        let hidden = apply(third, &apply(second, &hidden)?.f_relu()?)?;
+        // In place: the maps are large, and nobody else looks at them.
+        let mut hidden = apply(first, input)?;
+        let _same = hidden.f_relu_()?;
+        let mut hidden = apply(second, &hidden)?;
+        let _same = hidden.f_relu_()?;
+        let mut hidden = apply(third, &hidden)?;
         let kept = match &self.shortcut {
             Some(shortcut) => apply(shortcut, input)?,
             None => input.shallow_clone(),
         };
-        hidden.f_add(&kept)?.f_relu()
+        let mut sum = hidden.f_add_(&kept)?;
+        sum.f_relu_()
     }
 }
 
