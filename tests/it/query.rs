@@ -388,6 +388,27 @@ proptest! {
 }
 
 #[test]
+fn a_condition_without_columns_is_as_good_as_none_and_its_contrary_leaves_nothing() {
+    let view = FIXTURE.db.view(NAME).expect("a view");
+    let vectors = vec![FIXTURE.model[7].vectors[0].1.clone()];
+    let term =
+        Term { space: "euclid".to_owned(), weight: 1.0, like: vec![], unlike: vec![], vectors };
+    let free = Query { terms: vec![term], k: Some(10), exact: true, ..Query::default() };
+    let truth = run(&view, &free);
+    for plan in [None, Some("full-scan"), Some("survivor-scan"), Some("filtered-ivf")] {
+        let plan_name = plan.map(str::to_owned);
+        let query = |sql: &str| Query {
+            predicate: Some(sql.to_owned()),
+            plan: plan_name.clone(),
+            ..free.clone()
+        };
+        assert_same(&run(&view, &query("1 < 2")), &truth, 0, plan.unwrap_or("planner"));
+        assert_same(&run(&view, &query("true")), &truth, 0, plan.unwrap_or("planner"));
+        assert_eq!(run(&view, &query("1 > 2")), [], "{plan:?}");
+    }
+}
+
+#[test]
 fn collection_counts_follow_every_write() {
     let info = FIXTURE.db.collection(NAME).expect("there");
     assert_eq!(info.object_count, FIXTURE.model.len() as u64);

@@ -449,11 +449,15 @@ fn evaluate(part: &Part, predicate: &Predicate, rows: &[u32]) -> Result<BooleanA
     if is_run {
         return Ok(predicate.evaluate(&batch.slice(start, rows.len()))?);
     }
-    let places: arrow::array::UInt32Array =
-        rows.iter().map(|row| row % BATCH_ROWS as u32).collect();
     let schema = batch.schema();
     let needed: Vec<usize> =
         predicate.columns().iter().filter_map(|name| schema.index_of(name).ok()).collect();
+    if needed.is_empty() {
+        // A constant: nothing is to be taken, and without a column a batch does not know its rows.
+        return Ok(predicate.evaluate(&batch.slice(0, rows.len().min(batch.num_rows())))?);
+    }
+    let places: arrow::array::UInt32Array =
+        rows.iter().map(|row| row % BATCH_ROWS as u32).collect();
     let taken = batch
         .project(&needed)
         .and_then(|needed| arrow::compute::take_record_batch(&needed, &places))
