@@ -12,5 +12,17 @@ if [ -z "${LIBTORCH:-}" ]; then
 fi
 export LIBTORCH
 
+# Makes a Python environment where it is not there: its folder, its requirements, and what is said meanwhile.
+python_environment() {
+  local folder="$1" requirements="$2" stamp
+  stamp="$folder/.complete-$(sha256sum "$requirements" | cut -c1-16)"
+  [ ! -e "$stamp" ] || return 0
+  say "$3"
+  mkdir -p "$(dirname "$folder")"
+  python3 -m venv --clear "$folder" || die "python3 -m venv failed; install Debian's python3-venv"
+  "$folder/bin/pip" install --quiet --no-cache-dir --requirement "$requirements"
+  touch "$stamp"
+}
+
 say() { printf '\033[1m==>\033[0m %s\n' "$*" >&2; }
 die() { printf 'error: %s\n' "$*" >&2; exit 1; }

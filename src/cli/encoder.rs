@@ -15,6 +15,7 @@ use super::register::RegisterArguments;
 use super::render::{
     Cell, Format, Json, Table, duration, print_json, print_table, thousands, write_out,
 };
+use super::schema_file::form_name;
 use crate::wire::v1::{EncoderMetrics, ListModelsRequest, Model, ModelOutput, SpaceForm};
 
 /// Words of `sidereus encoder`.
@@ -134,14 +135,9 @@ fn outputs_text(model: &Model) -> String {
 }
 
 fn output_json(output: &ModelOutput) -> Json {
-    let form = match output.form() {
-        SpaceForm::Unspecified => "vector",
-        SpaceForm::Tokens => "tokens",
-        SpaceForm::TokenIds => "token-ids",
-    };
     Json::object([
         ("pooling", Cell::text(&output.pooling).to_json()),
-        ("form", Cell::text(form).to_json()),
+        ("form", Cell::text(form_name(output.form())).to_json()),
         ("dimension", Cell::Count(u64::from(output.dimension)).to_json()),
     ])
 }

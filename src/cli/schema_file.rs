@@ -201,30 +201,13 @@ pub(super) fn space_to_wire(space: &EmbeddingSpace) -> v1::EmbeddingSpace {
             preprocessing: space.provenance.preprocessing.clone(),
             pooling: space.provenance.pooling.clone(),
         }),
-        form: form_to_wire(space.form).into(),
-    }
-}
-
-/// What a space holds, as a message.
-fn form_to_wire(form: SpaceForm) -> v1::SpaceForm {
-    match form {
-        SpaceForm::Vector => v1::SpaceForm::Unspecified,
-        SpaceForm::Tokens => v1::SpaceForm::Tokens,
-        SpaceForm::TokenIds => v1::SpaceForm::TokenIds,
+        form: v1::SpaceForm::from(space.form).into(),
     }
 }
 
 /// The name of what a space holds.
 pub(super) fn form_name(form: v1::SpaceForm) -> &'static str {
-    form_of(form).name()
-}
-
-fn form_of(form: v1::SpaceForm) -> SpaceForm {
-    match form {
-        v1::SpaceForm::Unspecified => SpaceForm::Vector,
-        v1::SpaceForm::Tokens => SpaceForm::Tokens,
-        v1::SpaceForm::TokenIds => SpaceForm::TokenIds,
-    }
+    SpaceForm::from(form).name()
 }
 
 /// A metric as a message.
@@ -259,7 +242,7 @@ pub(super) fn from_wire(schema: &v1::CollectionSchema) -> Result<CollectionSchem
             id: SpaceId(place),
             name: space.name.clone(),
             modality: Modality(space.modality.clone()),
-            form: form_of(space.form()),
+            form: space.form().into(),
             dimension: space.dimension as usize,
             metric: metric_name(space.metric()).parse().context(UNKNOWN)?,
             provenance: Provenance {

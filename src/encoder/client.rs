@@ -282,7 +282,7 @@ fn model_info(model: internal::RegisteredModel) -> Result<ModelInfo, EncoderErro
     let model = model.ok_or_else(|| bad_reply("a model is empty"))?;
     let provenance =
         model.provenance.map(provenance).ok_or_else(|| bad_reply("a model has no provenance"))?;
-    let mut outputs: Vec<ModelOutput> = model.outputs.iter().map(output).collect();
+    let mut outputs: Vec<ModelOutput> = model.outputs.iter().map(Into::into).collect();
     if outputs.is_empty() {
         // A process of an older program knows one output only.
         outputs.push(ModelOutput {
@@ -304,15 +304,23 @@ fn model_info(model: internal::RegisteredModel) -> Result<ModelInfo, EncoderErro
     })
 }
 
-fn output(output: &v1::ModelOutput) -> ModelOutput {
-    ModelOutput {
-        pooling: output.pooling.clone(),
-        form: match output.form() {
-            v1::SpaceForm::Unspecified => SpaceForm::Vector,
-            v1::SpaceForm::Tokens => SpaceForm::Tokens,
-            v1::SpaceForm::TokenIds => SpaceForm::TokenIds,
-        },
-        dimension: output.dimension as usize,
+impl From<&v1::ModelOutput> for ModelOutput {
+    fn from(output: &v1::ModelOutput) -> Self {
+        Self {
+            pooling: output.pooling.clone(),
+            form: output.form().into(),
+            dimension: output.dimension as usize,
+        }
+    }
+}
+
+impl From<&ModelOutput> for v1::ModelOutput {
+    fn from(output: &ModelOutput) -> Self {
+        Self {
+            pooling: output.pooling.clone(),
+            form: v1::SpaceForm::from(output.form).into(),
+            dimension: u32::try_from(output.dimension).unwrap_or(u32::MAX),
+        }
     }
 }
 

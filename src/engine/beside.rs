@@ -4,7 +4,6 @@ use std::sync::mpsc;
 use std::thread;
 
 use super::error::EngineError;
-use super::idle;
 use super::segment::Progress;
 
 /// Does a long work on a thread of its own, which gives way to all others unless the work is urgent, and tells its progress on
@@ -19,7 +18,7 @@ pub(super) fn beside<R: Send>(
         let started =
             thread::Builder::new().name("index-build".to_owned()).spawn_scoped(scope, move || {
                 if !is_urgent {
-                    idle::give_way();
+                    crate::idle::give_way();
                 }
                 // Whoever listens may have gone; the work goes on.
                 work(&mut |stage, done, total| drop(tell.send((stage.to_owned(), done, total))))

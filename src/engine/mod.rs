@@ -11,7 +11,6 @@ mod columns;
 mod cost;
 mod db;
 mod error;
-mod idle;
 mod insert;
 mod mapped;
 mod part;

@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use super::error::EngineError;
-use super::idle;
 use super::mapped::MappedFloats;
 use super::residency::{Claim, Residency};
+use crate::idle;
 use crate::index::IvfIndex;
 use crate::schema::{EmbeddingSpace, Object, SpaceId};
 use crate::vector::{BlockError, Metric, VectorSource, VectorView};

@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::SpaceId;
 use crate::vector::Metric;
+use crate::wire::v1;
 
 /// Largest dimension of a space.
 pub const DIMENSION_MAX: usize = 16_384;
@@ -101,6 +102,26 @@ impl SpaceForm {
             Self::Vector => "vectors",
             Self::Tokens => "tokens",
             Self::TokenIds => "token ids",
+        }
+    }
+}
+
+impl From<SpaceForm> for v1::SpaceForm {
+    fn from(form: SpaceForm) -> Self {
+        match form {
+            SpaceForm::Vector => Self::Unspecified,
+            SpaceForm::Tokens => Self::Tokens,
+            SpaceForm::TokenIds => Self::TokenIds,
+        }
+    }
+}
+
+impl From<v1::SpaceForm> for SpaceForm {
+    fn from(form: v1::SpaceForm) -> Self {
+        match form {
+            v1::SpaceForm::Unspecified => Self::Vector,
+            v1::SpaceForm::Tokens => Self::Tokens,
+            v1::SpaceForm::TokenIds => Self::TokenIds,
         }
     }
 }

@@ -6,6 +6,8 @@ use std::process::{Child, Command, Output, Stdio};
 
 use serde_json::Value;
 
+use crate::support::npy;
+
 /// Objects of the test catalogue; neighbours in number are neighbours in space `phase`.
 const OBJECTS: usize = 400;
 
@@ -112,16 +114,7 @@ fn vector(number: usize) -> [f32; 2] {
 
 /// Writes single-precision vectors as `numpy.save` does.
 fn write_npy(path: &Path, rows: &[[f32; 2]]) {
-    let shape = format!("({}, 2)", rows.len());
-    let mut header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}");
-    while (10 + header.len() + 1) % 64 != 0 {
-        header.push(' ');
-    }
-    header.push('\n');
-    let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
-    bytes.extend((header.len() as u16).to_le_bytes());
-    bytes.extend(header.as_bytes());
-    bytes.extend(rows.iter().flatten().flat_map(|value| value.to_le_bytes()));
+    let bytes = npy(&format!("{}, 2", rows.len()), &rows.concat());
     std::fs::write(path, bytes).expect("written");
 }
 

@@ -312,3 +312,17 @@ pub(crate) fn near(collection: &str, values: &[f32], k: u32) -> SearchRequest {
 pub(crate) fn image(bytes: &[u8]) -> Payload {
     Payload { modality: "image".to_owned(), content: Some(payload::Content::Image(bytes.to_vec())) }
 }
+
+/// The bytes of a NumPy file of singles, as `numpy.save` writes it; `shape` is the inside of the tuple.
+pub(crate) fn npy(shape: &str, values: &[f32]) -> Vec<u8> {
+    let mut header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({shape}), }}");
+    while (10 + header.len() + 1) % 64 != 0 {
+        header.push(' ');
+    }
+    header.push('\n');
+    let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
+    bytes.extend((header.len() as u16).to_le_bytes());
+    bytes.extend(header.as_bytes());
+    bytes.extend(values.iter().flat_map(|value| value.to_le_bytes()));
+    bytes
+}

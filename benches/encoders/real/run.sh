@@ -73,5 +73,7 @@ if [ -d "$work/data/hst" ]; then
   sidereus import hst "$work/data/hst.csv" --create --server "$address"
   sidereus encode hst --model specformer --space spectrum --files "$work"/data/keck/*.fits --server "$address"
   echo "-- two bands are not enough for a model of nine channels of other surveys: refused, object by object"
-  sidereus encode hst --model aion --space image --files "$work"/data/hst/*.fits --server "$address" || true
+  if sidereus encode hst --model aion --space image --files "$work"/data/hst/*.fits --server "$address"; then
+    die "cutouts in bands that the codec does not know were encoded"
+  fi
 fi

@@ -12,9 +12,6 @@
 mod calls;
 mod files;
 mod limits;
-mod priority;
-
-pub use priority::give_way;
 
 use std::path::PathBuf;
 use std::str::FromStr;

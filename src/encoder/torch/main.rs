@@ -19,7 +19,7 @@ use anyhow::bail;
 use clap::{Args, Parser, Subcommand};
 use sidereus::encoder::{
     BatchOptions, PAYLOADS_MAX, RegisteredModel, Registry, SandboxMode, SandboxOptions,
-    check_model, enter_sandbox, give_way,
+    check_model, enter_sandbox,
 };
 
 use device::{Computing, DeviceName, Precision};
@@ -192,7 +192,7 @@ fn serve(arguments: &ServeArguments) -> anyhow::Result<()> {
         );
     }
     if arguments.give_way {
-        give_way();
+        sidereus::idle::give_way();
     }
     // Bound, walled in, then loaded: what comes with a model can no longer open a connection.
     let listener = serve::bind(arguments.listen)?;

@@ -12,7 +12,6 @@ use sidereus::encoder::{
     ADDRESS_LINE, BatchMetrics, BatchOptions, Batcher, Features, MESSAGE_BYTES_MAX, Made,
     ModelOutput, PayloadError, Place, Preprocessor, RegisteredModel,
 };
-use sidereus::schema::SpaceForm;
 use sidereus::vector::Metric;
 use sidereus::wire::internal::encoder_service_server::{EncoderService, EncoderServiceServer};
 use sidereus::wire::internal::{
@@ -294,22 +293,9 @@ impl Served {
             provenance: Some(self.provenance(0)),
             inputs,
             description: spec.description.clone(),
-            outputs: self.outputs.iter().map(output_of).collect(),
+            outputs: self.outputs.iter().map(Into::into).collect(),
         };
         internal::RegisteredModel { model: Some(model), optional_inputs, metric: metric.into() }
-    }
-}
-
-fn output_of(output: &ModelOutput) -> v1::ModelOutput {
-    let form = match output.form {
-        SpaceForm::Vector => v1::SpaceForm::Unspecified,
-        SpaceForm::Tokens => v1::SpaceForm::Tokens,
-        SpaceForm::TokenIds => v1::SpaceForm::TokenIds,
-    };
-    v1::ModelOutput {
-        pooling: output.pooling.clone(),
-        form: form.into(),
-        dimension: u32::try_from(output.dimension).unwrap_or(u32::MAX),
     }
 }
 

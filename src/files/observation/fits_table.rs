@@ -128,17 +128,7 @@ fn whole_table(reader: &mut FitsReader) -> Result<Row, Fault> {
 fn wanted_columns(schema: &Schema) -> Vec<usize> {
     let is_wanted = |(place, field): (usize, &std::sync::Arc<arrow::datatypes::Field>)| {
         let role = role_of(field.name()).map(|(role, _)| role);
-        let along = matches!(
-            role,
-            Some(
-                Role::Flux
-                    | Role::Ivar
-                    | Role::Sigma
-                    | Role::Mask
-                    | Role::Wavelength
-                    | Role::LogWavelength
-            )
-        );
+        let along = role.is_some_and(Role::is_along_pixels);
         (along && field.data_type().is_numeric()).then_some(place)
     };
     schema.fields().iter().enumerate().filter_map(is_wanted).collect()

@@ -22,17 +22,7 @@ pub(super) fn read(contents: &mut Contents) -> Result<Option<Observation>, FileE
     for line in lines {
         let name = meaning(line.name());
         let role = role_of(&name).map(|(role, _)| role);
-        let is_known = matches!(
-            role,
-            Some(
-                Role::Flux
-                    | Role::Ivar
-                    | Role::Sigma
-                    | Role::Mask
-                    | Role::Wavelength
-                    | Role::LogWavelength
-            )
-        );
+        let is_known = role.is_some_and(Role::is_along_pixels);
         if !is_known || (role == Some(Role::Flux) && flux.is_some()) {
             continue;
         }

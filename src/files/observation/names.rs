@@ -24,6 +24,21 @@ pub(super) enum Role {
     Shape,
 }
 
+impl Role {
+    /// Whether it is one number for each pixel of a spectrum.
+    pub(super) fn is_along_pixels(self) -> bool {
+        matches!(
+            self,
+            Self::Flux
+                | Self::Ivar
+                | Self::Sigma
+                | Self::Mask
+                | Self::Wavelength
+                | Self::LogWavelength
+        )
+    }
+}
+
 /// Names by what they mean, in lower case with `_` between the parts of a path; the first of a list is preferred.
 const NAMES: [(Role, &[&str]); 12] = [
     (

@@ -2,8 +2,7 @@
 
 use crate::engine::CollectionInfo;
 use crate::schema::{
-    CollectionSchema, Column, ColumnType, EmbeddingSpace, IdKind, Modality, Provenance, SpaceForm,
-    SpaceId,
+    CollectionSchema, Column, ColumnType, EmbeddingSpace, IdKind, Modality, Provenance, SpaceId,
 };
 use crate::service::RequestError;
 use crate::vector::Metric;
@@ -39,11 +38,7 @@ pub(in crate::service) fn space(space: v1::EmbeddingSpace) -> Result<EmbeddingSp
         v1::Metric::L2 => Metric::L2,
         v1::Metric::Ip => Metric::Ip,
     };
-    let form = match known("space.form", space.form)? {
-        v1::SpaceForm::Unspecified => SpaceForm::Vector,
-        v1::SpaceForm::Tokens => SpaceForm::Tokens,
-        v1::SpaceForm::TokenIds => SpaceForm::TokenIds,
-    };
+    let form = known::<v1::SpaceForm>("space.form", space.form)?.into();
     if space.modality.is_empty() {
         return Err(RequestError::Missing { field: "space.modality" });
     }
@@ -146,16 +141,7 @@ fn space_of(space: EmbeddingSpace) -> v1::EmbeddingSpace {
         dimension: u32::try_from(space.dimension).unwrap_or(u32::MAX),
         metric: metric.into(),
         provenance: Some(provenance_of(space.provenance)),
-        form: form_of(space.form).into(),
-    }
-}
-
-/// Writes what a space holds.
-pub(in crate::service) fn form_of(form: SpaceForm) -> v1::SpaceForm {
-    match form {
-        SpaceForm::Vector => v1::SpaceForm::Unspecified,
-        SpaceForm::Tokens => v1::SpaceForm::Tokens,
-        SpaceForm::TokenIds => v1::SpaceForm::TokenIds,
+        form: v1::SpaceForm::from(space.form).into(),
     }
 }
 

@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use super::catalogue::{form_of, provenance_of};
-use crate::encoder::{ModelInfo, ModelOutput};
+use super::catalogue::provenance_of;
+use crate::encoder::ModelInfo;
 use crate::schema::{CollectionSchema, ColumnType, Modality, Object, Value};
 use crate::service::RequestError;
 use crate::wire::v1;
@@ -20,15 +20,7 @@ pub(in crate::service) fn model_of(model: ModelInfo) -> v1::Model {
         provenance: Some(provenance_of(model.provenance)),
         inputs: model.inputs,
         description: model.description,
-        outputs: model.outputs.into_iter().map(output_of).collect(),
-    }
-}
-
-fn output_of(output: ModelOutput) -> v1::ModelOutput {
-    v1::ModelOutput {
-        pooling: output.pooling,
-        form: form_of(output.form).into(),
-        dimension: u32::try_from(output.dimension).unwrap_or(u32::MAX),
+        outputs: model.outputs.iter().map(Into::into).collect(),
     }
 }
 

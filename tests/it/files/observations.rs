@@ -11,6 +11,7 @@ use sidereus::sky::{Degrees, Position};
 use sidereus::wire::v1::payload::Content;
 
 use super::support::fixture;
+use crate::support::npy;
 
 /// A fixture by name; `make_observations.py` writes them all.
 pub(super) fn observed(name: &str) -> PathBuf {
@@ -261,20 +262,6 @@ fn wavelengths_of_headers_are_in_angstrom() {
         [0.0, 1e-9, 2e-9].map(|step: f64| (5e3 * (step / 5e-7).exp()) as f32).to_vec();
     assert_eq!(wavelengths(&natural), Some(wanted));
     assert_eq!(wavelengths(&[]), None);
-}
-
-/// A NumPy file of singles.
-pub(super) fn npy(shape: &str, values: &[f32]) -> Vec<u8> {
-    let mut header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({shape}), }}");
-    while (10 + header.len() + 1) % 64 != 0 {
-        header.push(' ');
-    }
-    header.push('\n');
-    let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
-    bytes.extend((header.len() as u16).to_le_bytes());
-    bytes.extend(header.as_bytes());
-    bytes.extend(values.iter().flat_map(|value| value.to_le_bytes()));
-    bytes
 }
 
 #[test]

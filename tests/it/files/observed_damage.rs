@@ -8,7 +8,8 @@ use sidereus::files::{
     FileError, Observation, ObservationOptions, Observed, VALUES_MAX, read_observations,
 };
 
-use super::observations::{npy, observed};
+use super::observations::observed;
+use crate::support::npy;
 
 const FILES: [&str; 9] = [
     "shorts.fits",

@@ -11,7 +11,7 @@ use sidereus::wire::v1::{
 use tonic::Status;
 
 use super::{END_TO_END, Models, golden, near, observation};
-use crate::support::{TestServer, number, object, text};
+use crate::support::{TestServer, npy, number, object, text};
 
 const NAME: &str = "sky";
 
@@ -132,13 +132,7 @@ async fn files_are_encoded_for_the_objects_that_they_are_named_after() {
     let (folder, server) = server(&models).await;
     let spectra = golden("specformer_pooled/inputs.safetensors", "spectrum");
     let write = |name: &str, values: &[f32]| {
-        let shape = values.len();
-        let header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({shape},), }}");
-        let mut file = b"\x93NUMPY\x01\x00".to_vec();
-        let padded = format!("{header:<117}\n");
-        file.extend((padded.len() as u16).to_le_bytes());
-        file.extend(padded.as_bytes());
-        file.extend(values.iter().flat_map(|value| value.to_le_bytes()));
+        let file = npy(&format!("{},", values.len()), values);
         std::fs::write(folder.path().join(name), file).expect("written");
     };
     write("1.npy", &spectra.row(0).values);

@@ -143,12 +143,12 @@ impl Convolution {
     pub(super) fn load(
         weights: &mut Weights<'_>,
         prefix: &str,
-        (from, to): (i64, i64),
+        channels: (i64, i64),
         kernel: Kernel,
     ) -> Result<Self, WeightsError> {
-        let shape = [to, from, kernel.size, kernel.size];
-        let (weight, bias) = weights.take_pair(prefix, &shape, &[to])?;
-        Ok(Self::of(weight, Some(bias), kernel, 1, false))
+        let bare = Self::load_bare(weights, prefix, channels, kernel)?;
+        let bias = weights.take(&format!("{prefix}.bias"), &[channels.1])?;
+        Ok(Self { bias: Some(bias), ..bare })
     }
 
     /// The same without a bias, as it is before a batch normalisation.
