@@ -12,6 +12,7 @@ pub mod wire;
 pub mod encoder;
 pub mod files;
 pub mod index;
+pub mod learn;
 pub mod storage;
 
 // Floor 2: collections, segments and the tail, composed of floor 1.

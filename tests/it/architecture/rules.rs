@@ -32,7 +32,7 @@ const FLOORS: [&[&str]; 9] = [
     &["class", "idle"],
     &["sky", "vector", "wire"],
     &["schema"],
-    &["storage", "index", "encoder", "files"],
+    &["storage", "index", "encoder", "files", "learn"],
     &["engine"],
     &["query"],
     &["service"],
@@ -41,7 +41,7 @@ const FLOORS: [&[&str]; 9] = [
 ];
 
 /// Foreign libraries and the folders, or files, that may name them.
-const FENCES: [(&str, &[&str]); 23] = [
+const FENCES: [(&str, &[&str]); 24] = [
     ("libc", &["src/idle.rs", "src/encoder/sandbox/"]),
     ("landlock", &["src/encoder/sandbox/"]),
     ("seccompiler", &["src/encoder/sandbox/"]),
@@ -58,6 +58,7 @@ const FENCES: [(&str, &[&str]); 23] = [
     ("hdf5_pure", &["src/files/"]),
     ("parquet", &["src/files/"]),
     ("arrow", &["src/files/", "src/engine/", "src/query/", "src/service/", "src/cli/"]),
+    ("plotters", &["src/cli/"]),
     ("tonic", &["src/wire/", "src/encoder/", "src/service/", "src/cli/"]),
     ("prost", &["src/wire/", "src/encoder/", "src/service/"]),
     ("clap", &["src/cli/", "src/encoder/torch/"]),
