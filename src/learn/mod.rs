@@ -6,8 +6,12 @@
 
 mod error;
 mod features;
+pub mod metrics;
 mod progress;
+mod sampler;
+pub mod split;
 
 pub use error::LearnError;
 pub use features::{Features, Matrix};
 pub use progress::Progress;
+pub use sampler::Sampler;
