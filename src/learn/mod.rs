@@ -6,8 +6,13 @@
 
 mod error;
 mod features;
+mod network;
 mod progress;
 
 pub use error::LearnError;
 pub use features::{Features, Matrix};
+pub use network::{
+    Activation, AttentionShape, HeadInputs, HeadOutput, HeadShape, HeadWeights, Mixture,
+    NamedTensor, NetworkHead, Scaling, epoch_order,
+};
 pub use progress::Progress;
