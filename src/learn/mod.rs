@@ -7,11 +7,16 @@
 mod error;
 mod features;
 pub mod metrics;
+mod network;
 mod progress;
 mod sampler;
 pub mod split;
 
 pub use error::LearnError;
 pub use features::{Features, Matrix};
+pub use network::{
+    Activation, AttentionShape, HeadInputs, HeadOutput, HeadShape, HeadWeights, Mixture,
+    NamedTensor, NetworkHead, Scaling, epoch_order,
+};
 pub use progress::Progress;
 pub use sampler::Sampler;
