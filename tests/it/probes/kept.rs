@@ -1,0 +1,1 @@
+//! Kept probes: listed, applied, named by queries, stale.
