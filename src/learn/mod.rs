@@ -6,6 +6,7 @@
 
 mod error;
 mod features;
+pub mod lapack;
 mod progress;
 
 pub use error::LearnError;
