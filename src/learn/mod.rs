@@ -4,10 +4,13 @@
 //! a fit needs, so that memory does not grow with the number of examples; targets, weights and folds, which are a few
 //! numbers for each example, are in memory.
 
+mod crew;
 mod error;
 mod features;
 pub mod lapack;
+pub mod linear;
 mod progress;
+pub mod scale;
 
 pub use error::LearnError;
 pub use features::{Features, Matrix};
