@@ -4,12 +4,16 @@
 //! a fit needs, so that memory does not grow with the number of examples; targets, weights and folds, which are a few
 //! numbers for each example, are in memory.
 
+mod crew;
 mod error;
 mod features;
+pub mod lapack;
+pub mod linear;
 pub mod metrics;
 mod network;
 mod progress;
 mod sampler;
+pub mod scale;
 pub mod split;
 
 pub use error::LearnError;
