@@ -7,6 +7,7 @@
 mod crew;
 mod error;
 mod features;
+pub mod knn;
 pub mod lapack;
 pub mod linear;
 pub mod metrics;
