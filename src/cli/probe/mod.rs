@@ -18,7 +18,7 @@ use crate::wire::v1::{
     ListProbesRequest, Prediction, Probe,
 };
 
-pub(super) use show::{metric_order, print_probe};
+pub(super) use show::print_probe;
 
 /// Words of `sidereus probe`.
 #[derive(Debug, Args)]

@@ -15,7 +15,7 @@ const DIGITS: usize = 4;
 const SHORT_LIST: [&str; 6] = ["r2", "sigma_nmad", "outliers_0.15", "accuracy", "macro_f1", "auc"];
 
 /// Metrics that are shown first, the best known first.
-pub(in crate::cli) fn metric_order(name: &str) -> usize {
+fn metric_order(name: &str) -> usize {
     const ORDER: [&str; 10] = [
         "r2",
         "rmse",
