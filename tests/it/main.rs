@@ -11,6 +11,7 @@ mod fake_encoder;
 mod files;
 mod grpc;
 mod index;
+mod learn;
 mod metrics;
 mod probes;
 mod published;
