@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arrow::datatypes::SchemaRef;
 
 use super::cost::CostModel;
+use super::derived::{Derivation, DerivedCache, DerivedValues, Formulas, derive};
 use super::error::EngineError;
 use super::state::{LivePart, State};
 use crate::schema::{CollectionId, CollectionSchema, Object, ObjectId, SpaceId};
@@ -14,22 +15,15 @@ use crate::wire::v1::TokenSequence;
 /// A consistent view of a collection: what was committed when it was made, and nothing later.
 #[derive(Debug, Clone)]
 pub struct CollectionView {
-    collection: CollectionId,
-    state: Arc<State>,
-    store: Arc<Store>,
-    cost: CostModel,
+    pub(super) collection: CollectionId,
+    pub(super) state: Arc<State>,
+    pub(super) store: Arc<Store>,
+    pub(super) cost: CostModel,
+    pub(super) formulas: Arc<Formulas>,
+    pub(super) derived: Arc<DerivedCache>,
 }
 
 impl CollectionView {
-    pub(super) fn new(
-        collection: CollectionId,
-        state: Arc<State>,
-        store: Arc<Store>,
-        cost: CostModel,
-    ) -> Self {
-        Self { collection, state, store, cost }
-    }
-
     /// Number of the collection.
     pub fn collection(&self) -> CollectionId {
         self.collection
@@ -40,9 +34,44 @@ impl CollectionView {
         &self.state.schema
     }
 
-    /// Columns that predicates see.
+    /// The columns that parts have.
     pub fn arrow_schema(&self) -> &SchemaRef {
         &self.state.arrow_schema
+    }
+
+    /// The columns that predicates see: those that parts have, and the derived ones behind them.
+    pub fn predicate_schema(&self) -> SchemaRef {
+        self.formulas.extended(&self.state.arrow_schema)
+    }
+
+    /// The derived columns that there were when the view was made.
+    pub fn formulas(&self) -> &Formulas {
+        &self.formulas
+    }
+
+    /// Values of derived columns, by their places, for rows of a part, which ascend; `None` when `should_stop` said so.
+    ///
+    /// # Errors
+    /// When vectors cannot be read.
+    ///
+    /// # Complexity
+    /// That of the formula for the rows, or for all rows around where they are many; next to nothing for what was computed
+    /// before and is still held.
+    pub fn derive(
+        &self,
+        live: &LivePart,
+        columns: &[usize],
+        rows: &[u32],
+        should_stop: &(dyn Fn() -> bool + Sync),
+    ) -> Result<Option<Vec<DerivedValues>>, EngineError> {
+        let derivation = Derivation {
+            formulas: &self.formulas,
+            cache: &self.derived,
+            collection: self.collection,
+            store: &self.store,
+            should_stop,
+        };
+        derive(&derivation, live.part(), columns, rows)
     }
 
     /// Commit that the view shows.
@@ -89,6 +118,19 @@ impl CollectionView {
     /// Whether objects have tokens in a space, as the store has it now.
     pub fn have_tokens(&self, space: SpaceId, ids: &[ObjectId]) -> Result<Vec<bool>, EngineError> {
         Ok(self.store.snapshot(self.collection)?.have(space, ids)?)
+    }
+
+    /// Shows every vector of a space as it was given, in the order of the keys, as the store has them now; the first error of
+    /// `visit` ends the walk.
+    ///
+    /// # Errors
+    /// Those of the disk, and those of `visit`.
+    pub fn visit_vectors(
+        &self,
+        space: SpaceId,
+        visit: &mut dyn FnMut(ObjectKey, &[f32]) -> Result<(), EngineError>,
+    ) -> Result<(), EngineError> {
+        self.store.snapshot(self.collection)?.visit_vectors(space, visit)
     }
 
     /// Objects by key, as the store has them now: for columns that are not resident, and for given vectors.
