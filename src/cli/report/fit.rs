@@ -40,8 +40,6 @@ pub(crate) struct Fit {
     pub(crate) n_test: u64,
     /// Objects left out because something is missing.
     pub(crate) n_missing: u64,
-    /// Test objects within an arcsecond of a training object.
-    pub(crate) n_leaked: u64,
     pub(crate) metrics: Vec<Measured>,
     pub(crate) classes: Vec<String>,
     /// Row by row: true class, then predicted class; empty for none.

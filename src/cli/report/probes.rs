@@ -89,15 +89,12 @@ fn overview(target: &str, fits: &[&Fit]) -> Result<Section> {
         blocks.push(Block::Words(words.to_owned()));
     }
     blocks.push(Block::Table(headline_table(fits)));
-    let mut warnings: Vec<String> = fits.iter().flat_map(|fit| fit.warnings.clone()).collect();
-    for fit in fits.iter().filter(|fit| fit.n_leaked > 0 && fit.shots.is_none()) {
-        warnings.push(format!(
-            "{} test objects of {} lie within an arcsecond of a training object: they may be the same.",
-            thousands(fit.n_leaked),
-            fit.name(),
-        ));
+    let mut warnings: Vec<String> = Vec::new();
+    for warning in fits.iter().filter(|fit| fit.shots.is_none()).flat_map(|fit| &fit.warnings) {
+        if !warnings.contains(warning) {
+            warnings.push(warning.clone());
+        }
     }
-    warnings.dedup();
     blocks.extend(warnings.into_iter().map(Block::Warning));
     if let Some(figure) = few_shot_figure(fits)? {
         blocks.push(Block::Figures(vec![figure]));
