@@ -76,7 +76,7 @@ fn interval(metric: &MetricValue) -> String {
 }
 
 /// Prints a probe with everything that was measured.
-pub(in crate::cli) fn print_probe(probe: &Probe, format: Format) -> Result<()> {
+pub(super) fn print_probe(probe: &Probe, format: Format) -> Result<()> {
     let mut metrics: Vec<&MetricValue> = probe.metrics.iter().collect();
     metrics.sort_by_key(|metric| metric_order(&metric.name));
     let mut table = Table::new(["metric", "value", "low_95", "high_95"]);
