@@ -18,13 +18,12 @@ use super::error::EngineError;
 use super::insert::part_of_blocks;
 use super::residency::Residency;
 use super::segment::{self, BuildLimits, BuildPlan, Progress};
+use super::standing::Standing;
 use super::state::State;
 use super::write::{Write, WriteMode, WriteOutcome, WriteReport};
 use crate::files::ObjectBlock;
-use crate::schema::{CollectionId, CollectionSchema, EmbeddingSpace, Object, ObjectId, Rows};
-use crate::storage::{
-    CollectionRecord, KnownKeys, ObjectKey, Outcome, Place, Route, StorageError, Store,
-};
+use crate::schema::{CollectionId, CollectionSchema, Object, ObjectId, Rows, SpaceId};
+use crate::storage::{CollectionRecord, KnownKeys, ObjectKey, Place, Route, StorageError, Store};
 
 /// Time without a bulk commit after which an import has ended.
 const IMPORT_PAUSE: Duration = Duration::from_secs(1);
@@ -184,19 +183,30 @@ impl Collection {
         Ok(self.store.get_keys(keys, true)?)
     }
 
-    /// Commits a batch: refuses bad rows, writes the good ones, makes them visible.
-    pub(super) fn write(
+    /// Makes a batch while nothing else is committed, and commits it.
+    pub(super) fn write<E: From<EngineError>>(
         &self,
         mode: WriteMode,
-        writes: Vec<Write>,
-    ) -> Result<WriteReport, EngineError> {
+        make: impl FnOnce(&Standing<'_>) -> Result<Vec<Write>, E>,
+    ) -> Result<WriteReport, E> {
         let _importing = (mode == WriteMode::Bulk).then(|| Importing::new(self));
         let _commit = self.lock_commits();
         let state = self.state_while_committing()?;
+        let writes = make(&Standing::new(&self.store, self.id, &state))?;
+        Ok(self.commit_writes(&state, mode, writes)?)
+    }
+
+    /// Refuses the bad rows of a batch, writes the good ones, makes them visible. The caller holds the lock.
+    fn commit_writes(
+        &self,
+        state: &State,
+        mode: WriteMode,
+        writes: Vec<Write>,
+    ) -> Result<WriteReport, EngineError> {
         let mut outcomes: Vec<Option<WriteOutcome>> = Vec::with_capacity(writes.len());
         let mut operations = Vec::with_capacity(writes.len());
-        for write in self.complete_merges(&state.schema, writes)? {
-            match write.check(&state.schema) {
+        for (write, forgets) in self.complete_merges(&state.schema, writes)? {
+            match write.check(&state.schema, forgets) {
                 Ok(operation) => {
                     operations.push(operation);
                     outcomes.push(None);
@@ -243,7 +253,7 @@ impl Collection {
         for block in blocks {
             writes.extend((0..block.count()).map(|row| Write::Put(block.object(row))));
         }
-        self.write(WriteMode::Bulk, writes)
+        self.write(WriteMode::Bulk, |_| Ok(writes))
     }
 
     /// `None`, and nothing is done, when the rows have to be written one by one.
@@ -284,7 +294,7 @@ impl Collection {
         &self,
         schema: &CollectionSchema,
         writes: Vec<Write>,
-    ) -> Result<Vec<Write>, EngineError> {
+    ) -> Result<Vec<(Write, Vec<SpaceId>)>, EngineError> {
         let merging: Vec<ObjectId> = writes
             .iter()
             .filter_map(|write| match write {
@@ -296,12 +306,13 @@ impl Collection {
             })
             .collect();
         if merging.is_empty() {
-            return Ok(writes);
+            return Ok(writes.into_iter().map(|write| (write, Vec::new())).collect());
         }
         let stored = self.store.get(self.id, &merging, true)?;
         let mut known: std::collections::HashMap<ObjectId, Object> =
             stored.into_iter().flatten().map(|(_, object)| (object.id.clone(), object)).collect();
-        Ok(writes.into_iter().map(|write| write.completed(schema, &mut known)).collect())
+        let fed = schema.fed_spaces();
+        Ok(writes.into_iter().map(|write| write.completed(schema, &fed, &mut known)).collect())
     }
 
     pub(super) fn get(&self, ids: &[ObjectId]) -> Result<Vec<Option<Object>>, EngineError> {
@@ -309,10 +320,14 @@ impl Collection {
         Ok(found.into_iter().map(|entry| entry.map(|(_, object)| object)).collect())
     }
 
-    pub(super) fn add_space(&self, space: EmbeddingSpace) -> Result<(), EngineError> {
+    /// Changes what the store knows of the spaces.
+    pub(super) fn alter(
+        &self,
+        change: impl FnOnce(&Store) -> Result<CollectionRecord, StorageError>,
+    ) -> Result<(), EngineError> {
         let _commit = self.lock_commits();
         let state = self.state_while_committing()?;
-        let record = self.store.add_space(self.id, space)?;
+        let record = change(&self.store)?;
         self.publish(State { schema: record.schema, version: record.version, ..(*state).clone() });
         Ok(())
     }
@@ -463,18 +478,6 @@ impl Drop for Publishing<'_> {
     fn drop(&mut self) {
         if !self.is_done {
             self.collection.forget_state();
-        }
-    }
-}
-
-impl From<&Outcome> for WriteOutcome {
-    fn from(outcome: &Outcome) -> Self {
-        match outcome {
-            Outcome::Inserted { .. } => Self::Inserted,
-            Outcome::Replaced { .. } => Self::Replaced,
-            Outcome::VectorsSet { .. } | Outcome::TokensSet { .. } => Self::VectorsSet,
-            Outcome::Deleted { .. } => Self::Deleted,
-            Outcome::Absent => Self::Absent,
         }
     }
 }

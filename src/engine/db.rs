@@ -10,11 +10,12 @@ use super::cost::CostModel;
 use super::error::EngineError;
 use super::residency::Residency;
 use super::segment::{BuildLimits, Progress};
+use super::standing::Standing;
 use super::status::{CollectionInfo, IndexStatus};
 use super::view::CollectionView;
 use super::write::{Write, WriteMode, WriteReport};
 use crate::files::ObjectBlock;
-use crate::schema::{CollectionSchema, EmbeddingSpace, Object, ObjectId, SpaceId};
+use crate::schema::{AtIngest, CollectionSchema, EmbeddingSpace, Object, ObjectId, SpaceId};
 use crate::storage::{CollectionRecord, Store, StoreOptions};
 use crate::wire::v1::TokenSequence;
 
@@ -193,7 +194,33 @@ impl Db {
         let mut extended = CollectionSchema::clone(&record.schema);
         extended.spaces.push(space.clone());
         extended.validate()?;
-        collection.add_space(space)?;
+        collection.alter(|store| store.add_space(collection.id(), space))?;
+        Ok(CollectionInfo::of(&collection.record()?, None))
+    }
+
+    /// Has a space filled as objects arrive, or no more; objects that are there count as arrived.
+    ///
+    /// # Errors
+    /// [`EngineError::NoSpace`], or [`EngineError::Storage`] for a space that cannot be filled so.
+    pub fn set_at_ingest(
+        &self,
+        name: &str,
+        space: &str,
+        at_ingest: Option<AtIngest>,
+    ) -> Result<CollectionInfo, EngineError> {
+        let collection = self.find(name)?;
+        let record = collection.record()?;
+        let found = record.schema.space(space).ok_or_else(|| {
+            let names = record.schema.spaces.iter().map(|space| space.name.as_str());
+            EngineError::NoSpace {
+                collection: name.to_owned(),
+                space: space.to_owned(),
+                known: names.collect::<Vec<_>>().join(", "),
+            }
+        })?;
+        if found.at_ingest != at_ingest {
+            collection.alter(|store| store.set_at_ingest(collection.id(), found.id, at_ingest))?;
+        }
         Ok(CollectionInfo::of(&collection.record()?, None))
     }
 
@@ -219,7 +246,24 @@ impl Db {
         writes: Vec<Write>,
     ) -> Result<WriteReport, EngineError> {
         let collection = self.find(name)?;
-        let report = collection.write(mode, writes)?;
+        let report = collection.write(mode, |_| Ok::<_, EngineError>(writes))?;
+        self.index_when_due(&collection);
+        Ok(report)
+    }
+
+    /// Makes a batch of what the collection holds at a moment in which nobody else writes, and writes it as
+    /// [`Db::write`] does. Nothing else is committed meanwhile, so that `make` must be short.
+    ///
+    /// # Errors
+    /// Those of `make`, which then writes nothing, and those of [`Db::write`].
+    pub fn write_made<E: From<EngineError>>(
+        &self,
+        name: &str,
+        mode: WriteMode,
+        make: impl FnOnce(&Standing<'_>) -> Result<Vec<Write>, E>,
+    ) -> Result<WriteReport, E> {
+        let collection = self.find(name)?;
+        let report = collection.write(mode, make)?;
         self.index_when_due(&collection);
         Ok(report)
     }

@@ -173,6 +173,9 @@ impl Server {
     pub async fn serve(self, stop: CancellationToken) -> Result<(), ServerError> {
         let grace = self.options.shutdown_grace;
         let context = Context::new(self.db, self.encoder, self.options.limits, stop.clone());
+        if let Err(error) = context.at_ingest.sync(&context).await {
+            tracing::error!(%error, "nothing is encoded at ingest until a space is declared or the server starts again");
+        }
         let health = HealthReporter::new();
         let router = router(&context, &health)?;
         set_status(&health, ServingStatus::Serving).await;
@@ -190,6 +193,9 @@ impl Server {
         tokio::select! {
             ended = serving => ended?,
             () = too_late => tracing::warn!("clients are still connected; closing their connections"),
+        }
+        if tokio::time::timeout(grace, context.at_ingest.ended()).await.is_err() {
+            tracing::warn!("encoding at ingest does not end; leaving it to the next start");
         }
         tracing::info!("stopped serving");
         Ok(())

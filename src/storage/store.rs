@@ -16,7 +16,9 @@ use super::record::{CollectionMeta, Head, decode_number, encode_number};
 use super::rocks::RocksEngine;
 use super::slot::{Slot, State};
 use super::table::Table;
-use crate::schema::{CollectionId, CollectionSchema, EmbeddingSpace, SpaceId};
+use crate::schema::{
+    AtIngest, CollectionId, CollectionSchema, EmbeddingSpace, SchemaError, SpaceId,
+};
 
 /// How much memory and how many threads the store may take.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -226,10 +228,39 @@ impl Store {
         space.id = SpaceId(meta.next_space);
         meta.next_space += 1;
         Arc::make_mut(&mut meta.schema).spaces.push(space);
+        self.replace_meta(&slot, meta)
+    }
+
+    /// Has a space filled as objects arrive, or no more.
+    ///
+    /// # Errors
+    /// [`StorageError::UnknownCollection`]; [`StorageError::Schema`] when there is no such space, or it cannot be filled so.
+    pub fn set_at_ingest(
+        &self,
+        collection: CollectionId,
+        space: SpaceId,
+        at_ingest: Option<AtIngest>,
+    ) -> Result<CollectionRecord, StorageError> {
+        let slot = self.slot(collection)?;
+        let _turn = slot.turn();
+        self.make_whole(&slot, Patience::Short)?;
+        let mut meta = slot.meta()?;
+        let mut spaces = Arc::make_mut(&mut meta.schema).spaces.iter_mut();
+        let found = spaces.find(|each| each.id == space);
+        found.ok_or(SchemaError::UnknownSpace { space })?.at_ingest = at_ingest;
+        self.replace_meta(&slot, meta)
+    }
+
+    /// Writes what a collection is down, once it has been checked. The caller holds the turn.
+    fn replace_meta(
+        &self,
+        slot: &Slot,
+        meta: CollectionMeta,
+    ) -> Result<CollectionRecord, StorageError> {
         meta.schema.validate()?;
-        let head = head(&*self.engine.view(), collection)?;
+        let head = head(&*self.engine.view(), meta.id)?;
         let mut batch = Batch::default();
-        batch.put(&MetaKey::Collection(collection), meta.encode()?);
+        batch.put(&MetaKey::Collection(meta.id), meta.encode()?);
         let mut gate = slot.close();
         self.engine.commit(&batch, Patience::Short)?;
         let record = record(&meta, &head);

@@ -42,6 +42,7 @@ fn space(name: &str, dimension: usize, metric: Metric, provenance: Provenance) -
         dimension,
         metric,
         provenance,
+        at_ingest: None,
     }
 }
 
@@ -183,7 +184,7 @@ mod kills {
             match operation {
                 Operation::Put(object) => drop(objects.insert(object.id.clone(), object)),
                 Operation::Delete(id) => drop(objects.remove(&id)),
-                Operation::Update(_)
+                Operation::Update { .. }
                 | Operation::SetVectors { .. }
                 | Operation::SetTokens { .. } => unreachable!("no batch has one"),
             }

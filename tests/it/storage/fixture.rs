@@ -164,7 +164,7 @@ fn make_tokens(store: &Store) {
     let (mut moved, _) = tokened(4);
     moved.position = position(200.0, -50.0);
     let changes = vec![
-        Operation::Update(moved),
+        Operation::Update { object: moved, forgets: Vec::new() },
         Operation::Put(tokened(5).0),
         Operation::Delete(ObjectId::Number(6)),
     ];
