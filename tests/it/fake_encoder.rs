@@ -5,7 +5,7 @@
 //! bytes themselves, `tokens` are [`state_of`] each, made of images or of ids.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use sidereus::encoder::EncoderHandle;
@@ -29,6 +29,8 @@ pub(crate) struct Controls {
     pub failures: AtomicUsize,
     /// Payloads encoded so far.
     pub encoded: AtomicUsize,
+    /// Milliseconds that every call takes, once it is counted.
+    pub delay_ms: AtomicU64,
     /// Version of the weights, part of the provenance.
     pub weights: AtomicU32,
 }
@@ -184,6 +186,8 @@ impl EncoderService for Fake {
         }
         let EncodeRequest { model, payloads, pooling, tokens: sequences } = request.into_inner();
         self.controls.encoded.fetch_add(payloads.len() + sequences.len(), Ordering::SeqCst);
+        let delay = Duration::from_millis(self.controls.delay_ms.load(Ordering::SeqCst));
+        tokio::time::sleep(delay).await;
         let of_payload = |payload: Payload| match pooling.as_str() {
             "" | "none" => {
                 encode(&model, payload).map(|values| encoded::Result::Vector(Vector { values }))

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use sidereus::class::Class;
 use sidereus::schema::{
-    CollectionId, CollectionSchema, Column, ColumnType, EmbeddingSpace, IdKind, Modality, Object,
-    ObjectId, Provenance, SpaceForm, SpaceId, Value,
+    AtIngest, CollectionId, CollectionSchema, Column, ColumnType, EmbeddingSpace, IdKind, Modality,
+    Object, ObjectId, Provenance, SpaceForm, SpaceId, Value,
 };
 use sidereus::sky::{Degrees, Position};
 use sidereus::storage::{CollectionRecord, Operation, Outcome, Store, StoreOptions};
