@@ -61,13 +61,13 @@ pub(in crate::service) async fn start(
         }
         space => (Source::Tokens(token_ids(&wanted.schema, &wanted.space, space)?.id), None),
     };
-    let _turn = context.at_ingest.turn(&collection, &wanted.space.name).read_owned().await;
+    let turn = context.at_ingest.turn(&collection, &wanted.space.name).read_owned().await;
     let ids = selected(&context, &collection, predicate, wanted.lacking).await?;
     let target = wanted.target(context, names).await?;
     if let Some(at_ingest) = at_ingest {
         fill_at_ingest(&target, at_ingest).await?;
     }
-    let job = Job { target, source, ids, _turn };
+    let job = Job { target, source, ids, _turn: turn };
     let (sender, receiver) = mpsc::channel(4);
     tokio::spawn(job.run(sender).in_current_span());
     Ok(Box::pin(ReceiverStream::new(receiver)))

@@ -115,6 +115,26 @@ async fn an_object_that_fails_is_counted_and_left_alone_until_it_is_written_agai
     assert_eq!((told.without_inputs, told.last_failure.as_str()), (0, ""));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn an_object_of_which_the_encoder_dies_holds_up_nobody_and_fails_in_the_end() {
+    let (_folder, server, controls) = server().await;
+    server.create(filled()).await.expect("created");
+    let mut objects: Vec<Object> = (0..40).map(|id| with_image(id, &[b'!', 1, id as u8])).collect();
+    objects.push(with_image(100, b"!deadly"));
+    server.write(NAME, objects).await;
+    for space in ["looks", "codes"] {
+        let told = until(&server, space, |told| told.waiting == 0).await;
+        assert_eq!((told.failed, told.without_inputs), (1, 0));
+        assert!(told.last_failure.starts_with("100: "), "{told:?}");
+        until(&server, space, |told| told.paused.is_empty()).await;
+    }
+    let before = encoded(&controls);
+    server.write(NAME, vec![with_image(50, b"!ab")]).await;
+    assert_eq!((done(&server, "looks").await, done(&server, "codes").await), ((1, 0), (1, 0)));
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    assert_eq!(encoded(&controls), before + 2, "it is left alone");
+}
+
 /// A batch whose vectors come from the model itself, as the sender says.
 async fn with_own(server: &TestServer, objects: Vec<Object>) {
     let made = Provenance {

@@ -31,6 +31,8 @@ pub(super) struct Queue {
     seen: Option<u64>,
     candidates: VecDeque<Candidate>,
     settled: HashMap<ObjectKey, Settled>,
+    /// How many of the settled could not be encoded.
+    failed: u64,
     /// Versions that the worker itself has written since `seen`.
     own: HashSet<u64>,
     round: u64,
@@ -68,7 +70,7 @@ impl Queue {
         }
         for (key, kind) in changed {
             match kind {
-                ChangeKind::Delete => drop(self.settled.remove(&key)),
+                ChangeKind::Delete => self.unsettle(key),
                 ChangeKind::Put | ChangeKind::Tokens => {
                     self.candidates.push_back(Candidate::Key(key));
                 }
@@ -84,6 +86,8 @@ impl Queue {
         if count == 0 && std::mem::take(&mut self.has_strays) {
             let round = self.round;
             self.settled.retain(|_, settled| settled.round == round);
+            let failed = self.settled.values().filter(|settled| settled.print.is_some());
+            self.failed = failed.count() as u64;
         }
         self.candidates.drain(..count).collect()
     }
@@ -116,18 +120,20 @@ impl Queue {
 
     /// Leaves an object alone from now on.
     pub(super) fn settle(&mut self, key: ObjectKey, print: Option<Print>) {
+        self.unsettle(key);
         self.settled.insert(key, Settled { print, round: self.round });
+        self.failed += u64::from(print.is_some());
     }
 
     /// Something is in the space, or will be tried.
     pub(super) fn unsettle(&mut self, key: ObjectKey) {
-        self.settled.remove(&key);
+        let settled = self.settled.remove(&key);
+        self.failed -= u64::from(settled.is_some_and(|settled| settled.print.is_some()));
     }
 
     /// Objects that could not be encoded, and those without inputs.
     pub(super) fn counts(&self) -> (u64, u64) {
-        let failed = self.settled.values().filter(|settled| settled.print.is_some()).count();
-        (failed as u64, (self.settled.len() - failed) as u64)
+        (self.failed, self.settled.len() as u64 - self.failed)
     }
 }
 

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Progress;
 use super::queue::{Candidate, Queue};
+use crate::encoder::EncoderError;
 use crate::engine::CollectionView;
 use crate::idle;
 use crate::query::{self, StopFlag};
@@ -16,7 +17,7 @@ use crate::schema::{EmbeddingSpace, Object, ObjectId};
 use crate::service::ServiceError;
 use crate::service::context::{Context, blocking};
 use crate::service::convert::{InputMap, Print};
-use crate::service::encoding::{Done, Names, Page, Tally, Target, Wanted};
+use crate::service::encoding::{Done, Failure, Names, Page, Tally, Target, Wanted};
 use crate::service::error_code::one_line;
 use crate::service::search::StopWhenDropped;
 use crate::storage::ObjectKey;
@@ -30,6 +31,18 @@ const PAUSE_FIRST: Duration = Duration::from_millis(500);
 /// Longest pause.
 const PAUSE_LONGEST: Duration = Duration::from_mins(1);
 
+/// How often an object may be alone in a call that the encoder does not answer, where it answers for others.
+const ALONE_MAX: u32 = 4;
+
+/// An object of a call that the encoder did not answer.
+#[derive(Debug, Clone, Copy)]
+struct Suspect {
+    /// What had been encoded before the first such call.
+    encoded: u64,
+    /// Calls in which it was alone.
+    alone: u32,
+}
+
 /// What is encoded, and from which columns.
 struct Making {
     target: Target,
@@ -38,6 +51,9 @@ struct Making {
 
 /// An object that lacks something in the space, and where it is kept.
 type Lacking = (ObjectKey, Object);
+
+/// Where the objects of a page are kept, and what their inputs were.
+type Keys = HashMap<ObjectId, (ObjectKey, Print)>;
 
 /// Encodes into one space what lacks something in it.
 pub(super) struct Worker {
@@ -51,6 +67,9 @@ pub(super) struct Worker {
     making: Option<Arc<Making>>,
     /// Objects of the next page: fewer after an error, so that what is at fault is soon alone.
     page_size: usize,
+    suspects: HashMap<ObjectKey, Suspect>,
+    /// Objects encoded so far.
+    encoded: u64,
 }
 
 impl Worker {
@@ -63,7 +82,18 @@ impl Worker {
     ) -> Self {
         let page_size = context.limits.encode_batch.max(1);
         let queue = Queue::default();
-        Self { context, collection, space, turn, progress, queue, making: None, page_size }
+        Self {
+            context,
+            collection,
+            space,
+            turn,
+            progress,
+            queue,
+            making: None,
+            page_size,
+            suspects: HashMap::new(),
+            encoded: 0,
+        }
     }
 
     /// Works until it is told to stop.
@@ -185,7 +215,11 @@ impl Worker {
         let making = self.making().await?;
         let (page, keys) = self.inputs(&making, version, lacking).await?;
         let mut tally = Tally::default();
-        let Done { failed, version, .. } = making.target.page(page, &mut tally).await?;
+        let outcome = making.target.page(page, &mut tally).await;
+        let Done { failed, version, .. } = match outcome {
+            Err(ServiceError::Encoder(error)) => self.given_up(error, &keys)?,
+            outcome => outcome?,
+        };
         if let Some(version) = version {
             self.queue.wrote(version);
         }
@@ -199,7 +233,29 @@ impl Worker {
                 self.queue.settle(*key, Some(*print));
             }
         }
+        self.encoded += tally.encoded;
+        for (key, _) in keys.values() {
+            self.suspects.remove(key);
+        }
         Ok(tally.encoded > 0)
+    }
+
+    /// An object that the encoder dies on fails, when it was alone often enough and others were encoded meanwhile; else the
+    /// encoder's error is passed on.
+    fn given_up(&mut self, error: EncoderError, keys: &Keys) -> Result<Done, EncoderError> {
+        let encoded = self.encoded;
+        for (key, _) in keys.values() {
+            self.suspects.entry(*key).or_insert(Suspect { encoded, alone: 0 });
+        }
+        let mut alone = keys.iter();
+        let (Some((id, (key, _))), None) = (alone.next(), alone.next()) else { return Err(error) };
+        let Some(suspect) = self.suspects.get_mut(key) else { return Err(error) };
+        suspect.alone += 1;
+        if suspect.alone < ALONE_MAX || suspect.encoded == encoded {
+            return Err(error);
+        }
+        let failure = Failure { id: id.clone(), reason: error.to_string() };
+        Ok(Done { failed: vec![failure], ..Done::default() })
     }
 
     /// Reads candidates; those that have something in the space, or are gone, are left out.
@@ -280,7 +336,7 @@ impl Worker {
         making: &Arc<Making>,
         version: u64,
         lacking: Vec<Lacking>,
-    ) -> Result<(Page, HashMap<ObjectId, (ObjectKey, Print)>), ServiceError> {
+    ) -> Result<(Page, Keys), ServiceError> {
         let shared = Arc::clone(making);
         let printed = blocking(move || -> Result<_, ServiceError> {
             let print = |(key, object): Lacking| (key, shared.map.print(&object), object);
