@@ -128,8 +128,7 @@ pub fn refresh(db: &Db, collection: &str) -> Result<(), ProbeError> {
         formulas.push(formula);
     }
     drop(registered);
-    // TEMP db.set_formulas(collection, formulas)?;
-    let _ = formulas;
+    db.set_formulas(collection, formulas)?;
     Ok(())
 }
 
