@@ -1,6 +1,7 @@
 //! Binds a query to a collection: spaces by name, examples to vectors.
 
 use super::error::QueryError;
+use super::order::Order;
 use super::request::{Query, Term};
 use crate::engine::CollectionView;
 use crate::schema::{EmbeddingSpace, ObjectId};
@@ -29,6 +30,8 @@ pub(super) struct Bound {
     pub(super) targets: Vec<Target>,
     /// Keys of the example objects, which are not hits.
     pub(super) excluded: Vec<ObjectKey>,
+    /// What objects are ordered by, where that is no distance.
+    pub(super) order: Option<Order>,
     /// Hits to keep.
     pub(super) limit: usize,
 }
@@ -60,7 +63,8 @@ pub(super) fn bind(view: &CollectionView, query: &Query) -> Result<Bound, QueryE
     }
     let total: f64 = targets.iter().map(|target| target.share).sum();
     targets.iter_mut().for_each(|target| target.share /= total);
-    Ok(Bound { targets, excluded, limit })
+    let order = query.order_by.as_ref().map(|asked| Order::bind(view, asked)).transpose()?;
+    Ok(Bound { targets, excluded, order, limit })
 }
 
 fn find_space(view: &CollectionView, name: &str) -> Result<EmbeddingSpace, QueryError> {

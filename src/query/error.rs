@@ -150,6 +150,19 @@ pub enum QueryError {
         /// Names of the columns.
         known: String,
     },
+    /// An order beside a distance.
+    #[error(
+        "objects are ordered by a column or by a distance, not by both: leave out the order, or what to be near to"
+    )]
+    OrderWithTerms,
+    /// A column whose values have no order.
+    #[error("column `{column}` holds {kind}; objects are ordered by columns of numbers")]
+    NotOrderable {
+        /// The column.
+        column: String,
+        /// What it holds.
+        kind: String,
+    },
     /// A plan that does not exist or does not fit.
     #[error("plan `{plan}` cannot answer this query: {why}")]
     BadPlan {
@@ -199,6 +212,8 @@ impl QueryError {
             | Self::NotFinite { .. }
             | Self::ZeroQuery { .. }
             | Self::UnknownColumn { .. }
+            | Self::OrderWithTerms
+            | Self::NotOrderable { .. }
             | Self::BadPlan { .. } => Class::Invalid,
             Self::UnknownSpace { .. } | Self::NoObject { .. } | Self::NoVector { .. } => {
                 Class::NotFound

@@ -44,6 +44,23 @@ pub(super) struct Execution {
     pub(super) survivors: Option<u64>,
 }
 
+impl Execution {
+    pub(super) fn new(kind: PlanKind) -> Self {
+        Self {
+            nearest: Vec::new(),
+            kind,
+            rows_scanned: 0,
+            rows_coded: 0,
+            rows_reranked: 0,
+            lists_probed: 0,
+            lists_total: 0,
+            bytes_read: 0,
+            exact: true,
+            survivors: Some(0),
+        }
+    }
+}
+
 /// Carries the plan out over every part.
 pub(super) fn execute(
     query: &Query,
@@ -55,18 +72,7 @@ pub(super) fn execute(
         query,
         top: TopK::new(bound.limit),
         within: query.within.and_then(Distance::new),
-        touched: Execution {
-            nearest: Vec::new(),
-            kind: plan.kind,
-            rows_scanned: 0,
-            rows_coded: 0,
-            rows_reranked: 0,
-            lists_probed: 0,
-            lists_total: 0,
-            bytes_read: 0,
-            exact: true,
-            survivors: Some(0),
-        },
+        touched: Execution::new(plan.kind),
     };
     let indexed = indexed(filters, bound).filter(|_| plan.kind.uses_index());
     for (place, filter) in filters.iter().enumerate() {
@@ -375,7 +381,7 @@ impl RowSet for VectorSet<'_> {
     }
 }
 
-fn found(part_place: usize, part: &Part, row: usize) -> Found {
+pub(super) fn found(part_place: usize, part: &Part, row: usize) -> Found {
     // Rows without an id cannot exist in a part that was opened; an empty id keeps the types simple.
     let id = part.id_at(row).unwrap_or(ObjectId::Text(String::new()));
     Found { id, part: part_place, row }

@@ -2,7 +2,7 @@
 //!
 //! A [`Query`] is a recipe. It is bound to a view ([`bind`]), region and predicate are bound to the rows of each part
 //! ([`filter`]), the planner chooses how to find the nearest of those that they leave ([`plan`]), the plan is carried out
-//! ([`execute`]) and the hits get their columns ([`hydrate`]); or they are first ordered anew ([`late_interaction`]).
+//! ([`execute`], or [`order`] where they are ordered by a column) and the hits get their columns ([`hydrate`]); or they are first ordered anew ([`late_interaction`]).
 //!
 //! **Invariants.** In exact mode every plan gives the same hits, in the same order; ties of distance are broken
 //! by object id. Never fewer than `min(k, survivors)` hits. All of it is synchronous work for one thread.
@@ -18,6 +18,7 @@ mod explain;
 mod filter;
 mod hydrate;
 mod late_interaction;
+mod order;
 mod plan;
 mod request;
 
@@ -29,7 +30,7 @@ pub use late_interaction::{
     CANDIDATES_MAX, Candidates, Ranking, candidates, candidates_for, distances, max_sim, tokens_of,
 };
 pub use plan::PlanKind;
-pub use request::{K_MAX, Query, StopFlag, Term, WITHIN_HITS_MAX};
+pub use request::{K_MAX, OrderBy, Query, StopFlag, Term, WITHIN_HITS_MAX};
 
 use crate::engine::CollectionView;
 use crate::schema::{ObjectId, SpaceId};
@@ -97,7 +98,10 @@ impl Planned<'_> {
     /// The nearest, without columns.
     fn find(&self) -> Result<(Vec<(Distance, Found)>, QueryStats), QueryError> {
         let Self { view, query, bound, filters, plan } = self;
-        let mut found = execute::execute(query, bound, plan, filters)?;
+        let mut found = match bound.order {
+            Some(_) => order::execute(view, query, bound, plan, filters)?,
+            None => execute::execute(query, bound, plan, filters)?,
+        };
         if query.k.is_none_or(|k| k == 0) && found.nearest.len() > WITHIN_HITS_MAX {
             return Err(QueryError::TooManyWithin);
         }

@@ -24,9 +24,14 @@ impl StopFlag {
         self.0.store(true, Ordering::Relaxed);
     }
 
+    /// Whether the flag was raised.
+    pub(super) fn is_raised(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
     /// Ends the query when the flag was raised.
     pub(super) fn check(&self) -> Result<(), QueryError> {
-        if self.0.load(Ordering::Relaxed) { Err(QueryError::Stopped) } else { Ok(()) }
+        if self.is_raised() { Err(QueryError::Stopped) } else { Ok(()) }
     }
 }
 
@@ -43,6 +48,15 @@ pub struct Term {
     pub unlike: Vec<ObjectId>,
     /// Vectors to be near to.
     pub vectors: Vec<Vec<f32>>,
+}
+
+/// A column to order objects by, instead of by a distance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OrderBy {
+    /// Name of a column of numbers, or of a derived one.
+    pub column: String,
+    /// Whether the largest value comes first; NaN and nulls come last either way.
+    pub descending: bool,
 }
 
 /// A query: where on the sky, which properties, near to what, how many.
@@ -64,7 +78,10 @@ pub struct Query {
     pub recall: f64,
     /// Whether to describe the plan.
     pub explain: bool,
-    /// Columns to return; `None` for all but binary ones.
+    /// What to order objects by where there is no vector term; `None` for their ids.
+    pub order_by: Option<OrderBy>,
+    /// Columns to return, derived ones among them; `None` for all stored ones but binary ones, and the derived one that is
+    /// ordered by.
     pub columns: Option<Vec<String>>,
     /// Whether to return the stored vectors.
     pub with_vectors: bool,
@@ -85,6 +102,7 @@ impl Default for Query {
             exact: false,
             recall: RECALL_WISH_DEFAULT,
             explain: false,
+            order_by: None,
             columns: None,
             with_vectors: false,
             plan: None,
@@ -111,6 +129,9 @@ impl Query {
         }
         if self.within.is_some() && self.terms.is_empty() {
             return Err(QueryError::WithinNeedsTerm);
+        }
+        if self.order_by.is_some() && !self.terms.is_empty() {
+            return Err(QueryError::OrderWithTerms);
         }
         match (self.k, self.within) {
             (Some(0) | None, None) => Err(QueryError::KZero),

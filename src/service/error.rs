@@ -83,6 +83,9 @@ pub enum RequestError {
         /// What was given.
         column: String,
     },
+    /// A direction of nothing.
+    #[error("`descending` says in which order, but not of which column: set `order_by`, too")]
+    DescendingWithoutOrder,
     /// One column or space twice in an object.
     #[error("`{name}` is given twice in one object (names are compared without regard to case)")]
     GivenTwice {
@@ -292,6 +295,7 @@ impl RequestError {
             | Self::BadWeight { .. }
             | Self::EmptyTerm { .. }
             | Self::UnknownColumn { .. }
+            | Self::DescendingWithoutOrder
             | Self::GivenTwice { .. }
             | Self::AmbiguousSpace { .. }
             | Self::WrongProvenance { .. }

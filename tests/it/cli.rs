@@ -176,6 +176,11 @@ fn a_catalogue_is_imported_searched_and_deleted() {
     let within = server.json(&["search", "galaxies", "--like", "100", "--within", "0.0005"]);
     assert_eq!(within["hits"].as_array().expect("hits").len(), 8);
 
+    let largest = ["search", "galaxies", "--order-by", "Z", "--descending", "-k", "3"];
+    assert_eq!(ids(&server.json(&largest)), ["399", "398", "397"]);
+    let smallest = ["search", "galaxies", "--order-by", "z", "--where", "class = 'QSO'", "-k", "2"];
+    assert_eq!(ids(&server.json(&smallest)), ["1", "3"]);
+
     assert_eq!(server.json(&["delete", "galaxies", "99", "12345"])["deleted"], 1);
     assert!(server.complains(&["get", "galaxies", "99"]).contains("99"));
     assert_eq!(server.json(&["count", "galaxies"])["count"], OBJECTS - 1);
@@ -276,6 +281,9 @@ fn mistakes_get_a_line_that_says_what_to_do() {
         (&["--vector", "bad.npy"], "finite"),
         (&["--within", "0.1"], "--like"),
         (&["--columns", "colour"], "colour"),
+        (&["--order-by", "class"], "text"),
+        (&["--order-by", "colour"], "colour"),
+        (&["--order-by", "z", "--like", "100"], "--order-by"),
     ] {
         let line = search(words);
         assert!(line.contains(wanted), "{words:?}: {line}");

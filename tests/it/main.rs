@@ -6,6 +6,7 @@ mod brief;
 mod cli;
 mod convert;
 mod crash;
+mod derived;
 mod encoder;
 mod encoder_kill;
 mod encoder_train;
