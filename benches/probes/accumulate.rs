@@ -127,7 +127,12 @@ fn main() {
     let peaks = [peak(threads), peak(threads)];
     let best = peaks[0].max(peaks[1]);
     println!("peak of dgemm       {best:7.1} GFLOP/s  ({:.1}, {:.1})", peaks[0], peaks[1]);
-    println!("sums                {rate:7.1} GFLOP/s  {:.0} % of it, {seconds:.2} s", 100.0 * rate / best);
+    println!(
+        "sums                {rate:7.1} GFLOP/s  {:.0} % of it, {seconds:.2} s",
+        100.0 * rate / best
+    );
     println!("path of {} strengths {whole:6.2} s", fit.alphas.len());
-    println!("resident at most    {memory:7.0} MiB for the sums, {whole_memory:.0} MiB for the path");
+    println!(
+        "resident at most    {memory:7.0} MiB for the sums, {whole_memory:.0} MiB for the path"
+    );
 }

@@ -138,7 +138,9 @@ impl Problem<'_> {
         let value = sums.loss + 0.5 * self.alpha * dot(weights, weights);
         let gradient = self.derivatives(&sums.weights, &sums.intercepts, &at);
         let mut curvature = sums.curvature;
-        curvature.iter_mut().for_each(|each| *each /= self.spectrum.weight);
+        for each in &mut curvature {
+            *each /= self.spectrum.weight;
+        }
         let mut classes = eigh(curvature, self.functions())?;
         let largest = classes.values.last().copied().unwrap_or(0.0);
         for value in &mut classes.values {

@@ -301,8 +301,12 @@ pub(super) fn softmax(logits: &[f64], probabilities: &mut [f64]) -> f64 {
     let largest = logits.iter().fold(start, |most, each| most.max(*each));
     probabilities[..fixed].fill(0.0);
     probabilities[fixed..].copy_from_slice(logits);
-    probabilities.iter_mut().for_each(|each| *each = (*each - largest).exp());
+    for each in &mut *probabilities {
+        *each = (*each - largest).exp();
+    }
     let sum: f64 = probabilities.iter().sum();
-    probabilities.iter_mut().for_each(|each| *each /= sum);
+    for each in probabilities {
+        *each /= sum;
+    }
     largest + sum.ln()
 }
