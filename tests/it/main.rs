@@ -7,6 +7,7 @@ mod convert;
 mod crash;
 mod encoder;
 mod encoder_kill;
+mod evaluate;
 mod fake_encoder;
 mod files;
 mod grpc;

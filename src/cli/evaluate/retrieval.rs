@@ -11,9 +11,9 @@ use super::pages::every;
 use crate::cli::client::{Client, ClientArguments};
 use crate::cli::progress;
 use crate::cli::render::{Cell, Format, Table, print_table, thousands};
-use crate::cli::report::{Ranks, interval_text, ranks};
+use crate::cli::report::{Example, ImageSource, Ranks, interval_text, ranks};
 use crate::cli::search::ask;
-use crate::learn::metrics::{Bootstrap, Measured, Ranked, Ranking, Relevances, measure};
+use crate::learn::metrics::{Bootstrap, Means, Measured, Ranked, Ranking, Relevances, measure};
 use crate::learn::{Progress, Sampler};
 use crate::wire::v1::value::Kind;
 use crate::wire::v1::{CollectionSchema, ColumnType, Hit, ObjectId, SearchRequest, Value};
@@ -139,19 +139,7 @@ pub(super) async fn run(arguments: RetrievalArguments) -> Result<()> {
     if arguments.report.report.is_none() {
         return Ok(());
     }
-    let gallery =
-        Gallery { client: &client, collection: &schema.name, images, column: &question.label };
-    let mut examples = Vec::new();
-    for query in queries.iter().take(arguments.report.examples) {
-        for spaces in &tried {
-            let judge = |_: &Hit, hit: &Hit| {
-                let relevance = question.judge.relevance(hit.columns.get(&question.label))?;
-                Some(relevance >= question.judge.relevant_from())
-            };
-            let example = gallery.example(&query.id, spaces, &question.predicate, judge).await?;
-            examples.push(example);
-        }
-    }
+    let examples = question.examples(&client, images, &queries, &tried).await?;
     let version = version(&client, &schema.name).await?;
     let facts = [
         ("relevant", question.wanted()),
@@ -303,7 +291,29 @@ impl<'a> Question<'a> {
             .await
     }
 
-    fn measured(&self, means: &crate::learn::metrics::Means) -> Result<Vec<Measured>> {
+    /// Some queries, and what is most like them.
+    async fn examples(
+        &self,
+        client: &Client,
+        images: Option<ImageSource>,
+        queries: &[Labelled],
+        tried: &[Vec<String>],
+    ) -> Result<Vec<Example>> {
+        let gallery = Gallery { client, collection: &self.collection, images, column: &self.label };
+        let judge = |_: &Hit, hit: &Hit| {
+            let relevance = self.judge.relevance(hit.columns.get(&self.label))?;
+            Some(relevance >= self.judge.relevant_from())
+        };
+        let mut examples = Vec::new();
+        for query in queries.iter().take(self.arguments.report.examples) {
+            for spaces in tried {
+                examples.push(gallery.example(&query.id, spaces, &self.predicate, judge).await?);
+            }
+        }
+        Ok(examples)
+    }
+
+    fn measured(&self, means: &Means) -> Result<Vec<Measured>> {
         let bootstrap = Bootstrap {
             resamples: self.arguments.resamples,
             seed: self.arguments.seed,
