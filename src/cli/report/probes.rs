@@ -85,7 +85,7 @@ fn overview(target: &str, fits: &[&Fit]) -> Result<Section> {
         let words = match fit.kind {
             Kind::Number if fit.is_redshift() => {
                 "A redshift, predicted as a number. σ NMAD is 1.4826 times the median of |Δ − median Δ|, \
-                 Δ = (predicted − true) / (1 + true)."
+                 Δ = (predicted − true) / (1 + true); outliers are objects with |Δ| above a limit."
             }
             Kind::Number => "Predicted as a number.",
             Kind::Class => "Predicted as a class.",
@@ -248,9 +248,10 @@ fn number_figures(fit: &Fit) -> Result<Vec<Figure>> {
     let is_redshift = fit.is_redshift();
     let target = fit.target_with_unit();
     let svg = scatter(&Scatter { points: &points, target: &target, is_redshift })?;
-    let caption = "Predicted against true, with the line on which they are equal, and what is left; \
+    let caption =
+        "Predicted against true, with the line on which they are equal, and what is left; \
                    the grey line is the running median."
-        .to_owned();
+            .to_owned();
     let mut figures = vec![Figure { svg, caption }];
     let residual = |truth: f64, predicted: f64| {
         (predicted - truth) / if is_redshift { 1.0 + truth } else { 1.0 }
