@@ -13,7 +13,7 @@ use tonic_health::server::{HealthReporter, HealthService};
 
 use super::Limits;
 use super::collections::Collections;
-use super::context::Context;
+use super::context::{Context, blocking};
 use super::maintenance::Maintenance;
 use super::objects::Objects;
 use super::probes::Probes;
@@ -21,6 +21,7 @@ use super::search::Searches;
 use crate::class::Class;
 use crate::encoder::EncoderHandle;
 use crate::engine::Db;
+use crate::probes::{self, ProbeError};
 use crate::wire;
 use crate::wire::v1::collection_service_server::{self, CollectionServiceServer};
 use crate::wire::v1::maintenance_service_server::{self, MaintenanceServiceServer};
@@ -176,6 +177,13 @@ impl Server {
     pub async fn serve(self, stop: CancellationToken) -> Result<(), ServerError> {
         let grace = self.options.shutdown_grace;
         let context = Context::new(self.db, self.encoder, self.options.limits, stop.clone());
+        if let Err(error) = context.at_ingest.sync(&context).await {
+            tracing::error!(%error, "nothing is encoded at ingest until a space is declared or the server starts again");
+        }
+        let db = context.db.clone();
+        if let Err(error) = blocking(move || register_probes(&db)).await {
+            tracing::error!(%error, "probes are not known to queries");
+        }
         let health = HealthReporter::new();
         let router = router(&context, &health)?;
         set_status(&health, ServingStatus::Serving).await;
@@ -194,9 +202,22 @@ impl Server {
             ended = serving => ended?,
             () = too_late => tracing::warn!("clients are still connected; closing their connections"),
         }
+        if tokio::time::timeout(grace, context.at_ingest.ended()).await.is_err() {
+            tracing::warn!("encoding at ingest does not end; leaving it to the next start");
+        }
         tracing::info!("stopped serving");
         Ok(())
     }
+}
+
+/// Has queries know the probes of every collection.
+fn register_probes(db: &Db) -> Result<(), ProbeError> {
+    for collection in db.collections()? {
+        if let Err(error) = probes::refresh(db, &collection.schema.name) {
+            tracing::error!(collection = collection.schema.name, %error, "probes not registered");
+        }
+    }
+    Ok(())
 }
 
 fn router(context: &Context, health: &HealthReporter) -> Result<Router, ServerError> {

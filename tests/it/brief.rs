@@ -32,6 +32,7 @@ fn filled() -> (TempDir, Db) {
             dimension: DIMENSION,
             metric: Metric::L2,
             provenance: Provenance::external(),
+            at_ingest: None,
         }],
         description: String::new(),
     };

@@ -53,6 +53,7 @@ fn schema() -> CollectionSchema {
         dimension,
         metric,
         provenance: Provenance::external(),
+        at_ingest: None,
     };
     CollectionSchema {
         name: NAME.to_owned(),

@@ -41,6 +41,7 @@ fn schema() -> CollectionSchema {
             dimension: DIMENSION,
             metric: Metric::Cosine,
             provenance: Provenance::external(),
+            at_ingest: None,
         }],
         description: String::new(),
     }

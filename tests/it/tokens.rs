@@ -30,6 +30,7 @@ fn schema() -> CollectionSchema {
         dimension,
         metric: Metric::Cosine,
         provenance: Provenance::external(),
+        at_ingest: None,
     };
     CollectionSchema {
         name: NAME.to_owned(),

@@ -80,6 +80,7 @@ fn token_space(form: SpaceForm, dimension: usize) -> EmbeddingSpace {
         dimension,
         metric: Metric::Cosine,
         provenance: Provenance::external(),
+        at_ingest: None,
     }
 }
 
