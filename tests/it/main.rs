@@ -10,6 +10,7 @@ mod derived;
 mod encoder;
 mod encoder_kill;
 mod encoder_train;
+mod evaluate;
 mod fake_encoder;
 mod files;
 mod grpc;
