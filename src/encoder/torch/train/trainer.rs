@@ -232,7 +232,8 @@ impl Trainer {
         for member in &self.members {
             if let Some((_, log_scale)) = &member.second {
                 let (lowest, highest) = LOG_SCALE;
-                tch::no_grad(|| log_scale.shallow_clone().f_clamp_(lowest, highest))?;
+                let _clamped =
+                    tch::no_grad(|| log_scale.shallow_clone().f_clamp_(lowest, highest))?;
             }
         }
         Ok(())
