@@ -300,5 +300,7 @@ fn to_unit_length(vector: &mut [f64]) {
     let length = vector.iter().map(|value| value * value).sum::<f64>().sqrt();
     // As in training: a vector of almost no length stays short.
     let length = length.max(1e-12);
-    vector.iter_mut().for_each(|value| *value /= length);
+    for value in vector {
+        *value /= length;
+    }
 }

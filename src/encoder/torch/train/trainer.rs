@@ -293,11 +293,11 @@ impl Trainer {
         }
         let first = self.members.iter().map(|member| member.first.export());
         let seconds = || self.members.iter().filter_map(|member| member.second.as_ref());
-        let temperature = seconds().map(|(_, log_scale)| log_scale.f_double_value(&[]));
+        let mut temperatures = seconds().map(|(_, log_scale)| log_scale.f_double_value(&[]));
         Ok(Outcome {
             first: first.collect::<Result<_, _>>()?,
             second: seconds().map(|(net, _)| net.export()).collect::<Result<_, _>>()?,
-            temperature: temperature.last().transpose()?.map(|log_scale| (-log_scale).exp()),
+            temperature: temperatures.next().transpose()?.map(|log_scale| (-log_scale).exp()),
             best_epoch,
         })
     }
