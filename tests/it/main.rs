@@ -1,6 +1,7 @@
 //! The integration tests: one program, so that it is linked once.
 
 mod architecture;
+mod bridge;
 mod brief;
 mod cli;
 mod convert;

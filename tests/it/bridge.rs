@@ -1,0 +1,3 @@
+//! Bridges between spaces: fitted, measured, kept and used.
+
+mod oracle;
