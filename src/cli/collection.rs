@@ -247,6 +247,7 @@ fn space_json(collection: &Collection, space: &EmbeddingSpace) -> Json {
         ("metric", Cell::text(metric_name(space.metric())).to_json()),
         ("vectors", Cell::Count(vectors).to_json()),
         ("provenance", provenance_json(space.provenance.as_ref())),
+        ("shared", Cell::text(&space.shared).to_json()),
     ])
 }
 

@@ -32,6 +32,7 @@ const UNKNOWN: &str = "the server is of another version than this program";
 /// form = "vector"               # or tokens, token-ids
 /// dimension = 1280              # 0, or left out, for token ids
 /// metric = "cosine"             # or l2, ip
+/// shared = "astroclip"          # where the models of several spaces were trained so that their vectors can be compared
 /// ```
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -78,6 +79,8 @@ struct SpaceEntry {
     metric: String,
     #[serde(default)]
     provenance: Option<ProvenanceEntry>,
+    #[serde(default)]
+    shared: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -151,6 +154,7 @@ fn space(entry: SpaceEntry) -> Result<EmbeddingSpace> {
         dimension: entry.dimension,
         metric,
         provenance,
+        shared: entry.shared,
     })
 }
 
@@ -202,6 +206,7 @@ pub(super) fn space_to_wire(space: &EmbeddingSpace) -> v1::EmbeddingSpace {
             pooling: space.provenance.pooling.clone(),
         }),
         form: v1::SpaceForm::from(space.form).into(),
+        shared: space.shared.clone().unwrap_or_default(),
     }
 }
 
@@ -251,6 +256,7 @@ pub(super) fn from_wire(schema: &v1::CollectionSchema) -> Result<CollectionSchem
                 preprocessing: provenance.preprocessing,
                 pooling: provenance.pooling,
             },
+            shared: (!space.shared.is_empty()).then(|| space.shared.clone()),
         })
     });
     Ok(CollectionSchema {
@@ -301,6 +307,13 @@ mod tests {
         modality = "image"
         dimension = 3
         metric = "cosine"
+        shared = "both"
+        [[space]]
+        name = "spectrum"
+        modality = "spectrum"
+        dimension = 3
+        metric = "cosine"
+        shared = "Both"
         [[space]]
         name = "states"
         modality = "image"
@@ -322,7 +335,10 @@ mod tests {
         assert_eq!(schema.columns[0].ucd, "src.redshift");
         assert!(schema.spaces[0].provenance.is_external());
         let forms: Vec<SpaceForm> = schema.spaces.iter().map(|space| space.form).collect();
-        assert_eq!(forms, [SpaceForm::Vector, SpaceForm::Tokens, SpaceForm::TokenIds]);
+        let vector = SpaceForm::Vector;
+        assert_eq!(forms, [vector, vector, SpaceForm::Tokens, SpaceForm::TokenIds]);
+        assert!(schema.spaces[0].shares_with(&schema.spaces[1]));
+        assert!(!schema.spaces[0].shares_with(&schema.spaces[2]));
         let message = to_wire(&schema);
         assert_eq!(message.spaces[0].metric(), v1::Metric::Cosine);
         assert_eq!(message.columns[0].r#type(), v1::ColumnType::Float64);
@@ -340,6 +356,12 @@ mod tests {
             ("\"cosine\"", "\"cos\"", "cosine, l2 or ip"),
             ("dimension = 3", "dimension = 0", "dimension 0"),
             ("dimension = 768", "", "dimension 0"),
+            ("shared = \"Both\"", "shared = \"b c\"", "shared space"),
+            (
+                "spectrum\"\n        dimension = 3",
+                "spectrum\"\n        dimension = 4",
+                "differ in dimension",
+            ),
             ("\"tokens\"", "\"token-ids\"", "its dimension must be 0, not 768"),
             ("\"tokens\"", "\"words\"", "vector, tokens or token-ids"),
             ("ucd", "uct", "uct"),

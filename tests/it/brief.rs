@@ -32,6 +32,7 @@ fn filled() -> (TempDir, Db) {
             dimension: DIMENSION,
             metric: Metric::L2,
             provenance: Provenance::external(),
+            shared: None,
         }],
         description: String::new(),
     };

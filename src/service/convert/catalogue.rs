@@ -50,6 +50,7 @@ pub(in crate::service) fn space(space: v1::EmbeddingSpace) -> Result<EmbeddingSp
         dimension: usize::try_from(space.dimension).unwrap_or(usize::MAX),
         metric,
         provenance: space.provenance.map_or_else(Provenance::external, provenance),
+        shared: (!space.shared.is_empty()).then_some(space.shared),
     })
 }
 
@@ -142,6 +143,7 @@ fn space_of(space: EmbeddingSpace) -> v1::EmbeddingSpace {
         metric: metric.into(),
         provenance: Some(provenance_of(space.provenance)),
         form: v1::SpaceForm::from(space.form).into(),
+        shared: space.shared.unwrap_or_default(),
     }
 }
 
@@ -188,6 +190,7 @@ mod tests {
                     ..v1::Provenance::default()
                 }),
                 form: metric - 1,
+                shared: if metric == 1 { "both".to_owned() } else { String::new() },
             })
             .collect();
         v1::CollectionSchema {

@@ -16,6 +16,7 @@ fn schema() -> CollectionSchema {
         dimension,
         metric: Metric::Cosine,
         provenance,
+        shared: None,
     };
     let space = |id, name: &str, modality: &str, dimension, provenance| EmbeddingSpace {
         id: SpaceId(id),
@@ -25,6 +26,7 @@ fn schema() -> CollectionSchema {
         dimension,
         metric: Metric::Cosine,
         provenance,
+        shared: None,
     };
     CollectionSchema {
         name: "galaxies".to_owned(),

@@ -69,6 +69,9 @@ struct SpaceRow {
     weights_hash: String,
     preprocessing: String,
     pooling: String,
+    /// Left out where nothing is shared, as it is in records of programs that knew nothing of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    shared: Option<String>,
 }
 
 impl CollectionMeta {
@@ -153,6 +156,7 @@ fn space_row(space: &EmbeddingSpace) -> SpaceRow {
         weights_hash: space.provenance.weights_hash.clone(),
         preprocessing: space.provenance.preprocessing.clone(),
         pooling: space.provenance.pooling.clone(),
+        shared: space.shared.clone(),
     }
 }
 
@@ -175,5 +179,6 @@ fn space(row: SpaceRow) -> Result<EmbeddingSpace, StorageError> {
             preprocessing: row.preprocessing,
             pooling: row.pooling,
         },
+        shared: row.shared,
     })
 }
