@@ -21,6 +21,7 @@ mod import;
 mod index;
 mod inspect;
 mod observation;
+mod probe;
 mod progress;
 mod region;
 mod register;
@@ -64,6 +65,8 @@ enum Command {
     Index(index::IndexArguments),
     /// List the models of the encoder service, or check a model directory
     Encoder(encoder::EncoderArguments),
+    /// Fit, measure, keep and apply heads on embeddings
+    Probe(probe::ProbeArguments),
     /// Measure how much the neighbours in a space know about a column
     Evaluate(evaluate::EvaluateArguments),
     /// Delete objects by id
@@ -99,6 +102,7 @@ async fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Index(arguments) => index::run(arguments).await?,
         // A check has an exit status of its own.
         Command::Encoder(arguments) => return encoder::run(arguments).await,
+        Command::Probe(arguments) => probe::run(arguments).await?,
         Command::Evaluate(arguments) => evaluate::run(arguments).await?,
         Command::Delete(arguments) => delete::run(arguments).await?,
     }

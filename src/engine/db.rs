@@ -1,7 +1,9 @@
 //! The database handle.
 
 use std::collections::HashMap;
+use std::fs::File;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -274,6 +276,27 @@ impl Db {
         let state = collection.published()?;
         let cost = CostModel::of_machine(&self.inner.options.data);
         Some(CollectionView::new(collection.id(), state, Arc::clone(&self.inner.store), cost))
+    }
+
+    /// An empty file in the data directory that nobody else sees, and that goes when it is closed: for work that is larger
+    /// than memory should be.
+    ///
+    /// # Errors
+    /// [`EngineError::SegmentFile`] when it cannot be made.
+    pub fn scratch(&self) -> Result<File, EngineError> {
+        static NUMBER: AtomicU64 = AtomicU64::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let path = self.inner.options.data.join(format!(".scratch-{number}"));
+        let failed = |source| EngineError::SegmentFile {
+            action: "make",
+            path: path.display().to_string(),
+            source,
+        };
+        let mut options = File::options();
+        let file = options.read(true).write(true).create(true).truncate(true).open(&path);
+        let file = file.map_err(failed)?;
+        std::fs::remove_file(&path).map_err(failed)?;
+        Ok(file)
     }
 
     /// Builds the segment and indices of a collection; reads and writes go on meanwhile.

@@ -143,6 +143,30 @@ pub fn count(
 /// Objects asked at a time whether they have tokens.
 const ASKED_AT_ONCE: usize = 4_096;
 
+/// Rows of each part, in the order of [`CollectionView::parts`], that lie in a region and satisfy a predicate; ascending.
+///
+/// # Errors
+/// [`QueryError`] for a predicate that is refused, a stopped query, or damaged data.
+pub fn rows(
+    view: &CollectionView,
+    region: Option<&Region>,
+    predicate: Option<&str>,
+    stop: &StopFlag,
+) -> Result<Vec<Vec<u32>>, QueryError> {
+    let filter = Filter::new(view, region, predicate, &[])?;
+    let bound = filter.bind(view, stop)?;
+    let rows_of = |filter: &PartFilter<'_>| {
+        let mut found = Vec::new();
+        filter.for_each_chunk(Source::Sky, stop, |rows| {
+            found.extend_from_slice(rows);
+            Ok(())
+        })?;
+        found.sort_unstable();
+        Ok(found)
+    };
+    bound.iter().map(rows_of).collect()
+}
+
 /// Ids of the objects of a region that satisfy a predicate and, where a space is given, lack a vector or tokens in it;
 /// in sky order within each part.
 pub fn select(
@@ -152,19 +176,13 @@ pub fn select(
     lacking: Option<SpaceId>,
     stop: &StopFlag,
 ) -> Result<Vec<ObjectId>, QueryError> {
-    let filter = Filter::new(view, region, predicate, &[])?;
     let mut ids = Vec::new();
-    for filter in filter.bind(view, stop)? {
-        let part = filter.live().part();
+    for (live, rows) in view.parts().into_iter().zip(rows(view, region, predicate, stop)?) {
+        let part = live.part();
         let vectors = lacking.and_then(|space| part.vectors(space));
         let lacks = |row: &usize| vectors.is_none_or(|vectors| vectors.vector_of(*row).is_none());
-        let mut found = Vec::new();
-        filter.for_each_chunk(Source::Sky, stop, |rows| {
-            found.extend(rows.iter().map(|&row| row as usize).filter(lacks));
-            Ok(())
-        })?;
-        found.sort_unstable();
-        ids.extend(found.into_iter().filter_map(|row| part.id_at(row)));
+        let lacking = rows.into_iter().map(|row| row as usize).filter(lacks);
+        ids.extend(lacking.filter_map(|row| part.id_at(row)));
     }
     let lacking = lacking.and_then(|space| view.schema().space_by_id(space));
     match lacking.filter(|space| !space.holds_vectors()) {

@@ -6,6 +6,7 @@ use crate::class::Class;
 use crate::encoder::EncoderError;
 use crate::engine::EngineError;
 use crate::files::FileError;
+use crate::probes::ProbeError;
 use crate::query::QueryError;
 use crate::schema::SchemaError;
 use crate::sky::{CellError, MocError, PositionError, RegionError};
@@ -304,6 +305,9 @@ pub enum ServiceError {
     /// The query could not be planned or run.
     #[error(transparent)]
     Query(#[from] QueryError),
+    /// A probe could not be fitted, kept or applied.
+    #[error(transparent)]
+    Probe(#[from] ProbeError),
     /// The encoder process could not do it.
     #[error(transparent)]
     Encoder(#[from] EncoderError),
@@ -391,6 +395,7 @@ impl ServiceError {
             Self::Request(error) => error.class(),
             Self::Engine(error) => error.class(),
             Self::Query(error) => error.class(),
+            Self::Probe(error) => error.class(),
             Self::Encoder(error) => error.class(),
             Self::Rows(error) => error.class(),
             Self::NoEncoder | Self::Stopping => Class::Unavailable,

@@ -20,6 +20,7 @@ mod ingest;
 mod limits;
 mod maintenance;
 mod objects;
+mod probes;
 mod rerank;
 mod search;
 mod server;
