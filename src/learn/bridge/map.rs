@@ -228,6 +228,19 @@ impl SideMap {
 }
 
 impl BridgeMap {
+    /// The same with all weights in single precision, as vectors are stored: what is measured is then what is kept.
+    #[must_use]
+    pub fn rounded(mut self) -> Self {
+        for side in [&mut self.from, &mut self.to] {
+            for layer in &mut side.layers {
+                for value in layer.weights.iter_mut().chain(&mut layer.bias) {
+                    *value = f64::from(*value as f32);
+                }
+            }
+        }
+        self
+    }
+
     /// Whether FROM is mapped into the space TO itself.
     pub fn leads_into_target(&self) -> bool {
         self.to.is_identity()
