@@ -8,8 +8,12 @@ pub mod bridge;
 mod error;
 mod features;
 pub mod lapack;
+pub mod metrics;
 mod progress;
+mod sampler;
+pub mod split;
 
 pub use error::LearnError;
 pub use features::{Features, Matrix};
 pub use progress::Progress;
+pub use sampler::Sampler;

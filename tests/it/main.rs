@@ -12,6 +12,7 @@ mod fake_encoder;
 mod files;
 mod grpc;
 mod index;
+mod metrics;
 mod published;
 mod query;
 mod storage;

@@ -5,17 +5,20 @@ use clap::Args;
 use futures::{StreamExt, TryStreamExt, stream};
 use indicatif::ProgressBar;
 
-use super::metrics::{self, Prediction, Sampler};
 use crate::cli::client::{Client, ClientArguments};
 use crate::cli::progress;
 use crate::cli::render::{Cell, Table, print_table};
 use crate::cli::search::ask;
+use crate::learn::{Sampler, metrics};
 use crate::wire::v1::object_id::Id;
 use crate::wire::v1::value::Kind;
 use crate::wire::v1::{CollectionSchema, ColumnType, Hit, ObjectId, SearchRequest, VectorTerm};
 
 /// Searches under way at once.
 pub(super) const SEARCHES_AT_ONCE: usize = 8;
+
+/// A catastrophic redshift error, as the photometric redshift literature counts it.
+const OUTLIER: f64 = 0.15;
 
 /// Objects listed by one request.
 pub(super) const PAGE_ROWS: u32 = 5_000;
@@ -105,26 +108,22 @@ pub(super) async fn run(arguments: KnnArguments) -> Result<()> {
 }
 
 fn row(space: &str, k: u32, found: &[Neighbours], random: Option<f64>) -> Vec<Cell> {
-    let predictions: Vec<Prediction> = found
-        .iter()
-        .filter(|each| !each.values.is_empty())
-        .map(|each| Prediction {
-            truth: each.truth,
-            predicted: each.values.iter().sum::<f64>() / each.values.len() as f64,
-        })
-        .collect();
+    let predicted = found.iter().filter(|each| !each.values.is_empty());
+    let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
+    let (truth, predicted): (Vec<f64>, Vec<f64>) =
+        predicted.map(|each| (each.truth, mean(&each.values))).unzip();
     let apart = found
         .iter()
         .flat_map(|each| each.values.iter().map(|value| (value - each.truth).abs()))
         .collect();
     vec![
         Cell::text(space),
-        Cell::Count(predictions.len() as u64),
+        Cell::Count(predicted.len() as u64),
         Cell::Count(u64::from(k)),
-        Cell::optional_real(metrics::r2(&predictions)),
-        Cell::optional_real(metrics::rmse(&predictions)),
-        Cell::optional_real(metrics::sigma_nmad(&predictions)),
-        Cell::optional_real(metrics::outlier_fraction(&predictions)),
+        Cell::optional_real(metrics::r2(&truth, &predicted)),
+        Cell::optional_real(metrics::rmse(&truth, &predicted)),
+        Cell::optional_real(metrics::sigma_nmad(&truth, &predicted)),
+        Cell::optional_real(metrics::outlier_fraction(&truth, &predicted, OUTLIER)),
         Cell::optional_real(metrics::median(apart)),
         Cell::optional_real(random),
     ]

@@ -1,7 +1,6 @@
 //! `sidereus evaluate`: what the neighbours in a space know about a column, and whether they are found.
 
 mod knn;
-mod metrics;
 mod recall;
 
 use anyhow::Result;
@@ -21,8 +20,9 @@ enum Action {
     /// For every object with a vector in each space and a value of the target, the k nearest other
     /// objects are looked up and their mean is the prediction. Printed for each space: R2 (1 is
     /// perfect, 0 is no better than the mean of all), RMSE, sigma_NMAD = 1.4826 median(|dz -
-    /// median(dz)| / (1 + z)), the fraction of outliers with |dz| / (1 + z) > 0.15, and how far the values of two neighbours are apart in the median, beside two objects
-    /// taken at random. sigma_NMAD and outliers mean something for a redshift only.
+    /// median(dz)|) with dz = (predicted - z) / (1 + z), the fraction of outliers with |dz| > 0.15,
+    /// and how far the values of two neighbours are apart in the median, beside two objects taken
+    /// at random. sigma_NMAD and outliers mean something for a redshift only.
     Knn(knn::KnnArguments),
     /// Measure how many of the true nearest neighbours the planner's answers hold
     ///

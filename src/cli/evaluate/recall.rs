@@ -8,11 +8,11 @@ use futures::{StreamExt, TryStreamExt, stream};
 use indicatif::ProgressBar;
 
 use super::knn::{PAGE_ROWS, SEARCHES_AT_ONCE, beyond};
-use super::metrics::Sampler;
 use crate::cli::client::{Client, ClientArguments};
 use crate::cli::progress;
 use crate::cli::render::{Cell, Table, print_table};
 use crate::cli::search::ask;
+use crate::learn::Sampler;
 use crate::wire::v1::{Hit, ObjectId, SearchRequest, VectorTerm};
 
 /// Differences of distances that rounding explains.
