@@ -116,7 +116,7 @@ pub(super) fn same_space(
         ));
     }
     // A model that makes vectors does not say what they share; the declaration stays.
-    if given.shared.is_some() && existing.shared != given.shared {
+    if existing.shared.is_some() && given.shared.is_some() && existing.shared != given.shared {
         let named = |shared: &Option<String>| shared.clone().unwrap_or_else(|| "none".to_owned());
         return Err(mismatch("shared space", named(&existing.shared), named(&given.shared)));
     }

@@ -5,12 +5,15 @@
 //! numbers for each example, are in memory.
 
 pub mod bridge;
+mod crew;
 mod error;
 mod features;
 pub mod lapack;
+pub mod linear;
 pub mod metrics;
 mod progress;
 mod sampler;
+pub mod scale;
 pub mod split;
 
 pub use error::LearnError;
