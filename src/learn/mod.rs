@@ -11,6 +11,7 @@ mod features;
 pub mod lapack;
 pub mod linear;
 pub mod metrics;
+mod network;
 mod progress;
 mod sampler;
 pub mod scale;
@@ -18,5 +19,9 @@ pub mod split;
 
 pub use error::LearnError;
 pub use features::{Features, Matrix};
+pub use network::{
+    Activation, AttentionShape, HeadInputs, HeadOutput, HeadShape, HeadWeights, Mixture,
+    NamedTensor, NetworkHead, Scaling, epoch_order,
+};
 pub use progress::Progress;
 pub use sampler::Sampler;

@@ -8,7 +8,7 @@ use super::heads;
 use super::spec::{Spec, TargetSpec};
 use super::table::{Column, Table, label};
 use crate::engine::{CollectionView, Db};
-use crate::learn::split::{self, LEAK_ARCSEC, Partition, Side, SplitId};
+use crate::learn::split::{self, LEAK_ARCSEC, Partition, Side, SplitId, SplitSubject};
 use crate::learn::{LearnError, Progress};
 use crate::query::StopFlag;
 use crate::schema::ObjectId;
@@ -198,7 +198,8 @@ fn sides(table: &Table<'_>, spec: &Spec) -> Result<Vec<Side>, ProbeError> {
         let value =
             spec.split_column.as_ref().and_then(|column| label(&table.value(column, place)));
         let cell = table.key(place).cell.0;
-        Ok(spec.split.side(split_id(&id), cell, value.as_deref())?)
+        let subject = SplitSubject { id: split_id(&id), cell, value: value.as_deref() };
+        Ok(spec.split.side(&subject)?)
     };
     (0..table.count()).map(side).collect()
 }

@@ -4,9 +4,10 @@ use super::measure::Predicted;
 use crate::encoder::{head_from_bytes, head_to_bytes};
 use crate::learn::knn::{Distance, KnnOptions, neighbours};
 use crate::learn::linear::{Linear, Logistic};
-use crate::learn::network::{HeadInputs, HeadOutput, HeadWeights, NetworkHead};
 use crate::learn::scale::Scale;
-use crate::learn::{Features, LearnError, Matrix, Progress};
+use crate::learn::{
+    Features, HeadInputs, HeadOutput, HeadWeights, LearnError, Matrix, NetworkHead, Progress,
+};
 use crate::wire::internal::{LinearModel, NeighbourModel, probe_record};
 use crate::wire::v1;
 

@@ -8,9 +8,10 @@ use super::model::Model;
 use super::spec::Spec;
 use super::{ProbeError, Tools, tokens};
 use crate::encoder::{Chunk, ChunkRows, ChunkSource, TowerInput, TrainError, TrainSpec, TrainTask};
-use crate::learn::network::{Activation, AttentionShape, Scaling};
 use crate::learn::scale::Scale;
-use crate::learn::{Features, LearnError, Progress, epoch_order};
+use crate::learn::{
+    Activation, AttentionShape, Features, LearnError, Progress, Scaling, epoch_order,
+};
 use crate::wire::v1;
 
 /// Widths of the hidden layers where none are given.

@@ -12,7 +12,7 @@ use sidereus::encoder::EncoderHandle;
 use sidereus::wire::internal::encoder_service_server::{EncoderService, EncoderServiceServer};
 use sidereus::wire::internal::{
     EncodeRequest, EncodeResponse, Encoded, ListModelsRequest, ListModelsResponse, RegisteredModel,
-    encoded,
+    TrainRequest, TrainResponse, encoded,
 };
 use sidereus::wire::v1::{
     Metric, Model, ModelOutput, Payload, Provenance, SpaceForm, TokenRun, TokenSequence, Vector,
@@ -160,6 +160,15 @@ fn encode(model: &str, payload: Payload) -> Result<Vec<f32>, String> {
 
 #[tonic::async_trait]
 impl EncoderService for Fake {
+    type TrainStream = tokio_stream::Empty<Result<TrainResponse, Status>>;
+
+    async fn train(
+        &self,
+        _: Request<tonic::Streaming<TrainRequest>>,
+    ) -> Result<Response<Self::TrainStream>, Status> {
+        Err(Status::unimplemented("it trains nothing"))
+    }
+
     async fn list_models(
         &self,
         _: Request<ListModelsRequest>,

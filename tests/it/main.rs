@@ -13,6 +13,7 @@ mod files;
 mod grpc;
 mod index;
 mod metrics;
+mod probes;
 mod published;
 mod query;
 mod storage;

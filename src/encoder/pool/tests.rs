@@ -58,6 +58,15 @@ struct Fake(Arc<Controls>);
 
 #[tonic::async_trait]
 impl EncoderService for Fake {
+    type TrainStream = tokio_stream::Empty<Result<TrainResponse, Status>>;
+
+    async fn train(
+        &self,
+        _: Request<tonic::Streaming<TrainRequest>>,
+    ) -> Result<Response<Self::TrainStream>, Status> {
+        Err(Status::unimplemented("it trains nothing"))
+    }
+
     async fn list_models(
         &self,
         _: Request<ListModelsRequest>,

@@ -7,6 +7,7 @@ mod load;
 mod photometry_mm;
 mod published;
 mod serve;
+mod train;
 mod weights;
 
 use std::io::IsTerminal;
@@ -213,6 +214,7 @@ fn serve(arguments: &ServeArguments) -> anyhow::Result<()> {
         },
         stuck_after: Duration::from_secs(arguments.stuck_after_s),
         precision: arguments.computing.precision.told(),
+        device: computing.device,
     };
     tracing::info!(?computing, threads, "loaded {} models", models.served.len());
     let runtime =

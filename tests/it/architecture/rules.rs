@@ -31,8 +31,8 @@ pub(super) const RULES: [fn(&Source) -> Vec<Violation>; 6] = [
 const FLOORS: [&[&str]; 10] = [
     &["class", "idle"],
     &["sky", "vector", "wire"],
-    &["schema"],
-    &["storage", "index", "encoder", "files", "learn"],
+    &["schema", "learn"],
+    &["storage", "index", "encoder", "files"],
     &["engine"],
     &["query"],
     &["probes"],
