@@ -16,9 +16,7 @@ use super::record::{CollectionMeta, Head, decode_number, encode_number};
 use super::rocks::RocksEngine;
 use super::slot::{Slot, State};
 use super::table::Table;
-use crate::schema::{
-    CollectionId, CollectionSchema, Column, EmbeddingSpace, SchemaError, SpaceId,
-};
+use crate::schema::{CollectionId, CollectionSchema, Column, EmbeddingSpace, SchemaError, SpaceId};
 
 /// How much memory and how many threads the store may take.
 #[derive(Debug, Clone, PartialEq, Eq)]

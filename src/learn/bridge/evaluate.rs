@@ -5,7 +5,7 @@ use rayon::prelude::*;
 use super::linear::product_nt;
 use super::map::{BridgeMap, dot, scale_to_unit};
 use super::moments::{HELD_OUT, Pairs};
-use super::resample::Resampler;
+use crate::learn::metrics::{Bootstrap, Means, measure};
 use crate::learn::{LearnError, Progress};
 
 /// How two vectors of one space are compared.
@@ -29,9 +29,11 @@ pub struct Measuring {
     /// How vectors are compared where the bridge leads: as those of TO, or in the shared space by angle.
     pub across: Likeness,
     /// Bootstrap resamples behind each interval.
-    pub resamples: usize,
+    pub resamples: u32,
     /// Seed of the resamples.
     pub seed: u64,
+    /// Threads to resample on.
+    pub threads: usize,
 }
 
 /// A number that tells how good a bridge is.
@@ -95,23 +97,61 @@ pub fn evaluate(
         Side::new(to, pairs.target_width(), measuring.to),
     ];
     let neighbours = NEIGHBOURS.min(count - 1);
-    let mut resampler = Resampler::new(count, measuring.resamples, measuring.seed);
-    let mut found = Vec::new();
+    let mut found = Found::default();
     for (name, ranks) in [("recall", &ranks[0]), ("recall_back", &ranks[1])] {
         for k in RECALL_AT {
-            let hits: Vec<f64> = ranks.iter().map(|rank| rank.within(k)).collect();
             let chance = k.min(count) as f64 / count as f64;
-            found.push(resampler.measured(format!("{name}@{k}"), &hits, Some(chance)));
+            let hits = ranks.iter().map(|rank| rank.within(k));
+            found.add(format!("{name}@{k}"), hits, Some(chance));
         }
     }
-    found.push(resampler.measured("cosine".to_owned(), &cosine, None));
+    found.add("cosine".to_owned(), cosine.into_iter(), None);
     let chance = Some(neighbours as f64 / (count - 1) as f64);
     for (stage, sides) in [("before", &before), ("after", &mapped)] {
         let shares = mutual(sides, neighbours, progress)?;
-        let name = format!("mutual_knn_{stage}@{neighbours}");
-        found.push(resampler.measured(name, &shares, chance));
+        found.add(format!("mutual_knn_{stage}@{neighbours}"), shares.into_iter(), chance);
     }
-    Ok(found)
+    found.measured(measuring, progress)
+}
+
+/// A number of each object under each name.
+#[derive(Default)]
+struct Found {
+    names: Vec<String>,
+    values: Vec<Vec<Option<f64>>>,
+    chances: Vec<Option<f64>>,
+}
+
+impl Found {
+    fn add(&mut self, name: String, values: impl Iterator<Item = f64>, chance: Option<f64>) {
+        self.names.push(name);
+        self.values.push(values.map(Some).collect());
+        self.chances.push(chance);
+    }
+
+    /// The means, with their intervals over the same resamples.
+    fn measured(
+        self,
+        measuring: &Measuring,
+        progress: Progress<'_>,
+    ) -> Result<Vec<Measured>, LearnError> {
+        let Self { names, values, chances } = self;
+        let bootstrap = Bootstrap {
+            resamples: measuring.resamples,
+            seed: measuring.seed,
+            groups: None,
+            threads: measuring.threads,
+        };
+        let means = measure(&Means::new(names, values)?, &bootstrap, progress)?;
+        let measured = means.into_iter().zip(chances).map(|(mean, chance)| Measured {
+            low: mean.low.unwrap_or(mean.value),
+            high: mean.high.unwrap_or(mean.value),
+            name: mean.name,
+            value: mean.value,
+            chance,
+        });
+        Ok(measured.collect())
+    }
 }
 
 /// The vectors of both sides of the pairs that are held out.
@@ -304,7 +344,14 @@ mod tests {
     use crate::learn::Matrix;
 
     fn measuring(likeness: Likeness) -> Measuring {
-        Measuring { from: likeness, to: likeness, across: likeness, resamples: 200, seed: 1 }
+        Measuring {
+            from: likeness,
+            to: likeness,
+            across: likeness,
+            resamples: 200,
+            seed: 1,
+            threads: 2,
+        }
     }
 
     fn identity(width: usize) -> BridgeMap {

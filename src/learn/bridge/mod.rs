@@ -9,14 +9,15 @@ mod linear;
 mod map;
 mod moments;
 mod procrustes;
-mod resample;
 mod ridge;
 #[cfg(test)]
 mod tests;
+mod towers;
 
 pub use evaluate::{Likeness, Measured, Measuring, RECALL_AT, evaluate};
 pub use map::{Activation, BridgeMap, Layer, SideMap};
 pub use moments::{HELD_OUT, Pairs, UNUSED};
+pub use towers::{scaling, tower};
 
 use super::{LearnError, Progress};
 
@@ -65,6 +66,21 @@ pub struct Fitted {
     pub correlations: Vec<f64>,
 }
 
+impl Fitted {
+    /// A map that was learned from so many objects, of which nothing else is told.
+    pub fn of(map: BridgeMap, trained_on: usize) -> Self {
+        Self {
+            map,
+            trained_on,
+            alpha: None,
+            alphas: Vec::new(),
+            alpha_scores: Vec::new(),
+            scale: None,
+            correlations: Vec::new(),
+        }
+    }
+}
+
 /// Fits a bridge to the pairs that belong to folds.
 ///
 /// # Errors
@@ -78,31 +94,19 @@ pub fn fit(
     let folds = moments::gather(pairs, progress)?;
     let all = moments::together(&folds)?;
     progress.step("solving", 0, 1)?;
-    let none = Fitted {
-        map: BridgeMap {
-            from: SideMap::identity(pairs.from_width),
-            to: SideMap::identity(pairs.target_width()),
-        },
-        trained_on: pairs.train_count(),
-        alpha: None,
-        alphas: Vec::new(),
-        alpha_scores: Vec::new(),
-        scale: None,
-        correlations: Vec::new(),
-    };
+    let trained_on = pairs.train_count();
     match method {
         Method::Procrustes { centre, scale } => {
             let fitted = procrustes::fit(pairs, &all, *centre, *scale)?;
-            Ok(Fitted { map: fitted.map, scale: Some(fitted.scale), ..none })
+            Ok(Fitted { scale: Some(fitted.scale), ..Fitted::of(fitted.map, trained_on) })
         }
         Method::Ridge { alphas } => {
             let fitted = ridge::fit(pairs, &folds, alphas, progress)?;
             Ok(Fitted {
-                map: fitted.map,
                 alpha: Some(fitted.alpha),
                 alphas: fitted.alphas,
                 alpha_scores: fitted.scores,
-                ..none
+                ..Fitted::of(fitted.map, trained_on)
             })
         }
         Method::Cca { components, regularisation, power } => {
@@ -112,7 +116,8 @@ pub fn fit(
                 power: *power,
             };
             let fitted = cca::fit(pairs, &all, &settings)?;
-            Ok(Fitted { map: fitted.map, correlations: fitted.correlations, ..none })
+            let correlations = fitted.correlations;
+            Ok(Fitted { correlations, ..Fitted::of(fitted.map, trained_on) })
         }
     }
 }

@@ -72,8 +72,8 @@ impl Pairs<'_> {
         Ok(())
     }
 
-    /// Scales what counts at unit length.
-    pub(super) fn prepare(&self, rows: &mut [f64]) {
+    /// Scales what counts at unit length in rows of both vectors.
+    pub fn prepare(&self, rows: &mut [f64]) {
         if !self.from_unit && !self.to_unit {
             return;
         }

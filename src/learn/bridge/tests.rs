@@ -89,6 +89,7 @@ const BY_DISTANCE: Measuring = Measuring {
     across: Likeness::Euclidean,
     resamples: 200,
     seed: 3,
+    threads: 2,
 };
 
 fn silent() -> Progress<'static> {

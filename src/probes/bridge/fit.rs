@@ -54,8 +54,9 @@ impl Bridges {
             from: likeness(spec.from.metric),
             to: likeness(spec.to.metric),
             across: if leads_into_target { likeness(spec.to.metric) } else { Likeness::Cosine },
-            resamples: spec.wire.resamples as usize,
+            resamples: spec.wire.resamples,
             seed: spec.wire.seed,
+            threads: self.tools.threads,
         };
         let measured = bridge::evaluate(&pairs, &map, &measuring, progress)?;
         let bridge = v1::Bridge {

@@ -140,8 +140,14 @@ fn compare(from: usize, to: usize) {
     assert_near("correlations", &plain.correlations, &of_sklearn, 1e-6);
 
     let euclidean = Likeness::Euclidean;
-    let measuring =
-        Measuring { from: euclidean, to: euclidean, across: euclidean, resamples: 50, seed: 1 };
+    let measuring = Measuring {
+        from: euclidean,
+        to: euclidean,
+        across: euclidean,
+        resamples: 50,
+        seed: 1,
+        threads: 2,
+    };
     let measured =
         evaluate(&pairs, &rotation.map, &measuring, Progress::silent()).expect("measured");
     let ours = |names: &[&str]| -> Vec<f64> {
