@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
 
 use super::client::{Client, ClientArguments};
@@ -10,8 +10,8 @@ use super::failure::of_status;
 use super::render::{Cell, Format, Json, Table, print_facts, print_json, print_table, write_out};
 use super::schema_file::{self, column_type_name, form_name, metric_name};
 use crate::wire::v1::{
-    Collection, CollectionSchema, CreateCollectionRequest, DropCollectionRequest, EmbeddingSpace,
-    GetCollectionRequest, IdKind, ListCollectionsRequest, Provenance,
+    AddSpaceRequest, Collection, CollectionSchema, CreateCollectionRequest, DropCollectionRequest,
+    EmbeddingSpace, GetCollectionRequest, IdKind, ListCollectionsRequest, Provenance,
 };
 
 /// Characters of a footprint shown to people.
@@ -44,6 +44,17 @@ enum Action {
         /// Name of the collection
         name: String,
     },
+    /// Declare that vectors of several spaces can be compared, because their models were trained together
+    Share {
+        /// Name of the collection
+        name: String,
+        /// The spaces, such as those of both towers of a contrastive model
+        #[arg(long, value_name = "S,T,...", value_delimiter = ',', required = true)]
+        spaces: Vec<String>,
+        /// A name for what they share
+        #[arg(long = "as", value_name = "NAME")]
+        shared: String,
+    },
     /// Delete a collection with everything in it
     Drop {
         /// Name of the collection
@@ -66,6 +77,10 @@ pub(super) async fn run(arguments: CollectionArguments) -> Result<()> {
         Action::Show { name } => {
             let client = arguments.client.connect().await?;
             show(&get(&client, &name).await?, format)
+        }
+        Action::Share { name, spaces, shared } => {
+            let client = arguments.client.connect().await?;
+            show(&share(&client, &name, &spaces, &shared).await?, format)
         }
         Action::Drop { name } => {
             let client = arguments.client.connect().await?;
@@ -99,6 +114,21 @@ async fn get(client: &Client, name: &str) -> Result<Collection> {
     let reply =
         client.collections().get_collection(request).await.map_err(|status| of_status(&status))?;
     reply.into_inner().collection.context("the server's answer lacks the collection")
+}
+
+async fn share(client: &Client, name: &str, spaces: &[String], shared: &str) -> Result<Collection> {
+    let schema = client.schema(name).await?;
+    let mut wanted = Vec::with_capacity(spaces.len());
+    for space in spaces {
+        let found = schema.spaces.iter().find(|each| each.name.eq_ignore_ascii_case(space));
+        let Some(found) = found else { bail!("`{name}` has no space `{space}`") };
+        wanted.push(EmbeddingSpace { shared: shared.to_owned(), ..found.clone() });
+    }
+    for space in wanted {
+        let request = AddSpaceRequest { collection: name.to_owned(), space: Some(space) };
+        client.collections().add_space(request).await.map_err(|status| of_status(&status))?;
+    }
+    get(client, name).await
 }
 
 async fn list(client: &Client, format: Format) -> Result<()> {

@@ -4,6 +4,7 @@ use tonic::{Request, Response, Status};
 
 use super::context::{Context, blocking};
 use super::{RequestError, ServiceError, convert};
+use crate::probes;
 use crate::wire::v1;
 use crate::wire::v1::collection_service_server::CollectionService;
 
@@ -26,8 +27,12 @@ impl Collections {
         let schema = convert::collection_schema(schema)?;
         tracing::info!(collection = schema.name, "creating a collection");
         let db = self.context.db.clone();
-        let info = blocking(move || db.create_collection(schema)).await?;
-        Ok(convert::collection(info))
+        let info = blocking(move || -> Result<_, ServiceError> {
+            let info = db.create_collection(schema)?;
+            probes::refresh(&db, &info.schema.name)?;
+            Ok(info)
+        });
+        Ok(convert::collection(info.await?))
     }
 
     async fn list(&self) -> Result<Vec<v1::Collection>, ServiceError> {
@@ -54,8 +59,13 @@ impl Collections {
         let db = self.context.db.clone();
         let name = request.collection;
         tracing::info!(collection = name, space = space.name, "adding an embedding space");
-        let info = blocking(move || db.add_space(&name, space)).await?;
-        Ok(convert::collection(info))
+        let info = blocking(move || -> Result<_, ServiceError> {
+            let info = db.add_space(&name, space)?;
+            // Spaces that are declared shared have a column of their own.
+            probes::refresh(&db, &name)?;
+            Ok(info)
+        });
+        Ok(convert::collection(info.await?))
     }
 }
 

@@ -65,6 +65,7 @@ fn near() -> Query {
         like: vec![],
         unlike: vec![],
         vectors: vec![vec![0.3; DIMENSION]],
+        crossing: None,
     };
     Query {
         terms: vec![term],

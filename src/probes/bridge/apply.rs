@@ -120,7 +120,12 @@ impl Bridges {
 
 /// The space that one side of a bridge is written to. Its provenance names the bridge and its very map, so that vectors of
 /// another fit never get into it.
-fn target(record: &Record, source: &EmbeddingSpace, metric: Metric, shared: &str) -> EmbeddingSpace {
+fn target(
+    record: &Record,
+    source: &EmbeddingSpace,
+    metric: Metric,
+    shared: &str,
+) -> EmbeddingSpace {
     let map = blake3::hash(&record.encode());
     EmbeddingSpace {
         id: SpaceId(0),

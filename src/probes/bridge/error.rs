@@ -75,7 +75,9 @@ pub enum BridgeError {
         reason: String,
     },
     /// A bridge that joins other spaces.
-    #[error("bridge `{name}` leads from `{from}` into `{to}`, not from `{asked_from}` into `{asked_to}`")]
+    #[error(
+        "bridge `{name}` leads from `{from}` into `{to}`, not from `{asked_from}` into `{asked_to}`"
+    )]
     OtherSpaces {
         /// The bridge.
         name: String,

@@ -6,9 +6,7 @@ use super::record::Record;
 use super::spec::{Spec, Way};
 use super::{BridgeError, Bridges, train};
 use crate::engine::{CollectionView, Db, RecordKind};
-use crate::learn::bridge::{
-    self, Fitted, HELD_OUT, Likeness, Measured, Measuring, Pairs, UNUSED,
-};
+use crate::learn::bridge::{self, Fitted, HELD_OUT, Likeness, Measured, Measuring, Pairs, UNUSED};
 use crate::learn::split::{Side, SplitId, SplitSpec, SplitSubject, few_shot};
 use crate::learn::{Features, LearnError, Progress};
 use crate::probes::features::Stored;

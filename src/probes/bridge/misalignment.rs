@@ -127,9 +127,7 @@ pub(in crate::probes) fn formulas(
         let hash = fingerprint(from, to, bridge.map(|(_, bytes)| bytes.as_slice()));
         let known = registered
             .iter()
-            .find(|each| {
-                each.collection == schema.name && each.name == name && each.hash == hash
-            })
+            .find(|each| each.collection == schema.name && each.name == name && each.hash == hash)
             .map(|each| Arc::clone(&each.formula));
         let formula: Arc<dyn Formula> = known.unwrap_or_else(|| {
             let map = bridge.map(|(record, _)| record.map.clone());

@@ -164,15 +164,13 @@ mod tests {
     fn record() -> Record {
         let layer = Layer::new(2, vec![0.5, -1.0, 2.0, 0.25], vec![1.0, 0.0], Activation::Gelu)
             .expect("a layer");
-        let from =
-            SideMap { width: 2, unit_input: true, layers: vec![layer], unit_output: false };
+        let from = SideMap { width: 2, unit_input: true, layers: vec![layer], unit_output: false };
         let spec = v1::BridgeSpec {
             from: "image".to_owned(),
             to: "spectrum".to_owned(),
             ..v1::BridgeSpec::default()
         };
-        let bridge =
-            v1::Bridge { name: "b".to_owned(), spec: Some(spec), ..v1::Bridge::default() };
+        let bridge = v1::Bridge { name: "b".to_owned(), spec: Some(spec), ..v1::Bridge::default() };
         Record { bridge, map: BridgeMap { from, to: SideMap::identity(2) } }
     }
 
@@ -193,9 +191,6 @@ mod tests {
         }
         let mut narrow = record();
         narrow.map.to = SideMap::identity(3);
-        assert!(matches!(
-            Record::decode("b", &narrow.encode()),
-            Err(BridgeError::Damaged { .. })
-        ));
+        assert!(matches!(Record::decode("b", &narrow.encode()), Err(BridgeError::Damaged { .. })));
     }
 }

@@ -255,7 +255,9 @@ mod tests {
         let one = [bridge("b", "photometry", "image")];
         let names = |from, to, named| ruled(&schema, &one, [from, to, named]);
         assert!(matches!(names("image", "image", ""), Ok(Rule::Same)));
-        assert!(matches!(names("image", "spectrum", ""), Ok(Rule::Shared(name)) if name == "towers"));
+        assert!(
+            matches!(names("image", "spectrum", ""), Ok(Rule::Shared(name)) if name == "towers")
+        );
         for named in ["", "B"] {
             assert!(matches!(names("photometry", "image", named), Ok(Rule::Bridge(_))));
         }

@@ -120,8 +120,7 @@ fn way(wire: &mut v1::BridgeSpec) -> Result<(Way, u32), BridgeError> {
     };
     Ok(match method {
         Wire::Procrustes(given) => {
-            let method =
-                Method::Procrustes { centre: !given.keep_means, scale: !given.keep_scale };
+            let method = Method::Procrustes { centre: !given.keep_means, scale: !given.keep_scale };
             (Way::Moments(method), 1)
         }
         Wire::Ridge(given) => {
@@ -158,8 +157,7 @@ pub(super) fn space<'schema>(
     name: &str,
 ) -> Result<&'schema EmbeddingSpace, BridgeError> {
     let found = schema.space(name).ok_or_else(|| {
-        let known: Vec<&str> =
-            schema.vector_spaces().map(|space| space.name.as_str()).collect();
+        let known: Vec<&str> = schema.vector_spaces().map(|space| space.name.as_str()).collect();
         BridgeError::UnknownSpace {
             collection: schema.name.clone(),
             space: name.to_owned(),

@@ -1,6 +1,6 @@
 //! Bridges against SciPy, scikit-learn and numpy, on the same pairs.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
@@ -9,25 +9,10 @@ use sidereus::learn::bridge::{
 };
 use sidereus::learn::{Matrix, Progress};
 
+use crate::convert::python;
+
 const TRAIN: usize = 1_500;
 const HELD: usize = 700;
-
-/// The Python with scikit-learn that the set-up has made.
-fn python() -> PathBuf {
-    let set = |name: &str| std::env::var_os(name).map(PathBuf::from);
-    let folder = set("SIDEREUS_PYTHON")
-        .or_else(|| Some(set("SIDEREUS_CACHE")?.join("python")))
-        .or_else(|| Some(set("XDG_CACHE_HOME")?.join("sidereus/python")))
-        .or_else(|| Some(set("HOME")?.join(".cache/sidereus/python")))
-        .expect("a home folder");
-    let program = folder.join("bin/python");
-    assert!(
-        program.exists(),
-        "{} is missing; `make setup` makes it, or set SIDEREUS_PYTHON",
-        program.display()
-    );
-    program
-}
 
 /// Two noisy views of hidden variables, with means far from zero.
 fn pairs_of(from: usize, to: usize) -> Vec<f64> {
