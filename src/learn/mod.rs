@@ -8,6 +8,7 @@ pub mod bridge;
 mod crew;
 mod error;
 mod features;
+pub mod knn;
 pub mod lapack;
 pub mod linear;
 pub mod metrics;

@@ -8,12 +8,12 @@ use super::measure::Predicted;
 use super::record::{self, Record};
 use super::spec::Spec;
 use super::table::Table;
-use super::{ProbeError, Tools, tokens};
+use super::{ProbeError, Tools, segments, tokens};
 use crate::engine::{Write, WriteMode, WriteOutcome};
 use crate::learn::{LearnError, Progress};
 use crate::query::StopFlag;
 use crate::schema::{Column, ColumnType, Value};
-use crate::wire::v1;
+use crate::wire::v1::{self, head};
 
 /// Objects that are predicted, told and written at a time.
 const AT_ONCE: usize = 8_192;

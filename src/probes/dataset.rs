@@ -176,6 +176,7 @@ fn required_columns(target: &TargetSpec) -> Vec<&Column> {
     match target {
         TargetSpec::Number(column) | TargetSpec::Class(column) => vec![column],
         TargetSpec::Fractions(columns, votes) => columns.iter().chain(votes).collect(),
+        TargetSpec::Tokens => Vec::new(),
     }
 }
 
@@ -192,7 +193,8 @@ fn split_id(id: &ObjectId) -> SplitId<'_> {
     }
 }
 
-fn sides(table: &Table<'_>, spec: &Spec) -> Result<Vec<Side>, ProbeError> {
+/// The side of each object of a table.
+pub(super) fn sides(table: &Table<'_>, spec: &Spec) -> Result<Vec<Side>, ProbeError> {
     let side = |place: usize| {
         let id = table.id(place);
         let value =
@@ -227,6 +229,9 @@ fn limit(partition: &mut Partition, table: &Table<'_>, targets: &Targets, spec: 
 fn targets(table: &Table<'_>, target: &TargetSpec) -> Result<Targets, ProbeError> {
     match target {
         TargetSpec::Number(column) => Ok(Targets::Numbers(table.numbers(column))),
+        TargetSpec::Tokens => {
+            Err(ProbeError::bad("tokens have classes of their own", "use the token head"))
+        }
         TargetSpec::Class(column) => {
             let labels: Vec<String> =
                 (0..table.count()).filter_map(|place| label(&table.value(column, place))).collect();
@@ -282,7 +287,7 @@ fn in_order(mut names: Vec<String>) -> Vec<String> {
 fn weights(table: &Table<'_>, spec: &Spec) -> Result<Vec<f64>, ProbeError> {
     let votes = match &spec.target {
         TargetSpec::Fractions(_, votes) => votes.as_ref(),
-        TargetSpec::Number(_) | TargetSpec::Class(_) => None,
+        TargetSpec::Number(_) | TargetSpec::Class(_) | TargetSpec::Tokens => None,
     };
     let mut weights: Vec<f64> = Vec::new();
     for column in spec.weight.iter().chain(votes) {

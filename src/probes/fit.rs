@@ -5,10 +5,11 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use super::dataset::{Dataset, Targets};
 use super::features::Subset;
 use super::heads::{self, Fit};
-use super::measure::{self, Predicted};
+use super::measure::{self, Outcome, Predicted};
 use super::record::{self, Record};
 use super::spec::Spec;
-use super::{ProbeError, Tools, tokens};
+use super::{ProbeError, Tools, segments, tokens};
+use crate::engine::CollectionView;
 use crate::learn::{Features, LearnError, Progress, split};
 use crate::query::StopFlag;
 use crate::wire::v1::{self, head};
@@ -34,10 +35,13 @@ pub fn fit(
 ) -> Result<Fitted, ProbeError> {
     let started = Instant::now();
     let view = tools.db.view(&request.collection)?;
-    let wire = request.spec.unwrap_or_default();
+    let wire = request.spec.clone().unwrap_or_default();
     let spec = Spec::resolve(&view, wire)?;
     if !request.name.is_empty() {
         record::check_name(&tools.db, &request.collection, &request.name, request.overwrite)?;
+    }
+    if matches!(spec.head, head::Kind::Token(_)) {
+        return segments::fit(tools, &view, &spec, &request, stop, progress);
     }
     let data = Dataset::gather(&tools.db, &view, &spec, stop, progress)?;
     check_classes(&data)?;
@@ -47,42 +51,28 @@ pub fn fit(
     } else {
         by_folds(tools, &spec, &data, keeps, progress)?
     };
-    let measured =
+    let outcome =
         measure::measure(&spec, &data, &run.tested, &run.predicted, tools.threads, progress)?;
     let mut warnings = data.warnings.clone();
     warnings.extend(run.fit.warnings.iter().cloned());
-    let probe = v1::Probe {
-        name: request.name.clone(),
-        collection: view.schema().name.clone(),
-        provenances: spec
-            .spaces
-            .iter()
-            .map(|space| record::provenance(&space.provenance))
-            .collect(),
+    let measured = Measured {
+        trained: run.trained,
+        tested: run.tested.len(),
+        missing: data.missing,
+        leaked: data.leaked,
         classes: data.targets.classes().to_vec(),
-        n_train: run.trained as u64,
-        n_test: run.tested.len() as u64,
-        n_missing: data.missing,
-        n_leaked: data.leaked,
-        metrics: measured.metrics,
-        confusion: measured.confusion,
-        calibration: measured.calibration,
+        warnings,
         alpha: run.fit.alpha,
         alphas: run.fit.alphas.clone(),
         alpha_scores: run.fit.alpha_scores.clone(),
-        version: view.version(),
-        fitted_at: now(),
-        elapsed_seconds: started.elapsed().as_secs_f64(),
-        stale: String::new(),
-        warnings,
-        spec: Some(spec.wire.clone()),
     };
+    let probe = probe_of(&view, &spec, &request.name, measured, outcome, started);
     let predictions = if request.with_predictions {
         predictions(&data, &run.tested, &run.predicted)
     } else {
         Vec::new()
     };
-    if !request.name.is_empty() {
+    if keeps {
         let model = run.fit.model.ok_or_else(|| {
             ProbeError::bad("nothing was fitted that could be kept", "leave the name out")
         })?;
@@ -90,6 +80,56 @@ pub fn fit(
         record::keep(tools, &view, &request.name, record, request.overwrite)?;
     }
     Ok(Fitted { probe, predictions })
+}
+
+/// What is told of a fit beside its measures.
+pub(super) struct Measured {
+    pub(super) trained: usize,
+    pub(super) tested: usize,
+    pub(super) missing: u64,
+    pub(super) leaked: u64,
+    pub(super) classes: Vec<String>,
+    pub(super) warnings: Vec<String>,
+    pub(super) alpha: Option<f64>,
+    pub(super) alphas: Vec<f64>,
+    pub(super) alpha_scores: Vec<f64>,
+}
+
+/// A probe as it is told and kept.
+pub(super) fn probe_of(
+    view: &CollectionView,
+    spec: &Spec,
+    name: &str,
+    measured: Measured,
+    outcome: Outcome,
+    started: Instant,
+) -> v1::Probe {
+    v1::Probe {
+        name: name.to_owned(),
+        collection: view.schema().name.clone(),
+        provenances: spec
+            .spaces
+            .iter()
+            .map(|space| record::provenance(&space.provenance))
+            .collect(),
+        classes: measured.classes,
+        n_train: measured.trained as u64,
+        n_test: measured.tested as u64,
+        n_missing: measured.missing,
+        n_leaked: measured.leaked,
+        metrics: outcome.metrics,
+        confusion: outcome.confusion,
+        calibration: outcome.calibration,
+        alpha: measured.alpha,
+        alphas: measured.alphas,
+        alpha_scores: measured.alpha_scores,
+        version: view.version(),
+        fitted_at: now(),
+        elapsed_seconds: started.elapsed().as_secs_f64(),
+        stale: String::new(),
+        warnings: measured.warnings,
+        spec: Some(spec.wire.clone()),
+    }
 }
 
 /// A fit, and what it predicted for objects that it did not see.

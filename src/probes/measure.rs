@@ -5,6 +5,7 @@ use super::dataset::{Dataset, Targets};
 use super::spec::Spec;
 use crate::learn::Progress;
 use crate::learn::metrics::{self, Bootstrap, Classification, Fractions, Measured, Regression};
+use crate::learn::split::SplitSpec;
 use crate::wire::v1;
 
 /// Bins of a calibration diagram.
@@ -60,8 +61,20 @@ pub(super) fn measure(
     threads: usize,
     progress: Progress<'_>,
 ) -> Result<Outcome, ProbeError> {
-    let resamples = spec.wire.resamples;
-    let bootstrap = Bootstrap { resamples, seed: spec.wire.seed, groups: None, threads };
+    // Objects of one cell were kept together by the split, and are kept together here.
+    let cells = match spec.split {
+        SplitSpec::Healpix { order, .. } => {
+            let cell = |&place: &u32| data.table.key(place as usize).cell.0 >> (2 * (29 - order));
+            Some(tested.iter().map(cell).collect::<Vec<u64>>())
+        }
+        _ => None,
+    };
+    let bootstrap = Bootstrap {
+        resamples: spec.wire.resamples,
+        seed: spec.wire.seed,
+        groups: cells.as_deref(),
+        threads,
+    };
     match data.targets.select(tested) {
         Targets::Numbers(truth) => {
             let mut measure = Regression::new(&truth, &predicted.values)?;
@@ -80,22 +93,7 @@ pub(super) fn measure(
             if !weights.is_empty() {
                 measure = measure.weights(&weights)?;
             }
-            let measured = metrics::measure(&measure, &bootstrap, progress)?;
-            let bins = measure.calibration(CALIBRATION_BINS).into_iter();
-            Ok(Outcome {
-                metrics: told(measured),
-                confusion: Some(v1::Confusion {
-                    classes: names.clone(),
-                    counts: measure.confusion(),
-                }),
-                calibration: bins
-                    .map(|bin| v1::CalibrationBin {
-                        predicted: bin.predicted,
-                        observed: bin.observed,
-                        count: bin.count,
-                    })
-                    .collect(),
-            })
+            of_classes(&measure, &names, &bootstrap, progress)
         }
         Targets::Fractions { names, values } => {
             let mut measure = Fractions::new(names.len(), &values, &predicted.values)?;
@@ -107,6 +105,27 @@ pub(super) fn measure(
             Ok(Outcome { metrics: told(measured), ..Outcome::default() })
         }
     }
+}
+
+/// Measures, confusion matrix and calibration of classes.
+pub(super) fn of_classes(
+    measure: &Classification<'_>,
+    names: &[String],
+    bootstrap: &Bootstrap<'_>,
+    progress: Progress<'_>,
+) -> Result<Outcome, ProbeError> {
+    let measured = metrics::measure(measure, bootstrap, progress)?;
+    let bins = measure.calibration(CALIBRATION_BINS).into_iter();
+    let calibration = bins.map(|bin| v1::CalibrationBin {
+        predicted: bin.predicted,
+        observed: bin.observed,
+        count: bin.count,
+    });
+    Ok(Outcome {
+        metrics: told(measured),
+        confusion: Some(v1::Confusion { classes: names.to_vec(), counts: measure.confusion() }),
+        calibration: calibration.collect(),
+    })
 }
 
 fn told(measured: Vec<Measured>) -> Vec<v1::MetricValue> {

@@ -20,6 +20,7 @@ mod measure;
 mod model;
 mod presets;
 mod record;
+mod segments;
 mod spec;
 mod table;
 mod tokens;

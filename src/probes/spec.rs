@@ -26,6 +26,8 @@ pub(super) enum TargetSpec {
     Number(Column),
     /// One of several classes.
     Class(Column),
+    /// A class for each token, in a list.
+    Tokens,
     /// Fractions of votes for several classes, and how many votes there were.
     Fractions(Vec<Column>, Option<Column>),
 }
@@ -208,6 +210,9 @@ fn find_target(
     if target.column.is_empty() {
         return Err(missing());
     }
+    if matches!(head, head::Kind::Token(_)) {
+        return Ok(TargetSpec::Tokens);
+    }
     let column = find_column(view, &target.column)?;
     let numbers_only = matches!(head, head::Kind::Ridge(_) | head::Kind::Density(_));
     let classes_only = matches!(head, head::Kind::Logistic(_));
@@ -240,6 +245,7 @@ fn find_target(
 
 fn refuse_target_as_feature(target: &TargetSpec, columns: &[Column]) -> Result<(), ProbeError> {
     let targets: Vec<&Column> = match target {
+        TargetSpec::Tokens => Vec::new(),
         TargetSpec::Number(column) | TargetSpec::Class(column) => vec![column],
         TargetSpec::Fractions(columns, _) => columns.iter().collect(),
     };

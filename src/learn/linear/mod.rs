@@ -2,6 +2,7 @@
 
 mod folds;
 mod leave;
+mod logistic;
 pub mod moments;
 mod ridge;
 mod spectrum;
@@ -9,6 +10,7 @@ mod spectrum;
 use super::LearnError;
 use super::lapack::{View, gemm};
 pub use folds::{Folds, fold_numbers, stratified_fold_numbers};
+pub use logistic::{Labels, Logistic, LogisticFit, LogisticOptions, LogisticScore, logistic_path};
 pub use ridge::{RidgeFit, RidgeOptions, RidgeScore, ridge_path};
 
 /// Linear functions of features.

@@ -150,8 +150,12 @@ fn by_folds(
 ) -> Result<Vec<RidgeScore>, LearnError> {
     let folds = moments.folds();
     let judge = |scores: &mut Vec<RidgeScore>, fold: usize| {
-        let spectrum = Spectrum::of(moments.without(fold), standardize)?;
-        let held = moments.of(fold);
+        let (training, held) = (moments.without(fold), moments.of(fold));
+        if training.count == 0 || held.count == 0 {
+            let what = "examples of positive weight inside and outside of a fold";
+            return Err(LearnError::TooFew { what, given: 0, needed: 1 });
+        }
+        let spectrum = Spectrum::of(training, standardize)?;
         for fit in spectrum.fits(alphas)? {
             scores.push(RidgeScore::of(&residuals(&fit, &held)?, &held.target_square, held.weight));
         }
