@@ -27,6 +27,7 @@ mod progress;
 mod region;
 mod register;
 mod render;
+mod report;
 mod schema_file;
 mod search;
 mod serve;

@@ -6,7 +6,7 @@ use super::db::Db;
 use super::derived::{DerivedColumn, Formula, Formulas};
 use super::error::EngineError;
 use super::status::{CollectionInfo, same_space};
-use crate::schema::{CollectionSchema, Column, EmbeddingSpace};
+use crate::schema::{AtIngest, CollectionSchema, Column, EmbeddingSpace};
 use crate::storage::RecordKind;
 
 impl Db {
@@ -152,5 +152,31 @@ impl Db {
     ) -> Result<bool, EngineError> {
         let collection = self.find(collection)?;
         Ok(self.store().delete_record(collection.id(), kind, name)?)
+    }
+
+    /// Has a space filled as objects arrive, or no more; objects that are there count as arrived.
+    ///
+    /// # Errors
+    /// [`EngineError::NoSpace`], or [`EngineError::Storage`] for a space that cannot be filled so.
+    pub fn set_at_ingest(
+        &self,
+        name: &str,
+        space: &str,
+        at_ingest: Option<AtIngest>,
+    ) -> Result<CollectionInfo, EngineError> {
+        let collection = self.find(name)?;
+        let record = collection.record()?;
+        let found = record.schema.space(space).ok_or_else(|| {
+            let names = record.schema.spaces.iter().map(|space| space.name.as_str());
+            EngineError::NoSpace {
+                collection: name.to_owned(),
+                space: space.to_owned(),
+                known: names.collect::<Vec<_>>().join(", "),
+            }
+        })?;
+        if found.at_ingest != at_ingest {
+            collection.alter(|store| store.set_at_ingest(collection.id(), found.id, at_ingest))?;
+        }
+        Ok(CollectionInfo::of(&collection.record()?, None))
     }
 }

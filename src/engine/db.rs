@@ -13,6 +13,7 @@ use super::derived::DerivedCache;
 use super::error::EngineError;
 use super::residency::Residency;
 use super::segment::{BuildLimits, Progress};
+use super::standing::Standing;
 use super::state::State;
 use super::status::{CollectionInfo, IndexStatus};
 use super::view::CollectionView;
@@ -213,7 +214,24 @@ impl Db {
         writes: Vec<Write>,
     ) -> Result<WriteReport, EngineError> {
         let collection = self.find(name)?;
-        let report = collection.write(mode, writes)?;
+        let report = collection.write(mode, |_| Ok::<_, EngineError>(writes))?;
+        self.index_when_due(&collection);
+        Ok(report)
+    }
+
+    /// Makes a batch of what the collection holds at a moment in which nobody else writes, and writes it as
+    /// [`Db::write`] does. Nothing else is committed meanwhile, so that `make` must be short.
+    ///
+    /// # Errors
+    /// Those of `make`, which then writes nothing, and those of [`Db::write`].
+    pub fn write_made<E: From<EngineError>>(
+        &self,
+        name: &str,
+        mode: WriteMode,
+        make: impl FnOnce(&Standing<'_>) -> Result<Vec<Write>, E>,
+    ) -> Result<WriteReport, E> {
+        let collection = self.find(name)?;
+        let report = collection.write(mode, make)?;
         self.index_when_due(&collection);
         Ok(report)
     }

@@ -74,6 +74,7 @@ pub fn infer_schema(
                 metric: spec.metric,
                 provenance: Provenance::external(),
                 shared: None,
+                at_ingest: None,
             })
         })
         .collect::<Result<Vec<_>, FileError>>()?;

@@ -57,6 +57,9 @@ pub fn apply(
     }
     table.retain(&keep);
     let total = table.count() as u64;
+    if matches!(spec.head, head::Kind::Token(_)) {
+        return segments::apply(&table, &spec, &model, request, flag, tell);
+    }
     let place =
         if request.column.is_empty() { None } else { Some(column(tools, request, &output)?) };
     let mut done = 0;

@@ -81,14 +81,6 @@ impl<'v> Table<'v> {
         live.part().position_at(row)
     }
 
-    /// Place of a column in the resident schema, its type, and its name as the schema has it.
-    ///
-    /// # Errors
-    /// [`ProbeError::UnknownColumn`]; [`ProbeError::BadSpec`] for a column that is not resident.
-    pub(super) fn column(&self, name: &str) -> Result<Column, ProbeError> {
-        find_column(self.view, name)
-    }
-
     pub(super) fn value(&self, column: &Column, place: usize) -> Value {
         let (live, row) = self.of(place);
         live.part().value_at(column.place, row)
@@ -142,6 +134,10 @@ impl Column {
     }
 }
 
+/// Place of a column in the resident schema, its type, and its name as the schema has it.
+///
+/// # Errors
+/// [`ProbeError::UnknownColumn`]; [`ProbeError::BadSpec`] for a column that is not resident.
 pub(super) fn find_column(view: &CollectionView, name: &str) -> Result<Column, ProbeError> {
     let schema = view.schema();
     let mut place = BUILT_IN_COUNT;

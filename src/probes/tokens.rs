@@ -27,7 +27,7 @@ pub(super) fn have(table: &Table<'_>, space: SpaceId) -> Result<Vec<bool>, Probe
     let ids: Vec<ObjectId> = (0..table.count()).map(|place| table.id(place)).collect();
     let mut have = Vec::with_capacity(ids.len());
     for some in ids.chunks(ASKED_AT_ONCE) {
-        have.extend(table.view().have_tokens(space, some)?);
+        have.extend(table.view().have(space, some)?);
     }
     Ok(have)
 }

@@ -83,7 +83,7 @@ pub(super) fn fit(
         let done = u64::from(step.epoch) * train.places.len() as u64 + step.examples;
         progress.step(&format!("training, loss {:.4}", step.loss), done.min(total), total)
     };
-    let trained = encoder.train_blocking(&runtime, wanted, &mut source, &mut told);
+    let trained = encoder.train_blocking(&runtime, &wanted, &mut source, &mut told);
     let trained = trained.map_err(|error| match error {
         TrainError::Encoder(error) => ProbeError::Encoder(error),
         TrainError::Learn(error) => ProbeError::Learn(error),

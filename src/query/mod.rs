@@ -201,7 +201,7 @@ fn without_tokens(
     let mut lacking = Vec::new();
     for some in ids.chunks(ASKED_AT_ONCE) {
         stop.check()?;
-        let have = view.have_tokens(space, some)?;
+        let have = view.have(space, some)?;
         let without = some.iter().zip(have).filter(|(_, has)| !has).map(|(id, _)| id.clone());
         lacking.extend(without);
     }

@@ -4,7 +4,7 @@ use thiserror::Error;
 
 use super::{
     Column, ColumnType, DIMENSION_MAX, EmbeddingSpace, IdKind, Object, ObjectId, SpaceForm,
-    SpaceId, Value,
+    SpaceId, Value, at_ingest,
 };
 use crate::class::Class;
 use crate::vector::{Metric, norm};
@@ -166,6 +166,26 @@ pub enum SchemaError {
         /// What is wrong with them.
         reason: String,
     },
+    /// A space that is to be filled at ingest, by nobody.
+    #[error(
+        "space `{space}` holds vectors that were made elsewhere: name the model that encodes objects at ingest as the encoder of its provenance"
+    )]
+    AtIngestWithoutModel {
+        /// Name of the space.
+        space: String,
+    },
+    /// A space that is to be filled at ingest, from nothing.
+    #[error(
+        "space `{space}` is to be encoded at ingest with input `{input}` from `{column}`, which is no column of the collection"
+    )]
+    AtIngestWithoutColumn {
+        /// Name of the space.
+        space: String,
+        /// Name of the model's input.
+        input: String,
+        /// What was given for a column.
+        column: String,
+    },
     /// Two vectors of one object for one space.
     #[error("two vectors for space `{space}` in one object")]
     TwoVectors {
@@ -224,6 +244,7 @@ impl CollectionSchema {
                 });
             }
             check_dimension(space)?;
+            at_ingest::check(self, space)?;
         }
         check_shared(&self.spaces)
     }

@@ -12,6 +12,7 @@ fn space(form: SpaceForm, dimension: usize) -> EmbeddingSpace {
         metric: Metric::Cosine,
         provenance: Provenance::external(),
         shared: None,
+        at_ingest: None,
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
+use super::encoding::Workers;
 use super::{Limits, ServiceError};
 use crate::encoder::EncoderHandle;
 use crate::engine::Db;
@@ -24,6 +25,8 @@ pub(super) struct Context {
     pub(super) limits: Arc<Limits>,
     searches: Arc<Semaphore>,
     batches: Arc<Semaphore>,
+    /// What encodes objects as they arrive.
+    pub(super) at_ingest: Arc<Workers>,
     /// Set when the server begins to stop: streams and jobs end at the next batch.
     pub(super) stopping: CancellationToken,
 }
@@ -44,6 +47,7 @@ impl Context {
             searches: Arc::new(Semaphore::new(limits.searches_at_once_max)),
             batches: Arc::new(Semaphore::new(limits.batches_in_flight_max)),
             limits: Arc::new(limits),
+            at_ingest: Arc::default(),
             stopping,
         }
     }

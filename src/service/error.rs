@@ -236,6 +236,32 @@ pub enum RequestError {
         /// Name of the space.
         space: String,
     },
+    /// Inputs of a space that nothing is encoded into.
+    #[error(
+        "space `{space}` names inputs and is not encoded at ingest: say that it is, or leave them out"
+    )]
+    InputsOfNothing {
+        /// Name of the space.
+        space: String,
+    },
+    /// Encoding at ingest of less than all objects, or from something else than columns.
+    #[error("objects are encoded at ingest from their columns, and all of them: leave out {what}")]
+    AtIngestOf {
+        /// What was given beside.
+        what: &'static str,
+    },
+    /// A space for what its model does not make.
+    #[error("model `{model}` makes {expected} where space `{space}` is declared to hold {given}")]
+    NotOfModel {
+        /// Name of the space.
+        space: String,
+        /// Id of the model.
+        model: String,
+        /// What the model makes.
+        expected: String,
+        /// What was declared.
+        given: String,
+    },
     /// Every input left out.
     #[error("no input of model `{model}` is taken from a column: map at least one")]
     NoInputs {
@@ -305,6 +331,9 @@ impl RequestError {
             | Self::UnmappedInput { .. }
             | Self::NoInputs { .. }
             | Self::NotTokenIds { .. }
+            | Self::InputsOfNothing { .. }
+            | Self::AtIngestOf { .. }
+            | Self::NotOfModel { .. }
             | Self::WrongInputType { .. }
             | Self::Position(_)
             | Self::Region(_)

@@ -22,7 +22,7 @@ use super::{Limits, ServiceError};
 use crate::class::Class;
 use crate::encoder::EncoderHandle;
 use crate::engine::Db;
-use crate::probes;
+use crate::probes::{self, ProbeError};
 use crate::wire;
 use crate::wire::v1::bridge_service_server::{self, BridgeServiceServer};
 use crate::wire::v1::collection_service_server::{self, CollectionServiceServer};
@@ -180,7 +180,13 @@ impl Server {
     pub async fn serve(self, stop: CancellationToken) -> Result<(), ServerError> {
         let grace = self.options.shutdown_grace;
         let context = Context::new(self.db, self.encoder, self.options.limits, stop.clone());
-        register_columns(&context.db).await;
+        if let Err(error) = context.at_ingest.sync(&context).await {
+            tracing::error!(%error, "nothing is encoded at ingest until a space is declared or the server starts again");
+        }
+        let db = context.db.clone();
+        if let Err(error) = blocking(move || register_probes(&db)).await {
+            tracing::error!(%error, "probes are not known to queries");
+        }
         let health = HealthReporter::new();
         let router = router(&context, &health)?;
         set_status(&health, ServingStatus::Serving).await;
@@ -199,26 +205,22 @@ impl Server {
             ended = serving => ended?,
             () = too_late => tracing::warn!("clients are still connected; closing their connections"),
         }
+        if tokio::time::timeout(grace, context.at_ingest.ended()).await.is_err() {
+            tracing::warn!("encoding at ingest does not end; leaving it to the next start");
+        }
         tracing::info!("stopped serving");
         Ok(())
     }
 }
 
-/// Has queries know the columns that probes and bridges make: they are not stored with the collections.
-async fn register_columns(db: &Db) {
-    let db = db.clone();
-    let registered = blocking(move || -> Result<(), ServiceError> {
-        for collection in db.collections()? {
-            let name = collection.schema.name;
-            if let Err(error) = probes::refresh(&db, &name) {
-                tracing::warn!(collection = name, %error, "columns of probes and bridges are left out");
-            }
+/// Has queries know the columns that probes and bridges make of every collection.
+fn register_probes(db: &Db) -> Result<(), ProbeError> {
+    for collection in db.collections()? {
+        if let Err(error) = probes::refresh(db, &collection.schema.name) {
+            tracing::error!(collection = collection.schema.name, %error, "probes not registered");
         }
-        Ok(())
-    });
-    if let Err(error) = registered.await {
-        tracing::warn!(%error, "columns of probes and bridges are left out");
     }
+    Ok(())
 }
 
 fn router(context: &Context, health: &HealthReporter) -> Result<Router, ServerError> {

@@ -16,7 +16,9 @@ use super::record::{CollectionMeta, Head, decode_number, encode_number};
 use super::rocks::RocksEngine;
 use super::slot::{Slot, State};
 use super::table::Table;
-use crate::schema::{CollectionId, CollectionSchema, Column, EmbeddingSpace, SchemaError, SpaceId};
+use crate::schema::{
+    AtIngest, CollectionId, CollectionSchema, Column, EmbeddingSpace, SchemaError, SpaceId,
+};
 
 /// How much memory and how many threads the store may take.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -255,8 +257,25 @@ impl Store {
         self.alter(collection, |meta| {
             let mut spaces = Arc::make_mut(&mut meta.schema).spaces.iter_mut();
             let found = spaces.find(|each| each.id == space);
-            let found = found.ok_or(SchemaError::UnknownSpace { space })?;
-            found.shared = Some(shared.to_owned());
+            found.ok_or(SchemaError::UnknownSpace { space })?.shared = Some(shared.to_owned());
+            Ok(())
+        })
+    }
+
+    /// Has a space filled as objects arrive, or no more.
+    ///
+    /// # Errors
+    /// [`StorageError::UnknownCollection`]; [`StorageError::Schema`] when there is no such space, or it cannot be filled so.
+    pub fn set_at_ingest(
+        &self,
+        collection: CollectionId,
+        space: SpaceId,
+        at_ingest: Option<AtIngest>,
+    ) -> Result<CollectionRecord, StorageError> {
+        self.alter(collection, |meta| {
+            let mut spaces = Arc::make_mut(&mut meta.schema).spaces.iter_mut();
+            let found = spaces.find(|each| each.id == space);
+            found.ok_or(SchemaError::UnknownSpace { space })?.at_ingest = at_ingest;
             Ok(())
         })
     }

@@ -33,6 +33,7 @@ fn filled() -> (TempDir, Db) {
             metric: Metric::L2,
             provenance: Provenance::external(),
             shared: None,
+            at_ingest: None,
         }],
         description: String::new(),
     };

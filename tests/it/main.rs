@@ -1,6 +1,7 @@
 //! The integration tests: one program, so that it is linked once.
 
 mod architecture;
+mod at_ingest;
 mod bridge;
 mod brief;
 mod cli;
@@ -8,10 +9,12 @@ mod convert;
 mod crash;
 mod encoder;
 mod encoder_kill;
+mod encoder_train;
 mod fake_encoder;
 mod files;
 mod grpc;
 mod index;
+mod learn;
 mod metrics;
 mod probes;
 mod published;

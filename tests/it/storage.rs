@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use sidereus::class::Class;
 use sidereus::schema::{
-    CollectionId, CollectionSchema, Column, ColumnType, EmbeddingSpace, IdKind, Modality, Object,
-    ObjectId, Provenance, SpaceForm, SpaceId, Value,
+    AtIngest, CollectionId, CollectionSchema, Column, ColumnType, EmbeddingSpace, IdKind, Modality,
+    Object, ObjectId, Provenance, SpaceForm, SpaceId, Value,
 };
 use sidereus::sky::{Degrees, Position};
 use sidereus::storage::{CollectionRecord, Operation, Outcome, Store, StoreOptions};
@@ -43,6 +43,7 @@ fn space(name: &str, dimension: usize, metric: Metric, provenance: Provenance) -
         metric,
         provenance,
         shared: None,
+        at_ingest: None,
     }
 }
 
@@ -184,7 +185,7 @@ mod kills {
             match operation {
                 Operation::Put(object) => drop(objects.insert(object.id.clone(), object)),
                 Operation::Delete(id) => drop(objects.remove(&id)),
-                Operation::Update(_)
+                Operation::Update { .. }
                 | Operation::SetVectors { .. }
                 | Operation::SetTokens { .. }
                 | Operation::SetColumns { .. } => unreachable!("no batch has one"),

@@ -5,12 +5,12 @@ use clap::Args;
 use futures::{StreamExt, TryStreamExt, stream};
 use indicatif::ProgressBar;
 
+use super::pages::every;
 use crate::cli::client::{Client, ClientArguments};
 use crate::cli::progress;
 use crate::cli::render::{Cell, Table, print_table};
 use crate::cli::search::ask;
 use crate::learn::{Sampler, metrics};
-use crate::wire::v1::object_id::Id;
 use crate::wire::v1::value::Kind;
 use crate::wire::v1::{CollectionSchema, ColumnType, Hit, ObjectId, SearchRequest, VectorTerm};
 
@@ -19,9 +19,6 @@ pub(super) const SEARCHES_AT_ONCE: usize = 8;
 
 /// A catastrophic redshift error, as the photometric redshift literature counts it.
 const OUTLIER: f64 = 0.15;
-
-/// Objects listed by one request.
-pub(super) const PAGE_ROWS: u32 = 5_000;
 
 /// Words of `sidereus evaluate knn`.
 #[derive(Debug, Args)]
@@ -183,31 +180,22 @@ impl Question {
         })
     }
 
-    /// Every object that has the target and a vector in each space, by id, page by page.
+    /// Every object that has the target and a vector in each space, by id.
     async fn subjects(&self, client: &Client) -> Result<Vec<Subject>> {
+        let request = SearchRequest {
+            collection: self.collection.clone(),
+            predicate: self.predicate.clone(),
+            columns: vec![self.target.clone()],
+            with_vectors: true,
+            ..SearchRequest::default()
+        };
         let mut subjects = Vec::new();
-        let mut after: Option<ObjectId> = None;
-        loop {
-            let predicate = match &after {
-                Some(id) => format!("({}) AND {}", self.predicate, beyond(id)),
-                None => self.predicate.clone(),
-            };
-            let request = SearchRequest {
-                collection: self.collection.clone(),
-                predicate,
-                k: PAGE_ROWS,
-                columns: vec![self.target.clone()],
-                with_vectors: true,
-                ..SearchRequest::default()
-            };
-            let page = ask(client, request).await?.hits;
-            after = page.last().and_then(|hit| hit.id.clone());
-            let is_last = page.len() < PAGE_ROWS as usize;
-            subjects.extend(page.iter().filter_map(|hit| self.subject(hit)));
-            if is_last || after.is_none() {
-                return Ok(subjects);
-            }
-        }
+        let visit = |hit: Hit| {
+            subjects.extend(self.subject(&hit));
+            Ok(())
+        };
+        every(client, request, visit).await?;
+        Ok(subjects)
     }
 
     fn subject(&self, hit: &Hit) -> Option<Subject> {
@@ -251,15 +239,6 @@ impl Question {
     }
 }
 
-/// The predicate of everything behind an id, in the order of ids.
-pub(super) fn beyond(id: &ObjectId) -> String {
-    match &id.id {
-        Some(Id::Number(number)) => format!("object_id > {number}"),
-        Some(Id::Text(text)) => format!("object_id > '{}'", text.replace('\'', "''")),
-        None => "true".to_owned(),
-    }
-}
-
 /// A finite number of a column.
 fn number(hit: &Hit, column: &str) -> Option<f64> {
     let value = match hit.columns.get(column)?.kind.as_ref()? {
@@ -273,13 +252,7 @@ fn number(hit: &Hit, column: &str) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn pages_go_on_behind_the_last_id() {
-        let id = |id| ObjectId { id: Some(id) };
-        assert_eq!(beyond(&id(Id::Number(-5))), "object_id > -5");
-        assert_eq!(beyond(&id(Id::Text("O'Neil".to_owned()))), "object_id > 'O''Neil'");
-    }
+    use crate::wire::v1::object_id::Id;
 
     #[test]
     fn random_pairs_never_pair_an_object_with_itself() {

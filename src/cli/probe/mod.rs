@@ -18,7 +18,8 @@ use crate::wire::v1::{
     ListProbesRequest, Prediction, Probe,
 };
 
-pub(super) use show::{metric_order, print_probe};
+use show::print_probe;
+pub(super) use spec::{HeadName, SettingArguments};
 
 /// Words of `sidereus probe`.
 #[derive(Debug, Args)]

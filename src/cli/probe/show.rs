@@ -15,7 +15,7 @@ const DIGITS: usize = 4;
 const SHORT_LIST: [&str; 6] = ["r2", "sigma_nmad", "outliers_0.15", "accuracy", "macro_f1", "auc"];
 
 /// Metrics that are shown first, the best known first.
-pub(in crate::cli) fn metric_order(name: &str) -> usize {
+fn metric_order(name: &str) -> usize {
     const ORDER: [&str; 10] = [
         "r2",
         "rmse",
@@ -76,7 +76,7 @@ fn interval(metric: &MetricValue) -> String {
 }
 
 /// Prints a probe with everything that was measured.
-pub(in crate::cli) fn print_probe(probe: &Probe, format: Format) -> Result<()> {
+pub(super) fn print_probe(probe: &Probe, format: Format) -> Result<()> {
     let mut metrics: Vec<&MetricValue> = probe.metrics.iter().collect();
     metrics.sort_by_key(|metric| metric_order(&metric.name));
     let mut table = Table::new(["metric", "value", "low_95", "high_95"]);

@@ -61,31 +61,41 @@ enum ActivationName {
 
 /// What is fitted to what, how, and on which objects it is measured.
 #[derive(Debug, Clone, Args)]
-pub(in crate::cli) struct SpecArguments {
+pub(super) struct SpecArguments {
     /// Embedding spaces whose vectors are the features, side by side
     #[arg(long, value_name = "S[,S2]", value_delimiter = ',')]
-    pub(in crate::cli) space: Vec<String>,
+    space: Vec<String>,
     /// Columns of numbers that are features, too
     #[arg(long, value_name = "COLUMN[,...]", value_delimiter = ',')]
-    pub(in crate::cli) columns: Vec<String>,
+    columns: Vec<String>,
     /// Column to predict
     #[arg(long, value_name = "COLUMN")]
-    pub(in crate::cli) target: Option<String>,
+    target: Option<String>,
     /// Instead of a target: columns of vote fractions, one for each answer
     #[arg(long, value_name = "COLUMN,...", value_delimiter = ',', conflicts_with = "target")]
     fractions: Vec<String>,
     /// With --fractions: column of the number of votes, by which objects are weighted
     #[arg(long, value_name = "COLUMN", requires = "fractions")]
     votes: Option<String>,
-    /// Predict the target as a number or as a class [default: by the column and the head]
-    #[arg(long = "as", value_enum, value_name = "KIND")]
-    kind: Option<As>,
     /// What predicts
     #[arg(long, value_enum, required_unless_present = "preset")]
-    pub(in crate::cli) head: Option<HeadName>,
+    head: Option<HeadName>,
     /// One of the published protocols (`sidereus probe presets`)
     #[arg(long, value_name = "NAME")]
     preset: Option<String>,
+    /// Use so many training objects only, the first of an order by the seed
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    train_limit: u64,
+    #[command(flatten)]
+    settings: SettingArguments,
+}
+
+/// How heads are fitted, and on which objects they are measured.
+#[derive(Debug, Clone, Args)]
+pub(in crate::cli) struct SettingArguments {
+    /// Predict the target as a number or as a class [default: by the column and the head]
+    #[arg(long = "as", value_enum, value_name = "KIND")]
+    kind: Option<As>,
     /// Which objects it is measured on: random:TEST_FRACTION:SEED, healpix:ORDER:TEST_FRACTION:SEED, kfold:K:SEED,
     /// column:NAME (values train, test, val) or survey:COLUMN=TRAIN>TEST [default: random:0.2:0]
     #[arg(long, value_name = "SPEC")]
@@ -141,52 +151,64 @@ pub(in crate::cli) struct SpecArguments {
     /// Gaussians of the density
     #[arg(long, value_name = "N")]
     components: Option<u32>,
-    /// Use so many training objects only, the first of an order by the seed
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    train_limit: u64,
     /// Resamples of the test set behind each interval
     #[arg(long, value_name = "N", default_value_t = 1_000)]
     resamples: u32,
     /// Seed of everything random beside the split
     #[arg(long, value_name = "N", default_value_t = 0)]
-    seed: u64,
+    pub(in crate::cli) seed: u64,
 }
 
 impl SpecArguments {
     /// As the server takes it.
-    pub(in crate::cli) fn to_wire(&self) -> Result<ProbeSpec> {
+    pub(super) fn to_wire(&self) -> Result<ProbeSpec> {
         if self.target.is_none() && self.fractions.is_empty() {
             bail!("name what to predict: --target COLUMN, or --fractions COLUMN,COLUMN,...");
         }
+        let target = Target {
+            column: self.target.clone().unwrap_or_default(),
+            fractions: self.fractions.clone(),
+            votes: self.votes.clone().unwrap_or_default(),
+            kind: TargetKind::Unspecified.into(),
+        };
+        Ok(ProbeSpec {
+            spaces: self.space.clone(),
+            columns: self.columns.clone(),
+            train_limit: self.train_limit,
+            preset: self.preset.clone().unwrap_or_default(),
+            ..self.settings.to_wire(target, self.head)
+        })
+    }
+}
+
+impl SettingArguments {
+    /// A head of a name fitted to a target, still without features.
+    pub(in crate::cli) fn to_wire(&self, target: Target, head: Option<HeadName>) -> ProbeSpec {
         let kind = match self.kind {
             None => TargetKind::Unspecified,
             Some(As::Number) => TargetKind::Number,
             Some(As::Class) => TargetKind::Class,
         };
-        let target = Target {
-            column: self.target.clone().unwrap_or_default(),
-            fractions: self.fractions.clone(),
-            votes: self.votes.clone().unwrap_or_default(),
-            kind: kind.into(),
-        };
-        Ok(ProbeSpec {
-            spaces: self.space.clone(),
-            columns: self.columns.clone(),
-            target: Some(target),
-            head: self.head.map(|name| Head { kind: Some(self.head_of(name)) }),
+        ProbeSpec {
+            target: Some(Target { kind: kind.into(), ..target }),
+            head: head.map(|name| Head { kind: Some(self.head_of(name)) }),
             split: self.split.clone().unwrap_or_default(),
             predicate: self.predicate.clone().unwrap_or_default(),
             weight: self.weight.clone().unwrap_or_default(),
             standardize: self.standardize,
             resamples: self.resamples,
             seed: self.seed,
-            train_limit: self.train_limit,
-            preset: self.preset.clone().unwrap_or_default(),
-        })
+            ..ProbeSpec::default()
+        }
+    }
+
+    /// Whether targets are said to be classes.
+    pub(in crate::cli) fn are_classes(&self) -> bool {
+        self.kind == Some(As::Class)
     }
 
     /// A head of a name with the settings that were given.
-    pub(in crate::cli) fn head_of(&self, name: HeadName) -> head::Kind {
+    fn head_of(&self, name: HeadName) -> head::Kind {
         let metric = match self.metric {
             Distance::Cosine => Metric::Cosine,
             Distance::L2 => Metric::L2,

@@ -10,7 +10,7 @@ use crate::encoder::{EncoderHandle, HostOptions, Made, ModelInfo};
 use crate::wire::internal::encoder_service_server::{EncoderService, EncoderServiceServer};
 use crate::wire::internal::{
     EncodeRequest, EncodeResponse, Encoded as EncodedResult, ListModelsRequest, ListModelsResponse,
-    RegisteredModel, encoded,
+    RegisteredModel, TrainRequest, TrainResponse, encoded,
 };
 use crate::wire::v1::{self, Metric, Model, NamedValues, Payload, Vector, payload};
 

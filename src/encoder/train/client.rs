@@ -73,7 +73,7 @@ impl Wanted {
 impl Source<'_> {
     async fn ask(&mut self, wanted: Wanted) -> Result<Option<Chunk>, LearnError> {
         let kept = match self {
-            Self::Here(source) => return wanted.from(*source),
+            Self::Here(source) => return wanted.from(&mut **source),
             Self::Elsewhere(kept) => kept,
         };
         let failed = || LearnError::Unreadable { reason: "reading the examples failed".to_owned() };

@@ -16,6 +16,13 @@ pub struct CalibrationBin {
     weight: f64,
 }
 
+impl CalibrationBin {
+    /// A bin of objects that weigh the same.
+    pub fn new(predicted: f64, observed: f64, count: u64) -> Self {
+        Self { predicted, observed, count, weight: count as f64 }
+    }
+}
+
 /// Sorts objects, each a probability, whether it came true, how often it counts and what it weighs then, into so many bins
 /// of equal width, upper edges inclusive. Empty bins are left out.
 pub(super) fn bins_of(

@@ -141,5 +141,6 @@ fn target(
             pooling: String::new(),
         },
         shared: Some(shared.to_owned()),
+        at_ingest: None,
     }
 }

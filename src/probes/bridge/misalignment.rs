@@ -184,6 +184,7 @@ mod tests {
             metric: Metric::Cosine,
             provenance: Provenance::external(),
             shared: None,
+            at_ingest: None,
         }
     }
 

@@ -205,6 +205,7 @@ mod tests {
             metric: Metric::Cosine,
             provenance: Provenance { encoder: name.to_owned(), ..Provenance::default() },
             shared: shared.map(str::to_owned),
+            at_ingest: None,
         }
     }
 

@@ -1,7 +1,7 @@
 //! What is asked of a fit, with the gaps filled and the contradictions refused.
 
 use super::BridgeError;
-use crate::engine::CollectionView;
+use crate::engine::{CollectionView, RECORD_BYTES_MAX};
 use crate::learn::bridge::Method;
 use crate::learn::split::SplitSpec;
 use crate::probes::table::{Column, find_column};
@@ -25,6 +25,9 @@ const FOLDS_MAX: u32 = 20;
 
 /// Components of both spaces together, of which the square is held in double precision several times.
 const WIDTH_MAX: usize = 8_192;
+
+/// Most numbers of a matrix from one space into the other: the bridge is kept as one record.
+const MATRIX_MAX: usize = RECORD_BYTES_MAX / size_of::<f32>() / 8 * 7;
 
 const REGULARISATION_DEFAULT: f64 = 1e-3;
 const POWER_DEFAULT: f64 = 1.0;
@@ -76,6 +79,12 @@ impl Spec {
             return Err(BridgeError::bad(
                 format!("both spaces have {width} components together"),
                 format!("a bridge joins at most {WIDTH_MAX}"),
+            ));
+        }
+        if from.dimension * to.dimension > MATRIX_MAX {
+            return Err(BridgeError::bad(
+                format!("a map of {} to {} components is too large", from.dimension, to.dimension),
+                format!("at most {MATRIX_MAX} numbers are kept of one"),
             ));
         }
         wire.from.clone_from(&from.name);

@@ -14,7 +14,7 @@ mod status;
 pub(super) use answer::chunks;
 pub(super) use catalogue::provenance;
 pub(super) use catalogue::{collection, collection_schema, space};
-pub(super) use model::{InputMap, model_of};
+pub(super) use model::{InputMap, Print, model_of};
 pub(super) use object::{
     GivenRow, given_row, object_id, object_id_of, object_ids, object_of, row_name,
 };

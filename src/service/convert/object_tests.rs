@@ -14,6 +14,7 @@ fn schema() -> CollectionSchema {
         metric,
         provenance: Provenance::external(),
         shared: None,
+        at_ingest: None,
     };
     CollectionSchema {
         name: "galaxies".to_owned(),

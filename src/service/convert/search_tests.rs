@@ -17,6 +17,7 @@ fn schema() -> CollectionSchema {
         metric: Metric::Cosine,
         provenance,
         shared: None,
+        at_ingest: None,
     };
     let space = |id, name: &str, modality: &str, dimension, provenance| EmbeddingSpace {
         id: SpaceId(id),
@@ -27,6 +28,7 @@ fn schema() -> CollectionSchema {
         metric: Metric::Cosine,
         provenance,
         shared: None,
+        at_ingest: None,
     };
     CollectionSchema {
         name: "galaxies".to_owned(),

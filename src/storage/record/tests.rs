@@ -81,6 +81,7 @@ fn token_space(form: SpaceForm, dimension: usize) -> EmbeddingSpace {
         metric: Metric::Cosine,
         provenance: Provenance::external(),
         shared: None,
+        at_ingest: None,
     }
 }
 

@@ -63,6 +63,7 @@ fn space(name: &str, dimension: usize) -> EmbeddingSpace {
         metric: Metric::L2,
         provenance: Provenance::external(),
         shared: None,
+        at_ingest: None,
     }
 }
 

@@ -48,6 +48,7 @@ fn schema() -> CollectionSchema {
             metric: Metric::Cosine,
             provenance: Provenance::external(),
             shared: None,
+            at_ingest: None,
         }],
         description: String::new(),
     }

@@ -29,7 +29,7 @@ impl Adam {
         let learned = |(value, decays): (Tensor, bool)| {
             let (mean, square) =
                 (value.f_detach()?.f_zeros_like()?, value.f_detach()?.f_zeros_like()?);
-            Ok(Learned { value, decays, mean, square })
+            Ok::<_, TchError>(Learned { value, decays, mean, square })
         };
         let parameters = parameters.into_iter().map(learned).collect::<Result<_, _>>()?;
         Ok(Self { parameters, weight_decay, steps: 0 })
@@ -66,5 +66,40 @@ impl Adam {
             }
             Ok(())
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_are_those_of_the_textbook() {
+        // A weight that decays and a bias that does not, pulled towards 3 and towards -1.
+        let begin = |value: f32| Tensor::from_slice(&[value]).set_requires_grad(true);
+        let (weight, bias) = (begin(0.5), begin(2.0));
+        let pairs = vec![(weight.shallow_clone(), true), (bias.shallow_clone(), false)];
+        let mut adam = Adam::new(pairs, 0.1).expect("begins");
+        let mut expected = [0.5_f64, 2.0];
+        let mut moments = [(0.0, 0.0); 2];
+        for step in 1..=20 {
+            let loss = ((&weight - 3.0).square() + (&bias + 1.0).square() * 2.0).sum(None);
+            adam.step(&loss, 0.05).expect("steps");
+            let gradients = [2.0 * (expected[0] - 3.0), 4.0 * (expected[1] + 1.0)];
+            expected[0] *= 1.0 - 0.05 * 0.1;
+            for ((value, (mean, square)), gradient) in
+                expected.iter_mut().zip(&mut moments).zip(gradients)
+            {
+                *mean = 0.9 * *mean + 0.1 * gradient;
+                *square = 0.999 * *square + 0.001 * gradient * gradient;
+                let mean = *mean / (1.0 - 0.9_f64.powi(step));
+                let square: f64 = *square / (1.0 - 0.999_f64.powi(step));
+                *value -= 0.05 * mean / (square.sqrt() + 1e-8);
+            }
+        }
+        for (value, expected) in [&weight, &bias].into_iter().zip(expected) {
+            let value = value.double_value(&[0]);
+            assert!((value - expected).abs() < 1e-5, "{value} {expected}");
+        }
     }
 }

@@ -261,8 +261,12 @@ impl Trainer {
         if let Some(validation_loss) = validation_loss
             && self.best.as_ref().is_none_or(|best| validation_loss < best.loss)
         {
-            let values = self.parameters().map(|value| value.f_detach()?.f_copy());
-            let values = values.collect::<Result<_, _>>()?;
+            let copy = |value: Tensor| {
+                let mut copy = value.f_detach()?.f_zeros_like()?;
+                copy.f_copy_(&value.f_detach()?)?;
+                Ok::<_, TchError>(copy)
+            };
+            let values = self.parameters().map(copy).collect::<Result<_, _>>()?;
             self.best = Some(Best { epoch: self.epoch, loss: validation_loss, values });
         }
         let since = self.best.as_ref().map_or(0, |best| self.epoch - best.epoch);
