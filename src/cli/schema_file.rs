@@ -332,12 +332,6 @@ mod tests {
         metric = "cosine"
         shared = "both"
         [[space]]
-        name = "spectrum"
-        modality = "spectrum"
-        dimension = 3
-        metric = "cosine"
-        shared = "Both"
-        [[space]]
         name = "made"
         modality = "image"
         dimension = 3
@@ -345,6 +339,12 @@ mod tests {
         encode_at_ingest = true
         inputs = { z = "z", y = "" }
         provenance = { encoder = "m" }
+        [[space]]
+        name = "spectrum"
+        modality = "spectrum"
+        dimension = 3
+        metric = "cosine"
+        shared = "Both"
         [[space]]
         name = "states"
         modality = "image"
@@ -367,9 +367,9 @@ mod tests {
         assert!(schema.spaces[0].provenance.is_external());
         let forms: Vec<SpaceForm> = schema.spaces.iter().map(|space| space.form).collect();
         let vector = SpaceForm::Vector;
-        assert_eq!(forms, [vector, vector, SpaceForm::Tokens, SpaceForm::TokenIds]);
-        assert!(schema.spaces[0].shares_with(&schema.spaces[1]));
-        assert!(!schema.spaces[0].shares_with(&schema.spaces[2]));
+        assert_eq!(forms, [vector, vector, vector, SpaceForm::Tokens, SpaceForm::TokenIds]);
+        assert!(schema.spaces[0].shares_with(&schema.spaces[2]));
+        assert!(!schema.spaces[0].shares_with(&schema.spaces[1]));
         let message = to_wire(&schema);
         assert_eq!(message.spaces[0].metric(), v1::Metric::Cosine);
         assert!(message.spaces[1].encode_at_ingest && !message.spaces[0].encode_at_ingest);
