@@ -1,5 +1,7 @@
 //! How well objects are found across a bridge, on pairs that it has not seen.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use rayon::prelude::*;
 
 use super::linear::product_nt;
@@ -247,34 +249,55 @@ impl Rank {
     }
 }
 
+/// Does the rows of a square of similarities block by block, several blocks at once, in any order.
+fn by_blocks<T: Send>(
+    count: usize,
+    stage: &str,
+    progress: Progress<'_>,
+    work: impl Fn(usize) -> Result<T, LearnError> + Sync,
+) -> Result<Vec<T>, LearnError> {
+    let firsts: Vec<usize> = (0..count).step_by(BLOCK_ROWS).collect();
+    let done = AtomicU64::new(0);
+    let one = |first: &usize| {
+        let rows = BLOCK_ROWS.min(count - first) as u64;
+        let before = done.fetch_add(rows, Ordering::Relaxed);
+        progress.step(stage, before, count as u64)?;
+        work(*first)
+    };
+    firsts.par_iter().map(one).collect()
+}
+
 /// The ranks of each object's own vector: of TO among all of TO, as seen from FROM, and the other way round.
 fn ranks(from: &Side, to: &Side, progress: Progress<'_>) -> Result<[Vec<Rank>; 2], LearnError> {
     let count = from.count();
     let own: Vec<f64> = (0..count).map(|place| from.likeness_to(place, to, place)).collect();
-    let mut there = vec![Rank::default(); count];
-    let mut back = vec![Rank::default(); count];
-    for first in (0..count).step_by(BLOCK_ROWS) {
-        progress.step("comparing held-out objects", first as u64, count as u64)?;
+    let blocks = by_blocks(count, "comparing held-out objects", progress, |first| {
         let likeness = from.block(first, to)?;
-        let rows: Vec<&[f64]> = likeness.chunks_exact(count).collect();
-        let counted = rows.par_iter().enumerate().map(|(place, row)| {
+        let mut back = vec![Rank::default(); count];
+        let mut there = Vec::with_capacity(BLOCK_ROWS);
+        for (place, row) in likeness.chunks_exact(count).enumerate() {
             let (mut rank, me) = (Rank::default(), first + place);
-            for (candidate, likeness) in row.iter().enumerate() {
+            let mine = own.get(me).copied().unwrap_or(0.0);
+            for (candidate, ((likeness, theirs), back)) in
+                row.iter().zip(&own).zip(&mut back).enumerate()
+            {
                 if candidate != me {
-                    rank.count(*likeness, own.get(me).copied().unwrap_or(0.0));
+                    rank.count(*likeness, mine);
+                    back.count(*likeness, *theirs);
                 }
             }
-            rank
-        });
-        let counted: Vec<Rank> = counted.collect();
-        there[first..first + counted.len()].copy_from_slice(&counted);
-        back.par_iter_mut().zip(&own).enumerate().for_each(|(me, (rank, own))| {
-            for (place, row) in rows.iter().enumerate() {
-                if first + place != me {
-                    rank.count(row.get(me).copied().unwrap_or(f64::NEG_INFINITY), *own);
-                }
-            }
-        });
+            there.push(rank);
+        }
+        Ok((there, back))
+    })?;
+    let mut there = Vec::with_capacity(count);
+    let mut back = vec![Rank::default(); count];
+    for (some, counted) in blocks {
+        there.extend(some);
+        for (sum, counted) in back.iter_mut().zip(counted) {
+            sum.nearer += counted.nearer;
+            sum.as_near += counted.as_near;
+        }
     }
     Ok([there, back])
 }
@@ -300,31 +323,24 @@ fn cosines(sides: &[Side; 2]) -> Result<Vec<f64>, LearnError> {
 /// For each object the share of its `k` nearest of one side that are among its `k` nearest of the other.
 fn mutual(sides: &[Side; 2], k: usize, progress: Progress<'_>) -> Result<Vec<f64>, LearnError> {
     let [from, to] = sides;
-    let mut shares = Vec::with_capacity(from.count());
-    for first in (0..from.count()).step_by(BLOCK_ROWS) {
-        progress.step("comparing neighbourhoods", first as u64, from.count() as u64)?;
+    let blocks = by_blocks(from.count(), "comparing neighbourhoods", progress, |first| {
         let (theirs, ours) = (nearest(from, first, k)?, nearest(to, first, k)?);
-        shares.extend(
-            theirs
-                .iter()
-                .zip(&ours)
-                .map(|(a, b)| a.iter().filter(|place| b.contains(place)).count() as f64 / k as f64),
-        );
-    }
-    Ok(shares)
+        let share = |(a, b): (&Vec<u32>, &Vec<u32>)| {
+            a.iter().filter(|place| b.contains(place)).count() as f64 / k as f64
+        };
+        Ok(theirs.iter().zip(&ours).map(share).collect::<Vec<f64>>())
+    })?;
+    Ok(blocks.concat())
 }
 
 /// The places of the `k` nearest others of each row of a block.
 fn nearest(side: &Side, first: usize, k: usize) -> Result<Vec<Vec<u32>>, LearnError> {
     let likeness = side.block(first, side)?;
-    let rows: Vec<&[f64]> = likeness.chunks_exact(side.count()).collect();
-    let found = rows.par_iter().enumerate().map(|(row, likeness)| {
-        let mut places: Vec<(f64, u32)> = likeness
-            .iter()
-            .zip(0_u32..)
-            .filter(|(_, place)| *place as usize != first + row)
-            .map(|(likeness, place)| (*likeness, place))
-            .collect();
+    let mut places: Vec<(f64, u32)> = Vec::with_capacity(side.count());
+    let found = likeness.chunks_exact(side.count()).enumerate().map(|(row, likeness)| {
+        places.clear();
+        let others = likeness.iter().copied().zip(0_u32..);
+        places.extend(others.filter(|(_, place)| *place as usize != first + row));
         // Of neighbours that are equally near the first ones, so that the same is found again.
         let order =
             |a: &(f64, u32), b: &(f64, u32)| b.0.total_cmp(&a.0).then_with(|| a.1.cmp(&b.1));
@@ -332,7 +348,7 @@ fn nearest(side: &Side, first: usize, k: usize) -> Result<Vec<Vec<u32>>, LearnEr
             places.select_nth_unstable_by(k, order);
             places.truncate(k);
         }
-        places.into_iter().map(|(_, place)| place).collect()
+        places.iter().map(|(_, place)| *place).collect()
     });
     Ok(found.collect())
 }
