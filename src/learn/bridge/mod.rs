@@ -81,7 +81,7 @@ impl Fitted {
     }
 }
 
-/// Fits a bridge to the pairs that belong to folds.
+/// Fits a bridge to the pairs that belong to folds; the moments are summed up on several threads.
 ///
 /// # Errors
 /// [`LearnError::TooFew`]; [`LearnError::BadSetting`]; [`LearnError::NoResult`]; [`LearnError::Unreadable`];
@@ -89,9 +89,10 @@ impl Fitted {
 pub fn fit(
     pairs: &Pairs<'_>,
     method: &Method,
+    threads: usize,
     progress: Progress<'_>,
 ) -> Result<Fitted, LearnError> {
-    let folds = moments::gather(pairs, progress)?;
+    let folds = moments::gather(pairs, threads, progress)?;
     let all = moments::together(&folds)?;
     progress.step("solving", 0, 1)?;
     let trained_on = pairs.train_count();

@@ -2,6 +2,7 @@
 
 use super::linear::{add_gram, complete};
 use super::map::scale_to_unit;
+use crate::learn::crew::divide;
 use crate::learn::{Features, LearnError, Progress};
 
 /// Fold of examples that are held out for measuring.
@@ -176,45 +177,80 @@ pub(super) fn block(
     out
 }
 
-/// Sums the moments of each fold in one pass.
+/// Sums the moments of each fold in one pass, on several threads.
 pub(super) fn gather(
     pairs: &Pairs<'_>,
+    threads: usize,
     progress: Progress<'_>,
 ) -> Result<Vec<Moments>, LearnError> {
     pairs.check()?;
     let width = pairs.features.width();
-    let total = pairs.features.count() as u64;
-    let mut folds: Vec<Moments> = Vec::new();
-    let mut buffers = vec![Vec::new(); pairs.fold_count()];
-    pairs.features.pass(&mut |first, block| {
-        progress.step("summing up", first as u64, total)?;
-        let mut block = block.to_vec();
-        pairs.prepare(&mut block);
-        if folds.is_empty() {
-            let origin = block.get(..width).unwrap_or_default();
-            folds = vec![Moments::new(origin); buffers.len()];
-        }
-        for (place, row) in block.chunks_exact_mut(width).enumerate() {
-            let fold = pairs.folds.get(first + place).copied().unwrap_or(UNUSED);
-            let Some(buffer) = buffers.get_mut(usize::from(fold)) else { continue };
-            let origin = folds.first().map_or(&[][..], |moments| &moments.origin);
-            buffer.extend(row.iter().zip(origin).map(|(value, origin)| value - origin));
-        }
-        for (buffer, moments) in buffers.iter_mut().zip(&mut folds) {
-            if buffer.len() >= FULL_ROWS * width {
-                moments.add_rows(buffer)?;
-                buffer.clear();
+    let origin = near_mean(pairs)?;
+    let threads = threads.max(1);
+    // As many sums as there are threads, so that these need not wait for each other, and no more: each is large.
+    let each = threads.div_ceil(pairs.fold_count().max(1));
+    let sums = vec![Moments::new(&origin); pairs.fold_count() * each];
+    let add = |moments: &mut Moments, rows: Vec<f64>| moments.add_rows(&rows);
+    let sums = divide(sums, threads, add, |hand_in| {
+        let mut buffers = vec![Vec::new(); pairs.fold_count()];
+        let mut turn = 0;
+        let total = pairs.features.count() as u64;
+        let mut hand_in = |fold: usize, rows: Vec<f64>| {
+            turn = (turn + 1) % each;
+            hand_in(fold * each + turn, rows)
+        };
+        pairs.features.pass(&mut |first, block| {
+            progress.step("summing up", first as u64, total)?;
+            let mut block = block.to_vec();
+            pairs.prepare(&mut block);
+            for (place, row) in block.chunks_exact(width).enumerate() {
+                let fold = pairs.folds.get(first + place).copied().unwrap_or(UNUSED);
+                let Some(buffer) = buffers.get_mut(usize::from(fold)) else { continue };
+                buffer.extend(row.iter().zip(&origin).map(|(value, origin)| value - origin));
             }
-        }
-        Ok(())
+            for (fold, buffer) in buffers.iter_mut().enumerate() {
+                if buffer.len() >= FULL_ROWS * width {
+                    hand_in(fold, std::mem::take(buffer))?;
+                }
+            }
+            Ok(())
+        })?;
+        progress.step("summing up", total, total)?;
+        buffers.into_iter().enumerate().try_for_each(|(fold, rows)| hand_in(fold, rows))
     })?;
-    for (buffer, moments) in buffers.iter().zip(&mut folds) {
-        moments.add_rows(buffer)?;
-        complete(&mut moments.gram, width);
+    let mut folds = Vec::with_capacity(pairs.fold_count());
+    for of_fold in sums.chunks(each) {
+        let Some((first, others)) = of_fold.split_first() else { continue };
+        let mut all = first.clone();
+        for other in others {
+            all.add(other, 1.0);
+        }
+        complete(&mut all.gram, width);
+        folds.push(all);
     }
-    progress.step("summing up", total, total)?;
     Ok(folds)
 }
+
+/// A point near the mean, from a few of the pairs.
+fn near_mean(pairs: &Pairs<'_>) -> Result<Vec<f64>, LearnError> {
+    let width = pairs.features.width();
+    let count = pairs.features.count();
+    let step = count.div_ceil(ORIGIN_ROWS).max(1);
+    let places: Vec<u32> = (0..count as u32).step_by(step).collect();
+    let mut rows = Vec::new();
+    pairs.features.read(&places, &mut rows)?;
+    pairs.prepare(&mut rows);
+    let mut mean = vec![0.0; width];
+    for row in rows.chunks_exact(width) {
+        for (mean, value) in mean.iter_mut().zip(row) {
+            *mean += value / places.len() as f64;
+        }
+    }
+    Ok(mean)
+}
+
+/// Pairs of which the origin is the mean.
+const ORIGIN_ROWS: usize = 64;
 
 /// Rows that are worth a matrix product.
 const FULL_ROWS: usize = 1_024;
@@ -259,7 +295,7 @@ mod tests {
             folds: &folds,
         };
         assert_eq!((pairs.fold_count(), pairs.train_count(), pairs.target_width()), (3, 600, 1));
-        let moments = gather(&pairs, Progress::silent()).expect("in memory");
+        let moments = gather(&pairs, 3, Progress::silent()).expect("in memory");
         let mut all = together(&moments).expect("enough");
         all.add(&moments[2], -1.0);
         let learned: Vec<&[f64]> = rows

@@ -106,7 +106,7 @@ fn a_known_rotation_is_found() {
     let ys = linear(&mut normal, &xs, &stretched, &offset, from, 0.0);
     let (matrix, folds) = (paired(&xs, &ys, from, to), folds(count));
     let pairs = pairs(&matrix, from, &folds);
-    let fitted = fit(&pairs, &Method::Procrustes { centre: true, scale: true }, silent())
+    let fitted = fit(&pairs, &Method::Procrustes { centre: true, scale: true }, 2, silent())
         .expect("a rotation");
     assert_eq!(fitted.trained_on, 1_600);
     assert!((fitted.scale.expect("a scale") - 2.5).abs() < 1e-9);
@@ -137,7 +137,7 @@ fn spaces_of_different_dimensions_are_joined_by_orthonormal_rows_or_columns() {
         let ys = linear(&mut normal, &xs, &rotation, &vec![0.0; to], from, 0.0);
         let (matrix, folds) = (paired(&xs, &ys, from, to), folds(count));
         let method = Method::Procrustes { centre: false, scale: false };
-        let fitted = fit(&pairs(&matrix, from, &folds), &method, silent()).expect("a rotation");
+        let fitted = fit(&pairs(&matrix, from, &folds), &method, 2, silent()).expect("a rotation");
         let layer = &fitted.map.from.layers[0];
         assert_eq!((layer.inputs, layer.outputs), (from, to));
         let product = if from < to {
@@ -167,8 +167,9 @@ fn a_known_linear_map_is_found_and_noise_asks_for_strength() {
     let (weights, offset) = (normal.many(to * from), normal.many(to));
     let ys = linear(&mut normal, &xs, &weights, &offset, from, 0.0);
     let (matrix, split) = (paired(&xs, &ys, from, to), folds(count));
-    let fitted = fit(&pairs(&matrix, from, &split), &Method::Ridge { alphas: vec![0.0] }, silent())
-        .expect("a map");
+    let fitted =
+        fit(&pairs(&matrix, from, &split), &Method::Ridge { alphas: vec![0.0] }, 2, silent())
+            .expect("a map");
     let layer = &fitted.map.from.layers[0];
     assert!(largest_difference(&layer.weights, &weights) < 1e-6);
     assert!(largest_difference(&layer.bias, &offset) < 1e-6);
@@ -177,7 +178,7 @@ fn a_known_linear_map_is_found_and_noise_asks_for_strength() {
     let ys = linear(&mut normal, &xs[..60 * from], &weights, &offset, from, 8.0);
     let (matrix, split) = (paired(&xs[..60 * from], &ys, from, to), folds(60));
     let fitted =
-        fit(&pairs(&matrix, from, &split), &Method::Ridge { alphas: Vec::new() }, silent())
+        fit(&pairs(&matrix, from, &split), &Method::Ridge { alphas: Vec::new() }, 2, silent())
             .expect("a map");
     let best = fitted.alpha_scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let chosen = fitted.alphas.iter().position(|alpha| Some(*alpha) == fitted.alpha);
@@ -198,7 +199,7 @@ fn cca_finds_what_both_sides_share() {
     let (matrix, split) = (paired(&xs, &ys, from, to), folds(count));
     let pairs = pairs(&matrix, from, &split);
     let method = Method::Cca { components: 3, regularisation: 0.0, power: 1.0 };
-    let fitted = fit(&pairs, &method, silent()).expect("components");
+    let fitted = fit(&pairs, &method, 2, silent()).expect("components");
     assert_eq!(fitted.map.from.outputs(), 3);
     assert!(!fitted.map.leads_into_target());
     assert!(fitted.correlations.iter().all(|each| (0.9..=1.0).contains(each)));
@@ -207,7 +208,7 @@ fn cca_finds_what_both_sides_share() {
     assert!(value(&measured, "recall@10") > 0.5, "{measured:?}");
     assert!(value(&measured, "cosine") > 0.9, "{measured:?}");
     let too_many = Method::Cca { components: 7, regularisation: 0.0, power: 1.0 };
-    assert!(matches!(fit(&pairs, &too_many, silent()), Err(LearnError::BadSetting { .. })));
+    assert!(matches!(fit(&pairs, &too_many, 2, silent()), Err(LearnError::BadSetting { .. })));
 }
 
 /// With noise the best recall is that of the true map; a fitted one comes near it.
@@ -241,7 +242,7 @@ fn recall_is_that_of_the_true_map_and_intervals_hold_it() {
         Method::Procrustes { centre: false, scale: false },
         Method::Ridge { alphas: Vec::new() },
     ] {
-        let fitted = fit(&pairs, &method, silent()).expect("a map");
+        let fitted = fit(&pairs, &method, 2, silent()).expect("a map");
         let measured = evaluate(&pairs, &fitted.map, &BY_DISTANCE, silent()).expect("measured");
         for name in ["recall@1", "recall_back@1", "recall@10"] {
             let near = value(&measured, name) - value(&best, name);
@@ -258,22 +259,22 @@ fn what_cannot_be_fitted_is_told() {
     let matrix = Matrix::new(4, vec![1.0; 40]).expect("rows");
     let none = vec![HELD_OUT; 10];
     let method = Method::Procrustes { centre: true, scale: true };
-    let result = fit(&pairs(&matrix, 2, &none), &method, silent());
+    let result = fit(&pairs(&matrix, 2, &none), &method, 2, silent());
     assert!(matches!(result, Err(LearnError::TooFew { given: 0, .. })), "{result:?}");
-    let result = fit(&pairs(&matrix, 4, &none), &method, silent());
+    let result = fit(&pairs(&matrix, 4, &none), &method, 2, silent());
     assert!(matches!(result, Err(LearnError::Shape { .. })), "{result:?}");
-    let result = fit(&pairs(&matrix, 2, &none[..3]), &method, silent());
+    let result = fit(&pairs(&matrix, 2, &none[..3]), &method, 2, silent());
     assert!(matches!(result, Err(LearnError::Shape { .. })), "{result:?}");
     // All vectors are equal.
     let split = folds(10);
     let same = pairs(&matrix, 2, &split);
-    let result = fit(&same, &method, silent());
+    let result = fit(&same, &method, 2, silent());
     assert!(matches!(result, Err(LearnError::NoResult { .. })), "{result:?}");
     let cca = Method::Cca { components: 0, regularisation: 1e-3, power: 1.0 };
-    assert!(matches!(fit(&same, &cca, silent()), Err(LearnError::NoResult { .. })));
+    assert!(matches!(fit(&same, &cca, 2, silent()), Err(LearnError::NoResult { .. })));
     let ridge = Method::Ridge { alphas: vec![-1.0] };
-    assert!(matches!(fit(&same, &ridge, silent()), Err(LearnError::BadSetting { .. })));
+    assert!(matches!(fit(&same, &ridge, 2, silent()), Err(LearnError::BadSetting { .. })));
     let stop = std::sync::atomic::AtomicBool::new(true);
-    let result = fit(&same, &cca, Progress::new(&|_, _, _| {}, &stop));
+    let result = fit(&same, &cca, 2, Progress::new(&|_, _, _| {}, &stop));
     assert_eq!(result.map(|_| ()), Err(LearnError::Stopped));
 }

@@ -41,7 +41,7 @@ impl Bridges {
         let data = Data::gather(db, &view, &spec, stop, progress)?;
         let pairs = data.pairs(&spec);
         let fitted = match &spec.way {
-            Way::Moments(method) => bridge::fit(&pairs, method, progress)?,
+            Way::Moments(method) => bridge::fit(&pairs, method, self.tools.threads, progress)?,
             Way::Contrastive(given) => {
                 train::fit(&self.tools, given, spec.wire.seed, &pairs, progress)?
             }

@@ -17,7 +17,7 @@ const RESAMPLES_MAX: u32 = 100_000;
 
 /// Test objects where nothing is said, and at most: their similarities are as many as their square.
 const TEST_DEFAULT: u64 = 10_000;
-const TEST_MAX: u64 = 100_000;
+const TEST_MAX: u64 = 50_000;
 
 /// Folds by which a strength is chosen, and at most.
 const FOLDS_DEFAULT: u32 = 5;

@@ -94,7 +94,7 @@ fn compare(from: usize, to: usize) {
         to_unit: false,
         folds: &folds,
     };
-    let fitted = |method: &Method| fit(&pairs, method, Progress::silent()).expect("fitted");
+    let fitted = |method: &Method| fit(&pairs, method, 2, Progress::silent()).expect("fitted");
 
     let rotation = fitted(&Method::Procrustes { centre: true, scale: true });
     let (weights, bias) = affine(&rotation.map);
