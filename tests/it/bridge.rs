@@ -1,6 +1,7 @@
 //! Bridges between spaces: fitted, measured, kept and used, through a real server.
 
 mod across;
+mod example;
 mod joined;
 mod kept;
 mod oracle;
