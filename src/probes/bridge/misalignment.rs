@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::record::Record;
 use crate::engine::{Db, DerivedColumn, DerivedKind, EngineError, Formula, RecordKind};
 use crate::learn::bridge::BridgeMap;
-use crate::schema::{CollectionSchema, EmbeddingSpace, SpaceId};
+use crate::schema::{CollectionSchema, EmbeddingSpace, SpaceId, check_name};
 
 /// 1 - cos between what both vectors of an object are mapped to.
 #[derive(Debug)]
@@ -103,27 +103,28 @@ pub(in crate::probes) fn formulas(
     db: &Db,
     schema: &CollectionSchema,
 ) -> Result<Vec<Arc<dyn Formula>>, EngineError> {
-    let mut columns = Vec::new();
+    let records = usable(db, schema)?;
+    let mut columns: Vec<Column<'_>> = Vec::new();
     let spaces: Vec<&EmbeddingSpace> = schema.vector_spaces().collect();
     for (place, from) in spaces.iter().enumerate() {
         for to in spaces.iter().skip(place + 1).filter(|to| from.shares_with(to)) {
-            columns.push((format!("misalignment.{}.{}", from.name, to.name), *from, *to, None));
+            columns.push(Column { name: name_of(from, to), from, to, bridge: None });
         }
     }
-    let records = usable(db, schema)?;
     for (record, bytes) in &records {
         let Ok((from, to)) = record.spaces(schema) else { continue };
-        let mut name = format!("misalignment.{}.{}", from.name, to.name);
         let same = |other: &Record| other.from() == record.from() && other.to() == record.to();
         let is_alone = records.iter().filter(|(other, _)| same(other)).count() == 1;
-        if !is_alone || columns.iter().any(|(taken, ..)| *taken == name) {
+        let mut name = name_of(from, to);
+        if !is_alone || columns.iter().any(|column| column.name == name) {
             name = format!("{name}.{}", record.bridge.name);
         }
-        columns.push((name, from, to, Some((record, bytes))));
+        columns.push(Column { name, from, to, bridge: Some((record, bytes)) });
     }
+    keep_namable(&mut columns, schema);
     let mut registered = REGISTERED.lock().unwrap_or_else(PoisonError::into_inner);
     let mut formulas = Vec::with_capacity(columns.len());
-    for (name, from, to, bridge) in columns {
+    for Column { name, from, to, bridge } in columns {
         let hash = fingerprint(from, to, bridge.map(|(_, bytes)| bytes.as_slice()));
         let known = registered
             .iter()
@@ -139,6 +140,34 @@ pub(in crate::probes) fn formulas(
         formulas.push(formula);
     }
     Ok(formulas)
+}
+
+/// A column that can be computed.
+struct Column<'a> {
+    name: String,
+    from: &'a EmbeddingSpace,
+    to: &'a EmbeddingSpace,
+    /// With the bytes of its record.
+    bridge: Option<(&'a Record, &'a Vec<u8>)>,
+}
+
+fn name_of(from: &EmbeddingSpace, to: &EmbeddingSpace) -> String {
+    format!("misalignment.{}.{}", from.name, to.name)
+}
+
+/// Leaves out columns whose names are too long or taken: one refused column would take all others with it.
+fn keep_namable(columns: &mut Vec<Column<'_>>, schema: &CollectionSchema) {
+    let mut taken = std::collections::HashSet::new();
+    columns.retain(|column| {
+        let name = column.name.as_str();
+        let is_free = check_name("column", name).is_ok()
+            && schema.column_place(name).is_none()
+            && taken.insert(name.to_lowercase());
+        if !is_free {
+            tracing::warn!(collection = schema.name, column = name, "its name cannot be used");
+        }
+        is_free
+    });
 }
 
 /// Bridges that can be used, with the bytes of their records.
