@@ -106,8 +106,8 @@ pub(in crate::probes) fn formulas(
     let records = usable(db, schema)?;
     let mut columns: Vec<Column<'_>> = Vec::new();
     let spaces: Vec<&EmbeddingSpace> = schema.vector_spaces().collect();
-    for (place, from) in spaces.iter().enumerate() {
-        for to in spaces.iter().skip(place + 1).filter(|to| from.shares_with(to)) {
+    for (place, &from) in spaces.iter().enumerate() {
+        for &to in spaces.iter().skip(place + 1).filter(|to| from.shares_with(to)) {
             columns.push(Column { name: name_of(from, to), from, to, bridge: None });
         }
     }
