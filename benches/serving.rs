@@ -133,6 +133,7 @@ fn collection(db: &Db) {
         dimension: DIMENSION,
         metric: Metric::Cosine,
         provenance: Provenance::external(),
+        shared: None,
         at_ingest: None,
     };
     let names = BANDS.iter().flat_map(|band| [format!("flux_{band}"), format!("ivar_{band}")]);

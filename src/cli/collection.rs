@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
 
 use super::client::{Client, ClientArguments};
@@ -13,9 +13,9 @@ use super::render::{
 };
 use super::schema_file::{self, column_type_name, form_name, metric_name};
 use crate::wire::v1::{
-    Collection, CollectionSchema, CreateCollectionRequest, DropCollectionRequest, EmbeddingSpace,
-    GetCollectionRequest, IdKind, IngestEncoding, ListCollectionsRequest, Provenance,
-    SetEncodeAtIngestRequest,
+    AddSpaceRequest, Collection, CollectionSchema, CreateCollectionRequest, DropCollectionRequest,
+    EmbeddingSpace, GetCollectionRequest, IdKind, IngestEncoding, ListCollectionsRequest,
+    Provenance, SetEncodeAtIngestRequest,
 };
 
 /// Characters of a footprint shown to people.
@@ -47,6 +47,17 @@ enum Action {
     Show {
         /// Name of the collection
         name: String,
+    },
+    /// Declare that vectors of several spaces can be compared, because their models were trained together
+    Share {
+        /// Name of the collection
+        name: String,
+        /// The spaces, such as those of both towers of a contrastive model
+        #[arg(long, value_name = "S,T,...", value_delimiter = ',', required = true)]
+        spaces: Vec<String>,
+        /// A name for what they share
+        #[arg(long = "as", value_name = "NAME")]
+        shared: String,
     },
     /// Have the server encode objects into a space as they arrive, and again when an input of theirs changes
     EncodeAtIngest {
@@ -84,6 +95,10 @@ pub(super) async fn run(arguments: CollectionArguments) -> Result<()> {
         Action::Show { name } => {
             let client = arguments.client.connect().await?;
             show(&get(&client, &name).await?, format)
+        }
+        Action::Share { name, spaces, shared } => {
+            let client = arguments.client.connect().await?;
+            show(&share(&client, &name, &spaces, &shared).await?, format)
         }
         Action::EncodeAtIngest { name, space, input, off } => {
             let inputs = encode::parse_inputs(&input)?;
@@ -134,6 +149,21 @@ async fn get(client: &Client, name: &str) -> Result<Collection> {
     let reply =
         client.collections().get_collection(request).await.map_err(|status| of_status(&status))?;
     reply.into_inner().collection.context("the server's answer lacks the collection")
+}
+
+async fn share(client: &Client, name: &str, spaces: &[String], shared: &str) -> Result<Collection> {
+    let schema = client.schema(name).await?;
+    let mut wanted = Vec::with_capacity(spaces.len());
+    for space in spaces {
+        let found = schema.spaces.iter().find(|each| each.name.eq_ignore_ascii_case(space));
+        let Some(found) = found else { bail!("`{name}` has no space `{space}`") };
+        wanted.push(EmbeddingSpace { shared: shared.to_owned(), ..found.clone() });
+    }
+    for space in wanted {
+        let request = AddSpaceRequest { collection: name.to_owned(), space: Some(space) };
+        client.collections().add_space(request).await.map_err(|status| of_status(&status))?;
+    }
+    get(client, name).await
 }
 
 async fn list(client: &Client, format: Format) -> Result<()> {
@@ -325,6 +355,7 @@ fn space_json(collection: &Collection, space: &EmbeddingSpace) -> Json {
         ("metric", Cell::text(metric_name(space.metric())).to_json()),
         ("vectors", Cell::Count(vectors).to_json()),
         ("provenance", provenance_json(space.provenance.as_ref())),
+        ("shared", Cell::text(&space.shared).to_json()),
     ];
     if space.encode_at_ingest {
         members.push(("encode_at_ingest", at_ingest_json(collection, space)));

@@ -4,6 +4,7 @@
 //! server. One line on standard error says what went wrong and what to do, and the exit status is then not 0.
 
 mod angle;
+mod bridge;
 mod check;
 mod client;
 mod collection;
@@ -68,6 +69,8 @@ enum Command {
     Encoder(encoder::EncoderArguments),
     /// Fit, measure, keep and apply heads on embeddings
     Probe(probe::ProbeArguments),
+    /// Fit maps between embedding spaces, which make their vectors comparable
+    Bridge(bridge::BridgeArguments),
     /// Measure how much the neighbours in a space know about a column
     Evaluate(evaluate::EvaluateArguments),
     /// Delete objects by id
@@ -104,6 +107,7 @@ async fn dispatch(command: Command) -> Result<ExitCode> {
         // A check has an exit status of its own.
         Command::Encoder(arguments) => return encoder::run(arguments).await,
         Command::Probe(arguments) => probe::run(arguments).await?,
+        Command::Bridge(arguments) => bridge::run(arguments).await?,
         Command::Evaluate(arguments) => evaluate::run(arguments).await?,
         Command::Delete(arguments) => delete::run(arguments).await?,
     }

@@ -33,6 +33,7 @@ const UNKNOWN: &str = "the server is of another version than this program";
 /// form = "vector"               # or tokens, token-ids
 /// dimension = 1280              # 0, or left out, for token ids
 /// metric = "cosine"             # or l2, ip
+/// shared = "astroclip"          # where the models of several spaces were trained so that their vectors can be compared
 /// encode_at_ingest = true       # the server encodes objects as they arrive
 /// inputs = { image = "cutout" } # model input = "column", where their names differ
 /// provenance = { encoder = "efficientnet-lite0" } # the model; needed with encode_at_ingest
@@ -86,6 +87,8 @@ struct SpaceEntry {
     inputs: BTreeMap<String, String>,
     #[serde(default)]
     provenance: Option<ProvenanceEntry>,
+    #[serde(default)]
+    shared: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -166,6 +169,7 @@ fn space(entry: SpaceEntry) -> Result<EmbeddingSpace> {
         dimension: entry.dimension,
         metric,
         provenance,
+        shared: entry.shared,
         at_ingest,
     })
 }
@@ -220,6 +224,7 @@ pub(super) fn space_to_wire(space: &EmbeddingSpace) -> v1::EmbeddingSpace {
             pooling: space.provenance.pooling.clone(),
         }),
         form: v1::SpaceForm::from(space.form).into(),
+        shared: space.shared.clone().unwrap_or_default(),
         encode_at_ingest: space.at_ingest.is_some(),
         inputs: inputs.unwrap_or_default(),
     }
@@ -271,6 +276,7 @@ pub(super) fn from_wire(schema: &v1::CollectionSchema) -> Result<CollectionSchem
                 preprocessing: provenance.preprocessing,
                 pooling: provenance.pooling,
             },
+            shared: (!space.shared.is_empty()).then(|| space.shared.clone()),
             at_ingest: space
                 .encode_at_ingest
                 .then(|| AtIngest { inputs: space.inputs.clone().into_iter().collect() }),
@@ -324,6 +330,7 @@ mod tests {
         modality = "image"
         dimension = 3
         metric = "cosine"
+        shared = "both"
         [[space]]
         name = "made"
         modality = "image"
@@ -332,6 +339,12 @@ mod tests {
         encode_at_ingest = true
         inputs = { z = "z", y = "" }
         provenance = { encoder = "m" }
+        [[space]]
+        name = "spectrum"
+        modality = "spectrum"
+        dimension = 3
+        metric = "cosine"
+        shared = "Both"
         [[space]]
         name = "states"
         modality = "image"
@@ -353,10 +366,10 @@ mod tests {
         assert_eq!(schema.columns[0].ucd, "src.redshift");
         assert!(schema.spaces[0].provenance.is_external());
         let forms: Vec<SpaceForm> = schema.spaces.iter().map(|space| space.form).collect();
-        assert_eq!(
-            forms,
-            [SpaceForm::Vector, SpaceForm::Vector, SpaceForm::Tokens, SpaceForm::TokenIds]
-        );
+        let vector = SpaceForm::Vector;
+        assert_eq!(forms, [vector, vector, vector, SpaceForm::Tokens, SpaceForm::TokenIds]);
+        assert!(schema.spaces[0].shares_with(&schema.spaces[2]));
+        assert!(!schema.spaces[0].shares_with(&schema.spaces[1]));
         let message = to_wire(&schema);
         assert_eq!(message.spaces[0].metric(), v1::Metric::Cosine);
         assert!(message.spaces[1].encode_at_ingest && !message.spaces[0].encode_at_ingest);
@@ -376,6 +389,12 @@ mod tests {
             ("\"cosine\"", "\"cos\"", "cosine, l2 or ip"),
             ("dimension = 3", "dimension = 0", "dimension 0"),
             ("dimension = 768", "", "dimension 0"),
+            ("shared = \"Both\"", "shared = \"b c\"", "shared space"),
+            (
+                "spectrum\"\n        dimension = 3",
+                "spectrum\"\n        dimension = 4",
+                "differ in dimension",
+            ),
             ("\"tokens\"", "\"token-ids\"", "its dimension must be 0, not 768"),
             ("\"tokens\"", "\"words\"", "vector, tokens or token-ids"),
             ("ucd", "uct", "uct"),

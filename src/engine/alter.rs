@@ -10,7 +10,8 @@ use crate::schema::{AtIngest, CollectionSchema, Column, EmbeddingSpace};
 use crate::storage::RecordKind;
 
 impl Db {
-    /// Adds an embedding space, or confirms that an equal one is there.
+    /// Adds an embedding space, or confirms that an equal one is there. One that shares nothing yet can be declared to share a
+    /// space with others.
     ///
     /// # Errors
     /// [`EngineError::SpaceMismatch`] when a space of that name has another form, dimension, metric or provenance.
@@ -23,7 +24,14 @@ impl Db {
         let record = collection.record()?;
         if let Some(existing) = record.schema.space(&space.name) {
             same_space(name, existing, &space)?;
-            return Ok(CollectionInfo::of(&record, None));
+            return match &space.shared {
+                Some(shared) if existing.shared.is_none() => {
+                    let (id, space) = (collection.id(), existing.id);
+                    collection.alter(|store| store.share_space(id, space, shared))?;
+                    Ok(CollectionInfo::of(&collection.record()?, None))
+                }
+                Some(_) | None => Ok(CollectionInfo::of(&record, None)),
+            };
         }
         let mut extended = CollectionSchema::clone(&record.schema);
         extended.spaces.push(space.clone());

@@ -128,6 +128,7 @@ pub fn refresh(db: &Db, collection: &str) -> Result<(), ProbeError> {
         formulas.push(formula);
     }
     drop(registered);
+    formulas.extend(super::bridge::formulas(db, &schema)?);
     db.set_formulas(collection, formulas)?;
     Ok(())
 }

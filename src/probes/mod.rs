@@ -9,6 +9,7 @@
 //! provenance than when it was fitted is stale, and is refused.
 
 mod apply;
+pub mod bridge;
 mod dataset;
 mod error;
 mod features;

@@ -2,7 +2,7 @@
 
 use super::error::QueryError;
 use super::order::Order;
-use super::request::{Query, Term};
+use super::request::{Crossing, Query, Term};
 use crate::engine::CollectionView;
 use crate::schema::{EmbeddingSpace, ObjectId};
 use crate::storage::ObjectKey;
@@ -22,6 +22,8 @@ pub(super) struct Target {
     pub(super) share: f64,
     /// Prepared by the space's metric.
     pub(super) vector: Vec<f32>,
+    /// Where the examples came from, when that is another space, and why they can be compared.
+    pub(super) crossing: Option<Crossing>,
 }
 
 /// A query bound to a view.
@@ -48,8 +50,14 @@ pub(super) fn bind(view: &CollectionView, query: &Query) -> Result<Bound, QueryE
         if !(term.weight > 0.0 && term.weight.is_finite()) {
             return Err(QueryError::BadWeight { space: space.name, weight: term.weight });
         }
-        let vector = target_vector(view, term, &space, &mut excluded)?;
-        targets.push(Target { space, share: term.weight, vector });
+        let source = match &term.crossing {
+            Some(crossing) => find_space(view, &crossing.space)?,
+            None => space.clone(),
+        };
+        let way = Way { source: &source, target: &space, term };
+        let vector = way.vector(view, &mut excluded)?;
+        let crossing = term.crossing.clone();
+        targets.push(Target { space, share: term.weight, vector, crossing });
     }
     let below = |target: &Target| match target.space.metric {
         Metric::L2 => query.within.is_some_and(|within| within < 0.0),
@@ -86,56 +94,92 @@ fn find_space(view: &CollectionView, name: &str) -> Result<EmbeddingSpace, Query
     found.ok_or_else(|| QueryError::UnknownSpace { space: name.to_owned(), known: known() })
 }
 
-fn target_vector(
-    view: &CollectionView,
-    term: &Term,
-    space: &EmbeddingSpace,
-    excluded: &mut Vec<ObjectKey>,
-) -> Result<Vec<f32>, QueryError> {
-    if term.like.is_empty() && term.vectors.is_empty() {
-        return Err(QueryError::EmptyTerm { space: space.name.clone() });
-    }
-    let mut positives = stored_vectors(view, &term.like, space, excluded)?;
-    for vector in &term.vectors {
-        positives.push(prepare(check(vector, space)?, space)?);
-    }
-    let negatives = stored_vectors(view, &term.unlike, space, excluded)?;
-    if negatives.is_empty() && positives.len() == 1 {
-        return Ok(positives.swap_remove(0));
-    }
-    let positive = mean(&positives, space.dimension);
-    let target = if negatives.is_empty() {
-        positive
-    } else {
-        let negative = mean(&negatives, space.dimension);
-        positive.iter().zip(&negative).map(|(&p, &n)| p + NEGATIVE_SHARE * (p - n)).collect()
-    };
-    prepare(target, space)
+/// From the examples of a term to the vector that is searched for.
+struct Way<'a> {
+    /// The space that the examples are of.
+    source: &'a EmbeddingSpace,
+    /// The space that is searched.
+    target: &'a EmbeddingSpace,
+    term: &'a Term,
 }
 
-fn stored_vectors(
-    view: &CollectionView,
-    ids: &[ObjectId],
-    space: &EmbeddingSpace,
-    excluded: &mut Vec<ObjectKey>,
-) -> Result<Vec<Vec<f32>>, QueryError> {
-    // Most queries name no object, and then need not ask the store which version it has.
-    if ids.is_empty() {
-        return Ok(Vec::new());
-    }
-    let mut vectors = Vec::with_capacity(ids.len());
-    for (id, found) in ids.iter().zip(view.get(ids)?) {
-        let Some((key, object)) = found else {
-            return Err(QueryError::NoObject { id: id.to_string() });
+impl Way<'_> {
+    fn vector(
+        &self,
+        view: &CollectionView,
+        excluded: &mut Vec<ObjectKey>,
+    ) -> Result<Vec<f32>, QueryError> {
+        let Self { source, target, term } = self;
+        if term.like.is_empty() && term.vectors.is_empty() {
+            return Err(QueryError::EmptyTerm { space: target.name.clone() });
+        }
+        let mut positives = self.stored(view, &term.like, excluded)?;
+        for vector in &term.vectors {
+            positives.push(self.across(check(vector, source)?)?);
+        }
+        let negatives = self.stored(view, &term.unlike, excluded)?;
+        if negatives.is_empty() && positives.len() == 1 {
+            return Ok(positives.swap_remove(0));
+        }
+        let positive = mean(&positives, target.dimension);
+        let sum = if negatives.is_empty() {
+            positive
+        } else {
+            let negative = mean(&negatives, target.dimension);
+            positive.iter().zip(&negative).map(|(&p, &n)| p + NEGATIVE_SHARE * (p - n)).collect()
         };
-        let Some((_, vector)) = object.vectors.into_iter().find(|(other, _)| *other == space.id)
-        else {
-            return Err(QueryError::NoVector { id: id.to_string(), space: space.name.clone() });
-        };
-        excluded.push(key);
-        vectors.push(prepare(vector, space)?);
+        prepare(sum, target)
     }
-    Ok(vectors)
+
+    /// The vectors of objects, as vectors of the space that is searched.
+    fn stored(
+        &self,
+        view: &CollectionView,
+        ids: &[ObjectId],
+        excluded: &mut Vec<ObjectKey>,
+    ) -> Result<Vec<Vec<f32>>, QueryError> {
+        // Most queries name no object, and then need not ask the store which version it has.
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let source = self.source;
+        let mut vectors = Vec::with_capacity(ids.len());
+        for (id, found) in ids.iter().zip(view.get(ids)?) {
+            let Some((key, object)) = found else {
+                return Err(QueryError::NoObject { id: id.to_string() });
+            };
+            let own = object.vectors.into_iter().find(|(other, _)| *other == source.id);
+            let Some((_, vector)) = own else {
+                let (id, space) = (id.to_string(), source.name.clone());
+                return Err(QueryError::NoVector { id, space });
+            };
+            excluded.push(key);
+            vectors.push(self.across(vector)?);
+        }
+        Ok(vectors)
+    }
+
+    /// A vector of the source as one of the target, prepared by its metric.
+    fn across(&self, vector: Vec<f32>) -> Result<Vec<f32>, QueryError> {
+        let carry = self.term.crossing.as_ref().and_then(|crossing| crossing.carry.as_ref());
+        let vector = match carry {
+            Some(carry) => {
+                let carried = carry.carry(&vector).map_err(|reason| self.not_carried(reason))?;
+                check(&carried, self.target)?
+            }
+            None if vector.len() == self.target.dimension => vector,
+            None => {
+                let (given, expected) = (vector.len(), self.target.dimension);
+                return Err(self.not_carried(format!("dimension {given}, not {expected}")));
+            }
+        };
+        prepare(vector, self.target)
+    }
+
+    fn not_carried(&self, reason: String) -> QueryError {
+        let (from, to) = (self.source.name.clone(), self.target.name.clone());
+        QueryError::NotCarried { from, to, reason }
+    }
 }
 
 fn check(vector: &[f32], space: &EmbeddingSpace) -> Result<Vec<f32>, QueryError> {

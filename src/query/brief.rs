@@ -23,7 +23,10 @@ pub(super) fn may_be(view: &CollectionView, query: &Query) -> bool {
     let looks_up = |names: &[ObjectId]| !names.is_empty();
     let waits = query.with_vectors
         || query.explain
-        || query.terms.iter().any(|term| looks_up(&term.like) || looks_up(&term.unlike))
+        || query
+            .terms
+            .iter()
+            .any(|term| looks_up(&term.like) || looks_up(&term.unlike) || term.crossing.is_some())
         || matches!(query.region, Some(Region::Polygon(_) | Region::Moc(_)))
         || hydrate::resident_width(view, query)
             .is_none_or(|width| query.k.unwrap_or(0) * width > VALUES_MAX);

@@ -48,6 +48,16 @@ pub enum QueryError {
         "more than {WITHIN_HITS_MAX} objects are that near; give a smaller distance, a region, or k"
     )]
     TooManyWithin,
+    /// A vector of one space that cannot be led into another.
+    #[error("a vector of `{from}` does not get into `{to}`: {reason}")]
+    NotCarried {
+        /// The space that it is of.
+        from: String,
+        /// The space that is searched.
+        to: String,
+        /// What is wrong, in words.
+        reason: String,
+    },
     /// An answer too large to hold.
     #[error("the answer is larger than {} MiB; ask for fewer hits, or fewer columns and vectors", ANSWER_BYTES_MAX >> 20)]
     AnswerTooLarge,
@@ -210,6 +220,7 @@ impl QueryError {
             | Self::TwoTerms { .. }
             | Self::WrongDimension { .. }
             | Self::NotFinite { .. }
+            | Self::NotCarried { .. }
             | Self::ZeroQuery { .. }
             | Self::UnknownColumn { .. }
             | Self::OrderWithTerms

@@ -50,6 +50,9 @@ impl Told<'_> {
                 "├─ space {} ({} x f32, {}), weight {:.3}, {}",
                 space.name, space.dimension, space.metric, target.share, space.provenance
             );
+            if let Some(crossing) = &target.crossing {
+                let _ = writeln!(text, "│     searched from {}: {}", crossing.space, crossing.rule);
+            }
         }
         if let Some(within) = self.query.within {
             let _ = writeln!(text, "├─ within distance {within}");

@@ -30,7 +30,7 @@ pub use late_interaction::{
     CANDIDATES_MAX, Candidates, Ranking, candidates, candidates_for, distances, max_sim, tokens_of,
 };
 pub use plan::PlanKind;
-pub use request::{K_MAX, OrderBy, Query, StopFlag, Term, WITHIN_HITS_MAX};
+pub use request::{Carry, Crossing, K_MAX, OrderBy, Query, StopFlag, Term, WITHIN_HITS_MAX};
 
 use crate::engine::CollectionView;
 use crate::schema::{ObjectId, SpaceId};

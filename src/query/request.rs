@@ -35,8 +35,28 @@ impl StopFlag {
     }
 }
 
+/// Leads vectors of one space into another, where they are compared with the vectors of that one.
+pub trait Carry: std::fmt::Debug + Send + Sync {
+    /// What becomes of a vector as it was given; or why nothing does, in words.
+    ///
+    /// # Errors
+    /// Words for whoever asked.
+    fn carry(&self, vector: &[f32]) -> Result<Vec<f32>, String>;
+}
+
+/// Where the vectors of a term come from, when that is another space than the one that is searched.
+#[derive(Debug, Clone)]
+pub struct Crossing {
+    /// Name of the space that the term's objects and vectors are of.
+    pub space: String,
+    /// Why vectors of both can be compared, for people.
+    pub rule: String,
+    /// Leads into the space that is searched; `None` where vectors of both are comparable as they are.
+    pub carry: Option<Arc<dyn Carry>>,
+}
+
 /// What to be near to, in one space.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Term {
     /// Name of the embedding space; empty when the collection has only one.
     pub space: String,
@@ -48,6 +68,8 @@ pub struct Term {
     pub unlike: Vec<ObjectId>,
     /// Vectors to be near to.
     pub vectors: Vec<Vec<f32>>,
+    /// Where objects and vectors are of another space.
+    pub crossing: Option<Crossing>,
 }
 
 /// A column to order objects by, instead of by a distance.

@@ -104,6 +104,7 @@ mod tests {
             metric: Metric::L2,
             provenance: Provenance { encoder: encoder.to_owned(), ..Provenance::default() },
             at_ingest: Some(AtIngest { inputs: inputs.collect() }),
+            shared: None,
         };
         CollectionSchema {
             name: "galaxies".to_owned(),

@@ -4,7 +4,8 @@ use tonic::{Request, Response, Status};
 
 use super::context::{Context, blocking};
 use super::{RequestError, ServiceError, convert, encoding};
-use crate::engine::{CollectionInfo, EngineError};
+use crate::engine::CollectionInfo;
+use crate::probes;
 use crate::schema::{AtIngest, CollectionSchema, EmbeddingSpace};
 use crate::wire::v1;
 use crate::wire::v1::collection_service_server::CollectionService;
@@ -31,7 +32,12 @@ impl Collections {
         }
         tracing::info!(collection = schema.name, "creating a collection");
         let db = self.context.db.clone();
-        let info = blocking(move || db.create_collection(schema)).await?;
+        let info = blocking(move || -> Result<_, ServiceError> {
+            let info = db.create_collection(schema)?;
+            probes::refresh(&db, &info.schema.name)?;
+            Ok(info)
+        })
+        .await?;
         self.context.at_ingest.sync(&self.context).await?;
         Ok(self.told(info))
     }
@@ -68,11 +74,16 @@ impl Collections {
         let space = encoding::declared(&self.context, &schema, space).await?;
         tracing::info!(collection = name, space = space.name, "adding an embedding space");
         let db = self.context.db.clone();
-        let info = blocking(move || -> Result<_, EngineError> {
+        let info = blocking(move || -> Result<_, ServiceError> {
             let (added, at_ingest) = (space.name.clone(), space.at_ingest.clone());
             let info = db.add_space(&name, space)?;
+            // Spaces that are declared shared have a column of their own.
+            probes::refresh(&db, &name)?;
             // One that was there already may have been filled otherwise.
-            if at_ingest.is_some() { db.set_at_ingest(&name, &added, at_ingest) } else { Ok(info) }
+            match at_ingest {
+                Some(_) => Ok(db.set_at_ingest(&name, &added, at_ingest)?),
+                None => Ok(info),
+            }
         })
         .await?;
         self.context.at_ingest.sync(&self.context).await?;

@@ -9,6 +9,8 @@ use super::encoding::Workers;
 use super::{Limits, ServiceError};
 use crate::encoder::EncoderHandle;
 use crate::engine::Db;
+use crate::probes::Tools;
+use crate::probes::bridge::Bridges;
 use crate::schema::CollectionSchema;
 
 /// The database, the encoder and the limits behind the services.
@@ -16,6 +18,8 @@ use crate::schema::CollectionSchema;
 pub(super) struct Context {
     /// The embedded database.
     pub(super) db: Db,
+    /// Its bridges between spaces.
+    pub(super) bridges: Bridges,
     encoder: Option<EncoderHandle>,
     /// Sizes that requests keep to.
     pub(super) limits: Arc<Limits>,
@@ -35,8 +39,10 @@ impl Context {
         limits: Limits,
         stopping: CancellationToken,
     ) -> Self {
+        let bridges = Bridges::new(Tools::new(db.clone(), encoder.clone()));
         Self {
             db,
+            bridges,
             encoder,
             searches: Arc::new(Semaphore::new(limits.searches_at_once_max)),
             batches: Arc::new(Semaphore::new(limits.batches_in_flight_max)),

@@ -7,6 +7,7 @@ use crate::encoder::EncoderError;
 use crate::engine::EngineError;
 use crate::files::FileError;
 use crate::probes::ProbeError;
+use crate::probes::bridge::BridgeError;
 use crate::query::QueryError;
 use crate::schema::SchemaError;
 use crate::sky::{CellError, MocError, PositionError, RegionError};
@@ -74,6 +75,26 @@ pub enum RequestError {
     EmptyTerm {
         /// Place of the term, from 1.
         number: usize,
+    },
+    /// A bridge without a space that it leads from.
+    #[error(
+        "vector term {number} names bridge `{bridge}` and no space that it leads from: give from_space (--from-space), too"
+    )]
+    BridgeFromNowhere {
+        /// Place of the term, from 1.
+        number: usize,
+        /// The bridge.
+        bridge: String,
+    },
+    /// A search across spaces that does not say where it ends.
+    #[error(
+        "vector term {number} searches from space `{from}` and does not say in which: name the space that is searched (--to-space)"
+    )]
+    CrossingToNowhere {
+        /// Place of the term, from 1.
+        number: usize,
+        /// The space of its examples.
+        from: String,
     },
     /// A column that the collection does not have.
     #[error("collection `{collection}` has no column `{column}`")]
@@ -294,6 +315,8 @@ impl RequestError {
             | Self::NotFinite { .. }
             | Self::BadWeight { .. }
             | Self::EmptyTerm { .. }
+            | Self::BridgeFromNowhere { .. }
+            | Self::CrossingToNowhere { .. }
             | Self::UnknownColumn { .. }
             | Self::DescendingWithoutOrder
             | Self::GivenTwice { .. }
@@ -341,6 +364,9 @@ pub enum ServiceError {
     /// A probe could not be fitted, kept or applied.
     #[error(transparent)]
     Probe(#[from] ProbeError),
+    /// A bridge could not be fitted, kept or used.
+    #[error(transparent)]
+    Bridge(#[from] BridgeError),
     /// The encoder process could not do it.
     #[error(transparent)]
     Encoder(#[from] EncoderError),
@@ -429,6 +455,7 @@ impl ServiceError {
             Self::Engine(error) => error.class(),
             Self::Query(error) => error.class(),
             Self::Probe(error) => error.class(),
+            Self::Bridge(error) => error.class(),
             Self::Encoder(error) => error.class(),
             Self::Rows(error) => error.class(),
             Self::NoEncoder | Self::Stopping => Class::Unavailable,

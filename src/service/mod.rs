@@ -9,6 +9,7 @@
 //! - **SVC-4**: without the setting that says otherwise, only this machine can reach the server.
 //! - **SVC-5**: vectors of different provenance never meet in one space.
 
+mod bridges;
 mod collections;
 mod context;
 mod convert;

@@ -19,12 +19,12 @@ use crate::wire::v1;
 use crate::wire::v1::probe_service_server::ProbeService;
 
 /// Messages that may wait for their reader.
-const QUEUE: usize = 16;
+pub(super) const QUEUE: usize = 16;
 
 /// Predictions in one message.
 const PREDICTIONS_AT_ONCE: usize = 4_096;
 
-type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+pub(super) type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 type Sender<T> = mpsc::Sender<Result<T, Status>>;
 
 /// Fits, keeps, lists, applies and drops probes.
@@ -35,14 +35,14 @@ pub(super) struct Probes {
 
 /// Raised when nobody waits for the answers any more.
 #[derive(Clone, Default)]
-struct Watch {
-    flag: Arc<AtomicBool>,
-    stop: StopFlag,
+pub(super) struct Watch {
+    pub(super) flag: Arc<AtomicBool>,
+    pub(super) stop: StopFlag,
 }
 
 impl Watch {
     /// Waits for work; `None` when its caller has gone or the server stops first, and then the work ends at its next step.
-    async fn over<T, W: Send + 'static>(
+    pub(super) async fn over<T, W: Send + 'static>(
         &self,
         context: &Context,
         sender: &Sender<W>,
@@ -185,7 +185,10 @@ impl ProbeService for Probes {
 }
 
 /// Refuses predicates that are longer than the server takes.
-fn check_predicate(context: &Context, predicate: Option<&mut String>) -> Result<(), ServiceError> {
+pub(super) fn check_predicate(
+    context: &Context,
+    predicate: Option<&mut String>,
+) -> Result<(), ServiceError> {
     if let Some(predicate) = predicate {
         let checked = convert::predicate(&context.limits, std::mem::take(predicate))?;
         *predicate = checked.unwrap_or_default();

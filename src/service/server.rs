@@ -11,18 +11,20 @@ use tonic_health::ServingStatus;
 use tonic_health::pb::health_server::HealthServer;
 use tonic_health::server::{HealthReporter, HealthService};
 
-use super::Limits;
+use super::bridges::BridgeServer;
 use super::collections::Collections;
 use super::context::{Context, blocking};
 use super::maintenance::Maintenance;
 use super::objects::Objects;
 use super::probes::Probes;
 use super::search::Searches;
+use super::{Limits, ServiceError};
 use crate::class::Class;
 use crate::encoder::EncoderHandle;
 use crate::engine::Db;
 use crate::probes::{self, ProbeError};
 use crate::wire;
+use crate::wire::v1::bridge_service_server::{self, BridgeServiceServer};
 use crate::wire::v1::collection_service_server::{self, CollectionServiceServer};
 use crate::wire::v1::maintenance_service_server::{self, MaintenanceServiceServer};
 use crate::wire::v1::object_service_server::{self, ObjectServiceServer};
@@ -30,12 +32,13 @@ use crate::wire::v1::probe_service_server::{self, ProbeServiceServer};
 use crate::wire::v1::search_service_server::{self, SearchServiceServer};
 
 /// Services that clients may call; the protocol with the encoder process is not among them.
-const SERVICES: [&str; 5] = [
+const SERVICES: [&str; 6] = [
     collection_service_server::SERVICE_NAME,
     object_service_server::SERVICE_NAME,
     search_service_server::SERVICE_NAME,
     maintenance_service_server::SERVICE_NAME,
     probe_service_server::SERVICE_NAME,
+    bridge_service_server::SERVICE_NAME,
 ];
 
 /// Streams that one connection may have open.
@@ -210,7 +213,7 @@ impl Server {
     }
 }
 
-/// Has queries know the probes of every collection.
+/// Has queries know the columns that probes and bridges make of every collection.
 fn register_probes(db: &Db) -> Result<(), ProbeError> {
     for collection in db.collections()? {
         if let Err(error) = probes::refresh(db, &collection.schema.name) {
@@ -259,6 +262,11 @@ fn router(context: &Context, health: &HealthReporter) -> Result<Router, ServerEr
         )
         .add_service(
             ProbeServiceServer::new(Probes::new(context.clone()))
+                .max_decoding_message_size(request)
+                .max_encoding_message_size(reply),
+        )
+        .add_service(
+            BridgeServiceServer::new(BridgeServer::new(context.clone()))
                 .max_decoding_message_size(request)
                 .max_encoding_message_size(reply),
         ))

@@ -244,6 +244,24 @@ impl Store {
         })
     }
 
+    /// Declares what a space shares with others.
+    ///
+    /// # Errors
+    /// As [`Store::add_space`]; [`StorageError::Schema`] for spaces that cannot share one.
+    pub fn share_space(
+        &self,
+        collection: CollectionId,
+        space: SpaceId,
+        shared: &str,
+    ) -> Result<CollectionRecord, StorageError> {
+        self.alter(collection, |meta| {
+            let mut spaces = Arc::make_mut(&mut meta.schema).spaces.iter_mut();
+            let found = spaces.find(|each| each.id == space);
+            found.ok_or(SchemaError::UnknownSpace { space })?.shared = Some(shared.to_owned());
+            Ok(())
+        })
+    }
+
     /// Has a space filled as objects arrive, or no more.
     ///
     /// # Errors

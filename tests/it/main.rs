@@ -2,6 +2,7 @@
 
 mod architecture;
 mod at_ingest;
+mod bridge;
 mod brief;
 mod cli;
 mod convert;

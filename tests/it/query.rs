@@ -54,6 +54,7 @@ fn schema() -> CollectionSchema {
         metric,
         provenance: Provenance::external(),
         at_ingest: None,
+        shared: None,
     };
     CollectionSchema {
         name: NAME.to_owned(),
@@ -332,7 +333,7 @@ proptest! {
         truth.truncate(k);
         let view = FIXTURE.db.view(NAME).expect("a view");
         let term = |like: Vec<ObjectId>, vectors: Vec<Vec<f32>>| Term {
-            space: SPACES[space].to_owned(), weight: 1.0, like, unlike: vec![], vectors,
+            space: SPACES[space].to_owned(), weight: 1.0, like, unlike: vec![], vectors, crossing: None,
         };
         let base = Query {
             terms: vec![term(vec![object.id.clone()], vec![])],
@@ -370,7 +371,7 @@ proptest! {
         truth.retain(|(distance, _)| *distance <= within);
         let view = FIXTURE.db.view(NAME).expect("a view");
         let query = Query {
-            terms: vec![Term { space: "euclid".to_owned(), weight: 1.0, like: vec![], unlike: vec![], vectors: vec![vector.clone()] }],
+            terms: vec![Term { space: "euclid".to_owned(), weight: 1.0, like: vec![], unlike: vec![], vectors: vec![vector.clone()], crossing: None }],
             region: place.region(),
             predicate: test.sql(),
             within: Some(within),
@@ -392,8 +393,14 @@ proptest! {
 fn a_condition_without_columns_is_as_good_as_none_and_its_contrary_leaves_nothing() {
     let view = FIXTURE.db.view(NAME).expect("a view");
     let vectors = vec![FIXTURE.model[7].vectors[0].1.clone()];
-    let term =
-        Term { space: "euclid".to_owned(), weight: 1.0, like: vec![], unlike: vec![], vectors };
+    let term = Term {
+        space: "euclid".to_owned(),
+        weight: 1.0,
+        like: vec![],
+        unlike: vec![],
+        vectors,
+        crossing: None,
+    };
     let free = Query { terms: vec![term], k: Some(10), exact: true, ..Query::default() };
     let truth = run(&view, &free);
     for plan in [None, Some("full-scan"), Some("survivor-scan"), Some("filtered-ivf")] {
@@ -438,6 +445,7 @@ fn answers_are_the_same_after_reopening_and_after_a_lost_segment() {
                 like: vec![],
                 unlike: vec![],
                 vectors: vec![vec![1.0, 2.0, 3.0]],
+                crossing: None,
             }],
             k: Some(50),
             exact: true,

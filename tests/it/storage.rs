@@ -42,6 +42,7 @@ fn space(name: &str, dimension: usize, metric: Metric, provenance: Provenance) -
         dimension,
         metric,
         provenance,
+        shared: None,
         at_ingest: None,
     }
 }

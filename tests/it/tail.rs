@@ -42,6 +42,7 @@ fn schema() -> CollectionSchema {
             metric: Metric::Cosine,
             provenance: Provenance::external(),
             at_ingest: None,
+            shared: None,
         }],
         description: String::new(),
     }

@@ -31,6 +31,7 @@ fn schema() -> CollectionSchema {
         metric: Metric::Cosine,
         provenance: Provenance::external(),
         at_ingest: None,
+        shared: None,
     };
     CollectionSchema {
         name: NAME.to_owned(),

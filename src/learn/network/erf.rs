@@ -48,6 +48,6 @@ pub(super) fn erf(x: f64) -> f64 {
 }
 
 /// Probability that a standard normal number is below `x`.
-pub(super) fn normal_cdf(x: f64) -> f64 {
+pub(in crate::learn) fn normal_cdf(x: f64) -> f64 {
     0.5 * (1.0 + erf(x * FRAC_1_SQRT_2))
 }

@@ -11,6 +11,7 @@ mod layer;
 mod mixture;
 mod shape;
 
+pub(in crate::learn) use erf::normal_cdf;
 pub use head::{HeadInputs, NetworkHead};
 pub use mixture::Mixture;
 pub use shape::{

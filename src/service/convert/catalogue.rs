@@ -58,6 +58,7 @@ pub(in crate::service) fn space(space: v1::EmbeddingSpace) -> Result<EmbeddingSp
         dimension: usize::try_from(space.dimension).unwrap_or(usize::MAX),
         metric,
         provenance: space.provenance.map_or_else(Provenance::external, provenance),
+        shared: (!space.shared.is_empty()).then_some(space.shared),
         at_ingest,
     })
 }
@@ -152,6 +153,7 @@ fn space_of(space: EmbeddingSpace) -> v1::EmbeddingSpace {
         metric: metric.into(),
         provenance: Some(provenance_of(space.provenance)),
         form: v1::SpaceForm::from(space.form).into(),
+        shared: space.shared.unwrap_or_default(),
         encode_at_ingest: space.at_ingest.is_some(),
         inputs: space.at_ingest.map(|at| at.inputs.into_iter().collect()).unwrap_or_default(),
     }
@@ -200,6 +202,7 @@ mod tests {
                     ..v1::Provenance::default()
                 }),
                 form: metric - 1,
+                shared: if metric == 1 { "both".to_owned() } else { String::new() },
                 encode_at_ingest: metric == 2,
                 inputs: (metric == 2)
                     .then(|| ("u".to_owned(), "c2".to_owned()))

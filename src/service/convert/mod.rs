@@ -20,5 +20,5 @@ pub(super) use object::{
 };
 pub(super) use region::region;
 pub(super) use rerank::{RerankPlan, RerankTarget};
-pub(super) use search::{ExampleTerm, predicate, search};
+pub(super) use search::{CrossingTerm, ExampleTerm, predicate, search};
 pub(super) use status::index_status;

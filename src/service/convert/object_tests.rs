@@ -13,6 +13,7 @@ fn schema() -> CollectionSchema {
         dimension,
         metric,
         provenance: Provenance::external(),
+        shared: None,
         at_ingest: None,
     };
     CollectionSchema {

@@ -128,6 +128,7 @@ impl Wanted {
             dimension: output.dimension,
             metric: existing.map_or(model.metric, |existing| existing.metric),
             provenance,
+            shared: None,
         };
         let lacking = existing.filter(|_| !names.overwrite).map(|existing| existing.id);
         Ok(Self { pooling: output.pooling, model, space, lacking, schema })

@@ -47,6 +47,7 @@ fn schema() -> CollectionSchema {
             dimension: 3,
             metric: Metric::Cosine,
             provenance: Provenance::external(),
+            shared: None,
             at_ingest: None,
         }],
         description: String::new(),
