@@ -11,6 +11,7 @@ use tonic_health::ServingStatus;
 use tonic_health::pb::health_server::HealthServer;
 use tonic_health::server::{HealthReporter, HealthService};
 
+use super::Limits;
 use super::bridges::BridgeServer;
 use super::collections::Collections;
 use super::context::{Context, blocking};
@@ -18,7 +19,6 @@ use super::maintenance::Maintenance;
 use super::objects::Objects;
 use super::probes::Probes;
 use super::search::Searches;
-use super::{Limits, ServiceError};
 use crate::class::Class;
 use crate::encoder::EncoderHandle;
 use crate::engine::Db;
