@@ -4,6 +4,7 @@
 //! a fit needs, so that memory does not grow with the number of examples; targets, weights and folds, which are a few
 //! numbers for each example, are in memory.
 
+pub mod discover;
 mod error;
 mod features;
 mod progress;
