@@ -119,6 +119,7 @@ fn scan(sky: &Sky, view: &CollectionView, random: &mut Random, wanted: f64) -> (
         like: vec![],
         unlike: vec![],
         vectors: vec![vector],
+        ..Term::default()
     };
     let query = Query {
         terms: vec![term],

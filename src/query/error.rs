@@ -8,6 +8,7 @@ use super::request::{K_MAX, WITHIN_HITS_MAX};
 use crate::class::Class;
 use crate::engine::EngineError;
 use crate::index::IndexError;
+use crate::learn::LearnError;
 use crate::schema::EmbeddingSpace;
 use crate::vector::BlockError;
 
@@ -158,6 +159,57 @@ pub enum QueryError {
         /// Why not.
         why: &'static str,
     },
+    /// A fusion that does not exist.
+    #[error("there is no fusion `{fusion}`; take distances, weighted, rrf, max or min")]
+    UnknownFusion {
+        /// What was named.
+        fusion: String,
+    },
+    /// Negatives for a method that has no use for them.
+    #[error(
+        "the centroid of the positives in `{space}` has no use for negatives: take rocchio, max-sim or probe"
+    )]
+    NoUseForNegatives {
+        /// The space.
+        space: String,
+    },
+    /// Examples that teach nothing.
+    #[error("nothing can be learned from the examples in `{space}`: {source}")]
+    Learn {
+        /// The space.
+        space: String,
+        /// Why.
+        source: LearnError,
+    },
+    /// A radius on the sky out of its range.
+    #[error("the radius {what} is {radius} degrees; give one from 0 to 1 degree")]
+    BadRadius {
+        /// What the radius is for.
+        what: &'static str,
+        /// In degrees.
+        radius: f64,
+    },
+    /// No example object to exclude the surroundings of.
+    #[error(
+        "what lies around examples can be left out only where an object is one: give --like ID"
+    )]
+    NothingToExcludeAround,
+    /// A diversity that is no share.
+    #[error(
+        "a diversity of {share} is no share: give a number from 0 (as different as can be) to 1 (as near as can be)"
+    )]
+    BadDiversity {
+        /// What was given.
+        share: f64,
+    },
+    /// Diverse or grouped hits of a query without a number of hits, or without anything to be near to.
+    #[error(
+        "{what} need to know how many hits are wanted, and what to be near to: give k and an example"
+    )]
+    NeedsNearest {
+        /// What was asked for.
+        what: &'static str,
+    },
     /// The predicate is refused.
     #[error(transparent)]
     Predicate(#[from] PredicateError),
@@ -199,6 +251,13 @@ impl QueryError {
             | Self::NotFinite { .. }
             | Self::ZeroQuery { .. }
             | Self::UnknownColumn { .. }
+            | Self::UnknownFusion { .. }
+            | Self::NoUseForNegatives { .. }
+            | Self::Learn { .. }
+            | Self::BadRadius { .. }
+            | Self::NothingToExcludeAround
+            | Self::BadDiversity { .. }
+            | Self::NeedsNearest { .. }
             | Self::BadPlan { .. } => Class::Invalid,
             Self::UnknownSpace { .. } | Self::NoObject { .. } | Self::NoVector { .. } => {
                 Class::NotFound

@@ -158,6 +158,11 @@ pub enum RequestError {
     /// A re-rank of nothing.
     #[error("a re-rank orders the nearest anew: give at least one vector term to find them by")]
     RerankWithoutTerm,
+    /// A re-rank together with hits that are to be apart.
+    #[error(
+        "hits that were ordered anew by their tokens are not grouped or made diverse: leave out the re-rank, or the other"
+    )]
+    RerankApart,
     /// A re-rank without end.
     #[error("a re-rank needs to know how many hits are wanted: give k")]
     RerankWithoutK,
@@ -274,6 +279,7 @@ impl RequestError {
             | Self::RerankOfVectors { .. }
             | Self::RerankWithoutTerm
             | Self::RerankWithoutK
+            | Self::RerankApart
             | Self::NothingToRerankBy { .. }
             | Self::NotOpened
             | Self::OpenedTwice

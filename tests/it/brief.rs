@@ -64,6 +64,7 @@ fn near() -> Query {
         like: vec![],
         unlike: vec![],
         vectors: vec![vec![0.3; DIMENSION]],
+        ..Term::default()
     };
     Query {
         terms: vec![term],

@@ -21,7 +21,8 @@ impl Calibration {
             return Self { mean: 0.0, spread: 1.0, count };
         }
         let mean = finite.iter().sum::<f64>() / count as f64;
-        let variance = finite.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / count as f64;
+        let variance =
+            finite.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / count as f64;
         let spread = variance.sqrt();
         // What rounding leaves of equal distances is no spread.
         let is_none = spread <= mean.abs() * 1e-9 || !spread.is_finite();
@@ -45,7 +46,9 @@ mod tests {
         assert_eq!((calibration.mean, calibration.count), (2.5, 4));
         let similarities = distances.map(|distance| calibration.similarity(distance));
         let squares: f64 = similarities.iter().map(|value| value * value).sum();
-        assert!((squares / 4.0 - 1.0).abs() < 1e-12 && similarities.iter().sum::<f64>().abs() < 1e-12);
+        assert!(
+            (squares / 4.0 - 1.0).abs() < 1e-12 && similarities.iter().sum::<f64>().abs() < 1e-12
+        );
         assert!(similarities.is_sorted_by(|left, right| left > right));
     }
 

@@ -58,10 +58,15 @@ mod tests {
                 let others = chosen.iter().map(|&other| similarity(points[place], points[other]));
                 let most = others.fold(f64::NEG_INFINITY, f64::max);
                 let relevant = share * similarity(points[place], query);
-                if chosen.is_empty() || share >= 1.0 { relevant } else { relevant - (1.0 - share) * most }
+                if chosen.is_empty() || share >= 1.0 {
+                    relevant
+                } else {
+                    relevant - (1.0 - share) * most
+                }
             };
             let left = (0..points.len()).filter(|place| !chosen.contains(place));
-            let best = left.reduce(|best, next| if worth(next) > worth(best) { next } else { best });
+            let best =
+                left.reduce(|best, next| if worth(next) > worth(best) { next } else { best });
             chosen.extend(best);
         }
         chosen

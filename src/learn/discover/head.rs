@@ -47,7 +47,11 @@ impl LinearHead {
     /// # Errors
     /// [`LearnError::Shape`], [`LearnError::NotFinite`], [`LearnError::OneValue`] without examples of both classes,
     /// [`LearnError::BadSetting`] for a strength that is not above 0, [`LearnError::Stopped`].
-    pub fn fit(examples: &Examples<'_>, alpha: f64, progress: Progress<'_>) -> Result<Self, LearnError> {
+    pub fn fit(
+        examples: &Examples<'_>,
+        alpha: f64,
+        progress: Progress<'_>,
+    ) -> Result<Self, LearnError> {
         check(examples, alpha)?;
         let scaled = Scaled::new(examples);
         let mut at = vec![0.0; examples.width + 1];
@@ -59,7 +63,8 @@ impl LinearHead {
             if size <= GRADIENT_LEAST * first || size == 0.0 {
                 break;
             }
-            let direction = scaled.direction(&gradient, &curvature, alpha, (size / first).sqrt().min(0.1));
+            let direction =
+                scaled.direction(&gradient, &curvature, alpha, (size / first).sqrt().min(0.1));
             let slope = dot(&gradient, &direction);
             let mut length = 1.0;
             let mut found = None;
@@ -94,7 +99,8 @@ fn check(examples: &Examples<'_>, alpha: f64) -> Result<(), LearnError> {
     if let Some(place) = features.iter().position(|value| !value.is_finite()) {
         return Err(LearnError::NotFinite { what: "a feature", example: place / width });
     }
-    if let Some(example) = weights.iter().position(|weight| !(weight.is_finite() && *weight > 0.0)) {
+    if let Some(example) = weights.iter().position(|weight| !(weight.is_finite() && *weight > 0.0))
+    {
         return Err(LearnError::NotFinite { what: "the weight", example });
     }
     if !(alpha.is_finite() && alpha > 0.0) {
@@ -129,7 +135,8 @@ impl<'a> Scaled<'a> {
         }
         let mut rows = examples.features.to_vec();
         rows.chunks_exact_mut(width).for_each(|row| add(row, -1.0, &mean));
-        let squares = rows.chunks_exact(width).zip(&shares).map(|(row, share)| share * dot(row, row));
+        let squares =
+            rows.chunks_exact(width).zip(&shares).map(|(row, share)| share * dot(row, row));
         let scale = squares.sum::<f64>().sqrt();
         let scale = if scale > 0.0 { scale } else { 1.0 };
         rows.iter_mut().for_each(|value| *value /= scale);
@@ -139,7 +146,8 @@ impl<'a> Scaled<'a> {
     fn each(&self) -> impl Iterator<Item = (&[f64], f64, f64)> + '_ {
         let sign = |label: &bool| if *label { 1.0 } else { -1.0 };
         let rows = self.rows.chunks_exact(self.examples.width).zip(&self.shares);
-        rows.zip(&self.examples.labels[..]).map(move |((row, share), label)| (row, *share, sign(label)))
+        rows.zip(&self.examples.labels[..])
+            .map(move |((row, share), label)| (row, *share, sign(label)))
     }
 
     /// Value and gradient, and how much the slope of each example changes with its score.
@@ -238,7 +246,13 @@ mod tests {
 
     use super::*;
 
-    fn fit(width: usize, features: &[f64], labels: &[bool], weights: &[f64], alpha: f64) -> LinearHead {
+    fn fit(
+        width: usize,
+        features: &[f64],
+        labels: &[bool],
+        weights: &[f64],
+        alpha: f64,
+    ) -> LinearHead {
         let examples = Examples { width, features, labels, weights };
         LinearHead::fit(&examples, alpha, Progress::silent()).expect("fits")
     }
@@ -288,10 +302,17 @@ mod tests {
 
     #[test]
     fn what_teaches_nothing_is_refused() {
-        let examples = Examples { width: 1, features: &[1.0, 2.0], labels: &[true, true], weights: &[1.0; 2] };
-        assert!(matches!(LinearHead::fit(&examples, 1.0, Progress::silent()), Err(LearnError::OneValue { .. })));
+        let examples =
+            Examples { width: 1, features: &[1.0, 2.0], labels: &[true, true], weights: &[1.0; 2] };
+        assert!(matches!(
+            LinearHead::fit(&examples, 1.0, Progress::silent()),
+            Err(LearnError::OneValue { .. })
+        ));
         let examples = Examples { labels: &[true, false], features: &[1.0, f64::NAN], ..examples };
-        assert!(matches!(LinearHead::fit(&examples, 1.0, Progress::silent()), Err(LearnError::NotFinite { .. })));
+        assert!(matches!(
+            LinearHead::fit(&examples, 1.0, Progress::silent()),
+            Err(LearnError::NotFinite { .. })
+        ));
         let examples = Examples { features: &[1.0, 1.0], ..examples };
         assert!(LinearHead::fit(&examples, 0.0, Progress::silent()).is_err());
         assert!(LinearHead::fit(&examples, 1.0, Progress::silent()).is_ok());

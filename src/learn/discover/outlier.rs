@@ -58,7 +58,8 @@ impl Neighbours {
 pub fn local_outlier_factors(neighbours: &Neighbours) -> Vec<f64> {
     let k = neighbours.k as f64;
     let density = |object: usize| {
-        let reach = neighbours.of(object).map(|(other, distance)| distance.max(neighbours.last(other)));
+        let reach =
+            neighbours.of(object).map(|(other, distance)| distance.max(neighbours.last(other)));
         1.0 / (reach.sum::<f64>() / k + LEAST_REACH)
     };
     let densities: Vec<f64> = (0..neighbours.count()).map(density).collect();

@@ -4,6 +4,7 @@
 
 mod answer;
 mod catalogue;
+mod combine;
 mod model;
 mod object;
 mod region;
