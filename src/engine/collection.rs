@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use super::beside::beside;
 use super::columns;
+use super::derived::FormulaSlot;
 use super::error::EngineError;
 use super::insert::part_of_blocks;
 use super::residency::Residency;
@@ -21,10 +22,8 @@ use super::segment::{self, BuildLimits, BuildPlan, Progress};
 use super::state::State;
 use super::write::{Write, WriteMode, WriteOutcome, WriteReport};
 use crate::files::ObjectBlock;
-use crate::schema::{CollectionId, CollectionSchema, EmbeddingSpace, Object, ObjectId, Rows};
-use crate::storage::{
-    CollectionRecord, KnownKeys, ObjectKey, Outcome, Place, Route, StorageError, Store,
-};
+use crate::schema::{CollectionId, CollectionSchema, Object, ObjectId, Rows, Value};
+use crate::storage::{CollectionRecord, KnownKeys, ObjectKey, Place, Route, StorageError, Store};
 
 /// Time without a bulk commit after which an import has ended.
 const IMPORT_PAUSE: Duration = Duration::from_secs(1);
@@ -44,6 +43,7 @@ pub(super) struct Collection {
     store: Arc<Store>,
     limits: BuildLimits,
     residency: Residency,
+    pub(super) formulas: FormulaSlot,
     /// Held during a commit and during the swap at the end of a build.
     commit: Mutex<()>,
     state: RwLock<Option<Arc<State>>>,
@@ -70,6 +70,7 @@ impl Collection {
             store,
             limits,
             residency,
+            formulas: FormulaSlot::default(),
             commit: Mutex::new(()),
             state: RwLock::new(None),
             building: AtomicBool::new(false),
@@ -239,9 +240,18 @@ impl Collection {
         if let Some(report) = self.insert_new(blocks)? {
             return Ok(report);
         }
+        let width = self.record()?.schema.columns.len();
         let mut writes = Vec::with_capacity(blocks.iter().map(|block| block.count()).sum());
         for block in blocks {
-            writes.extend((0..block.count()).map(|row| Write::Put(block.object(row))));
+            let object = |row| {
+                let mut object = block.object(row);
+                // A column that was added since the rows were read.
+                if object.columns.len() < width {
+                    object.columns.resize(width, Value::Null);
+                }
+                Write::Put(object)
+            };
+            writes.extend((0..block.count()).map(object));
         }
         self.write(WriteMode::Bulk, writes)
     }
@@ -292,6 +302,7 @@ impl Collection {
                 Write::Put(_)
                 | Write::SetVectors { .. }
                 | Write::SetTokens { .. }
+                | Write::SetColumns { .. }
                 | Write::Delete(_) => None,
             })
             .collect();
@@ -309,11 +320,17 @@ impl Collection {
         Ok(found.into_iter().map(|entry| entry.map(|(_, object)| object)).collect())
     }
 
-    pub(super) fn add_space(&self, space: EmbeddingSpace) -> Result<(), EngineError> {
+    /// Changes the schema in the store, and the state with it: parts have null in columns that they do not know.
+    pub(super) fn alter(
+        &self,
+        change: impl FnOnce(&Store) -> Result<CollectionRecord, StorageError>,
+    ) -> Result<(), EngineError> {
         let _commit = self.lock_commits();
         let state = self.state_while_committing()?;
-        let record = self.store.add_space(self.id, space)?;
-        self.publish(State { schema: record.schema, version: record.version, ..(*state).clone() });
+        let mut publishing = Publishing { collection: self, is_done: false };
+        let record = change(&self.store)?;
+        self.publish(state.with_schema(record.schema, record.version)?);
+        publishing.is_done = true;
         Ok(())
     }
 
@@ -463,18 +480,6 @@ impl Drop for Publishing<'_> {
     fn drop(&mut self) {
         if !self.is_done {
             self.collection.forget_state();
-        }
-    }
-}
-
-impl From<&Outcome> for WriteOutcome {
-    fn from(outcome: &Outcome) -> Self {
-        match outcome {
-            Outcome::Inserted { .. } => Self::Inserted,
-            Outcome::Replaced { .. } => Self::Replaced,
-            Outcome::VectorsSet { .. } | Outcome::TokensSet { .. } => Self::VectorsSet,
-            Outcome::Deleted { .. } => Self::Deleted,
-            Outcome::Absent => Self::Absent,
         }
     }
 }

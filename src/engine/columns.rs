@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use arrow::array::{
     Array, ArrayRef, AsArray, BooleanBuilder, Float32Builder, Float64Builder, Int64Builder,
-    RecordBatch, StringBuilder, UInt32Builder,
+    RecordBatch, StringBuilder, UInt32Builder, new_null_array,
 };
 use arrow::datatypes::{DataType, Field, Float32Type, Float64Type, Int64Type, Schema, SchemaRef};
 use arrow::error::ArrowError;
@@ -58,6 +58,12 @@ pub(super) fn resident_schema(schema: &CollectionSchema) -> SchemaRef {
     let resident = schema.columns.iter().filter(|column| is_resident(column.kind));
     fields.extend(resident.map(|column| Field::new(&column.name, arrow_type(column.kind), true)));
     Arc::new(Schema::new(fields))
+}
+
+/// Nulls of the columns of a schema from a place on: for rows that were put together before these columns were added.
+pub(super) fn nulls_beyond(arrow_schema: &SchemaRef, from: usize, rows: usize) -> Vec<ArrayRef> {
+    let added = arrow_schema.fields().iter().skip(from);
+    added.map(|field| new_null_array(field.data_type(), rows)).collect()
 }
 
 /// Turns rows into resident columns plus the ordinals of their keys.

@@ -7,14 +7,16 @@ use std::time::Duration;
 
 use super::collection::Collection;
 use super::cost::CostModel;
+use super::derived::DerivedCache;
 use super::error::EngineError;
 use super::residency::Residency;
 use super::segment::{BuildLimits, Progress};
+use super::state::State;
 use super::status::{CollectionInfo, IndexStatus};
 use super::view::CollectionView;
 use super::write::{Write, WriteMode, WriteReport};
 use crate::files::ObjectBlock;
-use crate::schema::{CollectionSchema, EmbeddingSpace, Object, ObjectId, SpaceId};
+use crate::schema::{CollectionSchema, Object, ObjectId, SpaceId};
 use crate::storage::{CollectionRecord, Store, StoreOptions};
 use crate::wire::v1::TokenSequence;
 
@@ -38,6 +40,9 @@ pub struct DbOptions {
     /// Memory that building an index may take beside the vectors, in bytes; `None` for no limit. A space that needs more is
     /// not indexed.
     pub build_memory_bytes: Option<u64>,
+    /// Memory that values of derived columns may occupy, in bytes; what does not fit is computed again when it is asked for.
+    /// `None` for a sixteenth of the machine's.
+    pub derived_bytes: Option<u64>,
 }
 
 impl DbOptions {
@@ -50,6 +55,7 @@ impl DbOptions {
             auto_index_rows: Some(50_000),
             resident_bytes: None,
             build_memory_bytes: None,
+            derived_bytes: None,
         }
     }
 }
@@ -65,6 +71,7 @@ struct Inner {
     options: DbOptions,
     store: Arc<Store>,
     residency: Residency,
+    derived: Arc<DerivedCache>,
     collections: RwLock<HashMap<String, Arc<Collection>>>,
 }
 
@@ -79,7 +86,10 @@ impl Db {
     pub fn open(options: DbOptions) -> Result<Self, EngineError> {
         let store = Arc::new(Store::open(&options.data, options.store.clone())?);
         let residency = Residency::new(options.resident_bytes.unwrap_or_else(half_of_memory));
-        let inner = Inner { options, store, residency, collections: RwLock::new(HashMap::new()) };
+        let derived_bytes = options.derived_bytes.unwrap_or_else(|| half_of_memory() / 8);
+        let derived = Arc::new(DerivedCache::new(derived_bytes));
+        let collections = RwLock::new(HashMap::new());
+        let inner = Inner { options, store, residency, derived, collections };
         let db = Self { inner: Arc::new(inner) };
         let records = db.inner.store.collections()?;
         for record in &records {
@@ -125,7 +135,11 @@ impl Db {
         collection
     }
 
-    fn find(&self, name: &str) -> Result<Arc<Collection>, EngineError> {
+    pub(super) fn store(&self) -> &Arc<Store> {
+        &self.inner.store
+    }
+
+    pub(super) fn find(&self, name: &str) -> Result<Arc<Collection>, EngineError> {
         let collections = self.inner.collections.read().unwrap_or_else(PoisonError::into_inner);
         collections
             .get(&fold(name))
@@ -173,28 +187,6 @@ impl Db {
         let record = self.inner.store.create_collection(schema)?;
         self.register(&record);
         Ok(CollectionInfo::of(&record, None))
-    }
-
-    /// Adds an embedding space, or confirms that an equal one is there.
-    ///
-    /// # Errors
-    /// [`EngineError::SpaceMismatch`] when a space of that name has another form, dimension, metric or provenance.
-    pub fn add_space(
-        &self,
-        name: &str,
-        space: EmbeddingSpace,
-    ) -> Result<CollectionInfo, EngineError> {
-        let collection = self.find(name)?;
-        let record = collection.record()?;
-        if let Some(existing) = record.schema.space(&space.name) {
-            super::status::same_space(name, existing, &space)?;
-            return Ok(CollectionInfo::of(&record, None));
-        }
-        let mut extended = CollectionSchema::clone(&record.schema);
-        extended.spaces.push(space.clone());
-        extended.validate()?;
-        collection.add_space(space)?;
-        Ok(CollectionInfo::of(&collection.record()?, None))
     }
 
     /// Removes a collection and everything in it.
@@ -264,16 +256,25 @@ impl Db {
     pub fn view(&self, name: &str) -> Result<CollectionView, EngineError> {
         let collection = self.find(name)?;
         let state = collection.state()?;
-        let cost = CostModel::of_machine(&self.inner.options.data);
-        Ok(CollectionView::new(collection.id(), state, Arc::clone(&self.inner.store), cost))
+        Ok(self.view_of(&collection, state))
     }
 
     /// The same, where nothing has to be read from the disk for it.
     pub fn view_at_hand(&self, name: &str) -> Option<CollectionView> {
         let collection = self.find(name).ok()?;
         let state = collection.published()?;
-        let cost = CostModel::of_machine(&self.inner.options.data);
-        Some(CollectionView::new(collection.id(), state, Arc::clone(&self.inner.store), cost))
+        Some(self.view_of(&collection, state))
+    }
+
+    fn view_of(&self, collection: &Collection, state: Arc<State>) -> CollectionView {
+        CollectionView {
+            collection: collection.id(),
+            state,
+            store: Arc::clone(&self.inner.store),
+            cost: CostModel::of_machine(&self.inner.options.data),
+            formulas: collection.formulas.get(),
+            derived: Arc::clone(&self.inner.derived),
+        }
     }
 
     /// Builds the segment and indices of a collection; reads and writes go on meanwhile.

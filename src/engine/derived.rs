@@ -1,5 +1,14 @@
 //! Columns that are computed from vectors and columns when a query asks for them.
 
+mod cache;
+mod compute;
+mod formulas;
+
+pub(super) use cache::DerivedCache;
+pub(super) use compute::{Derivation, derive};
+pub(super) use formulas::FormulaSlot;
+pub use formulas::{DerivedValues, Formulas};
+
 use crate::schema::SpaceId;
 
 /// What a derived column holds.
@@ -23,7 +32,7 @@ pub struct DerivedColumn {
 /// A function of an object's vectors and columns, such as a fitted probe.
 ///
 /// Inputs are the vectors as they were given (not scaled to unit length), one space after the other, and then the columns,
-/// as `f64`. An object that lacks one of them has null in every output.
+/// as `f64`. An object that lacks one of them, or has NaN or an infinity in one of the columns, has null in every output.
 pub trait Formula: std::fmt::Debug + Send + Sync {
     /// Spaces whose vectors are inputs, in their order.
     fn spaces(&self) -> &[SpaceId];

@@ -4,7 +4,7 @@ use thiserror::Error;
 
 use crate::class::Class;
 use crate::index::IndexError;
-use crate::schema::SchemaError;
+use crate::schema::{ColumnType, SchemaError};
 use crate::storage::StorageError;
 use crate::vector::BlockError;
 
@@ -49,6 +49,30 @@ pub enum EngineError {
         existing: String,
         /// The property asked for.
         given: String,
+    },
+    /// The column exists with another type.
+    #[error(
+        "column `{column}` of collection `{collection}` exists and is {existing}, not {given}; choose another name"
+    )]
+    ColumnMismatch {
+        /// The collection.
+        collection: String,
+        /// The column.
+        column: String,
+        /// Its type.
+        existing: ColumnType,
+        /// The type asked for.
+        given: ColumnType,
+    },
+    /// A formula that does not fit its collection.
+    #[error("the derived columns {names} do not fit collection `{collection}`: {what}")]
+    Formula {
+        /// The collection.
+        collection: String,
+        /// Names of its outputs.
+        names: String,
+        /// What is wrong.
+        what: String,
     },
     /// A schema that is refused.
     #[error(transparent)]
@@ -112,6 +136,8 @@ impl EngineError {
             Self::NoCollection { .. } | Self::NoSpace { .. } => Class::NotFound,
             Self::CollectionExists { .. }
             | Self::SpaceMismatch { .. }
+            | Self::ColumnMismatch { .. }
+            | Self::Formula { .. }
             | Self::BuildRunning { .. } => Class::Conflict,
             Self::Schema(error) => error.class(),
             Self::Storage(error) => error.class(),

@@ -4,6 +4,7 @@
 //! Answers: what is there to search right now, and how does a write become durable and visible? It does not
 //! know queries.
 
+mod alter;
 mod attributes;
 mod beside;
 mod collection;
@@ -24,11 +25,12 @@ mod vectors;
 mod view;
 mod write;
 
+pub use crate::storage::{RECORD_BYTES_MAX, RecordKind};
 pub use attributes::{Attribute, Scalar, Span, Spans, ValueSet};
 pub use columns::{BUILT_IN_COUNT, DEC, HEALPIX_29, OBJECT_ID, RA, is_resident};
 pub use cost::CostModel;
 pub use db::{Db, DbOptions};
-pub use derived::{DerivedColumn, DerivedKind, Formula};
+pub use derived::{DerivedColumn, DerivedKind, DerivedValues, Formula, Formulas};
 pub use error::EngineError;
 pub use part::{BATCH_ROWS, Part, PartKind};
 pub use segment::{Manifest, Progress, SpaceManifest};

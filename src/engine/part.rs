@@ -30,16 +30,18 @@ pub enum PartKind {
 }
 
 /// A sky-sorted, immutable run of rows.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Part {
     kind: PartKind,
     batches: Vec<RecordBatch>,
-    cells: SkyCells,
-    ordinals: Vec<u32>,
-    spaces: Vec<PartVectors>,
-    /// One for each resident column; none at all where the part has no attributes.
-    attributes: Vec<Option<Attribute>>,
-    directions: Directions,
+    cells: Arc<SkyCells>,
+    ordinals: Arc<Vec<u32>>,
+    spaces: Arc<Vec<PartVectors>>,
+    /// One for each resident column that there was when the part was made; none at all where it has no attributes.
+    attributes: Arc<Vec<Option<Attribute>>>,
+    directions: Arc<Directions>,
+    /// The same in everything that has the same rows.
+    identity: Arc<()>,
 }
 
 impl Part {
@@ -88,14 +90,43 @@ impl Part {
         if spaces.iter().any(|space| !space.fits(cells.len())) {
             return Err(damaged("a space has vectors for rows that do not exist"));
         }
-        let (attributes, directions) = (Vec::new(), Directions::unmade());
-        let cells = SkyCells::new(cells);
-        Ok(Self { kind, batches, cells, ordinals: all_ordinals, spaces, attributes, directions })
+        Ok(Self {
+            kind,
+            batches,
+            cells: Arc::new(SkyCells::new(cells)),
+            ordinals: Arc::new(all_ordinals),
+            spaces: Arc::new(spaces),
+            attributes: Arc::default(),
+            directions: Arc::new(Directions::unmade()),
+            identity: Arc::new(()),
+        })
     }
 
     /// The part with the indices of its columns, one entry for each resident column.
     pub(super) fn with_attributes(self, attributes: Vec<Option<Attribute>>) -> Self {
-        Self { attributes, ..self }
+        Self { attributes: Arc::new(attributes), ..self }
+    }
+
+    /// The same rows under a schema with more columns, in which they have null.
+    pub(super) fn widened(&self, arrow_schema: &SchemaRef) -> Result<Self, EngineError> {
+        let Some(first) = self.batches.first() else { return Ok(self.clone()) };
+        let known = first.num_columns();
+        if known == arrow_schema.fields().len() {
+            return Ok(self.clone());
+        }
+        let nulls = columns::nulls_beyond(arrow_schema, known, first.num_rows());
+        let widen = |batch: &RecordBatch| {
+            let mut arrays = batch.columns().to_vec();
+            arrays.extend(nulls.iter().map(|array| array.slice(0, batch.num_rows())));
+            RecordBatch::try_new(Arc::clone(arrow_schema), arrays)
+        };
+        let batches = self.batches.iter().map(widen).collect::<Result<_, _>>()?;
+        Ok(Self { batches, ..self.clone() })
+    }
+
+    /// Tells the rows of this part from those of every other part that is, or of which something is kept.
+    pub(super) fn identity(&self) -> &Arc<()> {
+        &self.identity
     }
 
     /// Gives the part its directions, which are otherwise made at their first use.
@@ -108,7 +139,7 @@ impl Part {
         path: &str,
     ) -> Result<Self, EngineError> {
         if directions.fit(self.row_count()) {
-            return Ok(Self { directions, ..self });
+            return Ok(Self { directions: Arc::new(directions), ..self });
         }
         let what = "directions and rows differ in number".to_owned();
         Err(EngineError::DamagedSegment { path: path.to_owned(), what })

@@ -108,10 +108,10 @@ impl State {
     ) -> Result<Self, EngineError> {
         let arrow_schema = columns::resident_schema(&schema);
         let mut state = Self {
-            arrow_schema,
             schema,
             version,
-            segment: segment.map(live_segment),
+            segment: segment.map(|segment| live_segment(segment, &arrow_schema)).transpose()?,
+            arrow_schema,
             tail: Vec::new(),
             footprint: OnceLock::new(),
         };
@@ -138,7 +138,7 @@ impl State {
         collection: CollectionId,
     ) -> Result<Self, EngineError> {
         let held = segment.1.version;
-        let segment = Some(live_segment(segment));
+        let segment = Some(live_segment(segment, &self.arrow_schema)?);
         let mut next = Self { schema, segment, footprint: OnceLock::new(), ..self.clone() };
         let last = last_changes(changes);
         if let Some((segment, _)) = &mut next.segment {
@@ -160,7 +160,7 @@ impl State {
     }
 
     /// The state after a commit. `operations` and `outcomes` go together; `fetch` reads objects of which the
-    /// commit changed only the vectors.
+    /// commit changed only vectors or columns.
     pub(super) fn after(
         &self,
         version: u64,
@@ -172,7 +172,9 @@ impl State {
         let mut last: HashMap<ObjectId, (ObjectKey, Option<Object>)> = HashMap::new();
         for (operation, outcome) in operations.into_iter().zip(outcomes) {
             match *outcome {
-                Outcome::Inserted { key } | Outcome::VectorsSet { key } => next.kill([key]),
+                Outcome::Inserted { key }
+                | Outcome::VectorsSet { key }
+                | Outcome::ColumnsSet { key } => next.kill([key]),
                 Outcome::Replaced { key, previous } => next.kill([key, previous]),
                 Outcome::Deleted { previous } => next.kill([previous]),
                 // Tokens are read from the store alone: the row stays what it is.
@@ -185,7 +187,8 @@ impl State {
                 ) => {
                     last.insert(object.id.clone(), (*key, Some(object)));
                 }
-                (Operation::SetVectors { id, .. }, Outcome::VectorsSet { key }) => {
+                (Operation::SetVectors { id, .. }, Outcome::VectorsSet { key })
+                | (Operation::SetColumns { id, .. }, Outcome::ColumnsSet { key }) => {
                     last.insert(id, (*key, None));
                 }
                 (Operation::Delete(id), Outcome::Deleted { .. }) => {
@@ -196,6 +199,7 @@ impl State {
                     | Operation::Update(_)
                     | Operation::SetVectors { .. }
                     | Operation::SetTokens { .. }
+                    | Operation::SetColumns { .. }
                     | Operation::Delete(_),
                     _,
                 ) => {}
@@ -221,6 +225,21 @@ impl State {
         let mut next = Self { version, footprint: OnceLock::new(), ..self.clone() };
         next.tail.push(LivePart::new(part, (version, version)));
         next.settle()?;
+        Ok(next)
+    }
+
+    /// The same rows under a schema that has more spaces or columns; in the columns every row has null.
+    pub(super) fn with_schema(
+        &self,
+        schema: Arc<CollectionSchema>,
+        version: u64,
+    ) -> Result<Self, EngineError> {
+        let arrow_schema = columns::resident_schema(&schema);
+        let mut next = Self { schema, version, arrow_schema, ..self.clone() };
+        let segment = next.segment.iter_mut().map(|(live, _)| live);
+        for live in segment.chain(&mut next.tail) {
+            live.part = Arc::new(live.part.widened(&next.arrow_schema)?);
+        }
         Ok(next)
     }
 
@@ -350,8 +369,13 @@ impl State {
     }
 }
 
-fn live_segment((part, manifest): (Part, Manifest)) -> (LivePart, Arc<Manifest>) {
-    (LivePart::new(part, (0, manifest.version)), Arc::new(manifest))
+/// A segment, which may have been built before the last columns were added.
+fn live_segment(
+    (part, manifest): (Part, Manifest),
+    arrow_schema: &SchemaRef,
+) -> Result<(LivePart, Arc<Manifest>), EngineError> {
+    let part = part.widened(arrow_schema)?;
+    Ok((LivePart::new(part, (0, manifest.version)), Arc::new(manifest)))
 }
 
 /// The last change of every key that changed what a state holds of it: new tokens do not.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arrow::datatypes::SchemaRef;
 
 use super::cost::CostModel;
+use super::derived::{Derivation, DerivedCache, DerivedValues, Formulas, derive};
 use super::error::EngineError;
 use super::state::{LivePart, State};
 use crate::schema::{CollectionId, CollectionSchema, Object, ObjectId, SpaceId};
@@ -14,22 +15,15 @@ use crate::wire::v1::TokenSequence;
 /// A consistent view of a collection: what was committed when it was made, and nothing later.
 #[derive(Debug, Clone)]
 pub struct CollectionView {
-    collection: CollectionId,
-    state: Arc<State>,
-    store: Arc<Store>,
-    cost: CostModel,
+    pub(super) collection: CollectionId,
+    pub(super) state: Arc<State>,
+    pub(super) store: Arc<Store>,
+    pub(super) cost: CostModel,
+    pub(super) formulas: Arc<Formulas>,
+    pub(super) derived: Arc<DerivedCache>,
 }
 
 impl CollectionView {
-    pub(super) fn new(
-        collection: CollectionId,
-        state: Arc<State>,
-        store: Arc<Store>,
-        cost: CostModel,
-    ) -> Self {
-        Self { collection, state, store, cost }
-    }
-
     /// Number of the collection.
     pub fn collection(&self) -> CollectionId {
         self.collection
@@ -40,9 +34,44 @@ impl CollectionView {
         &self.state.schema
     }
 
-    /// Columns that predicates see.
+    /// The columns that parts have.
     pub fn arrow_schema(&self) -> &SchemaRef {
         &self.state.arrow_schema
+    }
+
+    /// The columns that predicates see: those that parts have, and the derived ones behind them.
+    pub fn predicate_schema(&self) -> SchemaRef {
+        self.formulas.extended(&self.state.arrow_schema)
+    }
+
+    /// The derived columns that there were when the view was made.
+    pub fn formulas(&self) -> &Formulas {
+        &self.formulas
+    }
+
+    /// Values of derived columns, by their places, for rows of a part, which ascend; `None` when `should_stop` said so.
+    ///
+    /// # Errors
+    /// When vectors cannot be read.
+    ///
+    /// # Complexity
+    /// That of the formula for the rows, or for all rows around where they are many; next to nothing for what was computed
+    /// before and is still held.
+    pub fn derive(
+        &self,
+        live: &LivePart,
+        columns: &[usize],
+        rows: &[u32],
+        should_stop: &(dyn Fn() -> bool + Sync),
+    ) -> Result<Option<Vec<DerivedValues>>, EngineError> {
+        let derivation = Derivation {
+            formulas: &self.formulas,
+            cache: &self.derived,
+            collection: self.collection,
+            store: &self.store,
+            should_stop,
+        };
+        derive(&derivation, live.part(), columns, rows)
     }
 
     /// Commit that the view shows.

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use crate::schema::{CollectionSchema, Object, ObjectId, SpaceId, Value};
-use crate::storage::Operation;
+use crate::storage::{Operation, Outcome};
 use crate::wire::v1::TokenSequence;
 
 /// How a batch reaches the disk. Both are durable when the call returns.
@@ -41,6 +41,13 @@ pub enum Write {
         /// Its new tokens; those of other spaces stay.
         tokens: Vec<(SpaceId, TokenSequence)>,
     },
+    /// Values of some columns of an existing object.
+    SetColumns {
+        /// The object.
+        id: ObjectId,
+        /// The new values, each with the place of its column in the schema; everything else stays.
+        columns: Vec<(usize, Value)>,
+    },
     /// Removes an object.
     Delete(ObjectId),
 }
@@ -54,6 +61,8 @@ pub enum WriteOutcome {
     Replaced,
     /// Vectors or tokens were added to an object.
     VectorsSet,
+    /// Values of columns of an object were set.
+    ColumnsSet,
     /// The object is gone.
     Deleted,
     /// There was no such object.
@@ -69,6 +78,19 @@ pub struct WriteReport {
     pub version: u64,
     /// One outcome for each row, in order.
     pub outcomes: Vec<WriteOutcome>,
+}
+
+impl From<&Outcome> for WriteOutcome {
+    fn from(outcome: &Outcome) -> Self {
+        match outcome {
+            Outcome::Inserted { .. } => Self::Inserted,
+            Outcome::Replaced { .. } => Self::Replaced,
+            Outcome::VectorsSet { .. } | Outcome::TokensSet { .. } => Self::VectorsSet,
+            Outcome::ColumnsSet { .. } => Self::ColumnsSet,
+            Outcome::Deleted { .. } => Self::Deleted,
+            Outcome::Absent => Self::Absent,
+        }
+    }
 }
 
 impl Write {
@@ -95,6 +117,18 @@ impl Write {
                 return Self::SetVectors { id, vectors };
             }
             Self::SetTokens { id, tokens } => return Self::SetTokens { id, tokens },
+            Self::SetColumns { id, columns } => {
+                if let Some(existing) = known.get_mut(&id)
+                    && schema.check_columns(&columns).is_ok()
+                {
+                    for (place, value) in &columns {
+                        if let Some(column) = existing.columns.get_mut(*place) {
+                            column.clone_from(value);
+                        }
+                    }
+                }
+                return Self::SetColumns { id, columns };
+            }
         };
         // A row that will be refused must not become what later rows of the batch build on.
         if schema.check(&object).is_ok() {
@@ -130,6 +164,13 @@ impl Write {
                     .and_then(|()| schema.check_all_tokens(&tokens))
                     .map_err(|error| error.to_string())?;
                 Ok(Operation::SetTokens { id, tokens })
+            }
+            Self::SetColumns { id, columns } => {
+                schema
+                    .check_id(&id)
+                    .and_then(|()| schema.check_columns(&columns))
+                    .map_err(|error| error.to_string())?;
+                Ok(Operation::SetColumns { id, columns })
             }
             Self::Delete(id) => {
                 schema.check_id(&id).map_err(|error| error.to_string())?;

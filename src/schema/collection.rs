@@ -3,7 +3,8 @@
 use thiserror::Error;
 
 use super::{
-    Column, ColumnType, DIMENSION_MAX, EmbeddingSpace, IdKind, Object, ObjectId, SpaceForm, SpaceId,
+    Column, ColumnType, DIMENSION_MAX, EmbeddingSpace, IdKind, Object, ObjectId, SpaceForm,
+    SpaceId, Value,
 };
 use crate::class::Class;
 use crate::vector::{Metric, norm};
@@ -94,6 +95,14 @@ pub enum SchemaError {
         expected: usize,
         /// Values of the row.
         given: usize,
+    },
+    /// A value for a column that does not exist.
+    #[error("no column at place {place}: there are {count}, counted from 0")]
+    NoColumn {
+        /// The place.
+        place: usize,
+        /// Columns of the collection.
+        count: usize,
     },
     /// A vector for a space that does not exist.
     #[error("no embedding space number {}", space.0)]
@@ -235,15 +244,7 @@ impl CollectionSchema {
             });
         }
         for (column, value) in self.columns.iter().zip(&object.columns) {
-            if let Some(given) = value.kind()
-                && given != column.kind
-            {
-                return Err(SchemaError::WrongType {
-                    column: column.name.clone(),
-                    expected: column.kind,
-                    given,
-                });
-            }
+            check_value(column, value)?;
         }
         for (place, (space, vector)) in object.vectors.iter().enumerate() {
             self.check_vector(*space, vector)?;
@@ -254,6 +255,15 @@ impl CollectionSchema {
             }
         }
         Ok(())
+    }
+
+    /// Checks new values of some columns, each by the place of its column.
+    pub fn check_columns(&self, columns: &[(usize, Value)]) -> Result<(), SchemaError> {
+        let count = self.columns.len();
+        columns.iter().try_for_each(|(place, value)| match self.columns.get(*place) {
+            Some(column) => check_value(column, value),
+            None => Err(SchemaError::NoColumn { place: *place, count }),
+        })
     }
 
     /// Checks the kind and length of an id.
@@ -300,6 +310,17 @@ impl CollectionSchema {
     }
 }
 
+fn check_value(column: &Column, value: &Value) -> Result<(), SchemaError> {
+    match value.kind() {
+        Some(given) if given != column.kind => Err(SchemaError::WrongType {
+            column: column.name.clone(),
+            expected: column.kind,
+            given,
+        }),
+        Some(_) | None => Ok(()),
+    }
+}
+
 fn check_dimension(space: &EmbeddingSpace) -> Result<(), SchemaError> {
     let (name, dimension) = (space.name.clone(), space.dimension);
     match space.form {
@@ -312,7 +333,8 @@ fn check_dimension(space: &EmbeddingSpace) -> Result<(), SchemaError> {
     }
 }
 
-fn check_name(what: &'static str, name: &str) -> Result<(), SchemaError> {
+/// Refuses what is not a name for a collection, a column, a space, or whatever `what` says.
+pub(crate) fn check_name(what: &'static str, name: &str) -> Result<(), SchemaError> {
     let mut characters = name.chars();
     let begins = characters.next().is_some_and(|first| first.is_alphabetic() || first == '_');
     let goes_on = characters.all(|each| each.is_alphanumeric() || matches!(each, '_' | '-' | '.'));

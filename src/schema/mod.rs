@@ -8,6 +8,7 @@ mod rows;
 mod space;
 mod tokens;
 
+pub(crate) use collection::check_name;
 pub use collection::{
     COLUMN_COUNT_MAX, CollectionSchema, NAME_LEN_MAX, RESERVED_COLUMNS, SchemaError,
 };

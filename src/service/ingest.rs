@@ -442,7 +442,10 @@ fn answer(
             reason: one_line(&reason),
         }),
         // Outcomes of other operations than those of a batch.
-        WriteOutcome::VectorsSet | WriteOutcome::Deleted | WriteOutcome::Absent => {}
+        WriteOutcome::VectorsSet
+        | WriteOutcome::ColumnsSet
+        | WriteOutcome::Deleted
+        | WriteOutcome::Absent => {}
     };
     for (block, numbers) in &blocks {
         for ((row, number), outcome) in numbers.iter().enumerate().zip(outcomes.by_ref()) {

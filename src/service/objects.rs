@@ -128,6 +128,7 @@ fn delete_all(
             | WriteOutcome::Inserted
             | WriteOutcome::Replaced
             | WriteOutcome::VectorsSet
+            | WriteOutcome::ColumnsSet
             | WriteOutcome::Refused(_) => reply.absent += 1,
         }
     }

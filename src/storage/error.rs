@@ -103,6 +103,20 @@ pub enum StorageError {
         /// The limit.
         size_bytes_max: usize,
     },
+    /// A record of a probe or a bridge that is too large for one value.
+    #[error(
+        "{what} `{name}` takes {size_bytes} bytes, more than the limit of {size_bytes_max}; fit a smaller one"
+    )]
+    RecordTooLarge {
+        /// What the record is.
+        what: &'static str,
+        /// Its name.
+        name: String,
+        /// Its size.
+        size_bytes: usize,
+        /// The limit.
+        size_bytes_max: usize,
+    },
     /// The changes asked for have been trimmed away.
     #[error("changes of collection number {} after version {after} are gone, they are kept after version {kept_after}; read the whole collection instead", collection.0)]
     ChangesTrimmed {
@@ -172,9 +186,10 @@ impl StorageError {
             }
             Self::ChangesTrimmed { .. } => Class::Conflict,
             Self::UnknownCollection { .. } => Class::NotFound,
-            Self::NumbersUsedUp { .. } | Self::BatchTooLarge { .. } | Self::DiskFull { .. } => {
-                Class::Exhausted
-            }
+            Self::NumbersUsedUp { .. }
+            | Self::BatchTooLarge { .. }
+            | Self::RecordTooLarge { .. }
+            | Self::DiskFull { .. } => Class::Exhausted,
             Self::Unfinished { source, .. } => match source.class() {
                 Class::Exhausted => Class::Exhausted,
                 Class::Corrupt => Class::Corrupt,

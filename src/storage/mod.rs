@@ -10,7 +10,8 @@
 //! | `tokens` | collection, space, cell, ordinal | runs of states, f16 little-endian, or of ids, u16 little-endian |
 //! | `ids` | collection, object id | cell, ordinal, spaces that hold a vector or tokens |
 //! | `changes` | collection, version, part | keys changed by that commit |
-//! | `labels`, `probes`, `bridges`, `audit`, `jobs` | | kept for the parts of those names |
+//! | `probes`, `bridges` | collection, name | name, checksum, bytes that the store does not read |
+//! | `labels`, `audit`, `jobs` | | kept for the parts of those names |
 //!
 //! A data directory holds `FORMAT` (the format number), `LOCK`, `records/` (RocksDB) and `staging/` (files of bulk
 //! imports under way).
@@ -29,10 +30,12 @@ mod conformance;
 mod directory;
 mod engine;
 mod error;
+mod follow;
 mod insert;
 mod key;
 mod memory;
 mod migrate;
+mod named;
 mod operation;
 mod plan;
 mod read;
@@ -47,8 +50,10 @@ mod tokens;
 mod write;
 
 pub use error::StorageError;
+pub use follow::VectorFollower;
 pub use insert::{Insertion, KnownKeys, Place};
 pub use key::ObjectKey;
+pub use named::{RECORD_BYTES_MAX, RecordKind};
 pub use operation::{Change, ChangeKind, Commit, Operation, Outcome};
 pub use read::{Scan, Snapshot, VectorScan};
 pub use store::{CollectionRecord, Store, StoreOptions};

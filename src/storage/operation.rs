@@ -1,7 +1,7 @@
 //! What is asked of a collection, and what came of it.
 
 use super::key::ObjectKey;
-use crate::schema::{Object, ObjectId, SpaceId};
+use crate::schema::{Object, ObjectId, SpaceId, Value};
 use crate::wire::v1::TokenSequence;
 
 /// One operation of a batch. Operations are applied in order: the last one on an object wins.
@@ -26,6 +26,13 @@ pub enum Operation {
         /// The new tokens.
         tokens: Vec<(SpaceId, TokenSequence)>,
     },
+    /// Sets values of some columns of a stored object; its position, its other columns, its vectors and its tokens stay.
+    SetColumns {
+        /// The object.
+        id: ObjectId,
+        /// The new values, each with the place of its column in the schema; of several for one column the last one wins.
+        columns: Vec<(usize, Value)>,
+    },
     /// Removes the object, its vectors and its tokens.
     Delete(ObjectId),
 }
@@ -35,7 +42,10 @@ impl Operation {
     pub fn id(&self) -> &ObjectId {
         match self {
             Self::Put(object) | Self::Update(object) => &object.id,
-            Self::SetVectors { id, .. } | Self::SetTokens { id, .. } | Self::Delete(id) => id,
+            Self::SetVectors { id, .. }
+            | Self::SetTokens { id, .. }
+            | Self::SetColumns { id, .. }
+            | Self::Delete(id) => id,
         }
     }
 }
@@ -65,6 +75,11 @@ pub enum Outcome {
         /// Where the object is.
         key: ObjectKey,
     },
+    /// The values of columns have been set.
+    ColumnsSet {
+        /// Where the object is.
+        key: ObjectKey,
+    },
     /// The object has been removed.
     Deleted {
         /// Where it was.
@@ -86,7 +101,7 @@ pub struct Commit {
 /// What a commit did at a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ChangeKind {
-    /// The object at the key is new, replaced, or has new vectors.
+    /// The object at the key is new, replaced, or has new vectors or new values of columns.
     Put,
     /// The object at the key has new tokens and nothing else: who keeps no tokens need not heed it.
     Tokens,

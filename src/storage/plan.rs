@@ -10,10 +10,12 @@ use super::engine::{KvView, Row};
 use super::error::StorageError;
 use super::key::{IdKey, Key, ObjectKey, TokenKey, VectorKey};
 use super::operation::{Change, ChangeKind, Operation, Outcome};
-use super::record::{Head, Located, decode_row_id, encode_row, encode_tokens, encode_vector};
+use super::record::{
+    Head, Located, decode_row, decode_row_id, encode_row, encode_tokens, encode_vector,
+};
 use super::table::Table;
 use crate::schema::{
-    CollectionId, CollectionSchema, IdRef, Object, ObjectId, SchemaError, SpaceId,
+    CollectionId, CollectionSchema, IdRef, Object, ObjectId, SchemaError, SpaceId, Value,
 };
 use crate::sky::Cell29;
 use crate::wire::v1::TokenSequence;
@@ -82,6 +84,10 @@ fn check(schema: &CollectionSchema, operation: &Operation) -> Result<(), SchemaE
         Operation::SetTokens { id, tokens } => {
             schema.check_id(id)?;
             schema.check_all_tokens(tokens)
+        }
+        Operation::SetColumns { id, columns } => {
+            schema.check_id(id)?;
+            schema.check_columns(columns)
         }
         Operation::Delete(id) => schema.check_id(id),
     }
@@ -158,6 +164,8 @@ struct Ledger<'v, 'o> {
     taken: HashMap<ObjectKey, usize>,
     /// Stored owners of the keys that were looked up; `None` where a key is free.
     stored: HashMap<ObjectKey, Option<ObjectId>>,
+    /// Stored rows of objects of which columns are set, by track.
+    rows: HashMap<usize, Vec<u8>>,
     /// No object is stored: every key is free.
     empty: bool,
 }
@@ -178,6 +186,7 @@ impl<'v, 'o> Ledger<'v, 'o> {
             by_id: HashMap::with_capacity(operations.len()),
             taken: HashMap::with_capacity(operations.len()),
             stored: HashMap::new(),
+            rows: HashMap::new(),
             empty: head.object_count == 0,
         };
         for operation in operations {
@@ -190,6 +199,7 @@ impl<'v, 'o> Ledger<'v, 'o> {
         if !ledger.empty {
             ledger.read_ids()?;
             ledger.read_keys(operations)?;
+            ledger.read_rows(operations)?;
         }
         Ok(ledger)
     }
@@ -235,6 +245,23 @@ impl<'v, 'o> Ledger<'v, 'o> {
             let owner = bytes.map(|bytes| decode_row_id(&bytes)).transpose()?;
             self.stored.insert(key, owner);
         }
+        Ok(())
+    }
+
+    /// Looks up at once the rows of which columns are set.
+    fn read_rows(&mut self, operations: &[Operation]) -> Result<(), StorageError> {
+        let mut wanted = BTreeMap::new();
+        for operation in operations {
+            let Operation::SetColumns { id, .. } = operation else { continue };
+            let Some(&track) = self.by_id.get(id) else { continue };
+            if let Some(before) = &self.tracks[track].before {
+                wanted.insert(before.key, track);
+            }
+        }
+        let keys: Vec<_> = wanted.keys().map(Key::encode).collect();
+        let found = self.view.get_many(Table::Objects, &keys)?;
+        let found = wanted.into_values().zip(found);
+        self.rows.extend(found.filter_map(|(track, bytes)| Some((track, bytes?))));
         Ok(())
     }
 
@@ -295,6 +322,7 @@ impl<'v, 'o> Ledger<'v, 'o> {
                 now.tokens.extend(tokens.iter().map(|(space, sequence)| (*space, sequence)));
                 Ok(Outcome::TokensSet { key: now.key })
             }
+            Operation::SetColumns { columns, .. } => self.set_columns(track, columns),
             Operation::Delete(_) => Ok(match self.tracks[track].now.take() {
                 Some(now) => Outcome::Deleted { previous: now.key },
                 None => Outcome::Absent,
@@ -326,6 +354,30 @@ impl<'v, 'o> Ledger<'v, 'o> {
             Some(previous) => Outcome::Replaced { key, previous: previous.key },
             None => Outcome::Inserted { key },
         })
+    }
+}
+
+impl Ledger<'_, '_> {
+    fn set_columns(
+        &mut self,
+        track: usize,
+        columns: &[(usize, Value)],
+    ) -> Result<Outcome, StorageError> {
+        let Track { id, now, .. } = &mut self.tracks[track];
+        let Some(now) = now else { return Ok(Outcome::Absent) };
+        let row = now.row.as_ref().or_else(|| self.rows.get(&track));
+        let object = row.map(|bytes| decode_row(bytes, self.schema.columns.len())).transpose()?;
+        let Some(mut object) = object.filter(|object| object.id == **id) else {
+            let detail = format!("the row of object `{id}` is missing");
+            return Err(StorageError::corrupt("object row", detail));
+        };
+        for (place, value) in columns {
+            if let Some(column) = object.columns.get_mut(*place) {
+                column.clone_from(value);
+            }
+        }
+        now.row = Some(encode_row(&object));
+        Ok(Outcome::ColumnsSet { key: now.key })
     }
 }
 

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use super::engine::{KvCursor, KvView, Patience};
 use super::error::StorageError;
+use super::follow::VectorFollower;
 use super::key::{Key, KeyRange, ObjectKey, VectorKey};
 use super::record::{CollectionMeta, decode_row, decode_vector, decode_vector_into};
 use super::slot::{Slot, State};
@@ -159,10 +160,11 @@ impl Snapshot<'_> {
 
     fn rows(&self, keys: &[ObjectKey]) -> Result<Vec<Option<Object>>, StorageError> {
         let keys: Vec<_> = keys.iter().map(Key::encode).collect();
+        let columns = self.record.schema.columns.len();
         self.view
             .get_many(Table::Objects, &keys)?
             .into_iter()
-            .map(|bytes| bytes.map(|bytes| decode_row(&bytes)).transpose())
+            .map(|bytes| bytes.map(|bytes| decode_row(&bytes, columns)).transpose())
             .collect()
     }
 
@@ -205,9 +207,10 @@ impl Snapshot<'_> {
         let objects = self.view.cursor(KeyRange::objects(self.record.id, &cells))?;
         let vectors = spaces
             .iter()
-            .map(|space| self.scan_vectors(cells.clone(), *space).map(Follower::new))
+            .map(|space| self.scan_vectors(cells.clone(), *space).map(VectorFollower::new))
             .collect::<Result<_, _>>()?;
-        Ok(Scan { objects, vectors, finished: false })
+        let columns = self.record.schema.columns.len();
+        Ok(Scan { objects, vectors, columns, finished: false })
     }
 
     /// Walks the vectors of one space in a half-open range of order-29 cells, in the order of the object keys.
@@ -253,7 +256,7 @@ impl std::fmt::Debug for Snapshot<'_> {
     }
 }
 
-fn dimension(schema: &CollectionSchema, space: SpaceId) -> Result<usize, StorageError> {
+pub(super) fn dimension(schema: &CollectionSchema, space: SpaceId) -> Result<usize, StorageError> {
     match schema.space_by_id(space) {
         Some(space) if space.holds_vectors() => Ok(space.dimension),
         Some(other) => {
@@ -267,7 +270,8 @@ fn dimension(schema: &CollectionSchema, space: SpaceId) -> Result<usize, Storage
 /// A walk along the sky; see [`Snapshot::scan`].
 pub struct Scan<'v> {
     objects: Box<dyn KvCursor + 'v>,
-    vectors: Vec<Follower<'v>>,
+    vectors: Vec<VectorFollower<'v>>,
+    columns: usize,
     finished: bool,
 }
 
@@ -275,7 +279,7 @@ impl Scan<'_> {
     fn step(&mut self) -> Result<Option<Found>, StorageError> {
         let Some((key, value)) = self.objects.advance()? else { return Ok(None) };
         let key = ObjectKey::decode(key)?;
-        let mut object = decode_row(value)?;
+        let mut object = decode_row(value, self.columns)?;
         for follower in &mut self.vectors {
             if let Some(vector) = follower.vector_of(key)? {
                 object.vectors.push((follower.scan.space, vector));
@@ -307,7 +311,7 @@ impl Iterator for Scan<'_> {
 /// A walk through the vectors of one space; see [`Snapshot::scan_vectors`].
 pub struct VectorScan<'v> {
     cursor: Box<dyn KvCursor + 'v>,
-    space: SpaceId,
+    pub(super) space: SpaceId,
     dimension: usize,
     finished: bool,
 }
@@ -336,34 +340,5 @@ impl Iterator for VectorScan<'_> {
         let item = self.step().transpose();
         self.finished = !matches!(item, Some(Ok(_)));
         item
-    }
-}
-
-/// Follows a walk of objects through the vectors of one space.
-struct Follower<'v> {
-    scan: VectorScan<'v>,
-    ahead: Option<(ObjectKey, Vec<f32>)>,
-}
-
-impl<'v> Follower<'v> {
-    fn new(scan: VectorScan<'v>) -> Self {
-        Self { scan, ahead: None }
-    }
-
-    /// The vector of an object; keys must be asked for in ascending order.
-    fn vector_of(&mut self, object: ObjectKey) -> Result<Option<Vec<f32>>, StorageError> {
-        loop {
-            match self.ahead.take() {
-                Some((key, vector)) if key == object => return Ok(Some(vector)),
-                Some(ahead) if ahead.0 > object => {
-                    self.ahead = Some(ahead);
-                    return Ok(None);
-                }
-                _ => match self.scan.next().transpose()? {
-                    Some(ahead) => self.ahead = Some(ahead),
-                    None => return Ok(None),
-                },
-            }
-        }
     }
 }

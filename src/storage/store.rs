@@ -16,7 +16,7 @@ use super::record::{CollectionMeta, Head, decode_number, encode_number};
 use super::rocks::RocksEngine;
 use super::slot::{Slot, State};
 use super::table::Table;
-use crate::schema::{CollectionId, CollectionSchema, EmbeddingSpace, SpaceId};
+use crate::schema::{CollectionId, CollectionSchema, Column, EmbeddingSpace, SpaceId};
 
 /// How much memory and how many threads the store may take.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -216,16 +216,43 @@ impl Store {
         collection: CollectionId,
         mut space: EmbeddingSpace,
     ) -> Result<CollectionRecord, StorageError> {
+        self.alter(collection, |meta| {
+            if meta.next_space == u32::MAX {
+                return Err(StorageError::NumbersUsedUp { what: "embedding space" });
+            }
+            space.id = SpaceId(meta.next_space);
+            meta.next_space += 1;
+            Arc::make_mut(&mut meta.schema).spaces.push(space);
+            Ok(())
+        })
+    }
+
+    /// Adds a column behind the others, in which every object has null. No row is written for it.
+    ///
+    /// # Errors
+    /// [`StorageError::UnknownCollection`]; [`StorageError::Schema`] when the column is refused or its name taken.
+    pub fn add_column(
+        &self,
+        collection: CollectionId,
+        column: Column,
+    ) -> Result<CollectionRecord, StorageError> {
+        self.alter(collection, |meta| {
+            Arc::make_mut(&mut meta.schema).columns.push(column);
+            Ok(())
+        })
+    }
+
+    /// Changes the schema of a collection in one commit, if what comes out is valid.
+    fn alter(
+        &self,
+        collection: CollectionId,
+        change: impl FnOnce(&mut CollectionMeta) -> Result<(), StorageError>,
+    ) -> Result<CollectionRecord, StorageError> {
         let slot = self.slot(collection)?;
         let _turn = slot.turn();
         self.make_whole(&slot, Patience::Short)?;
         let mut meta = slot.meta()?;
-        if meta.next_space == u32::MAX {
-            return Err(StorageError::NumbersUsedUp { what: "embedding space" });
-        }
-        space.id = SpaceId(meta.next_space);
-        meta.next_space += 1;
-        Arc::make_mut(&mut meta.schema).spaces.push(space);
+        change(&mut meta)?;
         meta.schema.validate()?;
         let head = head(&*self.engine.view(), collection)?;
         let mut batch = Batch::default();

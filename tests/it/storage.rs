@@ -185,7 +185,8 @@ mod kills {
                 Operation::Delete(id) => drop(objects.remove(&id)),
                 Operation::Update(_)
                 | Operation::SetVectors { .. }
-                | Operation::SetTokens { .. } => unreachable!("no batch has one"),
+                | Operation::SetTokens { .. }
+                | Operation::SetColumns { .. } => unreachable!("no batch has one"),
             }
         }
     }

@@ -137,6 +137,25 @@ impl Attribute {
             .filter(move |&row| row < rows)
     }
 
+    /// All rows in the order of their values, in portions of whole ranks with at least `wanted` rows each but the last: the
+    /// smallest first, or the largest; NaN and then null come last either way.
+    pub fn in_order(&self, descending: bool, wanted: usize) -> impl Iterator<Item = Vec<u32>> + '_ {
+        let order: &[u32] = self.section(self.layout.order, self.layout.rows);
+        let (distinct, rows) = (self.layout.distinct as u32, self.layout.rows as u32);
+        let mut next = 0;
+        std::iter::from_fn(move || {
+            let mut portion = Vec::new();
+            while next < distinct + 2 && portion.len() < wanted.max(1) {
+                let rank = if descending && next < distinct { distinct - 1 - next } else { next };
+                let places = self.places(Span { start: rank, end: rank + 1 });
+                let there = order.get(places).unwrap_or_default().iter().copied();
+                portion.extend(there.filter(|&row| row < rows));
+                next += 1;
+            }
+            (!portion.is_empty()).then_some(portion)
+        })
+    }
+
     /// Some of the rows of the spans, about `wanted` of them and evenly over the ranks.
     ///
     /// # Complexity

@@ -13,7 +13,7 @@ use arrow::ipc::reader::{FileDecoder, read_footer_length};
 use arrow::ipc::{Block, root_as_footer, root_as_message};
 
 use super::rows_path;
-use crate::engine::columns::ORDINAL;
+use crate::engine::columns::{ORDINAL, nulls_beyond};
 use crate::engine::error::EngineError;
 use crate::engine::mapped::map_buffer;
 use crate::files::contain;
@@ -36,11 +36,17 @@ pub(super) fn read_rows(
     let blocks = contain(|| decode(&buffer)).map_err(damaged)?;
     let mut batches = Vec::with_capacity(blocks.len());
     let mut ordinals = Vec::with_capacity(blocks.len());
+    let known = blocks.first().map_or(0, |block| block.num_columns().saturating_sub(1));
+    let rows = blocks.first().map_or(0, RecordBatch::num_rows);
+    let nulls = nulls_beyond(arrow_schema, known, rows);
     for block in blocks {
         let place = block.schema().index_of(ORDINAL)?;
         ordinals.push(Arc::clone(block.column(place)));
-        let resident = &block.columns()[..place];
-        batches.push(RecordBatch::try_new(Arc::clone(arrow_schema), resident.to_vec())?);
+        let mut resident = block.columns()[..place].to_vec();
+        // Of a column that was added after the segment was built.
+        let there = |array: &ArrayRef| array.slice(0, block.num_rows().min(array.len()));
+        resident.extend(nulls.iter().map(there));
+        batches.push(RecordBatch::try_new(Arc::clone(arrow_schema), resident)?);
     }
     Ok((batches, ordinals))
 }

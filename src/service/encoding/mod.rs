@@ -231,7 +231,10 @@ impl Target {
         .await?;
         for (id, outcome) in ids.into_iter().zip(report.outcomes) {
             match outcome {
-                WriteOutcome::VectorsSet | WriteOutcome::Inserted | WriteOutcome::Replaced => {
+                WriteOutcome::VectorsSet
+                | WriteOutcome::ColumnsSet
+                | WriteOutcome::Inserted
+                | WriteOutcome::Replaced => {
                     tally.encoded += 1;
                 }
                 WriteOutcome::Absent | WriteOutcome::Deleted => tally.skipped += 1,

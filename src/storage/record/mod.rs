@@ -3,6 +3,7 @@
 
 mod bytes;
 mod head;
+mod named;
 mod row;
 mod schema;
 #[cfg(test)]
@@ -10,6 +11,7 @@ mod tests;
 mod tokens;
 
 pub(crate) use head::{Head, Intent, StagedFile, decode_changes, encode_changes};
+pub(crate) use named::{decode_named, encode_named};
 pub(crate) use row::{
     Located, append_row, decode_row, decode_row_id, decode_vector, decode_vector_into, encode_row,
     encode_vector, encode_vector_into,

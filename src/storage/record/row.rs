@@ -92,18 +92,22 @@ fn encode_value(out: &mut Writer, value: ValueRef<'_>) {
     }
 }
 
-/// Reads a row back; the object has no vectors yet.
-pub(crate) fn decode_row(bytes: &[u8]) -> Result<Object, StorageError> {
+/// Reads a row back; the object has no vectors yet. A row that was written before its collection got the last of its
+/// `columns` has null in them.
+pub(crate) fn decode_row(bytes: &[u8], columns: usize) -> Result<Object, StorageError> {
     let mut rest = Reader::new(ROW, bytes);
     let id = decode_id(&mut rest)?;
     let (ra, dec) = (rest.f64()?, rest.f64()?);
     let position =
         Position::new(Degrees(ra), Degrees(dec)).map_err(|error| rest.fail(error.to_string()))?;
     let count = rest.count(1)?;
-    let columns =
+    let mut values =
         (0..count).map(|_| decode_value(&mut rest)).collect::<Result<Vec<_>, StorageError>>()?;
     rest.end()?;
-    Ok(Object { id, position, columns, vectors: Vec::new() })
+    if values.len() < columns {
+        values.resize(columns, Value::Null);
+    }
+    Ok(Object { id, position, columns: values, vectors: Vec::new() })
 }
 
 /// Reads only the id of a row.

@@ -158,11 +158,34 @@ proptest! {
     #[test]
     fn rows_come_back(object in object()) {
         let bytes = encode_row(&object);
-        let back = decode_row(&bytes).expect("what was written is readable");
+        let back = decode_row(&bytes, 0).expect("what was written is readable");
         prop_assert_eq!(&back.id, &object.id);
         prop_assert_eq!(back.position, object.position);
         prop_assert_eq!(bits(&back), bits(&object));
         prop_assert_eq!(decode_row_id(&bytes).expect("readable"), object.id);
+    }
+
+    #[test]
+    fn a_row_of_fewer_columns_has_nulls_in_the_others(object in object(), more in 0..4_usize) {
+        let width = object.columns.len() + more;
+        let back = decode_row(&encode_row(&object), width).expect("readable");
+        prop_assert_eq!(back.columns.len(), width);
+        prop_assert!(back.columns[object.columns.len()..].iter().all(|value| *value == Value::Null));
+    }
+
+    #[test]
+    fn named_records_come_back(name in "[a-z]{1,9}", bytes in vec(any::<u8>(), 0..90), at in any::<usize>(), bit in 0..8_u32) {
+        let encoded = encode_named(&name, &bytes);
+        prop_assert_eq!(decode_named(&encoded).expect("readable"), (name, bytes.clone()));
+        for end in 0..encoded.len() {
+            prop_assert!(decode_named(&encoded[..end]).is_err());
+        }
+        let mut flipped = encoded.clone();
+        let place = at % flipped.len();
+        flipped[place] ^= 1 << bit;
+        if let Ok((_, contents)) = decode_named(&flipped) {
+            prop_assert_eq!(contents, bytes, "only a letter of the name may have changed");
+        }
     }
 
     #[test]
@@ -238,7 +261,7 @@ proptest! {
         if versioned && let Some(first) = bytes.first_mut() {
             *first = 1;
         }
-        let _ = decode_row(&bytes);
+        let _ = decode_row(&bytes, 0);
         let _ = decode_row_id(&bytes);
         let _ = Head::decode(&bytes);
         let _ = Intent::decode(&bytes);
@@ -249,6 +272,7 @@ proptest! {
         let _ = decode_tokens(&token_space(SpaceForm::Tokens, 3), &bytes);
         let _ = decode_tokens(&token_space(SpaceForm::TokenIds, 0), &bytes);
         let _ = decode_number("number", &bytes);
+        let _ = decode_named(&bytes);
     }
 
     #[test]
@@ -260,7 +284,7 @@ proptest! {
             let place = at % flipped.len();
             flipped[place] ^= 1 << bit;
             for damaged in [&flipped[..], &bytes[..cut % bytes.len()]] {
-                let _ = decode_row(damaged);
+                let _ = decode_row(damaged, 0);
                 let _ = Head::decode(damaged);
                 let _ = Intent::decode(damaged);
                 let _ = decode_changes(CollectionId(1), damaged);
@@ -273,7 +297,7 @@ proptest! {
     fn every_cut_of_a_row_is_refused(object in object()) {
         let bytes = encode_row(&object);
         for end in 0..bytes.len() {
-            prop_assert!(decode_row(&bytes[..end]).is_err());
+            prop_assert!(decode_row(&bytes[..end], 0).is_err());
         }
     }
 }

@@ -2,9 +2,11 @@
 
 mod bulk;
 mod collections;
+mod columns;
 mod damage;
 mod insert;
 mod model;
+mod named;
 mod tokens;
 mod writes;
 

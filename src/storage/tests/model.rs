@@ -49,6 +49,11 @@ fn operation() -> impl Strategy<Value = Operation> {
         }),
         3 => (id.clone(), tokens()).prop_map(|(id, tokens)| Operation::SetTokens { id: ObjectId::Number(id), tokens }),
         2 => (id.clone(), vectors()).prop_map(|(id, vectors)| Operation::SetVectors { id: ObjectId::Number(id), vectors }),
+        2 => (id.clone(), any::<u32>(), any::<bool>()).prop_map(|(id, stamp, both)| {
+            let z = (0, Value::Float64(f64::from(stamp)));
+            let note = both.then(|| (1, Value::Text(format!("set {stamp}"))));
+            Operation::SetColumns { id: ObjectId::Number(id), columns: note.into_iter().chain([z]).collect() }
+        }),
         1 => id.prop_map(|id| Operation::Delete(ObjectId::Number(id))),
     ]
 }
@@ -76,6 +81,7 @@ enum Came {
     Replaced { moved: bool },
     VectorsSet,
     TokensSet,
+    ColumnsSet,
     Deleted,
     Absent,
 }
@@ -87,6 +93,7 @@ impl From<&Outcome> for Came {
             Outcome::Replaced { key, previous } => Self::Replaced { moved: key != previous },
             Outcome::VectorsSet { .. } => Self::VectorsSet,
             Outcome::TokensSet { .. } => Self::TokensSet,
+            Outcome::ColumnsSet { .. } => Self::ColumnsSet,
             Outcome::Deleted { .. } => Self::Deleted,
             Outcome::Absent => Self::Absent,
         }
@@ -122,6 +129,13 @@ impl Model {
                     tokens.iter().map(|(space, tokens)| ((id.clone(), *space), tokens.clone()));
                 self.tokens.extend(named);
                 Came::TokensSet
+            }
+            Operation::SetColumns { id, columns } => {
+                let Some(object) = self.objects.get_mut(id) else { return Came::Absent };
+                for (place, value) in columns {
+                    object.columns[*place] = value.clone();
+                }
+                Came::ColumnsSet
             }
             Operation::Delete(id) => match self.objects.remove(id) {
                 Some(_) => {

@@ -1,0 +1,148 @@
+//! What a database does to a collection beside writing its objects: spaces, columns, and records that others read.
+
+use std::sync::Arc;
+
+use super::db::Db;
+use super::derived::{DerivedColumn, Formula, Formulas};
+use super::error::EngineError;
+use super::status::{CollectionInfo, same_space};
+use crate::schema::{CollectionSchema, Column, EmbeddingSpace};
+use crate::storage::RecordKind;
+
+impl Db {
+    /// Adds an embedding space, or confirms that an equal one is there.
+    ///
+    /// # Errors
+    /// [`EngineError::SpaceMismatch`] when a space of that name has another form, dimension, metric or provenance.
+    pub fn add_space(
+        &self,
+        name: &str,
+        space: EmbeddingSpace,
+    ) -> Result<CollectionInfo, EngineError> {
+        let collection = self.find(name)?;
+        let record = collection.record()?;
+        if let Some(existing) = record.schema.space(&space.name) {
+            same_space(name, existing, &space)?;
+            return Ok(CollectionInfo::of(&record, None));
+        }
+        let mut extended = CollectionSchema::clone(&record.schema);
+        extended.spaces.push(space.clone());
+        extended.validate()?;
+        collection.alter(|store| store.add_space(collection.id(), space))?;
+        Ok(CollectionInfo::of(&collection.record()?, None))
+    }
+
+    /// Adds a column behind the others, or confirms that one of its name and type is there. Every object has null in it;
+    /// the next build gives it an index.
+    ///
+    /// # Errors
+    /// [`EngineError::ColumnMismatch`] when a column of that name has another type; [`EngineError::Schema`] for a name that
+    /// is refused.
+    pub fn add_column(&self, name: &str, column: Column) -> Result<CollectionInfo, EngineError> {
+        let collection = self.find(name)?;
+        let record = collection.record()?;
+        let existing = record.schema.column_place(&column.name);
+        if let Some(existing) = existing.and_then(|place| record.schema.columns.get(place)) {
+            if existing.kind == column.kind {
+                return Ok(CollectionInfo::of(&record, None));
+            }
+            return Err(EngineError::ColumnMismatch {
+                collection: name.to_owned(),
+                column: existing.name.clone(),
+                existing: existing.kind,
+                given: column.kind,
+            });
+        }
+        if collection.formulas.get().place(&column.name).is_some() {
+            return Err(EngineError::Formula {
+                collection: name.to_owned(),
+                names: column.name.clone(),
+                what: "a stored column of that name is to be added; choose another name".to_owned(),
+            });
+        }
+        collection.alter(|store| store.add_column(collection.id(), column))?;
+        Ok(CollectionInfo::of(&collection.record()?, None))
+    }
+
+    /// Gives a collection these formulas in place of those that it has: their outputs are columns that predicates, orders and
+    /// answers can name. A query sees those of the moment at which it began. What was computed is kept for formulas that are
+    /// in the new set, too (the same `Arc`). Formulas are not stored: they are to be given again after a restart.
+    ///
+    /// # Errors
+    /// [`EngineError::Formula`] when a formula needs what is not there, or the name of an output is taken.
+    pub fn set_formulas(
+        &self,
+        collection: &str,
+        formulas: Vec<Arc<dyn Formula>>,
+    ) -> Result<(), EngineError> {
+        let collection = self.find(collection)?;
+        let schema = collection.record()?.schema;
+        collection.formulas.set(Formulas::new(&schema, formulas)?);
+        Ok(())
+    }
+
+    /// The derived columns of a collection.
+    ///
+    /// # Errors
+    /// When there is no such collection.
+    pub fn derived_columns(&self, collection: &str) -> Result<Vec<DerivedColumn>, EngineError> {
+        Ok(self.find(collection)?.formulas.get().columns().cloned().collect())
+    }
+
+    /// Keeps a record of a collection under a name, in place of one that has it; names are compared without regard to case.
+    /// It is on the disk when this returns, and goes with the collection.
+    ///
+    /// # Errors
+    /// Those of [`Store::put_record`](crate::storage::Store::put_record).
+    pub fn put_record(
+        &self,
+        collection: &str,
+        kind: RecordKind,
+        name: &str,
+        bytes: &[u8],
+    ) -> Result<(), EngineError> {
+        let collection = self.find(collection)?;
+        Ok(self.store().put_record(collection.id(), kind, name, bytes)?)
+    }
+
+    /// The record of a name; `None` where there is none.
+    ///
+    /// # Errors
+    /// When there is no such collection, or the store cannot be read.
+    pub fn record(
+        &self,
+        collection: &str,
+        kind: RecordKind,
+        name: &str,
+    ) -> Result<Option<Vec<u8>>, EngineError> {
+        let collection = self.find(collection)?;
+        Ok(self.store().record(collection.id(), kind, name)?)
+    }
+
+    /// All records of a kind with their names, ordered by the names in lower case.
+    ///
+    /// # Errors
+    /// As [`Db::record`].
+    pub fn records(
+        &self,
+        collection: &str,
+        kind: RecordKind,
+    ) -> Result<Vec<(String, Vec<u8>)>, EngineError> {
+        let collection = self.find(collection)?;
+        Ok(self.store().records(collection.id(), kind)?)
+    }
+
+    /// Removes a record; says whether there was one.
+    ///
+    /// # Errors
+    /// As [`Db::record`].
+    pub fn delete_record(
+        &self,
+        collection: &str,
+        kind: RecordKind,
+        name: &str,
+    ) -> Result<bool, EngineError> {
+        let collection = self.find(collection)?;
+        Ok(self.store().delete_record(collection.id(), kind, name)?)
+    }
+}

@@ -1,0 +1,134 @@
+//! Records of a collection that the store keeps and does not read: fitted probes and bridges, by name.
+
+use super::engine::{Batch, Patience, Row};
+use super::error::StorageError;
+use super::key::{KeyRange, NameKey};
+use super::record::{decode_named, encode_named};
+use super::store::Store;
+use super::table::Table;
+use crate::schema::{CollectionId, check_name};
+
+/// Most bytes of one record: it is written, and read, as one value.
+pub const RECORD_BYTES_MAX: usize = 64 << 20;
+
+/// What a record is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum RecordKind {
+    /// A fitted probe.
+    Probe,
+    /// A fitted bridge between spaces.
+    Bridge,
+}
+
+impl RecordKind {
+    /// The word for it in messages.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Probe => "probe",
+            Self::Bridge => "bridge",
+        }
+    }
+
+    fn table(self) -> Table {
+        match self {
+            Self::Probe => Table::Probes,
+            Self::Bridge => Table::Bridges,
+        }
+    }
+}
+
+impl Store {
+    /// Keeps a record under a name, in place of one that has it already; names are compared without regard to case. It is
+    /// on the disk when this returns, and goes with the collection. The collection's version stays what it is.
+    ///
+    /// # Errors
+    /// [`StorageError::Schema`] for what is not a name, [`StorageError::RecordTooLarge`] beyond [`RECORD_BYTES_MAX`],
+    /// [`StorageError::UnknownCollection`], and those of the disk.
+    pub fn put_record(
+        &self,
+        collection: CollectionId,
+        kind: RecordKind,
+        name: &str,
+        bytes: &[u8],
+    ) -> Result<(), StorageError> {
+        check_name(kind.name(), name)?;
+        if bytes.len() > RECORD_BYTES_MAX {
+            return Err(StorageError::RecordTooLarge {
+                what: kind.name(),
+                name: name.to_owned(),
+                size_bytes: bytes.len(),
+                size_bytes_max: RECORD_BYTES_MAX,
+            });
+        }
+        self.set_record(collection, kind, name, Some(encode_named(name, bytes)))
+    }
+
+    /// Removes a record; says whether there was one.
+    ///
+    /// # Errors
+    /// [`StorageError::UnknownCollection`], and those of the disk.
+    pub fn delete_record(
+        &self,
+        collection: CollectionId,
+        kind: RecordKind,
+        name: &str,
+    ) -> Result<bool, StorageError> {
+        let was_there = self.record(collection, kind, name)?.is_some();
+        if was_there {
+            self.set_record(collection, kind, name, None)?;
+        }
+        Ok(was_there)
+    }
+
+    fn set_record(
+        &self,
+        collection: CollectionId,
+        kind: RecordKind,
+        name: &str,
+        value: Option<Vec<u8>>,
+    ) -> Result<(), StorageError> {
+        let slot = self.slot(collection)?;
+        // A record that came after the collection was dropped would stay for ever.
+        let _turn = slot.turn();
+        slot.meta()?;
+        let mut batch = Batch::default();
+        let key = NameKey::new(collection, name).encode();
+        batch.row(Row { table: kind.table(), key, value });
+        self.engine.commit(&batch, Patience::Long)
+    }
+
+    /// The record of a name; `None` where there is none.
+    ///
+    /// # Errors
+    /// [`StorageError::UnknownCollection`], [`StorageError::Corrupt`] and those of the disk.
+    pub fn record(
+        &self,
+        collection: CollectionId,
+        kind: RecordKind,
+        name: &str,
+    ) -> Result<Option<Vec<u8>>, StorageError> {
+        self.slot(collection)?.meta()?;
+        let key = NameKey::new(collection, name).encode();
+        let found = self.engine.view().get(kind.table(), &key)?;
+        found.map(|bytes| Ok(decode_named(&bytes)?.1)).transpose()
+    }
+
+    /// All records of a kind with their names as they were given, ordered by the names in lower case.
+    ///
+    /// # Errors
+    /// As [`Store::record`].
+    pub fn records(
+        &self,
+        collection: CollectionId,
+        kind: RecordKind,
+    ) -> Result<Vec<(String, Vec<u8>)>, StorageError> {
+        self.slot(collection)?.meta()?;
+        let view = self.engine.view();
+        let mut cursor = view.cursor(KeyRange::collection(kind.table(), collection))?;
+        let mut records = Vec::new();
+        while let Some((_, bytes)) = cursor.advance()? {
+            records.push(decode_named(bytes)?);
+        }
+        Ok(records)
+    }
+}
