@@ -3,12 +3,13 @@
 
 use std::path::{Path, PathBuf};
 
-const PROTOS: [&str; 7] = [
+const PROTOS: [&str; 8] = [
     "sidereus/v1/objects.proto",
     "sidereus/v1/collection_service.proto",
     "sidereus/v1/object_service.proto",
     "sidereus/v1/search_service.proto",
     "sidereus/v1/maintenance_service.proto",
+    "sidereus/v1/discovery_service.proto",
     "sidereus/v1/probe_service.proto",
     "sidereus/internal/v1/encoder.proto",
 ];

@@ -21,6 +21,7 @@ mod import;
 mod index;
 mod inspect;
 mod observation;
+mod outliers;
 mod progress;
 mod region;
 mod register;
@@ -28,6 +29,7 @@ mod render;
 mod schema_file;
 mod search;
 mod serve;
+mod session;
 
 use std::process::ExitCode;
 
@@ -66,6 +68,10 @@ enum Command {
     Encoder(encoder::EncoderArguments),
     /// Measure how much the neighbours in a space know about a column
     Evaluate(evaluate::EvaluateArguments),
+    /// Score objects by how lonely they are among others
+    Outliers(outliers::OutlierArguments),
+    /// Label objects, and be asked for the labels that teach most
+    Session(session::SessionArguments),
     /// Delete objects by id
     Delete(delete::DeleteArguments),
 }
@@ -100,6 +106,8 @@ async fn dispatch(command: Command) -> Result<ExitCode> {
         // A check has an exit status of its own.
         Command::Encoder(arguments) => return encoder::run(arguments).await,
         Command::Evaluate(arguments) => evaluate::run(arguments).await?,
+        Command::Outliers(arguments) => outliers::run(arguments).await?,
+        Command::Session(arguments) => session::run(arguments).await?,
         Command::Delete(arguments) => delete::run(arguments).await?,
     }
     Ok(ExitCode::SUCCESS)

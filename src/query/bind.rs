@@ -158,7 +158,7 @@ fn exclude_around(
     Ok(())
 }
 
-fn find_space(view: &CollectionView, name: &str) -> Result<EmbeddingSpace, QueryError> {
+pub(super) fn find_space(view: &CollectionView, name: &str) -> Result<EmbeddingSpace, QueryError> {
     let spaces: Vec<&EmbeddingSpace> = view.schema().vector_spaces().collect();
     let known = || match spaces.len() {
         0 => "none yet (encode or import vectors first)".to_owned(),
@@ -307,6 +307,15 @@ fn mean(vectors: &[Vec<f32>], dimension: usize) -> Vec<f32> {
 }
 
 impl Bound {
+    /// The `limit` nearest to one prepared vector of a space.
+    pub(super) fn nearest(space: EmbeddingSpace, vector: Vec<f32>, limit: usize) -> Self {
+        let (measure, method, examples) = (Measure::Nearest, "example", [1, 0]);
+        let target = Target { space, share: 1.0, vector, measure, method, examples };
+        let (fusion, missing) = (Fusion::Distances, Missing::Require);
+        let combination = Combination { fusion, missing, calibrations: Vec::new() };
+        Self { targets: vec![target], excluded: Vec::new(), limit, combination }
+    }
+
     /// The metric of a query whose distances are those between vectors of one space.
     pub(super) fn metric(&self) -> Option<Metric> {
         match self.targets.as_slice() {

@@ -4,6 +4,8 @@ use thiserror::Error;
 
 use super::datafusion::PredicateError;
 use super::hydrate::ANSWER_BYTES_MAX;
+use super::informative::BATCH_MAX;
+use super::outliers::NEIGHBOURS_MAX;
 use super::request::{K_MAX, WITHIN_HITS_MAX};
 use crate::class::Class;
 use crate::engine::EngineError;
@@ -210,6 +212,56 @@ pub enum QueryError {
         /// What was asked for.
         what: &'static str,
     },
+    /// Too few objects to be neighbours of each other.
+    #[error(
+        "{count} objects have a vector in `{space}` under these conditions; {needed} are needed: widen them, or ask for fewer neighbours"
+    )]
+    TooFewNeighbours {
+        /// The space.
+        space: String,
+        /// Objects there are.
+        count: usize,
+        /// Objects needed.
+        needed: usize,
+    },
+    /// More neighbours than can be held.
+    #[error(
+        "{neighbours} neighbours of each of {count} objects are too many to hold; narrow the conditions, or ask for fewer"
+    )]
+    TooManyNeighbours {
+        /// Objects.
+        count: usize,
+        /// Neighbours of each.
+        neighbours: usize,
+    },
+    /// A number of neighbours out of its range.
+    #[error(
+        "{neighbours} neighbours cannot be asked for; give a number from 1 to {NEIGHBOURS_MAX}"
+    )]
+    BadNeighbours {
+        /// What was given.
+        neighbours: usize,
+    },
+    /// A local outlier factor where there is no density.
+    #[error(
+        "space `{space}` is compared by inner products, which are no distances and have no density: take the method knn"
+    )]
+    NoDensity {
+        /// The space.
+        space: String,
+    },
+    /// A batch of no size.
+    #[error("a batch of {count} objects cannot be asked for; give a number from 1 to {BATCH_MAX}")]
+    BadBatch {
+        /// What was given.
+        count: usize,
+    },
+    /// What should never happen.
+    #[error("{what}: this is a fault of the program")]
+    Internal {
+        /// What happened.
+        what: &'static str,
+    },
     /// The predicate is refused.
     #[error(transparent)]
     Predicate(#[from] PredicateError),
@@ -258,6 +310,10 @@ impl QueryError {
             | Self::NothingToExcludeAround
             | Self::BadDiversity { .. }
             | Self::NeedsNearest { .. }
+            | Self::TooFewNeighbours { .. }
+            | Self::BadNeighbours { .. }
+            | Self::NoDensity { .. }
+            | Self::BadBatch { .. }
             | Self::BadPlan { .. } => Class::Invalid,
             Self::UnknownSpace { .. } | Self::NoObject { .. } | Self::NoVector { .. } => {
                 Class::NotFound
@@ -266,7 +322,10 @@ impl QueryError {
             Self::Engine(error) => error.class(),
             Self::Index(error) => error.class(),
             Self::Vectors(_) => Class::Corrupt,
-            Self::TooManyWithin | Self::AnswerTooLarge => Class::Exhausted,
+            Self::Internal { .. } => Class::Internal,
+            Self::TooManyNeighbours { .. } | Self::TooManyWithin | Self::AnswerTooLarge => {
+                Class::Exhausted
+            }
             Self::Stopped => Class::Unavailable,
         }
     }

@@ -22,8 +22,10 @@ mod explain;
 mod filter;
 mod fused;
 mod hydrate;
+mod informative;
 mod late_interaction;
 mod measure;
+mod outliers;
 mod plan;
 mod request;
 mod sample;
@@ -34,9 +36,11 @@ use std::time::Instant;
 pub use answer::{Answer, Beside, Hit, QueryStats, TermScale};
 pub use combine::{Fusion, Method, Missing};
 pub use error::QueryError;
+pub use informative::{BATCH_MAX, Batch, BatchQuery, Proposal, Strategy, next_batch};
 pub use late_interaction::{
     CANDIDATES_MAX, Candidates, Ranking, candidates, candidates_for, distances, max_sim, tokens_of,
 };
+pub use outliers::{NEIGHBOURS_MAX, OutlierMethod, OutlierQuery, OutlierScore, Outliers, outliers};
 pub use plan::PlanKind;
 pub use request::{Diversity, K_MAX, Query, StopFlag, Term, WITHIN_HITS_MAX};
 

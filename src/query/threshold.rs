@@ -10,16 +10,16 @@
 use std::collections::HashSet;
 
 use super::bind::{Bound, Target};
-use super::combine::{Combination, Fusion, Missing};
+use super::combine::Missing;
 use super::error::QueryError;
 use super::execute::{self, Execution};
 use super::filter::{PartFilter, Source};
 use super::fused::{self, Scored, TermDistances};
-use super::measure::Measure;
 use super::plan::{self, Considered, Plan, PlanKind};
 use super::request::Query;
 use crate::engine::{CollectionView, PartKind};
 use crate::learn::discover::reciprocal_rank;
+use crate::schema::EmbeddingSpace;
 use crate::vector::{Distance, TopK};
 
 /// Objects that a list has at first for each hit, and at least.
@@ -146,8 +146,8 @@ fn first_length(bound: &Bound) -> usize {
 /// Searches for one vector each, whose answers are the lists.
 struct Lists {
     query: Query,
-    /// Term and vector of each.
-    probes: Vec<(usize, Target)>,
+    /// Term, space and vector of each.
+    probes: Vec<(usize, EmbeddingSpace, Vec<f32>)>,
 }
 
 /// What the lists of one length say.
@@ -172,17 +172,10 @@ struct Touched {
 
 impl Lists {
     fn new(query: &Query, bound: &Bound) -> Self {
-        let own = |target: &Target, vector: &[f32]| Target {
-            space: target.space.clone(),
-            share: 1.0,
-            vector: vector.to_vec(),
-            measure: Measure::Nearest,
-            method: target.method,
-            examples: target.examples,
-        };
         let of_term = |(term, target): (usize, &Target)| {
             let probes = target.measure.probes(&target.vector).unwrap_or_default();
-            probes.into_iter().map(move |vector| (term, own(target, vector))).collect::<Vec<_>>()
+            let own = |vector: &[f32]| (term, target.space.clone(), vector.to_vec());
+            probes.into_iter().map(own).collect::<Vec<_>>()
         };
         let probes = bound.targets.iter().enumerate().flat_map(of_term).collect();
         let query = Query {
@@ -198,17 +191,10 @@ impl Lists {
 
     /// Each search as a bound query of one term.
     fn all(&self) -> impl Iterator<Item = Bound> + '_ {
-        self.probes.iter().map(|(_, target)| {
-            let target = Target {
-                space: target.space.clone(),
-                vector: target.vector.clone(),
-                measure: Measure::Nearest,
-                ..*target
-            };
-            let (fusion, missing) = (Fusion::Distances, Missing::Require);
-            let combination = Combination { fusion, missing, calibrations: Vec::new() };
-            Bound { targets: vec![target], excluded: Vec::new(), limit: 0, combination }
-        })
+        let bound = |(_, space, vector): &(usize, EmbeddingSpace, Vec<f32>)| {
+            Bound::nearest(space.clone(), vector.clone(), 0)
+        };
+        self.probes.iter().map(bound)
     }
 
     fn search(
@@ -222,7 +208,7 @@ impl Lists {
         let mut seen = HashSet::new();
         let mut union = Vec::new();
         let mut reached = vec![f64::INFINITY; bound.targets.len()];
-        for (list, (term, _)) in self.all().zip(&self.probes) {
+        for (list, (term, ..)) in self.all().zip(&self.probes) {
             let list = Bound { limit: length, ..list };
             let plan = plan::choose(view, &self.query, &list, filters)?;
             let found = execute::execute(&self.query, &list, &plan, filters)?;

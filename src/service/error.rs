@@ -237,6 +237,46 @@ pub enum RequestError {
         /// Type of the column.
         given: &'static str,
     },
+    /// A column that scores cannot be written to.
+    #[error(
+        "scores cannot be written to column `{column}`: name a column of float64, or one that is not there yet"
+    )]
+    NotAScoreColumn {
+        /// Name of the column.
+        column: String,
+    },
+    /// A session that does not exist.
+    #[error("no session `{name}`; `sidereus session list` shows those there are")]
+    NoSession {
+        /// Name of the session.
+        name: String,
+    },
+    /// A session that exists already.
+    #[error(
+        "collection `{collection}` has a session `{name}` already; go on with it, or drop it first"
+    )]
+    SessionExists {
+        /// Name of the collection.
+        collection: String,
+        /// Name of the session.
+        name: String,
+    },
+    /// One name in several collections.
+    #[error("several collections have a session `{name}` ({collections}); name the collection")]
+    SeveralSessions {
+        /// Name of the session.
+        name: String,
+        /// Names of the collections.
+        collections: String,
+    },
+    /// A label of an object that does not exist.
+    #[error("no object `{id}` in `{collection}`: only stored objects are labelled")]
+    NoObject {
+        /// Name of the collection.
+        collection: String,
+        /// Its id.
+        id: String,
+    },
     /// A position that is none.
     #[error(transparent)]
     Position(#[from] PositionError),
@@ -258,7 +298,11 @@ impl RequestError {
     /// What the caller must do.
     pub fn class(&self) -> Class {
         match self {
-            Self::UnknownSpace { .. } | Self::NoTokens { .. } => Class::NotFound,
+            Self::UnknownSpace { .. }
+            | Self::NoTokens { .. }
+            | Self::NoSession { .. }
+            | Self::NoObject { .. } => Class::NotFound,
+            Self::SessionExists { .. } => Class::Conflict,
             Self::SpaceOfTokens(error) => error.class(),
             Self::Missing { .. }
             | Self::UnknownEnum { .. }
@@ -288,6 +332,8 @@ impl RequestError {
             | Self::NoInputs { .. }
             | Self::NotTokenIds { .. }
             | Self::WrongInputType { .. }
+            | Self::NotAScoreColumn { .. }
+            | Self::SeveralSessions { .. }
             | Self::Position(_)
             | Self::Region(_)
             | Self::Cell(_)
@@ -360,6 +406,14 @@ pub enum ServiceError {
         /// The model's words, or what is wrong with its states.
         reason: String,
     },
+    /// A session whose record cannot be read.
+    #[error("session `{name}` cannot be read: {reason}; drop it and begin anew")]
+    DamagedSession {
+        /// Name of the session.
+        name: String,
+        /// What is wrong.
+        reason: String,
+    },
     /// A reply that would be larger than one message may be.
     #[error(
         "the reply would have {bytes} bytes, more than the limit of {max}; ask for fewer objects at once"
@@ -405,6 +459,7 @@ impl ServiceError {
             }
             Self::ReplyTooLarge { .. } | Self::DeadlineExceeded { .. } => Class::Exhausted,
             Self::Stream(_) => Class::Invalid,
+            Self::DamagedSession { .. } => Class::Corrupt,
             Self::EncoderMiscounted { .. } | Self::Task { .. } => Class::Internal,
         }
     }

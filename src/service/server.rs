@@ -14,6 +14,7 @@ use tonic_health::server::{HealthReporter, HealthService};
 use super::Limits;
 use super::collections::Collections;
 use super::context::Context;
+use super::discovery::Discovery;
 use super::maintenance::Maintenance;
 use super::objects::Objects;
 use super::search::Searches;
@@ -22,16 +23,18 @@ use crate::encoder::EncoderHandle;
 use crate::engine::Db;
 use crate::wire;
 use crate::wire::v1::collection_service_server::{self, CollectionServiceServer};
+use crate::wire::v1::discovery_service_server::{self, DiscoveryServiceServer};
 use crate::wire::v1::maintenance_service_server::{self, MaintenanceServiceServer};
 use crate::wire::v1::object_service_server::{self, ObjectServiceServer};
 use crate::wire::v1::search_service_server::{self, SearchServiceServer};
 
 /// Services that clients may call; the protocol with the encoder process is not among them.
-const SERVICES: [&str; 4] = [
+const SERVICES: [&str; 5] = [
     collection_service_server::SERVICE_NAME,
     object_service_server::SERVICE_NAME,
     search_service_server::SERVICE_NAME,
     maintenance_service_server::SERVICE_NAME,
+    discovery_service_server::SERVICE_NAME,
 ];
 
 /// Streams that one connection may have open.
@@ -230,6 +233,11 @@ fn router(context: &Context, health: &HealthReporter) -> Result<Router, ServerEr
         )
         .add_service(
             MaintenanceServiceServer::new(Maintenance::new(context.clone()))
+                .max_decoding_message_size(request)
+                .max_encoding_message_size(reply),
+        )
+        .add_service(
+            DiscoveryServiceServer::new(Discovery::new(context.clone()))
                 .max_decoding_message_size(request)
                 .max_encoding_message_size(reply),
         ))

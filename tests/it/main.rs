@@ -5,6 +5,7 @@ mod brief;
 mod cli;
 mod convert;
 mod crash;
+mod discovery;
 mod encoder;
 mod encoder_kill;
 mod fake_encoder;

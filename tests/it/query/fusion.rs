@@ -89,11 +89,18 @@ impl Asked {
 
     fn distances(&self, object: &Object) -> Vec<Option<f64>> {
         let parts = self.spaces.iter().zip(&self.vectors);
-        parts.map(|(&space, query)| Some(distance(space, query, vector_of(object, space)?))).collect()
+        parts
+            .map(|(&space, query)| Some(distance(space, query, vector_of(object, space)?)))
+            .collect()
     }
 
     /// Every survivor's fused distance by the definitions.
-    fn fused(&self, survivors: &[&Object], fusion: Fusion, missing: Missing) -> HashMap<ObjectId, f64> {
+    fn fused(
+        &self,
+        survivors: &[&Object],
+        fusion: Fusion,
+        missing: Missing,
+    ) -> HashMap<ObjectId, f64> {
         let total: f64 = self.weights.iter().sum();
         let scale = |term: usize| {
             let all: Vec<f64> =
@@ -136,7 +143,9 @@ impl Asked {
                 Fusion::ReciprocalRank => {
                     let rank = |term: usize| {
                         let (ranks, count) = &rankings[term];
-                        ranks.get(&object.id).map_or((*count as f64 + 1.0) / 2.0, |rank| *rank as f64)
+                        ranks
+                            .get(&object.id)
+                            .map_or((*count as f64 + 1.0) / 2.0, |rank| *rank as f64)
                     };
                     -each.map(|term| share(term) / (60.0 + rank(term))).sum::<f64>()
                 }
@@ -148,7 +157,12 @@ impl Asked {
 }
 
 /// Holds hits against the values that all objects have: the k least, and every hit with its own.
-fn assert_least(found: &[(f64, ObjectId)], truth: &HashMap<ObjectId, f64>, k: usize, tolerance: f64) {
+fn assert_least(
+    found: &[(f64, ObjectId)],
+    truth: &HashMap<ObjectId, f64>,
+    k: usize,
+    tolerance: f64,
+) {
     let mut values: Vec<f64> = truth.values().copied().collect();
     values.sort_by(f64::total_cmp);
     values.truncate(k);
@@ -290,7 +304,12 @@ fn features(space: usize, object: &Object) -> Vec<f64> {
 }
 
 /// The head of the definition: positives count half, the others the other half, named ones and sample alike.
-fn head_of(space: usize, positives: &[&Object], negatives: &[&Object], background: &[&Object]) -> LinearHead {
+fn head_of(
+    space: usize,
+    positives: &[&Object],
+    negatives: &[&Object],
+    background: &[&Object],
+) -> LinearHead {
     let share = if negatives.is_empty() { 0.5 } else { 0.25 };
     let sets = [(positives, true, 0.5), (negatives, false, 0.25), (background, false, share)];
     let (mut rows, mut labels, mut weights) = (Vec::new(), Vec::new(), Vec::new());
@@ -319,11 +338,18 @@ fn through_the_indices_nearly_all_are_found() {
     for mode in MODES {
         for id in 1..12 {
             let like = vec![ObjectId::Number(id * 20 + 1)];
-            let has_both = SEVERAL.model.iter().any(|object| object.id == like[0] && vector_of(object, 1).is_some());
+            let has_both = SEVERAL
+                .model
+                .iter()
+                .any(|object| object.id == like[0] && vector_of(object, 1).is_some());
             if !has_both {
                 continue;
             }
-            let term = |space: &str| Term { space: space.to_owned(), like: like.clone(), ..Term::default() };
+            let term = |space: &str| Term {
+                space: space.to_owned(),
+                like: like.clone(),
+                ..Term::default()
+            };
             let exact = Query {
                 terms: vec![term("euclid"), term("inner")],
                 k: Some(10),
@@ -360,7 +386,8 @@ fn the_answer_says_what_was_done() {
     let centroid = run(&view, &with(Method::Centroid, &[]));
     assert_eq!(centroid, run(&view, &near_objects(&[1, 5], 3)));
 
-    let term = |space: &str| Term { space: space.to_owned(), ..near_objects(&[1], 3).terms[0].clone() };
+    let term =
+        |space: &str| Term { space: space.to_owned(), ..near_objects(&[1], 3).terms[0].clone() };
     let spaces = Query {
         terms: vec![term("euclid"), term("angle")],
         fusion: Fusion::Weighted,
@@ -400,7 +427,9 @@ fn hits_together_on_the_sky_are_one() {
 #[test]
 fn what_lies_around_an_example_is_left_out() {
     let view = SEVERAL.db.view(NAME).expect("a view");
-    let near = |query: &Query, id: i64| run(&view, query).iter().any(|(_, hit)| *hit == ObjectId::Number(id));
+    let near = |query: &Query, id: i64| {
+        run(&view, query).iter().any(|(_, hit)| *hit == ObjectId::Number(id))
+    };
     // Object 5 lies 0.7 arcseconds from object 4.
     let all = Query { k: Some(900), ..near_objects(&[4], 0) };
     assert!(near(&all, 5) && !near(&all, 4));
@@ -421,7 +450,8 @@ fn diverse_hits_are_those_of_maximal_marginal_relevance() {
         ..near_objects(&[4], 8)
     };
     assert_eq!(run(&view, &diverse(1.0)), plain[..8]);
-    let by_id: HashMap<&ObjectId, &Object> = SEVERAL.model.iter().map(|object| (&object.id, object)).collect();
+    let by_id: HashMap<&ObjectId, &Object> =
+        SEVERAL.model.iter().map(|object| (&object.id, object)).collect();
     let vector = |place: usize| vector_of(by_id[&plain[place].1], 0).expect("a vector");
     for share in [0.2, 0.5, 0.8] {
         let mut chosen: Vec<usize> = Vec::new();
@@ -433,9 +463,12 @@ fn diverse_hits_are_those_of_maximal_marginal_relevance() {
                 -share * plain[place].0 - far
             };
             let left = (0..50).filter(|place| !chosen.contains(place));
-            chosen.extend(left.reduce(|best, next| if worth(next) > worth(best) { next } else { best }));
+            chosen.extend(
+                left.reduce(|best, next| if worth(next) > worth(best) { next } else { best }),
+            );
         }
-        let expected: Vec<(f64, ObjectId)> = chosen.iter().map(|&place| plain[place].clone()).collect();
+        let expected: Vec<(f64, ObjectId)> =
+            chosen.iter().map(|&place| plain[place].clone()).collect();
         assert_eq!(run(&view, &diverse(share)), expected, "{share}");
     }
     assert!(query::search(&view, &diverse(1.5)).is_err());
