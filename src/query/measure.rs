@@ -18,7 +18,7 @@ use crate::vector::{Distance, Metric, dot, reference};
 pub(super) const NEGATIVE_SHARE: f32 = 0.5;
 
 /// Objects of the collection that a head is fitted against.
-pub(super) const BACKGROUND: usize = 1_024;
+pub(super) const BACKGROUND: usize = 2_048;
 
 /// Strength of the penalty of a head that is fitted to a few examples.
 const ALPHA: f64 = 1e-3;

@@ -150,6 +150,9 @@ fn check(query: &OutlierQuery, space: &EmbeddingSpace) -> Result<(), QueryError>
     if !(1..=NEIGHBOURS_MAX).contains(&query.neighbours) {
         return Err(QueryError::BadNeighbours { neighbours: query.neighbours });
     }
+    if !(query.recall > 0.0 && query.recall <= 1.0) {
+        return Err(QueryError::BadRecall { recall: query.recall });
+    }
     if query.method == OutlierMethod::LocalFactor && space.metric == Metric::Ip {
         return Err(QueryError::NoDensity { space: space.name.clone() });
     }

@@ -28,7 +28,7 @@ impl Discovery {
     ) -> Result<v1::Session, ServiceError> {
         let _change = self.change.lock().await;
         let db = self.context.db.clone();
-        blocking(move || {
+        blocking(move || -> Result<_, ServiceError> {
             let v1::StartSessionRequest { collection, name, space, seed } = request;
             let schema = db.schema(&collection)?;
             check_name("session", &name).map_err(RequestError::from)?;
@@ -39,7 +39,7 @@ impl Discovery {
             let collection = schema.name;
             let session = v1::Session { name, collection, space, seed, ..v1::Session::default() };
             keep(&db, &session)?;
-            Ok::<_, ServiceError>(session)
+            Ok(session)
         })
         .await
     }
@@ -54,7 +54,7 @@ impl Discovery {
         at_most("labels", given, self.context.limits.ids_max)?;
         let _change = self.change.lock().await;
         let db = self.context.db.clone();
-        blocking(move || {
+        blocking(move || -> Result<_, ServiceError> {
             let mut session = find(&db, &collection, &name)?;
             let schema = db.schema(&session.collection)?;
             let labels = [(positives, Some(true)), (negatives, Some(false)), (unlabelled, None)];
@@ -67,7 +67,7 @@ impl Discovery {
             }
             at_most("labels of a session", session.labels.len(), LABELS_MAX)?;
             keep(&db, &session)?;
-            Ok::<_, ServiceError>(session)
+            Ok(session)
         })
         .await
     }
@@ -100,14 +100,14 @@ impl Discovery {
 
     pub(super) async fn list(&self, collection: String) -> Result<Vec<v1::Session>, ServiceError> {
         let db = self.context.db.clone();
-        blocking(move || {
+        blocking(move || -> Result<_, ServiceError> {
             let mut sessions = Vec::new();
             for collection in collections(&db, &collection)? {
                 for (name, bytes) in db.records(&collection, RecordKind::Session)? {
                     sessions.push(decode(&name, &bytes)?);
                 }
             }
-            Ok::<_, ServiceError>(sessions)
+            Ok(sessions)
         })
         .await
     }
@@ -119,10 +119,10 @@ impl Discovery {
     ) -> Result<(), ServiceError> {
         let _change = self.change.lock().await;
         let db = self.context.db.clone();
-        blocking(move || {
+        blocking(move || -> Result<_, ServiceError> {
             let session = find(&db, &collection, &name)?;
             db.delete_record(&session.collection, RecordKind::Session, &name)?;
-            Ok::<_, ServiceError>(())
+            Ok(())
         })
         .await
     }

@@ -8,8 +8,8 @@ use sidereus::query::{Fusion, Method, Missing};
 
 use super::*;
 
-/// Few enough that samples of a space are all of it.
-const ROWS: i64 = 900;
+/// Few enough that samples of a space are all of it, and enough for an index of each.
+const ROWS: i64 = 1_500;
 
 struct Several {
     db: Db,
@@ -405,11 +405,11 @@ fn the_answer_says_what_was_done() {
 fn hits_together_on_the_sky_are_one() {
     let view = SEVERAL.db.view(NAME).expect("a view");
     let radius = 1.0 / 3_600.0;
-    let plain = Query { k: Some(600), ..near_objects(&[4], 0) };
+    let plain = Query { k: Some(1_500), ..near_objects(&[4], 0) };
     let all = query::search(&view, &plain).expect("answers").hits;
-    let grouped = Query { group_within: Some(radius), ..near_objects(&[4], 20) };
+    let grouped = Query { group_within: Some(radius), ..near_objects(&[4], 100) };
     let found = query::search(&view, &grouped).expect("answers").hits;
-    assert_eq!(found.len(), 20);
+    assert_eq!(found.len(), 100);
     // By the definition, from the list of all.
     let mut leads: Vec<&query::Hit> = Vec::new();
     for hit in &all {
@@ -418,7 +418,7 @@ fn hits_together_on_the_sky_are_one() {
         }
     }
     let ids = |hits: &[&query::Hit]| hits.iter().map(|hit| hit.id.clone()).collect::<Vec<_>>();
-    assert_eq!(ids(&found.iter().collect::<Vec<_>>()), ids(&leads[..20]));
+    assert_eq!(ids(&found.iter().collect::<Vec<_>>()), ids(&leads[..100]));
     let beside: Vec<_> = found.iter().flat_map(|hit| &hit.beside).collect();
     assert!(!beside.is_empty());
     assert!(beside.iter().all(|each| (each.separation_deg * 3_600.0 - 0.7).abs() < 1e-3));
@@ -431,7 +431,7 @@ fn what_lies_around_an_example_is_left_out() {
         run(&view, query).iter().any(|(_, hit)| *hit == ObjectId::Number(id))
     };
     // Object 5 lies 0.7 arcseconds from object 4.
-    let all = Query { k: Some(900), ..near_objects(&[4], 0) };
+    let all = Query { k: Some(1_500), ..near_objects(&[4], 0) };
     assert!(near(&all, 5) && !near(&all, 4));
     let around = |arcsec: f64| Query { exclude_within: Some(arcsec / 3_600.0), ..all.clone() };
     assert!(near(&around(0.6), 5));
