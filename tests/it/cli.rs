@@ -1,5 +1,7 @@
 //! The program itself: real processes, real files, and what they print.
 
+mod discovery;
+
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};

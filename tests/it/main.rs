@@ -8,6 +8,7 @@ mod cli;
 mod convert;
 mod crash;
 mod derived;
+mod discovery;
 mod encoder;
 mod encoder_kill;
 mod encoder_train;

@@ -1,7 +1,7 @@
 //! Searches: every number checked, every space resolved, examples set apart for the encoder.
 
 use super::rerank::{RerankPlan, rerank};
-use super::{object, provenance, region};
+use super::{combine, object, provenance, region};
 use crate::engine::DerivedColumn;
 use crate::index::RECALL_WISH_DEFAULT;
 use crate::query::{OrderBy, Query, QueryError, StopFlag, Term};
@@ -82,7 +82,15 @@ pub(in crate::service) fn search(
         with_vectors: request.with_vectors,
         plan: (!request.plan.is_empty()).then_some(request.plan),
         stop: StopFlag::default(),
+        fusion: combine::fusion(request.fusion)?,
+        missing: combine::missing(request.missing)?,
+        diversity: request.diversity.as_ref().map(combine::diversity).transpose()?,
+        group_within: combine::angle("group_within", request.group_within)?,
+        exclude_within: combine::angle("exclude_within", request.exclude_within)?,
     };
+    if rerank.is_some() && (query.diversity.is_some() || query.group_within.is_some()) {
+        return Err(RequestError::RerankApart);
+    }
     Ok(SearchPlan { query, examples, crossings, rerank })
 }
 
@@ -192,6 +200,7 @@ fn vector_term(
         vectors,
         // By which rule they can be compared is found where the bridges are.
         crossing: None,
+        method: combine::method(term.method)?,
     };
     Ok((term, example, crossing))
 }
