@@ -73,12 +73,13 @@ const SERVER_WORDS: [&str; 3] =
 const SERVER_FOLDERS: [&str; 2] = ["src/service/", "src/encoder/torch/"];
 
 /// The only places with unsafe code.
-const UNSAFE_FENCES: [&str; 6] = [
+const UNSAFE_FENCES: [&str; 7] = [
     "src/index/faiss",
     "src/index/section.rs",
     "src/engine/mapped.rs",
     "src/idle.rs",
     "src/encoder/sandbox/limits.rs",
+    "src/encoder/torch/staging.rs",
     "src/vector/simd.rs",
 ];
 

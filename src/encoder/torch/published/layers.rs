@@ -2,6 +2,8 @@
 
 use tch::{Kind, TchError, Tensor};
 
+use super::super::device::{Steps, convolve};
+use super::super::load::{channels_last, fold};
 use super::super::weights::{Weights, WeightsError};
 
 /// Largest width, depth or count of a network.
@@ -163,6 +165,31 @@ impl Convolution {
         Ok(Self::of(weight, None, kernel, 1, false))
     }
 
+    /// A convolution with the batch normalisation behind it: one map instead of two, folded in double precision.
+    pub(super) fn load_normed(
+        weights: &mut Weights<'_>,
+        [convolution, norm]: [&str; 2],
+        (from, to): (i64, i64),
+        kernel: Kernel,
+    ) -> Result<Self, WeightsError> {
+        let name = format!("{convolution}.weight");
+        let weight = weights.take_single(&name, &[to, from, kernel.size, kernel.size])?;
+        let within = |part: &str| format!("{norm}.{part}");
+        let mut column = |part: &str| weights.take_single(&within(part), &[to]);
+        let (gamma, beta) = (column("weight")?, column("bias")?);
+        let (mean, variance) = (column("running_mean")?, column("running_var")?);
+        weights.skip(&[&within("num_batches_tracked")]);
+        let kind = weights.kind();
+        let folded = fold(&weight, [&gamma, &beta, &mean, &variance], BatchNorm::EPSILON);
+        let (weight, bias) = folded
+            .and_then(|(weight, bias)| {
+                // As the pictures lie that it is applied to.
+                Ok((channels_last(&weight.f_to_kind(kind)?)?, bias.f_to_kind(kind)?))
+            })
+            .map_err(|source| WeightsError::Torch { name, source })?;
+        Ok(Self::of(weight, Some(bias), kernel, 1, false))
+    }
+
     /// Over one axis; with as many groups as channels each channel is on its own.
     pub(super) fn load_flat(
         weights: &mut Weights<'_>,
@@ -188,18 +215,11 @@ impl Convolution {
     }
 
     pub(super) fn forward(&self, input: &Tensor) -> Result<Tensor, TchError> {
-        let (stride, padding, bias) = (self.stride, self.padding, self.bias.as_ref());
-        if self.is_flat {
-            return input.f_conv1d(&self.weight, bias, stride, padding, 1i64, self.groups);
-        }
-        input.f_conv2d(
-            &self.weight,
-            bias,
-            [stride, stride],
-            [padding, padding],
-            [1, 1],
-            self.groups,
-        )
+        let (stride, padding) = ([self.stride; 2], [self.padding; 2]);
+        let axes = if self.is_flat { 1 } else { 2 };
+        let steps =
+            Steps { stride: &stride[..axes], padding: &padding[..axes], groups: self.groups };
+        convolve(input, &self.weight, self.bias.as_ref(), steps)
     }
 }
 

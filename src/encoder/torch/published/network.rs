@@ -7,10 +7,11 @@ use sidereus::encoder::{
     RegisteredModel,
 };
 use sidereus::wire::v1::{TokenRun, TokenSequence};
-use tch::{Kind, TchError, Tensor};
+use tch::{TchError, Tensor};
 
 use super::super::device::Computing;
 use super::super::load::to_rows;
+use super::super::staging::Staging;
 use super::super::weights::{Weights, WeightsError};
 use super::aion::AionModel;
 use super::astroclip::{ImageTower, SpectrumTower};
@@ -26,6 +27,7 @@ pub(crate) struct Published {
     network: Kinds,
     poolings: Vec<Pooling>,
     computing: Computing,
+    staging: Staging,
 }
 
 enum Kinds {
@@ -52,7 +54,7 @@ pub(crate) fn load(
         architecture => from_weights(model, architecture, computing)?,
     };
     let poolings = model.outputs().into_iter().map(|(pooling, _)| pooling).collect();
-    Ok(Box::new(Published { network, poolings, computing }))
+    Ok(Box::new(Published { network, poolings, computing, staging: Staging::default() }))
 }
 
 fn from_weights(
@@ -136,27 +138,20 @@ pub(super) fn parsed<Sizes: DeserializeOwned>(
 ///
 /// # Shape
 /// rows x shape of the array.
-pub(super) fn stacked(
-    rows: &[&Features],
+pub(super) fn stacked<'rows>(
+    rows: &[&'rows Features],
     place: usize,
+    staging: &Staging,
     computing: Computing,
 ) -> Result<Tensor, TchError> {
-    let count = rows.len() as i64;
     let shape = rows.first().and_then(|row| row.layout().get(place)).map(|part| &part.shape);
     let shape = shape.ok_or_else(|| TchError::Shape(format!("no array {place}")))?;
-    let mut values = Vec::new();
-    for row in rows {
-        values.extend_from_slice(row.arrays().get(place).map(Vec::as_slice).unwrap_or_default());
-    }
     let sizes: Vec<i64> =
-        std::iter::once(count).chain(shape.iter().map(|size| *size as i64)).collect();
-    let tensor = Tensor::f_from_slice(&values)?.f_reshape(&sizes)?;
-    if computing.device.is_cuda() {
-        // From pinned memory the copy goes on beside the computation.
-        let pinned = tensor.f_pin_memory(computing.device)?;
-        return pinned.f_to_device_(computing.device, Kind::Float, true, false);
-    }
-    Ok(tensor)
+        std::iter::once(rows.len()).chain(shape.iter().copied()).map(|size| size as i64).collect();
+    let array =
+        |row: &'rows Features| row.arrays().get(place).map(Vec::as_slice).unwrap_or_default();
+    let arrays: Vec<&[f32]> = rows.iter().map(|row| array(row)).collect();
+    staging.put(place, &arrays, computing.device)?.f_reshape(&sizes)
 }
 
 /// A vector for each row.
@@ -220,9 +215,11 @@ impl Published {
         let off = &mut Trace::off();
         match &self.network {
             Kinds::Aion(model) => {
-                return model.make(rows, pooling).map_err(|error| error.to_string());
+                return model.make(rows, pooling, &self.staging).map_err(|error| error.to_string());
             }
-            Kinds::Script(script) => return script.make(rows).map_err(|error| error.to_string()),
+            Kinds::Script(script) => {
+                return script.make(rows, &self.staging).map_err(|error| error.to_string());
+            }
             _ => {}
         }
         let made = |input: Tensor| -> Result<Vec<Made>, TchError> {
@@ -253,7 +250,9 @@ impl Published {
                 Kinds::Aion(_) | Kinds::Script(_) => Ok(Vec::new()),
             }
         };
-        stacked(rows, 0, self.computing).and_then(made).map_err(|error| error.to_string())
+        stacked(rows, 0, &self.staging, self.computing)
+            .and_then(made)
+            .map_err(|error| error.to_string())
     }
 }
 
