@@ -61,13 +61,13 @@ class Line:
 
 
 CONTESTS = (
-    Contest("vit-s", (16, 32), (64, 256), "AstroDINO's network, 384 wide, 12 blocks"),
-    Contest("vit-l", (4, 8), (32, 128), "AstroCLIP image tower"),
-    Contest("specformer", (8, 16), (16, 64), "AstroCLIP spectrum tower"),
-    Contest("stein", (16, 32), (64, 256), "Stein et al., ResNet-50", is_convolutional=True),
-    Contest("aion-b", (4, 8), (16, 64), "AION-1 B, image codec and 576 tokens", parts=("aion-image-codec",)),
-    Contest("efficientnet-lite0", (16, 32), (64, 256), "EfficientNet-Lite0", is_registered=True, is_convolutional=True),
-    Contest("photometry-mm", (32, 256), (256, 1024), "photometry-mm", is_registered=True),
+    Contest("vit-s", (16, 32), (256,), "AstroDINO's network, 384 wide, 12 blocks"),
+    Contest("vit-l", (4, 8), (128,), "AstroCLIP image tower"),
+    Contest("specformer", (8, 16), (64,), "AstroCLIP spectrum tower"),
+    Contest("stein", (16, 32), (256,), "Stein et al., ResNet-50", is_convolutional=True),
+    Contest("aion-b", (4, 8), (64,), "AION-1 B, image codec and 576 tokens", parts=("aion-image-codec",)),
+    Contest("efficientnet-lite0", (16, 32), (256,), "EfficientNet-Lite0", is_registered=True, is_convolutional=True),
+    Contest("photometry-mm", (32, 256), (1024,), "photometry-mm", is_registered=True),
 )
 
 

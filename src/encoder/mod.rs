@@ -51,4 +51,4 @@ pub use preprocess::{
 };
 pub use register::{RegisterOptions, digest, register};
 pub use registry::{BrokenModel, RegisteredModel, Registry};
-pub use sandbox::{SandboxError, SandboxMode, SandboxOptions, enter_sandbox};
+pub use sandbox::{SandboxError, SandboxMode, SandboxOptions, enter_sandbox, gpu_devices};

@@ -6,7 +6,6 @@
 use sidereus::encoder::{Network, NetworkError, ResizedRgb, Stage};
 use tch::{Device, Kind, TchError, Tensor};
 
-use super::device::{Steps, convolve};
 use super::load::{channels_last, fold, to_rows};
 use super::weights::{Weights, WeightsError};
 
@@ -192,15 +191,14 @@ impl Convolution {
     fn forward(&self, input: &Tensor) -> Result<Tensor, TchError> {
         let [top, bottom] = self.padding(input.size4()?.2);
         let [left, right] = self.padding(input.size4()?.3);
-        let stride = [self.stride, self.stride];
-        let apply = |input: &Tensor, padding: [i64; 2]| {
-            let steps = Steps { stride: &stride, padding: &padding, groups: self.groups };
-            convolve(input, &self.weight, Some(&self.bias), steps)
+        let strides = [self.stride, self.stride];
+        let convolve = |input: &Tensor, padding: [i64; 2]| {
+            input.f_conv2d(&self.weight, Some(&self.bias), strides, padding, [1, 1], self.groups)
         };
         let mut output = if top == bottom && left == right {
-            apply(input, [top, left])?
+            convolve(input, [top, left])?
         } else {
-            apply(&input.f_constant_pad_nd([left, right, top, bottom])?, [0, 0])?
+            convolve(&input.f_constant_pad_nd([left, right, top, bottom])?, [0, 0])?
         };
         if self.is_activated { output.f_clamp_(0.0, 6.0) } else { Ok(output) }
     }

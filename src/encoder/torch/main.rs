@@ -20,7 +20,7 @@ use anyhow::bail;
 use clap::{Args, Parser, Subcommand};
 use sidereus::encoder::{
     BatchOptions, PAYLOADS_MAX, RegisteredModel, Registry, SandboxMode, SandboxOptions,
-    check_model, enter_sandbox,
+    check_model, enter_sandbox, gpu_devices,
 };
 
 use device::{Computing, DeviceName, Precision};
@@ -131,6 +131,7 @@ struct ServeArguments {
 }
 
 fn main() -> ExitCode {
+    device::forbid_tf32();
     let arguments = Arguments::parse();
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
@@ -161,7 +162,7 @@ impl WallArguments {
         let options = SandboxOptions {
             mode: self.sandbox,
             models: models.to_owned(),
-            gpu: device != DeviceName::Cpu,
+            gpu: if device == DeviceName::Cpu { Vec::new() } else { gpu_devices() },
             memory_bytes: (self.process_mib > 0).then(|| self.process_mib.saturating_mul(1 << 20)),
         };
         for missing in enter_sandbox(&options)? {
@@ -181,7 +182,9 @@ impl ComputingArguments {
         let device = self.device.choose()?;
         tch::set_num_threads(i32::try_from(threads)?);
         tch::set_num_interop_threads(1);
-        rayon::ThreadPoolBuilder::new().num_threads(threads).build_global()?;
+        rayon::ThreadPoolBuilder::new()
+            .num_threads(threads.min(staging::THREADS_MAX))
+            .build_global()?;
         Ok((Computing { device, kind: self.precision.kind() }, threads))
     }
 }

@@ -8,28 +8,31 @@
 use std::cell::RefCell;
 
 use rayon::prelude::*;
-use tch::{Device, Kind, TchError, Tensor};
+use tch::{Cuda, Device, Kind, TchError, Tensor};
 
 /// Numbers from which on threads share the copying.
 const SHARED_FROM: usize = 1 << 18;
 
-/// Pinned memory of a network, one tensor for each array of a row.
+/// Threads that share the copying: a few fill the way to the memory, and more are slower, for all of them must be woken.
+pub(crate) const THREADS_MAX: usize = 4;
+
+/// Pinned memory of a network, in slots.
 #[derive(Debug, Default)]
 pub(crate) struct Staging {
     pinned: RefCell<Vec<Option<Tensor>>>,
 }
 
 impl Staging {
-    /// Puts array number `place` of all rows on the device, one row behind the other.
+    /// Puts rows on the device, one behind the other. On a GPU this returns before they are there.
     ///
-    /// Before it is called again for the same place, something made of the tensor must have been fetched from the device:
+    /// Before it is called again for the same slot, something made of the tensor must have been fetched from the device:
     /// until then the device may still be reading.
     ///
     /// # Errors
     /// When a row is of another length than the others, or libtorch fails.
     pub(crate) fn put(
         &self,
-        place: usize,
+        slot: usize,
         rows: &[&[f32]],
         device: Device,
     ) -> Result<Tensor, TchError> {
@@ -45,18 +48,28 @@ impl Staging {
             return Ok(batch);
         }
         let mut all = self.pinned.borrow_mut();
-        if all.len() <= place {
-            all.resize_with(place + 1, || None);
+        if all.len() <= slot {
+            all.resize_with(slot + 1, || None);
         }
-        if all[place].as_ref().is_none_or(|pinned| (pinned.numel() as i64) < count) {
-            let pageable = Tensor::f_empty([count], (Kind::Float, Device::Cpu))?;
-            all[place] = Some(pageable.f_pin_memory(device)?);
+        if all[slot].as_ref().is_none_or(|pinned| (pinned.numel() as i64) < count) {
+            all[slot] = Some(pinned(count, device)?);
         }
-        let pinned = all[place].as_ref().map(|pinned| pinned.f_narrow(0, 0, count));
-        let mut batch = pinned.ok_or_else(|| TchError::Shape(format!("no array {place}")))??;
+        let pinned = all[slot].as_ref().map(|pinned| pinned.f_narrow(0, 0, count));
+        let mut batch = pinned.ok_or_else(|| TchError::Shape(format!("no slot {slot}")))??;
         fill(&mut batch, rows, length)?;
         batch.f_to_device_(device, Kind::Float, true, false)
     }
+}
+
+/// Pinned memory for so many numbers.
+fn pinned(count: i64, device: Device) -> Result<Tensor, TchError> {
+    // libtorch pins what a GPU copies into while others go on. Its other word for it writes a warning every time.
+    let there = Tensor::f_empty([count], (Kind::Float, device))?;
+    let here = there.f_to_device_(Device::Cpu, Kind::Float, true, false)?;
+    if let Device::Cuda(number) = device {
+        Cuda::synchronize(number as i64);
+    }
+    Ok(here)
 }
 
 /// Copies rows of so many numbers into a tensor in the computer's memory that has just their size.

@@ -2,7 +2,6 @@
 
 use tch::{Kind, TchError, Tensor};
 
-use super::super::device::{Steps, convolve};
 use super::super::load::{channels_last, fold};
 use super::super::weights::{Weights, WeightsError};
 
@@ -215,11 +214,18 @@ impl Convolution {
     }
 
     pub(super) fn forward(&self, input: &Tensor) -> Result<Tensor, TchError> {
-        let (stride, padding) = ([self.stride; 2], [self.padding; 2]);
-        let axes = if self.is_flat { 1 } else { 2 };
-        let steps =
-            Steps { stride: &stride[..axes], padding: &padding[..axes], groups: self.groups };
-        convolve(input, &self.weight, self.bias.as_ref(), steps)
+        let (stride, padding, bias) = (self.stride, self.padding, self.bias.as_ref());
+        if self.is_flat {
+            return input.f_conv1d(&self.weight, bias, stride, padding, 1i64, self.groups);
+        }
+        input.f_conv2d(
+            &self.weight,
+            bias,
+            [stride, stride],
+            [padding, padding],
+            [1, 1],
+            self.groups,
+        )
     }
 }
 

@@ -41,9 +41,8 @@ impl Script {
     ) -> Result<Vec<Made>, TchError> {
         let count = rows.first().map_or(0, |row| row.layout().len());
         let argument = |place| {
-            let tensor =
-                stacked(rows, place, staging, self.computing)?.f_to_kind(self.computing.kind)?;
-            Ok(IValue::Tensor(tensor))
+            let tensor = stacked(rows, place, (staging, place), self.computing)?;
+            Ok(IValue::Tensor(tensor.f_to_kind(self.computing.kind)?))
         };
         let arguments = (0..count).map(argument).collect::<Result<Vec<_>, TchError>>()?;
         let ScriptConfig { method, output } = &self.call;

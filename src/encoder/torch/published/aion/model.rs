@@ -113,7 +113,7 @@ impl AionModel {
         let mut tokens: Vec<Tokens> = Vec::new();
         for (place, part) in layout.iter().enumerate() {
             let (key, array) = part.name.split_once('.').unwrap_or((&part.name, ""));
-            let input = || stacked(rows, place, staging, self.computing);
+            let input = || stacked(rows, place, (staging, place), self.computing);
             let ids = match array {
                 "ids" => input()?.f_to_kind(Kind::Int64)?,
                 "flux" => self.spectrum_ids(key, rows, place, staging)?,
@@ -159,7 +159,9 @@ impl AionModel {
         let Codec::Spectrum(codec) = self.codec(key)? else {
             return Err(MakeError::NoCodec { name: key.to_owned() });
         };
-        let part = |offset: usize| stacked(rows, place + offset, staging, self.computing);
+        let part = |offset: usize| {
+            stacked(rows, place + offset, (staging, place + offset), self.computing)
+        };
         let spectra =
             Spectra { flux: part(0)?, ivar: part(1)?, mask: part(2)?, wavelength: part(3)? };
         Ok(codec.forward(&spectra, &mut Trace::off())?)
