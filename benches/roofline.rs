@@ -62,6 +62,8 @@ fn sky(rows: i64, dimension: usize) -> Sky {
         dimension,
         metric: Metric::L2,
         provenance: Provenance::external(),
+        shared: None,
+        at_ingest: None,
     };
     let schema = CollectionSchema {
         name: NAME.to_owned(),
@@ -119,6 +121,7 @@ fn scan(sky: &Sky, view: &CollectionView, random: &mut Random, wanted: f64) -> (
         like: vec![],
         unlike: vec![],
         vectors: vec![vector],
+        ..Term::default()
     };
     let query = Query {
         terms: vec![term],

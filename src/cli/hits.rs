@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use super::ids::id_text;
 use super::render::{Cell, Json, Table};
 use crate::wire::v1::{
-    CollectionSchema, ColumnType, EmbeddingSpace, Hit, Object, Position, SpaceForm, TokenRun,
-    TokenSequence, Value, Vector,
+    Beside, CollectionSchema, ColumnType, EmbeddingSpace, Hit, Object, Position, SpaceForm,
+    TokenRun, TokenSequence, Value, Vector,
 };
 
 /// Columns that are printed beside the built-in ones, in order.
@@ -135,6 +135,10 @@ impl HitLayout<'_> {
         if self.with_score {
             headings.push("score".to_owned());
         }
+        let is_grouped = hits.iter().any(|hit| !hit.beside.is_empty());
+        if is_grouped {
+            headings.push("beside".to_owned());
+        }
         headings.extend(self.columns.names().iter().cloned());
         if self.with_vectors {
             let spaces = vector_spaces(self.schema);
@@ -142,12 +146,12 @@ impl HitLayout<'_> {
         }
         let mut table = Table::new(headings);
         for hit in hits {
-            table.push(self.row(hit));
+            table.push(self.row(hit, is_grouped));
         }
         table
     }
 
-    fn row(&self, hit: &Hit) -> Vec<Cell> {
+    fn row(&self, hit: &Hit, is_grouped: bool) -> Vec<Cell> {
         let mut row = vec![Cell::Id(id_text(hit.id.as_ref()))];
         row.extend(degrees(hit.position.as_ref()));
         if self.with_distance {
@@ -155,6 +159,10 @@ impl HitLayout<'_> {
         }
         if self.with_score {
             row.push(Cell::optional_real(hit.score));
+        }
+        if is_grouped {
+            let ids = hit.beside.iter().map(|beside| id_text(beside.id.as_ref()));
+            row.push(Cell::text(ids.collect::<Vec<_>>().join(" ")));
         }
         row.extend(self.columns.cells(&hit.columns));
         if self.with_vectors {
@@ -182,8 +190,23 @@ impl HitLayout<'_> {
         if self.with_vectors {
             members.push(("vectors", vectors_json(self.schema, &hit.vectors)));
         }
+        if !hit.beside.is_empty() {
+            members.push(("beside", Json::List(hit.beside.iter().map(beside_json).collect())));
+        }
         Json::object(members)
     }
+}
+
+/// An object that is one with a hit, as JSON.
+fn beside_json(beside: &Beside) -> Json {
+    let [ra, dec] = degrees(beside.position.as_ref());
+    Json::object([
+        ("object_id", Cell::Id(id_text(beside.id.as_ref())).to_json()),
+        ("ra", ra.to_json()),
+        ("dec", dec.to_json()),
+        ("distance", Cell::Real(beside.distance).to_json()),
+        ("separation_arcsec", Cell::Real(beside.separation_arcsec).to_json()),
+    ])
 }
 
 /// Objects as rows.

@@ -1,5 +1,6 @@
 //! `sidereus search`: what is most like an example, in a part of the sky, with given properties.
 
+mod combine;
 mod terms;
 
 use std::fmt::Write;
@@ -8,6 +9,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use tonic::Streaming;
 
+use self::combine::CombineArguments;
 use self::terms::TargetArguments;
 use super::client::{Client, ClientArguments};
 use super::failure::of_status;
@@ -16,7 +18,9 @@ use super::region::RegionArguments;
 use super::render::{
     Cell, Format, Json, bytes, print_json, print_table, significant, thousands, write_out,
 };
-use crate::wire::v1::{CollectionSchema, Hit, QueryStats, Rerank, SearchRequest, SearchResponse};
+use crate::wire::v1::{
+    CollectionSchema, Hit, QueryStats, Rerank, SearchRequest, SearchResponse, TermScale,
+};
 
 /// Hits when nobody says how many.
 const DEFAULT_K: u32 = 10;
@@ -28,6 +32,8 @@ pub(super) struct SearchArguments {
     name: String,
     #[command(flatten)]
     target: TargetArguments,
+    #[command(flatten)]
+    combine: CombineArguments,
     #[command(flatten)]
     region: RegionArguments,
     /// Only objects for which this SQL expression on the columns, derived ones among them, is true, such as
@@ -90,7 +96,7 @@ pub(super) async fn run(arguments: SearchArguments) -> Result<()> {
         bail!("--within is a distance from something; name it with --like, --vector or --example");
     }
     let default_k = if arguments.within.is_some() { 0 } else { DEFAULT_K };
-    let request = SearchRequest {
+    let mut request = SearchRequest {
         collection: arguments.name.clone(),
         terms,
         region,
@@ -106,7 +112,9 @@ pub(super) async fn run(arguments: SearchArguments) -> Result<()> {
         rerank: arguments.rerank.clone(),
         order_by: arguments.order_by.clone().unwrap_or_default(),
         descending: arguments.descending,
+        ..SearchRequest::default()
     };
+    arguments.combine.add_to(&mut request)?;
     let answer = ask(&client, request).await?;
     print(&arguments, &schema, with_distance, &answer)
 }
@@ -220,6 +228,12 @@ fn stats_line(answer: &Answer) -> String {
         bytes(stats.bytes_read),
         significant(stats.elapsed_ms, 3),
     );
+    if !stats.method.is_empty() && stats.method != "example" {
+        let _ = write!(line, "; by {}", stats.method);
+    }
+    if !stats.fusion.is_empty() {
+        let _ = write!(line, "; fused: {}", stats.fusion);
+    }
     if stats.candidates_reranked > 0 {
         let _ = write!(line, "; {} re-ranked by tokens", thousands(stats.candidates_reranked));
         if stats.candidates_without_tokens > 0 {
@@ -247,11 +261,23 @@ fn stats_json(stats: &QueryStats, with_explanation: bool) -> Json {
         ("version", Cell::Count(stats.version)),
         ("candidates_reranked", Cell::Count(stats.candidates_reranked)),
         ("candidates_without_tokens", Cell::Count(stats.candidates_without_tokens)),
+        ("method", Cell::text(&stats.method)),
+        ("fusion", Cell::text(&stats.fusion)),
     ];
     if with_explanation {
         members.push(("explanation", Cell::text(&stats.explanation)));
     }
-    Json::object(members.into_iter().map(|(name, cell)| (name, cell.to_json())))
+    let members = members.into_iter().map(|(name, cell)| (name, cell.to_json()));
+    let scale = |scale: &TermScale| {
+        Json::object([
+            ("space", Cell::text(&scale.space).to_json()),
+            ("mean", Cell::Real(scale.mean).to_json()),
+            ("spread", Cell::Real(scale.spread).to_json()),
+            ("sampled", Cell::Count(scale.sampled).to_json()),
+        ])
+    };
+    let scales = Json::List(stats.scales.iter().map(scale).collect());
+    Json::object(members.chain([("scales", scales)]))
 }
 
 #[cfg(test)]

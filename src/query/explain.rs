@@ -6,7 +6,7 @@ use super::bind::Bound;
 use super::execute::Execution;
 use super::filter::{PartFilter, Source};
 use super::order::OrderColumn;
-use super::plan::{Considered, Plan, readable, readable_ns};
+use super::plan::{Considered, Plan, PlanKind, readable, readable_ns};
 use super::request::Query;
 use crate::engine::{CollectionView, PartKind};
 
@@ -50,9 +50,36 @@ impl Told<'_> {
                 "├─ space {} ({} x f32, {}), weight {:.3}, {}",
                 space.name, space.dimension, space.metric, target.share, space.provenance
             );
+            if let Some(crossing) = &target.crossing {
+                let _ = writeln!(text, "│     searched from {}: {}", crossing.space, crossing.rule);
+            }
+            let [positives, negatives] = target.examples;
+            let method = target.method;
+            let _ = writeln!(
+                text,
+                "│     {method} of {positives} positive, {negatives} negative examples"
+            );
         }
+        self.fused(text);
         if let Some(within) = self.query.within {
             let _ = writeln!(text, "├─ within distance {within}");
+        }
+    }
+
+    fn fused(&self, text: &mut String) {
+        if self.bound.targets.len() < 2 {
+            return;
+        }
+        let combination = &self.bound.combination;
+        let (fusion, missing) = (combination.fusion, combination.missing.name());
+        let _ = writeln!(text, "├─ fusion: {fusion}, missing vectors: {missing}");
+        for (target, scale) in self.bound.targets.iter().zip(&combination.calibrations) {
+            let name = &target.space.name;
+            let _ = writeln!(
+                text,
+                "│     {name}: distances {:.4} +- {:.4} of {} sampled objects",
+                scale.mean, scale.spread, scale.count
+            );
         }
     }
 
@@ -104,6 +131,10 @@ impl Told<'_> {
                 readable_ns(considered.cost_ns),
                 walked(considered)
             );
+        }
+        if plan.kind == PlanKind::Threshold && self.found.kind != plan.kind {
+            let now = self.found.kind;
+            let _ = writeln!(text, "├─ changed to {now}: the longest lists were too short");
         }
         if self.found.kind != plan.kind
             && let Some((lists_max, _)) = &plan.instead

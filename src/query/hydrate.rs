@@ -72,6 +72,7 @@ pub(super) fn hydrate(
             score: has_terms.then_some(score),
             columns,
             vectors: if query.with_vectors { vectors_of(view, object) } else { Vec::new() },
+            beside: Vec::new(),
         });
     }
     Ok(hits)

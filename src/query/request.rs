@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::combine::{Fusion, Method, Missing};
 use super::error::QueryError;
 use crate::index::{RECALL_WISH_DEFAULT, RECALL_WISH_MAX};
 use crate::schema::ObjectId;
@@ -29,14 +30,39 @@ impl StopFlag {
         self.0.load(Ordering::Relaxed)
     }
 
+    /// The flag itself, for work that knows nothing of queries.
+    pub(super) fn flag(&self) -> &AtomicBool {
+        &self.0
+    }
+
     /// Ends the query when the flag was raised.
     pub(super) fn check(&self) -> Result<(), QueryError> {
         if self.is_raised() { Err(QueryError::Stopped) } else { Ok(()) }
     }
 }
 
+/// Leads vectors of one space into another, where they are compared with the vectors of that one.
+pub trait Carry: std::fmt::Debug + Send + Sync {
+    /// What becomes of a vector as it was given; or why nothing does, in words.
+    ///
+    /// # Errors
+    /// Words for whoever asked.
+    fn carry(&self, vector: &[f32]) -> Result<Vec<f32>, String>;
+}
+
+/// Where the vectors of a term come from, when that is another space than the one that is searched.
+#[derive(Debug, Clone)]
+pub struct Crossing {
+    /// Name of the space that the term's objects and vectors are of.
+    pub space: String,
+    /// Why vectors of both can be compared, for people.
+    pub rule: String,
+    /// Leads into the space that is searched; `None` where vectors of both are comparable as they are.
+    pub carry: Option<Arc<dyn Carry>>,
+}
+
 /// What to be near to, in one space.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Term {
     /// Name of the embedding space; empty when the collection has only one.
     pub space: String,
@@ -48,6 +74,24 @@ pub struct Term {
     pub unlike: Vec<ObjectId>,
     /// Vectors to be near to.
     pub vectors: Vec<Vec<f32>>,
+    /// Where objects and vectors are of another space.
+    pub crossing: Option<Crossing>,
+    /// How examples become a distance.
+    pub method: Method,
+}
+
+impl Default for Term {
+    fn default() -> Self {
+        Self {
+            space: String::new(),
+            weight: 1.0,
+            like: Vec::new(),
+            unlike: Vec::new(),
+            vectors: Vec::new(),
+            crossing: None,
+            method: Method::default(),
+        }
+    }
 }
 
 /// A column to order objects by, instead of by a distance.
@@ -57,6 +101,15 @@ pub struct OrderBy {
     pub column: String,
     /// Whether the largest value comes first; NaN and nulls come last either way.
     pub descending: bool,
+}
+
+/// Hits that are near to the query and not to each other: maximal marginal relevance over the nearest.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Diversity {
+    /// What nearness to the query counts, from 0 to 1; the rest is distance from other hits.
+    pub share: f64,
+    /// Nearest objects that are chosen from; 0 for ten for each hit, at least 100.
+    pub candidates: usize,
 }
 
 /// A query: where on the sky, which properties, near to what, how many.
@@ -89,6 +142,16 @@ pub struct Query {
     pub plan: Option<String>,
     /// Raised when the caller has gone.
     pub stop: StopFlag,
+    /// How several terms become one order.
+    pub fusion: Fusion,
+    /// What becomes of objects that lack the vector of one of several terms.
+    pub missing: Missing,
+    /// Whether, and how much, hits should differ from each other.
+    pub diversity: Option<Diversity>,
+    /// Hits at most this far apart on the sky are one, in degrees.
+    pub group_within: Option<f64>,
+    /// Objects at most this far from an example object on the sky are left out, in degrees.
+    pub exclude_within: Option<f64>,
 }
 
 impl Default for Query {
@@ -107,6 +170,11 @@ impl Default for Query {
             with_vectors: false,
             plan: None,
             stop: StopFlag::default(),
+            fusion: Fusion::default(),
+            missing: Missing::default(),
+            diversity: None,
+            group_within: None,
+            exclude_within: None,
         }
     }
 }
@@ -115,6 +183,11 @@ impl Query {
     /// Whether no plan may estimate.
     pub(super) fn is_exact(&self) -> bool {
         self.exact || self.recall > RECALL_WISH_MAX
+    }
+
+    /// Whether hits have to be apart from each other.
+    pub(super) fn is_apart(&self) -> bool {
+        self.diversity.is_some() || self.group_within.is_some()
     }
 
     /// Checks what does not depend on the collection, and returns the number of hits to keep.

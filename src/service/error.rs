@@ -6,6 +6,8 @@ use crate::class::Class;
 use crate::encoder::EncoderError;
 use crate::engine::EngineError;
 use crate::files::FileError;
+use crate::probes::ProbeError;
+use crate::probes::bridge::BridgeError;
 use crate::query::QueryError;
 use crate::schema::SchemaError;
 use crate::sky::{CellError, MocError, PositionError, RegionError};
@@ -73,6 +75,26 @@ pub enum RequestError {
     EmptyTerm {
         /// Place of the term, from 1.
         number: usize,
+    },
+    /// A bridge without a space that it leads from.
+    #[error(
+        "vector term {number} names bridge `{bridge}` and no space that it leads from: give from_space (--from-space), too"
+    )]
+    BridgeFromNowhere {
+        /// Place of the term, from 1.
+        number: usize,
+        /// The bridge.
+        bridge: String,
+    },
+    /// A search across spaces that does not say where it ends.
+    #[error(
+        "vector term {number} searches from space `{from}` and does not say in which: name the space that is searched (--to-space)"
+    )]
+    CrossingToNowhere {
+        /// Place of the term, from 1.
+        number: usize,
+        /// The space of its examples.
+        from: String,
     },
     /// A column that the collection does not have.
     #[error("collection `{collection}` has no column `{column}`")]
@@ -161,6 +183,11 @@ pub enum RequestError {
     /// A re-rank of nothing.
     #[error("a re-rank orders the nearest anew: give at least one vector term to find them by")]
     RerankWithoutTerm,
+    /// A re-rank together with hits that are to be apart.
+    #[error(
+        "hits that were ordered anew by their tokens are not grouped or made diverse: leave out the re-rank, or the other"
+    )]
+    RerankApart,
     /// A re-rank without end.
     #[error("a re-rank needs to know how many hits are wanted: give k")]
     RerankWithoutK,
@@ -217,6 +244,32 @@ pub enum RequestError {
         /// Name of the space.
         space: String,
     },
+    /// Inputs of a space that nothing is encoded into.
+    #[error(
+        "space `{space}` names inputs and is not encoded at ingest: say that it is, or leave them out"
+    )]
+    InputsOfNothing {
+        /// Name of the space.
+        space: String,
+    },
+    /// Encoding at ingest of less than all objects, or from something else than columns.
+    #[error("objects are encoded at ingest from their columns, and all of them: leave out {what}")]
+    AtIngestOf {
+        /// What was given beside.
+        what: &'static str,
+    },
+    /// A space for what its model does not make.
+    #[error("model `{model}` makes {expected} where space `{space}` is declared to hold {given}")]
+    NotOfModel {
+        /// Name of the space.
+        space: String,
+        /// Id of the model.
+        model: String,
+        /// What the model makes.
+        expected: String,
+        /// What was declared.
+        given: String,
+    },
     /// Every input left out.
     #[error("no input of model `{model}` is taken from a column: map at least one")]
     NoInputs {
@@ -234,6 +287,46 @@ pub enum RequestError {
         column: String,
         /// Type of the column.
         given: &'static str,
+    },
+    /// A column that scores cannot be written to.
+    #[error(
+        "scores cannot be written to column `{column}`: name a column of float64, or one that is not there yet"
+    )]
+    NotAScoreColumn {
+        /// Name of the column.
+        column: String,
+    },
+    /// A session that does not exist.
+    #[error("no session `{name}`; `sidereus session list` shows those there are")]
+    NoSession {
+        /// Name of the session.
+        name: String,
+    },
+    /// A session that exists already.
+    #[error(
+        "collection `{collection}` has a session `{name}` already; go on with it, or drop it first"
+    )]
+    SessionExists {
+        /// Name of the collection.
+        collection: String,
+        /// Name of the session.
+        name: String,
+    },
+    /// One name in several collections.
+    #[error("several collections have a session `{name}` ({collections}); name the collection")]
+    SeveralSessions {
+        /// Name of the session.
+        name: String,
+        /// Names of the collections.
+        collections: String,
+    },
+    /// A label of an object that does not exist.
+    #[error("no object `{id}` in `{collection}`: only stored objects are labelled")]
+    NoObject {
+        /// Name of the collection.
+        collection: String,
+        /// Its id.
+        id: String,
     },
     /// A position that is none.
     #[error(transparent)]
@@ -256,7 +349,11 @@ impl RequestError {
     /// What the caller must do.
     pub fn class(&self) -> Class {
         match self {
-            Self::UnknownSpace { .. } | Self::NoTokens { .. } => Class::NotFound,
+            Self::UnknownSpace { .. }
+            | Self::NoTokens { .. }
+            | Self::NoSession { .. }
+            | Self::NoObject { .. } => Class::NotFound,
+            Self::SessionExists { .. } => Class::Conflict,
             Self::SpaceOfTokens(error) => error.class(),
             Self::Missing { .. }
             | Self::UnknownEnum { .. }
@@ -267,6 +364,8 @@ impl RequestError {
             | Self::NotFinite { .. }
             | Self::BadWeight { .. }
             | Self::EmptyTerm { .. }
+            | Self::BridgeFromNowhere { .. }
+            | Self::CrossingToNowhere { .. }
             | Self::UnknownColumn { .. }
             | Self::DescendingWithoutOrder
             | Self::GivenTwice { .. }
@@ -278,6 +377,7 @@ impl RequestError {
             | Self::RerankOfVectors { .. }
             | Self::RerankWithoutTerm
             | Self::RerankWithoutK
+            | Self::RerankApart
             | Self::NothingToRerankBy { .. }
             | Self::NotOpened
             | Self::OpenedTwice
@@ -285,7 +385,12 @@ impl RequestError {
             | Self::UnmappedInput { .. }
             | Self::NoInputs { .. }
             | Self::NotTokenIds { .. }
+            | Self::InputsOfNothing { .. }
+            | Self::AtIngestOf { .. }
+            | Self::NotOfModel { .. }
             | Self::WrongInputType { .. }
+            | Self::NotAScoreColumn { .. }
+            | Self::SeveralSessions { .. }
             | Self::Position(_)
             | Self::Region(_)
             | Self::Cell(_)
@@ -308,6 +413,12 @@ pub enum ServiceError {
     /// The query could not be planned or run.
     #[error(transparent)]
     Query(#[from] QueryError),
+    /// A probe could not be fitted, kept or applied.
+    #[error(transparent)]
+    Probe(#[from] ProbeError),
+    /// A bridge could not be fitted, kept or used.
+    #[error(transparent)]
+    Bridge(#[from] BridgeError),
     /// The encoder process could not do it.
     #[error(transparent)]
     Encoder(#[from] EncoderError),
@@ -358,6 +469,14 @@ pub enum ServiceError {
         /// The model's words, or what is wrong with its states.
         reason: String,
     },
+    /// A session whose record cannot be read.
+    #[error("session `{name}` cannot be read: {reason}; drop it and begin anew")]
+    DamagedSession {
+        /// Name of the session.
+        name: String,
+        /// What is wrong.
+        reason: String,
+    },
     /// A reply that would be larger than one message may be.
     #[error(
         "the reply would have {bytes} bytes, more than the limit of {max}; ask for fewer objects at once"
@@ -395,6 +514,8 @@ impl ServiceError {
             Self::Request(error) => error.class(),
             Self::Engine(error) => error.class(),
             Self::Query(error) => error.class(),
+            Self::Probe(error) => error.class(),
+            Self::Bridge(error) => error.class(),
             Self::Encoder(error) => error.class(),
             Self::Rows(error) => error.class(),
             Self::NoEncoder | Self::Stopping => Class::Unavailable,
@@ -403,6 +524,7 @@ impl ServiceError {
             }
             Self::ReplyTooLarge { .. } | Self::DeadlineExceeded { .. } => Class::Exhausted,
             Self::Stream(_) => Class::Invalid,
+            Self::DamagedSession { .. } => Class::Corrupt,
             Self::EncoderMiscounted { .. } | Self::Task { .. } => Class::Internal,
         }
     }

@@ -32,6 +32,8 @@ fn filled() -> (TempDir, Db) {
             dimension: DIMENSION,
             metric: Metric::L2,
             provenance: Provenance::external(),
+            shared: None,
+            at_ingest: None,
         }],
         description: String::new(),
     };
@@ -64,6 +66,7 @@ fn near() -> Query {
         like: vec![],
         unlike: vec![],
         vectors: vec![vec![0.3; DIMENSION]],
+        ..Term::default()
     };
     Query {
         terms: vec![term],

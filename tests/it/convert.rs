@@ -12,7 +12,7 @@ fn root() -> &'static Path {
 }
 
 /// The Python with numpy that the set-up has made.
-fn python() -> PathBuf {
+pub(crate) fn python() -> PathBuf {
     let set = |name: &str| std::env::var_os(name).map(PathBuf::from);
     let folder = set("SIDEREUS_PYTHON")
         .or_else(|| Some(set("SIDEREUS_CACHE")?.join("python")))
@@ -28,7 +28,7 @@ fn python() -> PathBuf {
     program
 }
 
-fn said(output: &Output) -> String {
+pub(crate) fn said(output: &Output) -> String {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     format!("{}{}", text(&output.stdout), text(&output.stderr))
 }

@@ -1,6 +1,7 @@
 //! Every plan against brute force: random regions, predicates, examples, k, deletes, overwrites and ties.
 
 mod edges;
+mod fusion;
 
 use std::sync::LazyLock;
 
@@ -53,6 +54,8 @@ fn schema() -> CollectionSchema {
         dimension,
         metric,
         provenance: Provenance::external(),
+        at_ingest: None,
+        shared: None,
     };
     CollectionSchema {
         name: NAME.to_owned(),
@@ -331,7 +334,7 @@ proptest! {
         truth.truncate(k);
         let view = FIXTURE.db.view(NAME).expect("a view");
         let term = |like: Vec<ObjectId>, vectors: Vec<Vec<f32>>| Term {
-            space: SPACES[space].to_owned(), weight: 1.0, like, unlike: vec![], vectors,
+            space: SPACES[space].to_owned(), weight: 1.0, like, unlike: vec![], vectors, ..Term::default()
         };
         let base = Query {
             terms: vec![term(vec![object.id.clone()], vec![])],
@@ -369,7 +372,7 @@ proptest! {
         truth.retain(|(distance, _)| *distance <= within);
         let view = FIXTURE.db.view(NAME).expect("a view");
         let query = Query {
-            terms: vec![Term { space: "euclid".to_owned(), weight: 1.0, like: vec![], unlike: vec![], vectors: vec![vector.clone()] }],
+            terms: vec![Term { space: "euclid".to_owned(), weight: 1.0, like: vec![], unlike: vec![], vectors: vec![vector.clone()], ..Term::default() }],
             region: place.region(),
             predicate: test.sql(),
             within: Some(within),
@@ -391,8 +394,14 @@ proptest! {
 fn a_condition_without_columns_is_as_good_as_none_and_its_contrary_leaves_nothing() {
     let view = FIXTURE.db.view(NAME).expect("a view");
     let vectors = vec![FIXTURE.model[7].vectors[0].1.clone()];
-    let term =
-        Term { space: "euclid".to_owned(), weight: 1.0, like: vec![], unlike: vec![], vectors };
+    let term = Term {
+        space: "euclid".to_owned(),
+        weight: 1.0,
+        like: vec![],
+        unlike: vec![],
+        vectors,
+        ..Term::default()
+    };
     let free = Query { terms: vec![term], k: Some(10), exact: true, ..Query::default() };
     let truth = run(&view, &free);
     for plan in [None, Some("full-scan"), Some("survivor-scan"), Some("filtered-ivf")] {
@@ -437,6 +446,7 @@ fn answers_are_the_same_after_reopening_and_after_a_lost_segment() {
                 like: vec![],
                 unlike: vec![],
                 vectors: vec![vec![1.0, 2.0, 3.0]],
+                ..Term::default()
             }],
             k: Some(50),
             exact: true,

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use sidereus::class::Class;
 use sidereus::schema::{
-    CollectionId, CollectionSchema, Column, ColumnType, EmbeddingSpace, IdKind, Modality, Object,
-    ObjectId, Provenance, SpaceForm, SpaceId, Value,
+    AtIngest, CollectionId, CollectionSchema, Column, ColumnType, EmbeddingSpace, IdKind, Modality,
+    Object, ObjectId, Provenance, SpaceForm, SpaceId, Value,
 };
 use sidereus::sky::{Degrees, Position};
 use sidereus::storage::{CollectionRecord, Operation, Outcome, Store, StoreOptions};
@@ -42,6 +42,8 @@ fn space(name: &str, dimension: usize, metric: Metric, provenance: Provenance) -
         dimension,
         metric,
         provenance,
+        shared: None,
+        at_ingest: None,
     }
 }
 
@@ -194,7 +196,7 @@ mod kills {
                             .and_modify(|object| object.columns[place] = value);
                     }
                 }
-                Operation::Update(_)
+                Operation::Update { .. }
                 | Operation::SetVectors { .. }
                 | Operation::SetTokens { .. } => unreachable!("no batch has one"),
             }

@@ -381,7 +381,8 @@ impl RowSet for PartFilter<'_> {
         let dead = self.live.dead_rows();
         if dead.is_some() || !self.excluded.is_empty() {
             let is_gone = |row: u32| {
-                dead.is_some_and(|dead| dead.contains(row as usize)) || self.excluded.contains(&row)
+                dead.is_some_and(|dead| dead.contains(row as usize))
+                    || self.excluded.binary_search(&row).is_ok()
             };
             kept.retain(|&place| rows.get(place as usize).is_some_and(|&row| !is_gone(row)));
         }
