@@ -26,7 +26,7 @@ fn refused() -> Vec<(ProbeSpec, &'static str)> {
         (ProbeSpec { target: None, ..plain() }, "--target"),
         (ProbeSpec { head: None, ..plain() }, "knn, ridge"),
         (ProbeSpec { spaces: Vec::new(), ..plain() }, "no features"),
-        (ProbeSpec { split: "random:2:0".to_owned(), ..plain() }, "split"),
+        (ProbeSpec { split: "random:2:0".to_owned(), ..plain() }, "fraction that tests"),
         (ProbeSpec { split: "column:class".to_owned(), ..plain() }, "train"),
         (ProbeSpec { split: "healpix:40:0.2:0".to_owned(), ..plain() }, "order"),
         (ProbeSpec { preset: "best".to_owned(), head: None, ..plain() }, "astroclip-knn"),

@@ -201,7 +201,10 @@ fn fed_schema() -> CollectionSchema {
         id_kind: IdKind::Number,
         columns: vec![Column::new("r", ColumnType::FloatList)],
         spaces: vec![
-            space("plain", 2, Metric::L2, provenance()),
+            EmbeddingSpace {
+                shared: Some("contrastive".to_owned()),
+                ..space("plain", 2, Metric::L2, provenance())
+            },
             EmbeddingSpace {
                 at_ingest: Some(AtIngest { inputs: inputs.into() }),
                 ..space("filled", 2, Metric::L2, provenance())
@@ -211,8 +214,20 @@ fn fed_schema() -> CollectionSchema {
     }
 }
 
-fn check_fed(record: &CollectionRecord) {
+/// What a record of a probe holds is nothing that the store understands.
+const PROBE: &[u8] = b"a probe\0\xff";
+
+fn make_fed(store: &Store) {
+    let fed = store.create_collection(fed_schema()).expect("creates").id;
+    store.put_record(fed, RecordKind::Probe, "PhotoZ", PROBE).expect("keeps");
+    store.add_column(fed, Column::new("z_photo", ColumnType::Float64)).expect("adds");
+}
+
+fn check_fed(store: &Store, record: &CollectionRecord) {
+    let kept = store.records(record.id, RecordKind::Probe).expect("reads");
+    assert_eq!(kept, [("PhotoZ".to_owned(), PROBE.to_vec())]);
     let mut schema = fed_schema();
+    schema.columns.push(Column::new("z_photo", ColumnType::Float64));
     for (space, id) in schema.spaces.iter_mut().zip(1..) {
         space.id = SpaceId(id);
     }
@@ -246,7 +261,7 @@ fn make(path: &Path) {
     store.write(numbers, changes).expect("writes");
     store.write(names, named().into_iter().map(Operation::Put).collect()).expect("writes");
     make_tokens(&store);
-    store.create_collection(fed_schema()).expect("creates");
+    make_fed(&store);
 }
 
 fn check(path: &Path, format: u32) {
@@ -258,7 +273,7 @@ fn check(path: &Path, format: u32) {
         [tokens, later @ ..] if later.len() < 2 => {
             assert_eq!(format, 2 + later.len() as u32);
             check_tokens(&store, tokens);
-            later.iter().for_each(check_fed);
+            later.iter().for_each(|record| check_fed(&store, record));
         }
         more => panic!("{more:?}"),
     }
