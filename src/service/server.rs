@@ -18,7 +18,7 @@ use super::maintenance::Maintenance;
 use super::objects::Objects;
 use super::probes::Probes;
 use super::search::Searches;
-use super::{Limits, ServiceError};
+use super::Limits;
 use crate::class::Class;
 use crate::encoder::EncoderHandle;
 use crate::engine::Db;
