@@ -3,12 +3,13 @@
 
 use std::path::{Path, PathBuf};
 
-const PROTOS: [&str; 10] = [
+const PROTOS: [&str; 11] = [
     "sidereus/v1/objects.proto",
     "sidereus/v1/collection_service.proto",
     "sidereus/v1/object_service.proto",
     "sidereus/v1/search_service.proto",
     "sidereus/v1/maintenance_service.proto",
+    "sidereus/v1/discovery_service.proto",
     "sidereus/v1/probe_service.proto",
     "sidereus/v1/bridge_service.proto",
     "sidereus/internal/v1/encoder.proto",

@@ -121,7 +121,7 @@ fn scan(sky: &Sky, view: &CollectionView, random: &mut Random, wanted: f64) -> (
         like: vec![],
         unlike: vec![],
         vectors: vec![vector],
-        crossing: None,
+        ..Term::default()
     };
     let query = Query {
         terms: vec![term],

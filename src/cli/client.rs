@@ -11,6 +11,7 @@ use super::failure;
 use super::render::Format;
 use crate::wire::v1::bridge_service_client::BridgeServiceClient;
 use crate::wire::v1::collection_service_client::CollectionServiceClient;
+use crate::wire::v1::discovery_service_client::DiscoveryServiceClient;
 use crate::wire::v1::maintenance_service_client::MaintenanceServiceClient;
 use crate::wire::v1::object_service_client::ObjectServiceClient;
 use crate::wire::v1::probe_service_client::ProbeServiceClient;
@@ -103,6 +104,10 @@ impl Client {
 
     pub(super) fn probes(&self) -> ProbeServiceClient<Channel> {
         ProbeServiceClient::new(self.channel.clone()).max_decoding_message_size(REPLY_BYTES_MAX)
+    }
+
+    pub(super) fn discovery(&self) -> DiscoveryServiceClient<Channel> {
+        DiscoveryServiceClient::new(self.channel.clone()).max_decoding_message_size(REPLY_BYTES_MAX)
     }
 
     /// The schema of a collection; an error when there is none of that name.

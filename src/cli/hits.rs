@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use super::ids::id_text;
 use super::render::{Cell, Json, Table};
 use crate::wire::v1::{
-    CollectionSchema, ColumnType, EmbeddingSpace, Hit, Object, Position, SpaceForm, TokenRun,
-    TokenSequence, Value, Vector,
+    Beside, CollectionSchema, ColumnType, EmbeddingSpace, Hit, Object, Position, SpaceForm,
+    TokenRun, TokenSequence, Value, Vector,
 };
 
 /// Columns that are printed beside the built-in ones, in order.
@@ -28,6 +28,22 @@ impl Columns {
         Self(wanted.iter().map(in_schema).collect())
     }
 
+    /// The same with one more, where it is none of them and no built-in one: a column that hits are ordered by.
+    pub(super) fn with(mut self, name: Option<&str>) -> Self {
+        let built_in = ["object_id", "ra", "dec", "healpix_29"];
+        if let Some(name) = name
+            && !self
+                .0
+                .iter()
+                .map(String::as_str)
+                .chain(built_in)
+                .any(|known| known.eq_ignore_ascii_case(name))
+        {
+            self.0.push(name.to_owned());
+        }
+        self
+    }
+
     /// All of the schema.
     pub(super) fn all(schema: &CollectionSchema) -> Self {
         Self(schema.columns.iter().map(|column| column.name.clone()).collect())
@@ -39,7 +55,12 @@ impl Columns {
     }
 
     fn cells(&self, values: &HashMap<String, Value>) -> impl Iterator<Item = Cell> {
-        self.0.iter().map(|name| Cell::of_wire(values.get(name)))
+        self.0.iter().map(|name| {
+            // Of a derived column only the server knows how it is written.
+            let alike = || values.iter().find(|(other, _)| other.eq_ignore_ascii_case(name));
+            let value = values.get(name).or_else(|| alike().map(|(_, value)| value));
+            Cell::of_wire(value)
+        })
     }
 
     fn json(&self, values: &HashMap<String, Value>) -> Json {
@@ -114,6 +135,10 @@ impl HitLayout<'_> {
         if self.with_score {
             headings.push("score".to_owned());
         }
+        let is_grouped = hits.iter().any(|hit| !hit.beside.is_empty());
+        if is_grouped {
+            headings.push("beside".to_owned());
+        }
         headings.extend(self.columns.names().iter().cloned());
         if self.with_vectors {
             let spaces = vector_spaces(self.schema);
@@ -121,12 +146,12 @@ impl HitLayout<'_> {
         }
         let mut table = Table::new(headings);
         for hit in hits {
-            table.push(self.row(hit));
+            table.push(self.row(hit, is_grouped));
         }
         table
     }
 
-    fn row(&self, hit: &Hit) -> Vec<Cell> {
+    fn row(&self, hit: &Hit, is_grouped: bool) -> Vec<Cell> {
         let mut row = vec![Cell::Id(id_text(hit.id.as_ref()))];
         row.extend(degrees(hit.position.as_ref()));
         if self.with_distance {
@@ -134,6 +159,10 @@ impl HitLayout<'_> {
         }
         if self.with_score {
             row.push(Cell::optional_real(hit.score));
+        }
+        if is_grouped {
+            let ids = hit.beside.iter().map(|beside| id_text(beside.id.as_ref()));
+            row.push(Cell::text(ids.collect::<Vec<_>>().join(" ")));
         }
         row.extend(self.columns.cells(&hit.columns));
         if self.with_vectors {
@@ -161,8 +190,23 @@ impl HitLayout<'_> {
         if self.with_vectors {
             members.push(("vectors", vectors_json(self.schema, &hit.vectors)));
         }
+        if !hit.beside.is_empty() {
+            members.push(("beside", Json::List(hit.beside.iter().map(beside_json).collect())));
+        }
         Json::object(members)
     }
+}
+
+/// An object that is one with a hit, as JSON.
+fn beside_json(beside: &Beside) -> Json {
+    let [ra, dec] = degrees(beside.position.as_ref());
+    Json::object([
+        ("object_id", Cell::Id(id_text(beside.id.as_ref())).to_json()),
+        ("ra", ra.to_json()),
+        ("dec", dec.to_json()),
+        ("distance", Cell::Real(beside.distance).to_json()),
+        ("separation_arcsec", Cell::Real(beside.separation_arcsec).to_json()),
+    ])
 }
 
 /// Objects as rows.

@@ -22,6 +22,7 @@ mod import;
 mod index;
 mod inspect;
 mod observation;
+mod outliers;
 mod probe;
 mod progress;
 mod region;
@@ -31,6 +32,7 @@ mod report;
 mod schema_file;
 mod search;
 mod serve;
+mod session;
 
 use std::process::ExitCode;
 
@@ -73,6 +75,10 @@ enum Command {
     Bridge(bridge::BridgeArguments),
     /// Measure how much the neighbours in a space know about a column
     Evaluate(evaluate::EvaluateArguments),
+    /// Score objects by how lonely they are among others
+    Outliers(outliers::OutlierArguments),
+    /// Label objects, and be asked for the labels that teach most
+    Session(session::SessionArguments),
     /// Delete objects by id
     Delete(delete::DeleteArguments),
 }
@@ -109,6 +115,8 @@ async fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Probe(arguments) => probe::run(arguments).await?,
         Command::Bridge(arguments) => bridge::run(arguments).await?,
         Command::Evaluate(arguments) => evaluate::run(arguments).await?,
+        Command::Outliers(arguments) => outliers::run(arguments).await?,
+        Command::Session(arguments) => session::run(arguments).await?,
         Command::Delete(arguments) => delete::run(arguments).await?,
     }
     Ok(ExitCode::SUCCESS)

@@ -1,5 +1,6 @@
 //! `sidereus search`: what is most like an example, in a part of the sky, with given properties.
 
+mod combine;
 mod terms;
 
 use std::fmt::Write;
@@ -8,6 +9,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use tonic::Streaming;
 
+use self::combine::CombineArguments;
 use self::terms::TargetArguments;
 use super::client::{Client, ClientArguments};
 use super::failure::of_status;
@@ -16,7 +18,9 @@ use super::region::RegionArguments;
 use super::render::{
     Cell, Format, Json, bytes, print_json, print_table, significant, thousands, write_out,
 };
-use crate::wire::v1::{CollectionSchema, Hit, QueryStats, Rerank, SearchRequest, SearchResponse};
+use crate::wire::v1::{
+    CollectionSchema, Hit, QueryStats, Rerank, SearchRequest, SearchResponse, TermScale,
+};
 
 /// Hits when nobody says how many.
 const DEFAULT_K: u32 = 10;
@@ -29,9 +33,11 @@ pub(super) struct SearchArguments {
     #[command(flatten)]
     target: TargetArguments,
     #[command(flatten)]
+    combine: CombineArguments,
+    #[command(flatten)]
     region: RegionArguments,
-    /// Only objects for which this SQL expression on the columns is true, such as
-    /// "z BETWEEN 0.3 AND 0.5 AND class = 'GALAXY'"
+    /// Only objects for which this SQL expression on the columns, derived ones among them, is true, such as
+    /// "z BETWEEN 0.3 AND 0.5 AND probe.lens > 0.9"
     #[arg(long = "where", value_name = "SQL", allow_hyphen_values = true)]
     predicate: Option<String>,
     /// How many hits [default: 10; with --within, all]
@@ -54,7 +60,14 @@ pub(super) struct SearchArguments {
     /// query's tokens, of 1 - cos to the most similar token of the object [default: 10 candidates for each hit]
     #[arg(long, value_name = "SPACE[=CANDIDATES]", value_parser = rerank)]
     rerank: Option<Rerank>,
-    /// Columns to print, in this order [default: all but binary ones]
+    /// Without something to be near to: order the objects by this column of numbers, stored or derived, such as
+    /// "probe.lens", instead of by their ids; nulls come last
+    #[arg(long, value_name = "COLUMN")]
+    order_by: Option<String>,
+    /// The largest values first
+    #[arg(long, requires = "order_by")]
+    descending: bool,
+    /// Columns to print, in this order, derived ones among them [default: all stored ones but binary ones, and --order-by]
     #[arg(long, value_name = "COLUMN,...", value_delimiter = ',')]
     columns: Vec<String>,
     /// Print the stored vectors of the hits too
@@ -74,11 +87,16 @@ pub(super) async fn run(arguments: SearchArguments) -> Result<()> {
     let schema = client.schema(&arguments.name).await?;
     let terms = arguments.target.to_terms(&schema)?;
     let with_distance = !terms.is_empty();
+    if arguments.order_by.is_some() && with_distance {
+        bail!(
+            "--order-by takes the place of a distance; leave out what to be near to, or the order"
+        );
+    }
     if arguments.within.is_some() && !with_distance {
         bail!("--within is a distance from something; name it with --like, --vector or --example");
     }
     let default_k = if arguments.within.is_some() { 0 } else { DEFAULT_K };
-    let request = SearchRequest {
+    let mut request = SearchRequest {
         collection: arguments.name.clone(),
         terms,
         region,
@@ -92,7 +110,11 @@ pub(super) async fn run(arguments: SearchArguments) -> Result<()> {
         plan: arguments.plan.clone().unwrap_or_default(),
         recall: arguments.recall,
         rerank: arguments.rerank.clone(),
+        order_by: arguments.order_by.clone().unwrap_or_default(),
+        descending: arguments.descending,
+        ..SearchRequest::default()
     };
+    arguments.combine.add_to(&mut request)?;
     let answer = ask(&client, request).await?;
     print(&arguments, &schema, with_distance, &answer)
 }
@@ -148,9 +170,10 @@ fn print(
     answer: &Answer,
 ) -> Result<()> {
     let format = arguments.client.format;
+    let ordered_by = arguments.order_by.as_deref().filter(|_| arguments.columns.is_empty());
     let layout = HitLayout {
         schema,
-        columns: Columns::new(schema, &arguments.columns),
+        columns: Columns::new(schema, &arguments.columns).with(ordered_by),
         with_distance: with_distance || format != Format::Table,
         with_score: format != Format::Table,
         with_vectors: arguments.with_vectors,
@@ -205,6 +228,12 @@ fn stats_line(answer: &Answer) -> String {
         bytes(stats.bytes_read),
         significant(stats.elapsed_ms, 3),
     );
+    if !stats.method.is_empty() && stats.method != "example" {
+        let _ = write!(line, "; by {}", stats.method);
+    }
+    if !stats.fusion.is_empty() {
+        let _ = write!(line, "; fused: {}", stats.fusion);
+    }
     if stats.candidates_reranked > 0 {
         let _ = write!(line, "; {} re-ranked by tokens", thousands(stats.candidates_reranked));
         if stats.candidates_without_tokens > 0 {
@@ -232,11 +261,23 @@ fn stats_json(stats: &QueryStats, with_explanation: bool) -> Json {
         ("version", Cell::Count(stats.version)),
         ("candidates_reranked", Cell::Count(stats.candidates_reranked)),
         ("candidates_without_tokens", Cell::Count(stats.candidates_without_tokens)),
+        ("method", Cell::text(&stats.method)),
+        ("fusion", Cell::text(&stats.fusion)),
     ];
     if with_explanation {
         members.push(("explanation", Cell::text(&stats.explanation)));
     }
-    Json::object(members.into_iter().map(|(name, cell)| (name, cell.to_json())))
+    let members = members.into_iter().map(|(name, cell)| (name, cell.to_json()));
+    let scale = |scale: &TermScale| {
+        Json::object([
+            ("space", Cell::text(&scale.space).to_json()),
+            ("mean", Cell::Real(scale.mean).to_json()),
+            ("spread", Cell::Real(scale.spread).to_json()),
+            ("sampled", Cell::Count(scale.sampled).to_json()),
+        ])
+    };
+    let scales = Json::List(stats.scales.iter().map(scale).collect());
+    Json::object(members.chain([("scales", scales)]))
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 
 pub mod bridge;
 mod crew;
+pub mod discover;
 mod error;
 mod features;
 pub mod knn;

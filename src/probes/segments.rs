@@ -14,7 +14,7 @@ use super::spec::Spec;
 use super::table::Table;
 use super::{ProbeError, Tools, tokens};
 use crate::engine::CollectionView;
-use crate::learn::linear::{Folds, Labels, LogisticOptions, logistic_path};
+use crate::learn::linear::{Folds, Labels, Logistic, LogisticOptions, logistic_path};
 use crate::learn::metrics::{Bootstrap, Classification};
 use crate::learn::split::{Partition, Side, check_classes};
 use crate::learn::{Features, LearnError, Matrix, Progress};
@@ -70,24 +70,8 @@ pub(super) fn fit(
     }
     let mut labelled = read(&table, spec, column, progress)?;
     labelled.missing += (chosen - table.count()) as u64;
-    let names: Vec<String> = {
-        let names: BTreeSet<i64> = labelled.labels.iter().copied().collect();
-        if names.len() > CLASSES_MAX {
-            let what = format!("tokens have {} different classes", names.len());
-            return Err(ProbeError::bad(what, format!("at most {CLASSES_MAX} can be told apart")));
-        }
-        names.iter().map(i64::to_string).collect()
-    };
-    let class = |label: &i64| names.iter().position(|name| *name == label.to_string());
-    let classes: Vec<u32> =
-        labelled.labels.iter().filter_map(class).map(|class| class as u32).collect();
-    let on = |side: Side| -> Vec<u32> {
-        let tokens = (0u32..).zip(&labelled.objects);
-        tokens
-            .filter(|(_, object)| sides[**object as usize] == side)
-            .map(|(token, _)| token)
-            .collect()
-    };
+    let (names, classes) = labelled.classes()?;
+    let on = |side| labelled.tokens_on(&sides, side);
     let (train, test) = (on(Side::Train), on(Side::Test));
     let of = |places: &[u32]| places.iter().map(|&at| classes[at as usize]).collect::<Vec<u32>>();
     let (train_classes, test_classes) = (of(&train), of(&test));
@@ -110,13 +94,7 @@ pub(super) fn fit(
         tools.threads,
         progress,
     )?;
-    let mut probabilities = Vec::new();
-    Subset::new(&states, &test).pass(&mut |_, block| {
-        let mut some = Vec::new();
-        fitted.model.predict(block, block.len() / states.width(), &mut some)?;
-        probabilities.extend(some);
-        Ok(())
-    })?;
+    let probabilities = probabilities(&fitted.model, &Subset::new(&states, &test))?;
     let groups: Vec<u64> =
         test.iter().map(|&at| u64::from(labelled.objects[at as usize])).collect();
     let outcome =
@@ -138,6 +116,17 @@ pub(super) fn fit(
         record::keep(tools, view, &request.name, record, request.overwrite)?;
     }
     Ok(Fitted { probe, predictions: Vec::new() })
+}
+
+fn probabilities(model: &Logistic, tokens: &Subset<'_>) -> Result<Vec<f64>, LearnError> {
+    let mut probabilities = Vec::new();
+    tokens.pass(&mut |_, block| {
+        let mut some = Vec::new();
+        model.predict(block, block.len() / tokens.width(), &mut some)?;
+        probabilities.extend(some);
+        Ok(())
+    })?;
+    Ok(probabilities)
 }
 
 fn alpha(spec: &Spec) -> Result<f64, ProbeError> {
@@ -213,6 +202,26 @@ fn read(
 }
 
 impl Labelled {
+    /// Tokens of the objects on one side.
+    fn tokens_on(&self, sides: &[Side], side: Side) -> Vec<u32> {
+        let tokens = (0u32..).zip(&self.objects);
+        let mine = tokens.filter(|(_, object)| sides[**object as usize] == side);
+        mine.map(|(token, _)| token).collect()
+    }
+
+    /// Names of the classes, in order, and the place of each token's class among them.
+    fn classes(&self) -> Result<(Vec<String>, Vec<u32>), ProbeError> {
+        let names: BTreeSet<i64> = self.labels.iter().copied().collect();
+        if names.len() > CLASSES_MAX {
+            let what = format!("tokens have {} different classes", names.len());
+            return Err(ProbeError::bad(what, format!("at most {CLASSES_MAX} can be told apart")));
+        }
+        let sorted: Vec<i64> = names.into_iter().collect();
+        let place = |label: &i64| sorted.binary_search(label).unwrap_or(0) as u32;
+        let classes = self.labels.iter().map(place).collect();
+        Ok((sorted.iter().map(i64::to_string).collect(), classes))
+    }
+
     /// Adds the tokens of one object that have a class; NaN is no class.
     fn add(
         &mut self,

@@ -1,11 +1,12 @@
 //! What comes back.
 
-use super::bind::Bound;
+use super::bind::{Bound, Target};
 use super::execute::Execution;
 use super::filter::PartFilter;
 use super::plan::Plan;
 use super::request::Query;
 use crate::engine::{CollectionView, PartKind};
+use crate::learn::discover::Calibration;
 use crate::schema::{ObjectId, Value};
 use crate::sky::Position;
 
@@ -24,6 +25,34 @@ pub struct Hit {
     pub columns: Vec<(String, Value)>,
     /// Vectors by space name, as they were given; only when asked for.
     pub vectors: Vec<(String, Vec<f32>)>,
+    /// Objects that are one with the hit, nearest first; only where hits are grouped.
+    pub beside: Vec<Beside>,
+}
+
+/// An object that lies where a hit does.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Beside {
+    /// Its id.
+    pub id: ObjectId,
+    /// Where it is.
+    pub position: Position,
+    /// Its own distance from the query.
+    pub distance: f64,
+    /// How far it is from the hit on the sky, in degrees.
+    pub separation_deg: f64,
+}
+
+/// How the distances of a term were made comparable with those of others.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TermScale {
+    /// Name of the space.
+    pub space: String,
+    /// Mean of the distances of a sample of the space.
+    pub mean: f64,
+    /// Their standard deviation.
+    pub spread: f64,
+    /// Vectors in the sample.
+    pub sampled: usize,
 }
 
 /// How an answer was found.
@@ -61,6 +90,13 @@ pub struct QueryStats {
     pub candidates_reranked: u64,
     /// Those of them without tokens, which come last.
     pub candidates_without_tokens: u64,
+    /// How the examples of each term were used: example, centroid, rocchio, max-sim or probe; comma-separated. Empty without
+    /// a vector term.
+    pub method: String,
+    /// How several terms became one order; empty for one term.
+    pub fusion: String,
+    /// One for each term, where distances were calibrated.
+    pub scales: Vec<TermScale>,
 }
 
 /// Hits, nearest first, and how they were found.
@@ -103,5 +139,22 @@ pub(super) fn stats(
         version: view.version(),
         candidates_reranked: 0,
         candidates_without_tokens: 0,
+        method: bound.targets.iter().map(|target| target.method).collect::<Vec<_>>().join(", "),
+        fusion: match bound.targets.len() {
+            0 | 1 => String::new(),
+            _ => bound.combination.fusion.name().to_owned(),
+        },
+        scales: scales(bound),
     }
+}
+
+fn scales(bound: &Bound) -> Vec<TermScale> {
+    let scaled = bound.targets.iter().zip(&bound.combination.calibrations);
+    let scale = |(target, calibration): (&Target, &Calibration)| TermScale {
+        space: target.space.name.clone(),
+        mean: calibration.mean,
+        spread: calibration.spread,
+        sampled: calibration.count,
+    };
+    scaled.map(scale).collect()
 }

@@ -1,6 +1,7 @@
 //! Whether a query is so short that handing it to another thread would take about as long as answering it.
 
 use super::bind::Bound;
+use super::combine::Method;
 use super::filter::PartFilter;
 use super::hydrate;
 use super::plan::{self, Plan};
@@ -23,6 +24,11 @@ pub(super) fn may_be(view: &CollectionView, query: &Query) -> bool {
     let looks_up = |names: &[ObjectId]| !names.is_empty();
     let waits = query.with_vectors
         || query.explain
+        || query.is_apart()
+        || query.exclude_within.is_some()
+        // Distances of several spaces are calibrated by samples, and heads are fitted.
+        || query.terms.len() > 1
+        || query.terms.iter().any(|term| term.method == Method::Probe)
         || query
             .terms
             .iter()

@@ -4,10 +4,13 @@ use thiserror::Error;
 
 use super::datafusion::PredicateError;
 use super::hydrate::ANSWER_BYTES_MAX;
+use super::informative::BATCH_MAX;
+use super::outliers::NEIGHBOURS_MAX;
 use super::request::{K_MAX, WITHIN_HITS_MAX};
 use crate::class::Class;
 use crate::engine::EngineError;
 use crate::index::IndexError;
+use crate::learn::LearnError;
 use crate::schema::EmbeddingSpace;
 use crate::vector::BlockError;
 
@@ -160,6 +163,19 @@ pub enum QueryError {
         /// Names of the columns.
         known: String,
     },
+    /// An order beside a distance.
+    #[error(
+        "objects are ordered by a column or by a distance, not by both: leave out the order, or what to be near to"
+    )]
+    OrderWithTerms,
+    /// A column whose values have no order.
+    #[error("column `{column}` holds {kind}; objects are ordered by columns of numbers")]
+    NotOrderable {
+        /// The column.
+        column: String,
+        /// What it holds.
+        kind: String,
+    },
     /// A plan that does not exist or does not fit.
     #[error("plan `{plan}` cannot answer this query: {why}")]
     BadPlan {
@@ -167,6 +183,107 @@ pub enum QueryError {
         plan: String,
         /// Why not.
         why: &'static str,
+    },
+    /// A fusion that does not exist.
+    #[error("there is no fusion `{fusion}`; take distances, weighted, rrf, max or min")]
+    UnknownFusion {
+        /// What was named.
+        fusion: String,
+    },
+    /// Negatives for a method that has no use for them.
+    #[error(
+        "the centroid of the positives in `{space}` has no use for negatives: take rocchio, max-sim or probe"
+    )]
+    NoUseForNegatives {
+        /// The space.
+        space: String,
+    },
+    /// Examples that teach nothing.
+    #[error("nothing can be learned from the examples in `{space}`: {source}")]
+    Learn {
+        /// The space.
+        space: String,
+        /// Why.
+        source: LearnError,
+    },
+    /// A radius on the sky out of its range.
+    #[error("the radius {what} is {radius} degrees; give one from 0 to 1 degree")]
+    BadRadius {
+        /// What the radius is for.
+        what: &'static str,
+        /// In degrees.
+        radius: f64,
+    },
+    /// No example object to exclude the surroundings of.
+    #[error(
+        "what lies around examples can be left out only where an object is one: give --like ID"
+    )]
+    NothingToExcludeAround,
+    /// A diversity that is no share.
+    #[error(
+        "a diversity of {share} is no share: give a number from 0 (as different as can be) to 1 (as near as can be)"
+    )]
+    BadDiversity {
+        /// What was given.
+        share: f64,
+    },
+    /// Diverse or grouped hits of a query without a number of hits, or without anything to be near to.
+    #[error(
+        "{what} need to know how many hits are wanted, and what to be near to: give k and an example"
+    )]
+    NeedsNearest {
+        /// What was asked for.
+        what: &'static str,
+    },
+    /// Too few objects to be neighbours of each other.
+    #[error(
+        "{count} objects have a vector in `{space}` under these conditions; {needed} are needed: widen them, or ask for fewer neighbours"
+    )]
+    TooFewNeighbours {
+        /// The space.
+        space: String,
+        /// Objects there are.
+        count: usize,
+        /// Objects needed.
+        needed: usize,
+    },
+    /// More neighbours than can be held.
+    #[error(
+        "{neighbours} neighbours of each of {count} objects are too many to hold; narrow the conditions, or ask for fewer"
+    )]
+    TooManyNeighbours {
+        /// Objects.
+        count: usize,
+        /// Neighbours of each.
+        neighbours: usize,
+    },
+    /// A number of neighbours out of its range.
+    #[error(
+        "{neighbours} neighbours cannot be asked for; give a number from 1 to {NEIGHBOURS_MAX}"
+    )]
+    BadNeighbours {
+        /// What was given.
+        neighbours: usize,
+    },
+    /// A local outlier factor where there is no density.
+    #[error(
+        "space `{space}` is compared by inner products, which are no distances and have no density: take the method knn"
+    )]
+    NoDensity {
+        /// The space.
+        space: String,
+    },
+    /// A batch of no size.
+    #[error("a batch of {count} objects cannot be asked for; give a number from 1 to {BATCH_MAX}")]
+    BadBatch {
+        /// What was given.
+        count: usize,
+    },
+    /// What should never happen.
+    #[error("{what}: this is a fault of the program")]
+    Internal {
+        /// What happened.
+        what: &'static str,
     },
     /// The predicate is refused.
     #[error(transparent)]
@@ -210,6 +327,19 @@ impl QueryError {
             | Self::NotCarried { .. }
             | Self::ZeroQuery { .. }
             | Self::UnknownColumn { .. }
+            | Self::OrderWithTerms
+            | Self::NotOrderable { .. }
+            | Self::UnknownFusion { .. }
+            | Self::NoUseForNegatives { .. }
+            | Self::Learn { .. }
+            | Self::BadRadius { .. }
+            | Self::NothingToExcludeAround
+            | Self::BadDiversity { .. }
+            | Self::NeedsNearest { .. }
+            | Self::TooFewNeighbours { .. }
+            | Self::BadNeighbours { .. }
+            | Self::NoDensity { .. }
+            | Self::BadBatch { .. }
             | Self::BadPlan { .. } => Class::Invalid,
             Self::UnknownSpace { .. } | Self::NoObject { .. } | Self::NoVector { .. } => {
                 Class::NotFound
@@ -218,7 +348,10 @@ impl QueryError {
             Self::Engine(error) => error.class(),
             Self::Index(error) => error.class(),
             Self::Vectors(_) => Class::Corrupt,
-            Self::TooManyWithin | Self::AnswerTooLarge => Class::Exhausted,
+            Self::Internal { .. } => Class::Internal,
+            Self::TooManyNeighbours { .. } | Self::TooManyWithin | Self::AnswerTooLarge => {
+                Class::Exhausted
+            }
             Self::Stopped => Class::Unavailable,
         }
     }

@@ -7,6 +7,7 @@ use super::ahead::Ahead;
 use super::bind::{Bound, Target};
 use super::error::QueryError;
 use super::filter::{PartFilter, Source};
+use super::fused::{self, Scored};
 use super::plan::{Considered, Indexed, Plan, PlanKind, indexed};
 use super::request::Query;
 use crate::engine::{EngineError, Part, PartVectors};
@@ -44,6 +45,23 @@ pub(super) struct Execution {
     pub(super) survivors: Option<u64>,
 }
 
+impl Execution {
+    pub(super) fn new(kind: PlanKind) -> Self {
+        Self {
+            nearest: Vec::new(),
+            kind,
+            rows_scanned: 0,
+            rows_coded: 0,
+            rows_reranked: 0,
+            lists_probed: 0,
+            lists_total: 0,
+            bytes_read: 0,
+            exact: true,
+            survivors: Some(0),
+        }
+    }
+}
+
 /// Carries the plan out over every part.
 pub(super) fn execute(
     query: &Query,
@@ -55,26 +73,16 @@ pub(super) fn execute(
         query,
         top: TopK::new(bound.limit),
         within: query.within.and_then(Distance::new),
-        touched: Execution {
-            nearest: Vec::new(),
-            kind: plan.kind,
-            rows_scanned: 0,
-            rows_coded: 0,
-            rows_reranked: 0,
-            lists_probed: 0,
-            lists_total: 0,
-            bytes_read: 0,
-            exact: true,
-            survivors: Some(0),
-        },
+        touched: Execution::new(plan.kind),
     };
     let indexed = indexed(filters, bound).filter(|_| plan.kind.uses_index());
+    let mut scored = Scored::default();
     for (place, filter) in filters.iter().enumerate() {
         let through_index = indexed.as_ref().filter(|indexed| indexed.place == place);
         match (bound.targets.as_slice(), through_index) {
             ([], _) => run.list(place, filter)?,
             ([target], Some(indexed)) => run.search_index(plan, filter, target, indexed)?,
-            ([target], None) => {
+            ([target], None) if target.is_nearest() => {
                 let source = if plan.kind.uses_index() {
                     filter.cheapest_source()
                 } else {
@@ -82,8 +90,11 @@ pub(super) fn execute(
                 };
                 run.scan_one(place, filter, source, target)?;
             }
-            (targets, _) => run.scan_many(place, filter, targets)?,
+            _ => run.scan_fused(place, filter, bound, &mut scored)?,
         }
+    }
+    if bound.is_ranked() {
+        scored.offer(bound, &fused::parts_of(filters), run.within, &mut run.top);
     }
     for filter in filters {
         let part = filter.live().part();
@@ -180,48 +191,31 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Weighted mean of the distances in several spaces; objects that lack one of the vectors are passed over.
-    fn scan_many(
+    /// Distances to several terms as one, or by a measure that has no index. Where ranks have to be found first, rows are
+    /// kept.
+    fn scan_fused(
         &mut self,
         place: usize,
         filter: &PartFilter<'_>,
-        targets: &[Target],
+        bound: &Bound,
+        scored: &mut Scored,
     ) -> Result<(), QueryError> {
         let part = filter.live().part();
-        let spaces: Option<Vec<&PartVectors>> =
-            targets.iter().map(|target| part.vectors(target.space.id)).collect();
-        let bytes: usize =
-            targets.iter().map(|target| target.space.dimension * size_of::<f32>()).sum();
-        let (mut left, mut scanned) = (0, 0u64);
-        let mut buffer = Vec::new();
-        filter.for_each_chunk(filter.cheapest_source(), &self.query.stop, |rows| {
-            left += rows.len();
-            let Some(spaces) = &spaces else { return Ok(()) };
-            for &row in rows {
-                let mut weighted = 0.0;
-                let mut complete = true;
-                for (target, vectors) in targets.iter().zip(spaces) {
-                    match vectors.of_row(row as usize, &mut buffer) {
-                        Some(vector) => {
-                            let metric = target.space.metric;
-                            let distance = metric.distance(&target.vector, vector);
-                            weighted += target.share * distance.value();
-                        }
-                        None => complete = false,
-                    }
-                }
-                if let Some(distance) = Distance::new(weighted).filter(|_| complete) {
-                    scanned += 1;
-                    if self.within.is_none_or(|within| distance <= within) {
-                        self.top.offer(distance, || found(place, part, row as usize));
-                    }
-                }
+        let (is_ranked, shares) = (bound.is_ranked(), bound.shares());
+        let (top, within) = (&mut self.top, self.within);
+        let touched = fused::scan(filter, bound, &self.query.stop, |row, distances| {
+            if is_ranked {
+                return scored.push(place, row, distances);
             }
-            Ok(())
+            let distance = bound.fuse(&shares, distances).and_then(Distance::new);
+            if let Some(distance) = distance.filter(|it| within.is_none_or(|within| *it <= within))
+            {
+                top.offer(distance, || found(place, part, row as usize));
+            }
         })?;
-        self.touched.rows_scanned += scanned;
-        self.touched.bytes_read += scanned * bytes as u64;
-        self.survived(Some(left));
+        self.touched.rows_scanned += touched.scanned;
+        self.touched.bytes_read += touched.bytes_read;
+        self.survived(Some(touched.left));
         Ok(())
     }
 
@@ -375,7 +369,7 @@ impl RowSet for VectorSet<'_> {
     }
 }
 
-fn found(part_place: usize, part: &Part, row: usize) -> Found {
+pub(super) fn found(part_place: usize, part: &Part, row: usize) -> Found {
     // Rows without an id cannot exist in a part that was opened; an empty id keeps the types simple.
     let id = part.id_at(row).unwrap_or(ObjectId::Text(String::new()));
     Found { id, part: part_place, row }

@@ -5,7 +5,8 @@ use std::fmt::Write;
 use super::bind::Bound;
 use super::execute::Execution;
 use super::filter::{PartFilter, Source};
-use super::plan::{Considered, Plan, readable, readable_ns};
+use super::order::OrderColumn;
+use super::plan::{Considered, Plan, PlanKind, readable, readable_ns};
 use super::request::Query;
 use crate::engine::{CollectionView, PartKind};
 
@@ -52,9 +53,33 @@ impl Told<'_> {
             if let Some(crossing) = &target.crossing {
                 let _ = writeln!(text, "│     searched from {}: {}", crossing.space, crossing.rule);
             }
+            let [positives, negatives] = target.examples;
+            let method = target.method;
+            let _ = writeln!(
+                text,
+                "│     {method} of {positives} positive, {negatives} negative examples"
+            );
         }
+        self.fused(text);
         if let Some(within) = self.query.within {
             let _ = writeln!(text, "├─ within distance {within}");
+        }
+    }
+
+    fn fused(&self, text: &mut String) {
+        if self.bound.targets.len() < 2 {
+            return;
+        }
+        let combination = &self.bound.combination;
+        let (fusion, missing) = (combination.fusion, combination.missing.name());
+        let _ = writeln!(text, "├─ fusion: {fusion}, missing vectors: {missing}");
+        for (target, scale) in self.bound.targets.iter().zip(&combination.calibrations) {
+            let name = &target.space.name;
+            let _ = writeln!(
+                text,
+                "│     {name}: distances {:.4} +- {:.4} of {} sampled objects",
+                scale.mean, scale.spread, scale.count
+            );
         }
     }
 
@@ -68,7 +93,18 @@ impl Told<'_> {
         if let Some(predicate) = &self.query.predicate {
             let _ = writeln!(text, "├─ predicate: {predicate}");
         }
+        if let Some(order) = &self.bound.order {
+            let way = if order.descending { "descending" } else { "ascending" };
+            let kind = match order.column {
+                OrderColumn::Resident(_) => "stored",
+                OrderColumn::Derived(_) => "derived",
+            };
+            let _ = writeln!(text, "├─ ordered by {} ({kind}), {way}", order.name);
+        }
         for filter in self.filters {
+            for (name, rows) in filter.derived_columns() {
+                let _ = writeln!(text, "│     {name}: derived, wanted for {rows} rows");
+            }
             for (sql, rows) in filter.indexed_conditions() {
                 let _ = writeln!(text, "│     {sql}: {rows} rows by the column's index");
             }
@@ -95,6 +131,10 @@ impl Told<'_> {
                 readable_ns(considered.cost_ns),
                 walked(considered)
             );
+        }
+        if plan.kind == PlanKind::Threshold && self.found.kind != plan.kind {
+            let now = self.found.kind;
+            let _ = writeln!(text, "├─ changed to {now}: the longest lists were too short");
         }
         if self.found.kind != plan.kind
             && let Some((lists_max, _)) = &plan.instead

@@ -2,34 +2,50 @@
 //!
 //! A [`Query`] is a recipe. It is bound to a view ([`bind`]), region and predicate are bound to the rows of each part
 //! ([`filter`]), the planner chooses how to find the nearest of those that they leave ([`plan`]), the plan is carried out
-//! ([`execute`]) and the hits get their columns ([`hydrate`]); or they are first ordered anew ([`late_interaction`]).
+//! ([`execute`], or [`order`] where they are ordered by a column) and the hits get their columns ([`hydrate`]); or they are first
+//! ordered anew ([`late_interaction`]) or put apart ([`apart`]). Examples become a [`measure`], several terms one order by a rule
+//! of [`combine`], found by comparing everything ([`fused`]) or through the indices ([`threshold`]).
 //!
 //! **Invariants.** In exact mode every plan gives the same hits, in the same order; ties of distance are broken
 //! by object id. Never fewer than `min(k, survivors)` hits. All of it is synchronous work for one thread.
 
 mod ahead;
 mod answer;
+mod apart;
 mod bind;
 mod brief;
+mod combine;
 pub mod datafusion;
 mod error;
 mod execute;
 mod explain;
 mod filter;
+mod fused;
 mod hydrate;
+mod informative;
 mod late_interaction;
+mod measure;
+mod order;
+mod outliers;
 mod plan;
 mod request;
+mod sample;
+mod threshold;
 
 use std::time::Instant;
 
-pub use answer::{Answer, Hit, QueryStats};
+pub use answer::{Answer, Beside, Hit, QueryStats, TermScale};
+pub use combine::{Fusion, Method, Missing};
 pub use error::QueryError;
+pub use informative::{BATCH_MAX, Batch, BatchQuery, Proposal, Strategy, next_batch};
 pub use late_interaction::{
     CANDIDATES_MAX, Candidates, Ranking, candidates, candidates_for, distances, max_sim, tokens_of,
 };
+pub use outliers::{NEIGHBOURS_MAX, OutlierMethod, OutlierQuery, OutlierScore, Outliers, outliers};
 pub use plan::PlanKind;
-pub use request::{Carry, Crossing, K_MAX, Query, StopFlag, Term, WITHIN_HITS_MAX};
+pub use request::{
+    Carry, Crossing, Diversity, K_MAX, OrderBy, Query, StopFlag, Term, WITHIN_HITS_MAX,
+};
 
 use crate::engine::CollectionView;
 use crate::schema::{ObjectId, SpaceId};
@@ -46,10 +62,13 @@ use plan::Plan;
 /// [`QueryError`] for a request that can never be answered, a stopped query, or damaged data.
 pub fn search(view: &CollectionView, query: &Query) -> Result<Answer, QueryError> {
     let started = Instant::now();
-    let bound = bind::bind(view, query)?;
-    let filter =
-        Filter::new(view, query.region.as_ref(), query.predicate.as_deref(), &bound.excluded)?;
+    let mut bound = bind::bind(view, query)?;
+    let excluded = std::mem::take(&mut bound.excluded);
+    let filter = Filter::new(view, query.region.as_ref(), query.predicate.as_deref(), &excluded)?;
     let filters = filter.bind(view, &query.stop)?;
+    if query.is_apart() {
+        return apart::answer(view, query, bound, &filters, started);
+    }
     let plan = plan::choose(view, query, &bound, &filters)?;
     Planned { view, query, bound: &bound, filters: &filters, plan }.answer(started)
 }
@@ -97,7 +116,11 @@ impl Planned<'_> {
     /// The nearest, without columns.
     fn find(&self) -> Result<(Vec<(Distance, Found)>, QueryStats), QueryError> {
         let Self { view, query, bound, filters, plan } = self;
-        let mut found = execute::execute(query, bound, plan, filters)?;
+        let mut found = match (&bound.order, plan.kind) {
+            (Some(_), _) => order::execute(view, query, bound, plan, filters)?,
+            (None, PlanKind::Threshold) => threshold::execute(view, query, bound, plan, filters)?,
+            (None, _) => execute::execute(query, bound, plan, filters)?,
+        };
         if query.k.is_none_or(|k| k == 0) && found.nearest.len() > WITHIN_HITS_MAX {
             return Err(QueryError::TooManyWithin);
         }

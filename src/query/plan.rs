@@ -11,11 +11,12 @@ use super::bind::Bound;
 use super::error::QueryError;
 use super::filter::{PartFilter, Source};
 use super::request::Query;
+use super::threshold;
 use crate::engine::{CollectionView, CostModel, PartKind, PartVectors};
 use crate::index::IvfIndex;
 
 /// What is done for each full vector beside reading it, in nanoseconds.
-const VECTOR_NS: f64 = 12.0;
+pub(super) const VECTOR_NS: f64 = 12.0;
 
 /// Handing on one row of a walk along the sky that has to be tested, in nanoseconds.
 const HAND_ON_NS: f64 = 2.0;
@@ -42,10 +43,12 @@ pub enum PlanKind {
     FilteredIvf,
     /// Inverted lists, then exact re-rank.
     Ivf,
+    /// The nearest of each term by its index, more and more of them until no other object can be nearer by all terms together.
+    Threshold,
 }
 
 impl PlanKind {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Listing,
         Self::RegionScan,
         Self::SurvivorScan,
@@ -54,6 +57,7 @@ impl PlanKind {
         Self::SurvivorCodes,
         Self::FilteredIvf,
         Self::Ivf,
+        Self::Threshold,
     ];
 
     /// The name in `--explain` and in the statistics.
@@ -67,6 +71,7 @@ impl PlanKind {
             Self::SurvivorCodes => "survivor-codes",
             Self::FilteredIvf => "filtered-ivf",
             Self::Ivf => "ivf",
+            Self::Threshold => "threshold",
         }
     }
 
@@ -93,7 +98,7 @@ impl FromStr for PlanKind {
     fn from_str(name: &str) -> Result<Self, Self::Err> {
         Self::ALL.into_iter().find(|kind| kind.name() == name).ok_or_else(|| QueryError::BadPlan {
             plan: name.to_owned(),
-            why: "there is no such plan (region-scan, survivor-scan, full-scan, region-codes, survivor-codes, filtered-ivf, ivf)",
+            why: "there is no such plan (region-scan, survivor-scan, full-scan, region-codes, survivor-codes, filtered-ivf, ivf, threshold)",
         })
     }
 }
@@ -146,6 +151,9 @@ pub(super) struct Indexed<'a> {
 /// The part with an index over the space of a single term.
 pub(super) fn indexed<'a>(filters: &[PartFilter<'a>], bound: &Bound) -> Option<Indexed<'a>> {
     let [target] = bound.targets.as_slice() else { return None };
+    if !target.is_nearest() {
+        return None;
+    }
     filters.iter().enumerate().find_map(|(place, filter)| {
         let part = filter.live().part();
         if part.kind() != PartKind::Segment {
@@ -182,6 +190,10 @@ pub(super) fn choose(
         plan.kind = name.parse()?;
         "it was asked for".clone_into(&mut plan.why);
         check_forced(bound, plan.kind, indexed.is_some())?;
+        if plan.kind == PlanKind::Threshold && !threshold::is_possible(query, bound, filters) {
+            let why = "it is for the k nearest by several vectors, all in spaces with an index, without a distance bound or exactness";
+            return Err(QueryError::BadPlan { plan: name.clone(), why });
+        }
         if let Some(indexed) = &indexed {
             plan.source = forced_source(plan.kind, &filters[indexed.place]);
         }
@@ -194,8 +206,12 @@ pub(super) fn choose(
     }
     let reason = if query.is_exact() {
         Some("the answer has to be exact")
+    } else if indexed.is_none() && threshold::weigh(&mut plan, view, query, bound, filters)? {
+        return Ok(plan);
     } else if bound.targets.len() > 1 {
         Some("several spaces are weighed together")
+    } else if bound.targets.iter().any(|target| !target.is_nearest()) {
+        Some("the examples are compared one by one, or by what they teach")
     } else if query.k.is_none_or(|k| k == 0) {
         Some("every object within a distance is asked for")
     } else if indexed.is_none() {
@@ -216,7 +232,7 @@ pub(super) fn choose(
 }
 
 /// The exact scan that fits the query.
-fn scan_kind(query: &Query) -> PlanKind {
+pub(super) fn scan_kind(query: &Query) -> PlanKind {
     match (&query.region, &query.predicate) {
         (Some(_), _) => PlanKind::RegionScan,
         (None, Some(_)) => PlanKind::SurvivorScan,

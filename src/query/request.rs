@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::combine::{Fusion, Method, Missing};
 use super::error::QueryError;
 use crate::index::{RECALL_WISH_DEFAULT, RECALL_WISH_MAX};
 use crate::schema::ObjectId;
@@ -24,9 +25,19 @@ impl StopFlag {
         self.0.store(true, Ordering::Relaxed);
     }
 
+    /// Whether the flag was raised.
+    pub(super) fn is_raised(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// The flag itself, for work that knows nothing of queries.
+    pub(super) fn flag(&self) -> &AtomicBool {
+        &self.0
+    }
+
     /// Ends the query when the flag was raised.
     pub(super) fn check(&self) -> Result<(), QueryError> {
-        if self.0.load(Ordering::Relaxed) { Err(QueryError::Stopped) } else { Ok(()) }
+        if self.is_raised() { Err(QueryError::Stopped) } else { Ok(()) }
     }
 }
 
@@ -65,6 +76,40 @@ pub struct Term {
     pub vectors: Vec<Vec<f32>>,
     /// Where objects and vectors are of another space.
     pub crossing: Option<Crossing>,
+    /// How examples become a distance.
+    pub method: Method,
+}
+
+impl Default for Term {
+    fn default() -> Self {
+        Self {
+            space: String::new(),
+            weight: 1.0,
+            like: Vec::new(),
+            unlike: Vec::new(),
+            vectors: Vec::new(),
+            crossing: None,
+            method: Method::default(),
+        }
+    }
+}
+
+/// A column to order objects by, instead of by a distance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OrderBy {
+    /// Name of a column of numbers, or of a derived one.
+    pub column: String,
+    /// Whether the largest value comes first; NaN and nulls come last either way.
+    pub descending: bool,
+}
+
+/// Hits that are near to the query and not to each other: maximal marginal relevance over the nearest.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Diversity {
+    /// What nearness to the query counts, from 0 to 1; the rest is distance from other hits.
+    pub share: f64,
+    /// Nearest objects that are chosen from; 0 for ten for each hit, at least 100.
+    pub candidates: usize,
 }
 
 /// A query: where on the sky, which properties, near to what, how many.
@@ -86,7 +131,10 @@ pub struct Query {
     pub recall: f64,
     /// Whether to describe the plan.
     pub explain: bool,
-    /// Columns to return; `None` for all but binary ones.
+    /// What to order objects by where there is no vector term; `None` for their ids.
+    pub order_by: Option<OrderBy>,
+    /// Columns to return, derived ones among them; `None` for all stored ones but binary ones, and the derived one that is
+    /// ordered by.
     pub columns: Option<Vec<String>>,
     /// Whether to return the stored vectors.
     pub with_vectors: bool,
@@ -94,6 +142,16 @@ pub struct Query {
     pub plan: Option<String>,
     /// Raised when the caller has gone.
     pub stop: StopFlag,
+    /// How several terms become one order.
+    pub fusion: Fusion,
+    /// What becomes of objects that lack the vector of one of several terms.
+    pub missing: Missing,
+    /// Whether, and how much, hits should differ from each other.
+    pub diversity: Option<Diversity>,
+    /// Hits at most this far apart on the sky are one, in degrees.
+    pub group_within: Option<f64>,
+    /// Objects at most this far from an example object on the sky are left out, in degrees.
+    pub exclude_within: Option<f64>,
 }
 
 impl Default for Query {
@@ -107,10 +165,16 @@ impl Default for Query {
             exact: false,
             recall: RECALL_WISH_DEFAULT,
             explain: false,
+            order_by: None,
             columns: None,
             with_vectors: false,
             plan: None,
             stop: StopFlag::default(),
+            fusion: Fusion::default(),
+            missing: Missing::default(),
+            diversity: None,
+            group_within: None,
+            exclude_within: None,
         }
     }
 }
@@ -119,6 +183,11 @@ impl Query {
     /// Whether no plan may estimate.
     pub(super) fn is_exact(&self) -> bool {
         self.exact || self.recall > RECALL_WISH_MAX
+    }
+
+    /// Whether hits have to be apart from each other.
+    pub(super) fn is_apart(&self) -> bool {
+        self.diversity.is_some() || self.group_within.is_some()
     }
 
     /// Checks what does not depend on the collection, and returns the number of hits to keep.
@@ -133,6 +202,9 @@ impl Query {
         }
         if self.within.is_some() && self.terms.is_empty() {
             return Err(QueryError::WithinNeedsTerm);
+        }
+        if self.order_by.is_some() && !self.terms.is_empty() {
+            return Err(QueryError::OrderWithTerms);
         }
         match (self.k, self.within) {
             (Some(0) | None, None) => Err(QueryError::KZero),

@@ -104,6 +104,9 @@ pub enum RequestError {
         /// What was given.
         column: String,
     },
+    /// A direction of nothing.
+    #[error("`descending` says in which order, but not of which column: set `order_by`, too")]
+    DescendingWithoutOrder,
     /// One column or space twice in an object.
     #[error("`{name}` is given twice in one object (names are compared without regard to case)")]
     GivenTwice {
@@ -180,6 +183,11 @@ pub enum RequestError {
     /// A re-rank of nothing.
     #[error("a re-rank orders the nearest anew: give at least one vector term to find them by")]
     RerankWithoutTerm,
+    /// A re-rank together with hits that are to be apart.
+    #[error(
+        "hits that were ordered anew by their tokens are not grouped or made diverse: leave out the re-rank, or the other"
+    )]
+    RerankApart,
     /// A re-rank without end.
     #[error("a re-rank needs to know how many hits are wanted: give k")]
     RerankWithoutK,
@@ -280,6 +288,46 @@ pub enum RequestError {
         /// Type of the column.
         given: &'static str,
     },
+    /// A column that scores cannot be written to.
+    #[error(
+        "scores cannot be written to column `{column}`: name a column of float64, or one that is not there yet"
+    )]
+    NotAScoreColumn {
+        /// Name of the column.
+        column: String,
+    },
+    /// A session that does not exist.
+    #[error("no session `{name}`; `sidereus session list` shows those there are")]
+    NoSession {
+        /// Name of the session.
+        name: String,
+    },
+    /// A session that exists already.
+    #[error(
+        "collection `{collection}` has a session `{name}` already; go on with it, or drop it first"
+    )]
+    SessionExists {
+        /// Name of the collection.
+        collection: String,
+        /// Name of the session.
+        name: String,
+    },
+    /// One name in several collections.
+    #[error("several collections have a session `{name}` ({collections}); name the collection")]
+    SeveralSessions {
+        /// Name of the session.
+        name: String,
+        /// Names of the collections.
+        collections: String,
+    },
+    /// A label of an object that does not exist.
+    #[error("no object `{id}` in `{collection}`: only stored objects are labelled")]
+    NoObject {
+        /// Name of the collection.
+        collection: String,
+        /// Its id.
+        id: String,
+    },
     /// A position that is none.
     #[error(transparent)]
     Position(#[from] PositionError),
@@ -301,7 +349,11 @@ impl RequestError {
     /// What the caller must do.
     pub fn class(&self) -> Class {
         match self {
-            Self::UnknownSpace { .. } | Self::NoTokens { .. } => Class::NotFound,
+            Self::UnknownSpace { .. }
+            | Self::NoTokens { .. }
+            | Self::NoSession { .. }
+            | Self::NoObject { .. } => Class::NotFound,
+            Self::SessionExists { .. } => Class::Conflict,
             Self::SpaceOfTokens(error) => error.class(),
             Self::Missing { .. }
             | Self::UnknownEnum { .. }
@@ -315,6 +367,7 @@ impl RequestError {
             | Self::BridgeFromNowhere { .. }
             | Self::CrossingToNowhere { .. }
             | Self::UnknownColumn { .. }
+            | Self::DescendingWithoutOrder
             | Self::GivenTwice { .. }
             | Self::AmbiguousSpace { .. }
             | Self::WrongProvenance { .. }
@@ -324,6 +377,7 @@ impl RequestError {
             | Self::RerankOfVectors { .. }
             | Self::RerankWithoutTerm
             | Self::RerankWithoutK
+            | Self::RerankApart
             | Self::NothingToRerankBy { .. }
             | Self::NotOpened
             | Self::OpenedTwice
@@ -335,6 +389,8 @@ impl RequestError {
             | Self::AtIngestOf { .. }
             | Self::NotOfModel { .. }
             | Self::WrongInputType { .. }
+            | Self::NotAScoreColumn { .. }
+            | Self::SeveralSessions { .. }
             | Self::Position(_)
             | Self::Region(_)
             | Self::Cell(_)
@@ -413,6 +469,14 @@ pub enum ServiceError {
         /// The model's words, or what is wrong with its states.
         reason: String,
     },
+    /// A session whose record cannot be read.
+    #[error("session `{name}` cannot be read: {reason}; drop it and begin anew")]
+    DamagedSession {
+        /// Name of the session.
+        name: String,
+        /// What is wrong.
+        reason: String,
+    },
     /// A reply that would be larger than one message may be.
     #[error(
         "the reply would have {bytes} bytes, more than the limit of {max}; ask for fewer objects at once"
@@ -460,6 +524,7 @@ impl ServiceError {
             }
             Self::ReplyTooLarge { .. } | Self::DeadlineExceeded { .. } => Class::Exhausted,
             Self::Stream(_) => Class::Invalid,
+            Self::DamagedSession { .. } => Class::Corrupt,
             Self::EncoderMiscounted { .. } | Self::Task { .. } => Class::Internal,
         }
     }

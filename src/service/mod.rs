@@ -14,6 +14,7 @@ mod collections;
 mod context;
 mod convert;
 mod deadline;
+mod discovery;
 mod encoding;
 mod error;
 mod error_code;

@@ -53,7 +53,8 @@ impl Searches {
                 &fetched
             }
         };
-        let plan = convert::search(schema, &self.context.limits, request)?;
+        let derived = self.context.db.derived_columns(&collection)?;
+        let plan = convert::search(schema, &derived, &self.context.limits, request)?;
         let mut query = plan.query;
         if !plan.examples.is_empty() || !plan.crossings.is_empty() || plan.rerank.is_some() {
             let schema = schema.clone();

@@ -11,14 +11,15 @@ use tonic_health::ServingStatus;
 use tonic_health::pb::health_server::HealthServer;
 use tonic_health::server::{HealthReporter, HealthService};
 
+use super::Limits;
 use super::bridges::BridgeServer;
 use super::collections::Collections;
 use super::context::{Context, blocking};
+use super::discovery::Discovery;
 use super::maintenance::Maintenance;
 use super::objects::Objects;
 use super::probes::Probes;
 use super::search::Searches;
-use super::Limits;
 use crate::class::Class;
 use crate::encoder::EncoderHandle;
 use crate::engine::Db;
@@ -26,19 +27,21 @@ use crate::probes::{self, ProbeError};
 use crate::wire;
 use crate::wire::v1::bridge_service_server::{self, BridgeServiceServer};
 use crate::wire::v1::collection_service_server::{self, CollectionServiceServer};
+use crate::wire::v1::discovery_service_server::{self, DiscoveryServiceServer};
 use crate::wire::v1::maintenance_service_server::{self, MaintenanceServiceServer};
 use crate::wire::v1::object_service_server::{self, ObjectServiceServer};
 use crate::wire::v1::probe_service_server::{self, ProbeServiceServer};
 use crate::wire::v1::search_service_server::{self, SearchServiceServer};
 
 /// Services that clients may call; the protocol with the encoder process is not among them.
-const SERVICES: [&str; 6] = [
+const SERVICES: [&str; 7] = [
     collection_service_server::SERVICE_NAME,
     object_service_server::SERVICE_NAME,
     search_service_server::SERVICE_NAME,
     maintenance_service_server::SERVICE_NAME,
     probe_service_server::SERVICE_NAME,
     bridge_service_server::SERVICE_NAME,
+    discovery_service_server::SERVICE_NAME,
 ];
 
 /// Streams that one connection may have open.
@@ -267,6 +270,11 @@ fn router(context: &Context, health: &HealthReporter) -> Result<Router, ServerEr
         )
         .add_service(
             BridgeServiceServer::new(BridgeServer::new(context.clone()))
+                .max_decoding_message_size(request)
+                .max_encoding_message_size(reply),
+        )
+        .add_service(
+            DiscoveryServiceServer::new(Discovery::new(context.clone()))
                 .max_decoding_message_size(request)
                 .max_encoding_message_size(reply),
         ))

@@ -10,8 +10,8 @@
 //! | `tokens` | collection, space, cell, ordinal | runs of states, f16 little-endian, or of ids, u16 little-endian |
 //! | `ids` | collection, object id | cell, ordinal, spaces that hold a vector or tokens |
 //! | `changes` | collection, version, part | keys changed by that commit |
-//! | `probes`, `bridges` | collection, name | name, checksum, bytes that the store does not read |
-//! | `labels`, `audit`, `jobs` | | kept for the parts of those names |
+//! | `probes`, `bridges`, `labels` | collection, name | name, checksum, bytes that the store does not read |
+//! | `audit`, `jobs` | | kept for the parts of those names |
 //!
 //! A data directory holds `FORMAT` (the format number), `LOCK`, `records/` (RocksDB) and `staging/` (files of bulk
 //! imports under way).

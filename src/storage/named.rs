@@ -1,4 +1,4 @@
-//! Records of a collection that the store keeps and does not read: fitted probes and bridges, by name.
+//! Records of a collection that the store keeps and does not read: fitted probes and bridges, sessions of labelling, by name.
 
 use super::engine::{Batch, Patience, Row};
 use super::error::StorageError;
@@ -18,6 +18,8 @@ pub enum RecordKind {
     Probe,
     /// A fitted bridge between spaces.
     Bridge,
+    /// Labels that somebody gives, and what is asked next.
+    Session,
 }
 
 impl RecordKind {
@@ -26,6 +28,7 @@ impl RecordKind {
         match self {
             Self::Probe => "probe",
             Self::Bridge => "bridge",
+            Self::Session => "session",
         }
     }
 
@@ -33,6 +36,7 @@ impl RecordKind {
         match self {
             Self::Probe => Table::Probes,
             Self::Bridge => Table::Bridges,
+            Self::Session => Table::Labels,
         }
     }
 }

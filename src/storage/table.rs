@@ -15,7 +15,7 @@ pub(crate) enum Table {
     Ids,
     /// Collection and version to the keys that this commit changed.
     Changes,
-    /// Label sets.
+    /// Sessions of labelling.
     Labels,
     /// Fitted probes.
     Probes,

@@ -66,7 +66,7 @@ fn near() -> Query {
         like: vec![],
         unlike: vec![],
         vectors: vec![vec![0.3; DIMENSION]],
-        crossing: None,
+        ..Term::default()
     };
     Query {
         terms: vec![term],

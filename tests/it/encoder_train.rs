@@ -19,7 +19,9 @@ const WIDTH: usize = 4;
 
 fn start(models: &Path) -> EncoderHandle {
     let mut options = EncoderOptions::new(PROGRAM.into(), models.to_owned());
-    options.device = "cpu".to_owned();
+    "cpu".clone_into(&mut options.device);
+    // Other tests run beside these, and heads this small gain nothing from a second thread.
+    (options.gives_way, options.threads) = (false, 1);
     EncoderHandle::spawn(options)
 }
 
@@ -89,6 +91,7 @@ fn endless() -> TrainSpec {
     TrainSpec { epochs: 100_000, ..spec() }
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "it stands for a function that may fail")]
 fn silent(_: &TrainStep) -> Result<(), LearnError> {
     Ok(())
 }
@@ -203,6 +206,13 @@ async fn an_encoder_killed_in_the_middle_is_an_error_and_the_next_training_succe
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_training_ends_when_nobody_waits_for_it() {
+    struct Broken;
+    impl ChunkSource for Broken {
+        fn chunk(&mut self, _: u32, chunk: u32) -> Result<Option<Chunk>, LearnError> {
+            let broken = LearnError::Unreadable { reason: "the disk is gone".to_owned() };
+            if chunk < 3 { Ok(Some(chunk_of(&[1, 2, 3]))) } else { Err(broken) }
+        }
+    }
     let folder = tempfile::tempdir().expect("a folder");
     let encoder = start(folder.path());
     small(&encoder).await;
@@ -221,13 +231,6 @@ async fn a_training_ends_when_nobody_waits_for_it() {
     let error = encoder.train(endless(), Known::new(512), stop).await.expect_err("stopped");
     assert_eq!(error, TrainError::Learn(LearnError::Stopped));
     // The examples cannot be read any more.
-    struct Broken;
-    impl ChunkSource for Broken {
-        fn chunk(&mut self, _: u32, chunk: u32) -> Result<Option<Chunk>, LearnError> {
-            let broken = LearnError::Unreadable { reason: "the disk is gone".to_owned() };
-            if chunk < 3 { Ok(Some(chunk_of(&[1, 2, 3]))) } else { Err(broken) }
-        }
-    }
     let error = encoder.train(endless(), Broken, silent).await.expect_err("unreadable");
     assert!(error.to_string().contains("the disk is gone"), "{error}");
     small(&encoder).await;

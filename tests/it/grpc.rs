@@ -2,6 +2,7 @@
 
 mod arrow_rows;
 mod collections;
+mod discovery;
 mod encoding;
 mod ingest;
 mod objects;

@@ -72,7 +72,8 @@ impl Case {
     fn told(&self) -> String {
         let fields = self.0.as_object().expect("fields");
         let short = fields.iter().filter(|(_, value)| !value.is_array());
-        short.map(|(name, value)| format!("{name}={value} ")).collect()
+        short
+            .fold(String::new(), |told, (name, value)| told + name + "=" + &value.to_string() + " ")
     }
 }
 

@@ -1,6 +1,7 @@
 //! Every plan against brute force: random regions, predicates, examples, k, deletes, overwrites and ties.
 
 mod edges;
+mod fusion;
 
 use std::sync::LazyLock;
 
@@ -333,7 +334,7 @@ proptest! {
         truth.truncate(k);
         let view = FIXTURE.db.view(NAME).expect("a view");
         let term = |like: Vec<ObjectId>, vectors: Vec<Vec<f32>>| Term {
-            space: SPACES[space].to_owned(), weight: 1.0, like, unlike: vec![], vectors, crossing: None,
+            space: SPACES[space].to_owned(), weight: 1.0, like, unlike: vec![], vectors, ..Term::default()
         };
         let base = Query {
             terms: vec![term(vec![object.id.clone()], vec![])],
@@ -371,7 +372,7 @@ proptest! {
         truth.retain(|(distance, _)| *distance <= within);
         let view = FIXTURE.db.view(NAME).expect("a view");
         let query = Query {
-            terms: vec![Term { space: "euclid".to_owned(), weight: 1.0, like: vec![], unlike: vec![], vectors: vec![vector.clone()], crossing: None }],
+            terms: vec![Term { space: "euclid".to_owned(), weight: 1.0, like: vec![], unlike: vec![], vectors: vec![vector.clone()], ..Term::default() }],
             region: place.region(),
             predicate: test.sql(),
             within: Some(within),
@@ -399,7 +400,7 @@ fn a_condition_without_columns_is_as_good_as_none_and_its_contrary_leaves_nothin
         like: vec![],
         unlike: vec![],
         vectors,
-        crossing: None,
+        ..Term::default()
     };
     let free = Query { terms: vec![term], k: Some(10), exact: true, ..Query::default() };
     let truth = run(&view, &free);
@@ -445,7 +446,7 @@ fn answers_are_the_same_after_reopening_and_after_a_lost_segment() {
                 like: vec![],
                 unlike: vec![],
                 vectors: vec![vec![1.0, 2.0, 3.0]],
-                crossing: None,
+                ..Term::default()
             }],
             k: Some(50),
             exact: true,

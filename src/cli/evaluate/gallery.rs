@@ -130,7 +130,7 @@ impl Gallery<'_> {
             ..self.request()
         };
         let hits = ask(self.client, near).await?.hits;
-        let heading = format!("{} in {}", id_text(Some(query)), spaces.join(" + "));
+        let heading = format!("Object {} in space {}", id_text(Some(query)), spaces.join(" + "));
         let found = hits.iter().map(|hit| self.tile(hit, judge(itself, hit))).collect();
         Ok(Example { heading, query: self.tile(itself, None), found })
     }

@@ -10,10 +10,10 @@ use super::knn::SEARCHES_AT_ONCE;
 use super::pages::every;
 use crate::cli::client::{Client, ClientArguments};
 use crate::cli::progress;
-use crate::cli::render::{Cell, Format, Table, print_table, thousands};
-use crate::cli::report::{Ranks, interval_text, ranks};
+use crate::cli::render::{Cell, Format, Table, print_table, thousands, write_out};
+use crate::cli::report::{Example, ImageSource, Ranks, interval_text, ranks};
 use crate::cli::search::ask;
-use crate::learn::metrics::{Bootstrap, Measured, Ranked, Ranking, Relevances, measure};
+use crate::learn::metrics::{Bootstrap, Means, Measured, Ranked, Ranking, Relevances, measure};
 use crate::learn::{Progress, Sampler};
 use crate::wire::v1::value::Kind;
 use crate::wire::v1::{CollectionSchema, ColumnType, Hit, ObjectId, SearchRequest, Value};
@@ -135,23 +135,18 @@ pub(super) async fn run(arguments: RetrievalArguments) -> Result<()> {
             by_chance: question.measured(&ranking.by_chance)?,
         });
     }
-    print_table(&table(&results, arguments.client.format), arguments.client.format)?;
+    let format = arguments.client.format;
+    print_table(&table(&results, format), format)?;
+    if format == Format::Table {
+        let [queries, objects, relevant] =
+            [queries.len(), objects.len(), relevant.len()].map(|count| thousands(count as u64));
+        let wanted = question.wanted();
+        write_out(&format!("{queries} queries; {relevant} of {objects} objects have {wanted}\n"))?;
+    }
     if arguments.report.report.is_none() {
         return Ok(());
     }
-    let gallery =
-        Gallery { client: &client, collection: &schema.name, images, column: &question.label };
-    let mut examples = Vec::new();
-    for query in queries.iter().take(arguments.report.examples) {
-        for spaces in &tried {
-            let judge = |_: &Hit, hit: &Hit| {
-                let relevance = question.judge.relevance(hit.columns.get(&question.label))?;
-                Some(relevance >= question.judge.relevant_from())
-            };
-            let example = gallery.example(&query.id, spaces, &question.predicate, judge).await?;
-            examples.push(example);
-        }
-    }
+    let examples = question.examples(&client, images, &queries, &tried).await?;
     let version = version(&client, &schema.name).await?;
     let facts = [
         ("relevant", question.wanted()),
@@ -303,7 +298,29 @@ impl<'a> Question<'a> {
             .await
     }
 
-    fn measured(&self, means: &crate::learn::metrics::Means) -> Result<Vec<Measured>> {
+    /// Some queries, and what is most like them.
+    async fn examples(
+        &self,
+        client: &Client,
+        images: Option<ImageSource>,
+        queries: &[Labelled],
+        tried: &[Vec<String>],
+    ) -> Result<Vec<Example>> {
+        let gallery = Gallery { client, collection: &self.collection, images, column: &self.label };
+        let judge = |_: &Hit, hit: &Hit| {
+            let relevance = self.judge.relevance(hit.columns.get(&self.label))?;
+            Some(relevance >= self.judge.relevant_from())
+        };
+        let mut examples = Vec::new();
+        for query in queries.iter().take(self.arguments.report.examples) {
+            for spaces in tried {
+                examples.push(gallery.example(&query.id, spaces, &self.predicate, judge).await?);
+            }
+        }
+        Ok(examples)
+    }
+
+    fn measured(&self, means: &Means) -> Result<Vec<Measured>> {
         let bootstrap = Bootstrap {
             resamples: self.arguments.resamples,
             seed: self.arguments.seed,
@@ -347,21 +364,17 @@ fn table(results: &[Ranks], format: Format) -> Table {
     }
     let names =
         results.first().map_or(&[][..], |first| &first.got).iter().map(|each| each.name.clone());
-    let headings = ["space", "queries", "objects", "relevant"].map(str::to_owned);
-    let mut table = Table::new(headings.into_iter().chain(names));
+    let mut table = Table::new(["space".to_owned()].into_iter().chain(names));
     for ranks in results {
-        let counts = [ranks.queries, ranks.objects, ranks.relevant].map(Cell::Count);
         let values = ranks.got.iter().map(|each| Cell::text(interval_text(each)));
-        let first = [Cell::text(&ranks.space)].into_iter().chain(counts);
-        table.push(first.chain(values).collect());
+        table.push([Cell::text(&ranks.space)].into_iter().chain(values).collect());
     }
     if let Some(first) = results.first() {
-        let nothing = [Cell::text("(by chance)"), Cell::Null, Cell::Null, Cell::Null];
         let values = first.by_chance.iter().map(|each| {
             let plain = Measured { low: None, high: None, ..each.clone() };
             Cell::text(interval_text(&plain))
         });
-        table.push(nothing.into_iter().chain(values).collect());
+        table.push([Cell::text("(by chance)")].into_iter().chain(values).collect());
     }
     table
 }

@@ -15,8 +15,7 @@ pub(crate) enum Kind {
 
 /// A test object and what was predicted for it.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Predicted {
-    pub(crate) id: String,
+pub(crate) struct Tested {
     /// Right ascension and declination in degrees.
     pub(crate) position: Option<(f64, f64)>,
     /// A number, the place of a class, or a fraction for each class.
@@ -45,7 +44,7 @@ pub(crate) struct Fit {
     /// Row by row: true class, then predicted class; empty for none.
     pub(crate) confusion: Vec<u64>,
     pub(crate) calibration: Vec<CalibrationBin>,
-    pub(crate) predictions: Vec<Predicted>,
+    pub(crate) predictions: Vec<Tested>,
     /// The strength that was chosen.
     pub(crate) alpha: Option<f64>,
     pub(crate) warnings: Vec<String>,
@@ -78,7 +77,7 @@ impl Fit {
 
     /// True and predicted numbers, of a class's fractions where there are classes.
     pub(super) fn pairs(&self, class: usize) -> Vec<(f64, f64)> {
-        let pair = |each: &Predicted| {
+        let pair = |each: &Tested| {
             Some((each.truth.get(class).copied()?, each.predicted.get(class).copied()?))
         };
         self.predictions.iter().filter_map(pair).collect()
@@ -86,7 +85,7 @@ impl Fit {
 
     /// The probability of a class for each object, and whether it is its true class.
     pub(super) fn scores(&self, class: usize) -> (Vec<f64>, Vec<bool>) {
-        let score = |each: &Predicted| {
+        let score = |each: &Tested| {
             let truth = each.truth.first().copied()?;
             Some((each.predicted.get(class).copied()?, truth == class as f64))
         };

@@ -13,7 +13,7 @@ pub(crate) mod tests;
 mod words;
 
 pub(super) use examples::{Example, ImageSource, Tile};
-pub(super) use fit::{Fit, Kind, Predicted};
+pub(super) use fit::{Fit, Kind, Tested};
 pub(super) use page::Provenance;
 pub(super) use probes::probes;
 pub(super) use ranks::{Ranks, ranks};

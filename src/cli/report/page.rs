@@ -152,7 +152,9 @@ impl Table {
         html.push_str("</tr></thead>\n<tbody>\n");
         for row in &self.rows {
             html.push_str("<tr>");
-            row.iter().for_each(|item| item.write(html));
+            for item in row {
+                item.write(html);
+            }
             html.push_str("</tr>\n");
         }
         html.push_str("</tbody></table></div>\n");

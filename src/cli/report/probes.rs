@@ -34,7 +34,8 @@ pub(crate) fn probes(
         }
     }
     for target in &targets {
-        let fits = in_order(fits.iter().filter(|fit| fit.target == *target).collect());
+        let mut fits: Vec<&Fit> = fits.iter().filter(|fit| fit.target == *target).collect();
+        put_in_order(&mut fits);
         sections.push(overview(target, &fits)?);
         for fit in best_of_spaces(&fits) {
             sections.push(details(fit, &fits)?);
@@ -42,9 +43,14 @@ pub(crate) fn probes(
         sections.push(all_numbers(target, &fits));
     }
     if !examples.is_empty() {
-        let words = "Test objects, framed in black, and the objects most like them in each space. \
-                     A green frame: the same class; an orange one: another.";
-        let blocks = vec![Block::Words(words.to_owned()), Block::Examples(examples)];
+        let mut words =
+            "Test objects, framed in black, and the objects most like them in each space."
+                .to_owned();
+        let mut found = examples.iter().flat_map(|example| &example.found);
+        if found.any(|tile| tile.is_relevant.is_some()) {
+            words += " A green frame: the same class; an orange one: another.";
+        }
+        let blocks = vec![Block::Words(words), Block::Examples(examples)];
         sections.push(Section { heading: "Retrieved examples".to_owned(), blocks });
     }
     let mut spaces: Vec<&str> = fits.iter().map(|fit| fit.space.as_str()).collect();
@@ -60,17 +66,16 @@ pub(crate) fn probes(
     Ok(Page { title, lead, sections, provenance }.to_html())
 }
 
-/// Fits by space and head as they first occur, then by the number of examples.
-fn in_order(fits: Vec<&Fit>) -> Vec<&Fit> {
+/// Puts fits in the order of space and head as they first occur, then of the number of examples.
+fn put_in_order(fits: &mut [&Fit]) {
+    let as_given = fits.to_vec();
     let first = |fit: &Fit, of: fn(&Fit) -> String| {
-        fits.iter().position(|other| of(other) == of(fit)).unwrap_or(fits.len())
+        as_given.iter().position(|other| of(other) == of(fit)).unwrap_or(as_given.len())
     };
-    let mut sorted = fits.clone();
-    sorted.sort_by_key(|fit| {
+    fits.sort_by_key(|fit| {
         let (space, head) = (first(fit, |fit| fit.space.clone()), first(fit, Fit::name));
         (space, head, fit.n_train, fit.shots.is_none())
     });
-    sorted
 }
 
 /// The numbers that count, and how they grow with the number of examples.
@@ -80,7 +85,7 @@ fn overview(target: &str, fits: &[&Fit]) -> Result<Section> {
         let words = match fit.kind {
             Kind::Number if fit.is_redshift() => {
                 "A redshift, predicted as a number. σ NMAD is 1.4826 times the median of |Δ − median Δ|, \
-                 Δ = (predicted − true) / (1 + true)."
+                 Δ = (predicted − true) / (1 + true); outliers are objects with |Δ| above a limit."
             }
             Kind::Number => "Predicted as a number.",
             Kind::Class => "Predicted as a class.",
@@ -203,20 +208,19 @@ fn most_examples<'a>(fits: &[&'a Fit]) -> Vec<&'a Fit> {
 /// The figures of one fit.
 fn details(fit: &Fit, all: &[&Fit]) -> Result<Section> {
     let heads = most_examples(all).iter().filter(|each| each.space == fit.space).count();
-    let mut words = if heads > 1 {
-        format!("The best of the {heads} heads on {}. ", fit.space)
-    } else {
-        String::new()
+    let best = match heads {
+        0 | 1 => String::new(),
+        heads => format!("The best of the {heads} heads on {}. ", fit.space),
     };
-    words +=
-        &format!("{} training and {} test objects", thousands(fit.n_train), thousands(fit.n_test));
-    if fit.n_missing > 0 {
-        words += &format!("; {} left out for want of a value", thousands(fit.n_missing));
-    }
-    if let Some(alpha) = fit.alpha {
-        words += &format!("; regularisation {}", significant(alpha, 3));
-    }
-    words.push('.');
+    let missing = match fit.n_missing {
+        0 => String::new(),
+        missing => format!("; {} left out for want of a value", thousands(missing)),
+    };
+    let alpha = fit
+        .alpha
+        .map_or_else(String::new, |alpha| format!("; regularisation {}", significant(alpha, 3)));
+    let (train, test) = (thousands(fit.n_train), thousands(fit.n_test));
+    let words = format!("{best}{train} training and {test} test objects{missing}{alpha}.");
     let mut figures = Vec::new();
     match fit.kind {
         Kind::Number => figures.extend(number_figures(fit)?),

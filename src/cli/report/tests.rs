@@ -58,8 +58,8 @@ fn fit(space: &str, head: &str, shots: Option<u64>, kind: Kind) -> Fit {
     }
 }
 
-fn predicted(id: usize, position: (f64, f64), truth: Vec<f64>, predicted: Vec<f64>) -> Predicted {
-    Predicted { id: id.to_string(), position: Some(position), truth, predicted }
+fn predicted(position: (f64, f64), truth: Vec<f64>, predicted: Vec<f64>) -> Tested {
+    Tested { position: Some(position), truth, predicted }
 }
 
 /// Redshifts with errors of this size, and a part of the sky where they are too high.
@@ -73,13 +73,13 @@ pub(crate) fn redshifts(
     let mut chance = Chance::new(1);
     let mut fit = fit(space, head, shots, Kind::Number);
     fit.target = "z".to_owned();
-    for id in 0..count {
+    for _ in 0..count {
         let truth = 0.05 + 0.25 * (chance.unit() + chance.unit() + chance.unit());
         let position = chance.position(count > 2_000);
         let east = if position.0 < 10.0 { 0.4 * sigma } else { 0.0 };
         let error = (sigma * chance.gaussian() + east) * (1.0 + truth);
         let wild = if chance.unit() < 0.03 { 0.6 * (chance.unit() - 0.3) } else { 0.0 };
-        fit.predictions.push(predicted(id, position, vec![truth], vec![truth + error + wild]));
+        fit.predictions.push(predicted(position, vec![truth], vec![truth + error + wild]));
     }
     let (truth, guess): (Vec<f64>, Vec<f64>) = fit.pairs(0).into_iter().unzip();
     let all = Regression::new(&truth, &guess).and_then(Regression::redshift);
@@ -97,7 +97,7 @@ pub(crate) fn classes(space: &str, head: &str, knows: f64, names: &[&str]) -> Fi
     fit.target = "morphology".to_owned();
     fit.classes = names.iter().map(|name| (*name).to_owned()).collect();
     let (mut truths, mut rows) = (Vec::new(), Vec::new());
-    for id in 0..COUNT {
+    for _ in 0..COUNT {
         let truth = ((chance.unit().powf(1.5)) * names.len() as f64) as usize;
         let score = |class: usize, chance: &mut Chance| {
             (chance.gaussian() + if class == truth { knows } else { 0.0 }).exp()
@@ -106,7 +106,7 @@ pub(crate) fn classes(space: &str, head: &str, knows: f64, names: &[&str]) -> Fi
         let sum: f64 = scores.iter().sum();
         let row: Vec<f64> = scores.iter().map(|score| score / sum).collect();
         let position = chance.position(true);
-        fit.predictions.push(predicted(id, position, vec![truth as f64], row.clone()));
+        fit.predictions.push(predicted(position, vec![truth as f64], row.clone()));
         truths.push(truth as u32);
         rows.extend(row);
     }
@@ -127,13 +127,13 @@ pub(crate) fn fractions(space: &str) -> Fit {
     fit.target = "smooth, featured".to_owned();
     fit.classes = vec!["smooth".to_owned(), "featured".to_owned()];
     let (mut truths, mut guesses) = (Vec::new(), Vec::new());
-    for id in 0..COUNT {
+    for _ in 0..COUNT {
         let truth = chance.unit();
         let guess = (truth + 0.12 * chance.gaussian()).clamp(0.01, 0.99);
         let (truth, guess) = (vec![truth, 1.0 - truth], vec![guess, 1.0 - guess]);
         truths.extend(&truth);
         guesses.extend(&guess);
-        fit.predictions.push(predicted(id, chance.position(true), truth, guess));
+        fit.predictions.push(predicted(chance.position(true), truth, guess));
     }
     fit.metrics = measured(&Fractions::new(2, &truths, &guesses).expect("fractions"));
     fit.n_test = COUNT as u64;

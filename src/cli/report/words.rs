@@ -4,8 +4,11 @@ use super::fit::Kind;
 use crate::cli::render::significant;
 use crate::learn::metrics::Measured;
 
-/// Digits of a value in a table.
-const DIGITS: usize = 4;
+/// Digits of a value in a table of text, where values stand close.
+const DIGITS: usize = 3;
+
+/// Digits of the ends of an interval in a report.
+const END_DIGITS: usize = 4;
 
 /// The numbers that tell most about a kind of target, the most telling first.
 pub(crate) fn headlines(kind: Kind) -> &'static [&'static str] {
@@ -28,8 +31,8 @@ pub(super) fn title(name: &str) -> String {
         "dz_median" => "median Δz/(1+z)",
         "sigma_nmad" => "σ NMAD",
         "sigma_nmad_brammer" => "σ NMAD (Brammer+08)",
-        "outliers_0.15" => "outliers |Δz|/(1+z) > 0.15",
-        "outliers_0.05" => "outliers |Δz|/(1+z) > 0.05",
+        "outliers_0.15" => "outliers > 0.15",
+        "outliers_0.05" => "outliers > 0.05",
         "macro_f1" => "macro F1",
         "weighted_f1" => "weighted F1",
         "auc" => "AUC",
@@ -72,16 +75,18 @@ pub(super) fn better(name: &str, value: f64, than: f64) -> Option<f64> {
 /// A value and its interval, for a table of text.
 pub(crate) fn interval_text(measured: &Measured) -> String {
     let value = significant(measured.value, DIGITS);
-    match ends(measured) {
-        Some((low, high)) => format!("{value} [{low}, {high}]"),
-        None => value,
+    match (measured.low, measured.high) {
+        (Some(low), Some(high)) => {
+            format!("{value} [{}, {}]", significant(low, DIGITS), significant(high, DIGITS))
+        }
+        _ => value,
     }
 }
 
 /// The ends of an interval with the digits that they deserve.
 pub(super) fn ends(measured: &Measured) -> Option<(String, String)> {
     let (low, high) = (measured.low?, measured.high?);
-    Some((significant(low, DIGITS), significant(high, DIGITS)))
+    Some((significant(low, END_DIGITS), significant(high, END_DIGITS)))
 }
 
 #[cfg(test)]

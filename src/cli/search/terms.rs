@@ -9,6 +9,7 @@ use crate::cli::angle::parse_number;
 use crate::cli::example;
 use crate::cli::ids::parse_ids;
 use crate::cli::observation::ExampleCut;
+use crate::cli::search::combine::Method;
 use crate::files::NpyReader;
 use crate::schema::Modality;
 use crate::wire::v1::{CollectionSchema, EmbeddingSpace, Payload, SpaceForm, Vector, VectorTerm};
@@ -48,6 +49,9 @@ pub(super) struct TargetArguments {
     modality: Option<String>,
     #[command(flatten)]
     cut: ExampleCut,
+    /// How several examples become one target [default: their mean; with --unlike, rocchio]
+    #[arg(long, value_enum, value_name = "METHOD", help_heading = "What hits are like")]
+    method: Option<Method>,
     /// Embedding space to compare in (repeat to combine several by weight); may be left out when
     /// only one fits
     #[arg(long, value_name = "S[=WEIGHT]", help_heading = "What hits are like")]
@@ -140,6 +144,7 @@ impl TargetArguments {
             provenance: None,
             from_space: draft.from,
             bridge: self.bridge.clone().unwrap_or_default(),
+            method: self.method.unwrap_or_default().to_wire().into(),
         };
         Ok(drafts.into_iter().map(term).collect())
     }

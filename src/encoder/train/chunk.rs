@@ -45,12 +45,11 @@ pub trait ChunkSource: Send {
     /// Whatever keeps the examples from being read; it ends the training.
     fn chunk(&mut self, epoch: u32, chunk: u32) -> Result<Option<Chunk>, LearnError>;
 
-    /// Chunk number `chunk` of examples that are not learned, and on which each epoch is measured; none behind the last one.
+    /// The chunk of a number of examples that are not learned, and on which each epoch is measured; none behind the last one.
     ///
     /// # Errors
     /// As for [`Self::chunk`].
-    fn validation(&mut self, chunk: u32) -> Result<Option<Chunk>, LearnError> {
-        let _there_are_none = chunk;
+    fn validation(&mut self, _chunk: u32) -> Result<Option<Chunk>, LearnError> {
         Ok(None)
     }
 }

@@ -1,7 +1,5 @@
 //! The database's end of a training.
 
-use tonic::transport::Channel;
-
 use super::chunk::{Chunk, ChunkSource};
 use super::error::TrainError;
 use super::session::Session;
@@ -91,14 +89,13 @@ impl Source<'_> {
 /// Who hears how far it is.
 type Hears<'a> = &'a mut (dyn FnMut(&TrainStep) -> Result<(), LearnError> + Send);
 
-/// Trains at one encoder.
+/// Trains to the end what has begun at one encoder.
 pub(in crate::encoder) async fn train(
-    channel: Channel,
+    mut session: Session,
     spec: &TrainSpec,
     source: &mut Source<'_>,
     progress: Hears<'_>,
 ) -> Result<Trained, TrainError> {
-    let mut session = Session::begin(channel, spec).await?;
     let (mut losses, mut validation_losses) = (Vec::new(), Vec::new());
     for epoch in 0..spec.epochs {
         let mut step = TrainStep {

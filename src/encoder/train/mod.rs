@@ -19,6 +19,7 @@ pub use chunk::{CHUNK_EXAMPLES_MAX, CHUNK_NUMBERS_MAX, Chunk, ChunkRows, ChunkSo
 pub(super) use client::{Source, train};
 pub use client::{TrainStep, Trained};
 pub use error::TrainError;
+pub(super) use session::Session;
 pub use spec::{TowerInput, TrainSpec, TrainTask};
 pub use stored::{head_from_bytes, head_to_bytes};
 

@@ -25,7 +25,7 @@ const UNANSWERED_MAX: usize = 2;
 const ANSWER_WITHIN: Duration = Duration::from_mins(20);
 
 /// A training under way; cancelled when dropped.
-pub(super) struct Session {
+pub(in crate::encoder) struct Session {
     requests: mpsc::Sender<TrainRequest>,
     answers: Streaming<TrainResponse>,
     unanswered: usize,
@@ -43,7 +43,10 @@ pub(super) struct Networks {
 
 impl Session {
     /// Begins, and waits until it is this training's turn.
-    pub(super) async fn begin(channel: Channel, spec: &TrainSpec) -> Result<Self, EncoderError> {
+    pub(in crate::encoder) async fn begin(
+        channel: Channel,
+        spec: &TrainSpec,
+    ) -> Result<Self, EncoderError> {
         let mut client = EncoderServiceClient::new(channel)
             .max_encoding_message_size(MESSAGE_BYTES_MAX)
             .max_decoding_message_size(MESSAGE_BYTES_MAX);
@@ -52,10 +55,11 @@ impl Session {
         let start = train_request::Message::Start(spec.into());
         requests.try_send(TrainRequest { message: Some(start) }).map_err(|_| lost("it is over"))?;
         let answers = client.train(ReceiverStream::new(stream)).await;
-        let answers = answers.map_err(|status| failure(&status))?.into_inner();
-        let mut session = Self { requests, answers, unanswered: 0, loss: 0.0 };
-        match session.message().await? {
-            train_response::Message::Begun(_) => Ok(session),
+        let mut answers = answers.map_err(|status| failure(&status))?.into_inner();
+        match answers.message().await.map_err(|status| failure(&status))? {
+            Some(TrainResponse { message: Some(train_response::Message::Begun(_)) }) => {
+                Ok(Self { requests, answers, unanswered: 0, loss: 0.0 })
+            }
             _ => Err(bad_reply("a training does not begin with its beginning")),
         }
     }
@@ -140,7 +144,10 @@ impl Session {
             Ok(Some(TrainResponse { message: Some(message) })) => Ok(message),
             Ok(Some(TrainResponse { message: None })) => Err(bad_reply("an answer is empty")),
             Ok(None) => Err(lost("it ended before its last message")),
-            Err(status) => Err(failure(&status)),
+            Err(status) => Err(match failure(&status) {
+                EncoderError::Unavailable { reason } => lost(&reason),
+                error => error,
+            }),
         }
     }
 }
@@ -150,10 +157,7 @@ fn failure(status: &Status) -> EncoderError {
         let reason = "it is of an older version and trains nothing; upgrade it".to_owned();
         return EncoderError::Refused { reason };
     }
-    match error_of(status, ANSWER_WITHIN) {
-        EncoderError::Unavailable { reason } => lost(&reason),
-        error => error,
-    }
+    error_of(status, ANSWER_WITHIN)
 }
 
 fn lost(reason: &str) -> EncoderError {

@@ -144,7 +144,9 @@ impl Neighbours {
             for (place, distance) in places.iter().zip(distances) {
                 add(*place as usize, weight(*distance), into)?;
             }
-            into.iter_mut().for_each(|sum| *sum /= whole);
+            for sum in into {
+                *sum /= whole;
+            }
         }
         Ok(sums)
     }
@@ -199,9 +201,9 @@ mod tests {
                     .map(|place| (plain(distance, of.row(query), train.row(place)), place as u32))
                     .collect();
                 all.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
-                for at in 0..k {
+                for (at, (nearest, _)) in all.iter().take(k).enumerate() {
                     let given = found.distances[query * k + at];
-                    prop_assert!((given - all[at].0).abs() < 1e-7, "{given} {}", all[at].0);
+                    prop_assert!((given - nearest).abs() < 1e-7, "{given} {nearest}");
                     let place = found.places[query * k + at];
                     let own = plain(distance, of.row(query), train.row(place as usize));
                     prop_assert!((given - own).abs() < 1e-7);

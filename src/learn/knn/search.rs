@@ -164,9 +164,9 @@ impl Space {
             } else {
                 if largest > 0.0 {
                     // First by the largest, so that squares do not overflow.
-                    row.iter_mut().for_each(|value| *value /= largest);
+                    divide_all(row, largest);
                     let root = square(row).sqrt();
-                    row.iter_mut().for_each(|value| *value /= root);
+                    divide_all(row, root);
                 }
                 1.0
             };
@@ -259,6 +259,12 @@ impl Space {
         let query = &queries.exact[query * width..(query + 1) * width];
         let other = &block.exact[at * width..(at + 1) * width];
         square_of_difference(query, other)
+    }
+}
+
+fn divide_all(row: &mut [f64], divisor: f64) {
+    for value in row {
+        *value /= divisor;
     }
 }
 

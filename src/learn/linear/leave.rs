@@ -102,7 +102,9 @@ impl Path<'_> {
         let predicted = &mut sums.predicted[..count * every];
         let along = View::new(&self.along, every, width)?.transposed();
         gemm(1.0, View::new(turned, count, width)?, along, 0.0, predicted)?;
-        turned.iter_mut().for_each(|value| *value *= *value);
+        for value in &mut *turned {
+            *value *= *value;
+        }
         let leverages = &mut sums.leverages[..count * self.alphas];
         let inverses = View::new(&self.inverses, self.alphas, width)?.transposed();
         gemm(1.0, View::new(turned, count, width)?, inverses, 0.0, leverages)?;

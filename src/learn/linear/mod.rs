@@ -6,6 +6,8 @@ mod logistic;
 pub mod moments;
 mod ridge;
 mod spectrum;
+#[cfg(test)]
+mod tests;
 
 use super::LearnError;
 use super::lapack::{View, gemm};

@@ -123,7 +123,9 @@ impl Moments {
         })?;
         let mut sums = sums.into_iter();
         let folds = (0..folds)
-            .map(|_| sums.by_ref().take(shares).reduce(Sums::plus).unwrap_or_else(empty))
+            .map(|_| {
+                sums.by_ref().take(shares).reduce(|sum, part| sum.plus(&part)).unwrap_or_else(empty)
+            })
             .collect();
         let moments = Self { width, outputs, shift, folds };
         if moments.folds.iter().all(|fold| fold.count == 0) {
@@ -193,7 +195,7 @@ impl Moments {
 }
 
 impl Sums {
-    fn plus(mut self, other: Self) -> Self {
+    fn plus(mut self, other: &Self) -> Self {
         self.count += other.count;
         self.products.iter_mut().zip(&other.products).for_each(|(sum, each)| *sum += each);
         self
@@ -298,8 +300,8 @@ mod tests {
             gram.extend((0..width).map(|j| product(x, mean[i], width, i, x, mean[j], width, j)));
         }
         let mut cross = Vec::new();
-        for o in 0..outputs {
-            let of = |j| product(y, target_mean[o], outputs, o, x, mean[j], width, j);
+        for (o, target) in target_mean.iter().enumerate() {
+            let of = |j| product(y, *target, outputs, o, x, mean[j], width, j);
             cross.extend((0..width).map(of));
         }
         let square = |o| product(y, target_mean[o], outputs, o, y, target_mean[o], outputs, o);

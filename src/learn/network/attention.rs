@@ -47,8 +47,8 @@ impl Attention {
     pub(super) fn pool(&self, tokens: &[f64]) -> Vec<f64> {
         let mut joined = Vec::new();
         for (query, value) in self.query.chunks_exact(self.input).zip(&self.values) {
-            let score = |token: &[f64]| token.iter().zip(query).map(|(a, b)| a * b).sum();
-            let mut weights: Vec<f64> = tokens.chunks_exact(self.input).map(score).collect();
+            let mut weights: Vec<f64> =
+                tokens.chunks_exact(self.input).map(|token| product(token, query)).collect();
             softmax(&mut weights);
             let mut mean = vec![0.0; self.input];
             for (token, weight) in tokens.chunks_exact(self.input).zip(&weights) {
@@ -60,4 +60,18 @@ impl Attention {
         }
         self.out.apply(&joined)
     }
+}
+
+/// Inner product, in eight sums side by side, which the compiler turns into vector instructions.
+fn product(first: &[f64], second: &[f64]) -> f64 {
+    let (firsts, first_rest) = first.as_chunks::<8>();
+    let (seconds, second_rest) = second.as_chunks::<8>();
+    let mut sums = [0.0; 8];
+    for (a, b) in firsts.iter().zip(seconds) {
+        for (sum, (a, b)) in sums.iter_mut().zip(a.iter().zip(b)) {
+            *sum += a * b;
+        }
+    }
+    let rest: f64 = first_rest.iter().zip(second_rest).map(|(a, b)| a * b).sum();
+    sums.iter().sum::<f64>() + rest
 }

@@ -40,18 +40,22 @@ pub struct NetworkHead {
 struct Scaler {
     mean: Vec<f64>,
     scale: Vec<f64>,
+    /// 1 / scale: a product is quicker than a division.
+    inverse: Vec<f64>,
 }
 
 impl Scaler {
     fn new(scaling: &Scaling) -> Self {
         let wide = |values: &[f32]| values.iter().map(|value| f64::from(*value)).collect();
-        Self { mean: wide(&scaling.mean), scale: wide(&scaling.scale) }
+        let scale: Vec<f64> = wide(&scaling.scale);
+        let inverse = scale.iter().map(|scale| 1.0 / scale).collect();
+        Self { mean: wide(&scaling.mean), scale, inverse }
     }
 
     fn forth(&self, rows: &mut [f64]) {
         for row in rows.chunks_exact_mut(self.mean.len()) {
-            for ((value, mean), scale) in row.iter_mut().zip(&self.mean).zip(&self.scale) {
-                *value = (*value - mean) / scale;
+            for ((value, mean), inverse) in row.iter_mut().zip(&self.mean).zip(&self.inverse) {
+                *value = (*value - mean) * inverse;
             }
         }
     }
@@ -300,5 +304,7 @@ fn to_unit_length(vector: &mut [f64]) {
     let length = vector.iter().map(|value| value * value).sum::<f64>().sqrt();
     // As in training: a vector of almost no length stays short.
     let length = length.max(1e-12);
-    vector.iter_mut().for_each(|value| *value /= length);
+    for value in vector {
+        *value /= length;
+    }
 }

@@ -106,5 +106,7 @@ pub(super) fn softmax(logits: &mut [f64]) {
         *logit = (*logit - highest).exp();
         sum += *logit;
     }
-    logits.iter_mut().for_each(|logit| *logit /= sum);
+    for logit in logits {
+        *logit /= sum;
+    }
 }

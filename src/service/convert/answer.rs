@@ -3,7 +3,7 @@
 use prost::Message;
 
 use super::object::{object_id_of, position_of, value_of};
-use crate::query::{Answer, Hit, QueryStats};
+use crate::query::{Answer, Beside, Hit, QueryStats, TermScale};
 use crate::wire::v1;
 
 /// Bytes that a hit costs in a message beside its own: its tag and length.
@@ -49,6 +49,16 @@ fn hit_of(hit: Hit) -> v1::Hit {
             .into_iter()
             .map(|(name, values)| (name, v1::Vector { values }))
             .collect(),
+        beside: hit.beside.into_iter().map(beside_of).collect(),
+    }
+}
+
+fn beside_of(beside: Beside) -> v1::Beside {
+    v1::Beside {
+        id: Some(object_id_of(beside.id)),
+        position: Some(position_of(beside.position)),
+        distance: beside.distance,
+        separation_arcsec: beside.separation_deg * 3_600.0,
     }
 }
 
@@ -70,7 +80,15 @@ fn stats_of(stats: QueryStats) -> v1::QueryStats {
         version: stats.version,
         candidates_reranked: stats.candidates_reranked,
         candidates_without_tokens: stats.candidates_without_tokens,
+        method: stats.method,
+        fusion: stats.fusion,
+        scales: stats.scales.into_iter().map(scale_of).collect(),
     }
+}
+
+fn scale_of(scale: TermScale) -> v1::TermScale {
+    let TermScale { space, mean, spread, sampled } = scale;
+    v1::TermScale { space, mean, spread, sampled: sampled as u64 }
 }
 
 #[cfg(test)]
@@ -90,6 +108,7 @@ mod tests {
                 ("none".to_owned(), Value::Null),
             ],
             vectors: vec![("space".to_owned(), vec![1.0])],
+            beside: Vec::new(),
         });
         Answer { hits: hits.collect(), stats: QueryStats::default() }
     }

@@ -4,6 +4,7 @@
 
 mod answer;
 mod catalogue;
+mod combine;
 mod model;
 mod object;
 mod region;
@@ -16,7 +17,7 @@ pub(super) use catalogue::provenance;
 pub(super) use catalogue::{collection, collection_schema, space};
 pub(super) use model::{InputMap, Print, model_of};
 pub(super) use object::{
-    GivenRow, given_row, object_id, object_id_of, object_ids, object_of, row_name,
+    GivenRow, given_row, object_id, object_id_of, object_ids, object_of, position_of, row_name,
 };
 pub(super) use region::region;
 pub(super) use rerank::{RerankPlan, RerankTarget};

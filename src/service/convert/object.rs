@@ -68,7 +68,7 @@ pub(super) fn position(
 }
 
 /// Writes a position.
-pub(super) fn position_of(position: Position) -> v1::Position {
+pub(in crate::service) fn position_of(position: Position) -> v1::Position {
     v1::Position { ra: position.ra().0, dec: position.dec().0 }
 }
 

@@ -1,9 +1,10 @@
 //! Searches: every number checked, every space resolved, examples set apart for the encoder.
 
 use super::rerank::{RerankPlan, rerank};
-use super::{object, provenance, region};
+use super::{combine, object, provenance, region};
+use crate::engine::DerivedColumn;
 use crate::index::RECALL_WISH_DEFAULT;
-use crate::query::{Query, QueryError, StopFlag, Term};
+use crate::query::{OrderBy, Query, QueryError, StopFlag, Term};
 use crate::schema::{CollectionSchema, EmbeddingSpace, ObjectId, RESERVED_COLUMNS};
 use crate::service::RequestError;
 use crate::service::limits::{Limits, at_most};
@@ -46,9 +47,10 @@ pub(in crate::service) struct ExampleTerm {
     pub(in crate::service) payloads: Vec<v1::Payload>,
 }
 
-/// Reads and checks a search against the schema of its collection.
+/// Reads and checks a search against the schema of its collection and the columns that are derived there.
 pub(in crate::service) fn search(
     schema: &CollectionSchema,
+    derived: &[DerivedColumn],
     limits: &Limits,
     request: v1::SearchRequest,
 ) -> Result<SearchPlan, RequestError> {
@@ -75,11 +77,20 @@ pub(in crate::service) fn search(
         exact: request.exact,
         recall: request.recall.unwrap_or(RECALL_WISH_DEFAULT),
         explain: request.explain,
-        columns: columns(schema, request.columns)?,
+        order_by: order_by(request.order_by, request.descending)?,
+        columns: columns(schema, derived, request.columns)?,
         with_vectors: request.with_vectors,
         plan: (!request.plan.is_empty()).then_some(request.plan),
         stop: StopFlag::default(),
+        fusion: combine::fusion(request.fusion)?,
+        missing: combine::missing(request.missing)?,
+        diversity: request.diversity.as_ref().map(combine::diversity).transpose()?,
+        group_within: combine::angle("group_within", request.group_within)?,
+        exclude_within: combine::angle("exclude_within", request.exclude_within)?,
     };
+    if rerank.is_some() && (query.diversity.is_some() || query.group_within.is_some()) {
+        return Err(RequestError::RerankApart);
+    }
     Ok(SearchPlan { query, examples, crossings, rerank })
 }
 
@@ -114,6 +125,7 @@ pub(in crate::service) fn predicate(
 /// Columns to return: `None` for all but binary ones. What every hit has anyway needs no name.
 fn columns(
     schema: &CollectionSchema,
+    derived: &[DerivedColumn],
     names: Vec<String>,
 ) -> Result<Option<Vec<String>>, RequestError> {
     if names.is_empty() {
@@ -124,16 +136,27 @@ fn columns(
         if RESERVED_COLUMNS.iter().any(|reserved| reserved.eq_ignore_ascii_case(&name)) {
             continue;
         }
-        let place = schema.column_place(&name).ok_or_else(|| RequestError::UnknownColumn {
+        let stored = schema.columns.iter().map(|column| &column.name);
+        let mut known = stored.chain(derived.iter().map(|column| &column.name));
+        let known = known.find(|known| known.eq_ignore_ascii_case(&name)).cloned();
+        let name = known.ok_or_else(|| RequestError::UnknownColumn {
             collection: schema.name.clone(),
-            column: name.clone(),
+            column: name,
         })?;
-        let name = schema.columns[place].name.clone();
         if !wanted.contains(&name) {
             wanted.push(name);
         }
     }
     Ok(Some(wanted))
+}
+
+/// A column to order by; the query itself tells whether there is one of that name.
+fn order_by(column: String, descending: bool) -> Result<Option<OrderBy>, RequestError> {
+    match column.is_empty() {
+        true if descending => Err(RequestError::DescendingWithoutOrder),
+        true => Ok(None),
+        false => Ok(Some(OrderBy { column, descending })),
+    }
 }
 
 fn vector_term(
@@ -177,6 +200,7 @@ fn vector_term(
         vectors,
         // By which rule they can be compared is found where the bridges are.
         crossing: None,
+        method: combine::method(term.method)?,
     };
     Ok((term, example, crossing))
 }

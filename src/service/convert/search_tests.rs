@@ -62,7 +62,7 @@ fn request(term: v1::VectorTerm) -> v1::SearchRequest {
 }
 
 fn read(request: v1::SearchRequest) -> Result<SearchPlan, RequestError> {
-    search(&schema(), &Limits::default(), request)
+    search(&schema(), &[], &Limits::default(), request)
 }
 
 fn refusal(request: v1::SearchRequest) -> String {

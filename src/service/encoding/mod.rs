@@ -65,7 +65,7 @@ struct Done {
     failed: Vec<Failure>,
     /// Objects that were written again since they were read.
     rewritten: Vec<ObjectId>,
-    /// Version of the collection that holds what was made; `None` when nothing was to be written.
+    /// The commit of what was made; `None` when nothing was written.
     version: Option<u64>,
 }
 
@@ -285,7 +285,7 @@ impl Target {
                 Verdict::Rewritten => done.rewritten.push(id),
             }
         }
-        done.version = (!written.is_empty()).then_some(report.version);
+        let encoded = tally.encoded;
         for (id, outcome) in written.into_iter().zip(report.outcomes) {
             match outcome {
                 WriteOutcome::VectorsSet
@@ -298,6 +298,8 @@ impl Target {
                 WriteOutcome::Refused(reason) => done.failed.push(Failure { id, reason }),
             }
         }
+        // Without a change there is no commit, and the version is that of somebody else's.
+        done.version = (tally.encoded > encoded).then_some(report.version);
         Ok(())
     }
 }

@@ -81,6 +81,7 @@ const UNSAFE_FENCES: [&str; 7] = [
     "src/engine/mapped.rs",
     "src/idle.rs",
     "src/encoder/sandbox/limits.rs",
+    "src/encoder/torch/staging.rs",
     "src/vector/simd.rs",
     "src/learn/lapack/ffi.rs",
 ];

@@ -30,7 +30,7 @@ fn near(vector: Vec<f32>, k: usize) -> Query {
         like: vec![],
         unlike: vec![],
         vectors: vec![vector],
-        crossing: None,
+        ..Term::default()
     };
     Query { terms: vec![term], k: Some(k), ..Query::default() }
 }

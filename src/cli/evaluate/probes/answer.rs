@@ -1,8 +1,7 @@
 //! What the server says to a fit, as a report shows it.
 
 use super::plan::Run;
-use crate::cli::ids::id_text;
-use crate::cli::report::{Fit, Kind, Predicted};
+use crate::cli::report::{Fit, Kind, Tested};
 use crate::learn::metrics::{CalibrationBin, Measured};
 use crate::wire::v1::{Prediction, Probe};
 
@@ -25,8 +24,7 @@ pub(super) fn fit(run: &Run, probe: &Probe, predictions: &[Prediction]) -> Fit {
         .calibration
         .iter()
         .map(|bin| CalibrationBin::new(bin.predicted, bin.observed, bin.count));
-    let predicted = predictions.iter().map(|prediction| Predicted {
-        id: id_text(prediction.id.as_ref()),
+    let predicted = predictions.iter().map(|prediction| Tested {
         position: prediction.position.map(|at| (at.ra, at.dec)),
         truth: prediction.truth.clone(),
         predicted: prediction.predicted.clone(),

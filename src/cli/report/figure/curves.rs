@@ -105,8 +105,9 @@ pub(in crate::cli::report) fn few_shot(curves: &[Curve], label: &str) -> Result<
         let values = points().map(|(_, y)| *y).chain(ends.flat_map(|(low, high)| [*low, *high]));
         // Far below what a mean would predict, how far is of no interest.
         let floor = if label == R2 { R2_MIN } else { f64::NEG_INFINITY };
-        let y = range_of(values.map(|value| value.max(floor)));
-        let floor = floor.max(y.start);
+        let mut y = range_of(values.map(|value| value.max(floor)));
+        y.start = y.start.max(floor);
+        let floor = y.start;
         let x = range_of(points().map(|(x, _)| x.log10()));
         let mut counts: Vec<u64> = points().map(|(x, _)| x.round() as u64).collect();
         counts.sort_unstable();

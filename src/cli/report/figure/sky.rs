@@ -150,7 +150,7 @@ fn graticule(area: &Area<'_>, chart: &Chart<'_, '_>, centre: f64) -> Result<()> 
     for parallel in [-60.0, -30.0, 30.0, 60.0] {
         let (x, y) = aitoff(180.0, parallel);
         let text = format!("{parallel:+.0}°").replace('-', "−");
-        plot.draw(&Text::new(text, (x - 0.1, y), anchored(11.0, FAINT, HPos::Right)))?;
+        plot.draw(&Text::new(text, (x - 0.18, y), anchored(11.0, FAINT, HPos::Right)))?;
     }
     let (width, height) = area.dim_in_pixel();
     let scale = SCALE as i32;

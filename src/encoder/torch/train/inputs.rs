@@ -66,7 +66,7 @@ impl Inputs {
         if input.attention.is_none() {
             let values = &rows.values[examples.start * width..examples.end * width];
             let values = tensor(values, &[examples.len() as i64, width as i64], device)?;
-            return Ok(Self::Rows(scaled(values, scale)?));
+            return Ok(Self::Rows(scaled(&values, scale)?));
         }
         let mut groups = Vec::new();
         let mut from = examples.start;
@@ -106,7 +106,7 @@ impl Group {
         let values = &rows.values[first * width..offsets.last().copied().unwrap_or(0) * width];
         let shape = [count as i64, longest as i64, width as i64];
         if lengths.iter().all(|length| *length == longest) {
-            let tokens = scaled(tensor(values, &shape, device)?, scale)?;
+            let tokens = scaled(&tensor(values, &shape, device)?, scale)?;
             return Ok(Self { tokens, padding: None });
         }
         let mut padded = vec![0.0; count * longest * width];
@@ -119,14 +119,14 @@ impl Group {
             padding[..pair[1] - pair[0]].fill(0.0);
         }
         Ok(Self {
-            tokens: scaled(tensor(&padded, &shape, device)?, scale)?,
+            tokens: scaled(&tensor(&padded, &shape, device)?, scale)?,
             padding: Some(tensor(&padding, &[count as i64, 1, longest as i64], device)?),
         })
     }
 }
 
-fn scaled(values: Tensor, scale: Option<&Scale>) -> Result<Tensor, TchError> {
-    scale.map_or(Ok(values.shallow_clone()), |scale| scale.apply(&values))
+fn scaled(values: &Tensor, scale: Option<&Scale>) -> Result<Tensor, TchError> {
+    scale.map_or_else(|| Ok(values.shallow_clone()), |scale| scale.apply(values))
 }
 
 /// Numbers of a shape, on the device.
@@ -159,7 +159,7 @@ impl Wanted {
         } else {
             let width = chunk.targets.len() / chunk.examples;
             let values = &chunk.targets[examples.start * width..examples.end * width];
-            Some(scaled(tensor(values, &[count as i64, width as i64], device)?, scale)?)
+            Some(scaled(&tensor(values, &[count as i64, width as i64], device)?, scale)?)
         };
         let classes = if chunk.classes.is_empty() {
             None

@@ -80,9 +80,9 @@ impl Trainings {
         &self,
         mut requests: Streaming<TrainRequest>,
     ) -> Result<Answers, Status> {
-        let start = match requests.message().await? {
-            Some(TrainRequest { message: Some(train_request::Message::Start(start)) }) => start,
-            _ => return Err(Status::invalid_argument("a training begins with its start")),
+        let first = requests.message().await?.and_then(|request| request.message);
+        let Some(train_request::Message::Start(start)) = first else {
+            return Err(Status::invalid_argument("a training begins with its start"));
         };
         let spec = TrainSpec::try_from(start).map_err(Status::invalid_argument)?;
         spec.check().map_err(|error| match error {

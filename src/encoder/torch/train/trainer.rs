@@ -232,7 +232,8 @@ impl Trainer {
         for member in &self.members {
             if let Some((_, log_scale)) = &member.second {
                 let (lowest, highest) = LOG_SCALE;
-                tch::no_grad(|| log_scale.shallow_clone().f_clamp_(lowest, highest))?;
+                let _clamped =
+                    tch::no_grad(|| log_scale.shallow_clone().f_clamp_(lowest, highest))?;
             }
         }
         Ok(())
@@ -292,11 +293,11 @@ impl Trainer {
         }
         let first = self.members.iter().map(|member| member.first.export());
         let seconds = || self.members.iter().filter_map(|member| member.second.as_ref());
-        let temperature = seconds().map(|(_, log_scale)| log_scale.f_double_value(&[]));
+        let mut temperatures = seconds().map(|(_, log_scale)| log_scale.f_double_value(&[]));
         Ok(Outcome {
             first: first.collect::<Result<_, _>>()?,
             second: seconds().map(|(net, _)| net.export()).collect::<Result<_, _>>()?,
-            temperature: temperature.last().transpose()?.map(|log_scale| (-log_scale).exp()),
+            temperature: temperatures.next().transpose()?.map(|log_scale| (-log_scale).exp()),
             best_epoch,
         })
     }

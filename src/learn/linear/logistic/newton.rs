@@ -1,9 +1,11 @@
 //! Newton's method with conjugate gradients, preconditioned by the principal axes of the features.
 //!
-//! The loss's second derivatives are the Gram matrix with weights `p (1 - p)`; with their mean in place of each, the
-//! regularised matrix is inverted by one division along each axis, and conjugate gradients have little left to do.
+//! The second derivatives of an example's loss are the product of two matrices: that of its features, and `diag(p) - p p'`
+//! between the classes. With the mean of the latter in place of each, the regularised matrix is inverted by one division
+//! along each pair of axes, and conjugate gradients have little left to do. The direction in which all classes move
+//! together, where only the penalty resists, is one of the axes.
 
-use super::super::super::lapack::{View, gemm};
+use super::super::super::lapack::{Eigen, View, eigh, gemm};
 use super::super::super::{LearnError, Progress};
 use super::super::spectrum::{Spectrum, dot};
 use super::objective::{ABSENT, Data, Functions};
@@ -11,6 +13,9 @@ use super::objective::{ABSENT, Data, Functions};
 const STEPS: usize = 200;
 const INNER_STEPS: usize = 500;
 const HALVINGS: usize = 40;
+
+/// Part of the largest curvature between classes below which one is rounding.
+const FLAT: f64 = 1e-13;
 
 /// Squared length of a Newton step, in units of the objective, after which the next one would change nothing.
 const SMALL: f64 = 1e-12;
@@ -39,7 +44,8 @@ struct Point {
     functions: Functions,
     value: f64,
     gradient: Vec<f64>,
-    curvature: Vec<f64>,
+    /// Axes of the mean curvature between the functions.
+    classes: Eigen,
 }
 
 impl Problem<'_> {
@@ -131,7 +137,16 @@ impl Problem<'_> {
         let weights = &at[..self.functions() * self.width()];
         let value = sums.loss + 0.5 * self.alpha * dot(weights, weights);
         let gradient = self.derivatives(&sums.weights, &sums.intercepts, &at);
-        Ok(Point { at, functions, value, gradient, curvature: sums.curvature })
+        let mut curvature = sums.curvature;
+        for each in &mut curvature {
+            *each /= self.spectrum.weight;
+        }
+        let mut classes = eigh(curvature, self.functions())?;
+        let largest = classes.values.last().copied().unwrap_or(0.0);
+        for value in &mut classes.values {
+            *value = if *value > FLAT * largest { *value } else { 0.0 };
+        }
+        Ok(Point { at, functions, value, gradient, classes })
     }
 
     fn curve(&self, point: &Point, along: &[f64]) -> Result<Vec<f64>, LearnError> {
@@ -145,22 +160,26 @@ impl Problem<'_> {
         let (width, functions) = (self.width(), self.functions());
         let (rows, intercepts) = residual.split_at(functions * width);
         let axes = View::new(&self.spectrum.axes, width, width)?;
-        let mut turned = vec![0.0; functions * width];
-        gemm(1.0, View::new(rows, functions, width)?, axes.transposed(), 0.0, &mut turned)?;
-        for (row, curvature) in turned.chunks_mut(width).zip(&point.curvature) {
-            let mean = curvature / self.spectrum.weight;
+        let classes = View::new(&point.classes.vectors, functions, functions)?;
+        let (mut half, mut turned) = (vec![0.0; rows.len()], vec![0.0; rows.len()]);
+        gemm(1.0, classes, View::new(rows, functions, width)?, 0.0, &mut half)?;
+        gemm(1.0, View::new(&half, functions, width)?, axes.transposed(), 0.0, &mut turned)?;
+        for (row, curvature) in turned.chunks_mut(width).zip(&point.classes.values) {
             for (value, eigenvalue) in row.iter_mut().zip(&self.spectrum.values) {
-                *value /= mean * eigenvalue + self.alpha;
+                *value /= curvature * eigenvalue + self.alpha;
             }
         }
-        let mut solved = vec![0.0; functions * width];
-        gemm(1.0, View::new(&turned, functions, width)?, axes, 0.0, &mut solved)?;
-        let divided = |(value, curvature): (&f64, &f64)| {
-            if *curvature > 0.0 { value / curvature } else { 0.0 }
-        };
-        let mut intercepts: Vec<f64> =
-            intercepts.iter().zip(&point.curvature).map(divided).collect();
-        self.level(&mut intercepts);
+        gemm(1.0, View::new(&turned, functions, width)?, axes, 0.0, &mut half)?;
+        let mut solved = turned;
+        gemm(1.0, classes.transposed(), View::new(&half, functions, width)?, 0.0, &mut solved)?;
+        let mut along = vec![0.0; functions];
+        gemm(1.0, classes, View::new(intercepts, functions, 1)?, 0.0, &mut along)?;
+        for (value, curvature) in along.iter_mut().zip(&point.classes.values) {
+            let divisor = curvature * self.spectrum.weight;
+            *value = if divisor > 0.0 { *value / divisor } else { 0.0 };
+        }
+        let mut intercepts = vec![0.0; functions];
+        gemm(1.0, classes.transposed(), View::new(&along, functions, 1)?, 0.0, &mut intercepts)?;
         solved.extend(intercepts);
         Ok(solved)
     }
@@ -209,7 +228,7 @@ impl Problem<'_> {
                 return Ok(point.at);
             }
             let first_square = *first_square.get_or_insert(square);
-            let exact = (square / first_square).powf(0.25).min(0.1).max(1e-6);
+            let exact = (square / first_square).powf(0.25).clamp(1e-6, 0.1);
             let exact = if square <= SMALL.sqrt() * point.value { exact.min(EXACT) } else { exact };
             let direction = self.direction(&point, exact)?;
             let slope = dot(&point.gradient, &direction);
@@ -217,13 +236,13 @@ impl Problem<'_> {
                 point.at.iter_mut().zip(&direction).for_each(|(at, step)| *at += step);
                 return Ok(point.at);
             }
-            point = self.advance(point, &direction, slope)?;
+            point = self.advance(&point, &direction, slope)?;
         }
         Err(no_result())
     }
 
     /// Goes along a direction as far as the objective falls.
-    fn advance(&self, point: Point, direction: &[f64], slope: f64) -> Result<Point, LearnError> {
+    fn advance(&self, point: &Point, direction: &[f64], slope: f64) -> Result<Point, LearnError> {
         let mut length = 1.0;
         for _ in 0..HALVINGS {
             let at = point.at.iter().zip(direction).map(|(at, step)| at + length * step).collect();

@@ -2,7 +2,7 @@
 
 use super::super::super::LearnError;
 use super::super::super::crew::{Block, Source};
-use super::super::super::lapack::{View, gemm};
+use super::super::super::lapack::{View, gemm, syrk};
 use super::super::spectrum::dot;
 use super::Labels;
 
@@ -41,12 +41,13 @@ pub(super) struct Sums {
     pub(super) intercepts: Vec<f64>,
     /// Cross entropy.
     pub(super) loss: f64,
-    /// For each function: sum of `p (1 - p)`.
+    /// Between the functions: sum of `diag(p) - p p'`, its upper triangle.
     pub(super) curvature: Vec<f64>,
     logits: Vec<f64>,
     pulls: Vec<f64>,
+    /// Probabilities of the block's examples, times the roots of their weights.
+    chances: Vec<f64>,
     row: Vec<f64>,
-    turn: Vec<f64>,
 }
 
 /// How good predictions of held-out examples are.
@@ -61,7 +62,7 @@ pub(super) struct Judged {
     row: Vec<f64>,
 }
 
-impl<'a> Data<'a> {
+impl Data<'_> {
     /// Number of linear functions: one logit for two classes, otherwise one for each.
     pub(super) fn functions(&self) -> usize {
         if self.classes == 2 { 1 } else { self.classes }
@@ -121,7 +122,7 @@ impl<'a> Data<'a> {
         let empty = || Sums {
             weights: vec![0.0; functions * self.width],
             intercepts: vec![0.0; functions],
-            curvature: vec![0.0; functions],
+            curvature: vec![0.0; functions * functions],
             ..Sums::default()
         };
         // Both sets of functions in one product, so that a row is read once.
@@ -149,49 +150,81 @@ impl<'a> Data<'a> {
     /// Adds a block. With as many functions as logits it is the gradient that is added; with twice as many, the curvature
     /// along the second half.
     fn add(&self, sums: &mut Sums, block: &Block<'_>, at: &Functions) -> Result<(), LearnError> {
-        let functions = self.functions();
-        let columns = at.intercepts.len();
+        let (functions, columns) = (self.functions(), at.intercepts.len());
         let count = block.rows.len() / self.width;
         logits(&mut sums.logits, &block.rows, count, at, self.width)?;
-        sums.pulls.clear();
-        sums.pulls.resize(count * functions, 0.0);
+        for cleared in [&mut sums.pulls, &mut sums.chances] {
+            cleared.clear();
+            cleared.resize(count * functions, 0.0);
+        }
         sums.row.resize(self.classes, 0.0);
-        sums.turn.resize(self.classes, 0.0);
-        let fixed = self.classes - functions;
-        for (row, of) in sums.logits.chunks(columns).zip(0..) {
-            let example = block.first + of;
-            let weight = self.weight(example);
-            if weight == 0.0 {
-                continue;
-            }
-            let log_sum = softmax(&row[..functions], &mut sums.row);
-            let label = |class: usize| self.labels.of(example, class, self.classes);
-            let whole = weight * self.labels.whole(example, self.classes);
-            let pulls = &mut sums.pulls[of * functions..(of + 1) * functions];
-            if columns == functions {
-                for class in 0..self.classes {
-                    let logit = if class < fixed { 0.0 } else { row[class - fixed] };
-                    let label = label(class);
-                    if label > 0.0 {
-                        sums.loss += weight * label * (log_sum - logit);
-                    }
-                    if class >= fixed {
-                        let p = sums.row[class];
-                        pulls[class - fixed] = whole * p - weight * label;
-                        sums.curvature[class - fixed] += whole * p * (1.0 - p);
-                    }
-                }
-            } else {
-                let along = &row[functions..];
-                let mean = dot(&sums.row[fixed..], along);
-                for ((pull, p), along) in pulls.iter_mut().zip(&sums.row[fixed..]).zip(along) {
-                    *pull = whole * p * (along - mean);
+        // Out of the sums while they change.
+        let logits = std::mem::take(&mut sums.logits);
+        for (row, of) in logits.chunks(columns).zip(0..count) {
+            let weight = self.weight(block.first + of);
+            if weight > 0.0 {
+                let (row, along) = row.split_at(functions);
+                if along.is_empty() {
+                    self.pull(sums, row, block.first + of, of, weight);
+                } else {
+                    self.turn(sums, row, along, block.first + of, of, weight);
                 }
             }
-            sums.intercepts.iter_mut().zip(&*pulls).for_each(|(sum, pull)| *sum += pull);
+        }
+        sums.logits = logits;
+        for pulls in sums.pulls.chunks(functions) {
+            sums.intercepts.iter_mut().zip(pulls).for_each(|(sum, pull)| *sum += pull);
+        }
+        if columns == functions {
+            let chances = View::new(&sums.chances, count, functions)?;
+            syrk(-1.0, chances, 1.0, &mut sums.curvature)?;
         }
         let pulls = View::new(&sums.pulls, count, functions)?.transposed();
         gemm(1.0, pulls, View::new(&block.rows, count, self.width)?, 1.0, &mut sums.weights)
+    }
+
+    /// Loss of an example, and its derivatives by the logits.
+    fn pull(&self, sums: &mut Sums, logits: &[f64], example: usize, row: usize, weight: f64) {
+        let functions = logits.len();
+        let fixed = self.classes - functions;
+        let log_sum = softmax(logits, &mut sums.row);
+        let whole = weight * self.labels.whole(example, self.classes);
+        let root = whole.sqrt();
+        for class in 0..self.classes {
+            let logit = if class < fixed { 0.0 } else { logits[class - fixed] };
+            let label = self.labels.of(example, class, self.classes);
+            if label > 0.0 {
+                sums.loss += weight * label * (log_sum - logit);
+            }
+            if class >= fixed {
+                let (function, p) = (class - fixed, sums.row[class]);
+                sums.pulls[row * functions + function] = whole * p - weight * label;
+                sums.chances[row * functions + function] = root * p;
+                sums.curvature[function * (functions + 1)] += whole * p;
+            }
+        }
+    }
+
+    /// How the derivatives of an example change along a direction.
+    fn turn(
+        &self,
+        sums: &mut Sums,
+        logits: &[f64],
+        along: &[f64],
+        example: usize,
+        row: usize,
+        weight: f64,
+    ) {
+        let functions = logits.len();
+        let fixed = self.classes - functions;
+        softmax(logits, &mut sums.row);
+        let whole = weight * self.labels.whole(example, self.classes);
+        let chances = &sums.row[fixed..];
+        let mean = dot(chances, along);
+        let pulls = &mut sums.pulls[row * functions..(row + 1) * functions];
+        for ((pull, p), along) in pulls.iter_mut().zip(chances).zip(along) {
+            *pull = whole * p * (along - mean);
+        }
     }
 
     /// Judges functions on the examples that are held out.
@@ -268,8 +301,12 @@ pub(super) fn softmax(logits: &[f64], probabilities: &mut [f64]) -> f64 {
     let largest = logits.iter().fold(start, |most, each| most.max(*each));
     probabilities[..fixed].fill(0.0);
     probabilities[fixed..].copy_from_slice(logits);
-    probabilities.iter_mut().for_each(|each| *each = (*each - largest).exp());
+    for each in &mut *probabilities {
+        *each = (*each - largest).exp();
+    }
     let sum: f64 = probabilities.iter().sum();
-    probabilities.iter_mut().for_each(|each| *each /= sum);
+    for each in probabilities {
+        *each /= sum;
+    }
     largest + sum.ln()
 }

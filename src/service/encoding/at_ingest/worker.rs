@@ -191,7 +191,9 @@ impl Worker {
             Some(commits) => self.queue.follow(version, commits),
             None => {
                 let ids = self.all_lacking(view).await?;
-                tracing::info!(objects = ids.len(), "objects to be encoded");
+                if !ids.is_empty() {
+                    tracing::info!(objects = ids.len(), "objects to be looked at");
+                }
                 self.queue.begin(collection, version, ids);
             }
         }

@@ -1,0 +1,93 @@
+//! `DiscoveryService`: outliers, and sessions of labelling.
+
+mod outliers;
+mod sessions;
+
+use std::sync::Arc;
+
+use tokio::sync::Mutex;
+use tonic::{Request, Response, Status};
+
+use self::outliers::OutlierAnswers;
+use super::context::Context;
+use super::deadline::Deadline;
+use crate::wire::v1;
+use crate::wire::v1::discovery_service_server::DiscoveryService;
+
+/// Finds outliers, and keeps sessions.
+#[derive(Clone)]
+pub(super) struct Discovery {
+    context: Context,
+    /// Held while a session is read, changed and written back.
+    change: Arc<Mutex<()>>,
+}
+
+impl Discovery {
+    pub(super) fn new(context: Context) -> Self {
+        Self { context, change: Arc::default() }
+    }
+}
+
+#[tonic::async_trait]
+impl DiscoveryService for Discovery {
+    type FindOutliersStream = OutlierAnswers;
+
+    async fn find_outliers(
+        &self,
+        request: Request<v1::FindOutliersRequest>,
+    ) -> Result<Response<OutlierAnswers>, Status> {
+        let answers = outliers::start(&self.context, request.into_inner()).await?;
+        Ok(Response::new(answers))
+    }
+
+    async fn start_session(
+        &self,
+        request: Request<v1::StartSessionRequest>,
+    ) -> Result<Response<v1::StartSessionResponse>, Status> {
+        let session = Some(self.start(request.into_inner()).await?);
+        Ok(Response::new(v1::StartSessionResponse { session }))
+    }
+
+    async fn label_objects(
+        &self,
+        request: Request<v1::LabelObjectsRequest>,
+    ) -> Result<Response<v1::LabelObjectsResponse>, Status> {
+        let session = Some(self.label(request.into_inner()).await?);
+        Ok(Response::new(v1::LabelObjectsResponse { session }))
+    }
+
+    async fn next_objects(
+        &self,
+        request: Request<v1::NextObjectsRequest>,
+    ) -> Result<Response<v1::NextObjectsResponse>, Status> {
+        let deadline = Deadline::new(request.metadata(), self.context.limits.request_time_max);
+        let next = deadline.run(self.next(request.into_inner())).await?;
+        Ok(Response::new(next))
+    }
+
+    async fn get_session(
+        &self,
+        request: Request<v1::GetSessionRequest>,
+    ) -> Result<Response<v1::GetSessionResponse>, Status> {
+        let v1::GetSessionRequest { collection, name } = request.into_inner();
+        let session = Some(self.get(collection, name).await?);
+        Ok(Response::new(v1::GetSessionResponse { session }))
+    }
+
+    async fn list_sessions(
+        &self,
+        request: Request<v1::ListSessionsRequest>,
+    ) -> Result<Response<v1::ListSessionsResponse>, Status> {
+        let sessions = self.list(request.into_inner().collection).await?;
+        Ok(Response::new(v1::ListSessionsResponse { sessions }))
+    }
+
+    async fn drop_session(
+        &self,
+        request: Request<v1::DropSessionRequest>,
+    ) -> Result<Response<v1::DropSessionResponse>, Status> {
+        let v1::DropSessionRequest { collection, name } = request.into_inner();
+        self.remove(collection, name).await?;
+        Ok(Response::new(v1::DropSessionResponse {}))
+    }
+}

@@ -1,0 +1,173 @@
+//! Rare classes among others: how much more examples find, and how much faster labels that are asked for find them.
+
+use sidereus::query::{self, BatchQuery, Method, Query, StopFlag, Strategy, Term};
+
+use super::*;
+
+const ROWS: usize = 4_000;
+const DIMENSION: usize = 64;
+
+/// Classes 1, 2 and 3 with their shares; 0 is everything else.
+const SHARES: [(i64, f64); 3] = [(1, 0.26), (2, 0.02), (3, 0.001)];
+
+/// Most of what embeddings tell apart has nothing to do with the class: a few directions vary much, and classes are moved a
+/// little in others.
+fn catalogue() -> (Catalogue, Vec<i64>) {
+    let mut random = Random(0xACE);
+    let mut unit = || -> Vec<f64> {
+        let vector: Vec<f64> = (0..DIMENSION).map(|_| random.normal()).collect();
+        let length = vector.iter().map(|value| value * value).sum::<f64>().sqrt();
+        vector.into_iter().map(|value| value / length).collect()
+    };
+    let nuisances: Vec<Vec<f64>> = (0..12).map(|_| unit()).collect();
+    let moves: Vec<Vec<f64>> = (0..4).map(|_| unit()).collect();
+    let mut vectors: Vec<Vec<f32>> = Vec::new();
+    let mut classes: Vec<i64> = Vec::new();
+    for _ in 0..ROWS {
+        let mut drawn = random.unit();
+        let of_share = |(class, share): &(i64, f64)| {
+            drawn -= share;
+            (drawn < 0.0).then_some(*class)
+        };
+        let class = SHARES.iter().find_map(of_share).unwrap_or(0);
+        let mut vector: Vec<f64> = (0..DIMENSION).map(|_| 0.3 * random.normal()).collect();
+        for direction in &nuisances {
+            let much = 1.2 * random.normal();
+            vector.iter_mut().zip(direction).for_each(|(value, along)| *value += much * along);
+        }
+        let moved = &moves[class as usize];
+        vector.iter_mut().zip(moved).for_each(|(value, along)| *value += 1.6 * along);
+        vectors.push(vector.into_iter().map(|value| value as f32).collect());
+        classes.push(class);
+    }
+    (Catalogue::new(Metric::Cosine, &vectors, |number| classes[number]).indexed(), classes)
+}
+
+/// nDCG of the ten nearest, an object being relevant or not.
+fn ndcg(found: &[usize], classes: &[i64], class: i64) -> f64 {
+    let discount = |rank: usize| 1.0 / (rank as f64 + 2.0).log2();
+    let gain =
+        |(rank, id): (usize, &usize)| if classes[*id] == class { discount(rank) } else { 0.0 };
+    found.iter().take(10).enumerate().map(gain).sum::<f64>() / (0..10).map(discount).sum::<f64>()
+}
+
+fn nearest(view: &CollectionView, like: &[usize], method: Method) -> Vec<usize> {
+    let like = like.iter().map(|id| ObjectId::Number(*id as i64)).collect();
+    let term = Term { like, method, ..Term::default() };
+    let query = Query { terms: vec![term], k: Some(10), exact: true, ..Query::default() };
+    query::search(view, &query).expect("answers").hits.iter().map(|hit| number(&hit.id)).collect()
+}
+
+#[test]
+fn more_examples_find_more_of_a_rare_class_and_a_head_most() {
+    let (catalogue, classes) = catalogue();
+    let view = catalogue.view();
+    let of_class =
+        |class: i64| -> Vec<usize> { (0..ROWS).filter(|id| classes[*id] == class).collect() };
+    for (class, share) in SHARES.into_iter().take(2) {
+        let members = of_class(class);
+        assert!((members.len() as f64 / ROWS as f64 - share).abs() < 0.3 * share);
+        let mut random = Random(class as u64 + 1);
+        let (mut one, mut fifteen, mut any, mut head) = (0.0, 0.0, 0.0, 0.0);
+        let draws = 12;
+        for _ in 0..draws {
+            let mut left = members.clone();
+            let like: Vec<usize> =
+                (0..15).map(|_| left.swap_remove(random.below(left.len()))).collect();
+            one += ndcg(&nearest(&view, &like[..1], Method::Automatic), &classes, class)
+                / draws as f64;
+            fifteen +=
+                ndcg(&nearest(&view, &like, Method::Centroid), &classes, class) / draws as f64;
+            any += ndcg(&nearest(&view, &like, Method::MaxSim), &classes, class) / draws as f64;
+            head += ndcg(&nearest(&view, &like, Method::Probe), &classes, class) / draws as f64;
+        }
+        println!(
+            "class {class}: one {one:.3}, fifteen {fifteen:.3}, any of fifteen {any:.3}, head {head:.3}"
+        );
+        assert!(fifteen > one, "class {class}: {one} {fifteen}");
+        assert!(
+            head > one + 0.05 && head >= fifteen - 0.02,
+            "class {class}: {one} {fifteen} {head}"
+        );
+    }
+}
+
+/// Positives found after some batches, beginning with one positive.
+fn found_by(
+    view: &CollectionView,
+    classes: &[i64],
+    first: usize,
+    strategy: Option<Strategy>,
+) -> usize {
+    let class = classes[first];
+    let mut random = Random(first as u64 + 5);
+    let (mut positives, mut negatives) = (vec![first], Vec::new());
+    for round in 0..6 {
+        let batch: Vec<usize> = match strategy {
+            None => (0..10).map(|_| random.below(ROWS)).collect(),
+            Some(strategy) => {
+                let ids =
+                    |ids: &[usize]| ids.iter().map(|id| ObjectId::Number(*id as i64)).collect();
+                let query = BatchQuery {
+                    space: "image".to_owned(),
+                    positives: ids(&positives),
+                    negatives: ids(&negatives),
+                    region: None,
+                    predicate: None,
+                    count: 10,
+                    strategy,
+                    seed: round,
+                    stop: StopFlag::default(),
+                };
+                let batch = query::next_batch(view, &query).expect("a batch");
+                assert_eq!((batch.proposals.len(), batch.unusable), (10, 0));
+                batch.proposals.iter().map(|proposal| number(&proposal.id)).collect()
+            }
+        };
+        for id in batch {
+            let known = positives.contains(&id) || negatives.contains(&id);
+            assert!(!known || strategy.is_none(), "labelled objects are not asked for again");
+            if !known {
+                if classes[id] == class { positives.push(id) } else { negatives.push(id) }
+            }
+        }
+    }
+    positives.len()
+}
+
+#[test]
+fn labels_that_are_asked_for_find_more_than_random_ones() {
+    let (catalogue, classes) = catalogue();
+    let view = catalogue.view();
+    let firsts: Vec<usize> = (0..ROWS).filter(|id| classes[*id] == 2).take(5).collect();
+    let mean = |strategy| {
+        let found = firsts.iter().map(|first| found_by(&view, &classes, *first, strategy));
+        found.sum::<usize>() as f64 / firsts.len() as f64
+    };
+    let random = mean(None);
+    let (uncertain, likely) = (mean(Some(Strategy::Uncertain)), mean(Some(Strategy::Likely)));
+    println!("positives after 60 labels: random {random}, uncertain {uncertain}, likely {likely}");
+    assert!(likely > 3.0 * random && uncertain > random, "{random} {uncertain} {likely}");
+}
+
+#[test]
+fn without_a_positive_the_next_objects_differ() {
+    let (catalogue, _) = catalogue();
+    let query = |seed| BatchQuery {
+        space: String::new(),
+        positives: Vec::new(),
+        negatives: vec![ObjectId::Number(3), ObjectId::Number(9_999_999)],
+        region: None,
+        predicate: Some("class = 0".to_owned()),
+        count: 8,
+        strategy: Strategy::Likely,
+        seed,
+        stop: StopFlag::default(),
+    };
+    let next = |seed| query::next_batch(&catalogue.view(), &query(seed)).expect("a batch");
+    let batch = next(1);
+    assert_eq!((batch.strategy, batch.unusable, batch.proposals.len()), (Strategy::Diverse, 1, 8));
+    assert!(batch.proposals.iter().all(|proposal| proposal.probability.is_none()));
+    assert_eq!(batch, next(1), "the same for the same seed");
+    assert_ne!(batch.proposals, next(2).proposals);
+}
