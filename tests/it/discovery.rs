@@ -54,6 +54,8 @@ impl Catalogue {
             dimension: vectors[0].len(),
             metric,
             provenance: Provenance::external(),
+            shared: None,
+            at_ingest: None,
         };
         let schema = CollectionSchema {
             name: NAME.to_owned(),
