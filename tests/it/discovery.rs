@@ -54,8 +54,8 @@ impl Catalogue {
             dimension: vectors[0].len(),
             metric,
             provenance: Provenance::external(),
-            shared: None,
             at_ingest: None,
+            shared: None,
         };
         let schema = CollectionSchema {
             name: NAME.to_owned(),
