@@ -14,13 +14,16 @@ use std::path::Path;
 use sidereus::wire::v1::bridge_service_client::BridgeServiceClient;
 use sidereus::wire::v1::{
     ApplyBridgeRequest, ApplyBridgeResponse, Bridge, BridgeSpec, CcaBridge, CollectionSchema,
-    ColumnType, EmbeddingSpace, FitBridgeRequest, IdKind, Metric, Object, ProcrustesBridge,
-    Provenance, RidgeBridge, SearchRequest, VectorTerm, bridge_spec,
+    ColumnType, EmbeddingSpace, FitBridgeRequest, IdKind, IngestBatch, IngestOpen, IngestRequest,
+    Metric, Object, ProcrustesBridge, Provenance, RidgeBridge, SearchRequest, VectorTerm,
+    bridge_spec, ingest_request,
 };
 use tonic::Status;
 use tonic::transport::Channel;
 
-use crate::support::{MESSAGE_BYTES, TestServer, column, number, object, real, space, vector};
+use crate::support::{
+    MESSAGE_BYTES, TestServer, batch_message, column, number, object, real, space, vector,
+};
 
 pub(crate) const WIDTH: usize = 8;
 pub(crate) const OBJECTS: i64 = 1_200;
@@ -108,7 +111,19 @@ pub(crate) async fn with_galaxies(data: &Path) -> TestServer {
 
 pub(crate) async fn fill(server: &TestServer) {
     server.create(schema()).await.expect("a collection");
-    server.write("sky", (0..OBJECTS).map(galaxy).collect()).await;
+    write(server, (0..OBJECTS).map(galaxy).collect()).await;
+}
+
+/// Writes objects, and says which encoders made their vectors: those that the spaces are of.
+pub(crate) async fn write(server: &TestServer, objects: Vec<Object>) {
+    let made = schema().spaces.into_iter();
+    let provenance = made.filter_map(|space| Some((space.name, space.provenance?))).collect();
+    let open = IngestOpen { collection: "sky".to_owned(), provenance, ..IngestOpen::default() };
+    let open = IngestRequest { message: Some(ingest_request::Message::Open(open)) };
+    let batch = batch_message(IngestBatch { objects, ..IngestBatch::default() });
+    let (answers, failure) = server.ingest_messages(vec![open, batch]).await;
+    assert!(failure.is_none(), "{failure:?}");
+    assert!(answers[0].refused.is_empty(), "{:?}", answers[0].refused[0]);
 }
 
 pub(crate) async fn client(server: &TestServer) -> BridgeServiceClient<Channel> {

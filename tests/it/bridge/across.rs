@@ -5,6 +5,7 @@ use tonic::Code;
 
 use super::{
     cca, fit, galaxy, like, near, procrustes, ridge, term, value, view, wanted, with_galaxies,
+    write,
 };
 use crate::support::{ids_of, number, vector};
 
@@ -102,7 +103,7 @@ async fn what_has_no_distance_is_refused_with_what_would_give_one() {
     // An object without an image's own spectrum is found by its image; one without an image is not.
     let mut lonely = galaxy(5_000);
     lonely.vectors.remove("image");
-    server.write("sky", vec![lonely]).await;
+    write(&server, vec![lonely]).await;
     let without = VectorTerm { bridge: "also".to_owned(), ..like("image", "spectrum", 5_000) };
     refused(without, Code::NotFound, "image").await;
     // Vectors that say of another encoder that they are its own.
