@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-const PROTOS: [&str; 8] = [
+const PROTOS: [&str; 11] = [
     "sidereus/v1/objects.proto",
     "sidereus/v1/collection_service.proto",
     "sidereus/v1/object_service.proto",
@@ -11,7 +11,10 @@ const PROTOS: [&str; 8] = [
     "sidereus/v1/maintenance_service.proto",
     "sidereus/v1/discovery_service.proto",
     "sidereus/v1/probe_service.proto",
+    "sidereus/v1/bridge_service.proto",
     "sidereus/internal/v1/encoder.proto",
+    "sidereus/internal/v1/probe_record.proto",
+    "sidereus/internal/v1/bridge_record.proto",
 ];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -62,6 +62,8 @@ fn sky(rows: i64, dimension: usize) -> Sky {
         dimension,
         metric: Metric::L2,
         provenance: Provenance::external(),
+        shared: None,
+        at_ingest: None,
     };
     let schema = CollectionSchema {
         name: NAME.to_owned(),

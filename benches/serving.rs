@@ -133,6 +133,8 @@ fn collection(db: &Db) {
         dimension: DIMENSION,
         metric: Metric::Cosine,
         provenance: Provenance::external(),
+        shared: None,
+        at_ingest: None,
     };
     let names = BANDS.iter().flat_map(|band| [format!("flux_{band}"), format!("ivar_{band}")]);
     let columns = names.map(|name| Column::new(&name, ColumnType::Float64)).collect();

@@ -21,9 +21,12 @@ pub mod engine;
 // Floor 3: plans.
 pub mod query;
 
-// Floor 4: the wire.
+// Floor 4: heads on embeddings, and what they are worth.
+pub mod probes;
+
+// Floor 5: the wire.
 pub mod service;
 
-// Floor 5: settings and the command line.
+// Floor 6: settings and the command line.
 pub mod cli;
 pub mod config;

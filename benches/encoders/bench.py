@@ -22,8 +22,6 @@ HERE = Path(__file__).resolve().parent
 CACHE = Path(os.environ["SIDEREUS_CACHE"])
 FOLDERS = CACHE / "encoders/models"
 REGISTERED = Path(os.environ["SIDEREUS_MODELS"])
-# A round takes about so long.
-ROUND_SECONDS = 2.0
 THREAD_NAMES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
 
@@ -33,6 +31,8 @@ class Contest:
 
     name: str
     batches: tuple[int, ...]
+    # The same on a GPU.
+    gpu_batches: tuple[int, ...]
     words: str
     is_registered: bool = False
     is_convolutional: bool = False
@@ -61,13 +61,13 @@ class Line:
 
 
 CONTESTS = (
-    Contest("vit-s", (16, 32), "AstroDINO's network, 384 wide, 12 blocks"),
-    Contest("vit-l", (4, 8), "AstroCLIP image tower"),
-    Contest("specformer", (8, 16), "AstroCLIP spectrum tower"),
-    Contest("stein", (16, 32), "Stein et al., ResNet-50", is_convolutional=True),
-    Contest("aion-b", (4, 8), "AION-1 B, image codec and 576 tokens", parts=("aion-image-codec",)),
-    Contest("efficientnet-lite0", (16, 32), "EfficientNet-Lite0", is_registered=True, is_convolutional=True),
-    Contest("photometry-mm", (32, 256), "photometry-mm", is_registered=True),
+    Contest("vit-s", (16, 32), (256,), "AstroDINO's network, 384 wide, 12 blocks"),
+    Contest("vit-l", (4, 8), (128,), "AstroCLIP image tower"),
+    Contest("specformer", (8, 16), (64,), "AstroCLIP spectrum tower"),
+    Contest("stein", (16, 32), (256,), "Stein et al., ResNet-50", is_convolutional=True),
+    Contest("aion-b", (4, 8), (64,), "AION-1 B, image codec and 576 tokens", parts=("aion-image-codec",)),
+    Contest("efficientnet-lite0", (16, 32), (256,), "EfficientNet-Lite0", is_registered=True, is_convolutional=True),
+    Contest("photometry-mm", (32, 256), (1024,), "photometry-mm", is_registered=True),
 )
 
 
@@ -108,7 +108,7 @@ def prepare(contest: Contest, arguments: argparse.Namespace) -> None:
     threads = arguments.threads
     if contest.is_registered:
         torch_side("check", contest.folder, threads=threads)
-        run([arguments.encoder, "check", contest.folder], threads)
+        run([arguments.encoder, "check", contest.folder, "--device", arguments.device], threads)
         return
     for name in (*contest.parts, contest.name):
         folder = FOLDERS / name
@@ -120,16 +120,18 @@ def prepare(contest: Contest, arguments: argparse.Namespace) -> None:
         torch_side("check", folder, threads=threads)
         # A folder without model.toml is compared with its golden outputs.
         (folder / "model.toml").unlink(missing_ok=True)
-        run([arguments.encoder, "check", folder], threads)
+        for precision in dict.fromkeys(["f32", arguments.precision]):
+            computing = ["--device", arguments.device, "--precision", precision]
+            run([arguments.encoder, "check", folder, *computing], threads)
     run([arguments.encoder.with_name("sidereus"), "encoder", "register", contest.folder], threads)
 
 
 def measure(line: Line, arguments: argparse.Namespace) -> None:
     """All visits of both sides, in turns."""
     folder, threads, batch = line.contest.folder, arguments.threads, line.batch
-    common = ["--batch", batch, "--threads", threads]
+    common = ["--batch", batch, "--threads", threads, "--device", arguments.device, "--precision", arguments.precision]
     pilot = statistics.median(speeds(torch_side("time", folder, *common, threads=threads), batch))
-    common += ["--rounds", arguments.rounds, "--batches", max(1, round(ROUND_SECONDS * pilot / batch))]
+    common += ["--rounds", arguments.rounds, "--batches", max(1, round(arguments.seconds * pilot / batch))]
     layouts = {"": []} | ({"channels last": ["--channels-last"]} if line.contest.is_convolutional else {})
 
     def visit_torch() -> None:
@@ -146,13 +148,17 @@ def measure(line: Line, arguments: argparse.Namespace) -> None:
         second()
 
 
-def machine() -> str:
+def machine(device: str) -> str:
     """What the figures were measured on, in words."""
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     model = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
     commit = subprocess.run(
         ["git", "-C", str(HERE), "describe", "--always", "--dirty", "--abbrev=10"], capture_output=True, text=True
     )
+    if device != "cpu":
+        import torch
+
+        model = f"{torch.cuda.get_device_name()}, {model}"
     cores, today = len(os.sched_getaffinity(0)), datetime.datetime.now(tz=datetime.UTC).date()
     began = f"torch {version('torch')}, load {os.getloadavg()[0]:.1f} at the start"
     return f"{model}, {cores} cores, {today}, {commit.stdout.strip()}; {began}"
@@ -172,7 +178,7 @@ def table(lines: list[Line], head: str, arguments: argparse.Namespace) -> str:
     """Everything as Markdown."""
     rounds = f"median (least to most) of {arguments.visits} x {arguments.rounds} rounds in turns"
     rows = [
-        f"Objects per second, {arguments.threads} threads, {rounds}; {head}",
+        f"Objects per second on {arguments.device} in {arguments.precision}, {arguments.threads} threads, {rounds}; {head}",
         "",
         "| model | | batch | PyTorch | Sidereus | Sidereus / PyTorch |",
         "| :-- | :-- | --: | --: | --: | --: |",
@@ -195,6 +201,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("names", nargs="*", metavar="MODEL", help=f"one of {', '.join(names)} [default: all]")
     parser.add_argument("--batch", type=int, action="append", help="measure with this batch instead of the usual ones")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--device", default="cpu", help="where both sides compute: cpu, or cuda [default: cpu]")
+    parser.add_argument("--precision", choices=["f32", "bf16", "f16"], default="f32", help="of published networks [default: f32]")
+    parser.add_argument("--seconds", type=float, default=2.0, help="about how long a round takes [default: 2]")
     parser.add_argument("--visits", type=int, default=3, help="processes of each side [default: 3]")
     parser.add_argument("--rounds", type=int, default=3, help="rounds of a process [default: 3]")
     parser.add_argument("--encoder", type=Path, default=Path(target) / "release/sidereus-encoder", help="the program")
@@ -210,12 +219,14 @@ def parse() -> argparse.Namespace:
 
 def main() -> None:
     """Prepares, measures, and prints the table."""
-    arguments, head, lines = parse(), machine(), []
+    arguments, lines = parse(), []
+    head = machine(arguments.device)
     for contest in CONTESTS:
         if arguments.names and contest.name not in arguments.names:
             continue
         prepare(contest, arguments)
-        for batch in arguments.batch or contest.batches:
+        usual = contest.batches if arguments.device == "cpu" else contest.gpu_batches
+        for batch in arguments.batch or usual:
             print(f"{contest.name}, batches of {batch}", file=sys.stderr, flush=True)
             line = Line(contest, batch)
             measure(line, arguments)

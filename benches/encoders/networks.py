@@ -102,7 +102,8 @@ class Vit(nn.Module):
 
     def patches(self, pictures: Tensor) -> Tensor:
         """Patches as tokens, row by row."""
-        return self.patch_embed["proj"](pictures).flatten(2).transpose(1, 2)
+        projection = self.patch_embed["proj"]
+        return projection(pictures.to(projection.weight.dtype)).flatten(2).transpose(1, 2)
 
     def transform(self, tokens: Tensor) -> Tensor:
         """All blocks and the last normalisation."""
@@ -165,7 +166,7 @@ class SpecFormer(nn.Module):
 
     def tokens(self, spectra: Tensor) -> Tensor:
         """Tokens behind the last normalisation."""
-        embedded = self.data_embed(self.windows(spectra))
+        embedded = self.data_embed(self.windows(spectra).to(self.data_embed.weight.dtype))
         tokens = embedded + self.position_embed.weight[: embedded.shape[1]]
         for block in self.blocks:
             tokens = block(tokens)
@@ -259,7 +260,7 @@ class ResNet(nn.Module):
             self.fc = nn.Sequential(nn.Linear(channels, channels), nn.ReLU(), self.fc)
 
     def forward(self, inputs: Tensor) -> Outputs:
-        hidden = functional.relu(self.bn1(self.conv1(inputs)), inplace=True)
+        hidden = functional.relu(self.bn1(self.conv1(inputs.to(self.conv1.weight.dtype))), inplace=True)
         hidden = functional.max_pool2d(hidden, 3, 2, 1)
         for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
             hidden = stage(hidden)
@@ -428,7 +429,7 @@ class AionImageCodec(nn.Module):
         levels = self._quantizer.levels.double()
         half = ((levels - 1) * (1 + 1e-3) / 2).float()[:, None]
         offset = torch.where(levels % 2 == 1, 0.0, 0.5).float()[:, None]
-        basis = torch.cat([torch.ones(1), levels.float().cumprod(0)[:-1]])[:, None]
+        basis = (levels.float().cumprod(0) / levels.float())[:, None]
         middle = (levels // 2).float()[:, None]
         rounded = (torch.tanh(latent + torch.atanh(offset / half)) * half - offset).round()
         return ((rounded + middle) * basis).sum(1).int()
@@ -436,7 +437,7 @@ class AionImageCodec(nn.Module):
     def forward(self, flux: Tensor) -> Outputs:
         start = [(side - 96) // 2 for side in flux.shape[2:]]
         flux = flux[:, :, start[0] : start[0] + 96, start[1] : start[1] + 96]
-        most = torch.tensor(self.MOST)[:, None, None]
+        most = torch.tensor(self.MOST, device=flux.device)[:, None, None]
         bent = torch.asinh(flux.clamp(-most, most) / self.bend) * (self.bend * self.factor)
         padded = functional.pad(bent, (0, 0, 0, 0, self.FIRST, 0)).movedim(1, -1)
         scale = math.sqrt(self.CHANNELS / len(self.MOST))

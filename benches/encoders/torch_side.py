@@ -3,10 +3,12 @@
     python torch_side.py goldens FOLDER                 writes outputs.safetensors of a folder of make_models.py
     python torch_side.py check FOLDER                   compares with the folder's golden outputs
     python torch_side.py time FOLDER --batch 16         prints objects per second of every round as JSON
+    python torch_side.py time FOLDER --device cuda --precision bf16
 
 A folder has a `config.json` (as the golden folders of the tests have), or is one of the registered models
 `efficientnet-lite0` and `photometry-mm`. What is timed is the network alone, from a full batch of features in memory
-to the embeddings in memory, the same for both sides.
+to the embeddings in memory, the same for both sides. On a GPU the features begin in pinned memory, the embeddings end in the computer's, and single
+precision is single precision (no TF32). In half precision codecs stay in single precision, as they are served.
 """
 
 import argparse
@@ -47,6 +49,15 @@ class Model:
     def usual(self) -> tuple[str, Feed]:
         """What is timed: a case and its rows."""
         return next(iter(self.cases.items()))
+
+    def embedding(self, outputs: dict[str, Tensor]) -> Tensor:
+        """The one output that is fetched."""
+        names = ("x_norm_clstoken", "representation", "mean_all_tokens", "embedding")
+        return next(tensor for name in names for found, tensor in outputs.items() if found.rsplit(".", 1)[-1] == name)
+
+    def move(self, device: str, kind: torch.dtype) -> None:
+        """Puts the network on a device, in a precision."""
+        self.module.to(device, kind)
 
     def check(self) -> dict[str, float]:
         """Largest error of every golden tensor that this side makes; ValueError where one is too large or none is there."""
@@ -111,6 +122,13 @@ class Aion(Published):
             return super().call(case, feed)
         tokens = {"tok_image": self.codec(**feed)["tokens"]}
         return self.module(tokens, tokens["tok_image"].shape[1])
+
+    def embedding(self, outputs: dict[str, Tensor]) -> Tensor:
+        return outputs["mean_all_tokens"]
+
+    def move(self, device: str, kind: torch.dtype) -> None:
+        super().move(device, kind)
+        self.codec.to(device)
 
     def usual(self) -> tuple[str, Feed]:
         return "from image", {"flux": torch.rand(2, 4, 96, 96)}
@@ -181,20 +199,30 @@ def seconds_of(call: Callable[[], Any], calls: int) -> float:
 WARM_UP_BATCHES = 2
 
 
-def measure(model: Model, batch: int, rounds: int, batches: int, *, channels_last: bool) -> list[float]:
+KINDS = {"f32": torch.float32, "bf16": torch.bfloat16, "f16": torch.float16}
+
+
+def measure(model: Model, arguments: argparse.Namespace) -> list[float]:
     """Objects per second of every round of so many batches."""
+    device, batch, batches = arguments.device, arguments.batch, arguments.batches
     case, feed = model.usual()
     feed = {name: filled(rows, batch) for name, rows in feed.items()}
-    if channels_last:
+    # Networks of the project's own stay in single precision, as in the encoder program.
+    model.move(device, KINDS[arguments.precision] if isinstance(model, Published) else torch.float32)
+    if arguments.channels_last:
         model.module.to(memory_format=torch.channels_last)
         feed = {name: rows.to(memory_format=torch.channels_last) for name, rows in feed.items()}
+    if device != "cpu":
+        torch.backends.cudnn.allow_tf32 = False
+        feed = {name: rows.pin_memory() for name, rows in feed.items()}
 
-    def call() -> dict[str, Tensor]:
-        return model.call(case, feed)
+    def call() -> Tensor:
+        given = {name: rows.to(device, non_blocking=True) for name, rows in feed.items()}
+        return model.embedding(model.call(case, given)).float().cpu()
 
     for _ in range(WARM_UP_BATCHES):
         call()
-    return [batch * batches / seconds_of(call, batches) for _ in range(rounds)]
+    return [batch * batches / seconds_of(call, batches) for _ in range(arguments.rounds)]
 
 
 @torch.inference_mode()
@@ -207,6 +235,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--batches", type=int, default=1, help="batches of a round")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--device", default="cpu", help="cpu, or cuda")
+    parser.add_argument("--precision", choices=list(KINDS), default="f32")
     parser.add_argument("--channels-last", action="store_true", help="keep pictures with their channels last in memory")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
@@ -223,8 +253,7 @@ def main() -> None:
         for name, error in model.check().items():
             print(f"{name}: {error:.1e}")
     else:
-        rounds, batches = arguments.rounds, arguments.batches
-        speeds = measure(model, arguments.batch, rounds, batches, channels_last=arguments.channels_last)
+        speeds = measure(model, arguments)
         print(json.dumps({"kind": model.kind, "batch": arguments.batch, "objects_per_s": speeds}))
 
 

@@ -15,6 +15,12 @@ pub(super) struct CheckArguments {
     /// Model directory with a model.toml, or a folder of golden files with a config.json
     #[arg(value_name = "DIR")]
     directory: PathBuf,
+    /// Where the network computes: auto, cpu, cuda or cuda:N
+    #[arg(long, default_value = "auto")]
+    device: String,
+    /// Precision of published networks: f32, bf16 or f16; in the last two, rows are compared by their cosine
+    #[arg(long, default_value = "f32")]
+    precision: String,
 }
 
 /// The path of the encoder program: beside this one.
@@ -35,6 +41,7 @@ pub(super) fn run(arguments: &CheckArguments) -> Result<ExitCode> {
     let status = Command::new(&program)
         .arg("check")
         .arg(&arguments.directory)
+        .args(["--device", &arguments.device, "--precision", &arguments.precision])
         .status()
         .with_context(|| format!("cannot start {}", program.display()))?;
     match status.code() {

@@ -9,10 +9,12 @@ use tonic::{Code, Status};
 
 use super::failure;
 use super::render::Format;
+use crate::wire::v1::bridge_service_client::BridgeServiceClient;
 use crate::wire::v1::collection_service_client::CollectionServiceClient;
 use crate::wire::v1::discovery_service_client::DiscoveryServiceClient;
 use crate::wire::v1::maintenance_service_client::MaintenanceServiceClient;
 use crate::wire::v1::object_service_client::ObjectServiceClient;
+use crate::wire::v1::probe_service_client::ProbeServiceClient;
 use crate::wire::v1::search_service_client::SearchServiceClient;
 use crate::wire::v1::{CollectionSchema, GetCollectionRequest, GetCollectionResponse};
 
@@ -94,6 +96,14 @@ impl Client {
     pub(super) fn maintenance(&self) -> MaintenanceServiceClient<Channel> {
         MaintenanceServiceClient::new(self.channel.clone())
             .max_decoding_message_size(REPLY_BYTES_MAX)
+    }
+
+    pub(super) fn bridges(&self) -> BridgeServiceClient<Channel> {
+        BridgeServiceClient::new(self.channel.clone()).max_decoding_message_size(REPLY_BYTES_MAX)
+    }
+
+    pub(super) fn probes(&self) -> ProbeServiceClient<Channel> {
+        ProbeServiceClient::new(self.channel.clone()).max_decoding_message_size(REPLY_BYTES_MAX)
     }
 
     pub(super) fn discovery(&self) -> DiscoveryServiceClient<Channel> {

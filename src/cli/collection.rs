@@ -2,16 +2,20 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
 
 use super::client::{Client, ClientArguments};
-use super::failure::of_status;
-use super::render::{Cell, Format, Json, Table, print_facts, print_json, print_table, write_out};
+use super::encode;
+use super::failure::{of_status, one_line};
+use super::render::{
+    Cell, Format, Json, Table, print_facts, print_json, print_table, thousands, write_out,
+};
 use super::schema_file::{self, column_type_name, form_name, metric_name};
 use crate::wire::v1::{
-    Collection, CollectionSchema, CreateCollectionRequest, DropCollectionRequest, EmbeddingSpace,
-    GetCollectionRequest, IdKind, ListCollectionsRequest, Provenance,
+    AddSpaceRequest, Collection, CollectionSchema, CreateCollectionRequest, DropCollectionRequest,
+    EmbeddingSpace, GetCollectionRequest, IdKind, IngestEncoding, ListCollectionsRequest,
+    Provenance, SetEncodeAtIngestRequest,
 };
 
 /// Characters of a footprint shown to people.
@@ -33,7 +37,7 @@ enum Action {
         /// Name of the collection
         name: String,
         /// The schema: `id`, `[[column]]` (name, type, unit, ucd, description) and `[[space]]`
-        /// (name, modality, form, dimension, metric)
+        /// (name, modality, form, dimension, metric, encode_at_ingest, inputs, provenance)
         #[arg(long, value_name = "FILE.toml")]
         schema: PathBuf,
     },
@@ -43,6 +47,31 @@ enum Action {
     Show {
         /// Name of the collection
         name: String,
+    },
+    /// Declare that vectors of several spaces can be compared, because their models were trained together
+    Share {
+        /// Name of the collection
+        name: String,
+        /// The spaces, such as those of both towers of a contrastive model
+        #[arg(long, value_name = "S,T,...", value_delimiter = ',', required = true)]
+        spaces: Vec<String>,
+        /// A name for what they share
+        #[arg(long = "as", value_name = "NAME")]
+        shared: String,
+    },
+    /// Have the server encode objects into a space as they arrive, and again when an input of theirs changes
+    EncodeAtIngest {
+        /// Name of the collection
+        name: String,
+        /// Name of the space, which a model of the server fills
+        space: String,
+        /// The column that a model input comes from, where their names differ (repeat for several);
+        /// INPUT= leaves an input out
+        #[arg(long, value_name = "INPUT=COLUMN", conflicts_with = "off")]
+        input: Vec<String>,
+        /// Encode objects no more as they arrive
+        #[arg(long)]
+        off: bool,
     },
     /// Delete a collection with everything in it
     Drop {
@@ -66,6 +95,27 @@ pub(super) async fn run(arguments: CollectionArguments) -> Result<()> {
         Action::Show { name } => {
             let client = arguments.client.connect().await?;
             show(&get(&client, &name).await?, format)
+        }
+        Action::Share { name, spaces, shared } => {
+            let client = arguments.client.connect().await?;
+            show(&share(&client, &name, &spaces, &shared).await?, format)
+        }
+        Action::EncodeAtIngest { name, space, input, off } => {
+            let inputs = encode::parse_inputs(&input)?;
+            let client = arguments.client.connect().await?;
+            let request = SetEncodeAtIngestRequest {
+                collection: name,
+                space,
+                encode_at_ingest: !off,
+                inputs,
+            };
+            let reply = client
+                .collections()
+                .set_encode_at_ingest(request)
+                .await
+                .map_err(|status| of_status(&status))?;
+            let collection = reply.into_inner().collection;
+            show(&collection.context("the server's answer lacks the collection")?, format)
         }
         Action::Drop { name } => {
             let client = arguments.client.connect().await?;
@@ -99,6 +149,21 @@ async fn get(client: &Client, name: &str) -> Result<Collection> {
     let reply =
         client.collections().get_collection(request).await.map_err(|status| of_status(&status))?;
     reply.into_inner().collection.context("the server's answer lacks the collection")
+}
+
+async fn share(client: &Client, name: &str, spaces: &[String], shared: &str) -> Result<Collection> {
+    let schema = client.schema(name).await?;
+    let mut wanted = Vec::with_capacity(spaces.len());
+    for space in spaces {
+        let found = schema.spaces.iter().find(|each| each.name.eq_ignore_ascii_case(space));
+        let Some(found) = found else { bail!("`{name}` has no space `{space}`") };
+        wanted.push(EmbeddingSpace { shared: shared.to_owned(), ..found.clone() });
+    }
+    for space in wanted {
+        let request = AddSpaceRequest { collection: name.to_owned(), space: Some(space) };
+        client.collections().add_space(request).await.map_err(|status| of_status(&status))?;
+    }
+    get(client, name).await
 }
 
 async fn list(client: &Client, format: Format) -> Result<()> {
@@ -163,7 +228,12 @@ fn show(collection: &Collection, format: Format) -> Result<()> {
             if spaces.len() == 0 {
                 return write_out("no embedding spaces yet; make one with `sidereus encode`\n");
             }
-            print_table(&spaces, format)
+            print_table(&spaces, format)?;
+            for space in schema.spaces.iter().filter(|space| space.encode_at_ingest) {
+                let told = collection.encoding.get(&space.name).cloned().unwrap_or_default();
+                write_out(&format!("\n{}: {}\n", space.name, at_ingest_text(space, &told)))?;
+            }
+            Ok(())
         }
         Format::Json => {
             let mut members: Vec<(String, Json)> =
@@ -210,6 +280,44 @@ fn spaces_table(collection: &Collection, schema: &CollectionSchema) -> Table {
     table
 }
 
+/// How a space is filled as objects arrive, and how far that is.
+fn at_ingest_text(space: &EmbeddingSpace, told: &IngestEncoding) -> String {
+    let mut columns: Vec<&str> =
+        space.inputs.values().map(String::as_str).filter(|column| !column.is_empty()).collect();
+    columns.sort_unstable();
+    let mut text = format!(
+        "encoded at ingest from {}; encoding {} waiting, {} failed",
+        columns.join(", "),
+        thousands(told.waiting),
+        thousands(told.failed),
+    );
+    if told.without_inputs > 0 {
+        text.push_str(&format!(", {} without inputs", thousands(told.without_inputs)));
+    }
+    for (words, what) in [("paused", &told.paused), ("last failure", &told.last_failure)] {
+        if !what.is_empty() {
+            text.push_str(&format!("\n  {words}: {}", one_line(what)));
+        }
+    }
+    text
+}
+
+fn at_ingest_json(collection: &Collection, space: &EmbeddingSpace) -> Json {
+    let told = collection.encoding.get(&space.name).cloned().unwrap_or_default();
+    let mut inputs: Vec<_> = space.inputs.iter().collect();
+    inputs.sort_unstable();
+    let inputs =
+        inputs.into_iter().map(|(input, column)| (input.clone(), Cell::text(column).to_json()));
+    Json::object([
+        ("inputs", Json::Object(inputs.collect())),
+        ("waiting", Cell::Count(told.waiting).to_json()),
+        ("failed", Cell::Count(told.failed).to_json()),
+        ("without_inputs", Cell::Count(told.without_inputs).to_json()),
+        ("paused", Cell::text(told.paused).to_json()),
+        ("last_failure", Cell::text(told.last_failure).to_json()),
+    ])
+}
+
 /// Who made the vectors of a space, in a few words.
 fn provenance_text(provenance: Option<&Provenance>) -> String {
     let Some(given) = provenance else { return String::new() };
@@ -239,7 +347,7 @@ pub(super) fn provenance_json(provenance: Option<&Provenance>) -> Json {
 
 fn space_json(collection: &Collection, space: &EmbeddingSpace) -> Json {
     let vectors = collection.vector_counts.get(&space.name).copied().unwrap_or(0);
-    Json::object([
+    let mut members = vec![
         ("space", Cell::text(&space.name).to_json()),
         ("modality", Cell::text(&space.modality).to_json()),
         ("form", Cell::text(form_name(space.form())).to_json()),
@@ -247,7 +355,12 @@ fn space_json(collection: &Collection, space: &EmbeddingSpace) -> Json {
         ("metric", Cell::text(metric_name(space.metric())).to_json()),
         ("vectors", Cell::Count(vectors).to_json()),
         ("provenance", provenance_json(space.provenance.as_ref())),
-    ])
+        ("shared", Cell::text(&space.shared).to_json()),
+    ];
+    if space.encode_at_ingest {
+        members.push(("encode_at_ingest", at_ingest_json(collection, space)));
+    }
+    Json::object(members)
 }
 
 fn id_kind_name(kind: IdKind) -> &'static str {

@@ -28,6 +28,22 @@ impl Columns {
         Self(wanted.iter().map(in_schema).collect())
     }
 
+    /// The same with one more, where it is none of them and no built-in one: a column that hits are ordered by.
+    pub(super) fn with(mut self, name: Option<&str>) -> Self {
+        let built_in = ["object_id", "ra", "dec", "healpix_29"];
+        if let Some(name) = name
+            && !self
+                .0
+                .iter()
+                .map(String::as_str)
+                .chain(built_in)
+                .any(|known| known.eq_ignore_ascii_case(name))
+        {
+            self.0.push(name.to_owned());
+        }
+        self
+    }
+
     /// All of the schema.
     pub(super) fn all(schema: &CollectionSchema) -> Self {
         Self(schema.columns.iter().map(|column| column.name.clone()).collect())
@@ -39,7 +55,12 @@ impl Columns {
     }
 
     fn cells(&self, values: &HashMap<String, Value>) -> impl Iterator<Item = Cell> {
-        self.0.iter().map(|name| Cell::of_wire(values.get(name)))
+        self.0.iter().map(|name| {
+            // Of a derived column only the server knows how it is written.
+            let alike = || values.iter().find(|(other, _)| other.eq_ignore_ascii_case(name));
+            let value = values.get(name).or_else(|| alike().map(|(_, value)| value));
+            Cell::of_wire(value)
+        })
     }
 
     fn json(&self, values: &HashMap<String, Value>) -> Json {

@@ -4,6 +4,7 @@
 //! server. One line on standard error says what went wrong and what to do, and the exit status is then not 0.
 
 mod angle;
+mod bridge;
 mod check;
 mod client;
 mod collection;
@@ -22,10 +23,12 @@ mod index;
 mod inspect;
 mod observation;
 mod outliers;
+mod probe;
 mod progress;
 mod region;
 mod register;
 mod render;
+mod report;
 mod schema_file;
 mod search;
 mod serve;
@@ -66,6 +69,10 @@ enum Command {
     Index(index::IndexArguments),
     /// List the models of the encoder service, or check a model directory
     Encoder(encoder::EncoderArguments),
+    /// Fit, measure, keep and apply heads on embeddings
+    Probe(probe::ProbeArguments),
+    /// Fit maps between embedding spaces, which make their vectors comparable
+    Bridge(bridge::BridgeArguments),
     /// Measure how much the neighbours in a space know about a column
     Evaluate(evaluate::EvaluateArguments),
     /// Score objects by how lonely they are among others
@@ -105,6 +112,8 @@ async fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Index(arguments) => index::run(arguments).await?,
         // A check has an exit status of its own.
         Command::Encoder(arguments) => return encoder::run(arguments).await,
+        Command::Probe(arguments) => probe::run(arguments).await?,
+        Command::Bridge(arguments) => bridge::run(arguments).await?,
         Command::Evaluate(arguments) => evaluate::run(arguments).await?,
         Command::Outliers(arguments) => outliers::run(arguments).await?,
         Command::Session(arguments) => session::run(arguments).await?,

@@ -1,13 +1,14 @@
 //! The schema of a collection as a TOML file, and as the server wants it.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
 use crate::schema::{
-    CollectionSchema, Column, ColumnType, EmbeddingSpace, IdKind, Modality, Provenance, SpaceForm,
-    SpaceId,
+    AtIngest, CollectionSchema, Column, ColumnType, EmbeddingSpace, IdKind, Modality, Provenance,
+    SpaceForm, SpaceId,
 };
 use crate::vector::Metric;
 use crate::wire::v1;
@@ -32,6 +33,10 @@ const UNKNOWN: &str = "the server is of another version than this program";
 /// form = "vector"               # or tokens, token-ids
 /// dimension = 1280              # 0, or left out, for token ids
 /// metric = "cosine"             # or l2, ip
+/// shared = "astroclip"          # where the models of several spaces were trained so that their vectors can be compared
+/// encode_at_ingest = true       # the server encodes objects as they arrive
+/// inputs = { image = "cutout" } # model input = "column", where their names differ
+/// provenance = { encoder = "efficientnet-lite0" } # the model; needed with encode_at_ingest
 /// ```
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -77,7 +82,13 @@ struct SpaceEntry {
     dimension: usize,
     metric: String,
     #[serde(default)]
+    encode_at_ingest: bool,
+    #[serde(default)]
+    inputs: BTreeMap<String, String>,
+    #[serde(default)]
     provenance: Option<ProvenanceEntry>,
+    #[serde(default)]
+    shared: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -137,6 +148,13 @@ fn space(entry: SpaceEntry) -> Result<EmbeddingSpace> {
             name.parse().map_err(|reason| anyhow::anyhow!("space `{}`: {reason}", entry.name))?
         }
     };
+    if !entry.encode_at_ingest && !entry.inputs.is_empty() {
+        bail!(
+            "space `{}`: `inputs` say what is encoded at ingest; add `encode_at_ingest = true`",
+            entry.name
+        );
+    }
+    let at_ingest = entry.encode_at_ingest.then_some(AtIngest { inputs: entry.inputs });
     let provenance = entry.provenance.map_or_else(Provenance::external, |given| Provenance {
         encoder: given.encoder,
         weights_hash: given.weights_hash,
@@ -151,6 +169,8 @@ fn space(entry: SpaceEntry) -> Result<EmbeddingSpace> {
         dimension: entry.dimension,
         metric,
         provenance,
+        shared: entry.shared,
+        at_ingest,
     })
 }
 
@@ -190,6 +210,8 @@ fn column_to_wire(column: &Column) -> v1::Column {
 
 /// A space as a message.
 pub(super) fn space_to_wire(space: &EmbeddingSpace) -> v1::EmbeddingSpace {
+    let inputs = space.at_ingest.as_ref();
+    let inputs = inputs.map(|at_ingest| at_ingest.inputs.clone().into_iter().collect());
     v1::EmbeddingSpace {
         name: space.name.clone(),
         modality: space.modality.0.clone(),
@@ -202,6 +224,9 @@ pub(super) fn space_to_wire(space: &EmbeddingSpace) -> v1::EmbeddingSpace {
             pooling: space.provenance.pooling.clone(),
         }),
         form: v1::SpaceForm::from(space.form).into(),
+        shared: space.shared.clone().unwrap_or_default(),
+        encode_at_ingest: space.at_ingest.is_some(),
+        inputs: inputs.unwrap_or_default(),
     }
 }
 
@@ -251,6 +276,10 @@ pub(super) fn from_wire(schema: &v1::CollectionSchema) -> Result<CollectionSchem
                 preprocessing: provenance.preprocessing,
                 pooling: provenance.pooling,
             },
+            shared: (!space.shared.is_empty()).then(|| space.shared.clone()),
+            at_ingest: space
+                .encode_at_ingest
+                .then(|| AtIngest { inputs: space.inputs.clone().into_iter().collect() }),
         })
     });
     Ok(CollectionSchema {
@@ -301,6 +330,21 @@ mod tests {
         modality = "image"
         dimension = 3
         metric = "cosine"
+        shared = "both"
+        [[space]]
+        name = "made"
+        modality = "image"
+        dimension = 3
+        metric = "l2"
+        encode_at_ingest = true
+        inputs = { z = "z", y = "" }
+        provenance = { encoder = "m" }
+        [[space]]
+        name = "spectrum"
+        modality = "spectrum"
+        dimension = 3
+        metric = "cosine"
+        shared = "Both"
         [[space]]
         name = "states"
         modality = "image"
@@ -322,9 +366,14 @@ mod tests {
         assert_eq!(schema.columns[0].ucd, "src.redshift");
         assert!(schema.spaces[0].provenance.is_external());
         let forms: Vec<SpaceForm> = schema.spaces.iter().map(|space| space.form).collect();
-        assert_eq!(forms, [SpaceForm::Vector, SpaceForm::Tokens, SpaceForm::TokenIds]);
+        let vector = SpaceForm::Vector;
+        assert_eq!(forms, [vector, vector, vector, SpaceForm::Tokens, SpaceForm::TokenIds]);
+        assert!(schema.spaces[0].shares_with(&schema.spaces[2]));
+        assert!(!schema.spaces[0].shares_with(&schema.spaces[1]));
         let message = to_wire(&schema);
         assert_eq!(message.spaces[0].metric(), v1::Metric::Cosine);
+        assert!(message.spaces[1].encode_at_ingest && !message.spaces[0].encode_at_ingest);
+        assert_eq!(message.spaces[1].inputs["z"], "z");
         assert_eq!(message.columns[0].r#type(), v1::ColumnType::Float64);
         let mut schema = schema;
         for (space, place) in schema.spaces.iter_mut().zip(0..) {
@@ -340,9 +389,18 @@ mod tests {
             ("\"cosine\"", "\"cos\"", "cosine, l2 or ip"),
             ("dimension = 3", "dimension = 0", "dimension 0"),
             ("dimension = 768", "", "dimension 0"),
+            ("shared = \"Both\"", "shared = \"b c\"", "shared space"),
+            (
+                "spectrum\"\n        dimension = 3",
+                "spectrum\"\n        dimension = 4",
+                "differ in dimension",
+            ),
             ("\"tokens\"", "\"token-ids\"", "its dimension must be 0, not 768"),
             ("\"tokens\"", "\"words\"", "vector, tokens or token-ids"),
             ("ucd", "uct", "uct"),
+            ("encode_at_ingest = true", "", "add `encode_at_ingest = true`"),
+            ("provenance = { encoder = \"m\" }", "", "made elsewhere"),
+            ("z = \"z\", y", "z = \"zz\", y", "`zz`, which is no column"),
             ("\"z\"", "\"dec\"", "built in"),
         ] {
             let error = parse(&TEXT.replace(from, to), "galaxies").expect_err(to);

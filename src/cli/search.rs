@@ -36,8 +36,8 @@ pub(super) struct SearchArguments {
     combine: CombineArguments,
     #[command(flatten)]
     region: RegionArguments,
-    /// Only objects for which this SQL expression on the columns is true, such as
-    /// "z BETWEEN 0.3 AND 0.5 AND class = 'GALAXY'"
+    /// Only objects for which this SQL expression on the columns, derived ones among them, is true, such as
+    /// "z BETWEEN 0.3 AND 0.5 AND probe.lens > 0.9"
     #[arg(long = "where", value_name = "SQL", allow_hyphen_values = true)]
     predicate: Option<String>,
     /// How many hits [default: 10; with --within, all]
@@ -60,7 +60,14 @@ pub(super) struct SearchArguments {
     /// query's tokens, of 1 - cos to the most similar token of the object [default: 10 candidates for each hit]
     #[arg(long, value_name = "SPACE[=CANDIDATES]", value_parser = rerank)]
     rerank: Option<Rerank>,
-    /// Columns to print, in this order [default: all but binary ones]
+    /// Without something to be near to: order the objects by this column of numbers, stored or derived, such as
+    /// "probe.lens", instead of by their ids; nulls come last
+    #[arg(long, value_name = "COLUMN")]
+    order_by: Option<String>,
+    /// The largest values first
+    #[arg(long, requires = "order_by")]
+    descending: bool,
+    /// Columns to print, in this order, derived ones among them [default: all stored ones but binary ones, and --order-by]
     #[arg(long, value_name = "COLUMN,...", value_delimiter = ',')]
     columns: Vec<String>,
     /// Print the stored vectors of the hits too
@@ -80,6 +87,11 @@ pub(super) async fn run(arguments: SearchArguments) -> Result<()> {
     let schema = client.schema(&arguments.name).await?;
     let terms = arguments.target.to_terms(&schema)?;
     let with_distance = !terms.is_empty();
+    if arguments.order_by.is_some() && with_distance {
+        bail!(
+            "--order-by takes the place of a distance; leave out what to be near to, or the order"
+        );
+    }
     if arguments.within.is_some() && !with_distance {
         bail!("--within is a distance from something; name it with --like, --vector or --example");
     }
@@ -98,6 +110,8 @@ pub(super) async fn run(arguments: SearchArguments) -> Result<()> {
         plan: arguments.plan.clone().unwrap_or_default(),
         recall: arguments.recall,
         rerank: arguments.rerank.clone(),
+        order_by: arguments.order_by.clone().unwrap_or_default(),
+        descending: arguments.descending,
         ..SearchRequest::default()
     };
     arguments.combine.add_to(&mut request)?;
@@ -156,9 +170,10 @@ fn print(
     answer: &Answer,
 ) -> Result<()> {
     let format = arguments.client.format;
+    let ordered_by = arguments.order_by.as_deref().filter(|_| arguments.columns.is_empty());
     let layout = HitLayout {
         schema,
-        columns: Columns::new(schema, &arguments.columns),
+        columns: Columns::new(schema, &arguments.columns).with(ordered_by),
         with_distance: with_distance || format != Format::Table,
         with_score: format != Format::Table,
         with_vectors: arguments.with_vectors,

@@ -90,6 +90,8 @@ pub struct IndexSettings {
     pub memory_mib: u64,
     /// Memory of full vectors, MiB; none for half of the machine's.
     pub resident_mib: Option<u64>,
+    /// Memory of computed values of derived columns, MiB; none for a sixteenth of the machine's.
+    pub derived_mib: Option<u64>,
 }
 
 /// The encoder process.
@@ -317,6 +319,7 @@ impl Settings {
             build_threads: self.index.threads.unwrap_or(defaults.build_threads),
             auto_index_rows: (self.index.auto_rows > 0).then_some(self.index.auto_rows),
             resident_bytes: self.index.resident_mib.map(|mib| mib.saturating_mul(MIB as u64)),
+            derived_bytes: self.index.derived_mib.map(|mib| mib.saturating_mul(MIB as u64)),
             build_memory_bytes: (self.index.memory_mib > 0)
                 .then_some(self.index.memory_mib.saturating_mul(MIB as u64)),
             ..defaults

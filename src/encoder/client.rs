@@ -214,7 +214,7 @@ async fn in_time<Reply>(
 }
 
 /// What a failed call means to the caller.
-fn error_of(status: &Status, within: Duration) -> EncoderError {
+pub(super) fn error_of(status: &Status, within: Duration) -> EncoderError {
     let reason = status.message().to_owned();
     // A status that did not come over the wire has a source: the connection broke, whatever its code says.
     if std::error::Error::source(status).is_some() {
@@ -242,7 +242,7 @@ fn error_of(status: &Status, within: Duration) -> EncoderError {
     }
 }
 
-fn bad_reply(reason: &str) -> EncoderError {
+pub(super) fn bad_reply(reason: &str) -> EncoderError {
     EncoderError::BadReply { reason: reason.to_owned() }
 }
 

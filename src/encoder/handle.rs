@@ -11,7 +11,12 @@ use tokio_util::sync::CancellationToken;
 use super::child::{State, open, supervise};
 use super::client::{Inputs, ModelList};
 use super::pool::{Host, Patience, Pool, unknown};
-use super::{BatchOptions, Encoded, EncoderError, ModelInfo, SandboxMode};
+use super::train::Source;
+use super::{
+    BatchOptions, ChunkSource, Encoded, EncoderError, ModelInfo, SandboxMode, TrainError,
+    TrainSpec, TrainStep, Trained,
+};
+use crate::learn::LearnError;
 use crate::wire::v1;
 
 /// How an encoder process is run.
@@ -236,6 +241,42 @@ impl EncoderHandle {
         inputs: impl Into<Inputs>,
     ) -> Result<Encoded, EncoderError> {
         self.inner.pool.encode(model, pooling, inputs.into(), within).await
+    }
+
+    /// Trains a small head, or two towers, on the chunks of a source, which is asked on threads that may block. `progress`
+    /// hears of every chunk and of every epoch's end; an error of it ends the training, as dropping the future does.
+    ///
+    /// One head is trained at a time; others wait for their turn.
+    ///
+    /// # Errors
+    /// [`TrainError::Encoder`], retryable ones while the encoder is down, when it dies on the way (what was learned is lost
+    /// with it), or when too many trainings wait; [`TrainError::Learn`] from the source and from `progress`.
+    pub async fn train(
+        &self,
+        spec: TrainSpec,
+        source: impl ChunkSource + 'static,
+        mut progress: impl FnMut(&TrainStep) -> Result<(), LearnError> + Send,
+    ) -> Result<Trained, TrainError> {
+        let source = Source::Elsewhere(Some(Box::new(source)));
+        self.inner.pool.train(&spec, source, &mut progress).await
+    }
+
+    /// The same on a thread that may block, such as one of `spawn_blocking`: source and `progress` are called there and may
+    /// borrow. `runtime` is the one in which this handle was made.
+    ///
+    /// # Errors
+    /// Those of [`Self::train`].
+    ///
+    /// # Panics
+    /// On a thread of the runtime that must not block.
+    pub fn train_blocking(
+        &self,
+        runtime: &tokio::runtime::Handle,
+        spec: &TrainSpec,
+        source: &mut dyn ChunkSource,
+        progress: &mut (dyn FnMut(&TrainStep) -> Result<(), LearnError> + Send),
+    ) -> Result<Trained, TrainError> {
+        runtime.block_on(self.inner.pool.train(spec, Source::Here(source), progress))
     }
 
     /// Whether the encoder answers.

@@ -2,8 +2,8 @@
 //!
 //! The networks run in a process of their own (`sidereus-encoder`, the only program that links libtorch); the
 //! database holds an [`EncoderHandle`] to it. What is not libtorch lives here and is shared by both programs: the
-//! operator's [`ModelSpec`]s and their [`Registry`], [preprocessing](Preprocessor), the [batching queue](Batcher) and
-//! the [check](check_model) of a model against its golden outputs.
+//! operator's [`ModelSpec`]s and their [`Registry`], [preprocessing](Preprocessor), the [batching queue](Batcher), the
+//! [check](check_model) of a model against its golden outputs, and what a [training](TrainSpec) of a small head is.
 //!
 //! - **ENC-1**: a client names a model by its id; no path, URL or code comes from a client.
 //! - **ENC-2**: weights are used only when their BLAKE3 digest is the pinned one and every tensor has the expected name,
@@ -27,6 +27,7 @@ mod preprocess;
 mod register;
 mod registry;
 mod sandbox;
+mod train;
 
 pub use batch::{
     Answer, BATCH_SIZE_BUCKETS, BatchMetrics, BatchOptions, BatchedNetwork, Batcher, LoadNetwork,
@@ -51,4 +52,8 @@ pub use preprocess::{
 };
 pub use register::{RegisterOptions, digest, register};
 pub use registry::{BrokenModel, RegisteredModel, Registry};
-pub use sandbox::{SandboxError, SandboxMode, SandboxOptions, enter_sandbox};
+pub use sandbox::{SandboxError, SandboxMode, SandboxOptions, enter_sandbox, gpu_devices};
+pub use train::{
+    CHUNK_EXAMPLES_MAX, CHUNK_NUMBERS_MAX, Chunk, ChunkRows, ChunkSource, TowerInput, TrainError,
+    TrainSpec, TrainStep, TrainTask, Trained, head_from_bytes, head_to_bytes,
+};

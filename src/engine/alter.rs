@@ -6,11 +6,12 @@ use super::db::Db;
 use super::derived::{DerivedColumn, Formula, Formulas};
 use super::error::EngineError;
 use super::status::{CollectionInfo, same_space};
-use crate::schema::{CollectionSchema, Column, EmbeddingSpace};
+use crate::schema::{AtIngest, CollectionSchema, Column, EmbeddingSpace};
 use crate::storage::RecordKind;
 
 impl Db {
-    /// Adds an embedding space, or confirms that an equal one is there.
+    /// Adds an embedding space, or confirms that an equal one is there. One that shares nothing yet can be declared to share a
+    /// space with others.
     ///
     /// # Errors
     /// [`EngineError::SpaceMismatch`] when a space of that name has another form, dimension, metric or provenance.
@@ -23,7 +24,14 @@ impl Db {
         let record = collection.record()?;
         if let Some(existing) = record.schema.space(&space.name) {
             same_space(name, existing, &space)?;
-            return Ok(CollectionInfo::of(&record, None));
+            return match &space.shared {
+                Some(shared) if existing.shared.is_none() => {
+                    let (id, space) = (collection.id(), existing.id);
+                    collection.alter(|store| store.share_space(id, space, shared))?;
+                    Ok(CollectionInfo::of(&collection.record()?, None))
+                }
+                Some(_) | None => Ok(CollectionInfo::of(&record, None)),
+            };
         }
         let mut extended = CollectionSchema::clone(&record.schema);
         extended.spaces.push(space.clone());
@@ -144,5 +152,31 @@ impl Db {
     ) -> Result<bool, EngineError> {
         let collection = self.find(collection)?;
         Ok(self.store().delete_record(collection.id(), kind, name)?)
+    }
+
+    /// Has a space filled as objects arrive, or no more; objects that are there count as arrived.
+    ///
+    /// # Errors
+    /// [`EngineError::NoSpace`], or [`EngineError::Storage`] for a space that cannot be filled so.
+    pub fn set_at_ingest(
+        &self,
+        name: &str,
+        space: &str,
+        at_ingest: Option<AtIngest>,
+    ) -> Result<CollectionInfo, EngineError> {
+        let collection = self.find(name)?;
+        let record = collection.record()?;
+        let found = record.schema.space(space).ok_or_else(|| {
+            let names = record.schema.spaces.iter().map(|space| space.name.as_str());
+            EngineError::NoSpace {
+                collection: name.to_owned(),
+                space: space.to_owned(),
+                known: names.collect::<Vec<_>>().join(", "),
+            }
+        })?;
+        if found.at_ingest != at_ingest {
+            collection.alter(|store| store.set_at_ingest(collection.id(), found.id, at_ingest))?;
+        }
+        Ok(CollectionInfo::of(&collection.record()?, None))
     }
 }

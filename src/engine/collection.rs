@@ -19,10 +19,11 @@ use super::error::EngineError;
 use super::insert::part_of_blocks;
 use super::residency::Residency;
 use super::segment::{self, BuildLimits, BuildPlan, Progress};
+use super::standing::Standing;
 use super::state::State;
 use super::write::{Write, WriteMode, WriteOutcome, WriteReport};
 use crate::files::ObjectBlock;
-use crate::schema::{CollectionId, CollectionSchema, Object, ObjectId, Rows, Value};
+use crate::schema::{CollectionId, CollectionSchema, Object, ObjectId, Rows, SpaceId, Value};
 use crate::storage::{CollectionRecord, KnownKeys, ObjectKey, Place, Route, StorageError, Store};
 
 /// Time without a bulk commit after which an import has ended.
@@ -185,19 +186,30 @@ impl Collection {
         Ok(self.store.get_keys(keys, true)?)
     }
 
-    /// Commits a batch: refuses bad rows, writes the good ones, makes them visible.
-    pub(super) fn write(
+    /// Makes a batch while nothing else is committed, and commits it.
+    pub(super) fn write<E: From<EngineError>>(
         &self,
         mode: WriteMode,
-        writes: Vec<Write>,
-    ) -> Result<WriteReport, EngineError> {
+        make: impl FnOnce(&Standing<'_>) -> Result<Vec<Write>, E>,
+    ) -> Result<WriteReport, E> {
         let _importing = (mode == WriteMode::Bulk).then(|| Importing::new(self));
         let _commit = self.lock_commits();
         let state = self.state_while_committing()?;
+        let writes = make(&Standing::new(&self.store, self.id, &state))?;
+        Ok(self.commit_writes(&state, mode, writes)?)
+    }
+
+    /// Refuses the bad rows of a batch, writes the good ones, makes them visible. The caller holds the lock.
+    fn commit_writes(
+        &self,
+        state: &State,
+        mode: WriteMode,
+        writes: Vec<Write>,
+    ) -> Result<WriteReport, EngineError> {
         let mut outcomes: Vec<Option<WriteOutcome>> = Vec::with_capacity(writes.len());
         let mut operations = Vec::with_capacity(writes.len());
-        for write in self.complete_merges(&state.schema, writes)? {
-            match write.check(&state.schema) {
+        for (write, forgets) in self.complete_merges(&state.schema, writes)? {
+            match write.check(&state.schema, forgets) {
                 Ok(operation) => {
                     operations.push(operation);
                     outcomes.push(None);
@@ -253,7 +265,7 @@ impl Collection {
             };
             writes.extend((0..block.count()).map(object));
         }
-        self.write(WriteMode::Bulk, writes)
+        self.write(WriteMode::Bulk, |_| Ok(writes))
     }
 
     /// `None`, and nothing is done, when the rows have to be written one by one.
@@ -294,7 +306,7 @@ impl Collection {
         &self,
         schema: &CollectionSchema,
         writes: Vec<Write>,
-    ) -> Result<Vec<Write>, EngineError> {
+    ) -> Result<Vec<(Write, Vec<SpaceId>)>, EngineError> {
         let merging: Vec<ObjectId> = writes
             .iter()
             .filter_map(|write| match write {
@@ -307,12 +319,13 @@ impl Collection {
             })
             .collect();
         if merging.is_empty() {
-            return Ok(writes);
+            return Ok(writes.into_iter().map(|write| (write, Vec::new())).collect());
         }
         let stored = self.store.get(self.id, &merging, true)?;
         let mut known: std::collections::HashMap<ObjectId, Object> =
             stored.into_iter().flatten().map(|(_, object)| (object.id.clone(), object)).collect();
-        Ok(writes.into_iter().map(|write| write.completed(schema, &mut known)).collect())
+        let fed = schema.fed_spaces();
+        Ok(writes.into_iter().map(|write| write.completed(schema, &fed, &mut known)).collect())
     }
 
     pub(super) fn get(&self, ids: &[ObjectId]) -> Result<Vec<Option<Object>>, EngineError> {

@@ -1,7 +1,9 @@
 //! The database handle.
 
 use std::collections::HashMap;
+use std::fs::File;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -11,6 +13,7 @@ use super::derived::DerivedCache;
 use super::error::EngineError;
 use super::residency::Residency;
 use super::segment::{BuildLimits, Progress};
+use super::standing::Standing;
 use super::state::State;
 use super::status::{CollectionInfo, IndexStatus};
 use super::view::CollectionView;
@@ -211,7 +214,24 @@ impl Db {
         writes: Vec<Write>,
     ) -> Result<WriteReport, EngineError> {
         let collection = self.find(name)?;
-        let report = collection.write(mode, writes)?;
+        let report = collection.write(mode, |_| Ok::<_, EngineError>(writes))?;
+        self.index_when_due(&collection);
+        Ok(report)
+    }
+
+    /// Makes a batch of what the collection holds at a moment in which nobody else writes, and writes it as
+    /// [`Db::write`] does. Nothing else is committed meanwhile, so that `make` must be short.
+    ///
+    /// # Errors
+    /// Those of `make`, which then writes nothing, and those of [`Db::write`].
+    pub fn write_made<E: From<EngineError>>(
+        &self,
+        name: &str,
+        mode: WriteMode,
+        make: impl FnOnce(&Standing<'_>) -> Result<Vec<Write>, E>,
+    ) -> Result<WriteReport, E> {
+        let collection = self.find(name)?;
+        let report = collection.write(mode, make)?;
         self.index_when_due(&collection);
         Ok(report)
     }
@@ -275,6 +295,27 @@ impl Db {
             formulas: collection.formulas.get(),
             derived: Arc::clone(&self.inner.derived),
         }
+    }
+
+    /// An empty file in the data directory that nobody else sees, and that goes when it is closed: for work that is larger
+    /// than memory should be.
+    ///
+    /// # Errors
+    /// [`EngineError::SegmentFile`] when it cannot be made.
+    pub fn scratch(&self) -> Result<File, EngineError> {
+        static NUMBER: AtomicU64 = AtomicU64::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let path = self.inner.options.data.join(format!(".scratch-{number}"));
+        let failed = |source| EngineError::SegmentFile {
+            action: "make",
+            path: path.display().to_string(),
+            source,
+        };
+        let mut options = File::options();
+        let file = options.read(true).write(true).create(true).truncate(true).open(&path);
+        let file = file.map_err(failed)?;
+        std::fs::remove_file(&path).map_err(failed)?;
+        Ok(file)
     }
 
     /// Builds the segment and indices of a collection; reads and writes go on meanwhile.

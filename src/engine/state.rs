@@ -182,7 +182,7 @@ impl State {
             }
             match (operation, outcome) {
                 (
-                    Operation::Put(object) | Operation::Update(object),
+                    Operation::Put(object) | Operation::Update { object, .. },
                     Outcome::Inserted { key } | Outcome::Replaced { key, .. },
                 ) => {
                     last.insert(object.id.clone(), (*key, Some(object)));
@@ -196,7 +196,7 @@ impl State {
                 }
                 (
                     Operation::Put(_)
-                    | Operation::Update(_)
+                    | Operation::Update { .. }
                     | Operation::SetVectors { .. }
                     | Operation::SetTokens { .. }
                     | Operation::SetColumns { .. }

@@ -115,6 +115,11 @@ pub(super) fn same_space(
             given.modality.to_string(),
         ));
     }
+    // A model that makes vectors does not say what they share; the declaration stays.
+    if existing.shared.is_some() && given.shared.is_some() && existing.shared != given.shared {
+        let named = |shared: &Option<String>| shared.clone().unwrap_or_else(|| "none".to_owned());
+        return Err(mismatch("shared space", named(&existing.shared), named(&given.shared)));
+    }
     if existing.provenance != given.provenance {
         return Err(mismatch(
             "provenance",

@@ -9,7 +9,7 @@ use super::derived::{Derivation, DerivedCache, DerivedValues, Formulas, derive};
 use super::error::EngineError;
 use super::state::{LivePart, State};
 use crate::schema::{CollectionId, CollectionSchema, Object, ObjectId, SpaceId};
-use crate::storage::{ObjectKey, Store};
+use crate::storage::{Change, ObjectKey, StorageError, Store};
 use crate::wire::v1::TokenSequence;
 
 /// A consistent view of a collection: what was committed when it was made, and nothing later.
@@ -106,6 +106,27 @@ impl CollectionView {
         Ok(self.store.get(self.collection, ids, true)?)
     }
 
+    /// The same, without their vectors.
+    pub fn columns_of(
+        &self,
+        ids: &[ObjectId],
+    ) -> Result<Vec<Option<(ObjectKey, Object)>>, EngineError> {
+        Ok(self.store.get(self.collection, ids, false)?)
+    }
+
+    /// What later commits than `version` changed, as far as the store remembers; `None` where it does not remember them all.
+    /// Some of them may be later than the view.
+    pub fn changes_since(
+        &self,
+        version: u64,
+    ) -> Result<Option<Vec<(u64, Vec<Change>)>>, EngineError> {
+        match self.store.changes_since(self.collection, version) {
+            Ok(changes) => Ok(Some(changes)),
+            Err(StorageError::ChangesTrimmed { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// Tokens of objects in a space, as the store has them now; `None` for objects that are gone or have none.
     pub fn tokens(
         &self,
@@ -115,9 +136,22 @@ impl CollectionView {
         Ok(self.store.snapshot(self.collection)?.tokens(space, ids)?)
     }
 
-    /// Whether objects have tokens in a space, as the store has it now.
-    pub fn have_tokens(&self, space: SpaceId, ids: &[ObjectId]) -> Result<Vec<bool>, EngineError> {
+    /// Whether objects have a vector or tokens in a space, as the store has it now.
+    pub fn have(&self, space: SpaceId, ids: &[ObjectId]) -> Result<Vec<bool>, EngineError> {
         Ok(self.store.snapshot(self.collection)?.have(space, ids)?)
+    }
+
+    /// Shows every vector of a space as it was given, in the order of the keys, as the store has them now; the first error of
+    /// `visit` ends the walk.
+    ///
+    /// # Errors
+    /// Those of the disk, and those of `visit`.
+    pub fn visit_vectors(
+        &self,
+        space: SpaceId,
+        visit: &mut dyn FnMut(ObjectKey, &[f32]) -> Result<(), EngineError>,
+    ) -> Result<(), EngineError> {
+        self.store.snapshot(self.collection)?.visit_vectors(space, visit)
     }
 
     /// Objects by key, as the store has them now: for columns that are not resident, and for given vectors.

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::schema::{CollectionSchema, Object, ObjectId, SpaceId, Value};
+use crate::schema::{CollectionSchema, FedSpace, Object, ObjectId, SpaceId, Value};
 use crate::storage::{Operation, Outcome};
 use crate::wire::v1::TokenSequence;
 
@@ -21,6 +21,8 @@ pub enum Write {
     /// The whole object; what exists under its id is replaced, and tokens that it has are removed.
     Put(Object),
     /// An object of which only some columns and vectors are given; an existing object keeps the others, and its tokens.
+    /// What a space that is filled at ingest held goes all the same where it was made of a column that is another now: it is
+    /// made again.
     Merge {
         /// The object; columns that are not given are null.
         object: Object,
@@ -94,29 +96,47 @@ impl From<&Outcome> for WriteOutcome {
 }
 
 impl Write {
-    /// Turns a merging write into a whole object, given the objects known so far, which learn it.
+    /// The object that it is about.
+    pub fn id(&self) -> &ObjectId {
+        match self {
+            Self::Put(object) | Self::Merge { object, .. } => &object.id,
+            Self::SetVectors { id, .. }
+            | Self::SetTokens { id, .. }
+            | Self::SetColumns { id, .. }
+            | Self::Delete(id) => id,
+        }
+    }
+
+    /// Turns a merging write into a whole object, given the objects known so far, which learn it; tells the spaces whose
+    /// tokens do not go with it.
     pub(super) fn completed(
         self,
         schema: &CollectionSchema,
+        fed: &[FedSpace],
         known: &mut HashMap<ObjectId, Object>,
-    ) -> Self {
+    ) -> (Self, Vec<SpaceId>) {
+        let mut forgets = Vec::new();
         let (object, keeps) = match self {
             Self::Put(object) => (object, None),
             Self::Merge { object, columns_given } => match known.get(&object.id) {
-                Some(existing) => (merged(existing, object, &columns_given), Some(columns_given)),
+                Some(existing) => {
+                    let (object, stale) = merged(existing, object, &columns_given, fed);
+                    forgets = stale;
+                    (object, Some(columns_given))
+                }
                 None => (object, Some(columns_given)),
             },
             Self::Delete(id) => {
                 known.remove(&id);
-                return Self::Delete(id);
+                return (Self::Delete(id), forgets);
             }
             Self::SetVectors { id, vectors } => {
                 if let Some(existing) = known.get_mut(&id) {
                     add_vectors(&mut existing.vectors, vectors.clone());
                 }
-                return Self::SetVectors { id, vectors };
+                return (Self::SetVectors { id, vectors }, forgets);
             }
-            Self::SetTokens { id, tokens } => return Self::SetTokens { id, tokens },
+            Self::SetTokens { id, tokens } => return (Self::SetTokens { id, tokens }, forgets),
             Self::SetColumns { id, columns } => {
                 if let Some(existing) = known.get_mut(&id)
                     && schema.check_columns(&columns).is_ok()
@@ -127,21 +147,26 @@ impl Write {
                         }
                     }
                 }
-                return Self::SetColumns { id, columns };
+                return (Self::SetColumns { id, columns }, forgets);
             }
         };
         // A row that will be refused must not become what later rows of the batch build on.
         if schema.check(&object).is_ok() {
             known.insert(object.id.clone(), object.clone());
         }
-        match keeps {
+        let whole = match keeps {
             Some(columns_given) => Self::Merge { object, columns_given },
             None => Self::Put(object),
-        }
+        };
+        (whole, forgets)
     }
 
     /// Checks a row against the schema; the reason is for the writer.
-    pub(super) fn check(self, schema: &CollectionSchema) -> Result<Operation, String> {
+    pub(super) fn check(
+        self,
+        schema: &CollectionSchema,
+        forgets: Vec<SpaceId>,
+    ) -> Result<Operation, String> {
         match self {
             Self::Put(object) => {
                 schema.check(&object).map_err(|error| error.to_string())?;
@@ -149,7 +174,7 @@ impl Write {
             }
             Self::Merge { object, .. } => {
                 schema.check(&object).map_err(|error| error.to_string())?;
-                Ok(Operation::Update(object))
+                Ok(Operation::Update { object, forgets })
             }
             Self::SetVectors { id, vectors } => {
                 schema.check_id(&id).map_err(|error| error.to_string())?;
@@ -180,8 +205,14 @@ impl Write {
     }
 }
 
-fn merged(existing: &Object, given: Object, columns_given: &[bool]) -> Object {
-    let columns = given
+/// What becomes of an object, and the spaces whose content was made of other columns than it has now.
+fn merged(
+    existing: &Object,
+    given: Object,
+    columns_given: &[bool],
+    fed: &[FedSpace],
+) -> (Object, Vec<SpaceId>) {
+    let columns: Vec<Value> = given
         .columns
         .into_iter()
         .enumerate()
@@ -193,9 +224,12 @@ fn merged(existing: &Object, given: Object, columns_given: &[bool]) -> Object {
             }
         })
         .collect();
+    let stale = fed.iter().filter(|fed| fed.differs(&existing.columns, &columns));
+    let stale: Vec<SpaceId> = stale.map(|fed| fed.space).collect();
     let mut vectors = existing.vectors.clone();
+    vectors.retain(|(space, _)| !stale.contains(space));
     add_vectors(&mut vectors, given.vectors);
-    Object { id: given.id, position: given.position, columns, vectors }
+    (Object { id: given.id, position: given.position, columns, vectors }, stale)
 }
 
 fn add_vectors(vectors: &mut Vec<(SpaceId, Vec<f32>)>, given: Vec<(SpaceId, Vec<f32>)>) {

@@ -73,6 +73,8 @@ pub fn infer_schema(
                 dimension: dimension(file, first, spec)?,
                 metric: spec.metric,
                 provenance: Provenance::external(),
+                shared: None,
+                at_ingest: None,
             })
         })
         .collect::<Result<Vec<_>, FileError>>()?;

@@ -3,7 +3,8 @@
 use super::combine::{Combination, Fusion, Method, Missing};
 use super::error::QueryError;
 use super::measure::{self, Measure, NEGATIVE_SHARE};
-use super::request::{Query, StopFlag, Term};
+use super::order::Order;
+use super::request::{Crossing, Query, StopFlag, Term};
 use super::sample::sample;
 use crate::engine::CollectionView;
 use crate::learn::discover::Calibration;
@@ -26,6 +27,8 @@ pub(super) struct Target {
     pub(super) share: f64,
     /// Prepared by the space's metric; empty where the measure has vectors of its own.
     pub(super) vector: Vec<f32>,
+    /// Where the examples came from, when that is another space, and why they can be compared.
+    pub(super) crossing: Option<Crossing>,
     /// What makes a distance.
     pub(super) measure: Measure,
     /// How the examples were used, in a word.
@@ -52,6 +55,8 @@ pub(super) struct Bound {
     pub(super) targets: Vec<Target>,
     /// Keys of the example objects, which are not hits.
     pub(super) excluded: Vec<ObjectKey>,
+    /// What objects are ordered by, where that is no distance.
+    pub(super) order: Option<Order>,
     /// Hits to keep.
     pub(super) limit: usize,
     /// How the targets become one order.
@@ -88,8 +93,9 @@ pub(super) fn bind(view: &CollectionView, query: &Query) -> Result<Bound, QueryE
     }
     let total: f64 = targets.iter().map(|target| target.share).sum();
     targets.iter_mut().for_each(|target| target.share /= total);
+    let order = query.order_by.as_ref().map(|asked| Order::bind(view, asked)).transpose()?;
     let combination = combination(view, query, &targets)?;
-    Ok(Bound { targets, excluded, limit, combination })
+    Ok(Bound { targets, excluded, order, limit, combination })
 }
 
 /// Calibrates the terms where the fusion, or a missing one of them, asks for it.
@@ -187,27 +193,21 @@ fn bind_term(
     if term.like.is_empty() && term.vectors.is_empty() {
         return Err(QueryError::EmptyTerm { space: space.name });
     }
+    let source = match &term.crossing {
+        Some(crossing) => find_space(view, &crossing.space)?,
+        None => space.clone(),
+    };
+    let way = Way { source: &source, target: &space, term };
     let mut named = Vec::new();
-    let mut positives = stored_vectors(view, &term.like, &space, &mut named)?;
+    let mut positives = way.stored(view, &term.like, &mut named)?;
     for vector in &term.vectors {
-        positives.push(prepare(check(vector, &space)?, &space)?);
+        positives.push(way.across(check(vector, &source)?)?);
     }
-    let negatives = stored_vectors(view, &term.unlike, &space, &mut named)?;
+    let negatives = way.stored(view, &term.unlike, &mut named)?;
     let examples = [positives.len(), negatives.len()];
+    let mut vector = Vec::new();
     let (measure, method) = match term.method {
-        Method::MaxSim => {
-            let measure = Measure::MaxSim { positives, negatives };
-            excluded.append(&mut named);
-            let share = term.weight;
-            return Ok(Target {
-                space,
-                share,
-                vector: Vec::new(),
-                measure,
-                method: "max-sim",
-                examples,
-            });
-        }
+        Method::MaxSim => (Measure::MaxSim { positives, negatives }, "max-sim"),
         Method::Probe => {
             let head = measure::fit(view, &space, [&positives, &negatives], &named, stop)?;
             (Measure::from(head), "probe")
@@ -216,6 +216,7 @@ fn bind_term(
             return Err(QueryError::NoUseForNegatives { space: space.name });
         }
         Method::Automatic | Method::Centroid | Method::Rocchio => {
+            vector = target_vector(positives, &negatives, &space)?;
             let method = match (term.method, examples) {
                 (Method::Rocchio, _) => "rocchio",
                 (_, [_, negatives]) if negatives > 0 => "rocchio",
@@ -226,11 +227,8 @@ fn bind_term(
         }
     };
     excluded.append(&mut named);
-    let vector = match measure {
-        Measure::Nearest => target_vector(positives, &negatives, &space)?,
-        Measure::MaxSim { .. } | Measure::Linear { .. } => Vec::new(),
-    };
-    Ok(Target { space, share: term.weight, vector, measure, method, examples })
+    let (share, crossing) = (term.weight, term.crossing.clone());
+    Ok(Target { space, share, vector, crossing, measure, method, examples })
 }
 
 /// The mean of the positives, moved away from that of the negatives.
@@ -252,29 +250,65 @@ fn target_vector(
     prepare(target, space)
 }
 
-fn stored_vectors(
-    view: &CollectionView,
-    ids: &[ObjectId],
-    space: &EmbeddingSpace,
-    excluded: &mut Vec<ObjectKey>,
-) -> Result<Vec<Vec<f32>>, QueryError> {
-    // Most queries name no object, and then need not ask the store which version it has.
-    if ids.is_empty() {
-        return Ok(Vec::new());
+/// From the examples of a term to vectors of the space that is searched.
+struct Way<'a> {
+    /// The space that the examples are of.
+    source: &'a EmbeddingSpace,
+    /// The space that is searched.
+    target: &'a EmbeddingSpace,
+    term: &'a Term,
+}
+
+impl Way<'_> {
+    /// The vectors of objects, as vectors of the space that is searched.
+    fn stored(
+        &self,
+        view: &CollectionView,
+        ids: &[ObjectId],
+        excluded: &mut Vec<ObjectKey>,
+    ) -> Result<Vec<Vec<f32>>, QueryError> {
+        // Most queries name no object, and then need not ask the store which version it has.
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let source = self.source;
+        let mut vectors = Vec::with_capacity(ids.len());
+        for (id, found) in ids.iter().zip(view.get(ids)?) {
+            let Some((key, object)) = found else {
+                return Err(QueryError::NoObject { id: id.to_string() });
+            };
+            let own = object.vectors.into_iter().find(|(other, _)| *other == source.id);
+            let Some((_, vector)) = own else {
+                let (id, space) = (id.to_string(), source.name.clone());
+                return Err(QueryError::NoVector { id, space });
+            };
+            excluded.push(key);
+            vectors.push(self.across(vector)?);
+        }
+        Ok(vectors)
     }
-    let mut vectors = Vec::with_capacity(ids.len());
-    for (id, found) in ids.iter().zip(view.get(ids)?) {
-        let Some((key, object)) = found else {
-            return Err(QueryError::NoObject { id: id.to_string() });
+
+    /// A vector of the source as one of the target, prepared by its metric.
+    fn across(&self, vector: Vec<f32>) -> Result<Vec<f32>, QueryError> {
+        let carry = self.term.crossing.as_ref().and_then(|crossing| crossing.carry.as_ref());
+        let vector = match carry {
+            Some(carry) => {
+                let carried = carry.carry(&vector).map_err(|reason| self.not_carried(reason))?;
+                check(&carried, self.target)?
+            }
+            None if vector.len() == self.target.dimension => vector,
+            None => {
+                let (given, expected) = (vector.len(), self.target.dimension);
+                return Err(self.not_carried(format!("dimension {given}, not {expected}")));
+            }
         };
-        let Some((_, vector)) = object.vectors.into_iter().find(|(other, _)| *other == space.id)
-        else {
-            return Err(QueryError::NoVector { id: id.to_string(), space: space.name.clone() });
-        };
-        excluded.push(key);
-        vectors.push(prepare(vector, space)?);
+        prepare(vector, self.target)
     }
-    Ok(vectors)
+
+    fn not_carried(&self, reason: String) -> QueryError {
+        let (from, to) = (self.source.name.clone(), self.target.name.clone());
+        QueryError::NotCarried { from, to, reason }
+    }
 }
 
 fn check(vector: &[f32], space: &EmbeddingSpace) -> Result<Vec<f32>, QueryError> {
@@ -310,10 +344,11 @@ impl Bound {
     /// The `limit` nearest to one prepared vector of a space.
     pub(super) fn nearest(space: EmbeddingSpace, vector: Vec<f32>, limit: usize) -> Self {
         let (measure, method, examples) = (Measure::Nearest, "example", [1, 0]);
-        let target = Target { space, share: 1.0, vector, measure, method, examples };
+        let target =
+            Target { space, share: 1.0, vector, crossing: None, measure, method, examples };
         let (fusion, missing) = (Fusion::Distances, Missing::Require);
         let combination = Combination { fusion, missing, calibrations: Vec::new() };
-        Self { targets: vec![target], excluded: Vec::new(), limit, combination }
+        Self { targets: vec![target], excluded: Vec::new(), order: None, limit, combination }
     }
 
     /// The metric of a query whose distances are those between vectors of one space.

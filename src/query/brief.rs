@@ -29,7 +29,10 @@ pub(super) fn may_be(view: &CollectionView, query: &Query) -> bool {
         // Distances of several spaces are calibrated by samples, and heads are fitted.
         || query.terms.len() > 1
         || query.terms.iter().any(|term| term.method == Method::Probe)
-        || query.terms.iter().any(|term| looks_up(&term.like) || looks_up(&term.unlike))
+        || query
+            .terms
+            .iter()
+            .any(|term| looks_up(&term.like) || looks_up(&term.unlike) || term.crossing.is_some())
         || matches!(query.region, Some(Region::Polygon(_) | Region::Moc(_)))
         || hydrate::resident_width(view, query)
             .is_none_or(|width| query.k.unwrap_or(0) * width > VALUES_MAX);

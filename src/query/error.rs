@@ -51,6 +51,16 @@ pub enum QueryError {
         "more than {WITHIN_HITS_MAX} objects are that near; give a smaller distance, a region, or k"
     )]
     TooManyWithin,
+    /// A vector of one space that cannot be led into another.
+    #[error("a vector of `{from}` does not get into `{to}`: {reason}")]
+    NotCarried {
+        /// The space that it is of.
+        from: String,
+        /// The space that is searched.
+        to: String,
+        /// What is wrong, in words.
+        reason: String,
+    },
     /// An answer too large to hold.
     #[error("the answer is larger than {} MiB; ask for fewer hits, or fewer columns and vectors", ANSWER_BYTES_MAX >> 20)]
     AnswerTooLarge,
@@ -152,6 +162,19 @@ pub enum QueryError {
         column: String,
         /// Names of the columns.
         known: String,
+    },
+    /// An order beside a distance.
+    #[error(
+        "objects are ordered by a column or by a distance, not by both: leave out the order, or what to be near to"
+    )]
+    OrderWithTerms,
+    /// A column whose values have no order.
+    #[error("column `{column}` holds {kind}; objects are ordered by columns of numbers")]
+    NotOrderable {
+        /// The column.
+        column: String,
+        /// What it holds.
+        kind: String,
     },
     /// A plan that does not exist or does not fit.
     #[error("plan `{plan}` cannot answer this query: {why}")]
@@ -301,8 +324,11 @@ impl QueryError {
             | Self::TwoTerms { .. }
             | Self::WrongDimension { .. }
             | Self::NotFinite { .. }
+            | Self::NotCarried { .. }
             | Self::ZeroQuery { .. }
             | Self::UnknownColumn { .. }
+            | Self::OrderWithTerms
+            | Self::NotOrderable { .. }
             | Self::UnknownFusion { .. }
             | Self::NoUseForNegatives { .. }
             | Self::Learn { .. }

@@ -45,6 +45,23 @@ pub(super) struct Execution {
     pub(super) survivors: Option<u64>,
 }
 
+impl Execution {
+    pub(super) fn new(kind: PlanKind) -> Self {
+        Self {
+            nearest: Vec::new(),
+            kind,
+            rows_scanned: 0,
+            rows_coded: 0,
+            rows_reranked: 0,
+            lists_probed: 0,
+            lists_total: 0,
+            bytes_read: 0,
+            exact: true,
+            survivors: Some(0),
+        }
+    }
+}
+
 /// Carries the plan out over every part.
 pub(super) fn execute(
     query: &Query,
@@ -56,18 +73,7 @@ pub(super) fn execute(
         query,
         top: TopK::new(bound.limit),
         within: query.within.and_then(Distance::new),
-        touched: Execution {
-            nearest: Vec::new(),
-            kind: plan.kind,
-            rows_scanned: 0,
-            rows_coded: 0,
-            rows_reranked: 0,
-            lists_probed: 0,
-            lists_total: 0,
-            bytes_read: 0,
-            exact: true,
-            survivors: Some(0),
-        },
+        touched: Execution::new(plan.kind),
     };
     let indexed = indexed(filters, bound).filter(|_| plan.kind.uses_index());
     let mut scored = Scored::default();

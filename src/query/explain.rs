@@ -5,6 +5,7 @@ use std::fmt::Write;
 use super::bind::Bound;
 use super::execute::Execution;
 use super::filter::{PartFilter, Source};
+use super::order::OrderColumn;
 use super::plan::{Considered, Plan, PlanKind, readable, readable_ns};
 use super::request::Query;
 use crate::engine::{CollectionView, PartKind};
@@ -49,6 +50,9 @@ impl Told<'_> {
                 "├─ space {} ({} x f32, {}), weight {:.3}, {}",
                 space.name, space.dimension, space.metric, target.share, space.provenance
             );
+            if let Some(crossing) = &target.crossing {
+                let _ = writeln!(text, "│     searched from {}: {}", crossing.space, crossing.rule);
+            }
             let [positives, negatives] = target.examples;
             let method = target.method;
             let _ = writeln!(
@@ -89,7 +93,18 @@ impl Told<'_> {
         if let Some(predicate) = &self.query.predicate {
             let _ = writeln!(text, "├─ predicate: {predicate}");
         }
+        if let Some(order) = &self.bound.order {
+            let way = if order.descending { "descending" } else { "ascending" };
+            let kind = match order.column {
+                OrderColumn::Resident(_) => "stored",
+                OrderColumn::Derived(_) => "derived",
+            };
+            let _ = writeln!(text, "├─ ordered by {} ({kind}), {way}", order.name);
+        }
         for filter in self.filters {
+            for (name, rows) in filter.derived_columns() {
+                let _ = writeln!(text, "│     {name}: derived, wanted for {rows} rows");
+            }
             for (sql, rows) in filter.indexed_conditions() {
                 let _ = writeln!(text, "│     {sql}: {rows} rows by the column's index");
             }

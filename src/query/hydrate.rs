@@ -1,11 +1,13 @@
 //! Gives hits their columns: resident ones from the part, the others from the store.
 
+use std::collections::HashMap;
+
 use super::answer::Hit;
 use super::bind::Bound;
 use super::error::QueryError;
 use super::execute::Found;
 use super::request::Query;
-use crate::engine::{BUILT_IN_COUNT, CollectionView, LivePart, is_resident};
+use crate::engine::{BUILT_IN_COUNT, CollectionView, DerivedValues, LivePart, is_resident};
 use crate::schema::{ColumnType, Object, Value};
 use crate::vector::Distance;
 
@@ -21,6 +23,8 @@ enum Source {
     Resident(usize),
     /// Place in the collection's schema.
     Stored(usize),
+    /// Place among the derived columns.
+    Derived(usize),
 }
 
 struct Wanted {
@@ -38,6 +42,7 @@ pub(super) fn hydrate(
     let parts = view.parts();
     let needs_store = query.with_vectors
         || wanted.iter().any(|column| matches!(column.source, Source::Stored(_)));
+    let derived = Derived::of_hits(view, &parts, query, &wanted, &nearest)?;
     let stored = if needs_store { fetch(view, &parts, query, &nearest)? } else { Vec::new() };
     let mut hits = Vec::with_capacity(nearest.len());
     for (place, (distance, found)) in nearest.into_iter().enumerate() {
@@ -46,7 +51,14 @@ pub(super) fn hydrate(
         let object = stored.get(place).and_then(Option::as_ref);
         let columns = wanted
             .iter()
-            .map(|column| (column.name.clone(), value(column, live, found.row, object)))
+            .map(|column| {
+                let value = match column.source {
+                    Source::Resident(place) => live.part().value_at(place, found.row),
+                    Source::Stored(place) => stored_value(object, place),
+                    Source::Derived(place) => derived.value(place, &found),
+                };
+                (column.name.clone(), value)
+            })
             .collect();
         let has_terms = !bound.targets.is_empty();
         let score = match bound.metric() {
@@ -70,8 +82,8 @@ pub(super) fn hydrate(
 /// itself.
 pub(super) fn resident_width(view: &CollectionView, query: &Query) -> Option<usize> {
     let Ok(wanted) = wanted_columns(view, query) else { return Some(0) };
-    let is_stored = |column: &Wanted| matches!(column.source, Source::Stored(_));
-    (!wanted.iter().any(is_stored)).then_some(wanted.len())
+    let is_resident = |column: &Wanted| matches!(column.source, Source::Resident(_));
+    wanted.iter().all(is_resident).then_some(wanted.len())
 }
 
 fn wanted_columns(view: &CollectionView, query: &Query) -> Result<Vec<Wanted>, QueryError> {
@@ -89,7 +101,8 @@ fn wanted_columns(view: &CollectionView, query: &Query) -> Result<Vec<Wanted>, Q
     }
     let Some(names) = &query.columns else {
         let default = all.into_iter().filter(|(column, _)| column.kind != ColumnType::Binary);
-        return Ok(default.map(|(_, wanted)| wanted).collect());
+        let ordered = query.order_by.as_ref().and_then(|order| derived_column(view, &order.column));
+        return Ok(default.map(|(_, wanted)| wanted).chain(ordered).collect());
     };
     let mut chosen = Vec::with_capacity(names.len());
     for (rank, name) in names.iter().enumerate() {
@@ -98,6 +111,10 @@ fn wanted_columns(view: &CollectionView, query: &Query) -> Result<Vec<Wanted>, Q
         }
         let Some(place) = all.iter().position(|(column, _)| column.name.eq_ignore_ascii_case(name))
         else {
+            if let Some(wanted) = derived_column(view, name) {
+                chosen.push(wanted);
+                continue;
+            }
             // Built-in columns are part of every hit.
             if crate::schema::RESERVED_COLUMNS
                 .iter()
@@ -105,8 +122,9 @@ fn wanted_columns(view: &CollectionView, query: &Query) -> Result<Vec<Wanted>, Q
             {
                 continue;
             }
-            let known: Vec<&str> =
-                schema.columns.iter().map(|column| column.name.as_str()).collect();
+            let stored = schema.columns.iter().map(|column| column.name.as_str());
+            let derived = view.formulas().columns().map(|column| column.name.as_str());
+            let known: Vec<&str> = stored.chain(derived).collect();
             return Err(QueryError::UnknownColumn {
                 column: name.clone(),
                 known: known.join(", "),
@@ -115,6 +133,12 @@ fn wanted_columns(view: &CollectionView, query: &Query) -> Result<Vec<Wanted>, Q
         chosen.push(all.swap_remove(place).1);
     }
     Ok(chosen)
+}
+
+fn derived_column(view: &CollectionView, name: &str) -> Option<Wanted> {
+    let place = view.formulas().place(name)?;
+    let name = view.formulas().column(place)?.name.clone();
+    Some(Wanted { name, source: Source::Derived(place) })
 }
 
 /// The hits' objects as the store has them now; an object that was deleted since the view was made is `None`.
@@ -160,12 +184,57 @@ fn object_bytes(object: &Object) -> usize {
     vectors + columns.sum::<usize>()
 }
 
-fn value(column: &Wanted, live: &LivePart, row: usize, object: Option<&Object>) -> Value {
-    match column.source {
-        Source::Resident(place) => live.part().value_at(place, row),
-        Source::Stored(place) => {
-            object.and_then(|object| object.columns.get(place)).cloned().unwrap_or(Value::Null)
+fn stored_value(object: Option<&Object>, place: usize) -> Value {
+    object.and_then(|object| object.columns.get(place)).cloned().unwrap_or(Value::Null)
+}
+
+/// Values of derived columns of the hits.
+#[derive(Default)]
+struct Derived {
+    /// Places of the columns.
+    columns: Vec<usize>,
+    /// For each part with hits their rows, ascending, and their values, column by column.
+    parts: HashMap<usize, (Vec<u32>, Vec<DerivedValues>)>,
+}
+
+impl Derived {
+    fn of_hits(
+        view: &CollectionView,
+        parts: &[&LivePart],
+        query: &Query,
+        wanted: &[Wanted],
+        nearest: &[(Distance, Found)],
+    ) -> Result<Self, QueryError> {
+        let place = |wanted: &Wanted| match wanted.source {
+            Source::Derived(place) => Some(place),
+            Source::Resident(_) | Source::Stored(_) => None,
+        };
+        let columns: Vec<usize> = wanted.iter().filter_map(place).collect();
+        if columns.is_empty() {
+            return Ok(Self::default());
         }
+        let mut rows: HashMap<usize, Vec<u32>> = HashMap::new();
+        for (_, found) in nearest {
+            rows.entry(found.part).or_default().push(found.row as u32);
+        }
+        let mut of_parts = HashMap::new();
+        for (part, mut rows) in rows {
+            let Some(live) = parts.get(part) else { continue };
+            rows.sort_unstable();
+            rows.dedup();
+            let values = view.derive(live, &columns, &rows, &|| query.stop.is_raised())?;
+            of_parts.insert(part, (rows, values.ok_or(QueryError::Stopped)?));
+        }
+        Ok(Self { columns, parts: of_parts })
+    }
+
+    fn value(&self, column: usize, found: &Found) -> Value {
+        let place = self.columns.iter().position(|other| *other == column);
+        let value = place.zip(self.parts.get(&found.part)).and_then(|(place, (rows, values))| {
+            let row = rows.binary_search(&(found.row as u32)).ok()?;
+            Some(values.get(place)?.value(row))
+        });
+        value.unwrap_or(Value::Null)
     }
 }
 

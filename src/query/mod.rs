@@ -2,9 +2,9 @@
 //!
 //! A [`Query`] is a recipe. It is bound to a view ([`bind`]), region and predicate are bound to the rows of each part
 //! ([`filter`]), the planner chooses how to find the nearest of those that they leave ([`plan`]), the plan is carried out
-//! ([`execute`]) and the hits get their columns ([`hydrate`]); or they are first ordered anew ([`late_interaction`]) or put
-//! apart ([`apart`]). Examples become a [`measure`], several terms one order by a rule of [`combine`], found by comparing
-//! everything ([`fused`]) or through the indices ([`threshold`]).
+//! ([`execute`], or [`order`] where they are ordered by a column) and the hits get their columns ([`hydrate`]); or they are first
+//! ordered anew ([`late_interaction`]) or put apart ([`apart`]). Examples become a [`measure`], several terms one order by a rule
+//! of [`combine`], found by comparing everything ([`fused`]) or through the indices ([`threshold`]).
 //!
 //! **Invariants.** In exact mode every plan gives the same hits, in the same order; ties of distance are broken
 //! by object id. Never fewer than `min(k, survivors)` hits. All of it is synchronous work for one thread.
@@ -25,6 +25,7 @@ mod hydrate;
 mod informative;
 mod late_interaction;
 mod measure;
+mod order;
 mod outliers;
 mod plan;
 mod request;
@@ -42,7 +43,9 @@ pub use late_interaction::{
 };
 pub use outliers::{NEIGHBOURS_MAX, OutlierMethod, OutlierQuery, OutlierScore, Outliers, outliers};
 pub use plan::PlanKind;
-pub use request::{Diversity, K_MAX, Query, StopFlag, Term, WITHIN_HITS_MAX};
+pub use request::{
+    Carry, Crossing, Diversity, K_MAX, OrderBy, Query, StopFlag, Term, WITHIN_HITS_MAX,
+};
 
 use crate::engine::CollectionView;
 use crate::schema::{ObjectId, SpaceId};
@@ -113,9 +116,10 @@ impl Planned<'_> {
     /// The nearest, without columns.
     fn find(&self) -> Result<(Vec<(Distance, Found)>, QueryStats), QueryError> {
         let Self { view, query, bound, filters, plan } = self;
-        let mut found = match plan.kind {
-            PlanKind::Threshold => threshold::execute(view, query, bound, plan, filters)?,
-            _ => execute::execute(query, bound, plan, filters)?,
+        let mut found = match (&bound.order, plan.kind) {
+            (Some(_), _) => order::execute(view, query, bound, plan, filters)?,
+            (None, PlanKind::Threshold) => threshold::execute(view, query, bound, plan, filters)?,
+            (None, _) => execute::execute(query, bound, plan, filters)?,
         };
         if query.k.is_none_or(|k| k == 0) && found.nearest.len() > WITHIN_HITS_MAX {
             return Err(QueryError::TooManyWithin);
@@ -162,6 +166,30 @@ pub fn count(
 /// Objects asked at a time whether they have tokens.
 const ASKED_AT_ONCE: usize = 4_096;
 
+/// Rows of each part, in the order of [`CollectionView::parts`], that lie in a region and satisfy a predicate; ascending.
+///
+/// # Errors
+/// [`QueryError`] for a predicate that is refused, a stopped query, or damaged data.
+pub fn rows(
+    view: &CollectionView,
+    region: Option<&Region>,
+    predicate: Option<&str>,
+    stop: &StopFlag,
+) -> Result<Vec<Vec<u32>>, QueryError> {
+    let filter = Filter::new(view, region, predicate, &[])?;
+    let bound = filter.bind(view, stop)?;
+    let rows_of = |filter: &PartFilter<'_>| {
+        let mut found = Vec::new();
+        filter.for_each_chunk(Source::Sky, stop, |rows| {
+            found.extend_from_slice(rows);
+            Ok(())
+        })?;
+        found.sort_unstable();
+        Ok(found)
+    };
+    bound.iter().map(rows_of).collect()
+}
+
 /// Ids of the objects of a region that satisfy a predicate and, where a space is given, lack a vector or tokens in it;
 /// in sky order within each part.
 pub fn select(
@@ -171,19 +199,13 @@ pub fn select(
     lacking: Option<SpaceId>,
     stop: &StopFlag,
 ) -> Result<Vec<ObjectId>, QueryError> {
-    let filter = Filter::new(view, region, predicate, &[])?;
     let mut ids = Vec::new();
-    for filter in filter.bind(view, stop)? {
-        let part = filter.live().part();
+    for (live, rows) in view.parts().into_iter().zip(rows(view, region, predicate, stop)?) {
+        let part = live.part();
         let vectors = lacking.and_then(|space| part.vectors(space));
         let lacks = |row: &usize| vectors.is_none_or(|vectors| vectors.vector_of(*row).is_none());
-        let mut found = Vec::new();
-        filter.for_each_chunk(Source::Sky, stop, |rows| {
-            found.extend(rows.iter().map(|&row| row as usize).filter(lacks));
-            Ok(())
-        })?;
-        found.sort_unstable();
-        ids.extend(found.into_iter().filter_map(|row| part.id_at(row)));
+        let lacking = rows.into_iter().map(|row| row as usize).filter(lacks);
+        ids.extend(lacking.filter_map(|row| part.id_at(row)));
     }
     let lacking = lacking.and_then(|space| view.schema().space_by_id(space));
     match lacking.filter(|space| !space.holds_vectors()) {
@@ -202,7 +224,7 @@ fn without_tokens(
     let mut lacking = Vec::new();
     for some in ids.chunks(ASKED_AT_ONCE) {
         stop.check()?;
-        let have = view.have_tokens(space, some)?;
+        let have = view.have(space, some)?;
         let without = some.iter().zip(have).filter(|(_, has)| !has).map(|(id, _)| id.clone());
         lacking.extend(without);
     }

@@ -25,6 +25,11 @@ impl StopFlag {
         self.0.store(true, Ordering::Relaxed);
     }
 
+    /// Whether the flag was raised.
+    pub(super) fn is_raised(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
     /// The flag itself, for work that knows nothing of queries.
     pub(super) fn flag(&self) -> &AtomicBool {
         &self.0
@@ -32,12 +37,32 @@ impl StopFlag {
 
     /// Ends the query when the flag was raised.
     pub(super) fn check(&self) -> Result<(), QueryError> {
-        if self.0.load(Ordering::Relaxed) { Err(QueryError::Stopped) } else { Ok(()) }
+        if self.is_raised() { Err(QueryError::Stopped) } else { Ok(()) }
     }
 }
 
+/// Leads vectors of one space into another, where they are compared with the vectors of that one.
+pub trait Carry: std::fmt::Debug + Send + Sync {
+    /// What becomes of a vector as it was given; or why nothing does, in words.
+    ///
+    /// # Errors
+    /// Words for whoever asked.
+    fn carry(&self, vector: &[f32]) -> Result<Vec<f32>, String>;
+}
+
+/// Where the vectors of a term come from, when that is another space than the one that is searched.
+#[derive(Debug, Clone)]
+pub struct Crossing {
+    /// Name of the space that the term's objects and vectors are of.
+    pub space: String,
+    /// Why vectors of both can be compared, for people.
+    pub rule: String,
+    /// Leads into the space that is searched; `None` where vectors of both are comparable as they are.
+    pub carry: Option<Arc<dyn Carry>>,
+}
+
 /// What to be near to, in one space.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Term {
     /// Name of the embedding space; empty when the collection has only one.
     pub space: String,
@@ -49,6 +74,8 @@ pub struct Term {
     pub unlike: Vec<ObjectId>,
     /// Vectors to be near to.
     pub vectors: Vec<Vec<f32>>,
+    /// Where objects and vectors are of another space.
+    pub crossing: Option<Crossing>,
     /// How examples become a distance.
     pub method: Method,
 }
@@ -61,9 +88,19 @@ impl Default for Term {
             like: Vec::new(),
             unlike: Vec::new(),
             vectors: Vec::new(),
+            crossing: None,
             method: Method::default(),
         }
     }
+}
+
+/// A column to order objects by, instead of by a distance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OrderBy {
+    /// Name of a column of numbers, or of a derived one.
+    pub column: String,
+    /// Whether the largest value comes first; NaN and nulls come last either way.
+    pub descending: bool,
 }
 
 /// Hits that are near to the query and not to each other: maximal marginal relevance over the nearest.
@@ -94,7 +131,10 @@ pub struct Query {
     pub recall: f64,
     /// Whether to describe the plan.
     pub explain: bool,
-    /// Columns to return; `None` for all but binary ones.
+    /// What to order objects by where there is no vector term; `None` for their ids.
+    pub order_by: Option<OrderBy>,
+    /// Columns to return, derived ones among them; `None` for all stored ones but binary ones, and the derived one that is
+    /// ordered by.
     pub columns: Option<Vec<String>>,
     /// Whether to return the stored vectors.
     pub with_vectors: bool,
@@ -125,6 +165,7 @@ impl Default for Query {
             exact: false,
             recall: RECALL_WISH_DEFAULT,
             explain: false,
+            order_by: None,
             columns: None,
             with_vectors: false,
             plan: None,
@@ -161,6 +202,9 @@ impl Query {
         }
         if self.within.is_some() && self.terms.is_empty() {
             return Err(QueryError::WithinNeedsTerm);
+        }
+        if self.order_by.is_some() && !self.terms.is_empty() {
+            return Err(QueryError::OrderWithTerms);
         }
         match (self.k, self.within) {
             (Some(0) | None, None) => Err(QueryError::KZero),

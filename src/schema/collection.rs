@@ -4,7 +4,7 @@ use thiserror::Error;
 
 use super::{
     Column, ColumnType, DIMENSION_MAX, EmbeddingSpace, IdKind, Object, ObjectId, SpaceForm,
-    SpaceId, Value,
+    SpaceId, Value, at_ingest,
 };
 use crate::class::Class;
 use crate::vector::{Metric, norm};
@@ -69,6 +69,20 @@ pub enum SchemaError {
         space: String,
         /// What was declared.
         dimension: usize,
+    },
+    /// Spaces that are declared shared and cannot be compared.
+    #[error(
+        "spaces `{one}` and `{other}` are declared to share `{shared}` and differ in {what}: vectors of one cannot be compared with those of the other"
+    )]
+    NotShared {
+        /// Name of a space.
+        one: String,
+        /// Name of another.
+        other: String,
+        /// What they are declared to share.
+        shared: String,
+        /// What is different.
+        what: &'static str,
     },
     /// An id of the other kind, empty, or too long.
     #[error("object id `{id}` does not fit: this collection's ids are {expected}")]
@@ -152,6 +166,26 @@ pub enum SchemaError {
         /// What is wrong with them.
         reason: String,
     },
+    /// A space that is to be filled at ingest, by nobody.
+    #[error(
+        "space `{space}` holds vectors that were made elsewhere: name the model that encodes objects at ingest as the encoder of its provenance"
+    )]
+    AtIngestWithoutModel {
+        /// Name of the space.
+        space: String,
+    },
+    /// A space that is to be filled at ingest, from nothing.
+    #[error(
+        "space `{space}` is to be encoded at ingest with input `{input}` from `{column}`, which is no column of the collection"
+    )]
+    AtIngestWithoutColumn {
+        /// Name of the space.
+        space: String,
+        /// Name of the model's input.
+        input: String,
+        /// What was given for a column.
+        column: String,
+    },
     /// Two vectors of one object for one space.
     #[error("two vectors for space `{space}` in one object")]
     TwoVectors {
@@ -210,8 +244,9 @@ impl CollectionSchema {
                 });
             }
             check_dimension(space)?;
+            at_ingest::check(self, space)?;
         }
-        Ok(())
+        check_shared(&self.spaces)
     }
 
     /// The space of a name, compared without regard to case.
@@ -331,6 +366,33 @@ fn check_dimension(space: &EmbeddingSpace) -> Result<(), SchemaError> {
             Err(SchemaError::BadDimension { space: name, dimension })
         }
     }
+}
+
+/// Spaces that share one are compared with each other, so they need one dimension and one metric.
+fn check_shared(spaces: &[EmbeddingSpace]) -> Result<(), SchemaError> {
+    for (place, space) in spaces.iter().enumerate() {
+        let Some(shared) = &space.shared else { continue };
+        check_name("shared space", shared)?;
+        if !space.holds_vectors() {
+            return Err(SchemaError::WrongForm {
+                space: space.name.clone(),
+                holds: space.form.plural(),
+                given: "vectors of a shared space",
+            });
+        }
+        for other in spaces.iter().take(place).filter(|other| other.shares_with(space)) {
+            let what = if other.dimension != space.dimension {
+                "dimension"
+            } else if other.metric != space.metric {
+                "metric"
+            } else {
+                continue;
+            };
+            let (one, other) = (other.name.clone(), space.name.clone());
+            return Err(SchemaError::NotShared { one, other, shared: shared.clone(), what });
+        }
+    }
+    Ok(())
 }
 
 /// Refuses what is not a name for a collection, a column, a space, or whatever `what` says.

@@ -1,5 +1,6 @@
 //! What a collection is made of: object ids, typed columns, modalities and embedding spaces.
 
+mod at_ingest;
 mod collection;
 mod column;
 mod id;
@@ -8,6 +9,7 @@ mod rows;
 mod space;
 mod tokens;
 
+pub use at_ingest::{AtIngest, FedSpace};
 pub(crate) use collection::check_name;
 pub use collection::{
     COLUMN_COUNT_MAX, CollectionSchema, NAME_LEN_MAX, RESERVED_COLUMNS, SchemaError,

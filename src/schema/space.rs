@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::SpaceId;
+use super::{AtIngest, SpaceId};
 use crate::vector::Metric;
 use crate::wire::v1;
 
@@ -154,11 +154,28 @@ pub struct EmbeddingSpace {
     pub metric: Metric,
     /// Where vectors come from.
     pub provenance: Provenance,
+    /// Name of the space that it shares with others of this collection, whose models were trained together so that their
+    /// vectors can be compared, such as the image and the spectrum tower of a contrastive model.
+    pub shared: Option<String>,
+    /// Whether the server fills it as objects arrive, and from what.
+    pub at_ingest: Option<AtIngest>,
 }
 
 impl EmbeddingSpace {
     /// Whether it holds vectors, which have distances and indices; tokens are kept beside them.
     pub fn holds_vectors(&self) -> bool {
         self.form == SpaceForm::Vector
+    }
+    /// Whether vectors of both were declared to be comparable.
+    pub fn shares_with(&self, other: &Self) -> bool {
+        let names = self.shared.as_deref().zip(other.shared.as_deref());
+        names.is_some_and(|(mine, theirs)| mine.eq_ignore_ascii_case(theirs))
+    }
+
+    /// Whether what is made for one space belongs into the other, whichever of them is filled at ingest.
+    pub fn is_still(&self, other: &Self) -> bool {
+        (self.id, self.form, self.dimension, self.metric)
+            == (other.id, other.form, other.dimension, other.metric)
+            && self.provenance == other.provenance
     }
 }

@@ -11,6 +11,8 @@ fn space(form: SpaceForm, dimension: usize) -> EmbeddingSpace {
         dimension,
         metric: Metric::Cosine,
         provenance: Provenance::external(),
+        shared: None,
+        at_ingest: None,
     }
 }
 

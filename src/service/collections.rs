@@ -3,7 +3,10 @@
 use tonic::{Request, Response, Status};
 
 use super::context::{Context, blocking};
-use super::{RequestError, ServiceError, convert};
+use super::{RequestError, ServiceError, convert, encoding};
+use crate::engine::CollectionInfo;
+use crate::probes;
+use crate::schema::{AtIngest, CollectionSchema, EmbeddingSpace};
 use crate::wire::v1;
 use crate::wire::v1::collection_service_server::CollectionService;
 
@@ -23,39 +26,101 @@ impl Collections {
         request: v1::CreateCollectionRequest,
     ) -> Result<v1::Collection, ServiceError> {
         let schema = request.schema.ok_or(RequestError::Missing { field: "schema" })?;
-        let schema = convert::collection_schema(schema)?;
+        let mut schema = convert::collection_schema(schema)?;
+        for space in std::mem::take(&mut schema.spaces) {
+            schema.spaces.push(encoding::declared(&self.context, &schema, space).await?);
+        }
         tracing::info!(collection = schema.name, "creating a collection");
         let db = self.context.db.clone();
-        let info = blocking(move || db.create_collection(schema)).await?;
-        Ok(convert::collection(info))
+        let info = blocking(move || -> Result<_, ServiceError> {
+            let info = db.create_collection(schema)?;
+            probes::refresh(&db, &info.schema.name)?;
+            Ok(info)
+        })
+        .await?;
+        self.context.at_ingest.sync(&self.context).await?;
+        Ok(self.told(info))
+    }
+
+    fn told(&self, info: CollectionInfo) -> v1::Collection {
+        let encoding = self.context.at_ingest.told(&info);
+        v1::Collection { encoding, ..convert::collection(info) }
     }
 
     async fn list(&self) -> Result<Vec<v1::Collection>, ServiceError> {
         let db = self.context.db.clone();
         let infos = blocking(move || db.collections()).await?;
-        Ok(infos.into_iter().map(convert::collection).collect())
+        Ok(infos.into_iter().map(|info| self.told(info)).collect())
     }
 
     async fn get(&self, name: String) -> Result<v1::Collection, ServiceError> {
         let db = self.context.db.clone();
         let info = blocking(move || db.collection(&name)).await?;
-        Ok(convert::collection(info))
+        Ok(self.told(info))
     }
 
     async fn drop_named(&self, name: String) -> Result<(), ServiceError> {
         tracing::info!(collection = name, "dropping a collection");
         let db = self.context.db.clone();
-        blocking(move || db.drop_collection(&name)).await
+        blocking(move || db.drop_collection(&name)).await?;
+        self.context.at_ingest.sync(&self.context).await
     }
 
     async fn add(&self, request: v1::AddSpaceRequest) -> Result<v1::Collection, ServiceError> {
         let space = request.space.ok_or(RequestError::Missing { field: "space" })?;
         let space = convert::space(space)?;
-        let db = self.context.db.clone();
         let name = request.collection;
+        let schema = self.context.schema(&name).await?;
+        let space = encoding::declared(&self.context, &schema, space).await?;
         tracing::info!(collection = name, space = space.name, "adding an embedding space");
-        let info = blocking(move || db.add_space(&name, space)).await?;
-        Ok(convert::collection(info))
+        let db = self.context.db.clone();
+        let info = blocking(move || -> Result<_, ServiceError> {
+            let (added, at_ingest) = (space.name.clone(), space.at_ingest.clone());
+            let info = db.add_space(&name, space)?;
+            // Spaces that are declared shared have a column of their own.
+            probes::refresh(&db, &name)?;
+            // One that was there already may have been filled otherwise.
+            match at_ingest {
+                Some(_) => Ok(db.set_at_ingest(&name, &added, at_ingest)?),
+                None => Ok(info),
+            }
+        })
+        .await?;
+        self.context.at_ingest.sync(&self.context).await?;
+        Ok(self.told(info))
+    }
+
+    async fn set_at_ingest(
+        &self,
+        request: v1::SetEncodeAtIngestRequest,
+    ) -> Result<v1::Collection, ServiceError> {
+        let v1::SetEncodeAtIngestRequest { collection, space, encode_at_ingest, inputs } = request;
+        let at_ingest = if encode_at_ingest {
+            let schema = self.context.schema(&collection).await?;
+            let found = schema.space(&space).cloned();
+            let found = found.ok_or_else(|| no_space(&schema, &space))?;
+            let wanted = Some(AtIngest { inputs: inputs.into_iter().collect() });
+            let wanted = EmbeddingSpace { at_ingest: wanted, ..found };
+            encoding::declared(&self.context, &schema, wanted).await?.at_ingest
+        } else if inputs.is_empty() {
+            None
+        } else {
+            return Err(RequestError::InputsOfNothing { space }.into());
+        };
+        tracing::info!(collection, space, encode_at_ingest, "encoding at ingest");
+        let db = self.context.db.clone();
+        let info = blocking(move || db.set_at_ingest(&collection, &space, at_ingest)).await?;
+        self.context.at_ingest.sync(&self.context).await?;
+        Ok(self.told(info))
+    }
+}
+
+fn no_space(schema: &CollectionSchema, space: &str) -> RequestError {
+    let known: Vec<&str> = schema.spaces.iter().map(|space| space.name.as_str()).collect();
+    RequestError::UnknownSpace {
+        collection: schema.name.clone(),
+        space: space.to_owned(),
+        known: known.join(", "),
     }
 }
 
@@ -99,5 +164,13 @@ impl CollectionService for Collections {
     ) -> Result<Response<v1::AddSpaceResponse>, Status> {
         let collection = Some(self.add(request.into_inner()).await?);
         Ok(Response::new(v1::AddSpaceResponse { collection }))
+    }
+
+    async fn set_encode_at_ingest(
+        &self,
+        request: Request<v1::SetEncodeAtIngestRequest>,
+    ) -> Result<Response<v1::SetEncodeAtIngestResponse>, Status> {
+        let collection = Some(self.set_at_ingest(request.into_inner()).await?);
+        Ok(Response::new(v1::SetEncodeAtIngestResponse { collection }))
     }
 }

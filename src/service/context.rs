@@ -5,9 +5,12 @@ use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
+use super::encoding::Workers;
 use super::{Limits, ServiceError};
 use crate::encoder::EncoderHandle;
 use crate::engine::Db;
+use crate::probes::Tools;
+use crate::probes::bridge::Bridges;
 use crate::schema::CollectionSchema;
 
 /// The database, the encoder and the limits behind the services.
@@ -15,11 +18,15 @@ use crate::schema::CollectionSchema;
 pub(super) struct Context {
     /// The embedded database.
     pub(super) db: Db,
+    /// Its bridges between spaces.
+    pub(super) bridges: Bridges,
     encoder: Option<EncoderHandle>,
     /// Sizes that requests keep to.
     pub(super) limits: Arc<Limits>,
     searches: Arc<Semaphore>,
     batches: Arc<Semaphore>,
+    /// What encodes objects as they arrive.
+    pub(super) at_ingest: Arc<Workers>,
     /// Set when the server begins to stop: streams and jobs end at the next batch.
     pub(super) stopping: CancellationToken,
 }
@@ -32,12 +39,15 @@ impl Context {
         limits: Limits,
         stopping: CancellationToken,
     ) -> Self {
+        let bridges = Bridges::new(Tools::new(db.clone(), encoder.clone()));
         Self {
             db,
+            bridges,
             encoder,
             searches: Arc::new(Semaphore::new(limits.searches_at_once_max)),
             batches: Arc::new(Semaphore::new(limits.batches_in_flight_max)),
             limits: Arc::new(limits),
+            at_ingest: Arc::default(),
             stopping,
         }
     }

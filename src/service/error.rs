@@ -6,6 +6,8 @@ use crate::class::Class;
 use crate::encoder::EncoderError;
 use crate::engine::EngineError;
 use crate::files::FileError;
+use crate::probes::ProbeError;
+use crate::probes::bridge::BridgeError;
 use crate::query::QueryError;
 use crate::schema::SchemaError;
 use crate::sky::{CellError, MocError, PositionError, RegionError};
@@ -74,6 +76,26 @@ pub enum RequestError {
         /// Place of the term, from 1.
         number: usize,
     },
+    /// A bridge without a space that it leads from.
+    #[error(
+        "vector term {number} names bridge `{bridge}` and no space that it leads from: give from_space (--from-space), too"
+    )]
+    BridgeFromNowhere {
+        /// Place of the term, from 1.
+        number: usize,
+        /// The bridge.
+        bridge: String,
+    },
+    /// A search across spaces that does not say where it ends.
+    #[error(
+        "vector term {number} searches from space `{from}` and does not say in which: name the space that is searched (--to-space)"
+    )]
+    CrossingToNowhere {
+        /// Place of the term, from 1.
+        number: usize,
+        /// The space of its examples.
+        from: String,
+    },
     /// A column that the collection does not have.
     #[error("collection `{collection}` has no column `{column}`")]
     UnknownColumn {
@@ -82,6 +104,9 @@ pub enum RequestError {
         /// What was given.
         column: String,
     },
+    /// A direction of nothing.
+    #[error("`descending` says in which order, but not of which column: set `order_by`, too")]
+    DescendingWithoutOrder,
     /// One column or space twice in an object.
     #[error("`{name}` is given twice in one object (names are compared without regard to case)")]
     GivenTwice {
@@ -219,6 +244,32 @@ pub enum RequestError {
         /// Name of the space.
         space: String,
     },
+    /// Inputs of a space that nothing is encoded into.
+    #[error(
+        "space `{space}` names inputs and is not encoded at ingest: say that it is, or leave them out"
+    )]
+    InputsOfNothing {
+        /// Name of the space.
+        space: String,
+    },
+    /// Encoding at ingest of less than all objects, or from something else than columns.
+    #[error("objects are encoded at ingest from their columns, and all of them: leave out {what}")]
+    AtIngestOf {
+        /// What was given beside.
+        what: &'static str,
+    },
+    /// A space for what its model does not make.
+    #[error("model `{model}` makes {expected} where space `{space}` is declared to hold {given}")]
+    NotOfModel {
+        /// Name of the space.
+        space: String,
+        /// Id of the model.
+        model: String,
+        /// What the model makes.
+        expected: String,
+        /// What was declared.
+        given: String,
+    },
     /// Every input left out.
     #[error("no input of model `{model}` is taken from a column: map at least one")]
     NoInputs {
@@ -313,7 +364,10 @@ impl RequestError {
             | Self::NotFinite { .. }
             | Self::BadWeight { .. }
             | Self::EmptyTerm { .. }
+            | Self::BridgeFromNowhere { .. }
+            | Self::CrossingToNowhere { .. }
             | Self::UnknownColumn { .. }
+            | Self::DescendingWithoutOrder
             | Self::GivenTwice { .. }
             | Self::AmbiguousSpace { .. }
             | Self::WrongProvenance { .. }
@@ -331,6 +385,9 @@ impl RequestError {
             | Self::UnmappedInput { .. }
             | Self::NoInputs { .. }
             | Self::NotTokenIds { .. }
+            | Self::InputsOfNothing { .. }
+            | Self::AtIngestOf { .. }
+            | Self::NotOfModel { .. }
             | Self::WrongInputType { .. }
             | Self::NotAScoreColumn { .. }
             | Self::SeveralSessions { .. }
@@ -356,6 +413,12 @@ pub enum ServiceError {
     /// The query could not be planned or run.
     #[error(transparent)]
     Query(#[from] QueryError),
+    /// A probe could not be fitted, kept or applied.
+    #[error(transparent)]
+    Probe(#[from] ProbeError),
+    /// A bridge could not be fitted, kept or used.
+    #[error(transparent)]
+    Bridge(#[from] BridgeError),
     /// The encoder process could not do it.
     #[error(transparent)]
     Encoder(#[from] EncoderError),
@@ -451,6 +514,8 @@ impl ServiceError {
             Self::Request(error) => error.class(),
             Self::Engine(error) => error.class(),
             Self::Query(error) => error.class(),
+            Self::Probe(error) => error.class(),
+            Self::Bridge(error) => error.class(),
             Self::Encoder(error) => error.class(),
             Self::Rows(error) => error.class(),
             Self::NoEncoder | Self::Stopping => Class::Unavailable,

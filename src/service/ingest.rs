@@ -124,7 +124,7 @@ async fn session(
     let written_out = CancellationToken::new();
     let reading = read(&context, inbound, prepared, written_out.clone());
     let writing = async {
-        write_all(&context.db, to_write, answers).await;
+        write_all(&context, to_write, answers).await;
         written_out.cancel();
     };
     tokio::join!(reading, writing);
@@ -319,7 +319,7 @@ impl Prepared {
 
 /// Writes batches in the order in which they come, those of blocks together with what waits behind them.
 async fn write_all(
-    db: &Db,
+    context: &Context,
     mut to_write: mpsc::Receiver<Result<Held, ServiceError>>,
     answers: mpsc::Sender<Answered>,
 ) {
@@ -355,7 +355,7 @@ async fn write_all(
                 Err(_) => break,
             }
         }
-        if !write_group(db, &target, group, &answers).await {
+        if !write_group(context, &target, group, &answers).await {
             return;
         }
     }
@@ -363,7 +363,7 @@ async fn write_all(
 
 /// Writes batches in one commit and answers each; `false` when the stream is at its end.
 async fn write_group(
-    db: &Db,
+    context: &Context,
     target: &Target,
     group: Vec<Held>,
     answers: &mpsc::Sender<Answered>,
@@ -374,15 +374,16 @@ async fn write_group(
         places.push(place);
         shares.push(share);
     }
-    let (db, target) = (db.clone(), target.clone());
+    let (db, about) = (context.db.clone(), target.clone());
     let replies = blocking(move || {
-        let replies = write(&db, &target, batches);
+        let replies = write(&db, &about, batches);
         drop(shares);
         replies
     });
     let mut places = places.into_iter();
     match replies.await {
         Ok(replies) => {
+            context.at_ingest.wake(&target.collection);
             for (reply, place) in replies.into_iter().zip(places) {
                 let answered = Answered { reply: Ok(reply), _place: Some(place) };
                 if answers.send(answered).await.is_err() {

@@ -9,6 +9,7 @@
 //! - **SVC-4**: without the setting that says otherwise, only this machine can reach the server.
 //! - **SVC-5**: vectors of different provenance never meet in one space.
 
+mod bridges;
 mod collections;
 mod context;
 mod convert;
@@ -21,6 +22,7 @@ mod ingest;
 mod limits;
 mod maintenance;
 mod objects;
+mod probes;
 mod rerank;
 mod search;
 mod server;

@@ -6,11 +6,11 @@ use futures::Stream;
 use tonic::{Request, Response, Status};
 
 use super::context::{Context, blocking};
-use super::convert::{self, ExampleTerm};
+use super::convert::{self, CrossingTerm, ExampleTerm};
 use super::deadline::Deadline;
 use super::{RequestError, ServiceError, rerank};
 use crate::encoder::{Inputs, Made};
-use crate::query::{self, Answer, Query, StopFlag};
+use crate::query::{self, Answer, Crossing, Query, StopFlag};
 use crate::schema::CollectionSchema;
 use crate::wire::v1;
 use crate::wire::v1::search_service_server::SearchService;
@@ -53,12 +53,16 @@ impl Searches {
                 &fetched
             }
         };
-        let plan = convert::search(schema, &self.context.limits, request)?;
+        let derived = self.context.db.derived_columns(&collection)?;
+        let plan = convert::search(schema, &derived, &self.context.limits, request)?;
         let mut query = plan.query;
-        if !plan.examples.is_empty() || plan.rerank.is_some() {
+        if !plan.examples.is_empty() || !plan.crossings.is_empty() || plan.rerank.is_some() {
             let schema = schema.clone();
             // Encoding and comparing take their time, and a view that is held keeps a segment that may be replaced meanwhile.
             drop(at_hand);
+            for crossing in plan.crossings {
+                self.add_crossing(&collection, &mut query, crossing).await?;
+            }
             for example in plan.examples {
                 self.add_example(&schema, &mut query, example, deadline).await?;
             }
@@ -80,6 +84,26 @@ impl Searches {
             Ok(query::search(&db.view(&collection)?, &query)?)
         })
         .await
+    }
+
+    /// Finds the rule by which the examples of a term can be compared with the space that is searched.
+    async fn add_crossing(
+        &self,
+        collection: &str,
+        query: &mut Query,
+        crossing: CrossingTerm,
+    ) -> Result<(), ServiceError> {
+        let CrossingTerm { term, from, to, bridge } = crossing;
+        let (db, bridges) = (self.context.db.clone(), self.context.bridges.clone());
+        let collection = collection.to_owned();
+        let found = blocking(move || -> Result<Crossing, ServiceError> {
+            Ok(bridges.crossing(&db.view(&collection)?, &from, &to, &bridge)?)
+        });
+        let found = found.await?;
+        if let Some(term) = query.terms.get_mut(term) {
+            term.crossing = Some(found);
+        }
+        Ok(())
     }
 
     /// Encodes the examples of a term with the model that made the space, and adds them to the query.

@@ -12,28 +12,35 @@ use tonic_health::pb::health_server::HealthServer;
 use tonic_health::server::{HealthReporter, HealthService};
 
 use super::Limits;
+use super::bridges::BridgeServer;
 use super::collections::Collections;
-use super::context::Context;
+use super::context::{Context, blocking};
 use super::discovery::Discovery;
 use super::maintenance::Maintenance;
 use super::objects::Objects;
+use super::probes::Probes;
 use super::search::Searches;
 use crate::class::Class;
 use crate::encoder::EncoderHandle;
 use crate::engine::Db;
+use crate::probes::{self, ProbeError};
 use crate::wire;
+use crate::wire::v1::bridge_service_server::{self, BridgeServiceServer};
 use crate::wire::v1::collection_service_server::{self, CollectionServiceServer};
 use crate::wire::v1::discovery_service_server::{self, DiscoveryServiceServer};
 use crate::wire::v1::maintenance_service_server::{self, MaintenanceServiceServer};
 use crate::wire::v1::object_service_server::{self, ObjectServiceServer};
+use crate::wire::v1::probe_service_server::{self, ProbeServiceServer};
 use crate::wire::v1::search_service_server::{self, SearchServiceServer};
 
 /// Services that clients may call; the protocol with the encoder process is not among them.
-const SERVICES: [&str; 5] = [
+const SERVICES: [&str; 7] = [
     collection_service_server::SERVICE_NAME,
     object_service_server::SERVICE_NAME,
     search_service_server::SERVICE_NAME,
     maintenance_service_server::SERVICE_NAME,
+    probe_service_server::SERVICE_NAME,
+    bridge_service_server::SERVICE_NAME,
     discovery_service_server::SERVICE_NAME,
 ];
 
@@ -176,6 +183,13 @@ impl Server {
     pub async fn serve(self, stop: CancellationToken) -> Result<(), ServerError> {
         let grace = self.options.shutdown_grace;
         let context = Context::new(self.db, self.encoder, self.options.limits, stop.clone());
+        if let Err(error) = context.at_ingest.sync(&context).await {
+            tracing::error!(%error, "nothing is encoded at ingest until a space is declared or the server starts again");
+        }
+        let db = context.db.clone();
+        if let Err(error) = blocking(move || register_probes(&db)).await {
+            tracing::error!(%error, "probes are not known to queries");
+        }
         let health = HealthReporter::new();
         let router = router(&context, &health)?;
         set_status(&health, ServingStatus::Serving).await;
@@ -194,9 +208,22 @@ impl Server {
             ended = serving => ended?,
             () = too_late => tracing::warn!("clients are still connected; closing their connections"),
         }
+        if tokio::time::timeout(grace, context.at_ingest.ended()).await.is_err() {
+            tracing::warn!("encoding at ingest does not end; leaving it to the next start");
+        }
         tracing::info!("stopped serving");
         Ok(())
     }
+}
+
+/// Has queries know the columns that probes and bridges make of every collection.
+fn register_probes(db: &Db) -> Result<(), ProbeError> {
+    for collection in db.collections()? {
+        if let Err(error) = probes::refresh(db, &collection.schema.name) {
+            tracing::error!(collection = collection.schema.name, %error, "probes not registered");
+        }
+    }
+    Ok(())
 }
 
 fn router(context: &Context, health: &HealthReporter) -> Result<Router, ServerError> {
@@ -233,6 +260,16 @@ fn router(context: &Context, health: &HealthReporter) -> Result<Router, ServerEr
         )
         .add_service(
             MaintenanceServiceServer::new(Maintenance::new(context.clone()))
+                .max_decoding_message_size(request)
+                .max_encoding_message_size(reply),
+        )
+        .add_service(
+            ProbeServiceServer::new(Probes::new(context.clone()))
+                .max_decoding_message_size(request)
+                .max_encoding_message_size(reply),
+        )
+        .add_service(
+            BridgeServiceServer::new(BridgeServer::new(context.clone()))
                 .max_decoding_message_size(request)
                 .max_encoding_message_size(reply),
         )

@@ -11,7 +11,12 @@ pub enum Operation {
     /// are all of its tokens).
     Put(Object),
     /// Does the same, but the object keeps the tokens that it has, also where it moves.
-    Update(Object),
+    Update {
+        /// The object.
+        object: Object,
+        /// Spaces of tokens that are emptied all the same.
+        forgets: Vec<SpaceId>,
+    },
     /// Adds or replaces the given vectors of a stored object; its other vectors and its columns stay.
     SetVectors {
         /// The object.
@@ -41,7 +46,7 @@ impl Operation {
     /// The object that the operation is about.
     pub fn id(&self) -> &ObjectId {
         match self {
-            Self::Put(object) | Self::Update(object) => &object.id,
+            Self::Put(object) | Self::Update { object, .. } => &object.id,
             Self::SetVectors { id, .. }
             | Self::SetTokens { id, .. }
             | Self::SetColumns { id, .. }

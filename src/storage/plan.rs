@@ -68,7 +68,7 @@ pub(crate) fn plan(
 
 fn check(schema: &CollectionSchema, operation: &Operation) -> Result<(), SchemaError> {
     match operation {
-        Operation::Put(object) | Operation::Update(object) => schema.check(object),
+        Operation::Put(object) | Operation::Update { object, .. } => schema.check(object),
         Operation::SetVectors { id, vectors } => {
             schema.check_id(id)?;
             for (place, (space, vector)) in vectors.iter().enumerate() {
@@ -232,7 +232,9 @@ impl<'v, 'o> Ledger<'v, 'o> {
     fn read_keys(&mut self, operations: &[Operation]) -> Result<(), StorageError> {
         let mut wanted = BTreeSet::new();
         for operation in operations {
-            let (Operation::Put(object) | Operation::Update(object)) = operation else { continue };
+            let (Operation::Put(object) | Operation::Update { object, .. }) = operation else {
+                continue;
+            };
             let key = first_key(self.collection, object.position.cell29(), IdRef::from(&object.id));
             if !self.taken.contains_key(&key) {
                 wanted.insert(key);
@@ -308,8 +310,8 @@ impl<'v, 'o> Ledger<'v, 'o> {
             return Ok(Outcome::Absent);
         };
         match operation {
-            Operation::Put(object) => self.put(track, object, false),
-            Operation::Update(object) => self.put(track, object, true),
+            Operation::Put(object) => self.put(track, object, None),
+            Operation::Update { object, forgets } => self.put(track, object, Some(forgets)),
             Operation::SetVectors { vectors, .. } => {
                 let Some(now) = &mut self.tracks[track].now else { return Ok(Outcome::Absent) };
                 now.spaces.extend(vectors.iter().map(|(space, _)| *space));
@@ -334,7 +336,7 @@ impl<'v, 'o> Ledger<'v, 'o> {
         &mut self,
         track: usize,
         object: &'o Object,
-        keeps_tokens: bool,
+        keeps_tokens_but: Option<&[SpaceId]>,
     ) -> Result<Outcome, StorageError> {
         let key = self.place(track, object.position.cell29())?;
         let row = encode_row(object);
@@ -345,10 +347,12 @@ impl<'v, 'o> Ledger<'v, 'o> {
             vectors: borrowed(&object.vectors).collect(),
             tokens: BTreeMap::new(),
         };
-        if keeps_tokens && let Some(before) = &mut self.tracks[track].now {
-            let kept = before.spaces.iter().filter(|space| holds_tokens(self.schema, **space));
-            state.spaces.extend(kept);
+        if let (Some(forgets), Some(before)) = (keeps_tokens_but, &mut self.tracks[track].now) {
+            let kept =
+                |space: &SpaceId| holds_tokens(self.schema, *space) && !forgets.contains(space);
+            state.spaces.extend(before.spaces.iter().filter(|space| kept(space)));
             state.tokens = std::mem::take(&mut before.tokens);
+            state.tokens.retain(|space, _| kept(space));
         }
         Ok(match self.tracks[track].now.replace(state) {
             Some(previous) => Outcome::Replaced { key, previous: previous.key },

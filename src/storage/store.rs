@@ -16,7 +16,9 @@ use super::record::{CollectionMeta, Head, decode_number, encode_number};
 use super::rocks::RocksEngine;
 use super::slot::{Slot, State};
 use super::table::Table;
-use crate::schema::{CollectionId, CollectionSchema, Column, EmbeddingSpace, SpaceId};
+use crate::schema::{
+    AtIngest, CollectionId, CollectionSchema, Column, EmbeddingSpace, SchemaError, SpaceId,
+};
 
 /// How much memory and how many threads the store may take.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -238,6 +240,42 @@ impl Store {
     ) -> Result<CollectionRecord, StorageError> {
         self.alter(collection, |meta| {
             Arc::make_mut(&mut meta.schema).columns.push(column);
+            Ok(())
+        })
+    }
+
+    /// Declares what a space shares with others.
+    ///
+    /// # Errors
+    /// As [`Store::add_space`]; [`StorageError::Schema`] for spaces that cannot share one.
+    pub fn share_space(
+        &self,
+        collection: CollectionId,
+        space: SpaceId,
+        shared: &str,
+    ) -> Result<CollectionRecord, StorageError> {
+        self.alter(collection, |meta| {
+            let mut spaces = Arc::make_mut(&mut meta.schema).spaces.iter_mut();
+            let found = spaces.find(|each| each.id == space);
+            found.ok_or(SchemaError::UnknownSpace { space })?.shared = Some(shared.to_owned());
+            Ok(())
+        })
+    }
+
+    /// Has a space filled as objects arrive, or no more.
+    ///
+    /// # Errors
+    /// [`StorageError::UnknownCollection`]; [`StorageError::Schema`] when there is no such space, or it cannot be filled so.
+    pub fn set_at_ingest(
+        &self,
+        collection: CollectionId,
+        space: SpaceId,
+        at_ingest: Option<AtIngest>,
+    ) -> Result<CollectionRecord, StorageError> {
+        self.alter(collection, |meta| {
+            let mut spaces = Arc::make_mut(&mut meta.schema).spaces.iter_mut();
+            let found = spaces.find(|each| each.id == space);
+            found.ok_or(SchemaError::UnknownSpace { space })?.at_ingest = at_ingest;
             Ok(())
         })
     }

@@ -4,24 +4,24 @@ use std::collections::BinaryHeap;
 
 use super::Distance;
 
-/// Keeps the `k` smallest `(distance, key)` pairs seen.
+/// Keeps the `k` smallest `(distance, key)` pairs seen; `D` may be another order than that of distances.
 ///
 /// # Complexity
 /// `O(log k)` for a pair that enters, one comparison for a pair that does not.
 #[derive(Debug, Clone)]
-pub struct TopK<K> {
+pub struct TopK<K, D = Distance> {
     k: usize,
-    heap: BinaryHeap<(Distance, K)>,
+    heap: BinaryHeap<(D, K)>,
 }
 
-impl<K: Ord> TopK<K> {
+impl<K: Ord, D: Ord + Copy> TopK<K, D> {
     /// Makes room for `k` pairs.
     pub fn new(k: usize) -> Self {
         Self { k, heap: BinaryHeap::with_capacity(k.min(4096) + 1) }
     }
 
     /// Offers a pair. The key is made only when the distance can enter.
-    pub fn offer(&mut self, distance: Distance, key: impl FnOnce() -> K) {
+    pub fn offer(&mut self, distance: D, key: impl FnOnce() -> K) {
         if self.k == 0 {
             return;
         }
@@ -41,7 +41,7 @@ impl<K: Ord> TopK<K> {
     }
 
     /// The distance that a new pair has to undercut (or tie), once `k` pairs are held.
-    pub fn bound(&self) -> Option<Distance> {
+    pub fn bound(&self) -> Option<D> {
         (self.k > 0 && self.heap.len() == self.k)
             .then(|| self.heap.peek().map(|pair| pair.0))
             .flatten()
@@ -63,7 +63,7 @@ impl<K: Ord> TopK<K> {
     }
 
     /// The pairs, nearest first.
-    pub fn into_sorted(self) -> Vec<(Distance, K)> {
+    pub fn into_sorted(self) -> Vec<(D, K)> {
         self.heap.into_sorted_vec()
     }
 }

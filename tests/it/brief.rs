@@ -32,6 +32,8 @@ fn filled() -> (TempDir, Db) {
             dimension: DIMENSION,
             metric: Metric::L2,
             provenance: Provenance::external(),
+            shared: None,
+            at_ingest: None,
         }],
         description: String::new(),
     };

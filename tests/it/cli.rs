@@ -14,14 +14,14 @@ use crate::support::npy;
 const OBJECTS: usize = 400;
 
 /// A server process on a free port, stopped at the end of the test.
-struct Running {
+pub(crate) struct Running {
     child: Child,
     url: String,
     folder: tempfile::TempDir,
 }
 
 impl Running {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let mut child = Command::new(env!("CARGO_BIN_EXE_sidereus"))
             .args(["serve", "--grpc", "127.0.0.1:0", "--log", "warn", "--data"])
@@ -38,7 +38,7 @@ impl Running {
         Self { child, url: format!("http://{address}"), folder }
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
@@ -49,19 +49,19 @@ impl Running {
     }
 
     /// Standard output of a command that must succeed.
-    fn says(&self, words: &[&str]) -> String {
+    pub(crate) fn says(&self, words: &[&str]) -> String {
         let output = self.sidereus(words);
         assert!(output.status.success(), "{words:?}: {}", text(&output.stderr));
         text(&output.stdout)
     }
 
-    fn json(&self, words: &[&str]) -> Value {
+    pub(crate) fn json(&self, words: &[&str]) -> Value {
         let words = [words, &["--format", "json"]].concat();
         serde_json::from_str(&self.says(&words)).expect("json")
     }
 
     /// The one line on standard error of a command that must fail.
-    fn complains(&self, words: &[&str]) -> String {
+    pub(crate) fn complains(&self, words: &[&str]) -> String {
         complaint(words, &self.sidereus(words))
     }
 
@@ -178,6 +178,11 @@ fn a_catalogue_is_imported_searched_and_deleted() {
     let within = server.json(&["search", "galaxies", "--like", "100", "--within", "0.0005"]);
     assert_eq!(within["hits"].as_array().expect("hits").len(), 8);
 
+    let largest = ["search", "galaxies", "--order-by", "Z", "--descending", "-k", "3"];
+    assert_eq!(ids(&server.json(&largest)), ["399", "398", "397"]);
+    let smallest = ["search", "galaxies", "--order-by", "z", "--where", "class = 'QSO'", "-k", "2"];
+    assert_eq!(ids(&server.json(&smallest)), ["1", "3"]);
+
     assert_eq!(server.json(&["delete", "galaxies", "99", "12345"])["deleted"], 1);
     assert!(server.complains(&["get", "galaxies", "99"]).contains("99"));
     assert_eq!(server.json(&["count", "galaxies"])["count"], OBJECTS - 1);
@@ -278,6 +283,9 @@ fn mistakes_get_a_line_that_says_what_to_do() {
         (&["--vector", "bad.npy"], "finite"),
         (&["--within", "0.1"], "--like"),
         (&["--columns", "colour"], "colour"),
+        (&["--order-by", "class"], "text"),
+        (&["--order-by", "colour"], "colour"),
+        (&["--order-by", "z", "--like", "100"], "--order-by"),
     ] {
         let line = search(words);
         assert!(line.contains(wanted), "{words:?}: {line}");

@@ -1,18 +1,19 @@
 //! An encoder service inside the test, so that what the database makes of its answers can be tested without models.
 //!
 //! `fluxes` turns (flux_g, flux_r) into (g, r, 1), with `flux_z` optional; `pixels` turns an image into its first two
-//! bytes and refuses images that do not begin with `!`. It also gives tokens of the bytes behind the `!`: `token-ids` are the
+//! bytes, dies of images that begin with `!deadly`, and refuses images that do not begin with `!`. It also gives tokens of the bytes behind the `!`: `token-ids` are the
 //! bytes themselves, `tokens` are [`state_of`] each, made of images or of ids.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use futures::TryStreamExt;
 use sidereus::encoder::EncoderHandle;
 use sidereus::wire::internal::encoder_service_server::{EncoderService, EncoderServiceServer};
 use sidereus::wire::internal::{
     EncodeRequest, EncodeResponse, Encoded, ListModelsRequest, ListModelsResponse, RegisteredModel,
-    encoded,
+    TrainRequest, TrainResponse, encoded,
 };
 use sidereus::wire::v1::{
     Metric, Model, ModelOutput, Payload, Provenance, SpaceForm, TokenRun, TokenSequence, Vector,
@@ -29,6 +30,8 @@ pub(crate) struct Controls {
     pub failures: AtomicUsize,
     /// Payloads encoded so far.
     pub encoded: AtomicUsize,
+    /// Milliseconds that every call takes, once it is counted.
+    pub delay_ms: AtomicU64,
     /// Version of the weights, part of the provenance.
     pub weights: AtomicU32,
 }
@@ -160,6 +163,15 @@ fn encode(model: &str, payload: Payload) -> Result<Vec<f32>, String> {
 
 #[tonic::async_trait]
 impl EncoderService for Fake {
+    type TrainStream = tokio_stream::Empty<Result<TrainResponse, Status>>;
+
+    async fn train(
+        &self,
+        _: Request<tonic::Streaming<TrainRequest>>,
+    ) -> Result<Response<Self::TrainStream>, Status> {
+        Err(Status::unimplemented("it trains nothing"))
+    }
+
     async fn list_models(
         &self,
         _: Request<ListModelsRequest>,
@@ -184,6 +196,15 @@ impl EncoderService for Fake {
         }
         let EncodeRequest { model, payloads, pooling, tokens: sequences } = request.into_inner();
         self.controls.encoded.fetch_add(payloads.len() + sequences.len(), Ordering::SeqCst);
+        let is_deadly = |payload: &Payload| match &payload.content {
+            Some(payload::Content::Image(bytes)) => bytes.starts_with(b"!deadly"),
+            _ => false,
+        };
+        if payloads.iter().any(is_deadly) {
+            return Err(Status::unavailable("the process has died of its input"));
+        }
+        let delay = Duration::from_millis(self.controls.delay_ms.load(Ordering::SeqCst));
+        tokio::time::sleep(delay).await;
         let of_payload = |payload: Payload| match pooling.as_str() {
             "" | "none" => {
                 encode(&model, payload).map(|values| encoded::Result::Vector(Vector { values }))
@@ -219,6 +240,10 @@ pub(crate) async fn serve() -> (String, Arc<Controls>) {
     let controls = Arc::new(Controls::default());
     let service = EncoderServiceServer::new(Fake { controls: Arc::clone(&controls) });
     let router = tonic::transport::Server::builder().add_service(service);
-    tokio::spawn(router.serve_with_incoming(TcpListenerStream::new(listener)));
+    // Small answers are not held back until the caller has spoken again.
+    let incoming = TcpListenerStream::new(listener).inspect_ok(|stream| {
+        stream.set_nodelay(true).expect("a socket");
+    });
+    tokio::spawn(router.serve_with_incoming(incoming));
     (address, controls)
 }

@@ -54,6 +54,8 @@ fn schema() -> CollectionSchema {
         dimension,
         metric,
         provenance: Provenance::external(),
+        at_ingest: None,
+        shared: None,
     };
     CollectionSchema {
         name: NAME.to_owned(),

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use sidereus::class::Class;
 use sidereus::schema::{
-    CollectionId, CollectionSchema, Column, ColumnType, EmbeddingSpace, IdKind, Modality, Object,
-    ObjectId, Provenance, SpaceForm, SpaceId, Value,
+    AtIngest, CollectionId, CollectionSchema, Column, ColumnType, EmbeddingSpace, IdKind, Modality,
+    Object, ObjectId, Provenance, SpaceForm, SpaceId, Value,
 };
 use sidereus::sky::{Degrees, Position};
 use sidereus::storage::{CollectionRecord, Operation, Outcome, Store, StoreOptions};
@@ -42,6 +42,8 @@ fn space(name: &str, dimension: usize, metric: Metric, provenance: Provenance) -
         dimension,
         metric,
         provenance,
+        shared: None,
+        at_ingest: None,
     }
 }
 
@@ -152,13 +154,17 @@ mod kills {
         x ^ (x >> 29)
     }
 
-    /// The batch that leads to a version: inserts, overwrites, moves, deletes.
+    /// The batch that leads to a version: inserts, overwrites, moves, new values of a column, deletes.
     fn batch(version: u64) -> Vec<Operation> {
         let operation = |place: u64| {
             let number = mixed(version * 1000 + place);
             let id = ObjectId::Number((number % 500) as i64);
             if number % 11 == 0 {
                 return Operation::Delete(id);
+            }
+            if number % 13 == 0 {
+                let columns = vec![(0, Value::Int64(-(version as i64)))];
+                return Operation::SetColumns { id, columns };
             }
             let ra = (number / 7 % 360) as f64;
             Operation::Put(Object {
@@ -183,10 +189,16 @@ mod kills {
             match operation {
                 Operation::Put(object) => drop(objects.insert(object.id.clone(), object)),
                 Operation::Delete(id) => drop(objects.remove(&id)),
-                Operation::Update(_)
+                Operation::SetColumns { id, columns } => {
+                    for (place, value) in columns {
+                        objects
+                            .entry(id.clone())
+                            .and_modify(|object| object.columns[place] = value);
+                    }
+                }
+                Operation::Update { .. }
                 | Operation::SetVectors { .. }
-                | Operation::SetTokens { .. }
-                | Operation::SetColumns { .. } => unreachable!("no batch has one"),
+                | Operation::SetTokens { .. } => unreachable!("no batch has one"),
             }
         }
     }

@@ -33,6 +33,8 @@ pub(crate) const MESSAGE_BYTES: usize = 64 << 20;
 /// A server that runs inside the test.
 pub(crate) struct TestServer {
     pub address: SocketAddr,
+    /// The database behind it.
+    pub db: Db,
     stop: CancellationToken,
     serving: JoinHandle<()>,
 }
@@ -53,12 +55,12 @@ impl TestServer {
         let mut options = ServiceOptions::new(SocketAddr::from(([127, 0, 0, 1], 0)));
         options.shutdown_grace = Duration::from_secs(2);
         change(&mut options);
-        let server = Server::bind(options, db, encoder).await.expect("a free port");
+        let server = Server::bind(options, db.clone(), encoder).await.expect("a free port");
         let address = server.address();
         let stop = CancellationToken::new();
         let token = stop.clone();
         let serving = tokio::spawn(async move { server.serve(token).await.expect("serves") });
-        Self { address, stop, serving }
+        Self { address, db, stop, serving }
     }
 
     /// Stops the server as SIGTERM does, and waits for its end.

@@ -41,6 +41,8 @@ fn schema() -> CollectionSchema {
             dimension: DIMENSION,
             metric: Metric::Cosine,
             provenance: Provenance::external(),
+            at_ingest: None,
+            shared: None,
         }],
         description: String::new(),
     }

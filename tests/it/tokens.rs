@@ -30,6 +30,8 @@ fn schema() -> CollectionSchema {
         dimension,
         metric: Metric::Cosine,
         provenance: Provenance::external(),
+        at_ingest: None,
+        shared: None,
     };
     CollectionSchema {
         name: NAME.to_owned(),

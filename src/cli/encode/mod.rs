@@ -58,6 +58,10 @@ pub(super) struct EncodeArguments {
     /// What the observations in the files are [default: image for images, spectrum for spectra]
     #[arg(long, value_name = "M", requires = "files")]
     modality: Option<String>,
+    /// From now on encode objects into the space as they arrive, and again when an input of theirs changes; `collection
+    /// encode-at-ingest NAME S --off` ends it
+    #[arg(long, conflicts_with_all = ["files", "predicate", "from_tokens"])]
+    encode_at_ingest: bool,
     /// Write every object that could not be encoded, with the reason, into this CSV file
     #[arg(long, value_name = "FILE.csv")]
     failures: Option<PathBuf>,
@@ -122,6 +126,7 @@ async fn of_columns(arguments: &EncodeArguments, client: &Client) -> Result<Outc
         overwrite: arguments.overwrite,
         pooling: arguments.pooling.clone(),
         from_tokens: arguments.from_tokens.clone(),
+        encode_at_ingest: arguments.encode_at_ingest,
     };
     let reply = client
         .maintenance()
@@ -181,7 +186,8 @@ fn write_failures(path: &std::path::Path, failed: &[FailedObject]) -> Result<()>
     Ok(file.flush()?)
 }
 
-fn parse_inputs(texts: &[String]) -> Result<HashMap<String, String>> {
+/// Reads INPUT=COLUMN pairs.
+pub(super) fn parse_inputs(texts: &[String]) -> Result<HashMap<String, String>> {
     let mut inputs = HashMap::new();
     for text in texts {
         match text.split_once('=') {

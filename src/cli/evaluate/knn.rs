@@ -5,20 +5,20 @@ use clap::Args;
 use futures::{StreamExt, TryStreamExt, stream};
 use indicatif::ProgressBar;
 
-use super::metrics::{self, Prediction, Sampler};
+use super::pages::every;
 use crate::cli::client::{Client, ClientArguments};
 use crate::cli::progress;
 use crate::cli::render::{Cell, Table, print_table};
 use crate::cli::search::ask;
-use crate::wire::v1::object_id::Id;
+use crate::learn::{Sampler, metrics};
 use crate::wire::v1::value::Kind;
 use crate::wire::v1::{CollectionSchema, ColumnType, Hit, ObjectId, SearchRequest, VectorTerm};
 
 /// Searches under way at once.
 pub(super) const SEARCHES_AT_ONCE: usize = 8;
 
-/// Objects listed by one request.
-pub(super) const PAGE_ROWS: u32 = 5_000;
+/// A catastrophic redshift error, as the photometric redshift literature counts it.
+const OUTLIER: f64 = 0.15;
 
 /// Words of `sidereus evaluate knn`.
 #[derive(Debug, Args)]
@@ -105,26 +105,22 @@ pub(super) async fn run(arguments: KnnArguments) -> Result<()> {
 }
 
 fn row(space: &str, k: u32, found: &[Neighbours], random: Option<f64>) -> Vec<Cell> {
-    let predictions: Vec<Prediction> = found
-        .iter()
-        .filter(|each| !each.values.is_empty())
-        .map(|each| Prediction {
-            truth: each.truth,
-            predicted: each.values.iter().sum::<f64>() / each.values.len() as f64,
-        })
-        .collect();
+    let predicted = found.iter().filter(|each| !each.values.is_empty());
+    let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
+    let (truth, predicted): (Vec<f64>, Vec<f64>) =
+        predicted.map(|each| (each.truth, mean(&each.values))).unzip();
     let apart = found
         .iter()
         .flat_map(|each| each.values.iter().map(|value| (value - each.truth).abs()))
         .collect();
     vec![
         Cell::text(space),
-        Cell::Count(predictions.len() as u64),
+        Cell::Count(predicted.len() as u64),
         Cell::Count(u64::from(k)),
-        Cell::optional_real(metrics::r2(&predictions)),
-        Cell::optional_real(metrics::rmse(&predictions)),
-        Cell::optional_real(metrics::sigma_nmad(&predictions)),
-        Cell::optional_real(metrics::outlier_fraction(&predictions)),
+        Cell::optional_real(metrics::r2(&truth, &predicted)),
+        Cell::optional_real(metrics::rmse(&truth, &predicted)),
+        Cell::optional_real(metrics::sigma_nmad(&truth, &predicted)),
+        Cell::optional_real(metrics::outlier_fraction(&truth, &predicted, OUTLIER)),
         Cell::optional_real(metrics::median(apart)),
         Cell::optional_real(random),
     ]
@@ -184,31 +180,22 @@ impl Question {
         })
     }
 
-    /// Every object that has the target and a vector in each space, by id, page by page.
+    /// Every object that has the target and a vector in each space, by id.
     async fn subjects(&self, client: &Client) -> Result<Vec<Subject>> {
+        let request = SearchRequest {
+            collection: self.collection.clone(),
+            predicate: self.predicate.clone(),
+            columns: vec![self.target.clone()],
+            with_vectors: true,
+            ..SearchRequest::default()
+        };
         let mut subjects = Vec::new();
-        let mut after: Option<ObjectId> = None;
-        loop {
-            let predicate = match &after {
-                Some(id) => format!("({}) AND {}", self.predicate, beyond(id)),
-                None => self.predicate.clone(),
-            };
-            let request = SearchRequest {
-                collection: self.collection.clone(),
-                predicate,
-                k: PAGE_ROWS,
-                columns: vec![self.target.clone()],
-                with_vectors: true,
-                ..SearchRequest::default()
-            };
-            let page = ask(client, request).await?.hits;
-            after = page.last().and_then(|hit| hit.id.clone());
-            let is_last = page.len() < PAGE_ROWS as usize;
-            subjects.extend(page.iter().filter_map(|hit| self.subject(hit)));
-            if is_last || after.is_none() {
-                return Ok(subjects);
-            }
-        }
+        let visit = |hit: Hit| {
+            subjects.extend(self.subject(&hit));
+            Ok(())
+        };
+        every(client, request, visit).await?;
+        Ok(subjects)
     }
 
     fn subject(&self, hit: &Hit) -> Option<Subject> {
@@ -252,15 +239,6 @@ impl Question {
     }
 }
 
-/// The predicate of everything behind an id, in the order of ids.
-pub(super) fn beyond(id: &ObjectId) -> String {
-    match &id.id {
-        Some(Id::Number(number)) => format!("object_id > {number}"),
-        Some(Id::Text(text)) => format!("object_id > '{}'", text.replace('\'', "''")),
-        None => "true".to_owned(),
-    }
-}
-
 /// A finite number of a column.
 fn number(hit: &Hit, column: &str) -> Option<f64> {
     let value = match hit.columns.get(column)?.kind.as_ref()? {
@@ -274,13 +252,7 @@ fn number(hit: &Hit, column: &str) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn pages_go_on_behind_the_last_id() {
-        let id = |id| ObjectId { id: Some(id) };
-        assert_eq!(beyond(&id(Id::Number(-5))), "object_id > -5");
-        assert_eq!(beyond(&id(Id::Text("O'Neil".to_owned()))), "object_id > 'O''Neil'");
-    }
+    use crate::wire::v1::object_id::Id;
 
     #[test]
     fn random_pairs_never_pair_an_object_with_itself() {

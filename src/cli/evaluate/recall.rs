@@ -7,12 +7,13 @@ use clap::Args;
 use futures::{StreamExt, TryStreamExt, stream};
 use indicatif::ProgressBar;
 
-use super::knn::{PAGE_ROWS, SEARCHES_AT_ONCE, beyond};
-use super::metrics::Sampler;
+use super::knn::SEARCHES_AT_ONCE;
+use super::pages::every;
 use crate::cli::client::{Client, ClientArguments};
 use crate::cli::progress;
 use crate::cli::render::{Cell, Table, print_table};
 use crate::cli::search::ask;
+use crate::learn::Sampler;
 use crate::wire::v1::{Hit, ObjectId, SearchRequest, VectorTerm};
 
 /// Differences of distances that rounding explains.
@@ -94,28 +95,21 @@ pub(super) async fn run(arguments: RecallArguments) -> Result<()> {
 
 /// Ids of objects that have a vector in the space.
 async fn sample(client: &Client, arguments: &RecallArguments) -> Result<Vec<ObjectId>> {
+    let request = SearchRequest {
+        collection: arguments.name.clone(),
+        columns: vec!["object_id".to_owned()],
+        with_vectors: true,
+        ..SearchRequest::default()
+    };
     let mut ids = Vec::new();
-    let mut after: Option<ObjectId> = None;
-    loop {
-        let request = SearchRequest {
-            collection: arguments.name.clone(),
-            predicate: after.as_ref().map(beyond).unwrap_or_default(),
-            k: PAGE_ROWS,
-            columns: vec!["object_id".to_owned()],
-            with_vectors: true,
-            ..SearchRequest::default()
-        };
-        let page = ask(client, request).await?.hits;
-        after = page.last().and_then(|hit| hit.id.clone());
-        let is_last = page.len() < PAGE_ROWS as usize;
-        let has_vector = |hit: &Hit| {
-            hit.vectors.keys().any(|space| space.eq_ignore_ascii_case(&arguments.space))
-        };
-        ids.extend(page.into_iter().filter(has_vector).filter_map(|hit| hit.id));
-        if is_last || after.is_none() {
-            return Ok(Sampler::new(arguments.seed).choose(ids, arguments.sample as usize));
+    let visit = |hit: Hit| {
+        if hit.vectors.keys().any(|space| space.eq_ignore_ascii_case(&arguments.space)) {
+            ids.extend(hit.id);
         }
-    }
+        Ok(())
+    };
+    every(client, request, visit).await?;
+    Ok(Sampler::new(arguments.seed).choose(ids, arguments.sample as usize))
 }
 
 async fn measure(

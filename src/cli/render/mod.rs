@@ -11,6 +11,7 @@ use std::io::Write;
 use anyhow::Result;
 use clap::ValueEnum;
 
+pub(super) use base64::encode as base64_text;
 pub(super) use cell::Cell;
 pub(super) use json::Json;
 pub(super) use number::{bytes, duration, significant, thousands};

@@ -56,12 +56,36 @@ pub(super) struct TargetArguments {
     /// only one fits
     #[arg(long, value_name = "S[=WEIGHT]", help_heading = "What hits are like")]
     space: Vec<String>,
+    /// Space that the objects, vectors and examples are of, when they are searched in another one (--to-space): it must share
+    /// a space with it, or a bridge must lead there
+    #[arg(
+        long,
+        value_name = "S",
+        requires = "to_space",
+        conflicts_with = "space",
+        help_heading = "What hits are like"
+    )]
+    from_space: Option<String>,
+    /// Space that is searched for what is like those of --from-space
+    #[arg(
+        long,
+        value_name = "T",
+        requires = "from_space",
+        conflicts_with = "space",
+        help_heading = "What hits are like"
+    )]
+    to_space: Option<String>,
+    /// Bridge from --from-space into --to-space; may be left out when there is one only
+    #[arg(long, value_name = "B", requires = "from_space", help_heading = "What hits are like")]
+    bridge: Option<String>,
 }
 
 /// A term on its way: everything that is known about one space.
 #[derive(Debug)]
 struct Draft {
     space: String,
+    /// The space of its examples, when that is another one.
+    from: String,
     weight: f64,
     vectors: Vec<Vector>,
     examples: Vec<Payload>,
@@ -69,7 +93,13 @@ struct Draft {
 
 impl Draft {
     fn new(space: impl Into<String>) -> Self {
-        Self { space: space.into(), weight: 1.0, vectors: Vec::new(), examples: Vec::new() }
+        Self {
+            space: space.into(),
+            from: String::new(),
+            weight: 1.0,
+            vectors: Vec::new(),
+            examples: Vec::new(),
+        }
     }
 }
 
@@ -82,11 +112,11 @@ impl TargetArguments {
     pub(super) fn to_terms(&self, schema: &CollectionSchema) -> Result<Vec<VectorTerm>> {
         let something = self.has_ids() || !self.vector.is_empty() || !self.example.is_empty();
         if !something {
-            if self.space.is_empty() {
+            if self.space.is_empty() && self.from_space.is_none() {
                 return Ok(Vec::new());
             }
             bail!(
-                "--space needs something to be near to: --like ID, --vector FILE.npy or --example FILE"
+                "a space needs something to be near to: --like ID, --vector FILE.npy or --example FILE"
             );
         }
         let mut drafts = self.named_drafts(schema)?;
@@ -112,6 +142,8 @@ impl TargetArguments {
             vectors: draft.vectors,
             examples: draft.examples,
             provenance: None,
+            from_space: draft.from,
+            bridge: self.bridge.clone().unwrap_or_default(),
             method: self.method.unwrap_or_default().to_wire().into(),
         };
         Ok(drafts.into_iter().map(term).collect())
@@ -119,6 +151,10 @@ impl TargetArguments {
 
     fn named_drafts(&self, schema: &CollectionSchema) -> Result<Vec<Draft>> {
         let mut drafts: Vec<Draft> = Vec::new();
+        if let Some((from, to)) = self.from_space.as_ref().zip(self.to_space.as_ref()) {
+            let from = space_name(schema, from)?;
+            drafts.push(Draft { from, ..Draft::new(space_name(schema, to)?) });
+        }
         for text in &self.space {
             let (name, weight) = match text.rsplit_once('=') {
                 Some((name, weight)) => (
@@ -247,7 +283,8 @@ fn add_example(
 }
 
 fn draft_of<'a>(drafts: &'a mut Vec<Draft>, space: &str) -> &'a mut Draft {
-    let place = drafts.iter().position(|draft| draft.space == space).unwrap_or_else(|| {
+    let is_of = |draft: &Draft| draft.space == space || draft.from == space;
+    let place = drafts.iter().position(is_of).unwrap_or_else(|| {
         drafts.push(Draft::new(space));
         drafts.len() - 1
     });

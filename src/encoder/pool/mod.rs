@@ -16,7 +16,9 @@ use futures::future::join_all;
 use tokio_util::sync::CancellationToken;
 
 use super::client::{self, Inputs, ModelList};
-use super::{Encoded, EncoderError};
+use super::train::{self, Session, Source};
+use super::{Encoded, EncoderError, TrainError, TrainSpec, TrainStep, Trained};
+use crate::learn::LearnError;
 use host::Turn;
 use models::{agree, find, merged};
 
@@ -144,6 +146,59 @@ impl Pool {
             }
         }
         whole.ok_or_else(|| EncoderError::BadReply { reason: "there is none".to_owned() })
+    }
+
+    /// Trains a head at the host with the fewest calls under way.
+    pub(super) async fn train(
+        &self,
+        spec: &TrainSpec,
+        mut source: Source<'_>,
+        progress: &mut (dyn FnMut(&TrainStep) -> Result<(), LearnError> + Send),
+    ) -> Result<Trained, TrainError> {
+        spec.check()?;
+        let (turn, session) = self.begin(spec).await?;
+        let outcome = train::train(session, spec, &mut source, progress).await;
+        if let Err(TrainError::Encoder(EncoderError::Unavailable { reason })) = &outcome {
+            turn.host().doubt(reason);
+        }
+        outcome
+    }
+
+    /// Begins a training. Where a host turns out to be gone nothing is lost yet: others are asked, and a process of our own is
+    /// given the time of a restart.
+    async fn begin(&self, spec: &TrainSpec) -> Result<(Turn, Session), EncoderError> {
+        let began = Instant::now();
+        let (mut pause, longest) = OVERLOAD_PAUSE;
+        let mut asked = 0;
+        loop {
+            let turn = self.trainer().await?;
+            let channel = turn.host().channel(&self.patience, Duration::MAX).await?;
+            let reason = match Session::begin(channel, spec).await {
+                Ok(session) => return Ok((turn, session)),
+                Err(EncoderError::Unavailable { reason }) => reason,
+                Err(error) => return Err(error),
+            };
+            turn.host().doubt(&reason);
+            asked += 1;
+            if asked < self.hosts.len() {
+                continue;
+            }
+            if began.elapsed() + pause > self.patience.restart {
+                return Err(EncoderError::Unavailable { reason });
+            }
+            tokio::time::sleep(pause).await;
+            pause = (2 * pause).min(longest);
+        }
+    }
+
+    /// Any host trains: no model is needed.
+    async fn trainer(&self) -> Result<Turn, EncoderError> {
+        if let [host] = &self.hosts[..] {
+            return Ok(Host::turn(host));
+        }
+        self.prepare(false, self.patience.ping).await;
+        let up = self.hosts.iter().filter(|host| host.is_up());
+        up.min_by_key(|host| host.busy()).map(Host::turn).ok_or_else(|| self.nobody())
     }
 
     /// One call of the protocol; full queues are tried again for a while.

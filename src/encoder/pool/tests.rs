@@ -10,7 +10,7 @@ use crate::encoder::{EncoderHandle, HostOptions, Made, ModelInfo};
 use crate::wire::internal::encoder_service_server::{EncoderService, EncoderServiceServer};
 use crate::wire::internal::{
     EncodeRequest, EncodeResponse, Encoded as EncodedResult, ListModelsRequest, ListModelsResponse,
-    RegisteredModel, encoded,
+    RegisteredModel, TrainRequest, TrainResponse, encoded,
 };
 use crate::wire::v1::{self, Metric, Model, NamedValues, Payload, Vector, payload};
 
@@ -58,6 +58,15 @@ struct Fake(Arc<Controls>);
 
 #[tonic::async_trait]
 impl EncoderService for Fake {
+    type TrainStream = tokio_stream::Empty<Result<TrainResponse, Status>>;
+
+    async fn train(
+        &self,
+        _: Request<tonic::Streaming<TrainRequest>>,
+    ) -> Result<Response<Self::TrainStream>, Status> {
+        Err(Status::unimplemented("it trains nothing"))
+    }
+
     async fn list_models(
         &self,
         _: Request<ListModelsRequest>,

@@ -171,16 +171,35 @@ const FORBIDDEN_HERE: &[i64] = &[];
 /// Calls whose arguments lie in memory, where a filter cannot look: unknown, so that the older ones are made instead.
 const UNKNOWN: [i64; 2] = [libc::SYS_clone3, libc::SYS_openat2];
 
+/// Calls that find nothing where a GPU's driver is to start: it makes sure that the name of its socket is free, and gives up
+/// when it is told anything else than that no such file is there.
+const ABSENT: [i64; 1] = [libc::SYS_unlinkat];
+#[cfg(target_arch = "x86_64")]
+const ABSENT_HERE: [i64; 1] = [libc::SYS_unlink];
+#[cfg(not(target_arch = "x86_64"))]
+const ABSENT_HERE: [i64; 0] = [];
+
+/// Calls that make the socket on which the driver of a GPU hands its memory to debuggers; it does not start without one.
+const OF_SOCKETS: [i64; 3] = [libc::SYS_socket, libc::SYS_bind, libc::SYS_listen];
+
 type Rules = BTreeMap<i64, Vec<SeccompRule>>;
 
-/// Builds the wall around all threads of the process.
-pub(super) fn restrict() -> Result<(), String> {
-    let unknown = filter(UNKNOWN.iter().map(|call| (*call, Vec::new())).collect(), libc::ENOSYS);
-    let forbidden = conditions().and_then(|conditions| {
-        let always = FORBIDDEN.iter().chain(FORBIDDEN_HERE).map(|call| (*call, Vec::new()));
-        filter(always.chain(conditions).collect(), libc::EPERM)
+/// Builds the wall around all threads of the process; `has_gpu` where a driver is to start behind it.
+pub(super) fn restrict(has_gpu: bool) -> Result<(), String> {
+    let all = |calls: &[i64]| calls.iter().map(|call| (*call, Vec::new())).collect::<Rules>();
+    let absent = if has_gpu { [&ABSENT[..], &ABSENT_HERE[..]].concat() } else { Vec::new() };
+    let forbidden = conditions(has_gpu).and_then(|conditions| {
+        let mut always = all(&[FORBIDDEN, FORBIDDEN_HERE].concat());
+        always.retain(|call, _| !absent.contains(call));
+        always.retain(|call, _| !(has_gpu && OF_SOCKETS.contains(call)));
+        always.extend(conditions);
+        filter(always, libc::EPERM)
     });
-    for program in [unknown, forbidden] {
+    let mut programs = vec![filter(all(&UNKNOWN), libc::ENOSYS), forbidden];
+    if has_gpu {
+        programs.push(filter(all(&absent), libc::ENOENT));
+    }
+    for program in programs {
         let program = program.map_err(|error| error.to_string())?;
         apply_filter_all_threads(&program).map_err(|error| error.to_string())?;
     }
@@ -188,7 +207,7 @@ pub(super) fn restrict() -> Result<(), String> {
 }
 
 /// Calls that are forbidden when one of their rules applies.
-fn conditions() -> Result<Rules, BackendError> {
+fn conditions(has_gpu: bool) -> Result<Rules, BackendError> {
     let own = u64::from(std::process::id());
     let bits = |bits: i32| (SeccompCmpOp::MaskedEq(bits as u64), bits as u64);
     let none_of = |bits: i32| (SeccompCmpOp::MaskedEq(bits as u64), 0);
@@ -213,17 +232,48 @@ fn conditions() -> Result<Rules, BackendError> {
     for other_kind in [2, 4, 8] {
         forbid(libc::SYS_socketpair, 1, bits(other_kind))?;
     }
+    if has_gpu {
+        // Local packets in sequence alone, which go nowhere without `connect`.
+        forbid(libc::SYS_socket, 0, not(libc::AF_UNIX as u64))?;
+        for bit in [1, 2, 4, 8] {
+            let other = !(libc::SOCK_SEQPACKET as u64) & bit;
+            forbid(libc::SYS_socket, 1, (SeccompCmpOp::MaskedEq(bit), other))?;
+        }
+    }
     for request in [PUSH_INPUT, CONSOLE] {
         forbid(libc::SYS_ioctl, 1, is(request))?;
     }
     // Even where there is no Landlock, no file is made by a name or without one, and none emptied when it is opened.
     let nameless = libc::O_TMPFILE & !libc::O_DIRECTORY;
-    for change in [libc::O_CREAT, libc::O_TRUNC, nameless] {
-        forbid(libc::SYS_openat, 2, bits(change))?;
+    let changes = [libc::O_CREAT, libc::O_TRUNC, nameless];
+    // So the C library opens a file to write it anew, and a driver the name of its thread: then Landlock alone keeps others.
+    let anew = libc::O_WRONLY | libc::O_CREAT | libc::O_TRUNC;
+    let spared = has_gpu.then_some([anew, anew | libc::O_CLOEXEC]).into_iter().flatten();
+    let spared: Vec<i32> = spared.collect();
+    for change in changes {
+        forbid_opening(&mut rules, (libc::SYS_openat, 2), change, &spared)?;
         #[cfg(target_arch = "x86_64")]
-        forbid(libc::SYS_open, 1, bits(change))?;
+        forbid_opening(&mut rules, (libc::SYS_open, 1), change, &spared)?;
     }
     Ok(rules)
+}
+
+/// Forbids to open with these bits among the flags, unless the flags are just one of those that are spared.
+fn forbid_opening(
+    rules: &mut Rules,
+    (call, argument): (i64, u8),
+    bits: i32,
+    spared: &[i32],
+) -> Result<(), BackendError> {
+    let flags = |operator: SeccompCmpOp, value: i32| {
+        SeccompCondition::new(argument, SeccompCmpArgLen::Dword, operator, value as u64)
+    };
+    let mut conditions = vec![flags(SeccompCmpOp::MaskedEq(bits as u64), bits)?];
+    for value in spared {
+        conditions.push(flags(SeccompCmpOp::Ne, *value)?);
+    }
+    rules.entry(call).or_default().push(SeccompRule::new(conditions)?);
+    Ok(())
 }
 
 fn filter(mut rules: Rules, code: i32) -> Result<BpfProgram, BackendError> {

@@ -56,11 +56,11 @@ fn rules(options: &SandboxOptions) -> Result<RestrictionStatus, RulesetError> {
     let mut readable: BTreeSet<PathBuf> = SYSTEM.iter().map(PathBuf::from).collect();
     readable.extend(loaded_libraries());
     readable.extend(with_targets(&options.models));
-    let mut devices = BTreeSet::new();
-    if options.gpu {
-        readable.extend(kernel_cache());
-        devices.extend(gpu_devices());
-    }
+    let has_gpu = !options.gpu.is_empty();
+    readable.extend(has_gpu.then(kernel_cache).flatten());
+    // The driver gives its threads names, and does not start where it cannot.
+    let own_threads = has_gpu.then_some("/proc/self/task");
+    let name: BitFlags<AccessFs> = write | AccessFs::Truncate;
     Ruleset::default()
         .handle_access(AccessFs::from_all(NEWEST))?
         // Handled and allowed nowhere: no port can be bound and none connected to.
@@ -69,7 +69,8 @@ fn rules(options: &SandboxOptions) -> Result<RestrictionStatus, RulesetError> {
         .create()?
         .add_rules(path_beneath_rules(readable, read))?
         .add_rules(path_beneath_rules(["/dev/null", "/dev/zero"], write))?
-        .add_rules(path_beneath_rules(devices, device))?
+        .add_rules(path_beneath_rules(&options.gpu, device))?
+        .add_rules(path_beneath_rules(own_threads, name))?
         .all_threads(true)?
         .restrict_self()
 }
@@ -118,10 +119,4 @@ fn with_targets(models: &Path) -> BTreeSet<PathBuf> {
 fn kernel_cache() -> Option<PathBuf> {
     let named = std::env::var_os("CUDA_CACHE_PATH").map(PathBuf::from);
     named.or_else(|| Some(Path::new(&std::env::var_os("HOME")?).join(".nv")))
-}
-
-fn gpu_devices() -> Vec<PathBuf> {
-    let devices = std::fs::read_dir("/dev").into_iter().flatten().flatten();
-    let named = devices.filter(|each| each.file_name().to_string_lossy().starts_with("nvidia"));
-    named.map(|each| each.path()).collect()
 }

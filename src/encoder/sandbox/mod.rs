@@ -8,6 +8,11 @@
 //! There are two walls, and most of what matters is behind both: *Landlock* says which files can be opened, *seccomp* which
 //! calls of the system can be made. A call that is forbidden fails as one without permission: a library that only tries
 //! goes on.
+//!
+//! With a GPU there are gates more, for its driver does not start without them: its devices can be opened and called, the
+//! process can write what the kernel keeps under `/proc` about its own threads, such as their names, and it can have local
+//! sockets of packets in sequence, which others could connect to and it to none. (To see which calls a driver misses:
+//! `strace -f sidereus-encoder check FOLDER --device cuda`.)
 
 mod calls;
 mod files;
@@ -64,8 +69,8 @@ pub struct SandboxOptions {
     pub mode: SandboxMode,
     /// Directory or folder of the models, which can be read, with what its links lead to.
     pub models: PathBuf,
-    /// Whether the devices of GPUs are needed.
-    pub gpu: bool,
+    /// Devices of GPUs that are needed, as [`gpu_devices`] finds them; none where networks compute on the processor.
+    pub gpu: Vec<PathBuf>,
     /// Most memory for data, in bytes; none for no limit.
     pub memory_bytes: Option<u64>,
 }
@@ -89,6 +94,13 @@ pub enum SandboxError {
     },
 }
 
+/// Devices of NVIDIA's GPUs on this machine.
+pub fn gpu_devices() -> Vec<PathBuf> {
+    let devices = std::fs::read_dir("/dev").into_iter().flatten().flatten();
+    let named = devices.filter(|each| each.file_name().to_string_lossy().starts_with("nvidia"));
+    named.map(|each| each.path()).collect()
+}
+
 /// Goes behind the walls, for ever; returns what of them is missing, one line each.
 ///
 /// To be called while the process has a single thread: the wall around files is built for the calling thread and those that
@@ -108,7 +120,7 @@ pub fn enter_sandbox(options: &SandboxOptions) -> Result<Vec<String>, SandboxErr
         ("no core files", limits::no_core_files().map_err(|error| error.to_string())),
         // Files before calls: opening what is allowed takes calls that are forbidden afterwards.
         ("Landlock, the wall around files", files::restrict(options)),
-        ("seccomp, the wall around calls", calls::restrict()),
+        ("seccomp, the wall around calls", calls::restrict(!options.gpu.is_empty())),
     ];
     let missing: Vec<String> = steps
         .into_iter()

@@ -22,7 +22,11 @@ const ADDRESS: &str = "SIDEREUS_TEST_SANDBOX_ADDRESS";
 const MEMORY: u64 = 512 << 20;
 
 /// What Landlock alone keeps; everything else is behind the wall around calls.
-const FILE_DEEDS: [&str; 3] = ["read another file", "write a model", "list a folder"];
+const FILE_DEEDS: [&str; 4] =
+    ["read another file", "write a model", "list a folder", "write a device"];
+
+/// What the player's mode begins with where it has a GPU.
+const GPU: &str = "gpu-";
 
 /// What a process behind the walls must be able to do.
 const NEEDED: [&str; 6] =
@@ -51,10 +55,14 @@ fn play(mode: &str) {
     let address = std::env::var(ADDRESS).expect("an address");
     let models = folder.join("models");
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let (mode, gpu) = match mode.strip_prefix(GPU) {
+        Some(mode) => (mode, vec![folder.join("device")]),
+        None => (mode, Vec::new()),
+    };
     let options = SandboxOptions {
         mode: mode.parse().expect("a mode"),
         models: models.clone(),
-        gpu: false,
+        gpu,
         memory_bytes: Some(MEMORY),
     };
     match enter_sandbox(&options) {
@@ -88,6 +96,11 @@ fn files(folder: &Path, models: &Path) {
     tell("list a folder", std::fs::read_dir(folder).map(Iterator::count));
     let mut options = std::fs::OpenOptions::new();
     tell("write a model", options.append(true).open(&model));
+    let mut options = std::fs::OpenOptions::new();
+    tell("write a device", options.read(true).write(true).open(folder.join("device")));
+    let thread = call(libc::SYS_gettid, [0; 5]).expect("a number");
+    // As the driver of a GPU opens it.
+    tell("name a thread", std::fs::write(format!("/proc/self/task/{thread}/comm"), "named"));
     tell("make a file", std::fs::write(models.join("a/new"), "new"));
     tell("make a folder", std::fs::create_dir(folder.join("new")));
     tell("link", std::os::unix::fs::symlink(&model, folder.join("link")));
@@ -126,6 +139,9 @@ fn processes() {
         ("perf", libc::SYS_perf_event_open, nothing),
         ("key", libc::SYS_keyctl, nothing),
         ("netlink", libc::SYS_socket, [16, 3, 0, 0, 0]),
+        ("local stream", libc::SYS_socket, [1, 1, 0, 0, 0]),
+        ("local datagram", libc::SYS_socket, [1, 2, 0, 0, 0]),
+        ("local packets in sequence", libc::SYS_socket, [1, 5 | 0o2_000_000, 0, 0, 0]),
         ("socket by another number", libc::SYS_socket | 0x4000_0000, [16, 3, 0, 0, 0]),
         ("pushed input", libc::SYS_ioctl, [0, 0x5412, 0, 0, 0]),
     ] {
@@ -158,7 +174,7 @@ fn watch(mode: &str) -> Told {
         std::fs::write(at(name).join("weights"), "weights").expect("a file");
     }
     std::os::unix::fs::symlink(at("elsewhere"), at("models/linked")).expect("a link");
-    for name in ["secret", "moved", "gone"] {
+    for name in ["secret", "moved", "gone", "device"] {
         std::fs::write(at(name), name).expect("a file");
     }
     let other = TcpListener::bind("127.0.0.1:0").expect("a port");
@@ -232,6 +248,26 @@ fn the_walls_stand_and_have_their_gates() {
         line.expect("a limit").split_whitespace().rev().nth(1).map(str::to_owned)
     };
     assert_eq!(core(&behind).as_deref(), Some("0"));
+}
+
+#[test]
+fn for_a_gpu_there_are_the_gates_of_its_driver_and_no_other() {
+    let (behind, with_gpu) = (watch("auto"), watch("gpu-auto"));
+    assert_eq!(behind.deeds.len(), with_gpu.deeds.len());
+    let landlock = !behind.lines.iter().any(|line| line.contains("does not have it"));
+    for (what, outcome) in &with_gpu.deeds {
+        match what.as_str() {
+            "write a device" | "name a thread" | "local packets in sequence" => {
+                assert_eq!(outcome, "done", "{what}");
+            }
+            // It must hear that there is no such file, and goes by another name.
+            "remove" => assert_eq!(*outcome, libc::ENOENT.to_string()),
+            // Seccomp lets it pass, for it cannot see which file is meant.
+            "make a file" if landlock => assert_eq!(*outcome, libc::EACCES.to_string()),
+            "make a file" => {}
+            _ => assert_eq!(*outcome, behind.deeds[what], "{what}"),
+        }
+    }
 }
 
 #[test]

@@ -6,7 +6,7 @@
 use sidereus::encoder::{Network, NetworkError, ResizedRgb, Stage};
 use tch::{Device, Kind, TchError, Tensor};
 
-use super::load::{channels_last, to_rows};
+use super::load::{channels_last, fold, to_rows};
 use super::weights::{Weights, WeightsError};
 
 /// Added to the variance in batch normalisation.
@@ -183,7 +183,7 @@ impl Convolution {
         let (gamma, beta) = weights.take_pair(norm, &[outputs], &[outputs])?;
         let mean = weights.take(&format!("{norm}.running_mean"), &[outputs])?;
         let variance = weights.take(&format!("{norm}.running_var"), &[outputs])?;
-        let (weight, bias) = fold(&raw, [&gamma, &beta, &mean, &variance])
+        let (weight, bias) = fold(&raw, [&gamma, &beta, &mean, &variance], EPSILON)
             .map_err(|source| WeightsError::Torch { name: name.to_owned(), source })?;
         Ok(Self { weight, bias, kernel, stride, groups, is_activated })
     }
@@ -209,16 +209,6 @@ impl Convolution {
         let total = (steps * self.stride + self.kernel - size).max(0);
         [total / 2, total - total / 2]
     }
-}
-
-/// Folds `gamma (x - mean) / sqrt(variance + eps) + beta` into the weight and a bias, in double precision.
-fn fold(weight: &Tensor, norm: [&Tensor; 4]) -> Result<(Tensor, Tensor), TchError> {
-    let double = |tensor: &Tensor| tensor.f_to_kind(Kind::Double);
-    let [gamma, beta, mean, variance] = norm;
-    let scale = double(gamma)?.f_div(&double(variance)?.f_add_scalar(EPSILON)?.f_sqrt()?)?;
-    let weight = double(weight)?.f_mul(&scale.f_reshape([-1, 1, 1, 1])?)?;
-    let bias = double(beta)?.f_sub(&double(mean)?.f_mul(&scale)?)?;
-    Ok((weight.f_to_kind(Kind::Float)?, bias.f_to_kind(Kind::Float)?))
 }
 
 #[cfg(test)]
@@ -254,7 +244,7 @@ mod tests {
         let weight = Tensor::randn([4, 3, 3, 3], options);
         let input = Tensor::randn([2, 3, 8, 8], options);
         let norm = [0.5, 1.0, 2.0, 0.25].map(|shift| Tensor::rand([4], options) + shift);
-        let (folded, bias) = fold(&weight, norm.each_ref()).expect("folds");
+        let (folded, bias) = fold(&weight, norm.each_ref(), EPSILON).expect("folds");
         let [gamma, beta, mean, variance] = &norm;
         let plain = input.conv2d(&weight, None::<&Tensor>, [1, 1], [0, 0], [1, 1], 1);
         let plain = plain.batch_norm(

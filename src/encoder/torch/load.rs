@@ -144,6 +144,23 @@ pub(crate) fn channels_last(pictures: &Tensor) -> Result<Tensor, TchError> {
     pictures.f_permute([0i64, 2, 3, 1])?.f_contiguous()?.f_permute([0i64, 3, 1, 2])
 }
 
+/// Folds `gamma (x - mean) / sqrt(variance + epsilon) + beta` into a convolution's weight and a bias, in double precision.
+///
+/// # Shape
+/// `weight`: outputs x inputs x height x width; `norm`: gamma, beta, mean and variance, a number for each output.
+pub(crate) fn fold(
+    weight: &Tensor,
+    norm: [&Tensor; 4],
+    epsilon: f64,
+) -> Result<(Tensor, Tensor), TchError> {
+    let double = |tensor: &Tensor| tensor.f_to_kind(Kind::Double);
+    let [gamma, beta, mean, variance] = norm;
+    let scale = double(gamma)?.f_div(&double(variance)?.f_add_scalar(epsilon)?.f_sqrt()?)?;
+    let weight = double(weight)?.f_mul(&scale.f_reshape([-1, 1, 1, 1])?)?;
+    let bias = double(beta)?.f_sub(&double(mean)?.f_mul(&scale)?)?;
+    Ok((weight.f_to_kind(Kind::Float)?, bias.f_to_kind(Kind::Float)?))
+}
+
 /// The numbers of a tensor, row by row.
 pub(crate) fn to_rows(tensor: &Tensor) -> Result<Vec<f32>, TchError> {
     let tensor = tensor.f_to_device(Device::Cpu)?.f_to_kind(Kind::Float)?.f_contiguous()?;

@@ -7,6 +7,8 @@ mod load;
 mod photometry_mm;
 mod published;
 mod serve;
+mod staging;
+mod train;
 mod weights;
 
 use std::io::IsTerminal;
@@ -19,7 +21,7 @@ use anyhow::bail;
 use clap::{Args, Parser, Subcommand};
 use sidereus::encoder::{
     BatchOptions, PAYLOADS_MAX, RegisteredModel, Registry, SandboxMode, SandboxOptions,
-    check_model, enter_sandbox,
+    check_model, enter_sandbox, gpu_devices,
 };
 
 use device::{Computing, DeviceName, Precision};
@@ -130,6 +132,7 @@ struct ServeArguments {
 }
 
 fn main() -> ExitCode {
+    device::forbid_tf32();
     let arguments = Arguments::parse();
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
@@ -160,7 +163,7 @@ impl WallArguments {
         let options = SandboxOptions {
             mode: self.sandbox,
             models: models.to_owned(),
-            gpu: device != DeviceName::Cpu,
+            gpu: if device == DeviceName::Cpu { Vec::new() } else { gpu_devices() },
             memory_bytes: (self.process_mib > 0).then(|| self.process_mib.saturating_mul(1 << 20)),
         };
         for missing in enter_sandbox(&options)? {
@@ -180,6 +183,9 @@ impl ComputingArguments {
         let device = self.device.choose()?;
         tch::set_num_threads(i32::try_from(threads)?);
         tch::set_num_interop_threads(1);
+        rayon::ThreadPoolBuilder::new()
+            .num_threads(threads.min(staging::THREADS_MAX))
+            .build_global()?;
         Ok((Computing { device, kind: self.precision.kind() }, threads))
     }
 }
@@ -213,6 +219,7 @@ fn serve(arguments: &ServeArguments) -> anyhow::Result<()> {
         },
         stuck_after: Duration::from_secs(arguments.stuck_after_s),
         precision: arguments.computing.precision.told(),
+        device: computing.device,
     };
     tracing::info!(?computing, threads, "loaded {} models", models.served.len());
     let runtime =
@@ -232,14 +239,14 @@ fn check(arguments: &CheckArguments) -> anyhow::Result<()> {
     let (computing, _) = arguments.computing.settle()?;
     let device = computing.device;
     if !is_model && goldens::is_golden(&arguments.folder) {
-        return check_published(&arguments.folder, device);
+        return check_published(&arguments.folder, computing);
     }
     let model = RegisteredModel::read(&arguments.folder)?;
     let loaded = load::load(&model, computing)?;
     if model.spec.goldens.is_none() {
         println!("{}: every file is the pinned one and every tensor fits", model.spec.provenance());
         if goldens::is_golden(&arguments.folder) {
-            return check_published(&arguments.folder, device);
+            return check_published(&arguments.folder, computing);
         }
         println!("there are no golden inputs and outputs to compare with");
         return Ok(());
@@ -264,21 +271,24 @@ fn check(arguments: &CheckArguments) -> anyhow::Result<()> {
 }
 
 /// Compares a network with golden outputs of the module that its authors published.
-fn check_published(folder: &Path, device: tch::Device) -> anyhow::Result<()> {
-    let compared = goldens::check(folder, device)?;
-    println!("{} on {device:?}", folder.display());
+fn check_published(folder: &Path, computing: Computing) -> anyhow::Result<()> {
+    let compared = goldens::check(folder, computing)?;
+    let Computing { device, kind } = computing;
+    println!("{} on {device:?} in {kind:?}", folder.display());
     let width = compared.iter().map(|tensor| tensor.name.len()).max().unwrap_or(0);
     println!("{:<width$}  {:<14}  {:>8}  {:>8}", "output", "shape", "error", "relative");
     for tensor in &compared {
         let shape = tensor.shape.iter().map(i64::to_string).collect::<Vec<_>>().join("x");
         let verdict = if tensor.passes() { "ok" } else { "FAILED" };
         let (name, error) = (&tensor.name, tensor.error);
-        if tensor.largest == 0.0 {
+        if tensor.largest == 0.0 && tensor.cosine.is_none() {
             println!("{name:<width$}  {shape:<14}  {error:>8} differ      {verdict}");
-        } else {
-            let relative = error / tensor.largest;
-            println!("{name:<width$}  {shape:<14}  {error:>8.1e}  {relative:>8.1e}  {verdict}");
+            continue;
         }
+        let relative = error / tensor.largest;
+        let cosine = tensor.cosine.map(|cosine| format!("cosine {cosine:.5}  "));
+        let cosine = cosine.unwrap_or_default();
+        println!("{name:<width$}  {shape:<14}  {error:>8.1e}  {relative:>8.1e}  {cosine}{verdict}");
     }
     let failed: Vec<_> =
         compared.iter().filter(|tensor| !tensor.passes()).map(|tensor| &*tensor.name).collect();

@@ -16,16 +16,17 @@ use sidereus::vector::Metric;
 use sidereus::wire::internal::encoder_service_server::{EncoderService, EncoderServiceServer};
 use sidereus::wire::internal::{
     BrokenModel, EncodeRequest, EncodeResponse, Encoded, ListModelsRequest, ListModelsResponse,
-    encoded,
+    TrainRequest, encoded,
 };
 use sidereus::wire::{internal, v1};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, Streaming};
 
 use super::load::{self, LoadedModels};
+use super::train::{Answers, Trainings};
 
 /// How long calls under way may take to end once the process has been told to stop.
 const DRAIN_WITHIN: Duration = Duration::from_secs(3);
@@ -45,6 +46,8 @@ pub(crate) struct ServeOptions {
     pub(crate) stuck_after: Duration,
     /// What the provenance says of the precision; nothing for single precision.
     pub(crate) precision: Option<&'static str>,
+    /// Where heads are trained.
+    pub(crate) device: tch::Device,
 }
 
 /// Takes an address; calls that come to it wait until [`serve`] begins.
@@ -62,6 +65,7 @@ pub(crate) async fn serve(
     options: ServeOptions,
 ) -> anyhow::Result<()> {
     let (service, mut networks_end) = Service::start(models, &options)?;
+    let trainings = service.trainings.clone();
     let listener = TcpListener::from_std(listener)?;
     let mut stdout = std::io::stdout();
     writeln!(stdout, "{ADDRESS_LINE}{}", listener.local_addr()?).and_then(|()| stdout.flush())?;
@@ -85,6 +89,9 @@ pub(crate) async fn serve(
         _ = &mut networks_end => Err(anyhow!("the thread of the networks has ended")),
     };
     drop(stop);
+    trainings.stop();
+    // It holds the queue, too, which ends with its last holder.
+    drop(trainings);
     if tokio::time::timeout(DRAIN_WITHIN, server).await.is_err() {
         tracing::warn!("some calls were cut off");
     }
@@ -134,6 +141,7 @@ struct Service {
     models: Vec<Served>,
     broken: Vec<(String, String)>,
     batcher: Batcher,
+    trainings: Trainings,
     decoders: rayon::ThreadPool,
     stuck_after: Duration,
 }
@@ -185,8 +193,9 @@ impl Service {
             // A decoder that panics on hostile bytes costs its own request and nothing else.
             .panic_handler(|_| tracing::error!("a decoder panicked"))
             .build()?;
+        let trainings = Trainings::new(batcher.clone(), options.device);
         let stuck_after = options.stuck_after;
-        Ok((Self { models: served, broken, batcher, decoders, stuck_after }, end))
+        Ok((Self { models: served, broken, batcher, trainings, decoders, stuck_after }, end))
     }
 
     fn find(&self, id: &str) -> Result<(usize, &Served), Status> {
@@ -325,6 +334,15 @@ fn encoded(result: Result<Made, String>) -> Encoded {
 
 #[tonic::async_trait]
 impl EncoderService for Service {
+    type TrainStream = Answers;
+
+    async fn train(
+        &self,
+        request: Request<Streaming<TrainRequest>>,
+    ) -> Result<Response<Answers>, Status> {
+        Ok(Response::new(self.trainings.begin(request.into_inner()).await?))
+    }
+
     async fn list_models(
         &self,
         _request: Request<ListModelsRequest>,

@@ -130,8 +130,25 @@ impl<'data> Weights<'data> {
         Ok(numbers.iter().map(|bytes| i64::from(i32::from_le_bytes(*bytes))).collect())
     }
 
-    /// Takes a single-precision tensor of exactly this shape.
+    /// The precision that numbers are handed out in.
+    pub(crate) fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// Takes a tensor of exactly this shape, in the precision that was asked for.
     pub(crate) fn take(&mut self, name: &str, shape: &[i64]) -> Result<Tensor, WeightsError> {
+        let kind = self.kind;
+        self.take_single(name, shape)?
+            .f_to_kind(kind)
+            .map_err(|source| WeightsError::Torch { name: name.to_owned(), source })
+    }
+
+    /// Takes a tensor of exactly this shape in single precision, as the file has it.
+    pub(crate) fn take_single(
+        &mut self,
+        name: &str,
+        shape: &[i64],
+    ) -> Result<Tensor, WeightsError> {
         let view =
             self.file.tensor(name).map_err(|_| WeightsError::Missing { name: name.to_owned() })?;
         let fits = view
@@ -152,7 +169,7 @@ impl<'data> Weights<'data> {
         }
         self.left.remove(name);
         Tensor::f_from_data_size(view.data(), shape, Kind::Float)
-            .and_then(|tensor| tensor.f_to_device(self.device)?.f_to_kind(self.kind))
+            .and_then(|tensor| tensor.f_to_device(self.device))
             .map_err(|source| WeightsError::Torch { name: name.to_owned(), source })
     }
 

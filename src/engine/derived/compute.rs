@@ -148,15 +148,15 @@ fn block_rows(part: &Part, block: usize) -> Range<u32> {
 fn joined(part: &Part, wanted: &[Wanted<'_>], output: usize) -> Result<Float64Array, EngineError> {
     let mut arrays = Vec::with_capacity(wanted.len());
     for Wanted { block, rows, values, is_whole } in wanted {
-        let values = values.as_ref().and_then(|values| values.get(output));
-        let values = values.cloned().unwrap_or_else(|| Float64Array::new_null(rows.len()));
         let all = block_rows(part, *block);
-        if !is_whole || rows.len() == all.len() {
-            arrays.push(values);
-            continue;
-        }
-        let places: UInt32Array = rows.iter().map(|row| row - all.start).collect();
-        arrays.push(take(&values, &places, None)?.as_primitive::<Float64Type>().clone());
+        arrays.push(match values.as_ref().and_then(|values| values.get(output)) {
+            None => Float64Array::new_null(rows.len()),
+            Some(values) if !is_whole || rows.len() == all.len() => values.clone(),
+            Some(values) => {
+                let places: UInt32Array = rows.iter().map(|row| row - all.start).collect();
+                take(values, &places, None)?.as_primitive::<Float64Type>().clone()
+            }
+        });
     }
     match arrays.as_slice() {
         [] => Ok(Float64Array::new_null(0)),

@@ -63,23 +63,49 @@ fn check_limits(words: &[TokenWithSpan]) -> Result<(), PredicateError> {
     if count > WORDS_MAX { Err(PredicateError::TooManyWords { count }) } else { Ok(()) }
 }
 
-/// Joins `flux.r` into one name where the collection has a column of that name.
+/// Names that are joined by dots at most.
+const DOTTED_MAX: usize = 8;
+
+/// Joins `flux.r` and `probe.lens.p` into one name where the collection has a column of that name; the longest that it has.
 fn with_dotted_names(words: Vec<TokenWithSpan>, names: &Names<'_>) -> Vec<TokenWithSpan> {
     let mut joined: Vec<TokenWithSpan> = Vec::with_capacity(words.len());
-    for word in words {
-        joined.push(word);
-        let [.., a, b, c] = joined.as_slice() else { continue };
-        let (Token::Word(first), Token::Period, Token::Word(last)) = (&a.token, &b.token, &c.token)
-        else {
-            continue;
-        };
-        if let Some(field) = names.find(&format!("{}.{}", first.value, last.value)) {
-            let name = TokenWithSpan { token: quoted(field.name()), span: a.span };
-            joined.truncate(joined.len() - 3);
-            joined.push(name);
+    let mut rest = words.as_slice();
+    while let Some((first, others)) = rest.split_first() {
+        match dotted_name(rest, names) {
+            Some((name, taken)) => {
+                joined.push(TokenWithSpan { token: quoted(name), span: first.span });
+                rest = rest.get(taken..).unwrap_or_default();
+            }
+            None => {
+                joined.push(first.clone());
+                rest = others;
+            }
         }
     }
     joined
+}
+
+/// The longest dotted name of a column that words begin with, and how many words it is.
+fn dotted_name<'n>(words: &[TokenWithSpan], names: &Names<'n>) -> Option<(&'n str, usize)> {
+    let Token::Word(first) = &words.first()?.token else { return None };
+    let mut name = first.value.clone();
+    let mut longest = None;
+    let pairs = words.get(1..)?.chunks_exact(2).take(DOTTED_MAX - 1);
+    for (place, pair) in pairs.enumerate() {
+        let [
+            TokenWithSpan { token: Token::Period, .. },
+            TokenWithSpan { token: Token::Word(next), .. },
+        ] = pair
+        else {
+            break;
+        };
+        name.push('.');
+        name.push_str(&next.value);
+        if let Some(field) = names.find(&name) {
+            longest = Some((field.name().as_str(), 3 + 2 * place));
+        }
+    }
+    longest
 }
 
 /// Puts the names of columns into quotes, so that `date` or `Z` is a column and nothing else.

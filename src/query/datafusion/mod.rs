@@ -15,6 +15,7 @@ mod compile;
 mod error;
 mod ieee;
 mod lex;
+mod literal;
 mod names;
 mod split;
 

@@ -4,28 +4,30 @@
 //! have it unknown. Literals are compared as DataFusion's coercions would compare them; where that would not be exact,
 //! the condition is left to DataFusion, and so is everything that it would refuse, so that its checks speak.
 
-use std::ops::Bound;
+use std::ops::{Bound, ControlFlow};
 
 use arrow::datatypes::{DataType, Field, SchemaRef};
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, Expr as Syntax, Function, FunctionArg, FunctionArgExpr, FunctionArguments,
-    Ident, UnaryOperator, Value, ValueWithSpan,
+    Ident, UnaryOperator, visit_expressions,
 };
 
 use super::compile::{self, Checked};
+use super::literal::{Operand, operands};
 use super::{Predicate, PredicateError};
 use crate::engine::{Scalar, ValueSet};
 
-/// Magnitude below which every integer is a double, and no larger integer rounds to less.
-const EXACT: f64 = (1u64 << f64::MANTISSA_DIGITS) as f64;
-
-/// A predicate as the conjunction of conditions on single columns and a rest.
+/// A predicate as the conjunction of conditions on single columns and what is left of it.
 #[derive(Debug, Clone)]
 pub struct Split {
     /// At most one for each column, in the order of their first appearance.
     pub conditions: Vec<ColumnCondition>,
     /// What is not a condition on a single column.
     pub rest: Option<Predicate>,
+    /// What names columns that are not stored: to be asked of the rows for which everything else holds.
+    pub last: Option<Predicate>,
+    /// Where there is such a last part, conditions and rest as one, for rows without an index.
+    pub stored: Option<Predicate>,
 }
 
 /// A condition on one column: true where the value is in a set, false elsewhere.
@@ -40,20 +42,23 @@ pub struct ColumnCondition {
 }
 
 impl Predicate {
-    /// Parses a predicate and takes it apart. Conditions and rest together hold for the rows for which the whole does.
+    /// Parses a predicate and takes it apart. Its parts together hold for the rows for which the whole does. The first
+    /// `stored` columns of the schema may have an index; the others are derived.
     ///
     /// # Errors
     /// Those of [`Predicate::parse`].
-    pub fn split(sql: &str, schema: &SchemaRef) -> Result<Split, PredicateError> {
+    pub fn split(sql: &str, schema: &SchemaRef, stored: usize) -> Result<Split, PredicateError> {
         let Checked { syntax, .. } = compile::checked(sql, schema)?;
         let mut conditions: Vec<ColumnCondition> = Vec::new();
-        let mut rest: Option<Syntax> = None;
+        let (mut rest, mut last, mut first) = (None, None, None);
         for conjunct in conjuncts(syntax) {
-            let Some(Known { column, truth }) = Reader { schema }.condition(&conjunct) else {
-                rest = Some(match rest {
-                    Some(left) => and(left, conjunct),
-                    None => conjunct,
-                });
+            if names_derived(&conjunct, schema, stored) {
+                last = Some(with(last, conjunct));
+                continue;
+            }
+            first = Some(with(first, conjunct.clone()));
+            let Some(Known { column, truth }) = (Reader { schema }).condition(&conjunct) else {
+                rest = Some(with(rest, conjunct));
                 continue;
             };
             let (values, sql) = (truth.into_values(), conjunct.to_string());
@@ -65,12 +70,45 @@ impl Predicate {
                 None => conditions.push(ColumnCondition { column, values, sql }),
             }
         }
-        let rest = match rest.map(|rest| compile::compile_part(rest, schema)).transpose() {
-            Ok(rest) => rest,
+        let first = first.filter(|_| last.is_some());
+        let compiled =
+            |part: Option<Syntax>| part.map(|part| compile::compile_part(part, schema)).transpose();
+        let parts = compiled(rest).and_then(|rest| Ok((rest, compiled(last)?, compiled(first)?)));
+        let (rest, last, stored) = match parts {
+            Ok(parts) => parts,
             // What is wrong is said of the whole, and what is right only as a part of it is taken whole.
-            Err(_) => Some(compile::compile(sql, schema)?),
+            Err(_) => {
+                let whole = compile::compile(sql, schema)?;
+                let place = |name: &String| schema.index_of(name).unwrap_or(0);
+                match whole.columns().iter().any(|name| place(name) >= stored) {
+                    true => (None, Some(whole), None),
+                    false => (Some(whole), None, None),
+                }
+            }
         };
-        Ok(Split { conditions, rest })
+        Ok(Split { conditions, rest, last, stored })
+    }
+}
+
+/// Whether a condition names a column that is not stored.
+fn names_derived(condition: &Syntax, schema: &SchemaRef, stored: usize) -> bool {
+    let found = visit_expressions(condition, |part| {
+        let derived = match part {
+            Syntax::Identifier(name) => schema.column_with_name(&name.value),
+            _ => None,
+        };
+        match derived {
+            Some((place, _)) if place >= stored => ControlFlow::Break(()),
+            Some(_) | None => ControlFlow::Continue(()),
+        }
+    });
+    found.is_break()
+}
+
+fn with(left: Option<Syntax>, right: Syntax) -> Syntax {
+    match left {
+        Some(left) => and(left, right),
+        None => right,
     }
 }
 
@@ -182,15 +220,6 @@ impl Known {
     }
 }
 
-/// A literal as DataFusion reads it.
-#[derive(Debug, Clone, PartialEq)]
-enum Literal {
-    Truth(bool),
-    Integer(i64),
-    Real(f64),
-    Text(String),
-}
-
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Comparison {
     Equal,
@@ -237,13 +266,6 @@ impl Comparison {
         };
         Truth::of(ValueSet::between(low, high))
     }
-}
-
-/// A literal as a column's values are compared with it.
-enum Operand {
-    Value(Scalar),
-    /// Between an integer and the next one, in a column of integers.
-    After(i64),
 }
 
 impl Operand {
@@ -405,80 +427,4 @@ impl<'a> Reader<'a> {
         )
         .then_some((place, field))
     }
-}
-
-/// Literals as a column is compared with them: like DataFusion, with all of one condition in one type.
-fn operands<'s>(
-    field: &Field,
-    literals: impl IntoIterator<Item = &'s Syntax>,
-) -> Option<Vec<Operand>> {
-    let literals: Vec<Literal> = literals.into_iter().map(literal).collect::<Option<_>>()?;
-    if literals.is_empty() {
-        return None;
-    }
-    let integers = literals.iter().all(|literal| matches!(literal, Literal::Integer(_)));
-    let operand = |literal| match (field.data_type(), literal) {
-        (DataType::Boolean, Literal::Truth(value)) => Some(Operand::Value(Scalar::Bool(value))),
-        (DataType::Utf8, Literal::Text(text)) => Some(Operand::Value(Scalar::Text(text))),
-        (DataType::Float64, Literal::Integer(value)) => {
-            Some(Operand::Value(Scalar::Real(value as f64)))
-        }
-        // Singles and integers meet in singles; with a double among them all meet in doubles.
-        (DataType::Float32, Literal::Integer(value)) => {
-            let value = if integers { f64::from(value as f32) } else { value as f64 };
-            Some(Operand::Value(Scalar::Real(value)))
-        }
-        (DataType::Float32 | DataType::Float64, Literal::Real(value)) => {
-            Some(Operand::Value(Scalar::Real(value)))
-        }
-        (DataType::Int64, Literal::Integer(value)) if integers => {
-            Some(Operand::Value(Scalar::Int(value)))
-        }
-        // Integers and doubles meet in doubles: the outcome is exact as long as the literal is small enough.
-        (DataType::Int64, Literal::Integer(value)) => {
-            ((value as f64).abs() < EXACT).then_some(Operand::Value(Scalar::Int(value)))
-        }
-        (DataType::Int64, Literal::Real(value)) if value.abs() < EXACT => {
-            let floor = value.floor();
-            let is_whole = floor == value;
-            let floor = floor as i64;
-            Some(if is_whole { Operand::Value(Scalar::Int(floor)) } else { Operand::After(floor) })
-        }
-        _ => None,
-    };
-    literals.into_iter().map(operand).collect()
-}
-
-/// A literal: with or without a sign where it is a number.
-fn literal(syntax: &Syntax) -> Option<Literal> {
-    match syntax {
-        Syntax::Nested(inner) => literal(inner),
-        Syntax::Value(value) => match &value.value {
-            Value::Number(digits, _) => number(digits, false),
-            Value::SingleQuotedString(text) => Some(Literal::Text(text.clone())),
-            Value::Boolean(value) => Some(Literal::Truth(*value)),
-            _ => None,
-        },
-        Syntax::UnaryOp { op: UnaryOperator::Minus, expr } => match &**expr {
-            Syntax::Value(ValueWithSpan { value: Value::Number(digits, _), .. }) => {
-                number(digits, true)
-            }
-            _ => None,
-        },
-        _ => None,
-    }
-}
-
-/// An integer where it is one of 64 bits with a sign, else a double.
-fn number(digits: &str, negative: bool) -> Option<Literal> {
-    let sign = if negative { "-" } else { "" };
-    let text = format!("{sign}{}", digits.replace('_', ""));
-    if let Ok(value) = text.parse::<i64>() {
-        return Some(Literal::Integer(value));
-    }
-    // DataFusion has a type of its own for these.
-    if text.parse::<u64>().is_ok() {
-        return None;
-    }
-    text.parse().ok().map(Literal::Real)
 }

@@ -19,7 +19,7 @@ use crate::sky::{Degrees, Position};
 use crate::vector::RowBitmap;
 
 fn split(sql: &str) -> Result<Split, PredicateError> {
-    Predicate::split(sql, &batch(&[one_row()]).schema())
+    Predicate::split(sql, &batch(&[one_row()]).schema(), usize::MAX)
 }
 
 /// The rows for which all conditions and the rest hold.
@@ -223,7 +223,7 @@ fn edge_row() -> impl Strategy<Value = Row> {
 fn agree(sql: &str, rows: &[Row]) -> Result<(), TestCaseError> {
     let batch = batch(rows);
     let expected = whole(sql, &batch).map_err(|error| error.to_string());
-    let taken_apart = Predicate::split(sql, &batch.schema())
+    let taken_apart = Predicate::split(sql, &batch.schema(), usize::MAX)
         .and_then(|split| chosen(&split, &batch))
         .map_err(|error| error.to_string());
     prop_assert_eq!(taken_apart, expected, "{}", sql);
@@ -273,7 +273,8 @@ fn conditions_on_single_columns_leave_no_rest() {
         ("\"flux.g-r\" > -0.5", vec!["flux.g-r"]),
     ] {
         let schema = batch(&[one_row()]).schema();
-        let split = Predicate::split(sql, &schema).unwrap_or_else(|error| panic!("{sql}: {error}"));
+        let split = Predicate::split(sql, &schema, usize::MAX)
+            .unwrap_or_else(|error| panic!("{sql}: {error}"));
         let found: Vec<&str> = split
             .conditions
             .iter()
@@ -350,7 +351,7 @@ fn the_longest_chains_are_taken_apart_on_a_small_stack() {
         ] {
             let batch = batch(&rows);
             let started = Instant::now();
-            let split = Predicate::split(&sql, &batch.schema()).expect("parsed");
+            let split = Predicate::split(&sql, &batch.schema(), usize::MAX).expect("parsed");
             println!("{} bytes: {:.2} ms", sql.len(), started.elapsed().as_secs_f64() * 1e3);
             assert!(split.rest.is_none());
             assert_eq!(
@@ -378,7 +379,7 @@ fn taking_apart_is_quick() {
             });
             times.fold(f64::INFINITY, f64::min)
         };
-        let apart = best(&|| drop(Predicate::split(sql, &schema)));
+        let apart = best(&|| drop(Predicate::split(sql, &schema, usize::MAX)));
         let whole = best(&|| drop(Predicate::parse(sql, &schema)));
         println!("{apart:7.1} us apart, {whole:7.1} us whole: {sql}");
     }
@@ -461,7 +462,27 @@ proptest! {
         };
         let part = FIXTURE.view.parts()[0].part();
         let batch = &part.batches()[0];
-        let split = Predicate::split(&sql, FIXTURE.view.arrow_schema()).expect("parsed");
+        let split = Predicate::split(&sql, FIXTURE.view.arrow_schema(), usize::MAX).expect("parsed");
         prop_assert_eq!(chosen_by_attributes(&split, part), whole(&sql, batch).expect("evaluated"), "{}", sql);
     }
+}
+
+#[test]
+fn what_names_derived_columns_comes_last() {
+    let schema = batch(&[one_row()]).schema();
+    let date = schema.index_of("date").expect("a column");
+    let split = |sql: &str| Predicate::split(sql, &schema, date).expect("parsed");
+    let columns = |part: &Option<Predicate>| part.as_ref().map(|part| part.columns().join(" "));
+    let all = split("z > 0.1 AND date > 1 AND z < Count AND (date < 3 OR flag) AND z < 0.5");
+    assert_eq!(all.conditions.len(), 1);
+    assert_eq!(all.conditions[0].sql, "\"z\" > 0.1 AND \"z\" < 0.5");
+    assert_eq!(columns(&all.rest).as_deref(), Some("z Count"));
+    assert_eq!(columns(&all.last).as_deref(), Some("flag date"));
+    assert_eq!(columns(&all.stored).as_deref(), Some("z Count"));
+    let last = split("date IS NOT NULL");
+    assert!(last.conditions.is_empty() && last.rest.is_none() && last.stored.is_none());
+    assert_eq!(columns(&last.last).as_deref(), Some("date"));
+    let none = split("z > 0.1 AND flag");
+    assert!(none.last.is_none() && none.stored.is_none());
+    Predicate::split("date > 'a' AND z > 1", &schema, date).expect_err("a number and a text");
 }

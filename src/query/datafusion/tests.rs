@@ -158,6 +158,34 @@ fn names_are_found_in_any_case_and_quoting() {
 }
 
 #[test]
+fn dotted_names_are_as_long_as_a_column_has_them() {
+    use arrow::datatypes::{DataType, Field, Schema};
+    let real = |name: &str| Field::new(name, DataType::Float64, true);
+    let fields: Vec<Field> = ["a.b", "a.b.c", "x.y.z.w", "c"].into_iter().map(real).collect();
+    let schema = Arc::new(Schema::new(fields));
+    for (sql, columns) in [
+        ("A.b > 1 AND c < 2", &["a.b", "c"][..]),
+        ("a.\"B\".c < 2 OR \"a.b\" > 1", &["a.b", "a.b.c"]),
+        ("\"A.B.C\" + x.Y.\"z\".w > c", &["a.b.c", "x.y.z.w", "c"]),
+    ] {
+        let predicate = Predicate::parse(sql, &schema).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(predicate.columns(), columns, "{sql}");
+    }
+    for sql in ["a.b.d > 1", "x.y > 1", "a > 1"] {
+        let error = Predicate::parse(sql, &schema).expect_err(sql);
+        assert!(
+            matches!(
+                error,
+                PredicateError::UnknownColumn { .. }
+                    | PredicateError::Refused { .. }
+                    | PredicateError::Syntax { .. }
+            ),
+            "{error}"
+        );
+    }
+}
+
+#[test]
 fn columns_are_those_that_are_named() {
     let columns = |sql| parse(sql).expect("parsed").columns().to_vec();
     assert_eq!(columns("CLASS = 'x' OR Z > 1 AND z < 2"), ["z", "class"]);

@@ -6,16 +6,18 @@
 //! rows that a plan comes across, or walked from the side that holds the fewest rows. A predicate so costs what it leaves, not
 //! the collection.
 
+mod evaluate;
 mod walk;
 
 use std::cell::OnceCell;
 use std::ops::Range;
 
-use arrow::array::{Array, BooleanArray};
+use arrow::datatypes::SchemaRef;
+
+pub(in crate::query) use evaluate::DERIVED_ROWS;
 
 use crate::engine::{
-    Attribute, BATCH_ROWS, CollectionView, EngineError, LivePart, Part, PartKind, RegionRows,
-    RegionTest, Spans,
+    Attribute, CollectionView, LivePart, Part, PartKind, RegionRows, RegionTest, Spans,
 };
 use crate::query::datafusion::{Predicate, Split};
 use crate::query::error::QueryError;
@@ -30,10 +32,6 @@ const SAMPLE_ROWS: usize = 512;
 /// Rows that are handed on at once.
 pub(in crate::query) const CHUNK_ROWS: usize = 2_048;
 
-/// Rows that a predicate is evaluated on at once: bounds the memory of intermediate values, and how long a query that
-/// nobody waits for goes on.
-const BLOCK_ROWS: usize = 4_096;
-
 /// Share of the rows below which rows are walked by a column's index instead of along the sky.
 const FEW_SHARE: usize = 4;
 
@@ -47,6 +45,7 @@ pub(in crate::query) struct Filter<'a> {
 /// A predicate taken apart, and whole for parts without attribute indices.
 struct PredicateParts<'a> {
     text: &'a str,
+    schema: SchemaRef,
     split: Split,
     whole: OnceCell<Predicate>,
 }
@@ -68,6 +67,8 @@ pub(in crate::query) struct PartFilter<'a> {
     excluded: Vec<u32>,
     /// Rows that are left, where they had to be found one by one.
     found: Option<Found>,
+    /// Names of the derived columns that were computed for that, and for how many rows.
+    derived: Vec<(String, usize)>,
 }
 
 struct Condition<'a> {
@@ -92,8 +93,10 @@ impl<'a> Filter<'a> {
         let region = region.filter(|region| !matches!(region, Region::AllSky));
         let text = predicate.map(str::trim).filter(|text| !text.is_empty());
         let take_apart = |text: &'a str| -> Result<PredicateParts<'a>, QueryError> {
-            let split = Predicate::split(text, view.arrow_schema())?;
-            Ok(PredicateParts { text, split, whole: OnceCell::new() })
+            let schema = view.predicate_schema();
+            let stored = view.arrow_schema().fields().len();
+            let split = Predicate::split(text, &schema, stored)?;
+            Ok(PredicateParts { text, schema, split, whole: OnceCell::new() })
         };
         Ok(Self { region, predicate: text.map(take_apart).transpose()?, excluded })
     }
@@ -109,6 +112,7 @@ impl<'a> Filter<'a> {
         let segments = view.parts().into_iter().map(LivePart::part);
         let mut segments = segments.filter(|part| part.kind() == PartKind::Segment);
         split.rest.is_none()
+            && split.last.is_none()
             && segments.all(|part| {
                 let columns = split.conditions.iter().map(|condition| condition.column);
                 columns.into_iter().all(|column| part.attribute(column).is_some())
@@ -137,7 +141,8 @@ impl<'a> Filter<'a> {
         let mut excluded: Vec<u32> = excluded.map(|row| row as u32).collect();
         excluded.sort_unstable();
         excluded.dedup();
-        let mut bound = PartFilter { live, region, conditions: Vec::new(), excluded, found: None };
+        let (conditions, derived) = (Vec::new(), Vec::new());
+        let mut bound = PartFilter { live, region, conditions, excluded, found: None, derived };
         let Some(predicate) = &self.predicate else { return Ok(bound) };
         let conditions: Option<Vec<Condition<'v>>> = predicate
             .split
@@ -155,23 +160,30 @@ impl<'a> Filter<'a> {
                 bound.conditions = conditions;
                 predicate.split.rest.as_ref()
             }
-            None => Some(predicate.whole(view)?),
+            None => predicate.whole()?,
         };
         if let Some(rest) = rest {
-            bound.find(Some(rest), stop)?;
+            bound.find(rest, stop)?;
+        }
+        if let Some(last) = &predicate.split.last {
+            bound.find_derived(view, last, stop)?;
         }
         Ok(bound)
     }
 }
 
 impl PredicateParts<'_> {
-    /// The predicate as one, compiled when a part has no attribute indices.
-    fn whole(&self, view: &CollectionView) -> Result<&Predicate, QueryError> {
-        if self.whole.get().is_none() {
-            let compiled = Predicate::parse(self.text, view.arrow_schema())?;
-            return Ok(self.whole.get_or_init(|| compiled));
+    /// All of the predicate that names only stored columns, as one, for a part without attribute indices; compiled when
+    /// there is such a part.
+    fn whole(&self) -> Result<Option<&Predicate>, QueryError> {
+        if self.split.last.is_some() {
+            return Ok(self.split.stored.as_ref());
         }
-        self.whole.get().ok_or(QueryError::Stopped)
+        if self.whole.get().is_none() {
+            let compiled = Predicate::parse(self.text, &self.schema)?;
+            return Ok(Some(self.whole.get_or_init(|| compiled)));
+        }
+        Ok(self.whole.get())
     }
 }
 
@@ -240,6 +252,11 @@ impl<'a> PartFilter<'a> {
     /// The conditions that an index answers, with the number of rows of each, for people.
     pub(in crate::query) fn indexed_conditions(&self) -> impl Iterator<Item = (&str, usize)> + '_ {
         self.conditions.iter().map(|condition| (condition.sql, condition.count))
+    }
+
+    /// Derived columns that the predicate needed, with the number of rows for which it needed them.
+    pub(in crate::query) fn derived_columns(&self) -> &[(String, usize)] {
+        &self.derived
     }
 
     /// Rows left when they are known exactly without looking at them.
@@ -322,36 +339,6 @@ impl<'a> PartFilter<'a> {
         Ok(count)
     }
 
-    /// Finds the rows left one by one, those that `rest` holds for where it is given, and keeps them.
-    fn find(&mut self, rest: Option<&Predicate>, stop: &StopFlag) -> Result<(), QueryError> {
-        let mut rows = RowBitmap::empty(self.part().row_count());
-        let part = self.part();
-        let (mut count, mut sorted) = (0, Vec::new());
-        self.for_each_chunk(self.cheapest_source(), stop, |chunk| {
-            let Some(rest) = rest else {
-                chunk.iter().for_each(|&row| rows.insert(row as usize));
-                count += chunk.len();
-                return Ok(());
-            };
-            // Rows that come by a column's index are in no order.
-            sorted.clear();
-            sorted.extend_from_slice(chunk);
-            sorted.sort_unstable();
-            for piece in pieces(&sorted) {
-                let passes = evaluate(part, rest, piece)?;
-                for (place, &row) in piece.iter().enumerate() {
-                    if passes.is_valid(place) && passes.value(place) {
-                        rows.insert(row as usize);
-                        count += 1;
-                    }
-                }
-            }
-            Ok(())
-        })?;
-        self.found = Some(Found { rows, count });
-        Ok(())
-    }
-
     fn refine(&self, rows: &[u32], keep: &mut Vec<u32>, test: impl Fn(&[u32], &mut Vec<u32>)) {
         let chosen: Vec<u32> =
             keep.iter().filter_map(|&place| rows.get(place as usize).copied()).collect();
@@ -429,39 +416,4 @@ fn spread(runs: &[(Range<usize>, bool)], wanted: usize) -> Vec<u32> {
         before += run.len();
     }
     rows
-}
-
-/// Cuts rows where the batch changes.
-fn pieces(rows: &[u32]) -> impl Iterator<Item = &[u32]> {
-    rows.chunk_by(|left, right| *left as usize / BATCH_ROWS == *right as usize / BATCH_ROWS)
-        .flat_map(|piece| piece.chunks(BLOCK_ROWS))
-}
-
-/// Evaluates a predicate on some rows of one batch, ascending.
-fn evaluate(part: &Part, predicate: &Predicate, rows: &[u32]) -> Result<BooleanArray, QueryError> {
-    let (Some(&first), Some(&last)) = (rows.first(), rows.last()) else {
-        return Ok(BooleanArray::from(Vec::<bool>::new()));
-    };
-    let Some(batch) = part.batches().get(first as usize / BATCH_ROWS) else {
-        return Ok(BooleanArray::from(vec![false; rows.len()]));
-    };
-    let start = first as usize % BATCH_ROWS;
-    let is_run = last >= first && (last - first) as usize + 1 == rows.len();
-    if is_run {
-        return Ok(predicate.evaluate(&batch.slice(start, rows.len()))?);
-    }
-    let schema = batch.schema();
-    let needed: Vec<usize> =
-        predicate.columns().iter().filter_map(|name| schema.index_of(name).ok()).collect();
-    if needed.is_empty() {
-        // A constant: nothing is to be taken, and without a column a batch does not know its rows.
-        return Ok(predicate.evaluate(&batch.slice(0, rows.len().min(batch.num_rows())))?);
-    }
-    let places: arrow::array::UInt32Array =
-        rows.iter().map(|row| row % BATCH_ROWS as u32).collect();
-    let taken = batch
-        .project(&needed)
-        .and_then(|needed| arrow::compute::take_record_batch(&needed, &places))
-        .map_err(EngineError::from)?;
-    Ok(predicate.evaluate(&taken)?)
 }

@@ -1,8 +1,11 @@
 //! Schemas and collections.
 
+use std::collections::HashMap;
+
 use crate::engine::CollectionInfo;
 use crate::schema::{
-    CollectionSchema, Column, ColumnType, EmbeddingSpace, IdKind, Modality, Provenance, SpaceId,
+    AtIngest, CollectionSchema, Column, ColumnType, EmbeddingSpace, IdKind, Modality, Provenance,
+    SpaceId,
 };
 use crate::service::RequestError;
 use crate::vector::Metric;
@@ -39,6 +42,11 @@ pub(in crate::service) fn space(space: v1::EmbeddingSpace) -> Result<EmbeddingSp
         v1::Metric::Ip => Metric::Ip,
     };
     let form = known::<v1::SpaceForm>("space.form", space.form)?.into();
+    if !space.encode_at_ingest && !space.inputs.is_empty() {
+        return Err(RequestError::InputsOfNothing { space: space.name });
+    }
+    let inputs = space.inputs.into_iter().collect();
+    let at_ingest = space.encode_at_ingest.then_some(AtIngest { inputs });
     if space.modality.is_empty() {
         return Err(RequestError::Missing { field: "space.modality" });
     }
@@ -50,6 +58,8 @@ pub(in crate::service) fn space(space: v1::EmbeddingSpace) -> Result<EmbeddingSp
         dimension: usize::try_from(space.dimension).unwrap_or(usize::MAX),
         metric,
         provenance: space.provenance.map_or_else(Provenance::external, provenance),
+        shared: (!space.shared.is_empty()).then_some(space.shared),
+        at_ingest,
     })
 }
 
@@ -98,7 +108,7 @@ pub(in crate::service) fn provenance_of(provenance: Provenance) -> v1::Provenanc
     }
 }
 
-/// Writes what a server tells about a collection.
+/// Writes what a server tells about a collection, but for how far its encoding at ingest is.
 pub(in crate::service) fn collection(info: CollectionInfo) -> v1::Collection {
     let names = |id: SpaceId| info.schema.space_by_id(id).map(|space| space.name.clone());
     let vector_counts = info
@@ -107,6 +117,7 @@ pub(in crate::service) fn collection(info: CollectionInfo) -> v1::Collection {
         .filter_map(|&(id, count)| names(id).map(|name| (name, count)))
         .collect();
     v1::Collection {
+        encoding: HashMap::new(),
         object_count: info.object_count,
         vector_counts,
         footprint: info.footprint.map(|moc| moc.to_ascii()).unwrap_or_default(),
@@ -142,6 +153,9 @@ fn space_of(space: EmbeddingSpace) -> v1::EmbeddingSpace {
         metric: metric.into(),
         provenance: Some(provenance_of(space.provenance)),
         form: v1::SpaceForm::from(space.form).into(),
+        shared: space.shared.unwrap_or_default(),
+        encode_at_ingest: space.at_ingest.is_some(),
+        inputs: space.at_ingest.map(|at| at.inputs.into_iter().collect()).unwrap_or_default(),
     }
 }
 
@@ -188,6 +202,12 @@ mod tests {
                     ..v1::Provenance::default()
                 }),
                 form: metric - 1,
+                shared: if metric == 1 { "both".to_owned() } else { String::new() },
+                encode_at_ingest: metric == 2,
+                inputs: (metric == 2)
+                    .then(|| ("u".to_owned(), "c2".to_owned()))
+                    .into_iter()
+                    .collect(),
             })
             .collect();
         v1::CollectionSchema {

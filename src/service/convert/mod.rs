@@ -15,11 +15,11 @@ mod status;
 pub(super) use answer::chunks;
 pub(super) use catalogue::provenance;
 pub(super) use catalogue::{collection, collection_schema, space};
-pub(super) use model::{InputMap, model_of};
+pub(super) use model::{InputMap, Print, model_of};
 pub(super) use object::{
     GivenRow, given_row, object_id, object_id_of, object_ids, object_of, position_of, row_name,
 };
 pub(super) use region::region;
 pub(super) use rerank::{RerankPlan, RerankTarget};
-pub(super) use search::{ExampleTerm, predicate, search};
+pub(super) use search::{CrossingTerm, ExampleTerm, predicate, search};
 pub(super) use status::index_status;

@@ -1,6 +1,6 @@
 //! Models, and the payloads that a collection's columns make for them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::catalogue::provenance_of;
 use crate::encoder::ModelInfo;
@@ -34,12 +34,8 @@ pub(in crate::service) struct ColumnSource {
 impl ColumnSource {
     /// Finds `column` or `column[element]`.
     fn find(schema: &CollectionSchema, written: &str) -> Option<Self> {
-        if let Some(place) = schema.column_place(written) {
-            return Some(Self { place, element: None });
-        }
-        let (name, rest) = written.strip_suffix(']')?.split_once('[')?;
-        let element = rest.trim().parse().ok()?;
-        Some(Self { place: schema.column_place(name.trim_end())?, element: Some(element) })
+        let (place, element) = schema.column_element(written)?;
+        Some(Self { place, element })
     }
 
     fn kind(self, schema: &CollectionSchema) -> ColumnType {
@@ -79,7 +75,12 @@ fn array(shape: Vec<u32>, values: impl Iterator<Item = f32>) -> v1::Array {
 pub(in crate::service) struct InputMap {
     modality: String,
     sources: Sources,
+    /// For each input of the model where it comes from; empty for those that are left out.
+    columns: BTreeMap<String, String>,
 }
+
+/// What the inputs of an object were: another object with the same inputs has the same print.
+pub(in crate::service) type Print = blake3::Hash;
 
 #[derive(Debug, Clone, PartialEq)]
 enum Sources {
@@ -115,9 +116,15 @@ impl InputMap {
             });
         }
         let mut sources = Vec::with_capacity(inputs.len());
+        let mut columns = BTreeMap::new();
         for input in inputs {
             let written = given.remove(input);
-            let Some(source) = source(schema, model, input, written)? else { continue };
+            let column = written.clone().unwrap_or_else(|| input.clone());
+            let Some(source) = source(schema, model, input, written)? else {
+                columns.insert(input.clone(), String::new());
+                continue;
+            };
+            columns.insert(input.clone(), column);
             check_type(schema, input, source, kind)?;
             sources.push((input.clone(), source));
         }
@@ -132,7 +139,45 @@ impl InputMap {
             Some(_) if sources.iter().any(is_list) => Sources::Arrays(sources),
             Some(_) => Sources::Row(sources),
         };
-        Ok(Self { modality: model.modality.0.clone(), sources })
+        Ok(Self { modality: model.modality.0.clone(), sources, columns })
+    }
+
+    /// For each input of the model where it comes from, as it would be given; empty for those that are left out.
+    pub(in crate::service) fn columns(&self) -> &BTreeMap<String, String> {
+        &self.columns
+    }
+
+    /// The print of an object's inputs, for as long as the map is the same; `None` when it has none of them.
+    pub(in crate::service) fn print(&self, object: &Object) -> Option<Print> {
+        let mut hasher = blake3::Hasher::new();
+        let mut is_empty = true;
+        let mut feed = |bytes: Option<&[u8]>| {
+            is_empty &= bytes.is_none();
+            // Told apart by their lengths, so that what follows is never taken for what came before.
+            hasher.update(&bytes.map_or(u64::MAX, |bytes| bytes.len() as u64).to_le_bytes());
+            hasher.update(bytes.unwrap_or_default());
+        };
+        match &self.sources {
+            Sources::Image { place } => match object.columns.get(*place) {
+                Some(Value::Binary(bytes)) if !bytes.is_empty() => feed(Some(bytes)),
+                _ => feed(None),
+            },
+            Sources::Row(sources) => {
+                for (_, source) in sources {
+                    let number = source.number(object).map(f64::to_le_bytes);
+                    feed(number.as_ref().map(<[u8; 8]>::as_slice));
+                }
+            }
+            Sources::Arrays(sources) => {
+                for (_, source) in sources {
+                    let array = source.array(object);
+                    let is_list = array.as_ref().is_some_and(|array| !array.shape.is_empty());
+                    feed(array.as_ref().map(|array| array.float32.as_slice()));
+                    feed(is_list.then_some(&[][..]));
+                }
+            }
+        }
+        (!is_empty).then(|| hasher.finalize())
     }
 
     /// The payload of an object; `None` when it has none of the inputs.

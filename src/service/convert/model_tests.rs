@@ -120,3 +120,48 @@ fn lists_become_arrays_of_models_that_take_them() {
     let cutout = cutouts.expect("mapped").payload(&mut object(Value::Null, vec![0.0], Value::Null));
     assert!(matches!(cutout.and_then(|it| it.content), Some(v1::payload::Content::Arrays(_))));
 }
+
+#[test]
+fn a_print_tells_whether_the_inputs_are_the_same() {
+    let fluxes = InputMap::new(&schema(), &model(&["flux_g", "spare"]), HashMap::new());
+    let fluxes = fluxes.expect("a map");
+    assert_eq!(fluxes.columns()["flux_g"], "flux_g");
+    assert_eq!(fluxes.columns()["spare"], "", "an optional input without a column is left out");
+    let of = |flux: f64, image: &[u8]| {
+        fluxes.print(&object(Value::Float64(flux), Vec::new(), Value::Binary(image.to_vec())))
+    };
+    assert_eq!(of(1.0, b"a"), of(1.0, b"b"), "other columns do not count");
+    assert_ne!(of(1.0, b"a"), of(2.0, b"a"));
+    assert_eq!(of(f64::NAN, b"a"), None);
+
+    let pictures = InputMap::new(&schema(), &model(&["image"]), HashMap::new()).expect("a map");
+    let of = |image: Value| pictures.print(&object(Value::Null, Vec::new(), image));
+    assert_ne!(of(Value::Binary(vec![1])), of(Value::Binary(vec![1, 2])));
+    assert_eq!((of(Value::Binary(Vec::new())), of(Value::Null)), (None, None));
+
+    let given = map(&[("a", "maggies[0]"), ("b", "maggies[1]")]);
+    let elements = InputMap::new(&schema(), &model(&["a", "b"]), given).expect("a map");
+    let of = |list: Vec<f64>| elements.print(&object(Value::Null, list, Value::Null));
+    assert_ne!(of(vec![1.0]), of(vec![f64::NAN, 1.0]), "it counts which input is there");
+    assert_eq!(of(vec![1.0, f64::NAN]), of(vec![1.0]), "neither has the second");
+}
+
+proptest::proptest! {
+    /// A print is there exactly when a payload is, and is the same exactly when the payload is.
+    #[test]
+    fn prints_agree_with_payloads(
+        left in proptest::collection::vec(proptest::option::of(0..3_u8), 2),
+        right in proptest::collection::vec(proptest::option::of(0..3_u8), 2),
+    ) {
+        let given = map(&[("a", "maggies[0]"), ("b", "maggies[1]")]);
+        let elements = InputMap::new(&schema(), &model(&["a", "b"]), given).expect("a map");
+        let of = |given: &[Option<u8>]| {
+            let list = given.iter().map(|each| each.map_or(f64::NAN, f64::from)).collect();
+            let mut object = object(Value::Null, list, Value::Null);
+            (elements.print(&object), elements.payload(&mut object))
+        };
+        let ((left, from), (right, to)) = (of(&left), of(&right));
+        proptest::prop_assert_eq!(left.is_some(), from.is_some());
+        proptest::prop_assert_eq!(left == right, from == to);
+    }
+}

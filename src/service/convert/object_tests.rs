@@ -13,6 +13,8 @@ fn schema() -> CollectionSchema {
         dimension,
         metric,
         provenance: Provenance::external(),
+        shared: None,
+        at_ingest: None,
     };
     CollectionSchema {
         name: "galaxies".to_owned(),

@@ -2,8 +2,9 @@
 
 use super::rerank::{RerankPlan, rerank};
 use super::{combine, object, provenance, region};
+use crate::engine::DerivedColumn;
 use crate::index::RECALL_WISH_DEFAULT;
-use crate::query::{Query, QueryError, StopFlag, Term};
+use crate::query::{OrderBy, Query, QueryError, StopFlag, Term};
 use crate::schema::{CollectionSchema, EmbeddingSpace, ObjectId, RESERVED_COLUMNS};
 use crate::service::RequestError;
 use crate::service::limits::{Limits, at_most};
@@ -16,8 +17,23 @@ pub(in crate::service) struct SearchPlan {
     pub(in crate::service) query: Query,
     /// Examples, by term.
     pub(in crate::service) examples: Vec<ExampleTerm>,
+    /// Terms whose examples are of another space than the one that is searched.
+    pub(in crate::service) crossings: Vec<CrossingTerm>,
     /// How the nearest are ordered anew; the query then asks for the candidates.
     pub(in crate::service) rerank: Option<RerankPlan>,
+}
+
+/// A vector term whose examples are of another space than the one that is searched.
+#[derive(Debug)]
+pub(in crate::service) struct CrossingTerm {
+    /// Place of the term in the query.
+    pub(in crate::service) term: usize,
+    /// The space that its examples are of.
+    pub(in crate::service) from: EmbeddingSpace,
+    /// The space that is searched.
+    pub(in crate::service) to: EmbeddingSpace,
+    /// Name of the bridge to use; empty for the only one.
+    pub(in crate::service) bridge: String,
 }
 
 /// The examples of one vector term.
@@ -31,9 +47,10 @@ pub(in crate::service) struct ExampleTerm {
     pub(in crate::service) payloads: Vec<v1::Payload>,
 }
 
-/// Reads and checks a search against the schema of its collection.
+/// Reads and checks a search against the schema of its collection and the columns that are derived there.
 pub(in crate::service) fn search(
     schema: &CollectionSchema,
+    derived: &[DerivedColumn],
     limits: &Limits,
     request: v1::SearchRequest,
 ) -> Result<SearchPlan, RequestError> {
@@ -43,12 +60,13 @@ pub(in crate::service) fn search(
         Some(given) => Some(rerank(schema, limits, &request, given)?),
         None => None,
     };
-    let mut examples = Vec::new();
+    let (mut examples, mut crossings) = (Vec::new(), Vec::new());
     let mut terms = Vec::with_capacity(request.terms.len());
     for (place, given) in request.terms.into_iter().enumerate() {
-        let (term, example) = vector_term(schema, limits, place, given)?;
+        let (term, example, crossing) = vector_term(schema, limits, place, given)?;
         terms.push(term);
         examples.extend(example);
+        crossings.extend(crossing);
     }
     let query = Query {
         terms,
@@ -59,7 +77,8 @@ pub(in crate::service) fn search(
         exact: request.exact,
         recall: request.recall.unwrap_or(RECALL_WISH_DEFAULT),
         explain: request.explain,
-        columns: columns(schema, request.columns)?,
+        order_by: order_by(request.order_by, request.descending)?,
+        columns: columns(schema, derived, request.columns)?,
         with_vectors: request.with_vectors,
         plan: (!request.plan.is_empty()).then_some(request.plan),
         stop: StopFlag::default(),
@@ -72,7 +91,7 @@ pub(in crate::service) fn search(
     if rerank.is_some() && (query.diversity.is_some() || query.group_within.is_some()) {
         return Err(RequestError::RerankApart);
     }
-    Ok(SearchPlan { query, examples, rerank })
+    Ok(SearchPlan { query, examples, crossings, rerank })
 }
 
 /// How many hits are wanted; none for a search by distance alone.
@@ -106,6 +125,7 @@ pub(in crate::service) fn predicate(
 /// Columns to return: `None` for all but binary ones. What every hit has anyway needs no name.
 fn columns(
     schema: &CollectionSchema,
+    derived: &[DerivedColumn],
     names: Vec<String>,
 ) -> Result<Option<Vec<String>>, RequestError> {
     if names.is_empty() {
@@ -116,11 +136,13 @@ fn columns(
         if RESERVED_COLUMNS.iter().any(|reserved| reserved.eq_ignore_ascii_case(&name)) {
             continue;
         }
-        let place = schema.column_place(&name).ok_or_else(|| RequestError::UnknownColumn {
+        let stored = schema.columns.iter().map(|column| &column.name);
+        let mut known = stored.chain(derived.iter().map(|column| &column.name));
+        let known = known.find(|known| known.eq_ignore_ascii_case(&name)).cloned();
+        let name = known.ok_or_else(|| RequestError::UnknownColumn {
             collection: schema.name.clone(),
-            column: name.clone(),
+            column: name,
         })?;
-        let name = schema.columns[place].name.clone();
         if !wanted.contains(&name) {
             wanted.push(name);
         }
@@ -128,34 +150,44 @@ fn columns(
     Ok(Some(wanted))
 }
 
+/// A column to order by; the query itself tells whether there is one of that name.
+fn order_by(column: String, descending: bool) -> Result<Option<OrderBy>, RequestError> {
+    match column.is_empty() {
+        true if descending => Err(RequestError::DescendingWithoutOrder),
+        true => Ok(None),
+        false => Ok(Some(OrderBy { column, descending })),
+    }
+}
+
 fn vector_term(
     schema: &CollectionSchema,
     limits: &Limits,
     place: usize,
     term: v1::VectorTerm,
-) -> Result<(Term, Option<ExampleTerm>), RequestError> {
+) -> Result<(Term, Option<ExampleTerm>, Option<CrossingTerm>), RequestError> {
     let number = place + 1;
     let given = term.like.len() + term.unlike.len() + term.vectors.len() + term.examples.len();
     at_most("examples of a vector term", given, limits.examples_max)?;
     if given == 0 {
         return Err(RequestError::EmptyTerm { number });
     }
-    let space = resolve_space(schema, number, &term)?;
+    let (space, crossing) = resolve_spaces(schema, place, &term)?;
+    let source = crossing.as_ref().map_or(space, |crossing| &crossing.from);
     if let Some(given) = term.provenance.map(provenance)
-        && given != space.provenance
+        && given != source.provenance
     {
         return Err(RequestError::WrongProvenance {
-            space: space.name.clone(),
-            expected: space.provenance.to_string(),
+            space: source.name.clone(),
+            expected: source.provenance.to_string(),
             given: given.to_string(),
         });
     }
     let vectors: Vec<Vec<f32>> = term.vectors.into_iter().map(|vector| vector.values).collect();
     for vector in &vectors {
-        schema.check_vector(space.id, vector)?;
+        schema.check_vector(source.id, vector)?;
     }
     let example = (!term.examples.is_empty())
-        .then(|| example_term(place, space, term.examples))
+        .then(|| example_term(place, source, term.examples))
         .transpose()?;
     let ids = |ids: Vec<v1::ObjectId>| -> Result<Vec<ObjectId>, RequestError> {
         object::object_ids(schema, ids)
@@ -166,9 +198,11 @@ fn vector_term(
         like: ids(term.like)?,
         unlike: ids(term.unlike)?,
         vectors,
+        // By which rule they can be compared is found where the bridges are.
+        crossing: None,
         method: combine::method(term.method)?,
     };
-    Ok((term, example))
+    Ok((term, example, crossing))
 }
 
 /// A weight that is not set counts 1.
@@ -182,6 +216,41 @@ fn weight(weight: f64) -> Result<f64, RequestError> {
     }
 }
 
+/// The space that a term searches, and how its examples get there when they are of another one.
+fn resolve_spaces<'a>(
+    schema: &'a CollectionSchema,
+    place: usize,
+    term: &v1::VectorTerm,
+) -> Result<(&'a EmbeddingSpace, Option<CrossingTerm>), RequestError> {
+    let number = place + 1;
+    if term.from_space.is_empty() {
+        if !term.bridge.is_empty() {
+            return Err(RequestError::BridgeFromNowhere { number, bridge: term.bridge.clone() });
+        }
+        return Ok((resolve_space(schema, number, term)?, None));
+    }
+    if term.space.is_empty() {
+        let from = term.from_space.clone();
+        return Err(RequestError::CrossingToNowhere { number, from });
+    }
+    let to = named_space(schema, &term.space)?;
+    let from = named_space(schema, &term.from_space)?.clone();
+    let bridge = term.bridge.clone();
+    Ok((to, Some(CrossingTerm { term: place, from, to: to.clone(), bridge })))
+}
+
+/// The space of vectors of a name.
+fn named_space<'a>(
+    schema: &'a CollectionSchema,
+    name: &str,
+) -> Result<&'a EmbeddingSpace, RequestError> {
+    let space = schema.space(name).ok_or_else(|| object::unknown_space(schema, name))?;
+    if !space.holds_vectors() {
+        return Err(RequestError::SpaceOfTokens(QueryError::not_of_vectors(space)));
+    }
+    Ok(space)
+}
+
 /// The space of a term: the one it names, or the only one that all it gives can belong to.
 fn resolve_space<'a>(
     schema: &'a CollectionSchema,
@@ -189,12 +258,7 @@ fn resolve_space<'a>(
     term: &v1::VectorTerm,
 ) -> Result<&'a EmbeddingSpace, RequestError> {
     if !term.space.is_empty() {
-        let found = schema.space(&term.space);
-        let space = found.ok_or_else(|| object::unknown_space(schema, &term.space))?;
-        if !space.holds_vectors() {
-            return Err(RequestError::SpaceOfTokens(QueryError::not_of_vectors(space)));
-        }
-        return Ok(space);
+        return named_space(schema, &term.space);
     }
     let spaces: Vec<&EmbeddingSpace> = schema.vector_spaces().collect();
     // With one space there is no doubt which is meant, and what does not fit it is told in its own words.

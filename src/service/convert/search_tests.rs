@@ -16,6 +16,8 @@ fn schema() -> CollectionSchema {
         dimension,
         metric: Metric::Cosine,
         provenance,
+        shared: None,
+        at_ingest: None,
     };
     let space = |id, name: &str, modality: &str, dimension, provenance| EmbeddingSpace {
         id: SpaceId(id),
@@ -25,6 +27,8 @@ fn schema() -> CollectionSchema {
         dimension,
         metric: Metric::Cosine,
         provenance,
+        shared: None,
+        at_ingest: None,
     };
     CollectionSchema {
         name: "galaxies".to_owned(),
@@ -58,7 +62,7 @@ fn request(term: v1::VectorTerm) -> v1::SearchRequest {
 }
 
 fn read(request: v1::SearchRequest) -> Result<SearchPlan, RequestError> {
-    search(&schema(), &Limits::default(), request)
+    search(&schema(), &[], &Limits::default(), request)
 }
 
 fn refusal(request: v1::SearchRequest) -> String {
@@ -163,6 +167,34 @@ fn columns_are_known_and_told_once() {
 fn reranked(space: &str, candidates: u32, k: u32, term: v1::VectorTerm) -> v1::SearchRequest {
     let rerank = v1::Rerank { space: space.to_owned(), candidates, tokens: Vec::new() };
     v1::SearchRequest { rerank: Some(rerank), k, ..request(term) }
+}
+
+/// Examples of a term that crosses spaces are those of the space that it comes from.
+#[test]
+fn a_term_may_come_from_another_space() {
+    let across = |from: &str, to: &str, values: &[f32]| v1::VectorTerm {
+        space: to.to_owned(),
+        from_space: from.to_owned(),
+        vectors: vec![vector(values)],
+        ..v1::VectorTerm::default()
+    };
+    let plan = read(request(across("LOOKS", "Colours", &[1.0, 0.0, 0.0]))).expect("two spaces");
+    assert_eq!(plan.query.terms[0].space, "colours");
+    let crossing = &plan.crossings[0];
+    assert_eq!((crossing.term, crossing.bridge.as_str()), (0, ""));
+    assert_eq!((crossing.from.name.as_str(), crossing.to.name.as_str()), ("looks", "colours"));
+    assert!(refusal(request(across("looks", "colours", &[1.0, 0.0]))).contains("`looks`"));
+    assert!(refusal(request(across("looks", "", &[1.0; 3]))).contains("--to-space"));
+    assert!(refusal(request(across("states", "looks", &[1.0; 3]))).contains("tokens"));
+    assert!(refusal(request(across("nosuch", "looks", &[1.0; 3]))).contains("nosuch"));
+    let seen = v1::VectorTerm {
+        vectors: Vec::new(),
+        examples: vec![image("image")],
+        ..across("looks", "colours", &[])
+    };
+    assert_eq!(read(request(seen)).expect("an example").examples[0].space.name, "looks");
+    let bridge = v1::VectorTerm { bridge: "b".to_owned(), ..across("", "looks", &[1.0; 3]) };
+    assert!(refusal(request(bridge)).contains("--from-space"));
 }
 
 fn liking(ids: &[i64]) -> v1::VectorTerm {

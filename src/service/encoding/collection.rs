@@ -3,14 +3,13 @@
 use std::pin::Pin;
 
 use futures::Stream;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedRwLockReadGuard, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 use tracing::Instrument;
 
-use super::{Names, Tally, Target, Wanted, fail, selected};
-use crate::encoder::Inputs;
-use crate::schema::{CollectionSchema, EmbeddingSpace, ObjectId, SpaceForm, SpaceId};
+use super::{Names, Page, Source, Tally, Target, Wanted, fail, selected};
+use crate::schema::{AtIngest, CollectionSchema, EmbeddingSpace, ObjectId, SpaceForm};
 use crate::service::context::{Context, blocking};
 use crate::service::convert::{self, InputMap};
 use crate::service::{RequestError, ServiceError};
@@ -22,20 +21,17 @@ pub(in crate::service) type EncodeAnswers =
 
 type Sender = mpsc::Sender<Result<v1::EncodeCollectionResponse, Status>>;
 
-/// Where inputs come from.
-#[derive(Debug, Clone)]
-enum Source {
-    Columns(InputMap),
-    /// A space of token ids that the model made.
-    Tokens(SpaceId),
-}
-
 /// Everything that a job needs, checked.
 struct Job {
     target: Target,
     source: Source,
     ids: Vec<ObjectId>,
+    /// Keeps the encoding at ingest of the same space waiting, which would do the same work.
+    _turn: OwnedRwLockReadGuard<()>,
 }
+
+/// How often a page is read again because its objects were written again while they were encoded.
+const READS_MAX: usize = 8;
 
 /// Checks a request, makes the space where it is missing, and starts the job.
 ///
@@ -53,17 +49,45 @@ pub(in crate::service) async fn start(
         space: request.space,
         overwrite: request.overwrite,
     };
+    if request.encode_at_ingest {
+        check_at_ingest(predicate.as_deref(), &request.from_tokens)?;
+    }
     let wanted = Wanted::find(&context, &names).await?;
-    let source = match request.from_tokens.as_str() {
-        "" => Source::Columns(InputMap::new(&wanted.schema, &wanted.model, request.inputs)?),
-        space => Source::Tokens(token_ids(&wanted.schema, &wanted.space, space)?.id),
+    let (source, at_ingest) = match request.from_tokens.as_str() {
+        "" => {
+            let map = InputMap::new(&wanted.schema, &wanted.model, request.inputs)?;
+            let at_ingest = AtIngest { inputs: map.columns().clone() };
+            (Source::Columns(map), request.encode_at_ingest.then_some(at_ingest))
+        }
+        space => (Source::Tokens(token_ids(&wanted.schema, &wanted.space, space)?.id), None),
     };
+    let turn = context.at_ingest.turn(&collection, &wanted.space.name).read_owned().await;
     let ids = selected(&context, &collection, predicate, wanted.lacking).await?;
-    let target = wanted.target(context, collection).await?;
-    let job = Job { target, source, ids };
+    let target = wanted.target(context, names).await?;
+    if let Some(at_ingest) = at_ingest {
+        fill_at_ingest(&target, at_ingest).await?;
+    }
+    let job = Job { target, source, ids, _turn: turn };
     let (sender, receiver) = mpsc::channel(4);
     tokio::spawn(job.run(sender).in_current_span());
     Ok(Box::pin(ReceiverStream::new(receiver)))
+}
+
+fn check_at_ingest(predicate: Option<&str>, from_tokens: &str) -> Result<(), RequestError> {
+    let what = match (predicate, from_tokens) {
+        (Some(_), _) => "the condition",
+        (None, "") => return Ok(()),
+        (None, _) => "the space of token ids",
+    };
+    Err(RequestError::AtIngestOf { what })
+}
+
+/// From now on the target's space is filled as objects arrive.
+async fn fill_at_ingest(target: &Target, at_ingest: AtIngest) -> Result<(), ServiceError> {
+    let Target { context, collection, space, .. } = target;
+    let (db, collection, space) = (context.db.clone(), collection.clone(), space.name.clone());
+    blocking(move || db.set_at_ingest(&collection, &space, Some(at_ingest))).await?;
+    context.at_ingest.sync(context).await
 }
 
 /// The space of token ids of a name; they must be the model's own.
@@ -117,12 +141,34 @@ impl Job {
         // The first message tells how much there is to do, also when it is nothing.
         self.tell(sender, tally, Vec::new()).await;
         for ids in self.ids.chunks(self.target.context.limits.encode_batch.max(1)) {
-            let (with_inputs, inputs) = self.inputs(ids).await?;
-            tally.skipped += (ids.len() - with_inputs.len()) as u64;
-            let failed = self.target.page(with_inputs, inputs, &mut tally).await?;
+            let failed = self.page(ids.to_vec(), &mut tally).await?;
             self.tell(sender, tally, failed).await;
         }
         Ok(())
+    }
+
+    /// Encodes some objects, those again that are written again meanwhile.
+    async fn page(
+        &self,
+        mut ids: Vec<ObjectId>,
+        tally: &mut Tally,
+    ) -> Result<Vec<v1::FailedObject>, ServiceError> {
+        let mut failed = Vec::new();
+        for _ in 0..READS_MAX {
+            let wanted = ids.len();
+            let page = self.read(ids).await?;
+            // Without inputs, or deleted meanwhile.
+            tally.skipped += (wanted - page.ids.len()) as u64;
+            let done = self.target.page(page, tally).await?;
+            failed.extend(done.failed.into_iter().map(v1::FailedObject::from));
+            ids = done.rewritten;
+            if ids.is_empty() {
+                return Ok(failed);
+            }
+        }
+        let reason = "it was written again each time that it was encoded; encode it once more";
+        failed.extend(ids.into_iter().map(|id| super::failed_object(id, reason)));
+        Ok(failed)
     }
 
     async fn tell(&self, sender: &Sender, tally: Tally, failed: Vec<v1::FailedObject>) {
@@ -136,31 +182,10 @@ impl Job {
         let _ = sender.send(Ok(progress)).await;
     }
 
-    /// Reads objects and makes their inputs; objects without any, and those deleted meanwhile, are left out.
-    async fn inputs(&self, ids: &[ObjectId]) -> Result<(Vec<ObjectId>, Inputs), ServiceError> {
+    async fn read(&self, ids: Vec<ObjectId>) -> Result<Page, ServiceError> {
         let Target { context, collection, .. } = &self.target;
         let (db, collection) = (context.db.clone(), collection.clone());
-        let (ids, source) = (ids.to_vec(), self.source.clone());
-        blocking(move || -> Result<_, ServiceError> {
-            match source {
-                Source::Columns(map) => {
-                    let found = db.get(&collection, &ids)?;
-                    let with_payload = ids.into_iter().zip(found).filter_map(|(id, object)| {
-                        let payload = map.payload(&mut object?)?;
-                        Some((id, payload))
-                    });
-                    let (ids, payloads) = with_payload.unzip();
-                    Ok((ids, Inputs::Payloads(payloads)))
-                }
-                Source::Tokens(space) => {
-                    let found = db.tokens(&collection, space, &ids)?;
-                    let there = ids.into_iter().zip(found);
-                    let (ids, tokens) =
-                        there.filter_map(|(id, tokens)| Some((id, tokens?))).unzip();
-                    Ok((ids, Inputs::Tokens(tokens)))
-                }
-            }
-        })
-        .await
+        let source = self.source.clone();
+        blocking(move || Page::read(&db, &collection, &source, ids)).await
     }
 }

@@ -8,7 +8,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 use tracing::Instrument;
 
-use super::{Names, Tally, Target, Wanted, fail, failed_object};
+use super::{Names, Page, Tally, Target, Wanted, fail, failed_object};
 use crate::encoder::Inputs;
 use crate::schema::{CollectionSchema, ObjectId, SpaceForm};
 use crate::service::context::{Context, blocking};
@@ -33,7 +33,6 @@ const BATCH_INPUTS_MIN: usize = 64;
 struct Job {
     target: Target,
     schema: CollectionSchema,
-    overwrite: bool,
 }
 
 /// Reads the first message, makes the space where it is missing, and begins to encode the batches.
@@ -54,8 +53,8 @@ pub(in crate::service) async fn start(
     };
     let wanted = Wanted::find(&context, &names).await?;
     let schema = wanted.schema.clone();
-    let target = wanted.target(context, names.collection).await?;
-    let job = Job { target, schema, overwrite: names.overwrite };
+    let target = wanted.target(context, names).await?;
+    let job = Job { target, schema };
     let (sender, receiver) = mpsc::channel(1);
     tokio::spawn(job.run(messages, sender).in_current_span());
     Ok(Box::pin(ReceiverStream::new(receiver)))
@@ -127,15 +126,16 @@ impl Job {
         for ((id, payload), has) in ids.into_iter().zip(payloads).zip(has) {
             match has {
                 None => failed.push(failed_object(id, "the collection has no such object")),
-                Some(true) if !self.overwrite => tally.skipped += 1,
+                Some(true) if !self.target.overwrite => tally.skipped += 1,
                 Some(_) => {
                     wanted.0.push(id);
                     wanted.1.push(payload);
                 }
             }
         }
-        let page = self.target.page(wanted.0, Inputs::Payloads(wanted.1), &mut tally);
-        failed.extend(page.await?);
+        let page = Page { ids: wanted.0, inputs: Inputs::Payloads(wanted.1), basis: None };
+        let done = self.target.page(page, &mut tally).await?;
+        failed.extend(done.failed.into_iter().map(Into::into));
         let Tally { encoded, skipped } = tally;
         Ok(v1::EncodeInputsResponse { encoded, skipped, failed })
     }
@@ -149,7 +149,7 @@ impl Job {
             let objects = db.get(&collection, &ids)?;
             let tokens = match space.form {
                 SpaceForm::Vector => vec![false; ids.len()],
-                _ => db.view(&collection)?.have_tokens(space.id, &ids)?,
+                _ => db.view(&collection)?.have(space.id, &ids)?,
             };
             let pairs = objects.into_iter().zip(tokens);
             let has = pairs.map(|(object, has_tokens)| {

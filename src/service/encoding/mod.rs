@@ -3,9 +3,14 @@
 //! A job is a loop over pages of objects: read or receive, encode, write. Every page is durable when its progress is told,
 //! and a job that is begun again goes on where the last one ended, because it takes the objects that lack something in
 //! the space.
+//!
+//! What is written is what an object's inputs make when it is written: where an object was written again since it was read,
+//! or has been given something in the space by somebody else, what was made of it is thrown away.
 
+mod at_ingest;
 mod collection;
 mod inputs;
+mod page;
 
 use std::time::Duration;
 
@@ -17,11 +22,14 @@ use super::error_code::one_line;
 use super::search::StopWhenDropped;
 use super::{RequestError, ServiceError};
 use crate::encoder::{Encoded, EncoderError, Inputs, Made, ModelInfo};
-use crate::engine::{Write, WriteMode, WriteOutcome};
+use crate::engine::{Standing, Write, WriteMode, WriteOutcome};
 use crate::query::{self, StopFlag};
 use crate::schema::{CollectionSchema, EmbeddingSpace, ObjectId, Provenance, SpaceId};
 use crate::wire::v1;
 
+use page::{Page, Source, Verdict};
+
+pub(super) use at_ingest::{Workers, declared};
 pub(super) use collection::{EncodeAnswers, start};
 pub(super) use inputs::{InputAnswers, start as start_inputs};
 
@@ -38,6 +46,10 @@ struct Target {
     model: String,
     pooling: String,
     space: EmbeddingSpace,
+    /// Whether objects that have something in the space are given another.
+    overwrite: bool,
+    /// How often the encoder is asked again when it is not there.
+    retries_max: u32,
 }
 
 /// What is done so far.
@@ -45,6 +57,29 @@ struct Target {
 struct Tally {
     encoded: u64,
     skipped: u64,
+}
+
+/// What became of a page.
+#[derive(Debug, Default)]
+struct Done {
+    failed: Vec<Failure>,
+    /// Objects that were written again since they were read.
+    rewritten: Vec<ObjectId>,
+    /// The commit of what was made; `None` when nothing was written.
+    version: Option<u64>,
+}
+
+/// An object for which nothing could be made.
+#[derive(Debug)]
+struct Failure {
+    id: ObjectId,
+    reason: String,
+}
+
+impl From<Failure> for v1::FailedObject {
+    fn from(failure: Failure) -> Self {
+        failed_object(failure.id, &failure.reason)
+    }
 }
 
 /// What a request names, found and checked; nothing has been made for it yet.
@@ -85,6 +120,7 @@ impl Wanted {
             check_provenance(existing, &provenance)?;
         }
         let space = EmbeddingSpace {
+            at_ingest: None,
             id: SpaceId(0),
             name,
             modality: model.modality.clone(),
@@ -92,14 +128,16 @@ impl Wanted {
             dimension: output.dimension,
             metric: existing.map_or(model.metric, |existing| existing.metric),
             provenance,
+            shared: None,
         };
         let lacking = existing.filter(|_| !names.overwrite).map(|existing| existing.id);
         Ok(Self { pooling: output.pooling, model, space, lacking, schema })
     }
 
     /// Makes the space where it is missing.
-    async fn target(self, context: Context, collection: String) -> Result<Target, ServiceError> {
+    async fn target(self, context: Context, names: Names) -> Result<Target, ServiceError> {
         let Self { model, pooling, space, .. } = self;
+        let Names { collection, overwrite, .. } = names;
         let (db, named, name) = (context.db.clone(), collection.clone(), space.name.clone());
         let info = blocking(move || db.add_space(&named, space)).await?;
         let made = info.schema.space(&name).cloned();
@@ -108,7 +146,8 @@ impl Wanted {
             space: name,
             known: String::new(),
         })?;
-        Ok(Target { context, collection, model: model.id, pooling, space })
+        let retries_max = context.limits.encode_retries_max;
+        Ok(Target { context, collection, model: model.id, pooling, space, overwrite, retries_max })
     }
 }
 
@@ -144,15 +183,11 @@ fn check_provenance(space: &EmbeddingSpace, given: &Provenance) -> Result<(), Se
 }
 
 impl Target {
-    /// Encodes the inputs of objects and stores what was made; adds to the tally and returns the objects that failed.
-    async fn page(
-        &self,
-        ids: Vec<ObjectId>,
-        inputs: Inputs,
-        tally: &mut Tally,
-    ) -> Result<Vec<v1::FailedObject>, ServiceError> {
+    /// Encodes the inputs of objects and stores what was made; adds to the tally.
+    async fn page(&self, page: Page, tally: &mut Tally) -> Result<Done, ServiceError> {
+        let Page { ids, inputs, basis } = page;
         if inputs.is_empty() {
-            return Ok(Vec::new());
+            return Ok(Done::default());
         }
         let expected = inputs.len();
         let encoded = self.encode(inputs).await?;
@@ -161,20 +196,16 @@ impl Target {
             let given = encoded.results.len();
             return Err(ServiceError::EncoderMiscounted { expected, given });
         }
-        let mut failed = Vec::new();
+        let mut done = Done::default();
         let mut writes = Vec::with_capacity(expected);
-        let mut written = Vec::with_capacity(expected);
-        for (id, result) in ids.into_iter().zip(encoded.results) {
+        for (place, (id, result)) in ids.into_iter().zip(encoded.results).enumerate() {
             match result {
-                Ok(made) => {
-                    written.push(id.clone());
-                    writes.push(self.write(id, made));
-                }
-                Err(reason) => failed.push(failed_object(id, &reason)),
+                Ok(made) => writes.push((place, self.write(id, made))),
+                Err(reason) => done.failed.push(Failure { id, reason }),
             }
         }
-        self.store(writes, written, tally, &mut failed).await?;
-        Ok(failed)
+        self.store(writes, basis, tally, &mut done).await?;
+        Ok(done)
     }
 
     fn write(&self, id: ObjectId, made: Made) -> Write {
@@ -206,30 +237,56 @@ impl Target {
     }
 
     fn may_retry(&self, error: &EncoderError, retries: u32) -> bool {
-        error.is_retryable() && retries < self.context.limits.encode_retries_max
+        error.is_retryable() && retries < self.retries_max
     }
 
+    /// Stores what was made of the objects at some places of a page, where it is still wanted.
     async fn store(
         &self,
-        writes: Vec<Write>,
-        ids: Vec<ObjectId>,
+        writes: Vec<(usize, Write)>,
+        basis: Option<page::Basis>,
         tally: &mut Tally,
-        failed: &mut Vec<v1::FailedObject>,
+        done: &mut Done,
     ) -> Result<(), ServiceError> {
         if writes.is_empty() {
             return Ok(());
         }
         let (db, collection) = (self.context.db.clone(), self.collection.clone());
-        let space = self.space.clone();
-        let report = blocking(move || -> Result<_, ServiceError> {
-            // A collection of the same name may have been made since the job began, with other spaces.
-            if db.schema(&collection)?.space_by_id(space.id) != Some(&space) {
-                return Err(ServiceError::SpaceGone { collection, space: space.name });
-            }
-            Ok(db.write(&collection, WriteMode::Logged, writes)?)
+        let (space, overwrite) = (self.space.clone(), self.overwrite);
+        let (report, written, verdicts) = blocking(move || -> Result<_, ServiceError> {
+            let (mut written, mut verdicts) = (Vec::new(), Vec::new());
+            let make = |standing: &Standing<'_>| -> Result<Vec<Write>, ServiceError> {
+                // A collection of the same name may have been made since the job began, with other spaces.
+                let found = standing.schema().space_by_id(space.id);
+                if !found.is_some_and(|found| found.is_still(&space)) {
+                    return Err(ServiceError::SpaceGone {
+                        collection: collection.clone(),
+                        space: space.name.clone(),
+                    });
+                }
+                let (places, writes): (Vec<usize>, Vec<Write>) = writes.into_iter().unzip();
+                let ids: Vec<ObjectId> = writes.iter().map(|write| write.id().clone()).collect();
+                verdicts =
+                    page::verdicts(standing, space.id, overwrite, basis.as_ref(), &places, &ids)?;
+                let judged = writes.into_iter().zip(ids).zip(&verdicts);
+                let wanted = judged.filter(|(_, (_, verdict))| *verdict == Verdict::Wanted);
+                let (writes, ids) = wanted.map(|(pair, _)| pair).unzip();
+                written = ids;
+                Ok(writes)
+            };
+            let report = db.write_made(&collection, WriteMode::Logged, make)?;
+            Ok((report, written, verdicts))
         })
         .await?;
-        for (id, outcome) in ids.into_iter().zip(report.outcomes) {
+        for (id, verdict) in verdicts {
+            match verdict {
+                Verdict::Wanted => {}
+                Verdict::Has => tally.skipped += 1,
+                Verdict::Rewritten => done.rewritten.push(id),
+            }
+        }
+        let encoded = tally.encoded;
+        for (id, outcome) in written.into_iter().zip(report.outcomes) {
             match outcome {
                 WriteOutcome::VectorsSet
                 | WriteOutcome::ColumnsSet
@@ -238,9 +295,11 @@ impl Target {
                     tally.encoded += 1;
                 }
                 WriteOutcome::Absent | WriteOutcome::Deleted => tally.skipped += 1,
-                WriteOutcome::Refused(reason) => failed.push(failed_object(id, &reason)),
+                WriteOutcome::Refused(reason) => done.failed.push(Failure { id, reason }),
             }
         }
+        // Without a change there is no commit, and the version is that of somebody else's.
+        done.version = (tally.encoded > encoded).then_some(report.version);
         Ok(())
     }
 }

@@ -1,11 +1,12 @@
 //! The schema of a collection as JSON: small, rarely written, readable with any tool.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::schema::{
-    CollectionId, CollectionSchema, Column, EmbeddingSpace, IdKind, Modality, Provenance,
+    AtIngest, CollectionId, CollectionSchema, Column, EmbeddingSpace, IdKind, Modality, Provenance,
     SpaceForm, SpaceId,
 };
 use crate::storage::error::StorageError;
@@ -69,6 +70,12 @@ struct SpaceRow {
     weights_hash: String,
     preprocessing: String,
     pooling: String,
+    /// Left out where nothing is shared, as it is in records of programs that knew nothing of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    shared: Option<String>,
+    /// Model inputs and their columns, where objects are encoded as they arrive; since format 3.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    at_ingest: Option<BTreeMap<String, String>>,
 }
 
 impl CollectionMeta {
@@ -153,6 +160,8 @@ fn space_row(space: &EmbeddingSpace) -> SpaceRow {
         weights_hash: space.provenance.weights_hash.clone(),
         preprocessing: space.provenance.preprocessing.clone(),
         pooling: space.provenance.pooling.clone(),
+        shared: space.shared.clone(),
+        at_ingest: space.at_ingest.as_ref().map(|at_ingest| at_ingest.inputs.clone()),
     }
 }
 
@@ -175,5 +184,7 @@ fn space(row: SpaceRow) -> Result<EmbeddingSpace, StorageError> {
             preprocessing: row.preprocessing,
             pooling: row.pooling,
         },
+        shared: row.shared,
+        at_ingest: row.at_ingest.map(|inputs| AtIngest { inputs }),
     })
 }

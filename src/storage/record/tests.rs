@@ -80,6 +80,8 @@ fn token_space(form: SpaceForm, dimension: usize) -> EmbeddingSpace {
         dimension,
         metric: Metric::Cosine,
         provenance: Provenance::external(),
+        shared: None,
+        at_ingest: None,
     }
 }
 
@@ -128,6 +130,7 @@ fn meta() -> CollectionMeta {
                 EmbeddingSpace {
                     id: SpaceId(8),
                     name: "image".to_owned(),
+                    shared: Some("both".to_owned()),
                     ..token_space(SpaceForm::Vector, 64)
                 },
                 token_space(SpaceForm::Tokens, 768),

@@ -62,6 +62,8 @@ fn space(name: &str, dimension: usize) -> EmbeddingSpace {
         dimension,
         metric: Metric::L2,
         provenance: Provenance::external(),
+        shared: None,
+        at_ingest: None,
     }
 }
 

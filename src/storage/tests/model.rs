@@ -36,6 +36,10 @@ fn tokens() -> impl Strategy<Value = Vec<(SpaceId, TokenSequence)>> {
     (of(STATES), of(CODES)).prop_map(|(states, codes)| states.into_iter().chain(codes).collect())
 }
 
+fn forgotten() -> impl Strategy<Value = Vec<SpaceId>> {
+    proptest::option::weighted(0.3, Just(STATES)).prop_map(|space| space.into_iter().collect())
+}
+
 fn operation() -> impl Strategy<Value = Operation> {
     let id = 0..12_i64;
     prop_oneof![
@@ -43,9 +47,9 @@ fn operation() -> impl Strategy<Value = Operation> {
             let (ra, dec) = PLACES[place];
             Operation::Put(Object { vectors, ..object(id, ra, dec, stamp) })
         }),
-        2 => (id.clone(), 0..PLACES.len(), any::<u32>(), vectors()).prop_map(|(id, place, stamp, vectors)| {
+        2 => (id.clone(), 0..PLACES.len(), any::<u32>(), vectors(), forgotten()).prop_map(|(id, place, stamp, vectors, forgets)| {
             let (ra, dec) = PLACES[place];
-            Operation::Update(Object { vectors, ..object(id, ra, dec, stamp) })
+            Operation::Update { object: Object { vectors, ..object(id, ra, dec, stamp) }, forgets }
         }),
         3 => (id.clone(), tokens()).prop_map(|(id, tokens)| Operation::SetTokens { id: ObjectId::Number(id), tokens }),
         2 => (id.clone(), vectors()).prop_map(|(id, vectors)| Operation::SetVectors { id: ObjectId::Number(id), vectors }),
@@ -103,10 +107,13 @@ impl From<&Outcome> for Came {
 impl Model {
     fn apply(&mut self, operation: &Operation) -> Came {
         match operation {
-            Operation::Put(object) | Operation::Update(object) => {
-                if matches!(operation, Operation::Put(_)) {
-                    self.tokens.retain(|(id, _), _| *id != object.id);
-                }
+            Operation::Put(object) | Operation::Update { object, .. } => {
+                self.tokens.retain(|(id, space), _| match operation {
+                    Operation::Update { forgets, .. } => {
+                        *id != object.id || !forgets.contains(space)
+                    }
+                    _ => *id != object.id,
+                });
                 match self.objects.insert(object.id.clone(), object.clone()) {
                     None => Came::Inserted,
                     Some(before) => Came::Replaced {

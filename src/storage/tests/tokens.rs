@@ -43,7 +43,7 @@ fn a_sequence_of_a_network_survives_a_restart_and_a_move() {
     let operations = vec![Operation::Put(object(7, 1.0, 1.0, 1)), set(STATES, 9_000, 5)];
     store.write(collection, operations).expect("writes");
     store.bulk_write(collection, vec![set(CODES, 9_000, 6)]).expect("writes");
-    let moved = Operation::Update(object(7, 200.0, -10.0, 2));
+    let moved = Operation::Update { object: object(7, 200.0, -10.0, 2), forgets: Vec::new() };
     store.write(collection, vec![moved]).expect("writes");
     drop(store);
     let store = on_disk(place.path());

@@ -47,6 +47,8 @@ fn schema() -> CollectionSchema {
             dimension: 3,
             metric: Metric::Cosine,
             provenance: Provenance::external(),
+            shared: None,
+            at_ingest: None,
         }],
         description: String::new(),
     }

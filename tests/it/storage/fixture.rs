@@ -164,7 +164,7 @@ fn make_tokens(store: &Store) {
     let (mut moved, _) = tokened(4);
     moved.position = position(200.0, -50.0);
     let changes = vec![
-        Operation::Update(moved),
+        Operation::Update { object: moved, forgets: Vec::new() },
         Operation::Put(tokened(5).0),
         Operation::Delete(ObjectId::Number(6)),
     ];
@@ -190,6 +190,33 @@ fn check_tokens(store: &Store, record: &CollectionRecord) {
             assert_eq!(found, tokens.filter(|_| is_kept).map(|(_, tokens)| tokens), "{number}");
         }
     }
+}
+
+/// A space of the third format.
+fn fed_schema() -> CollectionSchema {
+    let inputs = [("flux_r", "r[2]"), ("flux_z", "")];
+    let inputs = inputs.map(|(input, column)| (input.to_owned(), column.to_owned()));
+    CollectionSchema {
+        name: "fed".to_owned(),
+        id_kind: IdKind::Number,
+        columns: vec![Column::new("r", ColumnType::FloatList)],
+        spaces: vec![
+            space("plain", 2, Metric::L2, provenance()),
+            EmbeddingSpace {
+                at_ingest: Some(AtIngest { inputs: inputs.into() }),
+                ..space("filled", 2, Metric::L2, provenance())
+            },
+        ],
+        description: String::new(),
+    }
+}
+
+fn check_fed(record: &CollectionRecord) {
+    let mut schema = fed_schema();
+    for (space, id) in schema.spaces.iter_mut().zip(1..) {
+        space.id = SpaceId(id);
+    }
+    assert_eq!(*record.schema, schema);
 }
 
 fn make(path: &Path) {
@@ -219,6 +246,7 @@ fn make(path: &Path) {
     store.write(numbers, changes).expect("writes");
     store.write(names, named().into_iter().map(Operation::Put).collect()).expect("writes");
     make_tokens(&store);
+    store.create_collection(fed_schema()).expect("creates");
 }
 
 fn check(path: &Path, format: u32) {
@@ -227,7 +255,11 @@ fn check(path: &Path, format: u32) {
     let [numbers, names, later @ ..] = &records[..] else { panic!("{records:?}") };
     match later {
         [] => assert_eq!(format, 1),
-        [tokens] => check_tokens(&store, tokens),
+        [tokens, later @ ..] if later.len() < 2 => {
+            assert_eq!(format, 2 + later.len() as u32);
+            check_tokens(&store, tokens);
+            later.iter().for_each(check_fed);
+        }
         more => panic!("{more:?}"),
     }
     let mut schema = numbered_schema();

@@ -2,6 +2,7 @@
 
 use tch::{Kind, TchError, Tensor};
 
+use super::super::load::{channels_last, fold};
 use super::super::weights::{Weights, WeightsError};
 
 /// Largest width, depth or count of a network.
@@ -161,6 +162,31 @@ impl Convolution {
         let shape = [to, from, kernel.size, kernel.size];
         let weight = weights.take(&format!("{prefix}.weight"), &shape)?;
         Ok(Self::of(weight, None, kernel, 1, false))
+    }
+
+    /// A convolution with the batch normalisation behind it: one map instead of two, folded in double precision.
+    pub(super) fn load_normed(
+        weights: &mut Weights<'_>,
+        [convolution, norm]: [&str; 2],
+        (from, to): (i64, i64),
+        kernel: Kernel,
+    ) -> Result<Self, WeightsError> {
+        let name = format!("{convolution}.weight");
+        let weight = weights.take_single(&name, &[to, from, kernel.size, kernel.size])?;
+        let within = |part: &str| format!("{norm}.{part}");
+        let mut column = |part: &str| weights.take_single(&within(part), &[to]);
+        let (gamma, beta) = (column("weight")?, column("bias")?);
+        let (mean, variance) = (column("running_mean")?, column("running_var")?);
+        weights.skip(&[&within("num_batches_tracked")]);
+        let kind = weights.kind();
+        let folded = fold(&weight, [&gamma, &beta, &mean, &variance], BatchNorm::EPSILON);
+        let (weight, bias) = folded
+            .and_then(|(weight, bias)| {
+                // As the pictures lie that it is applied to.
+                Ok((channels_last(&weight.f_to_kind(kind)?)?, bias.f_to_kind(kind)?))
+            })
+            .map_err(|source| WeightsError::Torch { name, source })?;
+        Ok(Self::of(weight, Some(bias), kernel, 1, false))
     }
 
     /// Over one axis; with as many groups as channels each channel is on its own.

@@ -5,7 +5,7 @@ use tch::{TchError, Tensor};
 
 use super::super::load::channels_last;
 use super::super::weights::{Weights, WeightsError};
-use super::layers::{BatchNorm, Convolution, Kernel, Linear, check_sizes};
+use super::layers::{Convolution, Kernel, Linear, check_sizes};
 use super::trace::Trace;
 
 /// Channels behind a block, for each channel within it.
@@ -36,14 +36,14 @@ impl Default for ResNetConfig {
 
 /// The network: the query encoder of the contrastive pair.
 pub(crate) struct MocoResNet {
-    stem: (Convolution, BatchNorm),
+    stem: Convolution,
     stages: [Vec<Bottleneck>; 4],
     head: Vec<Linear>,
 }
 
 struct Bottleneck {
-    layers: [(Convolution, BatchNorm); 3],
-    shortcut: Option<(Convolution, BatchNorm)>,
+    layers: [Convolution; 3],
+    shortcut: Option<Convolution>,
 }
 
 impl MocoResNet {
@@ -62,7 +62,8 @@ impl MocoResNet {
         });
         let kernel = Kernel { size: 7, stride: 2, padding: 3 };
         let channels = (3, config.stem_channels);
-        let stem = normed(weights, ["encoder_q.conv1", "encoder_q.bn1"], channels, kernel)?;
+        let names = ["encoder_q.conv1", "encoder_q.bn1"];
+        let stem = Convolution::load_normed(weights, names, channels, kernel)?;
         let mut from = config.stem_channels;
         let mut stages = [const { Vec::new() }; 4];
         for (number, stage) in stages.iter_mut().enumerate() {
@@ -95,14 +96,10 @@ impl MocoResNet {
         pictures: &Tensor,
         trace: &mut Trace,
     ) -> Result<[Tensor; 2], TchError> {
-        let pictures = pictures.f_to_kind(self.stem.0.kind())?;
-        let mut features = apply(&self.stem, &channels_last(&pictures)?)?.f_relu()?.f_max_pool2d(
-            [3, 3],
-            [2, 2],
-            [1, 1],
-            [1, 1],
-            false,
-        )?;
+        let pictures = pictures.f_to_kind(self.stem.kind())?;
+        let mut features = self.stem.forward(&channels_last(&pictures)?)?;
+        let _same = features.f_relu_()?;
+        features = features.f_max_pool2d([3, 3], [2, 2], [1, 1], [1, 1], false)?;
         trace.note_with("maxpool", || features.f_narrow(0, 0, 1)?.f_narrow(1, 0, 8))?;
         for (number, stage) in self.stages.iter().enumerate() {
             for block in stage {
@@ -144,13 +141,14 @@ impl Bottleneck {
             let names = [format!("conv{}", number + 1), format!("bn{}", number + 1)];
             let [convolution, norm] = names.map(|name| within(&name));
             let (channels, kernel) = sizes[number];
-            normed(weights, [&convolution, &norm], channels, kernel)
+            Convolution::load_normed(weights, [&convolution, &norm], channels, kernel)
         };
         let layers = [layer(0)?, layer(1)?, layer(2)?];
         let shortcut = if stride != 1 || from != to {
             let names = [within("downsample.0"), within("downsample.1")];
             let kernel = Kernel { size: 1, stride, padding: 0 };
-            Some(normed(weights, [&names[0], &names[1]], (from, to), kernel)?)
+            let names = [&*names[0], &*names[1]];
+            Some(Convolution::load_normed(weights, names, (from, to), kernel)?)
         } else {
             None
         };
@@ -160,33 +158,16 @@ impl Bottleneck {
     fn forward(&self, input: &Tensor) -> Result<Tensor, TchError> {
         let [first, second, third] = &self.layers;
         // In place: the maps are large, and nobody else looks at them.
-        let mut hidden = apply(first, input)?;
+        let mut hidden = first.forward(input)?;
         let _same = hidden.f_relu_()?;
-        let mut hidden = apply(second, &hidden)?;
+        let mut hidden = second.forward(&hidden)?;
         let _same = hidden.f_relu_()?;
-        let mut hidden = apply(third, &hidden)?;
+        let mut hidden = third.forward(&hidden)?;
         let kept = match &self.shortcut {
-            Some(shortcut) => apply(shortcut, input)?,
+            Some(shortcut) => shortcut.forward(input)?,
             None => input.shallow_clone(),
         };
         let mut sum = hidden.f_add_(&kept)?;
         sum.f_relu_()
     }
-}
-
-fn normed(
-    weights: &mut Weights<'_>,
-    [convolution, norm]: [&str; 2],
-    channels: (i64, i64),
-    kernel: Kernel,
-) -> Result<(Convolution, BatchNorm), WeightsError> {
-    let layer = Convolution::load_bare(weights, convolution, channels, kernel)?;
-    Ok((layer, BatchNorm::load(weights, norm, channels.1)?))
-}
-
-fn apply(
-    (convolution, norm): &(Convolution, BatchNorm),
-    input: &Tensor,
-) -> Result<Tensor, TchError> {
-    norm.forward(&convolution.forward(input)?)
 }

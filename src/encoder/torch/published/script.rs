@@ -6,6 +6,7 @@ use sidereus::encoder::{Features, Made, ModelError, RegisteredModel, ScriptConfi
 use tch::{CModule, IValue, Kind, TchError};
 
 use super::super::device::Computing;
+use super::super::staging::Staging;
 use super::network::{stacked, vectors};
 
 /// A loaded archive.
@@ -33,11 +34,15 @@ impl Script {
     }
 
     /// Calls the archive with every array of the rows as an argument.
-    pub(super) fn make(&self, rows: &[&Features]) -> Result<Vec<Made>, TchError> {
+    pub(super) fn make(
+        &self,
+        rows: &[&Features],
+        staging: &Staging,
+    ) -> Result<Vec<Made>, TchError> {
         let count = rows.first().map_or(0, |row| row.layout().len());
         let argument = |place| {
-            let tensor = stacked(rows, place, self.computing)?.f_to_kind(self.computing.kind)?;
-            Ok(IValue::Tensor(tensor))
+            let tensor = stacked(rows, place, (staging, place), self.computing)?;
+            Ok(IValue::Tensor(tensor.f_to_kind(self.computing.kind)?))
         };
         let arguments = (0..count).map(argument).collect::<Result<Vec<_>, TchError>>()?;
         let ScriptConfig { method, output } = &self.call;

@@ -119,6 +119,8 @@ struct Joined {
     missing: Tensor,
     /// Number of the modality of each token.
     kinds: Tensor,
+    /// Whether anything may be missing.
+    has_gaps: bool,
 }
 
 impl AionConfig {
@@ -235,8 +237,8 @@ impl Block {
     }
 
     /// `bias`: what is added to the scores, rows x 1 x 1 x tokens.
-    fn forward(&self, tokens: &Tensor, bias: &Tensor) -> Result<Tensor, TchError> {
-        let tokens = tokens.f_add(&self.attention.forward(tokens, Some(bias))?)?;
+    fn forward(&self, tokens: &Tensor, bias: Option<&Tensor>) -> Result<Tensor, TchError> {
+        let tokens = tokens.f_add(&self.attention.forward(tokens, bias)?)?;
         let normed = self.norm2.forward(&tokens)?;
         let gated = self.gate.forward(&normed)?.f_silu()?.f_mul(&self.value.forward(&normed)?)?;
         tokens.f_add(&self.out.forward(&gated)?)
@@ -284,34 +286,18 @@ impl AionEncoder {
             let reason = format!("{tokens_max} tokens are no embedding; allow one or more");
             return Err(AionError::BadInput { reason });
         }
-        let Joined { values, offsets, missing, kinds } = self.join(inputs)?;
-        let count = missing.size2()?.1.min(tokens_max);
-        // A stable sort: what is there keeps its order, and what is missing comes behind it.
-        let order = missing.f_to_kind(Kind::Int64)?.f_argsort_stable(true, 1, false)?;
-        let order = order.f_narrow(1, 0, count)?;
-        let missing = missing.f_gather(1, &order, false)?;
-        let kinds = kinds.f_gather(1, &order, false)?;
+        let Joined { values, offsets, missing, kinds, has_gaps } =
+            self.join(inputs)?.chosen(tokens_max)?;
+        let count = missing.size2()?.1;
         trace.note_with("token_modality_id", || kinds.f_masked_fill(&missing, -1i64))?;
-        let absent = missing.f_unsqueeze(-1)?;
-        let chosen = |all: &Tensor| -> Result<Tensor, TchError> {
-            let places = order.f_unsqueeze(-1)?.f_expand([-1, -1, all.size3()?.2], false)?;
-            all.f_gather(1, &places, false)?.f_masked_fill(&absent, 0.0)
-        };
-        let (values, offsets) = (chosen(&values)?, chosen(&offsets)?);
         let mut tokens = values.f_add(&offsets)?;
         let first = |tensor: &Tensor| tensor.f_narrow(1, 0, count.min(8));
         trace.note_with("encoder_input_first8", || first(&tokens))?;
         trace.note_with("emb_first8", || first(&offsets))?;
-        // The least number instead of minus infinity: rows without any token stay finite.
-        let bias = missing
-            .f_zeros_like()?
-            .f_to_kind(Kind::Float)?
-            .f_masked_fill(&missing, f64::from(f32::MIN))?
-            .f_to_kind(self.context.kind())?
-            .f_unsqueeze(1)?
-            .f_unsqueeze(1)?;
+        // Attention without a mask is quicker.
+        let bias = has_gaps.then(|| bias(&missing, self.context.kind())).transpose()?;
         for (number, block) in self.blocks.iter().enumerate() {
-            tokens = block.forward(&tokens, &bias)?;
+            tokens = block.forward(&tokens, bias.as_ref())?;
             if number == 0 {
                 trace.note_with("block0_first8", || first(&tokens))?;
             }
@@ -327,6 +313,7 @@ impl AionEncoder {
     fn join(&self, inputs: &[Tokens]) -> Result<Joined, AionError> {
         let mut parts: [Vec<Tensor>; 4] = Default::default();
         let mut rows = None;
+        let has_gaps = inputs.iter().any(|tokens| tokens.missing.is_some());
         for Tokens { modality, ids, missing } in inputs {
             let embedding =
                 self.embeddings.get(modality).ok_or_else(|| AionError::UnknownModality {
@@ -363,8 +350,51 @@ impl AionEncoder {
             offsets: Tensor::f_cat(offsets, 1)?,
             missing: Tensor::f_cat(missing, 1)?,
             kinds: Tensor::f_cat(kinds, 1)?,
+            has_gaps,
         })
     }
+}
+
+impl Joined {
+    /// At most `tokens_max` tokens of each row, those that are there before those that are missing.
+    fn chosen(self, tokens_max: i64) -> Result<Self, TchError> {
+        let Self { values, offsets, missing, kinds, has_gaps } = self;
+        let count = missing.size2()?.1.min(tokens_max);
+        if !has_gaps {
+            let first = |all: &Tensor| all.f_narrow(1, 0, count);
+            return Ok(Self {
+                values: first(&values)?,
+                offsets: first(&offsets)?,
+                missing: first(&missing)?,
+                kinds: first(&kinds)?,
+                has_gaps,
+            });
+        }
+        // A stable sort: what is there keeps its order, and what is missing comes behind it.
+        let order = missing.f_to_kind(Kind::Int64)?.f_argsort_stable(true, 1, false)?;
+        let order = order.f_narrow(1, 0, count)?;
+        let missing = missing.f_gather(1, &order, false)?;
+        let kinds = kinds.f_gather(1, &order, false)?;
+        let absent = missing.f_unsqueeze(-1)?;
+        let chosen = |all: &Tensor| -> Result<Tensor, TchError> {
+            let places = order.f_unsqueeze(-1)?.f_expand([-1, -1, all.size3()?.2], false)?;
+            all.f_gather(1, &places, false)?.f_masked_fill(&absent, 0.0)
+        };
+        let (values, offsets) = (chosen(&values)?, chosen(&offsets)?);
+        Ok(Self { values, offsets, missing, kinds, has_gaps })
+    }
+}
+
+/// What is added to the scores of tokens: the least number where one is missing. Not minus infinity, so that rows without
+/// any token stay finite; and the least of the precision, for a smaller one would become that.
+fn bias(missing: &Tensor, kind: Kind) -> Result<Tensor, TchError> {
+    let least = match kind {
+        Kind::Half => half::f16::MIN.to_f64(),
+        Kind::BFloat16 => half::bf16::MIN.to_f64(),
+        _ => f64::from(f32::MIN),
+    };
+    let bias = missing.f_zeros_like()?.f_to_kind(kind)?.f_masked_fill(missing, least)?;
+    bias.f_unsqueeze(1)?.f_unsqueeze(1)
 }
 
 impl Encoded {

@@ -10,6 +10,7 @@ use sidereus::wire::v1::{TokenRun, TokenSequence};
 use tch::{Kind, TchError, Tensor};
 
 use super::super::super::device::Computing;
+use super::super::super::staging::Staging;
 use super::super::super::weights::WeightsError;
 use super::super::network::{parsed, stacked, states, strictly, vectors};
 use super::super::trace::Trace;
@@ -85,8 +86,9 @@ impl AionModel {
         &self,
         rows: &[&Features],
         pooling: Pooling,
+        staging: &Staging,
     ) -> Result<Vec<Made>, MakeError> {
-        let tokens = self.tokens(rows)?;
+        let tokens = self.tokens(rows, staging)?;
         if pooling == Pooling::TokenIds {
             return ids(&tokens, rows.len());
         }
@@ -106,15 +108,15 @@ impl AionModel {
     }
 
     /// Tokens of all modalities of the rows.
-    fn tokens(&self, rows: &[&Features]) -> Result<Vec<Tokens>, MakeError> {
+    fn tokens(&self, rows: &[&Features], staging: &Staging) -> Result<Vec<Tokens>, MakeError> {
         let layout = rows.first().map(|row| row.layout()).unwrap_or_default();
         let mut tokens: Vec<Tokens> = Vec::new();
         for (place, part) in layout.iter().enumerate() {
             let (key, array) = part.name.split_once('.').unwrap_or((&part.name, ""));
-            let input = || stacked(rows, place, self.computing);
+            let input = || stacked(rows, place, (staging, place), self.computing);
             let ids = match array {
                 "ids" => input()?.f_to_kind(Kind::Int64)?,
-                "flux" => self.spectrum_ids(key, rows, place)?,
+                "flux" => self.spectrum_ids(key, rows, place, staging)?,
                 // Read with the flux, which comes before them.
                 "ivar" | "mask" | "wavelength" => continue,
                 _ => self.ids(key, &input()?, &part.bands)?,
@@ -152,11 +154,14 @@ impl AionModel {
         key: &str,
         rows: &[&Features],
         place: usize,
+        staging: &Staging,
     ) -> Result<Tensor, MakeError> {
         let Codec::Spectrum(codec) = self.codec(key)? else {
             return Err(MakeError::NoCodec { name: key.to_owned() });
         };
-        let part = |offset: usize| stacked(rows, place + offset, self.computing);
+        let part = |offset: usize| {
+            stacked(rows, place + offset, (staging, place + offset), self.computing)
+        };
         let spectra =
             Spectra { flux: part(0)?, ivar: part(1)?, mask: part(2)?, wavelength: part(3)? };
         Ok(codec.forward(&spectra, &mut Trace::off())?)

@@ -26,7 +26,7 @@ impl LinearProbe {
 
     /// rows x tokens x `dim`; rows x outputs.
     pub(crate) fn forward(&self, tokens: &Tensor) -> Result<Tensor, TchError> {
-        self.linear.forward(&mean(tokens, 1)?)
+        self.linear.forward(&mean(tokens, 1)?.f_to_kind(self.linear.kind())?)
     }
 }
 

@@ -148,7 +148,9 @@ fn means(found: &mut Tensors, case: &str, encoded: &Encoded) -> Result<()> {
 
 impl ImageGoldens {
     fn codec(&self, golden: &Golden<'_>) -> Result<ImageCodec> {
-        golden.load(WEIGHTS, |weights| ImageCodec::load(weights, &self.hparams, golden.device))
+        golden.load_codec(WEIGHTS, |weights| {
+            ImageCodec::load(weights, &self.hparams, golden.computing.device)
+        })
     }
 
     pub(super) fn run(&self, golden: &Golden<'_>) -> Result<Tensors> {
@@ -163,7 +165,8 @@ impl ImageGoldens {
             let present = ImageCodec::present(bands)?.map(u8::from);
             let mask = Tensor::f_from_slice(&present)?.f_unsqueeze(0)?;
             let mask = mask.f_expand([flux.size()[0], -1], false)?;
-            found.insert(format!("{name}.channel_mask"), mask.f_to_device(golden.device)?);
+            found
+                .insert(format!("{name}.channel_mask"), mask.f_to_device(golden.computing.device)?);
             if *twice {
                 // The original works in its caller's memory; ours does so only here.
                 let left = ImageCodec::left_behind(flux, bands)?;
@@ -180,7 +183,7 @@ impl ImageGoldens {
 
 impl SpectrumGoldens {
     fn codec(&self, golden: &Golden<'_>) -> Result<SpectrumCodec> {
-        golden.load(WEIGHTS, |weights| SpectrumCodec::load(weights, &self.hparams))
+        golden.load_codec(WEIGHTS, |weights| SpectrumCodec::load(weights, &self.hparams))
     }
 
     pub(super) fn run(&self, golden: &Golden<'_>) -> Result<Tensors> {
@@ -211,7 +214,7 @@ impl ScalarGoldens {
     fn codec(&self, golden: &Golden<'_>, name: &str) -> Result<ScalarCodec> {
         let config = self.codecs.get(name).with_context(|| format!("no codec `{name}`"))?;
         let file = format!("codecs/{name}/model.safetensors");
-        golden.load(&file, |weights| ScalarCodec::load(weights, config))
+        golden.load_codec(&file, |weights| ScalarCodec::load(weights, config))
     }
 
     pub(super) fn run(&self, golden: &Golden<'_>) -> Result<Tensors> {
@@ -235,7 +238,7 @@ impl ScalarGoldens {
 
 impl CatalogGoldens {
     pub(super) fn run(&self, golden: &Golden<'_>) -> Result<Tensors> {
-        let codec = golden.load(WEIGHTS, CatalogCodec::load)?;
+        let codec = golden.load_codec(WEIGHTS, CatalogCodec::load)?;
         let inputs = golden.inputs()?;
         let mut found = Tensors::new();
         for case in inputs.keys().filter_map(|name| name.strip_suffix(".X")) {
@@ -254,8 +257,9 @@ impl CatalogGoldens {
 
 impl SegmapGoldens {
     pub(super) fn run(&self, golden: &Golden<'_>) -> Result<Tensors> {
-        let codec = golden
-            .load(WEIGHTS, |weights| SegmapCodec::load(weights, &self.hparams, golden.device))?;
+        let codec = golden.load_codec(WEIGHTS, |weights| {
+            SegmapCodec::load(weights, &self.hparams, golden.computing.device)
+        })?;
         let mut trace = Trace::on();
         for (name, field) in &golden.inputs()? {
             trace.within(name.strip_suffix(".field").context("an input that is no field")?);
@@ -291,9 +295,9 @@ impl EndToEnd {
         run: impl FnOnce(&Golden<'_>) -> Result<Made>,
     ) -> Result<Made> {
         let folder = self.folder(golden, what)?;
-        let device = golden.device;
+        let computing = golden.computing;
         let read = |name: &str| super::file(&folder.join(name));
-        run(&Golden { folder: &folder, device, read: &read })
+        run(&Golden { folder: &folder, computing, read: &read })
     }
 
     /// The tokens of one modality of one object.

@@ -120,7 +120,7 @@ impl Moco {
         for (name, tensor) in &golden.inputs()? {
             if let Some(case) = name.strip_suffix(".raw_grz") {
                 let pictures = pictures(tensor, LegacyRgb::stein(LegacyRgb::STEIN_SIDE))?
-                    .f_to_device(golden.device)?;
+                    .f_to_device(golden.computing.device)?;
                 made.insert(format!("{case}.model_input"), pictures);
             } else if let Some(case) = name.strip_suffix(".image") {
                 trace.within(case);

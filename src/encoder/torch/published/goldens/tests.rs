@@ -7,7 +7,10 @@ use safetensors::Dtype;
 use safetensors::tensor::{TensorView, serialize};
 use tch::{Device, Kind, Tensor};
 
+use super::super::super::device::Computing;
 use super::{CONFIG_FILE, Comparison, Tensors, check, file, tensors};
+
+const ON_CPU: Computing = Computing { device: Device::Cpu, kind: Kind::Float };
 
 const WEIGHTS: &str = "weights.safetensors";
 const INPUTS: &str = "inputs.safetensors";
@@ -70,12 +73,12 @@ fn written(tensors: &Tensors) -> Result<Vec<u8>> {
 fn check_as(
     folder: &Path,
     config: &str,
-    device: Device,
+    computing: Computing,
     change: &dyn Fn(&str, &mut Tensors),
 ) -> Result<Vec<Comparison>> {
-    super::check_as(folder, config, device, &|name| {
+    super::check_as(folder, config, computing, &|name| {
         let bytes = file(&folder.join(name))?;
-        let mut tensors = tensors(&bytes, device)?;
+        let mut tensors = tensors(&bytes, computing.device)?;
         change(name, &mut tensors);
         written(&tensors)
     })
@@ -84,11 +87,46 @@ fn check_as(
 #[test]
 fn every_golden_output_is_reproduced() {
     for name in FOLDERS {
-        let compared = check(&folder(name), Device::Cpu).unwrap_or_else(|error| {
+        let compared = check(&folder(name), ON_CPU).unwrap_or_else(|error| {
             panic!("{name}: {error:#}");
         });
         assert!(failed(&compared).is_empty(), "{name}: {:?}", failed(&compared));
     }
+}
+
+#[test]
+fn half_precision_stays_close_to_the_golden_outputs() {
+    for (kind, least) in [(Kind::BFloat16, 0.995), (Kind::Half, 0.9999)] {
+        let computing = Computing { kind, ..ON_CPU };
+        for name in FOLDERS {
+            let compared = check(&folder(name), computing).unwrap_or_else(|error| {
+                panic!("{name} in {kind:?}: {error:#}");
+            });
+            let (exact, halved): (Vec<_>, Vec<_>) =
+                compared.into_iter().partition(|tensor| tensor.cosine.is_none());
+            // Tokens are those of single precision.
+            assert!(failed(&exact).is_empty(), "{name} in {kind:?}: {:?}", failed(&exact));
+            for tensor in &halved {
+                let cosine = tensor.cosine.expect("a cosine");
+                assert!(cosine >= least, "{name} in {kind:?}: {} {cosine}", tensor.name);
+            }
+            // The precision has been taken: something is another number than in single precision.
+            let differs = halved.iter().any(|tensor| tensor.error > 1e-4 * tensor.largest);
+            assert_eq!(differs, !halved.is_empty(), "{name} in {kind:?}");
+        }
+    }
+}
+
+#[test]
+fn half_precision_that_has_lost_its_way_does_not_pass() {
+    let computing = Computing { kind: Kind::BFloat16, ..ON_CPU };
+    let name = "astrodino";
+    let without_positions = |file: &str, tensors: &mut Tensors| {
+        let wanted = tensors.iter_mut().filter(|(name, _)| name.contains("pos_embed"));
+        wanted.filter(|_| file == WEIGHTS).for_each(|(_, tensor)| *tensor = tensor.zeros_like());
+    };
+    let compared = check_as(&folder(name), &config(name), computing, &without_positions);
+    assert!(!failed(&compared.expect("compares")).is_empty());
 }
 
 #[test]
@@ -109,7 +147,7 @@ fn one_object_alone_gives_what_it_gives_in_a_batch() {
                 tensors.values_mut().for_each(|tensor| *tensor = tensor.narrow(0, 0, 1));
             }
         };
-        let compared = check_as(&folder(name), &config(name), Device::Cpu, &alone).expect(name);
+        let compared = check_as(&folder(name), &config(name), ON_CPU, &alone).expect(name);
         assert!(failed(&compared).is_empty(), "{name}: {:?}", failed(&compared));
     }
 }
@@ -252,7 +290,7 @@ fn a_network_with_one_mistake_is_not_taken_for_right() {
             }
             assert!(count > 0 || file != wanted_file, "{name}: {what} changes nothing");
         };
-        let compared = check_as(&folder(name), &described, Device::Cpu, &change);
+        let compared = check_as(&folder(name), &described, ON_CPU, &change);
         // A network that cannot even be made of it has been noticed, too.
         if let Ok(compared) = compared {
             assert!(!failed(&compared).is_empty(), "{name}: {what} is not noticed");
@@ -263,7 +301,7 @@ fn a_network_with_one_mistake_is_not_taken_for_right() {
 #[test]
 fn weights_that_do_not_fit_are_named() {
     let refused = |name: &str, change: &dyn Fn(&str, &mut Tensors)| {
-        let outcome = check_as(&folder(name), &config(name), Device::Cpu, change);
+        let outcome = check_as(&folder(name), &config(name), ON_CPU, change);
         format!("{:#}", outcome.expect_err("must be refused"))
     };
     let key = "blocks.0.0.norm1.weight";
@@ -294,11 +332,11 @@ fn weights_that_do_not_fit_are_named() {
 fn an_archive_with_another_signature_is_refused() {
     let name = "torchscript_generic";
     let config = r#"{"kind": "torchscript", "calls": [{"output": "image", "file": "model_two_inputs.pt", "method": "forward", "args": ["image"]}]}"#;
-    let error = check_as(&folder(name), config, Device::Cpu, &|_, _| {}).expect_err("must fail");
+    let error = check_as(&folder(name), config, ON_CPU, &|_, _| {}).expect_err("must fail");
     let error = format!("{error:#}");
     assert!(error.contains("model_two_inputs.pt refuses its arguments"), "{error}");
     assert!(error.contains("ivar"), "{error}");
     let outside = config.replace("model_two_inputs.pt", "../model.pt");
-    let error = check_as(&folder(name), &outside, Device::Cpu, &|_, _| {}).expect_err("must fail");
+    let error = check_as(&folder(name), &outside, ON_CPU, &|_, _| {}).expect_err("must fail");
     assert!(error.to_string().contains("without a path"), "{error}");
 }

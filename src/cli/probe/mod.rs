@@ -1,0 +1,207 @@
+//! `sidereus probe`: heads on embeddings, fitted and kept where the embeddings are.
+
+mod show;
+mod spec;
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use clap::{Args, Subcommand};
+
+use self::spec::SpecArguments;
+use super::client::{Client, ClientArguments};
+use super::failure::of_status;
+use super::progress;
+use super::render::{Cell, Format, Table, duration, print_table, write_out};
+use crate::wire::v1::{
+    ApplyProbeRequest, DropProbeRequest, FitProbeRequest, FitProbeResponse, GetProbeRequest,
+    ListProbesRequest, Prediction, Probe,
+};
+
+use show::print_probe;
+pub(super) use spec::{HeadName, SettingArguments};
+
+/// Words of `sidereus probe`.
+#[derive(Debug, Args)]
+pub(super) struct ProbeArguments {
+    #[command(subcommand)]
+    action: Action,
+    #[command(flatten)]
+    client: ClientArguments,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Fit a head on the vectors of a space, and measure it on objects that it was not fitted on
+    Fit {
+        /// Name of the collection
+        collection: String,
+        #[command(flatten)]
+        spec: Box<SpecArguments>,
+        /// Keep the probe under this name [default: only measure]
+        #[arg(long, value_name = "P")]
+        name: Option<String>,
+        /// Replace a probe of that name
+        #[arg(long, requires = "name")]
+        overwrite: bool,
+    },
+    /// Show a probe: what it was fitted on, how, and how good it is
+    Show {
+        /// Name of the collection
+        collection: String,
+        /// Name of the probe
+        name: String,
+    },
+    /// List the probes of a collection side by side
+    List {
+        /// Name of the collection
+        collection: String,
+    },
+    /// Predict for stored objects: print the predictions, or write them to a column
+    Apply {
+        /// Name of the collection
+        collection: String,
+        /// Name of the probe
+        name: String,
+        /// Only objects for which this SQL expression on the columns is true
+        #[arg(long = "where", value_name = "SQL", allow_hyphen_values = true)]
+        predicate: Option<String>,
+        /// Write the predictions to this column, which is made when it does not exist
+        #[arg(long, value_name = "COLUMN")]
+        column: Option<String>,
+        /// Of classes: the probability of this one instead of the most probable class
+        #[arg(long, value_name = "CLASS")]
+        class: Option<String>,
+    },
+    /// Forget a probe
+    Drop {
+        /// Name of the collection
+        collection: String,
+        /// Name of the probe
+        name: String,
+    },
+    /// List the published protocols that --preset names
+    Presets,
+}
+
+/// Runs `sidereus probe`.
+pub(super) async fn run(arguments: ProbeArguments) -> Result<()> {
+    let format = arguments.client.format;
+    if let Action::Presets = arguments.action {
+        let mut table = Table::new(["preset", "protocol"]);
+        for (name, protocol) in crate::probes::PRESETS {
+            table.push(vec![Cell::text(name), Cell::text(protocol)]);
+        }
+        return print_table(&table, format);
+    }
+    let client = arguments.client.connect().await?;
+    match arguments.action {
+        Action::Fit { collection, spec, name, overwrite } => {
+            let request = FitProbeRequest {
+                collection,
+                spec: Some(spec.to_wire()?),
+                name: name.unwrap_or_default(),
+                overwrite,
+                with_predictions: false,
+            };
+            let (probe, _) = fit(&client, request).await?;
+            print_probe(&probe, format)
+        }
+        Action::Show { collection, name } => {
+            let request = GetProbeRequest { collection, name };
+            let reply =
+                client.probes().get_probe(request).await.map_err(|status| of_status(&status))?;
+            print_probe(&reply.into_inner().probe.context(NO_PROBE)?, format)
+        }
+        Action::List { collection } => {
+            let request = ListProbesRequest { collection };
+            let reply = client.probes().list_probes(request).await;
+            let probes = reply.map_err(|status| of_status(&status))?.into_inner().probes;
+            if probes.is_empty() && format == Format::Table {
+                return write_out("no probes yet; `sidereus probe fit` makes one\n");
+            }
+            print_table(&show::list(&probes), format)
+        }
+        Action::Apply { collection, name, predicate, column, class } => {
+            let request = ApplyProbeRequest {
+                collection,
+                name,
+                predicate: predicate.unwrap_or_default(),
+                column: column.unwrap_or_default(),
+                class: class.unwrap_or_default(),
+            };
+            apply(&client, request, format).await
+        }
+        Action::Drop { collection, name } => {
+            let request = DropProbeRequest { collection, name: name.clone() };
+            client.probes().drop_probe(request).await.map_err(|status| of_status(&status))?;
+            if format == Format::Table {
+                write_out(&format!("dropped probe {name}\n"))
+            } else {
+                Ok(())
+            }
+        }
+        Action::Presets => Ok(()),
+    }
+}
+
+const NO_PROBE: &str = "the server's answer lacks the probe; is it of another version?";
+
+/// Fits a probe with a bar, and returns it with what it predicts for the test set, where that was asked for.
+pub(super) async fn fit(
+    client: &Client,
+    request: FitProbeRequest,
+) -> Result<(Probe, Vec<Prediction>)> {
+    let reply = client.probes().fit_probe(request).await.map_err(|status| of_status(&status))?;
+    let mut stream = reply.into_inner();
+    let bar = progress::stage_bar();
+    let (mut probe, mut predictions) = (None, Vec::new());
+    while let Some(message) = stream.message().await.map_err(|status| of_status(&status))? {
+        let FitProbeResponse { stage, done, total, predictions: some, probe: last } = message;
+        bar.set_message(stage);
+        bar.set_length(total);
+        bar.set_position(done);
+        predictions.extend(some);
+        probe = last.or(probe);
+    }
+    bar.finish_and_clear();
+    Ok((probe.context(NO_PROBE)?, predictions))
+}
+
+async fn apply(client: &Client, request: ApplyProbeRequest, format: Format) -> Result<()> {
+    let started = Instant::now();
+    let get =
+        GetProbeRequest { collection: request.collection.clone(), name: request.name.clone() };
+    let reply = client.probes().get_probe(get).await.map_err(|status| of_status(&status))?;
+    let classes = reply.into_inner().probe.context(NO_PROBE)?.classes;
+    let column = request.column.clone();
+    let class = request.class.clone();
+    let reply = client.probes().apply_probe(request).await.map_err(|status| of_status(&status))?;
+    let mut stream = reply.into_inner();
+    let bar = progress::rows_bar(None, "predicting");
+    let mut headings = vec!["object_id", "ra", "dec", "prediction"];
+    if !classes.is_empty() && class.is_empty() {
+        headings.push("probability");
+    }
+    let mut table = Table::new(headings);
+    let mut done = 0;
+    while let Some(message) = stream.message().await.map_err(|status| of_status(&status))? {
+        done = message.done;
+        bar.set_length(message.total);
+        bar.set_position(done);
+        for prediction in &message.predictions {
+            table.push(show::prediction(prediction, &classes, &class));
+        }
+    }
+    bar.finish_and_clear();
+    if column.is_empty() {
+        return print_table(&table, format);
+    }
+    if format == Format::Table {
+        let took: Duration = started.elapsed();
+        let per =
+            format!("{done} predictions written to column `{column}` in {}\n", duration(took));
+        write_out(&per)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,200 @@
+//! Predicting for stored objects.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::features::Stored;
+use super::heads;
+use super::measure::Predicted;
+use super::record::{self, Record};
+use super::spec::Spec;
+use super::table::Table;
+use super::{ProbeError, Tools, segments, tokens};
+use crate::engine::{Write, WriteMode, WriteOutcome};
+use crate::learn::{LearnError, Progress};
+use crate::query::StopFlag;
+use crate::schema::{Column, ColumnType, Value};
+use crate::wire::v1::{self, head};
+
+/// Objects that are predicted, told and written at a time.
+const AT_ONCE: usize = 8_192;
+
+/// What is told or written of a prediction.
+enum Output {
+    /// Everything that the head says.
+    All,
+    /// The only number, or the probability of one class.
+    Number(usize),
+    /// The name of the most probable class.
+    Label(Vec<String>),
+}
+
+/// Predicts for the objects of a collection that have all features, tells the predictions to `tell` or writes them to a
+/// column, and tells how far it is.
+///
+/// # Errors
+/// [`ProbeError::Stale`], [`ProbeError::NoProbe`], and those of the disk; what was written before stays.
+pub fn apply(
+    tools: &Tools,
+    request: &v1::ApplyProbeRequest,
+    stop: &StopFlag,
+    flag: &AtomicBool,
+    tell: &mut dyn FnMut(v1::ApplyProbeResponse),
+) -> Result<(), ProbeError> {
+    let Record { probe, model } = record::find(&tools.db, &request.collection, &request.name)?;
+    if !probe.stale.is_empty() {
+        return Err(ProbeError::Stale { name: probe.name, reason: probe.stale });
+    }
+    let view = tools.db.view(&request.collection)?;
+    let output = output(&probe, request)?;
+    let spec = Spec::resolve(&view, probe.spec.clone().unwrap_or_default())?;
+    let predicate = Some(request.predicate.as_str()).filter(|text| !text.is_empty());
+    let mut table = Table::choose(&view, predicate, stop)?;
+    let spaces: Vec<_> = spec.spaces.iter().map(|space| space.id).collect();
+    let mut keep = heads::have_features(&table, &spec, &spaces)?;
+    for column in &spec.columns {
+        let numbers = table.numbers(column);
+        keep.iter_mut().zip(numbers).for_each(|(keep, number)| *keep &= number.is_finite());
+    }
+    table.retain(&keep);
+    let total = table.count() as u64;
+    if matches!(spec.head, head::Kind::Token(_)) {
+        return segments::apply(&table, &spec, &model, request, flag, tell);
+    }
+    let place =
+        if request.column.is_empty() { None } else { Some(column(tools, request, &output)?) };
+    let mut done = 0;
+    tell(v1::ApplyProbeResponse { done, total, predictions: Vec::new() });
+    for first in (0..table.count()).step_by(AT_ONCE) {
+        if flag.load(Ordering::Relaxed) {
+            return Err(LearnError::Stopped.into());
+        }
+        let page = table.page(first..(first + AT_ONCE).min(table.count()));
+        let predicted = if spec.uses_tokens() {
+            let places: Vec<u32> = (0..page.count() as u32).collect();
+            tokens::predict(&page, &spec.spaces[0], &places, &[], &model)?
+        } else {
+            let features =
+                Stored::gather(&tools.db, &page, &spec.spaces, &spec.columns, Progress::silent())?;
+            heads::predict_all(&features, &model, tools.threads)?
+        };
+        done += page.count() as u64;
+        let predictions = match place {
+            Some(place) => {
+                write(tools, &request.collection, &page, &predicted, &output, place)?;
+                Vec::new()
+            }
+            None => told(&page, &predicted, &output),
+        };
+        tell(v1::ApplyProbeResponse { done, total, predictions });
+    }
+    Ok(())
+}
+
+fn output(probe: &v1::Probe, request: &v1::ApplyProbeRequest) -> Result<Output, ProbeError> {
+    let classes = &probe.classes;
+    if !request.class.is_empty() {
+        let place = classes.iter().position(|class| *class == request.class);
+        return place.map(Output::Number).ok_or_else(|| {
+            let hint = if classes.is_empty() {
+                "it predicts a number; leave --class out".to_owned()
+            } else {
+                format!("it has {}", classes.join(", "))
+            };
+            ProbeError::bad(
+                format!("probe `{}` has no class `{}`", probe.name, request.class),
+                hint,
+            )
+        });
+    }
+    Ok(match (request.column.is_empty(), classes.is_empty()) {
+        (true, _) => Output::All,
+        (false, true) => Output::Number(0),
+        (false, false) => Output::Label(classes.clone()),
+    })
+}
+
+/// The column that predictions go to, made where it does not exist.
+fn column(
+    tools: &Tools,
+    request: &v1::ApplyProbeRequest,
+    output: &Output,
+) -> Result<usize, ProbeError> {
+    let kind = match output {
+        Output::Label(_) => ColumnType::Text,
+        Output::All | Output::Number(_) => ColumnType::Float64,
+    };
+    let mut made = Column::new(&request.column, kind);
+    made.description = format!("predicted by probe {}", request.name);
+    let schema = tools.db.schema(&request.collection)?;
+    let place = |columns: &[Column]| {
+        columns.iter().position(|column| column.name.eq_ignore_ascii_case(&request.column))
+    };
+    if let Some(at) = place(&schema.columns) {
+        let there = &schema.columns[at];
+        if there.kind != kind || !there.description.starts_with("predicted by probe ") {
+            let what =
+                format!("column `{}` exists and is not one of predictions ({kind})", there.name);
+            return Err(ProbeError::bad(
+                what,
+                "choose another name, so that nothing is overwritten",
+            ));
+        }
+        return Ok(at);
+    }
+    let info = tools.db.add_column(&request.collection, made)?;
+    place(&info.schema.columns)
+        .ok_or_else(|| ProbeError::bad("the column was not made", "try again"))
+}
+
+fn label(classes: &[String], row: &[f64]) -> Value {
+    let best = row.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1));
+    let name = best.and_then(|(place, _)| classes.get(place));
+    name.map_or(Value::Null, |name| Value::Text(name.clone()))
+}
+
+fn write(
+    tools: &Tools,
+    collection: &str,
+    page: &Table<'_>,
+    predicted: &Predicted,
+    output: &Output,
+    place: usize,
+) -> Result<(), ProbeError> {
+    let write = |number: usize| {
+        let row = predicted.row(number);
+        let value = match output {
+            Output::Label(classes) => label(classes, row),
+            Output::Number(at) => row.get(*at).map_or(Value::Null, |value| Value::Float64(*value)),
+            Output::All => row.first().map_or(Value::Null, |value| Value::Float64(*value)),
+        };
+        Write::SetColumns { id: page.id(number), columns: vec![(place, value)] }
+    };
+    let writes: Vec<Write> = (0..page.count()).map(write).collect();
+    let report = tools.db.write(collection, WriteMode::Bulk, writes)?;
+    let refused = report.outcomes.into_iter().find_map(|outcome| match outcome {
+        WriteOutcome::Refused(reason) => Some(reason),
+        _ => None,
+    });
+    match refused {
+        Some(reason) => Err(ProbeError::bad(reason, "nothing of this page was written")),
+        None => Ok(()),
+    }
+}
+
+fn told(page: &Table<'_>, predicted: &Predicted, output: &Output) -> Vec<v1::Prediction> {
+    let of = |number: usize| {
+        let row = predicted.row(number);
+        let shown = match output {
+            Output::Number(at) => row.get(*at).copied().into_iter().collect(),
+            Output::All | Output::Label(_) => row.to_vec(),
+        };
+        v1::Prediction {
+            id: Some(record::wire_id(&page.id(number))),
+            position: page.position(number).map(record::wire_position),
+            predicted: shown,
+            sigma: predicted.sigmas.get(number).copied(),
+            ..v1::Prediction::default()
+        }
+    };
+    (0..page.count()).map(of).collect()
+}

@@ -1,0 +1,142 @@
+//! Probes as columns that queries can name.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::ProbeError;
+use super::model::Model;
+use super::record::Record;
+use crate::engine::{Db, DerivedColumn, DerivedKind, Formula, RecordKind};
+use crate::schema::{CollectionSchema, SpaceId};
+
+/// A probe that computes its outputs from the vectors of an object.
+#[derive(Debug)]
+struct ProbeFormula {
+    spaces: Vec<SpaceId>,
+    columns: Vec<String>,
+    outputs: Vec<DerivedColumn>,
+    has_label: bool,
+    model: Model,
+}
+
+impl ProbeFormula {
+    /// `None` for probes that read tokens: they are not beside the vectors.
+    fn new(record: Record, schema: &CollectionSchema) -> Option<Self> {
+        let Record { probe, model } = record;
+        let spec = probe.spec?;
+        let mut spaces = Vec::with_capacity(spec.spaces.len());
+        for name in &spec.spaces {
+            spaces.push(schema.space(name).filter(|space| space.holds_vectors())?.id);
+        }
+        let name = format!("probe.{}", probe.name);
+        let mut outputs = Vec::new();
+        let has_label = !probe.classes.is_empty();
+        if has_label {
+            let kind = DerivedKind::Label(probe.classes.clone());
+            outputs.push(DerivedColumn { name: name.clone(), kind });
+            let of = |class: &String| DerivedColumn {
+                name: format!("{name}.{class}"),
+                kind: DerivedKind::Real,
+            };
+            outputs.extend(probe.classes.iter().map(of));
+        } else {
+            outputs.push(DerivedColumn { name: name.clone(), kind: DerivedKind::Real });
+            if model.is_density() {
+                outputs
+                    .push(DerivedColumn { name: format!("{name}.sigma"), kind: DerivedKind::Real });
+            }
+        }
+        Some(Self { spaces, columns: spec.columns, outputs, has_label, model })
+    }
+}
+
+impl Formula for ProbeFormula {
+    fn spaces(&self) -> &[SpaceId] {
+        &self.spaces
+    }
+
+    fn columns(&self) -> &[String] {
+        &self.columns
+    }
+
+    fn outputs(&self) -> &[DerivedColumn] {
+        &self.outputs
+    }
+
+    fn compute(&self, count: usize, inputs: &[f64]) -> Vec<Vec<f64>> {
+        let Ok(predicted) = self.model.predict(inputs, count, 1) else {
+            // Unknown is null.
+            return vec![vec![f64::NAN; count]; self.outputs.len()];
+        };
+        let column = |at: usize| -> Vec<f64> {
+            (0..count).map(|row| predicted.row(row).get(at).copied().unwrap_or(f64::NAN)).collect()
+        };
+        let mut outputs = Vec::with_capacity(self.outputs.len());
+        if self.has_label {
+            let best = |row: usize| {
+                let best = predicted.row(row).iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1));
+                best.map_or(f64::NAN, |(place, _)| place as f64)
+            };
+            outputs.push((0..count).map(best).collect());
+        }
+        outputs.extend((0..predicted.width).map(column));
+        if self.model.is_density() {
+            outputs.push(predicted.sigmas.clone());
+        }
+        outputs
+    }
+}
+
+/// A formula that is registered, and of which fit.
+struct Registered {
+    collection: String,
+    name: String,
+    hash: blake3::Hash,
+    formula: Arc<dyn Formula>,
+}
+
+static REGISTERED: Mutex<Vec<Registered>> = Mutex::new(Vec::new());
+
+/// Has queries on a collection know its probes, as they are now.
+///
+/// # Errors
+/// Those of the disk. A damaged record is logged and passed over: queries that do not name it go on.
+pub fn refresh(db: &Db, collection: &str) -> Result<(), ProbeError> {
+    let schema = db.schema(collection)?;
+    let mut formulas: Vec<Arc<dyn Formula>> = Vec::new();
+    let mut registered = REGISTERED.lock().unwrap_or_else(PoisonError::into_inner);
+    for (name, bytes) in db.records(collection, RecordKind::Probe)? {
+        let hash = blake3::hash(&bytes);
+        // What was computed with the same formula is kept with it.
+        let known = registered
+            .iter()
+            .find(|each| each.collection == schema.name && each.hash == hash)
+            .map(|each| Arc::clone(&each.formula));
+        let formula = match known {
+            Some(formula) => Some(formula),
+            None => match Record::decode(&name, &bytes, &schema) {
+                Ok(record) => formula_of(record, &schema),
+                Err(error) => {
+                    tracing::warn!(collection, name, %error, "a probe is left out");
+                    None
+                }
+            },
+        };
+        let Some(formula) = formula else { continue };
+        registered.retain(|each| each.collection != schema.name || each.name != name);
+        let collection = schema.name.clone();
+        registered.push(Registered { collection, name, hash, formula: Arc::clone(&formula) });
+        formulas.push(formula);
+    }
+    drop(registered);
+    formulas.extend(super::bridge::formulas(db, &schema)?);
+    db.set_formulas(collection, formulas)?;
+    Ok(())
+}
+
+fn formula_of(record: Record, schema: &CollectionSchema) -> Option<Arc<dyn Formula>> {
+    if !record.probe.stale.is_empty() {
+        tracing::warn!(probe = record.probe.name, reason = record.probe.stale, "a probe is stale");
+        return None;
+    }
+    ProbeFormula::new(record, schema).map(|formula| Arc::new(formula) as Arc<dyn Formula>)
+}

@@ -1,0 +1,353 @@
+//! Fitting the head that was asked for.
+
+use super::dataset::{Dataset, Targets};
+use super::features::Subset;
+use super::measure::Predicted;
+use super::model::{Model, Neighbours};
+use super::spec::Spec;
+use super::table::Table;
+use super::train;
+use super::{ProbeError, Tools, tokens};
+use crate::learn::knn::{Distance, KnnOptions, neighbours};
+use crate::learn::linear::{
+    self, Folds, Labels, LogisticOptions, RidgeOptions, logistic_path, ridge_path,
+};
+use crate::learn::scale::Scale;
+use crate::learn::{Features, LearnError, Matrix, Progress};
+use crate::schema::SpaceId;
+use crate::wire::v1::{self, head};
+
+/// Neighbours where no number is given.
+const K_DEFAULT: u32 = 20;
+
+/// Folds of the logistic head where several strengths are tried and nothing is said.
+const LOGISTIC_FOLDS: u32 = 5;
+
+/// Bytes of training features that a kept probe of neighbours may hold, in single precision.
+const NEIGHBOUR_BYTES_MAX: usize = 48 << 20;
+
+/// Examples on one side of a split.
+pub(super) struct Examples<'a> {
+    pub(super) data: &'a Dataset<'a>,
+    pub(super) places: &'a [u32],
+    pub(super) features: Subset<'a>,
+    pub(super) targets: Targets,
+    /// Empty where all count the same.
+    pub(super) weights: Vec<f64>,
+}
+
+impl Examples<'_> {
+    fn weights(&self) -> Option<&[f64]> {
+        (!self.weights.is_empty()).then_some(self.weights.as_slice())
+    }
+}
+
+/// A fitted head.
+#[derive(Debug)]
+pub(super) struct Fit {
+    /// `None` for neighbours that are measured and not kept: they predict from the training examples where they lie.
+    pub(super) model: Option<Model>,
+    pub(super) alpha: Option<f64>,
+    pub(super) alphas: Vec<f64>,
+    pub(super) alpha_scores: Vec<f64>,
+    pub(super) warnings: Vec<String>,
+}
+
+impl Fit {
+    pub(super) fn of(model: Model) -> Self {
+        Self {
+            model: Some(model),
+            alpha: None,
+            alphas: Vec::new(),
+            alpha_scores: Vec::new(),
+            warnings: Vec::new(),
+        }
+    }
+}
+
+/// Fits the head of a spec on training examples; `keeps` says that the probe will be stored.
+///
+/// # Errors
+/// [`ProbeError::Learn`] for what the examples do not teach; [`ProbeError::Encoder`] where a network cannot be trained.
+pub(super) fn fit(
+    tools: &Tools,
+    spec: &Spec,
+    train: &Examples<'_>,
+    validation: &Examples<'_>,
+    keeps: bool,
+    progress: Progress<'_>,
+) -> Result<Fit, ProbeError> {
+    if train.places.len() < 2 {
+        let given = train.places.len();
+        return Err(LearnError::TooFew { what: "training examples", given, needed: 2 }.into());
+    }
+    match &spec.head {
+        head::Kind::Knn(knn) => fit_knn(spec, *knn, train, keeps, progress),
+        head::Kind::Ridge(ridge) => fit_ridge(tools, spec, ridge, train, progress),
+        head::Kind::Logistic(logistic) => fit_logistic(tools, spec, logistic, train, progress),
+        head::Kind::Mlp(mlp) => {
+            train::fit(tools, spec, &train::Network::plain(mlp), train, validation, progress)
+        }
+        head::Kind::Density(density) => {
+            train::fit(tools, spec, &train::Network::density(density), train, validation, progress)
+        }
+        head::Kind::Attention(attention) => train::fit(
+            tools,
+            spec,
+            &train::Network::attention(attention),
+            train,
+            validation,
+            progress,
+        ),
+        head::Kind::Token(_) => Err(ProbeError::bad(
+            "a token head is fitted on the classes of tokens",
+            "give a target column that holds a list, one class for each token",
+        )),
+    }
+}
+
+pub(super) fn knn_options(spec: &Spec, knn: v1::KnnHead) -> KnnOptions {
+    let distance = match knn.metric() {
+        v1::Metric::Cosine => Distance::Cosine,
+        v1::Metric::Unspecified | v1::Metric::L2 | v1::Metric::Ip => Distance::Euclidean,
+    };
+    KnnOptions {
+        k: if knn.k == 0 { K_DEFAULT } else { knn.k } as usize,
+        distance,
+        standardize: spec.wire.standardize,
+        ..KnnOptions::default()
+    }
+}
+
+fn fit_knn(
+    spec: &Spec,
+    knn: v1::KnnHead,
+    train: &Examples<'_>,
+    keeps: bool,
+    progress: Progress<'_>,
+) -> Result<Fit, ProbeError> {
+    let options = knn_options(spec, knn);
+    if options.k > train.places.len() {
+        let what = "training examples for so many neighbours";
+        let (given, needed) = (train.places.len(), options.k);
+        return Err(LearnError::TooFew { what, given, needed }.into());
+    }
+    let mut warnings = Vec::new();
+    if !train.weights.is_empty() {
+        warnings.push(
+            "neighbours vote without sample weights; these only weigh the measures".to_owned(),
+        );
+    }
+    let mut fit =
+        Fit { model: None, alpha: None, alphas: Vec::new(), alpha_scores: Vec::new(), warnings };
+    if !keeps {
+        return Ok(fit);
+    }
+    let width = train.features.width();
+    let bytes = train.places.len() * width * size_of::<f32>();
+    if bytes > NEIGHBOUR_BYTES_MAX {
+        return Err(ProbeError::bad(
+            format!(
+                "a probe of neighbours keeps its {} training examples: {} MiB",
+                train.places.len(),
+                bytes >> 20
+            ),
+            format!(
+                "at most {} MiB can be kept; give --train-limit, or leave --name out to measure only",
+                NEIGHBOUR_BYTES_MAX >> 20
+            ),
+        ));
+    }
+    let mut values = Vec::with_capacity(train.places.len() * width);
+    train.features.pass(&mut |_, block| {
+        values.extend_from_slice(block);
+        Ok(())
+    })?;
+    let scale = if options.standardize {
+        let scale = Scale::fit(&train.features, None, progress)?;
+        scale.apply(&mut values);
+        Some(scale)
+    } else {
+        None
+    };
+    let (targets, outputs) = train.targets.dense();
+    fit.model = Some(Model::Neighbours(Neighbours {
+        k: options.k,
+        by_distance: knn.by_distance,
+        distance: options.distance,
+        scale,
+        train: Matrix::new(width, values)?,
+        targets,
+        outputs,
+    }));
+    Ok(fit)
+}
+
+fn fit_ridge(
+    tools: &Tools,
+    spec: &Spec,
+    ridge: &v1::RidgeHead,
+    train: &Examples<'_>,
+    progress: Progress<'_>,
+) -> Result<Fit, ProbeError> {
+    check_alphas(&ridge.alphas)?;
+    let (targets, outputs) = train.targets.dense();
+    let options = RidgeOptions { alphas: ridge.alphas.clone(), standardize: spec.wire.standardize };
+    let numbers;
+    let folds = match (ridge.alphas.len(), ridge.folds) {
+        (1, _) => Folds::None,
+        (_, 0) => Folds::LeaveOneOut,
+        (_, count) => {
+            check_folds(count, train.places.len())?;
+            numbers = linear::fold_numbers(train.places.len(), count as usize, spec.wire.seed);
+            Folds::Of { of: &numbers, count: count as usize }
+        }
+    };
+    let fitted = ridge_path(
+        &train.features,
+        &targets,
+        outputs,
+        train.weights(),
+        folds,
+        &options,
+        tools.threads,
+        progress,
+    )?;
+    // Leaving one out scores by the error, folds by the share of variance explained: a larger one is better.
+    let leaves_one_out = matches!(folds, Folds::LeaveOneOut);
+    let score = |score: &linear::RidgeScore| if leaves_one_out { -score.mse } else { score.r2 };
+    let mut warnings = fitted.warnings;
+    edge_warning(&mut warnings, fitted.chosen, fitted.alphas.len());
+    Ok(Fit {
+        alpha: fitted.alphas.get(fitted.chosen).copied(),
+        alpha_scores: fitted.scores.iter().map(score).collect(),
+        alphas: fitted.alphas,
+        warnings,
+        model: Some(Model::Linear(fitted.model)),
+    })
+}
+
+fn fit_logistic(
+    tools: &Tools,
+    spec: &Spec,
+    logistic: &v1::LogisticHead,
+    train: &Examples<'_>,
+    progress: Progress<'_>,
+) -> Result<Fit, ProbeError> {
+    check_alphas(&logistic.alphas)?;
+    let labels = match &train.targets {
+        Targets::Classes { of, .. } => Labels::Classes(of),
+        Targets::Fractions { values, .. } => Labels::Fractions(values),
+        Targets::Numbers(_) => {
+            return Err(ProbeError::bad("logistic predicts classes", "use ridge for numbers"));
+        }
+    };
+    let options = LogisticOptions {
+        alphas: logistic.alphas.clone(),
+        standardize: spec.wire.standardize,
+        ..LogisticOptions::default()
+    };
+    let numbers;
+    let folds = if logistic.alphas.len() <= 1 {
+        Folds::None
+    } else {
+        let count = if logistic.folds == 0 { LOGISTIC_FOLDS } else { logistic.folds };
+        check_folds(count, train.places.len())?;
+        numbers = match labels {
+            Labels::Classes(of) => {
+                linear::stratified_fold_numbers(of, count as usize, spec.wire.seed)
+            }
+            Labels::Fractions(_) => {
+                linear::fold_numbers(train.places.len(), count as usize, spec.wire.seed)
+            }
+        };
+        Folds::Of { of: &numbers, count: count as usize }
+    };
+    let fitted = logistic_path(
+        &train.features,
+        labels,
+        train.targets.classes().len(),
+        train.weights(),
+        folds,
+        &options,
+        tools.threads,
+        progress,
+    )?;
+    let mut warnings = fitted.warnings;
+    edge_warning(&mut warnings, fitted.chosen, fitted.alphas.len());
+    Ok(Fit {
+        alpha: fitted.alphas.get(fitted.chosen).copied(),
+        alpha_scores: fitted.scores.iter().map(|score| -score.log_loss).collect(),
+        alphas: fitted.alphas,
+        warnings,
+        model: Some(Model::Logistic(fitted.model)),
+    })
+}
+
+/// The best strength at the end of those tried may not be the best there is.
+fn edge_warning(warnings: &mut Vec<String>, chosen: usize, tried: usize) {
+    if tried > 1 && (chosen == 0 || chosen + 1 == tried) {
+        warnings.push("the best alpha is at the end of those tried; try more beyond it".to_owned());
+    }
+}
+
+fn check_alphas(alphas: &[f64]) -> Result<(), ProbeError> {
+    match alphas.iter().find(|alpha| !(alpha.is_finite() && **alpha >= 0.0)) {
+        Some(alpha) => {
+            Err(ProbeError::bad(format!("alpha is {alpha}"), "give numbers of 0 or more"))
+        }
+        None => Ok(()),
+    }
+}
+
+fn check_folds(count: u32, examples: usize) -> Result<(), ProbeError> {
+    if count >= 2 && count as usize <= examples {
+        return Ok(());
+    }
+    let hint = format!("give 2 to {examples}, or 0 to leave one out at a time");
+    Err(ProbeError::bad(format!("{count} folds of {examples} training examples"), hint))
+}
+
+/// Predicts the tested objects by their neighbours among the training examples, where these lie.
+pub(super) fn predict_by_neighbours(
+    tools: &Tools,
+    spec: &Spec,
+    knn: v1::KnnHead,
+    data: &Dataset<'_>,
+    (train, test): (&[u32], &[u32]),
+    progress: Progress<'_>,
+) -> Result<Predicted, ProbeError> {
+    let options = knn_options(spec, knn);
+    let (near, asked) = (Subset::new(&data.features, train), Subset::new(&data.features, test));
+    let found = neighbours(&near, Some(&asked), &options, tools.threads, progress)?;
+    let (targets, outputs) = data.targets.select(train).dense();
+    let values = found.regress(&targets, outputs, knn.by_distance)?;
+    Ok(Predicted::new(values, outputs))
+}
+
+/// Whether each object has what the features of a spec are made of, columns left aside.
+pub(super) fn have_features(
+    table: &Table<'_>,
+    spec: &Spec,
+    spaces: &[SpaceId],
+) -> Result<Vec<bool>, ProbeError> {
+    match spaces.first() {
+        Some(space) if spec.uses_tokens() => tokens::have(table, *space),
+        _ => Ok(table.have_vectors(spaces)),
+    }
+}
+
+/// Predicts for all objects whose features were gathered.
+pub(super) fn predict_all(
+    features: &dyn Features,
+    model: &Model,
+    threads: usize,
+) -> Result<Predicted, ProbeError> {
+    let mut predicted = Predicted::default();
+    let width = features.width();
+    features.pass(&mut |_, block| {
+        predicted.append(model.predict(block, block.len() / width, threads)?);
+        Ok(())
+    })?;
+    Ok(predicted)
+}

@@ -1,0 +1,141 @@
+//! How good predictions are, by the measures of the kind of target.
+
+use super::ProbeError;
+use super::dataset::{Dataset, Targets};
+use super::spec::Spec;
+use crate::learn::Progress;
+use crate::learn::metrics::{self, Bootstrap, Classification, Fractions, Measured, Regression};
+use crate::learn::split::SplitSpec;
+use crate::wire::v1;
+
+/// Bins of a calibration diagram.
+const CALIBRATION_BINS: usize = 15;
+
+/// What a head says of some objects, row-major.
+#[derive(Debug, Default, Clone)]
+pub(super) struct Predicted {
+    /// A number, or a probability for each class.
+    pub(super) values: Vec<f64>,
+    /// Numbers for each object.
+    pub(super) width: usize,
+    /// Of densities: standard deviations, and the logarithm of the density at the truth.
+    pub(super) sigmas: Vec<f64>,
+    pub(super) log_densities: Vec<f64>,
+}
+
+impl Predicted {
+    pub(super) fn new(values: Vec<f64>, width: usize) -> Self {
+        Self { values, width, ..Self::default() }
+    }
+
+    pub(super) fn append(&mut self, other: Self) {
+        self.width = other.width;
+        self.values.extend(other.values);
+        self.sigmas.extend(other.sigmas);
+        self.log_densities.extend(other.log_densities);
+    }
+
+    /// What is said of one object.
+    pub(super) fn row(&self, object: usize) -> &[f64] {
+        self.values.get(object * self.width..(object + 1) * self.width).unwrap_or(&[])
+    }
+}
+
+/// Everything that is measured on a test set.
+#[derive(Debug, Default)]
+pub(super) struct Outcome {
+    pub(super) metrics: Vec<v1::MetricValue>,
+    pub(super) confusion: Option<v1::Confusion>,
+    pub(super) calibration: Vec<v1::CalibrationBin>,
+}
+
+/// Compares what was predicted for the tested objects with what is true of them.
+///
+/// # Errors
+/// [`ProbeError::Learn`] for predictions that are no numbers, or when it was stopped.
+pub(super) fn measure(
+    spec: &Spec,
+    data: &Dataset<'_>,
+    tested: &[u32],
+    predicted: &Predicted,
+    threads: usize,
+    progress: Progress<'_>,
+) -> Result<Outcome, ProbeError> {
+    // Objects of one cell were kept together by the split, and are kept together here.
+    let cells = match spec.split {
+        SplitSpec::Healpix { order, .. } => {
+            let cell = |&place: &u32| data.table.key(place as usize).cell.0 >> (2 * (29 - order));
+            Some(tested.iter().map(cell).collect::<Vec<u64>>())
+        }
+        _ => None,
+    };
+    let bootstrap = Bootstrap {
+        resamples: spec.wire.resamples,
+        seed: spec.wire.seed,
+        groups: cells.as_deref(),
+        threads,
+    };
+    match data.targets.select(tested) {
+        Targets::Numbers(truth) => {
+            let mut measure = Regression::new(&truth, &predicted.values)?;
+            if !predicted.log_densities.is_empty() {
+                measure = measure.log_density(&predicted.log_densities)?;
+            }
+            if spec.is_redshift {
+                measure = measure.redshift()?;
+            }
+            let measured = metrics::measure(&measure, &bootstrap, progress)?;
+            Ok(Outcome { metrics: told(measured), ..Outcome::default() })
+        }
+        Targets::Classes { names, of } => {
+            let mut measure = Classification::new(names.len(), &of, &predicted.values)?;
+            let weights = data.weights_of(tested);
+            if !weights.is_empty() {
+                measure = measure.weights(&weights)?;
+            }
+            of_classes(&measure, &names, &bootstrap, progress)
+        }
+        Targets::Fractions { names, values } => {
+            let mut measure = Fractions::new(names.len(), &values, &predicted.values)?;
+            let weights = data.weights_of(tested);
+            if !weights.is_empty() {
+                measure = measure.weights(&weights)?;
+            }
+            let measured = metrics::measure(&measure, &bootstrap, progress)?;
+            Ok(Outcome { metrics: told(measured), ..Outcome::default() })
+        }
+    }
+}
+
+/// Measures, confusion matrix and calibration of classes.
+pub(super) fn of_classes(
+    measure: &Classification<'_>,
+    names: &[String],
+    bootstrap: &Bootstrap<'_>,
+    progress: Progress<'_>,
+) -> Result<Outcome, ProbeError> {
+    let measured = metrics::measure(measure, bootstrap, progress)?;
+    let bins = measure.calibration(CALIBRATION_BINS).into_iter();
+    let calibration = bins.map(|bin| v1::CalibrationBin {
+        predicted: bin.predicted,
+        observed: bin.observed,
+        count: bin.count,
+    });
+    Ok(Outcome {
+        metrics: told(measured),
+        confusion: Some(v1::Confusion { classes: names.to_vec(), counts: measure.confusion() }),
+        calibration: calibration.collect(),
+    })
+}
+
+fn told(measured: Vec<Measured>) -> Vec<v1::MetricValue> {
+    measured
+        .into_iter()
+        .map(|each| v1::MetricValue {
+            name: each.name,
+            value: each.value,
+            low: each.low,
+            high: each.high,
+        })
+        .collect()
+}

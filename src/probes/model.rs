@@ -1,0 +1,293 @@
+//! What predicts: fitted weights, or training examples.
+
+use super::measure::Predicted;
+use crate::encoder::{head_from_bytes, head_to_bytes};
+use crate::learn::knn::{Distance, KnnOptions, neighbours};
+use crate::learn::linear::{Linear, Logistic};
+use crate::learn::scale::Scale;
+use crate::learn::{
+    Features, HeadInputs, HeadOutput, HeadWeights, LearnError, Matrix, NetworkHead, Progress,
+};
+use crate::wire::internal::{LinearModel, NeighbourModel, probe_record};
+use crate::wire::v1;
+
+/// A head that predicts.
+#[derive(Debug)]
+pub(super) enum Model {
+    Linear(Linear),
+    Logistic(Logistic),
+    Neighbours(Neighbours),
+    Network(Box<Network>),
+}
+
+/// A trained network, ready to compute.
+#[derive(Debug)]
+pub(super) struct Network {
+    weights: HeadWeights,
+    head: NetworkHead,
+}
+
+/// Training examples that vote.
+#[derive(Debug)]
+pub(super) struct Neighbours {
+    pub(super) k: usize,
+    pub(super) by_distance: bool,
+    pub(super) distance: Distance,
+    /// Made of the training examples; applied to them already.
+    pub(super) scale: Option<Scale>,
+    pub(super) train: Matrix,
+    /// Row-major, of the training examples.
+    pub(super) targets: Vec<f64>,
+    pub(super) outputs: usize,
+}
+
+impl Model {
+    /// A network whose weights fit together.
+    ///
+    /// # Errors
+    /// [`LearnError`] naming what does not.
+    pub(super) fn network(weights: HeadWeights) -> Result<Self, LearnError> {
+        let head = NetworkHead::new(&weights)?;
+        Ok(Self::Network(Box::new(Network { weights, head })))
+    }
+
+    /// Whether it gives a density of the target.
+    pub(super) fn is_density(&self) -> bool {
+        matches!(self, Self::Network(network)
+            if matches!(network.head.shape().output, HeadOutput::Density { .. }))
+    }
+
+    /// Predicts for some objects from their features, row-major.
+    ///
+    /// # Errors
+    /// [`LearnError::Shape`] when the features do not fit.
+    pub(super) fn predict(
+        &self,
+        features: &[f64],
+        count: usize,
+        threads: usize,
+    ) -> Result<Predicted, LearnError> {
+        let mut values = Vec::new();
+        match self {
+            Self::Linear(linear) => {
+                linear.predict(features, count, &mut values)?;
+                Ok(Predicted::new(values, linear.outputs()))
+            }
+            Self::Logistic(logistic) => {
+                logistic.predict(features, count, &mut values)?;
+                Ok(Predicted::new(values, logistic.classes))
+            }
+            Self::Neighbours(neighbours) => neighbours.predict(features, threads),
+            Self::Network(network) => network.predict(HeadInputs::Rows(features), &[]),
+        }
+    }
+
+    /// The same beside the truth, where it is known: of densities the logarithm at it.
+    ///
+    /// # Errors
+    /// Those of [`Model::predict`].
+    pub(super) fn predict_beside(
+        &self,
+        features: &[f64],
+        count: usize,
+        truth: &[f64],
+        threads: usize,
+    ) -> Result<Predicted, LearnError> {
+        match self {
+            Self::Network(network) => network.predict(HeadInputs::Rows(features), truth),
+            Self::Linear(_) | Self::Logistic(_) | Self::Neighbours(_) => {
+                self.predict(features, count, threads)
+            }
+        }
+    }
+
+    /// Predicts for objects from their tokens.
+    ///
+    /// # Errors
+    /// [`LearnError::BadSetting`] for a head that reads vectors.
+    pub(super) fn predict_tokens(
+        &self,
+        values: &[f32],
+        lengths: &[u32],
+        truth: &[f64],
+    ) -> Result<Predicted, LearnError> {
+        match self {
+            Self::Network(network) => {
+                network.predict(HeadInputs::Tokens { values, lengths }, truth)
+            }
+            Self::Linear(_) | Self::Logistic(_) | Self::Neighbours(_) => {
+                Err(LearnError::BadSetting {
+                    what: "the head",
+                    value: "one of vectors".to_owned(),
+                    hint: "tokens need the attention head",
+                })
+            }
+        }
+    }
+
+    pub(super) fn to_wire(&self) -> probe_record::Model {
+        match self {
+            Self::Linear(linear) => probe_record::Model::Linear(linear_to_wire(linear, false)),
+            Self::Logistic(logistic) => {
+                probe_record::Model::Linear(linear_to_wire(&logistic.linear, true))
+            }
+            Self::Neighbours(neighbours) => probe_record::Model::Neighbours(neighbours.to_wire()),
+            Self::Network(network) => probe_record::Model::Network(head_to_bytes(&network.weights)),
+        }
+    }
+
+    /// Reads a stored model and checks its sizes, the number of features where that is known.
+    pub(super) fn from_wire(
+        model: probe_record::Model,
+        width: Option<usize>,
+        probe: &v1::Probe,
+    ) -> Result<Self, String> {
+        let outputs = probe.classes.len().max(1);
+        match model {
+            probe_record::Model::Linear(model) => {
+                let weights = numbers(&model.weights)?;
+                let intercepts = numbers(&model.intercepts)?;
+                let own = weights.len() / intercepts.len().max(1);
+                let fits = own * intercepts.len() == weights.len()
+                    && width.is_none_or(|width| width == own)
+                    && own > 0;
+                let logits = if outputs == 2 { 1 } else { outputs };
+                let expected = if model.is_logistic { logits } else { outputs };
+                if !fits || intercepts.len() != expected {
+                    return Err("its weights have another shape than its features".to_owned());
+                }
+                let linear = Linear { width: own, weights, intercepts };
+                Ok(if model.is_logistic {
+                    Self::Logistic(Logistic { linear, classes: outputs })
+                } else {
+                    Self::Linear(linear)
+                })
+            }
+            probe_record::Model::Neighbours(model) => {
+                Neighbours::from_wire(&model, width, outputs).map(Self::Neighbours)
+            }
+            probe_record::Model::Network(bytes) => {
+                let weights = head_from_bytes(&bytes).map_err(|error| error.to_string())?;
+                if width.is_some_and(|width| width != weights.shape.input) {
+                    return Err("its network reads another number of features".to_owned());
+                }
+                Self::network(weights).map_err(|error| error.to_string())
+            }
+        }
+    }
+}
+
+impl Network {
+    fn predict(&self, inputs: HeadInputs<'_>, truth: &[f64]) -> Result<Predicted, LearnError> {
+        let HeadOutput::Density { .. } = self.head.shape().output else {
+            return Ok(Predicted::new(self.head.apply(inputs)?, self.head.width()));
+        };
+        let densities = self.head.densities(inputs)?;
+        let mut predicted = Predicted { width: 1, ..Predicted::default() };
+        for (number, density) in densities.iter().enumerate() {
+            predicted.values.push(density.mean());
+            predicted.sigmas.push(density.sigma());
+            if let Some(&truth) = truth.get(number) {
+                predicted.log_densities.push(density.log_density(truth));
+            }
+        }
+        Ok(predicted)
+    }
+}
+
+impl Neighbours {
+    fn predict(&self, features: &[f64], threads: usize) -> Result<Predicted, LearnError> {
+        let mut features = features.to_vec();
+        if let Some(scale) = &self.scale {
+            scale.apply(&mut features);
+        }
+        let test = Matrix::new(self.train.width(), features)?;
+        let options = KnnOptions {
+            k: self.k,
+            distance: self.distance,
+            standardize: false,
+            ..KnnOptions::default()
+        };
+        let found = neighbours(&self.train, Some(&test), &options, threads, Progress::silent())?;
+        let values = found.regress(&self.targets, self.outputs, self.by_distance)?;
+        Ok(Predicted::new(values, self.outputs))
+    }
+
+    fn to_wire(&self) -> NeighbourModel {
+        let single = |value: &f64| (*value as f32).to_le_bytes();
+        // As given: the scale is applied again when it is read.
+        let mut features = self.train.as_slice().to_vec();
+        let (mut mean, mut factor) = (Vec::new(), Vec::new());
+        if let Some(scale) = &self.scale {
+            for row in features.chunks_mut(self.train.width()) {
+                for ((value, mean), scale) in row.iter_mut().zip(&scale.mean).zip(&scale.scale) {
+                    *value = *value * scale + mean;
+                }
+            }
+            (mean, factor) = (bytes(&scale.mean), bytes(&scale.scale));
+        }
+        NeighbourModel {
+            k: self.k as u32,
+            by_distance: self.by_distance,
+            is_cosine: matches!(self.distance, Distance::Cosine),
+            mean,
+            scale: factor,
+            features: features.iter().flat_map(single).collect(),
+            targets: bytes(&self.targets),
+        }
+    }
+
+    fn from_wire(
+        model: &NeighbourModel,
+        width: Option<usize>,
+        outputs: usize,
+    ) -> Result<Self, String> {
+        let targets = numbers(&model.targets)?;
+        let count = targets.len() / outputs;
+        let (floats, rest) = model.features.as_chunks::<4>();
+        let mut features: Vec<f64> =
+            floats.iter().map(|float| f64::from(f32::from_le_bytes(*float))).collect();
+        let own = features.len() / count.max(1);
+        let whole =
+            rest.is_empty() && own * count == features.len() && count * outputs == targets.len();
+        if !whole || own == 0 || width.is_some_and(|width| width != own) {
+            return Err("its training examples have another shape than its features".to_owned());
+        }
+        let (mean, factor) = (numbers(&model.mean)?, numbers(&model.scale)?);
+        let scale = (!mean.is_empty()).then_some(Scale { mean, scale: factor });
+        if let Some(scale) = &scale {
+            if scale.mean.len() != own || scale.scale.len() != own {
+                return Err("its scale has another length than its features".to_owned());
+            }
+            scale.apply(&mut features);
+        }
+        Ok(Self {
+            k: model.k as usize,
+            by_distance: model.by_distance,
+            distance: if model.is_cosine { Distance::Cosine } else { Distance::Euclidean },
+            scale,
+            train: Matrix::new(own, features).map_err(|error| error.to_string())?,
+            targets,
+            outputs,
+        })
+    }
+}
+
+fn linear_to_wire(linear: &Linear, is_logistic: bool) -> LinearModel {
+    let (weights, intercepts) = (bytes(&linear.weights), bytes(&linear.intercepts));
+    LinearModel { weights, intercepts, is_logistic }
+}
+
+fn bytes(values: &[f64]) -> Vec<u8> {
+    values.iter().flat_map(|value| value.to_le_bytes()).collect()
+}
+
+/// Finite numbers of little-endian bytes.
+fn numbers(bytes: &[u8]) -> Result<Vec<f64>, String> {
+    let (numbers, rest) = bytes.as_chunks::<8>();
+    let numbers: Vec<f64> = numbers.iter().map(|number| f64::from_le_bytes(*number)).collect();
+    if rest.is_empty() && numbers.iter().all(|number| number.is_finite()) {
+        return Ok(numbers);
+    }
+    Err("its numbers are cut off or not finite".to_owned())
+}

@@ -1,0 +1,167 @@
+//! Probes in the store.
+
+use prost::Message;
+
+use super::model::Model;
+use super::{ProbeError, Tools, formula};
+use crate::engine::{CollectionView, Db, RecordKind};
+use crate::schema::{CollectionSchema, ObjectId, Provenance};
+use crate::sky::Position;
+use crate::wire::internal::ProbeRecord;
+use crate::wire::v1;
+
+/// A probe and what predicts.
+#[derive(Debug)]
+pub(super) struct Record {
+    pub(super) probe: v1::Probe,
+    pub(super) model: Model,
+}
+
+impl Record {
+    fn encode(&self) -> Vec<u8> {
+        let model = Some(self.model.to_wire());
+        ProbeRecord { probe: Some(self.probe.clone()), model }.encode_to_vec()
+    }
+
+    /// Reads a record, and marks its probe stale where the collection has changed under it.
+    pub(super) fn decode(
+        name: &str,
+        bytes: &[u8],
+        schema: &CollectionSchema,
+    ) -> Result<Self, ProbeError> {
+        let damaged = |reason: String| ProbeError::Damaged { name: name.to_owned(), reason };
+        let record = ProbeRecord::decode(bytes).map_err(|error| damaged(error.to_string()))?;
+        let mut probe = record.probe.ok_or_else(|| damaged("it says nothing".to_owned()))?;
+        let model = record.model.ok_or_else(|| damaged("it has no model".to_owned()))?;
+        probe.stale = stale(&probe, schema).unwrap_or_default();
+        let width = if probe.stale.is_empty() { Some(width_of(&probe, schema)) } else { None };
+        let model = Model::from_wire(model, width, &probe).map_err(damaged)?;
+        Ok(Self { probe, model })
+    }
+}
+
+/// Features that a probe reads of each object, or of each token.
+fn width_of(probe: &v1::Probe, schema: &CollectionSchema) -> usize {
+    let Some(spec) = &probe.spec else { return 0 };
+    let spaces = spec.spaces.iter().filter_map(|name| schema.space(name));
+    spaces.map(|space| space.dimension).sum::<usize>() + spec.columns.len()
+}
+
+/// Why a probe must not be applied to a collection as it is now.
+fn stale(probe: &v1::Probe, schema: &CollectionSchema) -> Option<String> {
+    let spec = probe.spec.as_ref()?;
+    for (name, fitted) in spec.spaces.iter().zip(&probe.provenances) {
+        let Some(space) = schema.space(name) else {
+            return Some(format!("its space `{name}` is gone"));
+        };
+        if provenance(&space.provenance) != *fitted {
+            return Some(format!("its space `{name}` holds vectors of another provenance"));
+        }
+    }
+    let has =
+        |name: &&String| schema.columns.iter().any(|column| column.name.eq_ignore_ascii_case(name));
+    spec.columns.iter().find(|name| !has(name)).map(|name| format!("its column `{name}` is gone"))
+}
+
+/// Refuses a name that is taken.
+pub(super) fn check_name(
+    db: &Db,
+    collection: &str,
+    name: &str,
+    overwrite: bool,
+) -> Result<(), ProbeError> {
+    let usable = name.chars().next().is_some_and(|first| first.is_ascii_alphabetic())
+        && name.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '_');
+    if !usable {
+        let hint = "use letters, digits and underscores, a letter first, as it becomes part of a column name";
+        return Err(ProbeError::bad(format!("`{name}` cannot name a probe"), hint));
+    }
+    if !overwrite && db.record(collection, RecordKind::Probe, name)?.is_some() {
+        return Err(ProbeError::Exists {
+            collection: collection.to_owned(),
+            name: name.to_owned(),
+        });
+    }
+    Ok(())
+}
+
+/// Keeps a probe and makes it a column for queries.
+pub(super) fn keep(
+    tools: &Tools,
+    view: &CollectionView,
+    name: &str,
+    record: Record,
+    overwrite: bool,
+) -> Result<(), ProbeError> {
+    let collection = &view.schema().name;
+    // Somebody else may have taken the name during the fit.
+    check_name(&tools.db, collection, name, overwrite)?;
+    tools.db.put_record(collection, RecordKind::Probe, name, &record.encode())?;
+    formula::refresh(&tools.db, collection)
+}
+
+/// The probes of a collection, by name.
+///
+/// # Errors
+/// [`ProbeError::Damaged`] for a record that cannot be read; those of the disk.
+pub fn list(db: &Db, collection: &str) -> Result<Vec<v1::Probe>, ProbeError> {
+    Ok(all(db, collection)?.into_iter().map(|record| record.probe).collect())
+}
+
+pub(super) fn all(db: &Db, collection: &str) -> Result<Vec<Record>, ProbeError> {
+    let schema = db.schema(collection)?;
+    let records = db.records(collection, RecordKind::Probe)?;
+    records.iter().map(|(name, bytes)| Record::decode(name, bytes, &schema)).collect()
+}
+
+/// One probe.
+///
+/// # Errors
+/// [`ProbeError::NoProbe`], [`ProbeError::Damaged`]; those of the disk.
+pub fn get(db: &Db, collection: &str, name: &str) -> Result<v1::Probe, ProbeError> {
+    Ok(find(db, collection, name)?.probe)
+}
+
+pub(super) fn find(db: &Db, collection: &str, name: &str) -> Result<Record, ProbeError> {
+    let schema = db.schema(collection)?;
+    match db.record(collection, RecordKind::Probe, name)? {
+        Some(bytes) => Record::decode(name, &bytes, &schema),
+        None => Err(no_probe(schema.name, name)),
+    }
+}
+
+/// Forgets a probe.
+///
+/// # Errors
+/// [`ProbeError::NoProbe`]; those of the disk.
+pub fn drop_probe(db: &Db, collection: &str, name: &str) -> Result<(), ProbeError> {
+    if !db.delete_record(collection, RecordKind::Probe, name)? {
+        return Err(no_probe(collection.to_owned(), name));
+    }
+    formula::refresh(db, collection)
+}
+
+fn no_probe(collection: String, name: &str) -> ProbeError {
+    ProbeError::NoProbe { collection, name: name.to_owned() }
+}
+
+pub(super) fn provenance(provenance: &Provenance) -> v1::Provenance {
+    v1::Provenance {
+        encoder: provenance.encoder.clone(),
+        weights_hash: provenance.weights_hash.clone(),
+        preprocessing: provenance.preprocessing.clone(),
+        pooling: provenance.pooling.clone(),
+    }
+}
+
+pub(super) fn wire_id(id: &ObjectId) -> v1::ObjectId {
+    let id = match id {
+        ObjectId::Number(number) => v1::object_id::Id::Number(*number),
+        ObjectId::Text(text) => v1::object_id::Id::Text(text.clone()),
+    };
+    v1::ObjectId { id: Some(id) }
+}
+
+pub(super) fn wire_position(position: Position) -> v1::Position {
+    v1::Position { ra: position.ra().0, dec: position.dec().0 }
+}

@@ -1,0 +1,332 @@
+//! Heads that give each token of an object a class: segmentation on the grid of a network's tokens.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use super::dataset::sides;
+use super::features::Subset;
+use super::fit::{Fitted, Measured, probe_of};
+use super::measure::{self, Outcome};
+use super::model::Model;
+use super::record::{self, Record};
+use super::spec::Spec;
+use super::table::Table;
+use super::{ProbeError, Tools, tokens};
+use crate::engine::CollectionView;
+use crate::learn::linear::{Folds, Labels, Logistic, LogisticOptions, logistic_path};
+use crate::learn::metrics::{Bootstrap, Classification};
+use crate::learn::split::{Partition, Side, check_classes};
+use crate::learn::{Features, LearnError, Matrix, Progress};
+use crate::query::StopFlag;
+use crate::schema::{ColumnType, Value};
+use crate::wire::v1;
+
+/// Bytes of token states, in double precision, that a fit may hold.
+const BYTES_MAX: usize = 2 << 30;
+
+/// Objects that are read at a time.
+const READ_AT_ONCE: usize = 64;
+
+/// Most classes of tokens.
+const CLASSES_MAX: usize = 256;
+
+/// Strength of the penalty where none is given.
+const ALPHA_DEFAULT: f64 = 1.0;
+
+/// Tokens of labelled objects.
+#[derive(Default)]
+struct Labelled {
+    states: Vec<f64>,
+    /// The class of each token, as the column has it.
+    labels: Vec<i64>,
+    /// The object of each token, by its place in the table.
+    objects: Vec<u32>,
+    missing: u64,
+}
+
+/// Fits, measures and, where it has a name, keeps a head on tokens.
+///
+/// # Errors
+/// [`ProbeError`]; nothing is kept then.
+pub(super) fn fit(
+    tools: &Tools,
+    view: &CollectionView,
+    spec: &Spec,
+    request: &v1::FitProbeRequest,
+    stop: &StopFlag,
+    progress: Progress<'_>,
+) -> Result<Fitted, ProbeError> {
+    let started = Instant::now();
+    let column = label_column(view, spec)?;
+    let mut table = Table::choose(view, spec.predicate.as_deref(), stop)?;
+    let chosen = table.count();
+    table.retain(&tokens::have(&table, spec.spaces[0].id)?);
+    let sides = sides(&table, spec)?;
+    let partition = Partition::of(&sides)?;
+    if !partition.folds.is_empty() {
+        let hint = "use random, healpix, column or survey";
+        return Err(ProbeError::bad("a token head cannot be split into folds", hint));
+    }
+    let mut labelled = read(&table, spec, column, progress)?;
+    labelled.missing += (chosen - table.count()) as u64;
+    let (names, classes) = labelled.classes()?;
+    let on = |side| labelled.tokens_on(&sides, side);
+    let (train, test) = (on(Side::Train), on(Side::Test));
+    let of = |places: &[u32]| places.iter().map(|&at| classes[at as usize]).collect::<Vec<u32>>();
+    let (train_classes, test_classes) = (of(&train), of(&test));
+    check_classes(&train_classes, &test_classes, &names)?;
+    let states = Matrix::new(spec.spaces[0].dimension, labelled.states)?;
+    let options = LogisticOptions {
+        alphas: vec![alpha(spec)?],
+        standardize: spec.wire.standardize,
+        ..LogisticOptions::default()
+    };
+    let labels = Labels::Classes(&train_classes);
+    let near = Subset::new(&states, &train);
+    let fitted = logistic_path(
+        &near,
+        labels,
+        names.len(),
+        None,
+        Folds::None,
+        &options,
+        tools.threads,
+        progress,
+    )?;
+    let probabilities = probabilities(&fitted.model, &Subset::new(&states, &test))?;
+    let groups: Vec<u64> =
+        test.iter().map(|&at| u64::from(labelled.objects[at as usize])).collect();
+    let outcome =
+        measured(spec, &names, (&test_classes, &probabilities), &groups, tools, progress)?;
+    let counts = Measured {
+        trained: partition.train.len(),
+        tested: partition.test.len(),
+        missing: labelled.missing,
+        leaked: 0,
+        classes: names,
+        warnings: fitted.warnings,
+        alpha: options.alphas.first().copied(),
+        alphas: options.alphas.clone(),
+        alpha_scores: Vec::new(),
+    };
+    let probe = probe_of(view, spec, &request.name, counts, outcome, started);
+    if !request.name.is_empty() {
+        let record = Record { probe: probe.clone(), model: Model::Logistic(fitted.model) };
+        record::keep(tools, view, &request.name, record, request.overwrite)?;
+    }
+    Ok(Fitted { probe, predictions: Vec::new() })
+}
+
+fn probabilities(model: &Logistic, tokens: &Subset<'_>) -> Result<Vec<f64>, LearnError> {
+    let mut probabilities = Vec::new();
+    tokens.pass(&mut |_, block| {
+        let mut some = Vec::new();
+        model.predict(block, block.len() / tokens.width(), &mut some)?;
+        probabilities.extend(some);
+        Ok(())
+    })?;
+    Ok(probabilities)
+}
+
+fn alpha(spec: &Spec) -> Result<f64, ProbeError> {
+    let v1::head::Kind::Token(head) = &spec.head else { return Ok(ALPHA_DEFAULT) };
+    match head.alpha {
+        0.0 => Ok(ALPHA_DEFAULT),
+        alpha if alpha > 0.0 && alpha.is_finite() => Ok(alpha),
+        alpha => Err(ProbeError::bad(format!("alpha is {alpha}"), "give a number above 0")),
+    }
+}
+
+/// Place of the list column that holds a class for each token.
+fn label_column(view: &CollectionView, spec: &Spec) -> Result<usize, ProbeError> {
+    let name = spec.wire.target.as_ref().map_or("", |target| target.column.as_str());
+    let schema = view.schema();
+    let place = schema.columns.iter().position(|column| column.name.eq_ignore_ascii_case(name));
+    let place = place.ok_or_else(|| ProbeError::UnknownColumn {
+        collection: schema.name.clone(),
+        column: name.to_owned(),
+        known: schema
+            .columns
+            .iter()
+            .map(|column| column.name.as_str())
+            .collect::<Vec<_>>()
+            .join(", "),
+    })?;
+    if schema.columns[place].kind != ColumnType::FloatList {
+        let what = format!("column `{name}` is of type {}", schema.columns[place].kind);
+        let hint = "the token head needs a list (float_list) with one class, a whole number, for each token";
+        return Err(ProbeError::bad(what, hint));
+    }
+    Ok(place)
+}
+
+fn read(
+    table: &Table<'_>,
+    spec: &Spec,
+    column: usize,
+    progress: Progress<'_>,
+) -> Result<Labelled, ProbeError> {
+    let space = &spec.spaces[0];
+    let mut labelled = Labelled::default();
+    let places: Vec<u32> = (0..table.count() as u32).collect();
+    for places in places.chunks(READ_AT_ONCE) {
+        progress.step("reading tokens", u64::from(places[0]), table.count() as u64)?;
+        let keys: Vec<_> = places.iter().map(|&place| table.key(place as usize)).collect();
+        let objects = table.view().fetch(&keys, false)?;
+        let read = tokens::read(table, space, places)?;
+        let mut first = 0;
+        for ((&place, object), &length) in places.iter().zip(objects).zip(&read.lengths) {
+            let length = length as usize;
+            let states = &read.values[first * space.dimension..(first + length) * space.dimension];
+            first += length;
+            let list =
+                object.and_then(|(_, object)| match object.columns.into_iter().nth(column) {
+                    Some(Value::FloatList(list)) => Some(list),
+                    _ => None,
+                });
+            let Some(list) = list else {
+                labelled.missing += 1;
+                continue;
+            };
+            labelled.add(table, place, states, &list, length)?;
+        }
+        if labelled.states.len() * size_of::<f64>() > BYTES_MAX {
+            return Err(ProbeError::bad(
+                format!("the tokens of these objects take more than {} GiB", BYTES_MAX >> 30),
+                "choose fewer objects (--where)",
+            ));
+        }
+    }
+    Ok(labelled)
+}
+
+impl Labelled {
+    /// Tokens of the objects on one side.
+    fn tokens_on(&self, sides: &[Side], side: Side) -> Vec<u32> {
+        let tokens = (0u32..).zip(&self.objects);
+        let mine = tokens.filter(|(_, object)| sides[**object as usize] == side);
+        mine.map(|(token, _)| token).collect()
+    }
+
+    /// Names of the classes, in order, and the place of each token's class among them.
+    fn classes(&self) -> Result<(Vec<String>, Vec<u32>), ProbeError> {
+        let names: BTreeSet<i64> = self.labels.iter().copied().collect();
+        if names.len() > CLASSES_MAX {
+            let what = format!("tokens have {} different classes", names.len());
+            return Err(ProbeError::bad(what, format!("at most {CLASSES_MAX} can be told apart")));
+        }
+        let sorted: Vec<i64> = names.into_iter().collect();
+        let place = |label: &i64| sorted.binary_search(label).unwrap_or(0) as u32;
+        let classes = self.labels.iter().map(place).collect();
+        Ok((sorted.iter().map(i64::to_string).collect(), classes))
+    }
+
+    /// Adds the tokens of one object that have a class; NaN is no class.
+    fn add(
+        &mut self,
+        table: &Table<'_>,
+        place: u32,
+        states: &[f32],
+        list: &[f64],
+        length: usize,
+    ) -> Result<(), ProbeError> {
+        let id = || table.id(place as usize);
+        if list.len() != length {
+            return Err(ProbeError::bad(
+                format!("object {} has {length} tokens and {} classes", id(), list.len()),
+                "the list needs one class for each token, in their order",
+            ));
+        }
+        let width = states.len() / length.max(1);
+        for (state, &label) in states.chunks(width.max(1)).zip(list) {
+            if label.is_nan() {
+                continue;
+            }
+            if label.fract() != 0.0 || label.abs() > 1e9 {
+                let what = format!("a token of object {} has class {label}", id());
+                return Err(ProbeError::bad(what, "classes are whole numbers, NaN for none"));
+            }
+            self.states.extend(state.iter().map(|&value| f64::from(value)));
+            self.labels.push(label as i64);
+            self.objects.push(place);
+        }
+        Ok(())
+    }
+}
+
+fn measured(
+    spec: &Spec,
+    names: &[String],
+    (truth, probabilities): (&[u32], &[f64]),
+    groups: &[u64],
+    tools: &Tools,
+    progress: Progress<'_>,
+) -> Result<Outcome, ProbeError> {
+    if truth.is_empty() {
+        return Err(LearnError::TooFew {
+            what: "tokens with a class in the test set",
+            given: 0,
+            needed: 1,
+        }
+        .into());
+    }
+    let measure = Classification::new(names.len(), truth, probabilities)?.iou(names)?;
+    // Tokens of one object belong together: whole objects are drawn.
+    let bootstrap = Bootstrap {
+        resamples: spec.wire.resamples,
+        seed: spec.wire.seed,
+        groups: Some(groups),
+        threads: tools.threads,
+    };
+    measure::of_classes(&measure, names, &bootstrap, progress)
+}
+
+/// Tells the class of every token of each object.
+///
+/// # Errors
+/// [`ProbeError::BadSpec`] when a column is to be written: only numbers and texts can be; [`LearnError::Stopped`].
+pub(super) fn apply(
+    table: &Table<'_>,
+    spec: &Spec,
+    model: &Model,
+    request: &v1::ApplyProbeRequest,
+    flag: &AtomicBool,
+    tell: &mut dyn FnMut(v1::ApplyProbeResponse),
+) -> Result<(), ProbeError> {
+    if !request.column.is_empty() || !request.class.is_empty() {
+        let hint = "leave --column and --class out: the classes of all tokens are told";
+        return Err(ProbeError::bad("a token head predicts a list for each object", hint));
+    }
+    let (space, total) = (&spec.spaces[0], table.count() as u64);
+    let places: Vec<u32> = (0..table.count() as u32).collect();
+    let mut done = 0;
+    for places in places.chunks(READ_AT_ONCE) {
+        if flag.load(Ordering::Relaxed) {
+            return Err(LearnError::Stopped.into());
+        }
+        let read = tokens::read(table, space, places)?;
+        let states: Vec<f64> = read.values.iter().map(|&value| f64::from(value)).collect();
+        let count = states.len() / space.dimension.max(1);
+        let predicted = model.predict(&states, count, 1)?;
+        let class = |token: usize| {
+            let best = predicted.row(token).iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1));
+            best.map_or(f64::NAN, |(place, _)| place as f64)
+        };
+        let mut first = 0;
+        let mut predictions = Vec::with_capacity(places.len());
+        for (&place, &length) in places.iter().zip(&read.lengths) {
+            let last = first + length as usize;
+            predictions.push(v1::Prediction {
+                id: Some(record::wire_id(&table.id(place as usize))),
+                position: table.position(place as usize).map(record::wire_position),
+                predicted: (first..last).map(class).collect(),
+                ..v1::Prediction::default()
+            });
+            first = last;
+        }
+        done += places.len() as u64;
+        tell(v1::ApplyProbeResponse { done, total, predictions });
+    }
+    Ok(())
+}

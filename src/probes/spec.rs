@@ -1,0 +1,271 @@
+//! What is asked for, with the gaps filled and the contradictions refused.
+
+use super::ProbeError;
+use crate::engine::CollectionView;
+use crate::learn::split::SplitSpec;
+use crate::schema::{EmbeddingSpace, SpaceForm};
+use crate::wire::v1::{self, head};
+
+use super::presets;
+use super::table::{Column, find_column};
+
+/// Split where none is named.
+const SPLIT_DEFAULT: &str = "random:0.2:0";
+
+/// Resamples behind an interval where nothing is said, and at most.
+const RESAMPLES_DEFAULT: u32 = 1_000;
+const RESAMPLES_MAX: u32 = 100_000;
+
+/// Most features of an example.
+const WIDTH_MAX: usize = 16_384;
+
+/// What is predicted.
+#[derive(Debug, Clone)]
+pub(super) enum TargetSpec {
+    /// A number.
+    Number(Column),
+    /// One of several classes.
+    Class(Column),
+    /// A class for each token, in a list.
+    Tokens,
+    /// Fractions of votes for several classes, and how many votes there were.
+    Fractions(Vec<Column>, Option<Column>),
+}
+
+/// A resolved request.
+#[derive(Debug, Clone)]
+pub(super) struct Spec {
+    /// As it is kept: nothing left to be filled in.
+    pub(super) wire: v1::ProbeSpec,
+    pub(super) spaces: Vec<EmbeddingSpace>,
+    pub(super) columns: Vec<Column>,
+    pub(super) target: TargetSpec,
+    pub(super) head: head::Kind,
+    pub(super) split: SplitSpec,
+    pub(super) split_column: Option<Column>,
+    pub(super) weight: Option<Column>,
+    pub(super) predicate: Option<String>,
+    pub(super) is_redshift: bool,
+}
+
+impl Spec {
+    /// Finds everything that a request names in a collection.
+    ///
+    /// # Errors
+    /// [`ProbeError::BadSpec`], [`ProbeError::UnknownColumn`], [`ProbeError::UnknownSpace`], and those of the split.
+    pub(super) fn resolve(
+        view: &CollectionView,
+        mut wire: v1::ProbeSpec,
+    ) -> Result<Self, ProbeError> {
+        presets::fill(&mut wire)?;
+        if wire.split.is_empty() {
+            SPLIT_DEFAULT.clone_into(&mut wire.split);
+        }
+        wire.resamples = match wire.resamples {
+            0 => RESAMPLES_DEFAULT,
+            given => given.min(RESAMPLES_MAX),
+        };
+        let head = wire.head.and_then_kind().ok_or_else(|| {
+            let hint = "name one: knn, ridge, logistic, mlp, attention, density or token";
+            ProbeError::bad("no head is given", hint)
+        })?;
+        let spaces = find_spaces(view, &wire.spaces, &head)?;
+        let find = |name: &String| find_column(view, name);
+        let columns = wire.columns.iter().map(find).collect::<Result<Vec<_>, _>>()?;
+        if let Some(column) = columns.iter().find(|column| !column.is_number()) {
+            let what = format!("column `{}` is of type {}", column.name, column.kind);
+            return Err(ProbeError::bad(what, "features are numbers or flags"));
+        }
+        let width = spaces.iter().map(|space| space.dimension).sum::<usize>() + columns.len();
+        if width == 0 {
+            let hint = "name an embedding space (--space) or feature columns (--column)";
+            return Err(ProbeError::bad("there are no features", hint));
+        }
+        if width > WIDTH_MAX {
+            let what = format!("{width} features of each object");
+            return Err(ProbeError::bad(what, format!("at most {WIDTH_MAX} can be used at once")));
+        }
+        let target = find_target(view, wire.target.as_ref(), &head)?;
+        refuse_target_as_feature(&target, &columns)?;
+        let split = SplitSpec::parse(&wire.split)?;
+        wire.split = split.to_string();
+        let split_column = split.column().map(|name| find_column(view, name)).transpose()?;
+        let weight = match wire.weight.as_str() {
+            "" => None,
+            name => Some(find_column(view, name)?),
+        };
+        if let Some(column) = weight.as_ref().filter(|column| !column.is_number()) {
+            return Err(ProbeError::bad(
+                format!("weight column `{}` is of type {}", column.name, column.kind),
+                "weights are numbers, not negative",
+            ));
+        }
+        let is_redshift = is_redshift(view, &target);
+        let predicate = Some(wire.predicate.trim().to_owned()).filter(|text| !text.is_empty());
+        Ok(Self {
+            spaces,
+            columns,
+            target,
+            head,
+            split,
+            split_column,
+            weight,
+            predicate,
+            is_redshift,
+            wire,
+        })
+    }
+
+    /// Whether the features are tokens of one space.
+    pub(super) fn uses_tokens(&self) -> bool {
+        self.spaces.iter().any(|space| !space.holds_vectors())
+    }
+}
+
+/// The kind of head that a message holds.
+pub(super) trait HeadKind {
+    fn and_then_kind(&self) -> Option<head::Kind>;
+}
+
+impl HeadKind for Option<v1::Head> {
+    fn and_then_kind(&self) -> Option<head::Kind> {
+        self.as_ref()?.kind.clone()
+    }
+}
+
+fn find_spaces(
+    view: &CollectionView,
+    names: &[String],
+    head: &head::Kind,
+) -> Result<Vec<EmbeddingSpace>, ProbeError> {
+    let schema = view.schema();
+    let mut spaces: Vec<EmbeddingSpace> = Vec::with_capacity(names.len());
+    for name in names {
+        let space = schema.space(name).ok_or_else(|| {
+            let known: Vec<&str> = schema.spaces.iter().map(|space| space.name.as_str()).collect();
+            ProbeError::UnknownSpace {
+                collection: schema.name.clone(),
+                space: name.clone(),
+                known: if known.is_empty() { "none".to_owned() } else { known.join(", ") },
+            }
+        })?;
+        if spaces.iter().any(|other| other.id == space.id) {
+            let what = format!("space `{}` is named twice", space.name);
+            return Err(ProbeError::bad(what, "name each space once"));
+        }
+        spaces.push(space.clone());
+    }
+    let wants_tokens = matches!(head, head::Kind::Attention(_) | head::Kind::Token(_));
+    for space in &spaces {
+        let fits = match space.form {
+            SpaceForm::Vector => !wants_tokens,
+            SpaceForm::Tokens => wants_tokens,
+            SpaceForm::TokenIds => false,
+        };
+        if !fits {
+            let hint = if wants_tokens {
+                "the attention and token heads read token states: name a space that holds tokens"
+            } else {
+                "this head reads one vector of each object: name a space of vectors, or use the attention head"
+            };
+            let what = format!("space `{}` holds {}", space.name, space.form.plural());
+            return Err(ProbeError::bad(what, hint));
+        }
+    }
+    if wants_tokens && spaces.len() != 1 {
+        let what = format!("{} spaces for a head that reads tokens", spaces.len());
+        return Err(ProbeError::bad(what, "name exactly one space of tokens"));
+    }
+    Ok(spaces)
+}
+
+fn find_target(
+    view: &CollectionView,
+    target: Option<&v1::Target>,
+    head: &head::Kind,
+) -> Result<TargetSpec, ProbeError> {
+    let missing = || ProbeError::bad("no target is given", "name the column to predict (--target)");
+    let target = target.ok_or_else(missing)?;
+    if !target.fractions.is_empty() {
+        if target.fractions.len() < 2 {
+            let hint = "name the columns of at least two answers";
+            return Err(ProbeError::bad("one column of vote fractions", hint));
+        }
+        let find = |name: &String| find_column(view, name);
+        let columns = target.fractions.iter().map(find).collect::<Result<Vec<_>, _>>()?;
+        if let Some(column) = columns.iter().find(|column| !column.is_number()) {
+            let what = format!("column `{}` is of type {}", column.name, column.kind);
+            return Err(ProbeError::bad(what, "vote fractions are numbers from 0 to 1"));
+        }
+        let votes = match target.votes.as_str() {
+            "" => None,
+            name => Some(find_column(view, name)?),
+        };
+        if matches!(head, head::Kind::Density(_)) {
+            let what = "vote fractions for a density head";
+            return Err(ProbeError::bad(what, "use knn, ridge, logistic, mlp or attention"));
+        }
+        return Ok(TargetSpec::Fractions(columns, votes));
+    }
+    if target.column.is_empty() {
+        return Err(missing());
+    }
+    if matches!(head, head::Kind::Token(_)) {
+        return Ok(TargetSpec::Tokens);
+    }
+    let column = find_column(view, &target.column)?;
+    let numbers_only = matches!(head, head::Kind::Ridge(_) | head::Kind::Density(_));
+    let classes_only = matches!(head, head::Kind::Logistic(_));
+    let as_class = match target.kind() {
+        v1::TargetKind::Class => true,
+        v1::TargetKind::Number => false,
+        v1::TargetKind::Fractions => {
+            let hint = "name the columns of fractions (--fractions)";
+            return Err(ProbeError::bad("fractions are wanted and none are named", hint));
+        }
+        v1::TargetKind::Unspecified => classes_only || !column.is_number(),
+    };
+    match (as_class, numbers_only, classes_only) {
+        (true, true, _) => Err(ProbeError::bad(
+            format!("column `{}` holds classes", column.name),
+            "this head predicts numbers: use logistic, knn, mlp or attention",
+        )),
+        (false, _, true) => Err(ProbeError::bad(
+            format!("column `{}` is to be predicted as a number", column.name),
+            "logistic predicts classes: use ridge, knn, mlp or density",
+        )),
+        (false, ..) if !column.is_number() => Err(ProbeError::bad(
+            format!("column `{}` is of type {}", column.name, column.kind),
+            "only numbers can be predicted as numbers; predict it as a class",
+        )),
+        (true, ..) => Ok(TargetSpec::Class(column)),
+        (false, ..) => Ok(TargetSpec::Number(column)),
+    }
+}
+
+fn refuse_target_as_feature(target: &TargetSpec, columns: &[Column]) -> Result<(), ProbeError> {
+    let targets: Vec<&Column> = match target {
+        TargetSpec::Tokens => Vec::new(),
+        TargetSpec::Number(column) | TargetSpec::Class(column) => vec![column],
+        TargetSpec::Fractions(columns, _) => columns.iter().collect(),
+    };
+    for column in columns {
+        if targets.iter().any(|target| target.name == column.name) {
+            let what = format!("column `{}` is the target and a feature", column.name);
+            return Err(ProbeError::bad(what, "take it out of the features"));
+        }
+    }
+    Ok(())
+}
+
+/// Whether a target is a redshift, by its UCD or by a usual name, so that the errors of redshifts are measured.
+fn is_redshift(view: &CollectionView, target: &TargetSpec) -> bool {
+    const NAMES: [&str; 8] =
+        ["z", "redshift", "zspec", "z_spec", "zphot", "z_phot", "specz", "z_desi"];
+    let TargetSpec::Number(target) = target else { return false };
+    let column = view.schema().columns.iter().find(|column| column.name == target.name);
+    column.is_some_and(|column| {
+        column.ucd.to_lowercase().contains("src.redshift")
+            || NAMES.contains(&column.name.to_lowercase().as_str())
+    })
+}

@@ -1,0 +1,242 @@
+//! Networks, trained by the encoder program on examples that are read for it chunk by chunk.
+
+use tokio::runtime::Handle;
+
+use super::dataset::Targets;
+use super::heads::{Examples, Fit};
+use super::model::Model;
+use super::spec::Spec;
+use super::{ProbeError, Tools, tokens};
+use crate::encoder::{Chunk, ChunkRows, ChunkSource, TowerInput, TrainError, TrainSpec, TrainTask};
+use crate::learn::scale::Scale;
+use crate::learn::{
+    Activation, AttentionShape, Features, LearnError, Progress, Scaling, epoch_order,
+};
+use crate::wire::v1;
+
+/// Widths of the hidden layers where none are given.
+const HIDDEN_DEFAULT: usize = 256;
+const COMPONENTS_DEFAULT: u32 = 5;
+const ATTENTION_HEADS_DEFAULT: u32 = 4;
+
+/// Epochs without a better loss on the validation side after which a training ends.
+const PATIENCE: u32 = 5;
+
+/// Tokens of an object that a chunk is sized for.
+const TOKENS_GUESS: usize = 256;
+
+/// Which network is trained.
+pub(super) struct Network {
+    mlp: v1::MlpHead,
+    components: Option<u32>,
+    attention_heads: Option<u32>,
+}
+
+impl Network {
+    pub(super) fn plain(mlp: &v1::MlpHead) -> Self {
+        Self { mlp: mlp.clone(), components: None, attention_heads: None }
+    }
+
+    pub(super) fn density(density: &v1::DensityHead) -> Self {
+        let components =
+            if density.components == 0 { COMPONENTS_DEFAULT } else { density.components };
+        let mlp = density.mlp.clone().unwrap_or_default();
+        Self { mlp, components: Some(components), attention_heads: None }
+    }
+
+    pub(super) fn attention(attention: &v1::AttentionHead) -> Self {
+        let heads = if attention.heads == 0 { ATTENTION_HEADS_DEFAULT } else { attention.heads };
+        let mlp = attention.mlp.clone().unwrap_or_default();
+        Self { mlp, components: None, attention_heads: Some(heads) }
+    }
+}
+
+/// Trains a network.
+///
+/// # Errors
+/// [`ProbeError::Encoder`] when the encoder program is not there or dies; [`ProbeError::Learn`].
+pub(super) fn fit(
+    tools: &Tools,
+    spec: &Spec,
+    network: &Network,
+    train: &Examples<'_>,
+    validation: &Examples<'_>,
+    progress: Progress<'_>,
+) -> Result<Fit, ProbeError> {
+    let encoder = tools.encoder.as_ref().ok_or_else(|| {
+        let hint = "start the server with an encoder, or use knn, ridge or logistic";
+        ProbeError::bad(
+            "networks are trained by the encoder program, and this server runs without one",
+            hint,
+        )
+    })?;
+    let runtime = Handle::try_current().map_err(|_| {
+        ProbeError::bad("no runtime to train a network in", "fit it through the server")
+    })?;
+    let wanted = train_spec(spec, network, train, validation, progress)?;
+    let examples_at_once =
+        wanted.chunk_examples(if spec.uses_tokens() { TOKENS_GUESS } else { 1 }).max(1);
+    let mut source =
+        Source { spec, train, validation, examples_at_once, order: (u32::MAX, Vec::new()) };
+    let mut told = |step: &crate::encoder::TrainStep| {
+        let total = train.places.len() as u64 * u64::from(step.epochs);
+        let done = u64::from(step.epoch) * train.places.len() as u64 + step.examples;
+        progress.step(&format!("training, loss {:.4}", step.loss), done.min(total), total)
+    };
+    let trained = encoder.train_blocking(&runtime, &wanted, &mut source, &mut told);
+    let trained = trained.map_err(|error| match error {
+        TrainError::Encoder(error) => ProbeError::Encoder(error),
+        TrainError::Learn(error) => ProbeError::Learn(error),
+    })?;
+    let mut fit = Fit::of(Model::network(trained.head)?);
+    if !validation.places.is_empty() {
+        let (best, ran) = (trained.best_epoch + 1, trained.epochs);
+        fit.warnings
+            .push(format!("weights of epoch {best} of {ran}, the best on the validation side"));
+    }
+    Ok(fit)
+}
+
+fn train_spec(
+    spec: &Spec,
+    network: &Network,
+    train: &Examples<'_>,
+    validation: &Examples<'_>,
+    progress: Progress<'_>,
+) -> Result<TrainSpec, ProbeError> {
+    let task = match (&train.targets, network.components) {
+        (Targets::Numbers(_), Some(components)) => {
+            TrainTask::Density { components: components as usize }
+        }
+        (Targets::Numbers(_), None) => TrainTask::Regression { outputs: 1 },
+        (Targets::Classes { names, .. }, _) => TrainTask::Classes { classes: names.len() },
+        (Targets::Fractions { names, .. }, _) => TrainTask::Fractions { classes: names.len() },
+    };
+    let input = if spec.uses_tokens() {
+        let width = spec.spaces.iter().map(|space| space.dimension).sum();
+        let heads = network.attention_heads.unwrap_or(ATTENTION_HEADS_DEFAULT) as usize;
+        if !usize::is_multiple_of(width, heads) {
+            let what = format!("{heads} attention heads over tokens of {width} components");
+            return Err(ProbeError::bad(what, "give a number of heads that divides them"));
+        }
+        let attention = Some(AttentionShape { heads, width });
+        TowerInput { width, attention, scaling: None }
+    } else {
+        let scaling = if spec.wire.standardize {
+            let scale = Scale::fit(&train.features, None, progress)?;
+            Some(Scaling { mean: singles(&scale.mean), scale: singles(&scale.scale) })
+        } else {
+            None
+        };
+        TowerInput { width: train.features.width(), attention: None, scaling }
+    };
+    let mlp = &network.mlp;
+    let mut wanted = TrainSpec::new(input, task);
+    if let Targets::Numbers(values) = &train.targets {
+        wanted.targets = Some(scaling_of(values));
+    }
+    wanted.hidden = match mlp.hidden.as_slice() {
+        [] => vec![HIDDEN_DEFAULT],
+        widths => widths.iter().map(|width| *width as usize).collect(),
+    };
+    wanted.activation = match mlp.activation() {
+        v1::Activation::Unspecified => Activation::Relu,
+        v1::Activation::Gelu => Activation::Gelu,
+    };
+    wanted.dropout = mlp.dropout;
+    if mlp.learning_rate > 0.0 {
+        wanted.learning_rate = mlp.learning_rate;
+    }
+    wanted.weight_decay = mlp.weight_decay;
+    if mlp.epochs > 0 {
+        wanted.epochs = mlp.epochs;
+    }
+    if mlp.batch > 0 {
+        wanted.batch = mlp.batch as usize;
+    }
+    if !validation.places.is_empty() {
+        wanted.patience = PATIENCE;
+    }
+    wanted.seed = spec.wire.seed;
+    wanted.check()?;
+    Ok(wanted)
+}
+
+/// Mean and standard deviation of a target: networks learn numbers of the order of one.
+fn scaling_of(values: &[f64]) -> Scaling {
+    let count = values.len().max(1) as f64;
+    let mean = values.iter().sum::<f64>() / count;
+    let variance = values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / count;
+    let scale = if variance > 0.0 { variance.sqrt() } else { 1.0 };
+    Scaling { mean: vec![mean as f32], scale: vec![scale as f32] }
+}
+
+fn singles(values: &[f64]) -> Vec<f32> {
+    values.iter().map(|value| *value as f32).collect()
+}
+
+/// Reads chunks of shuffled examples.
+struct Source<'a> {
+    spec: &'a Spec,
+    train: &'a Examples<'a>,
+    validation: &'a Examples<'a>,
+    examples_at_once: usize,
+    /// The order of an epoch.
+    order: (u32, Vec<u32>),
+}
+
+impl Source<'_> {
+    /// The `chunk`-th run of an order, if it is not behind its end.
+    fn run(&self, order: &[u32], chunk: u32) -> Vec<u32> {
+        let first = (chunk as usize).saturating_mul(self.examples_at_once);
+        let last = first.saturating_add(self.examples_at_once).min(order.len());
+        order.get(first..last).unwrap_or(&[]).to_vec()
+    }
+
+    fn read(&self, of: &Examples<'_>, examples: &[u32]) -> Result<Option<Chunk>, LearnError> {
+        if examples.is_empty() {
+            return Ok(None);
+        }
+        let first =
+            if let Some(space) = self.spec.spaces.first().filter(|_| self.spec.uses_tokens()) {
+                let places: Vec<u32> = examples.iter().map(|&at| of.places[at as usize]).collect();
+                let read = tokens::read(&of.data.table, space, &places);
+                let read =
+                    read.map_err(|error| LearnError::Unreadable { reason: error.to_string() })?;
+                ChunkRows { values: read.values, lengths: read.lengths }
+            } else {
+                let mut values = Vec::new();
+                of.features.read(examples, &mut values)?;
+                ChunkRows { values: singles(&values), lengths: Vec::new() }
+            };
+        let (mut targets, mut classes) = (Vec::new(), Vec::new());
+        match of.targets.select(examples) {
+            Targets::Numbers(values) | Targets::Fractions { values, .. } => {
+                targets = singles(&values)
+            }
+            Targets::Classes { of, .. } => classes = of,
+        }
+        let weight = |&at: &u32| of.weights[at as usize] as f32;
+        let weights =
+            if of.weights.is_empty() { Vec::new() } else { examples.iter().map(weight).collect() };
+        let second = ChunkRows { values: Vec::new(), lengths: Vec::new() };
+        Ok(Some(Chunk { examples: examples.len(), first, second, targets, classes, weights }))
+    }
+}
+
+impl ChunkSource for Source<'_> {
+    fn chunk(&mut self, epoch: u32, chunk: u32) -> Result<Option<Chunk>, LearnError> {
+        if self.order.0 != epoch || self.order.1.is_empty() {
+            let order = epoch_order(self.train.places.len(), epoch, self.spec.wire.seed);
+            self.order = (epoch, order);
+        }
+        let examples = self.run(&self.order.1, chunk);
+        self.read(self.train, &examples)
+    }
+
+    fn validation(&mut self, chunk: u32) -> Result<Option<Chunk>, LearnError> {
+        let all: Vec<u32> = (0..self.validation.places.len() as u32).collect();
+        let examples = self.run(&all, chunk);
+        self.read(self.validation, &examples)
+    }
+}

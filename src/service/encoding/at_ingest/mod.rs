@@ -1,0 +1,162 @@
+//! Spaces that are filled as objects arrive: one worker for each, which encodes what lacks something in its space.
+//!
+//! A worker is told of commits and asks the collection what they changed, so that nothing has to be remembered on the disk:
+//! when the server starts, a worker begins with everything that lacks something. Whatever goes wrong with the encoder, a
+//! worker pauses and tries again; what goes wrong with an object is remembered until the object is written again.
+
+mod declare;
+mod queue;
+mod worker;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::Instrument;
+
+use self::worker::Worker;
+use crate::engine::CollectionInfo;
+use crate::schema::EmbeddingSpace;
+use crate::service::ServiceError;
+use crate::service::context::{Context, blocking};
+use crate::wire::v1;
+
+pub(in crate::service) use declare::declared;
+
+/// Names of a collection and of a space, without regard to case.
+type Key = (String, String);
+
+fn key(collection: &str, space: &str) -> Key {
+    (collection.to_lowercase(), space.to_lowercase())
+}
+
+/// The workers of a server.
+#[derive(Debug, Default)]
+pub(in crate::service) struct Workers {
+    running: RwLock<HashMap<Key, Running>>,
+    /// Who encodes into a space: jobs together, a worker alone.
+    turns: Mutex<HashMap<Key, Arc<tokio::sync::RwLock<()>>>>,
+    /// Held while the list of workers is brought up to date.
+    order: tokio::sync::Mutex<()>,
+    tasks: TaskTracker,
+}
+
+/// A worker as the others see it.
+#[derive(Debug)]
+struct Running {
+    space: EmbeddingSpace,
+    wake: Arc<Notify>,
+    stop: CancellationToken,
+    progress: Arc<Mutex<Progress>>,
+}
+
+/// What a worker tells of itself.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+struct Progress {
+    failed: u64,
+    without_inputs: u64,
+    /// Why it pauses; empty while it does not.
+    paused: String,
+    last_failure: String,
+}
+
+impl Workers {
+    /// Starts the workers that are missing, and stops those whose space is gone or is filled so no more.
+    ///
+    /// To be called after every change of the spaces.
+    pub(in crate::service) async fn sync(&self, context: &Context) -> Result<(), ServiceError> {
+        let _order = self.order.lock().await;
+        let db = context.db.clone();
+        let infos = blocking(move || db.collections()).await?;
+        let mut wanted: HashMap<Key, (String, EmbeddingSpace)> = HashMap::new();
+        for CollectionInfo { schema, .. } in infos {
+            let spaces = schema.spaces.into_iter().filter(|space| space.at_ingest.is_some());
+            wanted.extend(
+                spaces.map(|space| (key(&schema.name, &space.name), (schema.name.clone(), space))),
+            );
+        }
+        let mut running = self.running.write().unwrap_or_else(PoisonError::into_inner);
+        running.retain(|key, running| {
+            let stays = wanted.get(key).is_some_and(|(_, space)| *space == running.space);
+            if !stays {
+                running.stop.cancel();
+            }
+            stays
+        });
+        for (key, (collection, space)) in wanted {
+            running.entry(key).or_insert_with(|| self.start(context, collection, space));
+        }
+        Ok(())
+    }
+
+    fn start(&self, context: &Context, collection: String, space: EmbeddingSpace) -> Running {
+        let running = Running {
+            space: space.clone(),
+            wake: Arc::default(),
+            stop: context.stopping.child_token(),
+            progress: Arc::default(),
+        };
+        let turn = self.turn(&collection, &space.name);
+        let span = tracing::info_span!("encoding at ingest", collection, space = space.name);
+        let (wake, progress) = (Arc::clone(&running.wake), Arc::clone(&running.progress));
+        let worker = Worker::new(context.clone(), collection, space, turn, progress);
+        let work = worker.run(wake, running.stop.clone()).instrument(span);
+        self.tasks.spawn(work);
+        running
+    }
+
+    /// Tells the workers of a collection that something has been written to it.
+    pub(in crate::service) fn wake(&self, collection: &str) {
+        let running = self.running.read().unwrap_or_else(PoisonError::into_inner);
+        if running.is_empty() {
+            return;
+        }
+        let collection = collection.to_lowercase();
+        for (_, running) in running.iter().filter(|((name, _), _)| *name == collection) {
+            running.wake.notify_one();
+        }
+    }
+
+    /// The lock of a space that jobs hold shared while they run, and its worker alone for each page.
+    pub(in crate::service) fn turn(
+        &self,
+        collection: &str,
+        space: &str,
+    ) -> Arc<tokio::sync::RwLock<()>> {
+        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        // Locks that nobody holds or waits for are made again when they are wanted.
+        turns.retain(|_, turn| Arc::strong_count(turn) > 1);
+        Arc::clone(turns.entry(key(collection, space)).or_default())
+    }
+
+    /// How far each space of a collection is that is filled so.
+    pub(in crate::service) fn told(
+        &self,
+        info: &CollectionInfo,
+    ) -> HashMap<String, v1::IngestEncoding> {
+        let running = self.running.read().unwrap_or_else(PoisonError::into_inner);
+        let spaces = info.schema.spaces.iter().filter(|space| space.at_ingest.is_some());
+        let told = |space: &EmbeddingSpace| {
+            let found = running.get(&key(&info.schema.name, &space.name));
+            let progress = found.map(|running| {
+                running.progress.lock().unwrap_or_else(PoisonError::into_inner).clone()
+            });
+            let Progress { failed, without_inputs, paused, last_failure } =
+                progress.unwrap_or_default();
+            let counts = info.vector_counts.iter();
+            let filled = counts.filter(|(id, _)| *id == space.id).map(|(_, count)| count).sum();
+            let lacking = info.object_count.saturating_sub(filled);
+            let waiting = lacking.saturating_sub(failed).saturating_sub(without_inputs);
+            v1::IngestEncoding { waiting, failed, without_inputs, paused, last_failure }
+        };
+        spaces.map(|space| (space.name.clone(), told(space))).collect()
+    }
+
+    /// Waits until every worker has ended; they end when the server stops.
+    pub(in crate::service) async fn ended(&self) {
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+}

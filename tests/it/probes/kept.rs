@@ -1,0 +1,199 @@
+//! Kept probes: listed, applied, named by queries, and gone with what they were fitted on.
+
+use sidereus::wire::v1::probe_service_client::ProbeServiceClient;
+use sidereus::wire::v1::{
+    ApplyProbeRequest, DropProbeRequest, FitProbeRequest, GetProbeRequest, Hit, ListProbesRequest,
+    LogisticHead, Prediction, SearchRequest, head, value,
+};
+use tonic::Code;
+use tonic::transport::Channel;
+
+use super::{example, fit, measure_only, ridge, spec, with_examples};
+use crate::support::{TestServer, id_of};
+
+fn named(name: &str, space: &str, target: &str, head: head::Kind) -> FitProbeRequest {
+    FitProbeRequest { name: name.to_owned(), ..measure_only(spec(space, target, head)) }
+}
+
+async fn client(server: &TestServer) -> ProbeServiceClient<Channel> {
+    ProbeServiceClient::new(server.channel().await)
+}
+
+fn apply(name: &str) -> ApplyProbeRequest {
+    ApplyProbeRequest {
+        collection: "sky".to_owned(),
+        name: name.to_owned(),
+        ..ApplyProbeRequest::default()
+    }
+}
+
+async fn applied(
+    server: &TestServer,
+    request: ApplyProbeRequest,
+) -> Result<Vec<Prediction>, tonic::Status> {
+    let mut stream = client(server).await.apply_probe(request).await?.into_inner();
+    let mut predictions = Vec::new();
+    while let Some(message) = stream.message().await? {
+        predictions.extend(message.predictions);
+    }
+    Ok(predictions)
+}
+
+fn real_of(hit: &Hit, column: &str) -> f64 {
+    match hit.columns.get(column).and_then(|value| value.kind.as_ref()) {
+        Some(value::Kind::Real(number)) => *number,
+        other => panic!("`{column}` is {other:?}"),
+    }
+}
+
+fn text_of(hit: &Hit, column: &str) -> String {
+    match hit.columns.get(column).and_then(|value| value.kind.as_ref()) {
+        Some(value::Kind::Text(text)) => text.clone(),
+        other => panic!("`{column}` is {other:?}"),
+    }
+}
+
+async fn listed(server: &TestServer, predicate: &str, columns: &[&str]) -> Vec<Hit> {
+    let request = SearchRequest {
+        collection: "sky".to_owned(),
+        predicate: predicate.to_owned(),
+        k: 10_000,
+        columns: columns.iter().map(|name| (*name).to_owned()).collect(),
+        ..SearchRequest::default()
+    };
+    server.search(request).await.expect(predicate).0
+}
+
+/// What a probe predicts is the same as a column of queries, as predictions, as a written column, and after a restart.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kept_probe_is_a_column_everywhere() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = with_examples(folder.path()).await;
+    for (name, space) in [("flat", "plain"), ("round", "cosine")] {
+        let (_, tested) =
+            fit(&server, named(name, space, "y", ridge(&[1.0]))).await.expect("a probe");
+        let predictions = applied(&server, apply(name)).await.expect("predictions");
+        assert_eq!(predictions.len(), 420);
+        let column = format!("probe.{name}");
+        let above = listed(&server, &format!("{column} > 0.5"), &[&column]).await;
+        let expected = predictions.iter().filter(|each| each.predicted[0] > 0.5).count();
+        assert_eq!(above.len(), expected);
+        assert_eq!(
+            server
+                .count("sky", None, &format!("{column} > 0.5 AND mag < 19"))
+                .await
+                .expect("a count"),
+            {
+                let bright = |each: &&Prediction| {
+                    let object = example(id_of(each.id.as_ref()));
+                    matches!(object.columns["mag"].kind, Some(value::Kind::Real(mag)) if mag < 19.0)
+                };
+                predictions.iter().filter(|each| each.predicted[0] > 0.5).filter(bright).count()
+                    as u64
+            }
+        );
+        for hit in &above {
+            let id = id_of(hit.id.as_ref());
+            let same =
+                predictions.iter().find(|each| id_of(each.id.as_ref()) == id).expect("an object");
+            assert!((real_of(hit, &column) - same.predicted[0]).abs() < 1e-9);
+            if let Some(tested) = tested.get(&id) {
+                assert!((tested.predicted[0] - same.predicted[0]).abs() < 1e-9);
+            }
+        }
+        let best = SearchRequest {
+            collection: "sky".to_owned(),
+            k: 10,
+            order_by: column.clone(),
+            descending: true,
+            columns: vec![column.clone()],
+            ..SearchRequest::default()
+        };
+        let (hits, _) = server.search(best).await.expect("a ranking");
+        let mut sorted: Vec<f64> = predictions.iter().map(|each| each.predicted[0]).collect();
+        sorted.sort_by(|a, b| b.total_cmp(a));
+        let found: Vec<f64> = hits.iter().map(|hit| real_of(hit, &column)).collect();
+        assert!(found.iter().zip(&sorted).all(|(a, b)| (a - b).abs() < 1e-9), "{found:?}");
+
+        let written = ApplyProbeRequest { column: format!("y_{name}"), ..apply(name) };
+        assert!(applied(&server, written).await.expect("written").is_empty());
+        let stored = format!("y_{name}");
+        let both = listed(&server, &format!("abs({stored} - {column}) < 1e-9"), &[]).await;
+        assert_eq!(both.len(), 420);
+    }
+    server.stop().await;
+    let server = TestServer::start(folder.path()).await;
+    let again = listed(&server, "probe.flat > 0.5 AND y_flat > 0.5", &[]).await;
+    assert!(!again.is_empty());
+    // Objects that arrive later have a prediction, too, and those without a vector none.
+    let mut late = example(900);
+    let without = {
+        let mut object = example(901);
+        object.vectors.clear();
+        object
+    };
+    late.columns.clear();
+    server.write("sky", vec![late, without]).await;
+    assert_eq!(
+        server
+            .count("sky", None, "probe.flat IS NOT NULL AND object_id >= 900")
+            .await
+            .expect("count"),
+        1
+    );
+    assert_eq!(server.count("sky", None, "probe.flat IS NULL").await.expect("count"), 1);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn classes_are_labels_and_probabilities() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = with_examples(folder.path()).await;
+    let head = head::Kind::Logistic(LogisticHead::default());
+    let (probe, _) = fit(&server, named("kind", "plain", "class", head)).await.expect("a probe");
+    assert_eq!(probe.classes, ["early", "late", "merger"]);
+    let confusion = probe.confusion.expect("a confusion matrix");
+    assert_eq!(confusion.counts.iter().sum::<u64>(), probe.n_test);
+    assert!(!probe.calibration.is_empty());
+    let columns = ["probe.kind", "probe.kind.early", "probe.kind.late", "probe.kind.merger"];
+    for hit in listed(&server, "probe.kind = 'late' AND probe.kind.late > 0.6", &columns).await {
+        assert_eq!(text_of(&hit, "probe.kind"), "late");
+        let sum: f64 = columns[1..].iter().map(|column| real_of(&hit, column)).sum();
+        assert!((sum - 1.0).abs() < 1e-9 && real_of(&hit, "probe.kind.late") > 0.6);
+    }
+    let of_class = ApplyProbeRequest { class: "late".to_owned(), ..apply("kind") };
+    let predictions = applied(&server, of_class).await.expect("probabilities");
+    assert!(predictions.iter().all(|each| each.predicted.len() == 1));
+    let status =
+        applied(&server, ApplyProbeRequest { class: "ring".to_owned(), ..apply("kind") }).await;
+    assert!(status.expect_err("no such class").message().contains("early, late, merger"));
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn probes_are_listed_replaced_on_request_and_dropped() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = with_examples(folder.path()).await;
+    let (first, _) =
+        fit(&server, named("one", "plain", "y", ridge(&[1.0]))).await.expect("a probe");
+    let status = fit(&server, named("one", "plain", "y", ridge(&[9.0]))).await.expect_err("taken");
+    assert_eq!(status.code(), Code::AlreadyExists);
+    assert!(status.message().contains("--overwrite"));
+    let again = FitProbeRequest { overwrite: true, ..named("one", "plain", "y", ridge(&[9.0])) };
+    fit(&server, again).await.expect("replaced");
+    fit(&server, named("two", "cosine", "y", ridge(&[1.0]))).await.expect("a probe");
+    let list = ListProbesRequest { collection: "sky".to_owned() };
+    let probes = client(&server).await.list_probes(list).await.expect("a list").into_inner().probes;
+    let names: Vec<&str> = probes.iter().map(|probe| probe.name.as_str()).collect();
+    assert_eq!(names, ["one", "two"]);
+    assert_eq!((probes[0].alpha, first.alpha), (Some(9.0), Some(1.0)));
+    let request = DropProbeRequest { collection: "sky".to_owned(), name: "one".to_owned() };
+    client(&server).await.drop_probe(request.clone()).await.expect("dropped");
+    let status = client(&server).await.drop_probe(request).await.expect_err("gone");
+    assert_eq!(status.code(), Code::NotFound);
+    let status = server.count("sky", None, "probe.one > 0").await.expect_err("gone");
+    assert!(status.message().contains("probe.one"), "{}", status.message());
+    let get = GetProbeRequest { collection: "sky".to_owned(), name: "two".to_owned() };
+    assert!(client(&server).await.get_probe(get).await.is_ok());
+    server.stop().await;
+}
