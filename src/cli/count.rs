@@ -14,7 +14,7 @@ use crate::wire::v1::CountObjectsRequest;
 pub(super) struct CountArguments {
     /// Name of the collection
     name: String,
-    /// Only objects for which this SQL expression on the columns is true
+    /// Only objects for which this SQL expression on the columns, derived ones among them, is true
     #[arg(long = "where", value_name = "SQL", allow_hyphen_values = true)]
     predicate: Option<String>,
     #[command(flatten)]

@@ -23,13 +23,15 @@ mod limits;
 mod maintenance;
 mod objects;
 mod probes;
+mod request_error;
 mod rerank;
 mod search;
 mod server;
 mod telemetry;
 
-pub use error::{RequestError, ServiceError};
+pub use error::ServiceError;
 pub use error_code::code;
 pub use limits::Limits;
+pub use request_error::RequestError;
 pub use server::{Server, ServerError, ServiceOptions};
 pub use telemetry::{TelemetryError, check_log_filter, start_telemetry};

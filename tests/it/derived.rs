@@ -1,6 +1,7 @@
 //! Columns that formulas give, and columns that come later: against brute force, with a real server, in every plan, after
 //! writes, deletes, builds and restarts.
 
+mod blocks;
 mod later;
 
 use std::collections::BTreeMap;

@@ -30,7 +30,7 @@ pub(super) struct EncodeArguments {
     /// Space that the vectors go into; made when it does not exist
     #[arg(long, value_name = "S")]
     space: String,
-    /// Only objects for which this SQL expression on the columns is true
+    /// Only objects for which this SQL expression on the columns, derived ones among them, is true
     #[arg(long = "where", value_name = "SQL", allow_hyphen_values = true)]
     predicate: Option<String>,
     /// The column that a model input comes from, where their names differ (repeat for several);
