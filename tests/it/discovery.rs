@@ -54,6 +54,8 @@ impl Catalogue {
             dimension: vectors[0].len(),
             metric,
             provenance: Provenance::external(),
+            at_ingest: None,
+            shared: None,
         };
         let schema = CollectionSchema {
             name: NAME.to_owned(),

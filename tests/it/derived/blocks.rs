@@ -86,6 +86,8 @@ fn filled(folder: &std::path::Path) -> Db {
         dimension,
         metric,
         provenance: Provenance::external(),
+        at_ingest: None,
+        shared: None,
     };
     db.create_collection(CollectionSchema {
         name: NAME.to_owned(),
