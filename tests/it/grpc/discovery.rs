@@ -8,8 +8,10 @@ use tokio_stream::StreamExt;
 use tonic::Code;
 use tonic::transport::Channel;
 
-use crate::bridge::{WIDTH, made_by};
-use crate::support::{TestServer, galaxy, id_of, ids_of, number, object, schema, vector};
+use crate::support::{TestServer, galaxy, id_of, ids_of, number, object, schema, space, vector};
+
+/// Components of the vectors of words and images.
+const WIDTH: usize = 8;
 
 async fn client(server: &TestServer) -> DiscoveryServiceClient<Channel> {
     DiscoveryServiceClient::new(server.channel().await)
@@ -137,11 +139,8 @@ async fn words_find_images_where_both_share_a_space() {
     let server = TestServer::start(folder.path()).await;
     let shared =
         |space: v1::EmbeddingSpace| v1::EmbeddingSpace { shared: "clip".to_owned(), ..space };
-    let spaces = vec![
-        shared(made_by("words", "text", "text")),
-        shared(made_by("eyes", "image", "image")),
-        made_by("prism", "spectrum", "spectrum"),
-    ];
+    let cosine = |name: &str| space(name, name, WIDTH as u32, v1::Metric::Cosine);
+    let spaces = vec![shared(cosine("text")), shared(cosine("image")), cosine("spectrum")];
     server
         .create(v1::CollectionSchema { spaces, columns: vec![], ..schema("sky") })
         .await
