@@ -127,10 +127,15 @@ impl Sky {
         (0..self.classes.len()).filter(|id| self.classes[*id] == class).collect()
     }
 
-    fn ndcg(&self, found: &[usize], class: i64) -> f64 {
+    /// nDCG@10 where so many of the class can be found; 1 where none is left.
+    fn ndcg(&self, found: &[usize], class: i64, left: usize) -> f64 {
+        if left == 0 {
+            return 1.0;
+        }
         let discount = |rank: usize| 1.0 / (rank as f64 + 2.0).log2();
         let gains = found.iter().take(10).enumerate().filter(|(_, id)| self.classes[**id] == class);
-        gains.map(|(rank, _)| discount(rank)).sum::<f64>() / (0..10).map(discount).sum::<f64>()
+        let ideal: f64 = (0..left.min(10)).map(discount).sum();
+        gains.map(|(rank, _)| discount(rank)).sum::<f64>().max(0.0) / ideal
     }
 
     fn nearest(
@@ -200,7 +205,8 @@ fn by_examples(sky: &Sky) -> Result<Vec<Line>, Box<dyn Error>> {
                         }
                     }
                     let unlike = if with_negatives { &unlike[..count] } else { &[] };
-                    values.push(sky.ndcg(&sky.nearest(&like[..count], unlike, method)?, class));
+                    let found = sky.nearest(&like[..count], unlike, method)?;
+                    values.push(sky.ndcg(&found, class, members.len() - count));
                 }
                 let (mean, error) = mean(&values);
                 row.push(format!("{mean:.3} ± {error:.3}"));
@@ -219,6 +225,7 @@ fn by_examples(sky: &Sky) -> Result<Vec<Line>, Box<dyn Error>> {
 fn session(
     sky: &Sky,
     first: usize,
+    members: usize,
     strategy: Option<Strategy>,
 ) -> Result<Vec<(usize, f64)>, Box<dyn Error>> {
     let class = sky.classes[first];
@@ -251,7 +258,8 @@ fn session(
             }
         }
         let found = sky.nearest(&positives, &negatives, Method::Probe)?;
-        course.push((positives.len(), sky.ndcg(&found, class)));
+        let left = members - positives.len();
+        course.push((positives.len(), sky.ndcg(&found, class, left)));
     }
     Ok(course)
 }
@@ -275,8 +283,9 @@ fn by_sessions(sky: &Sky) -> Result<Vec<Line>, Box<dyn Error>> {
         let members = sky.members(class);
         for (name, strategy) in strategies {
             let firsts = members.iter().step_by(members.len() / SESSIONS).take(SESSIONS);
-            let courses: Vec<Vec<(usize, f64)>> =
-                firsts.map(|first| session(sky, *first, strategy)).collect::<Result<_, _>>()?;
+            let courses: Vec<Vec<(usize, f64)>> = firsts
+                .map(|first| session(sky, *first, members.len(), strategy))
+                .collect::<Result<_, _>>()?;
             let at = |batch: usize, of: fn(&(usize, f64)) -> f64| {
                 mean(&courses.iter().map(|course| of(&course[batch])).collect::<Vec<_>>()).0
             };

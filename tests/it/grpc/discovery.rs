@@ -1,12 +1,17 @@
 //! Outliers and sessions over the protocol: what is streamed, what is kept, and what is refused.
 
+use std::collections::HashMap;
+
 use sidereus::wire::v1;
 use sidereus::wire::v1::discovery_service_client::DiscoveryServiceClient;
 use tokio_stream::StreamExt;
 use tonic::Code;
 use tonic::transport::Channel;
 
-use crate::support::{TestServer, galaxy, id_of, number, schema};
+use crate::support::{TestServer, galaxy, id_of, ids_of, number, object, schema, space, vector};
+
+/// Components of the vectors of words and images.
+const WIDTH: usize = 8;
 
 async fn client(server: &TestServer) -> DiscoveryServiceClient<Channel> {
     DiscoveryServiceClient::new(server.channel().await)
@@ -124,5 +129,68 @@ async fn sessions_are_kept_over_a_restart_and_go_with_their_collection() {
     let drop = v1::DropCollectionRequest { name: "others".to_owned() };
     server.collections().await.drop_collection(drop).await.expect("drops");
     assert!(client(&server).await.get_session(get).await.is_ok());
+    server.stop().await;
+}
+
+/// A space of texts is a space like any other: where it is declared shared, words find images, alone and beside other spaces.
+#[tokio::test(flavor = "multi_thread")]
+async fn words_find_images_where_both_share_a_space() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = TestServer::start(folder.path()).await;
+    let shared =
+        |space: v1::EmbeddingSpace| v1::EmbeddingSpace { shared: "clip".to_owned(), ..space };
+    let cosine = |name: &str| space(name, name, WIDTH as u32, v1::Metric::Cosine);
+    let spaces = vec![shared(cosine("text")), shared(cosine("image")), cosine("spectrum")];
+    server
+        .create(v1::CollectionSchema { spaces, columns: vec![], ..schema("sky") })
+        .await
+        .expect("created");
+    // Four kinds of objects, each along an axis of its own; small numbers tell objects of a kind apart.
+    let along = |axis: usize, number: usize| {
+        let small = |place: usize| 0.05 * ((number * 7 + place * 13) % 11) as f32;
+        let values = (0..WIDTH).map(|place| small(place) + if place == axis { 1.0 } else { 0.0 });
+        vector(&values.collect::<Vec<f32>>())
+    };
+    let objects = (0..200).map(|id: usize| {
+        let mut made = object(id as i64, id as f64, 0.0);
+        made.vectors = HashMap::from([
+            ("image".to_owned(), along(id % 4, id)),
+            ("spectrum".to_owned(), along(id % 8, id + 3)),
+        ]);
+        made
+    });
+    server.write("sky", objects.collect()).await;
+    let words = |method: v1::ExampleMethod| v1::VectorTerm {
+        space: "image".to_owned(),
+        from_space: "text".to_owned(),
+        vectors: vec![along(2, 901), along(2, 902)],
+        method: method.into(),
+        ..Default::default()
+    };
+    let ask = |terms: Vec<v1::VectorTerm>| v1::SearchRequest {
+        collection: "sky".to_owned(),
+        terms,
+        k: 10,
+        fusion: v1::Fusion::ReciprocalRank.into(),
+        ..Default::default()
+    };
+    for (method, name) in [
+        (v1::ExampleMethod::Unspecified, "centroid"),
+        (v1::ExampleMethod::MaxSim, "max-sim"),
+        (v1::ExampleMethod::Probe, "probe"),
+    ] {
+        let (hits, stats) = server.search(ask(vec![words(method)])).await.expect("found");
+        assert_eq!((hits.len(), stats.method.as_str()), (10, name));
+        assert!(ids_of(&hits).iter().all(|id| id % 4 == 2), "{name}: {hits:?}");
+    }
+    let spectrum = v1::VectorTerm {
+        space: "spectrum".to_owned(),
+        like: vec![number(6)],
+        ..Default::default()
+    };
+    let both = ask(vec![words(v1::ExampleMethod::MaxSim), spectrum]);
+    let (hits, stats) = server.search(both).await.expect("found");
+    assert_eq!((stats.method.as_str(), stats.fusion.as_str()), ("max-sim, example", "rrf"));
+    assert!(ids_of(&hits).iter().all(|id| id % 8 == 6), "{hits:?}");
     server.stop().await;
 }
