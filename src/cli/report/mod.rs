@@ -9,7 +9,7 @@ mod page;
 mod probes;
 mod ranks;
 #[cfg(test)]
-pub(crate) mod tests;
+mod tests;
 mod words;
 
 pub(super) use examples::{Example, ImageSource, Tile};

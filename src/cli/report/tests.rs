@@ -7,10 +7,10 @@ use crate::learn::metrics::{
 use crate::learn::{Progress, Sampler};
 
 /// Numbers of a seed.
-pub(crate) struct Chance(Sampler);
+struct Chance(Sampler);
 
 impl Chance {
-    pub(crate) fn new(seed: u64) -> Self {
+    fn new(seed: u64) -> Self {
         Self(Sampler::new(seed))
     }
 
@@ -63,13 +63,7 @@ fn predicted(position: (f64, f64), truth: Vec<f64>, predicted: Vec<f64>) -> Test
 }
 
 /// Redshifts with errors of this size, and a part of the sky where they are too high.
-pub(crate) fn redshifts(
-    space: &str,
-    head: &str,
-    shots: Option<u64>,
-    sigma: f64,
-    count: usize,
-) -> Fit {
+fn redshifts(space: &str, head: &str, shots: Option<u64>, sigma: f64, count: usize) -> Fit {
     let mut chance = Chance::new(1);
     let mut fit = fit(space, head, shots, Kind::Number);
     fit.target = "z".to_owned();
@@ -90,7 +84,7 @@ pub(crate) fn redshifts(
 }
 
 /// Classes of which a head knows this much.
-pub(crate) fn classes(space: &str, head: &str, knows: f64, names: &[&str]) -> Fit {
+fn classes(space: &str, head: &str, knows: f64, names: &[&str]) -> Fit {
     const COUNT: usize = 900;
     let mut chance = Chance::new(7);
     let mut fit = fit(space, head, None, Kind::Class);
@@ -120,7 +114,7 @@ pub(crate) fn classes(space: &str, head: &str, knows: f64, names: &[&str]) -> Fi
 }
 
 /// Fractions of votes.
-pub(crate) fn fractions(space: &str) -> Fit {
+fn fractions(space: &str) -> Fit {
     const COUNT: usize = 600;
     let mut chance = Chance::new(3);
     let mut fit = fit(space, "mlp", None, Kind::Fractions);
@@ -141,7 +135,7 @@ pub(crate) fn fractions(space: &str) -> Fit {
 }
 
 /// A query and what it found.
-pub(crate) fn example() -> Example {
+fn example() -> Example {
     // Half a black pixel, so to say: a PNG of one pixel.
     const DOT: &[u8] = &[
         137, 80, 78, 71, 13, 10, 26, 10, 0, 0, 0, 13, 73, 72, 68, 82, 0, 0, 0, 1, 0, 0, 0, 1, 8, 0,
@@ -167,7 +161,7 @@ fn provenance() -> Provenance {
 }
 
 /// Everything that a report can show.
-pub(crate) fn whole_page() -> String {
+fn whole_page() -> String {
     let mut fits = Vec::new();
     for (space, factor) in [("images", 1.0), ("photometry", 1.7)] {
         for (shots, sigma) in
