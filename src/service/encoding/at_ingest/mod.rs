@@ -99,7 +99,9 @@ impl Workers {
             progress: Arc::default(),
         };
         let turn = self.turn(&collection, &space.name);
-        let span = tracing::info_span!("encoding at ingest", collection, space = space.name);
+        // It outlives the request that declares the space.
+        let span =
+            tracing::info_span!(parent: None, "encoding at ingest", collection, space = space.name);
         let (wake, progress) = (Arc::clone(&running.wake), Arc::clone(&running.progress));
         let worker = Worker::new(context.clone(), collection, space, turn, progress);
         let work = worker.run(wake, running.stop.clone()).instrument(span);
