@@ -216,13 +216,11 @@ fn fit_ridge(
     // Leaving one out scores by the error, folds by the share of variance explained: a larger one is better.
     let leaves_one_out = matches!(folds, Folds::LeaveOneOut);
     let score = |score: &linear::RidgeScore| if leaves_one_out { -score.mse } else { score.r2 };
-    let mut warnings = fitted.warnings;
-    edge_warning(&mut warnings, fitted.chosen, fitted.alphas.len());
     Ok(Fit {
         alpha: fitted.alphas.get(fitted.chosen).copied(),
         alpha_scores: fitted.scores.iter().map(score).collect(),
         alphas: fitted.alphas,
-        warnings,
+        warnings: fitted.warnings,
         model: Some(Model::Linear(fitted.model)),
     })
 }
@@ -273,22 +271,13 @@ fn fit_logistic(
         tools.threads,
         progress,
     )?;
-    let mut warnings = fitted.warnings;
-    edge_warning(&mut warnings, fitted.chosen, fitted.alphas.len());
     Ok(Fit {
         alpha: fitted.alphas.get(fitted.chosen).copied(),
         alpha_scores: fitted.scores.iter().map(|score| -score.log_loss).collect(),
         alphas: fitted.alphas,
-        warnings,
+        warnings: fitted.warnings,
         model: Some(Model::Logistic(fitted.model)),
     })
-}
-
-/// The best strength at the end of those tried may not be the best there is.
-fn edge_warning(warnings: &mut Vec<String>, chosen: usize, tried: usize) {
-    if tried > 1 && (chosen == 0 || chosen + 1 == tried) {
-        warnings.push("the best alpha is at the end of those tried; try more beyond it".to_owned());
-    }
 }
 
 fn check_alphas(alphas: &[f64]) -> Result<(), ProbeError> {
