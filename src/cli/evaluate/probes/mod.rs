@@ -10,7 +10,7 @@ use self::plan::{Run, plan};
 use super::gallery::{Gallery, ReportArguments, provenance};
 use crate::cli::client::{Client, ClientArguments};
 use crate::cli::probe::{HeadName, SettingArguments, fit};
-use crate::cli::render::{Cell, Format, Table, print_table};
+use crate::cli::render::{Cell, Format, Table, print_table, write_out};
 use crate::cli::report::{Example, Fit, Kind, Provenance, headlines, interval_text, probes};
 use crate::wire::v1::{CollectionSchema, FitProbeRequest, Hit, ObjectId, Prediction, Probe};
 
@@ -64,7 +64,7 @@ pub(super) async fn run(arguments: ProbesArguments) -> Result<()> {
     let runs = plan(&arguments, &schema)?;
     let done = carry_out(&client, &arguments, &schema, runs).await?;
     let format = arguments.client.format;
-    print_table(&table(&done, format), format)?;
+    print(&done, format)?;
     if arguments.report.report.is_none() {
         return Ok(());
     }
@@ -126,8 +126,25 @@ async fn carry_out(
     Ok(done)
 }
 
+/// Prints one table; for people one for each kind of target, since their numbers are others.
+fn print(done: &[Done], format: Format) -> Result<()> {
+    if format != Format::Table {
+        return print_table(&table(&done.iter().collect::<Vec<_>>(), format), format);
+    }
+    let mut gap = "";
+    for kind in [Kind::Number, Kind::Class, Kind::Fractions] {
+        let some: Vec<&Done> = done.iter().filter(|done| done.fit.kind == kind).collect();
+        if !some.is_empty() {
+            write_out(gap)?;
+            print_table(&table(&some, format), format)?;
+            gap = "\n";
+        }
+    }
+    Ok(())
+}
+
 /// For people a row for each fit; for programs a row for each number.
-fn table(done: &[Done], format: Format) -> Table {
+fn table(done: &[&Done], format: Format) -> Table {
     let first = |done: &Done| {
         vec![
             Cell::text(&done.fit.space),

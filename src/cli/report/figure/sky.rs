@@ -39,8 +39,8 @@ pub(in crate::cli::report) fn sky(
     shown: Shown,
     label: &str,
 ) -> Result<String> {
-    // A whole number of degrees, from which the numbers along the axis are counted.
-    let centre = centre_of(objects.iter().map(|(ra, _, _)| *ra)).round();
+    // A multiple of ten degrees, from which the numbers along the axis are counted.
+    let centre = 10.0 * (centre_of(objects.iter().map(|(ra, _, _)| *ra)) / 10.0).round();
     let offset = |ra: f64| wrapped(ra - centre);
     let decs = || objects.iter().map(|(_, dec, _)| *dec);
     let (low, high) = (decs().fold(90.0, f64::min), decs().fold(-90.0, f64::max));
