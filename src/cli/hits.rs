@@ -31,16 +31,14 @@ impl Columns {
     /// The same with one more, where it is none of them and no built-in one: a column that hits are ordered by.
     pub(super) fn with(mut self, name: Option<&str>) -> Self {
         let built_in = ["object_id", "ra", "dec", "healpix_29"];
-        if let Some(name) = name
-            && !self
-                .0
-                .iter()
-                .map(String::as_str)
-                .chain(built_in)
-                .any(|known| known.eq_ignore_ascii_case(name))
-        {
-            self.0.push(name.to_owned());
+        let Some(name) = name else { return self };
+        if built_in.iter().any(|known| known.eq_ignore_ascii_case(name)) {
+            return self;
         }
+        // First, so that it is seen in a narrow terminal.
+        let place = self.0.iter().position(|known| known.eq_ignore_ascii_case(name));
+        let name = place.map_or_else(|| name.to_owned(), |place| self.0.remove(place));
+        self.0.insert(0, name);
         self
     }
 

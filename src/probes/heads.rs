@@ -17,12 +17,6 @@ use crate::learn::{Features, LearnError, Matrix, Progress};
 use crate::schema::SpaceId;
 use crate::wire::v1::{self, head};
 
-/// Neighbours where no number is given.
-const K_DEFAULT: u32 = 20;
-
-/// Folds of the logistic head where several strengths are tried and nothing is said.
-const LOGISTIC_FOLDS: u32 = 5;
-
 /// Bytes of training features that a kept probe of neighbours may hold, in single precision.
 const NEIGHBOUR_BYTES_MAX: usize = 48 << 20;
 
@@ -112,7 +106,7 @@ pub(super) fn knn_options(spec: &Spec, knn: v1::KnnHead) -> KnnOptions {
         v1::Metric::Unspecified | v1::Metric::L2 | v1::Metric::Ip => Distance::Euclidean,
     };
     KnnOptions {
-        k: if knn.k == 0 { K_DEFAULT } else { knn.k } as usize,
+        k: knn.k as usize,
         distance,
         standardize: spec.wire.standardize,
         ..KnnOptions::default()
@@ -249,7 +243,7 @@ fn fit_logistic(
     let folds = if logistic.alphas.len() <= 1 {
         Folds::None
     } else {
-        let count = if logistic.folds == 0 { LOGISTIC_FOLDS } else { logistic.folds };
+        let count = logistic.folds;
         check_folds(count, train.places.len())?;
         numbers = match labels {
             Labels::Classes(of) => {

@@ -64,6 +64,49 @@ pub(super) fn fill(spec: &mut v1::ProbeSpec) -> Result<(), ProbeError> {
     Ok(())
 }
 
+/// Sets what a request leaves at zero to its default, so that a kept probe says all of it.
+pub(super) fn complete(head: &mut head::Kind) {
+    let network = |mlp: &mut v1::MlpHead| {
+        if mlp.hidden.is_empty() {
+            mlp.hidden = vec![256];
+        }
+        if mlp.learning_rate == 0.0 {
+            mlp.learning_rate = 1e-3;
+        }
+        mlp.epochs = if mlp.epochs == 0 { 10 } else { mlp.epochs };
+        mlp.batch = if mlp.batch == 0 { 64 } else { mlp.batch };
+    };
+    match head {
+        head::Kind::Knn(knn) => {
+            knn.k = if knn.k == 0 { 20 } else { knn.k };
+            if knn.metric() == v1::Metric::Unspecified {
+                knn.set_metric(v1::Metric::L2);
+            }
+        }
+        head::Kind::Ridge(_) => {}
+        head::Kind::Logistic(logistic) => {
+            if logistic.alphas.is_empty() {
+                logistic.alphas = vec![1.0];
+            }
+            if logistic.alphas.len() > 1 && logistic.folds == 0 {
+                logistic.folds = 5;
+            }
+        }
+        head::Kind::Mlp(mlp) => network(mlp),
+        head::Kind::Attention(attention) => {
+            attention.heads = if attention.heads == 0 { 4 } else { attention.heads };
+            network(attention.mlp.get_or_insert_default());
+        }
+        head::Kind::Density(density) => {
+            density.components = if density.components == 0 { 5 } else { density.components };
+            network(density.mlp.get_or_insert_default());
+        }
+        head::Kind::Token(token) => {
+            token.alpha = if token.alpha == 0.0 { 1.0 } else { token.alpha };
+        }
+    }
+}
+
 fn mlp(hidden: &[u32], dropout: f64, epochs: u32, batch: u32) -> v1::MlpHead {
     v1::MlpHead {
         hidden: hidden.to_vec(),

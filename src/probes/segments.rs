@@ -31,9 +31,6 @@ const READ_AT_ONCE: usize = 64;
 /// Most classes of tokens.
 const CLASSES_MAX: usize = 256;
 
-/// Strength of the penalty where none is given.
-const ALPHA_DEFAULT: f64 = 1.0;
-
 /// Tokens of labelled objects.
 #[derive(Default)]
 struct Labelled {
@@ -130,9 +127,8 @@ fn probabilities(model: &Logistic, tokens: &Subset<'_>) -> Result<Vec<f64>, Lear
 }
 
 fn alpha(spec: &Spec) -> Result<f64, ProbeError> {
-    let v1::head::Kind::Token(head) = &spec.head else { return Ok(ALPHA_DEFAULT) };
+    let v1::head::Kind::Token(head) = &spec.head else { return Ok(1.0) };
     match head.alpha {
-        0.0 => Ok(ALPHA_DEFAULT),
         alpha if alpha > 0.0 && alpha.is_finite() => Ok(alpha),
         alpha => Err(ProbeError::bad(format!("alpha is {alpha}"), "give a number above 0")),
     }

@@ -65,10 +65,12 @@ impl Spec {
             0 => RESAMPLES_DEFAULT,
             given => given.min(RESAMPLES_MAX),
         };
-        let head = wire.head.and_then_kind().ok_or_else(|| {
+        let mut head = wire.head.take().and_then(|head| head.kind).ok_or_else(|| {
             let hint = "name one: knn, ridge, logistic, mlp, attention, density or token";
             ProbeError::bad("no head is given", hint)
         })?;
+        presets::complete(&mut head);
+        wire.head = Some(v1::Head { kind: Some(head.clone()) });
         let spaces = find_spaces(view, &wire.spaces, &head)?;
         let find = |name: &String| find_column(view, name);
         let columns = wire.columns.iter().map(find).collect::<Result<Vec<_>, _>>()?;
@@ -119,17 +121,6 @@ impl Spec {
     /// Whether the features are tokens of one space.
     pub(super) fn uses_tokens(&self) -> bool {
         self.spaces.iter().any(|space| !space.holds_vectors())
-    }
-}
-
-/// The kind of head that a message holds.
-pub(super) trait HeadKind {
-    fn and_then_kind(&self) -> Option<head::Kind>;
-}
-
-impl HeadKind for Option<v1::Head> {
-    fn and_then_kind(&self) -> Option<head::Kind> {
-        self.as_ref()?.kind.clone()
     }
 }
 

@@ -14,11 +14,6 @@ use crate::learn::{
 };
 use crate::wire::v1;
 
-/// Widths of the hidden layers where none are given.
-const HIDDEN_DEFAULT: usize = 256;
-const COMPONENTS_DEFAULT: u32 = 5;
-const ATTENTION_HEADS_DEFAULT: u32 = 4;
-
 /// Epochs without a better loss on the validation side after which a training ends.
 const PATIENCE: u32 = 5;
 
@@ -38,16 +33,13 @@ impl Network {
     }
 
     pub(super) fn density(density: &v1::DensityHead) -> Self {
-        let components =
-            if density.components == 0 { COMPONENTS_DEFAULT } else { density.components };
         let mlp = density.mlp.clone().unwrap_or_default();
-        Self { mlp, components: Some(components), attention_heads: None }
+        Self { mlp, components: Some(density.components), attention_heads: None }
     }
 
     pub(super) fn attention(attention: &v1::AttentionHead) -> Self {
-        let heads = if attention.heads == 0 { ATTENTION_HEADS_DEFAULT } else { attention.heads };
         let mlp = attention.mlp.clone().unwrap_or_default();
-        Self { mlp, components: None, attention_heads: Some(heads) }
+        Self { mlp, components: None, attention_heads: Some(attention.heads) }
     }
 }
 
@@ -114,7 +106,7 @@ fn train_spec(
     };
     let input = if spec.uses_tokens() {
         let width = spec.spaces.iter().map(|space| space.dimension).sum();
-        let heads = network.attention_heads.unwrap_or(ATTENTION_HEADS_DEFAULT) as usize;
+        let heads = network.attention_heads.unwrap_or(1).max(1) as usize;
         if !usize::is_multiple_of(width, heads) {
             let what = format!("{heads} attention heads over tokens of {width} components");
             return Err(ProbeError::bad(what, "give a number of heads that divides them"));
@@ -135,25 +127,16 @@ fn train_spec(
     if let Targets::Numbers(values) = &train.targets {
         wanted.targets = Some(scaling_of(values));
     }
-    wanted.hidden = match mlp.hidden.as_slice() {
-        [] => vec![HIDDEN_DEFAULT],
-        widths => widths.iter().map(|width| *width as usize).collect(),
-    };
+    wanted.hidden = mlp.hidden.iter().map(|width| *width as usize).collect();
     wanted.activation = match mlp.activation() {
         v1::Activation::Unspecified => Activation::Relu,
         v1::Activation::Gelu => Activation::Gelu,
     };
     wanted.dropout = mlp.dropout;
-    if mlp.learning_rate > 0.0 {
-        wanted.learning_rate = mlp.learning_rate;
-    }
+    wanted.learning_rate = mlp.learning_rate;
     wanted.weight_decay = mlp.weight_decay;
-    if mlp.epochs > 0 {
-        wanted.epochs = mlp.epochs;
-    }
-    if mlp.batch > 0 {
-        wanted.batch = mlp.batch as usize;
-    }
+    wanted.epochs = mlp.epochs;
+    wanted.batch = mlp.batch as usize;
     if !validation.places.is_empty() {
         wanted.patience = PATIENCE;
     }

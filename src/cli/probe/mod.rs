@@ -12,7 +12,7 @@ use self::spec::SpecArguments;
 use super::client::{Client, ClientArguments};
 use super::failure::of_status;
 use super::progress;
-use super::render::{Cell, Format, Table, duration, print_table, write_out};
+use super::render::{Cell, Format, Table, duration, print_table, thousands, write_out};
 use crate::wire::v1::{
     ApplyProbeRequest, DropProbeRequest, FitProbeRequest, FitProbeResponse, GetProbeRequest,
     ListProbesRequest, Prediction, Probe,
@@ -199,8 +199,11 @@ async fn apply(client: &Client, request: ApplyProbeRequest, format: Format) -> R
     }
     if format == Format::Table {
         let took: Duration = started.elapsed();
-        let per =
-            format!("{done} predictions written to column `{column}` in {}\n", duration(took));
+        let per = format!(
+            "{} predictions written to column `{column}` in {}\n",
+            thousands(done),
+            duration(took)
+        );
         write_out(&per)?;
     }
     Ok(())

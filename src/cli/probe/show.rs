@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use crate::cli::ids::id_text;
 use crate::cli::render::{
-    Cell, Format, Json, Table, print_json, print_table, significant, write_out,
+    Cell, Format, Json, Table, print_json, print_table, significant, thousands, write_out,
 };
 use crate::wire::v1::{MetricValue, Prediction, Probe, ProbeSpec, head};
 
@@ -131,8 +131,8 @@ fn head_text(probe: &Probe) -> String {
         features(spec),
         head_name(spec),
         spec.split,
-        probe.n_train,
-        probe.n_test,
+        thousands(probe.n_train),
+        thousands(probe.n_test),
         probe.version,
         probe.collection,
     );
