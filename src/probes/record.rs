@@ -100,18 +100,22 @@ pub(super) fn keep(
     formula::refresh(&tools.db, collection)
 }
 
-/// The probes of a collection, by name.
+/// The probes of a collection, by name. One whose record is damaged is listed as stale, with the reason.
 ///
 /// # Errors
-/// [`ProbeError::Damaged`] for a record that cannot be read; those of the disk.
+/// Those of the disk.
 pub fn list(db: &Db, collection: &str) -> Result<Vec<v1::Probe>, ProbeError> {
-    Ok(all(db, collection)?.into_iter().map(|record| record.probe).collect())
-}
-
-pub(super) fn all(db: &Db, collection: &str) -> Result<Vec<Record>, ProbeError> {
     let schema = db.schema(collection)?;
-    let records = db.records(collection, RecordKind::Probe)?;
-    records.iter().map(|(name, bytes)| Record::decode(name, bytes, &schema)).collect()
+    let probe = |(name, bytes): &(String, Vec<u8>)| match Record::decode(name, bytes, &schema) {
+        Ok(record) => record.probe,
+        Err(error) => v1::Probe {
+            name: name.clone(),
+            collection: schema.name.clone(),
+            stale: error.to_string(),
+            ..v1::Probe::default()
+        },
+    };
+    Ok(db.records(collection, RecordKind::Probe)?.iter().map(probe).collect())
 }
 
 /// One probe.

@@ -1,6 +1,7 @@
 //! Probes through a real server, against scikit-learn on the same split.
 
 mod kept;
+mod networks;
 mod refused;
 
 use std::collections::HashMap;

@@ -1,5 +1,8 @@
 //! Kept probes: listed, applied, named by queries, and gone with what they were fitted on.
 
+use prost::Message;
+use sidereus::engine::RecordKind;
+use sidereus::wire::internal::ProbeRecord;
 use sidereus::wire::v1::probe_service_client::ProbeServiceClient;
 use sidereus::wire::v1::{
     ApplyProbeRequest, DropProbeRequest, FitProbeRequest, GetProbeRequest, Hit, ListProbesRequest,
@@ -195,5 +198,36 @@ async fn probes_are_listed_replaced_on_request_and_dropped() {
     assert!(status.message().contains("probe.one"), "{}", status.message());
     let get = GetProbeRequest { collection: "sky".to_owned(), name: "two".to_owned() };
     assert!(client(&server).await.get_probe(get).await.is_ok());
+    server.stop().await;
+}
+
+/// A record that says other vectors than the space now holds is refused, and makes no column; fitted again it is one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_probe_of_other_vectors_is_stale() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = with_examples(folder.path()).await;
+    fit(&server, named("old", "plain", "y", ridge(&[1.0]))).await.expect("a probe");
+    let bytes =
+        server.db.record("sky", RecordKind::Probe, "old").expect("readable").expect("there");
+    let mut record = ProbeRecord::decode(bytes.as_slice()).expect("a record");
+    let probe = record.probe.as_mut().expect("a probe");
+    probe.provenances[0].weights_hash = "of another encoder".to_owned();
+    let changed = record.encode_to_vec();
+    server.db.put_record("sky", RecordKind::Probe, "old", &changed).expect("written");
+    server.db.put_record("sky", RecordKind::Probe, "broken", b"\x0a\xff").expect("written");
+    server.stop().await;
+
+    let server = TestServer::start(folder.path()).await;
+    let get = GetProbeRequest { collection: "sky".to_owned(), name: "old".to_owned() };
+    let got = client(&server).await.get_probe(get.clone()).await.expect("told").into_inner();
+    assert!(got.probe.expect("a probe").stale.contains("another provenance"));
+    let status = applied(&server, apply("old")).await.expect_err("stale");
+    assert!(status.message().contains("stale") && status.message().contains("fit it again"));
+    server.count("sky", None, "probe.old > 0").await.expect_err("no column");
+    let status = applied(&server, apply("broken")).await.expect_err("damaged");
+    assert_eq!(status.code(), Code::DataLoss);
+    let again = FitProbeRequest { overwrite: true, ..named("old", "plain", "y", ridge(&[1.0])) };
+    fit(&server, again).await.expect("fitted again");
+    assert!(server.count("sky", None, "probe.old > 0").await.expect("a column") > 0);
     server.stop().await;
 }
