@@ -193,6 +193,17 @@ def table(lines: list[Line], head: str, arguments: argparse.Namespace) -> str:
     return "\n".join(rows) + "\n"
 
 
+def keep(lines: list[Line], head: str, arguments: argparse.Namespace) -> str:
+    """Writes what has been measured so far, and gives it as Markdown."""
+    text = table(lines, head, arguments)
+    arguments.results.mkdir(parents=True, exist_ok=True)
+    kept = [{"model": line.contest.name, "batch": line.batch, "torch": line.torch, "sidereus": line.sidereus} for line in lines]
+    found = {"machine": head, "threads": arguments.threads, "lines": kept}
+    (arguments.results / "results.json").write_text(json.dumps(found, indent=1) + "\n")
+    (arguments.results / "results.md").write_text(text)
+    return text
+
+
 def parse() -> argparse.Namespace:
     """The command line."""
     names = [contest.name for contest in CONTESTS]
@@ -219,7 +230,7 @@ def parse() -> argparse.Namespace:
 
 def main() -> None:
     """Prepares, measures, and prints the table."""
-    arguments, lines = parse(), []
+    arguments, lines, text = parse(), [], ""
     head = machine(arguments.device)
     for contest in CONTESTS:
         if arguments.names and contest.name not in arguments.names:
@@ -231,12 +242,7 @@ def main() -> None:
             line = Line(contest, batch)
             measure(line, arguments)
             lines.append(line)
-    text = table(lines, head, arguments)
-    arguments.results.mkdir(parents=True, exist_ok=True)
-    kept = [{"model": line.contest.name, "batch": line.batch, "torch": line.torch, "sidereus": line.sidereus} for line in lines]
-    found = {"machine": head, "threads": arguments.threads, "lines": kept}
-    (arguments.results / "results.json").write_text(json.dumps(found, indent=1) + "\n")
-    (arguments.results / "results.md").write_text(text)
+            text = keep(lines, head, arguments)
     print(text, end="")
 
 

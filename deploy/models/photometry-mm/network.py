@@ -151,7 +151,7 @@ class PhotometryMm(nn.Module):
         """Posterior means [n, B] and context [n, B * width] from features [n, B, 4]."""
         value, noise, variance, observed = features.unbind(-1)
         count, bands = value.shape
-        seen = (observed[:, None] * (1.0 - torch.eye(bands))).reshape(-1, bands)
+        seen = (observed[:, None] * (1.0 - torch.eye(bands, device=observed.device))).reshape(-1, bands)
         others = [each.repeat_interleave(bands, 0) for each in (value, noise)]
         mean, prior = (each.reshape(count, bands, bands) for each in self.predict(*others, seen))
         mean, prior = (each.diagonal(dim1=1, dim2=2) for each in (mean, prior))

@@ -10,8 +10,8 @@ use std::cell::RefCell;
 use rayon::prelude::*;
 use tch::{Cuda, Device, Kind, TchError, Tensor};
 
-/// Numbers from which on threads share the copying.
-const SHARED_FROM: usize = 1 << 18;
+/// Numbers from which on threads share the copying: to wake them takes longer than to copy less.
+const SHARED_FROM: usize = 1 << 21;
 
 /// Threads that share the copying: a few fill the way to the memory, and more are slower, for all of them must be woken.
 pub(crate) const THREADS_MAX: usize = 4;
@@ -102,7 +102,7 @@ mod tests {
     #[test]
     fn rows_lie_behind_each_other() {
         let staging = Staging::default();
-        for (count, length) in [(3, 5), (9, 1 << 15), (1, 1), (2, 0)] {
+        for (count, length) in [(3, 5), (9, 1 << 18), (1, 1), (2, 0)] {
             let rows: Vec<Vec<f32>> = (0..count)
                 .map(|row| (0..length).map(|n| (row * length + n) as f32).collect())
                 .collect();

@@ -299,3 +299,29 @@ impl Network for Published {
         tch::no_grad(|| self.run(rows, pooling)).map_err(failed)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tch::Device;
+
+    use super::*;
+
+    #[test]
+    fn only_a_quick_gpu_gets_a_large_batch_in_parts() {
+        let row = Features::plain([1], vec![0.0]);
+        let counts = |rows: usize, device: Device, kind: Kind| {
+            let rows = vec![&row; rows];
+            let parts = parts(&rows, Computing { device, kind });
+            parts.iter().map(|part| part.len()).collect::<Vec<_>>()
+        };
+        assert_eq!(counts(256, Device::Cuda(0), Kind::BFloat16), [64, 192]);
+        assert_eq!(counts(129, Device::Cuda(1), Kind::Half), [32, 97]);
+        for (rows, device, kind) in [
+            (127, Device::Cuda(0), Kind::BFloat16),
+            (256, Device::Cuda(0), Kind::Float),
+            (256, Device::Cpu, Kind::BFloat16),
+        ] {
+            assert_eq!(counts(rows, device, kind), [rows]);
+        }
+    }
+}

@@ -243,8 +243,9 @@ impl Described {
             _ if output.ends_with("model_input") => 2e-6,
             Self::SteinMoco(_) => TOLERANCE * largest,
             Self::AionSpectrumCodec(_) if output.ends_with("latent") => 5.0 * TOLERANCE,
-            // Tighter, because a wrong epsilon of the last normalisation shows only there, as 3e-5.
-            Self::AionImageCodec(_) => 0.2 * TOLERANCE,
+            // Tighter, because a wrong epsilon of the last normalisation shows only there, as 3e-5 of 3; at the published
+            // sizes a GPU's order of additions makes 2e-5 of 5.
+            Self::AionImageCodec(_) => 0.2 * TOLERANCE * (largest / 3.5).max(1.0),
             // Quantiles, some of them exponentials.
             Self::AionScalarCodecs(_) => 1e-5 * largest,
             _ => TOLERANCE,
