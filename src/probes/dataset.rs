@@ -143,7 +143,7 @@ impl<'v> Dataset<'v> {
         }
         let mut partition = Partition::of(&sides)?;
         let targets = targets(&table, &spec.target)?;
-        limit(&mut partition, &table, &targets, spec);
+        partition.train = limited(&partition.train, &table, &targets, spec);
         let weights = weights(&table, spec)?;
         let mut warnings = Vec::new();
         let leaked = leaks(&table, &partition)?;
@@ -160,6 +160,11 @@ impl<'v> Dataset<'v> {
         let vector_spaces = if spec.uses_tokens() { &[][..] } else { &spec.spaces[..] };
         let features = Stored::gather(db, &table, vector_spaces, &spec.columns, progress)?;
         Ok(Self { table, features, targets, weights, partition, missing, leaked, warnings })
+    }
+
+    /// Training examples, or as many of them as the request lets a fit see.
+    pub(super) fn limited(&self, train: &[u32], spec: &Spec) -> Vec<u32> {
+        limited(train, &self.table, &self.targets, spec)
     }
 
     /// The sample weights of some examples; empty where all count the same.
@@ -207,23 +212,23 @@ pub(super) fn sides(table: &Table<'_>, spec: &Spec) -> Result<Vec<Side>, ProbeEr
 }
 
 /// Keeps the first training examples of a seeded order, as many of each class as there are where it has classes.
-fn limit(partition: &mut Partition, table: &Table<'_>, targets: &Targets, spec: &Spec) {
+fn limited(given: &[u32], table: &Table<'_>, targets: &Targets, spec: &Spec) -> Vec<u32> {
     let wanted = spec.wire.train_limit as usize;
-    if wanted == 0 || partition.train.len() <= wanted {
-        return;
+    if wanted == 0 || given.len() <= wanted {
+        return given.to_vec();
     }
-    let ids: Vec<ObjectId> = partition.train.iter().map(|&at| table.id(at as usize)).collect();
+    let ids: Vec<ObjectId> = given.iter().map(|&at| table.id(at as usize)).collect();
     let ids: Vec<SplitId<'_>> = ids.iter().map(split_id).collect();
     let classes = match targets {
         Targets::Classes { of, .. } => {
-            Some(partition.train.iter().map(|&at| of[at as usize]).collect::<Vec<u32>>())
+            Some(given.iter().map(|&at| of[at as usize]).collect::<Vec<u32>>())
         }
         Targets::Numbers(_) | Targets::Fractions { .. } => None,
     };
     let chosen = split::few_shot(&ids, classes.as_deref(), wanted, spec.wire.seed);
-    let mut train: Vec<u32> = chosen.iter().map(|&at| partition.train[at as usize]).collect();
+    let mut train: Vec<u32> = chosen.iter().map(|&at| given[at as usize]).collect();
     train.sort_unstable();
-    partition.train = train;
+    train
 }
 
 fn targets(table: &Table<'_>, target: &TargetSpec) -> Result<Targets, ProbeError> {

@@ -171,12 +171,14 @@ fn by_folds(
         let others = folds.iter().enumerate().filter(|(other, _)| *other != number);
         let mut train: Vec<u32> = others.flat_map(|(_, places)| places.iter().copied()).collect();
         train.sort_unstable();
+        let train = data.limited(&train, spec);
         let fit = fit_on(tools, spec, data, (&train, &[]), false, progress)?;
         predicted.append(predict(tools, spec, data, &fit, (&train, fold), progress)?);
         tested.extend_from_slice(fold);
     }
     let mut all: Vec<u32> = folds.iter().flatten().copied().collect();
     all.sort_unstable();
+    let all = data.limited(&all, spec);
     let fit = fit_on(tools, spec, data, (&all, &[]), keeps, progress)?;
     Ok(Run { fit, trained: all.len(), tested, predicted })
 }

@@ -5,8 +5,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::ProbeError;
 use super::model::Model;
 use super::record::Record;
-use crate::engine::{Db, DerivedColumn, DerivedKind, Formula, RecordKind};
+use crate::engine::{Db, DerivedColumn, DerivedKind, EngineError, Formula, RecordKind};
 use crate::schema::{CollectionSchema, SpaceId};
+
+/// Letters of a class that its column's name takes.
+const CLASS_WORD_MAX: usize = 40;
 
 /// A probe that computes its outputs from the vectors of an object.
 #[derive(Debug)]
@@ -33,11 +36,11 @@ impl ProbeFormula {
         if has_label {
             let kind = DerivedKind::Label(probe.classes.clone());
             outputs.push(DerivedColumn { name: name.clone(), kind });
-            let of = |class: &String| DerivedColumn {
+            let of = |class: String| DerivedColumn {
                 name: format!("{name}.{class}"),
                 kind: DerivedKind::Real,
             };
-            outputs.extend(probe.classes.iter().map(of));
+            outputs.extend(class_words(&probe.classes).into_iter().map(of));
         } else {
             outputs.push(DerivedColumn { name: name.clone(), kind: DerivedKind::Real });
             if model.is_density() {
@@ -47,6 +50,26 @@ impl ProbeFormula {
         }
         Some(Self { spaces, columns: spec.columns, outputs, has_label, model })
     }
+}
+
+/// Classes as parts of column names: what a name cannot have becomes `_`, and of names that are then the same, without
+/// regard to case, later ones are numbered.
+fn class_words(classes: &[String]) -> Vec<String> {
+    let mut words: Vec<String> = Vec::with_capacity(classes.len());
+    for class in classes {
+        let usable =
+            |letter: char| letter.is_ascii_alphanumeric() || letter == '_' || letter == '-';
+        let word: String = class
+            .chars()
+            .take(CLASS_WORD_MAX)
+            .map(|letter| if usable(letter) { letter } else { '_' })
+            .collect();
+        let is_taken = |word: &String| words.iter().any(|other| other.eq_ignore_ascii_case(word));
+        let numbered = (2..).map(|number| format!("{word}_{number}"));
+        let free = std::iter::once(word.clone()).chain(numbered).find(|word| !is_taken(word));
+        words.push(free.unwrap_or(word));
+    }
+    words
 }
 
 impl Formula for ProbeFormula {
@@ -127,10 +150,28 @@ pub fn refresh(db: &Db, collection: &str) -> Result<(), ProbeError> {
         registered.push(Registered { collection, name, hash, formula: Arc::clone(&formula) });
         formulas.push(formula);
     }
-    drop(registered);
     formulas.extend(super::bridge::formulas(db, &schema)?);
-    db.set_formulas(collection, formulas)?;
-    Ok(())
+    // Still under the lock: of two refreshes the later one has the last word.
+    set(db, collection, formulas)
+}
+
+/// Gives a collection all formulas that fit it. One that does not fit must not take the others along.
+fn set(db: &Db, collection: &str, formulas: Vec<Arc<dyn Formula>>) -> Result<(), ProbeError> {
+    let Err(error) = db.set_formulas(collection, formulas.clone()) else { return Ok(()) };
+    tracing::warn!(collection, %error, "derived columns are taken one by one");
+    let mut fitting: Vec<Arc<dyn Formula>> = Vec::new();
+    for formula in formulas {
+        fitting.push(formula);
+        match db.set_formulas(collection, fitting.clone()) {
+            Ok(()) => {}
+            Err(EngineError::Formula { names, what, .. }) => {
+                tracing::error!(collection, names, what, "derived columns are left out");
+                fitting.pop();
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(db.set_formulas(collection, fitting)?)
 }
 
 fn formula_of(record: Record, schema: &CollectionSchema) -> Option<Arc<dyn Formula>> {
@@ -139,4 +180,16 @@ fn formula_of(record: Record, schema: &CollectionSchema) -> Option<Arc<dyn Formu
         return None;
     }
     ProbeFormula::new(record, schema).map(|formula| Arc::new(formula) as Arc<dyn Formula>)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn classes_become_names_that_differ() {
+        let classes = ["Merging Galaxies", "SB", "Sb", "dwarf.irr", "dwarf irr", ""];
+        let words = class_words(&classes.map(str::to_owned));
+        assert_eq!(words, ["Merging_Galaxies", "SB", "Sb_2", "dwarf_irr", "dwarf_irr_2", ""]);
+    }
 }

@@ -14,7 +14,10 @@ pub const PRESETS: [(&str, &str); 7] = [
         "astroclip-mlp",
         "perceptron of two hidden layers of 64, dropout 0.1, 10 epochs of batches of 64",
     ),
-    ("astroclip-mlp-redshift", "the same with one hidden layer of 32"),
+    (
+        "astroclip-mlp-redshift",
+        "perceptron of one hidden layer of 32, dropout 0.1, 10 epochs of batches of 64",
+    ),
     ("aion-linear", "least squares with the whole path of strengths, 80/20"),
     ("aion-attentive", "attentive pooling over tokens, then a perceptron of 256, 80/20"),
     (
@@ -54,10 +57,12 @@ pub(super) fn fill(spec: &mut v1::ProbeSpec) -> Result<(), ProbeError> {
             return Err(ProbeError::bad(what, format!("there are {}", known.join(", "))));
         }
     };
-    if spec.head.as_ref().is_none_or(|head| head.kind.is_none()) {
-        spec.head = Some(v1::Head { kind: Some(head) });
-        spec.standardize |= standardize;
+    if spec.head.as_ref().is_some_and(|head| head.kind.is_some()) {
+        let what = format!("a head is given beside preset `{}`, which has one", spec.preset);
+        return Err(ProbeError::bad(what, "leave --head or --preset out"));
     }
+    spec.head = Some(v1::Head { kind: Some(head) });
+    spec.standardize |= standardize;
     if spec.split.is_empty() {
         "random:0.2:0".clone_into(&mut spec.split);
     }

@@ -80,7 +80,7 @@ impl Spec {
         }
         let width = spaces.iter().map(|space| space.dimension).sum::<usize>() + columns.len();
         if width == 0 {
-            let hint = "name an embedding space (--space) or feature columns (--column)";
+            let hint = "name an embedding space (--space) or feature columns (--columns)";
             return Err(ProbeError::bad("there are no features", hint));
         }
         if width > WIDTH_MAX {

@@ -18,6 +18,9 @@ pub const NAME_LEN_MAX: usize = 128;
 /// Names that every collection has already.
 pub const RESERVED_COLUMNS: [&str; 4] = ["object_id", "ra", "dec", "healpix_29"];
 
+/// Beginnings of the names of columns that are computed when a query asks for them.
+const DERIVED_PREFIXES: [&str; 2] = ["probe.", "misalignment."];
+
 /// Why a schema or an object is refused.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
@@ -227,7 +230,8 @@ impl CollectionSchema {
         for column in &self.columns {
             check_name("column", &column.name)?;
             let lower = column.name.to_lowercase();
-            if RESERVED_COLUMNS.contains(&lower.as_str()) {
+            let is_derived = DERIVED_PREFIXES.iter().any(|prefix| lower.starts_with(prefix));
+            if is_derived || RESERVED_COLUMNS.contains(&lower.as_str()) {
                 return Err(SchemaError::Reserved { name: column.name.clone() });
             }
             if !seen.insert(lower) {

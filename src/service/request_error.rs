@@ -108,6 +108,14 @@ pub enum RequestError {
         /// The name.
         name: String,
     },
+    /// A column that holds something else than what is to be written.
+    #[error(
+        "column `{column}` exists and holds no outlier scores; choose another name, so that nothing is overwritten"
+    )]
+    ColumnOfOthers {
+        /// The column.
+        column: String,
+    },
     /// A space that the collection does not have.
     #[error("collection `{collection}` has no embedding space `{space}`; it has: {known}")]
     UnknownSpace {
@@ -348,7 +356,7 @@ impl RequestError {
             | Self::NoTokens { .. }
             | Self::NoSession { .. }
             | Self::NoObject { .. } => Class::NotFound,
-            Self::SessionExists { .. } => Class::Conflict,
+            Self::SessionExists { .. } | Self::ColumnOfOthers { .. } => Class::Conflict,
             Self::SpaceOfTokens(error) => error.class(),
             Self::Missing { .. }
             | Self::UnknownEnum { .. }

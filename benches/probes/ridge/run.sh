@@ -22,7 +22,7 @@ trap '[ -z "$server" ] || kill "$server" 2>/dev/null; rm -rf "$work"' EXIT
 python="$SIDEREUS_PYTHON/bin/python"
 "$python" benches/probes/ridge/data.py "$rows" "$width" "$work"
 # No index: a fit reads the stored vectors, and a build beside it would take its processors.
-printf '[index]\nauto_rows = 0\n' >"$work/sidereus.toml"
+printf 'version = 1\n[index]\nauto_rows = 0\n' >"$work/sidereus.toml"
 "$programs/sidereus" serve --config "$work/sidereus.toml" --data "$work/sky" --models "$SIDEREUS_MODELS" --grpc 127.0.0.1:0 --log warn >"$work/address" 2>"$work/log" &
 server=$!
 for _ in $(seq 300); do grep -q '^listening' "$work/address" && break; sleep 0.1; done

@@ -12,7 +12,7 @@ use self::spec::SpecArguments;
 use super::client::{Client, ClientArguments};
 use super::failure::of_status;
 use super::progress;
-use super::render::{Cell, Format, Table, duration, print_table, thousands, write_out};
+use super::render::{Format, Table, duration, print_table, thousands, write_out};
 use crate::wire::v1::{
     ApplyProbeRequest, DropProbeRequest, FitProbeRequest, FitProbeResponse, GetProbeRequest,
     ListProbesRequest, Prediction, Probe,
@@ -88,11 +88,7 @@ enum Action {
 pub(super) async fn run(arguments: ProbeArguments) -> Result<()> {
     let format = arguments.client.format;
     if let Action::Presets = arguments.action {
-        let mut table = Table::new(["preset", "protocol"]);
-        for (name, protocol) in crate::probes::PRESETS {
-            table.push(vec![Cell::text(name), Cell::text(protocol)]);
-        }
-        return print_table(&table, format);
+        return show::presets(format);
     }
     let client = arguments.client.connect().await?;
     match arguments.action {

@@ -126,13 +126,12 @@ fn head_text(probe: &Probe) -> String {
     let spec = probe.spec.as_ref().unwrap_or(&empty);
     let name = if probe.name.is_empty() { "not kept" } else { &probe.name };
     let mut text = format!(
-        "{name}: {} from {} by {}\nsplit {}: fitted on {} objects, measured on {}; version {} of `{}`\n",
+        "{name}: {} from {} by {}\nsplit {}: {}; version {} of `{}`\n",
         target(spec),
         features(spec),
         head_name(spec),
         spec.split,
-        thousands(probe.n_train),
-        thousands(probe.n_test),
+        counts(probe, spec),
         probe.version,
         probe.collection,
     );
@@ -147,6 +146,17 @@ fn head_text(probe: &Probe) -> String {
         text += &format!("note: {warning}\n");
     }
     text + "\n"
+}
+
+/// How many objects taught and tested.
+fn counts(probe: &Probe, spec: &ProbeSpec) -> String {
+    let (train, test) = (thousands(probe.n_train), thousands(probe.n_test));
+    if spec.split.starts_with("kfold") {
+        return format!(
+            "{test} objects, each predicted by a head that was fitted on the other folds"
+        );
+    }
+    format!("fitted on {train} objects, measured on {test}")
 }
 
 /// A probe for programs.
@@ -260,4 +270,19 @@ pub(super) fn prediction(prediction: &Prediction, classes: &[String], class: &st
         None => row.extend([Cell::Null, Cell::Null]),
     }
     row
+}
+
+/// The published protocols: a line each for people.
+pub(super) fn presets(format: Format) -> Result<()> {
+    let presets = crate::probes::PRESETS;
+    if format == Format::Table {
+        let width = presets.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+        let line = |(name, protocol): &(&str, &str)| format!("{name:<width$}  {protocol}\n");
+        return write_out(&presets.iter().map(line).collect::<String>());
+    }
+    let mut table = Table::new(["preset", "protocol"]);
+    for (name, protocol) in presets {
+        table.push(vec![Cell::text(name), Cell::text(protocol)]);
+    }
+    print_table(&table, format)
 }

@@ -109,7 +109,8 @@ pub(in crate::cli) struct SettingArguments {
     /// Give every feature mean 0 and standard deviation 1 (of the training set)
     #[arg(long)]
     standardize: bool,
-    /// Strengths of the penalty (ridge, logistic); the best one by the folds is taken [default: a path of 20]
+    /// Strengths of the penalty (ridge, logistic); the best one by the folds is taken [default: ridge a path of 20,
+    /// logistic 1]
     #[arg(long, value_name = "A[,A2...]", value_delimiter = ',')]
     alpha: Vec<f64>,
     /// Folds of the training set by which the strength is chosen; 0 leaves one out at a time

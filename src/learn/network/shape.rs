@@ -39,7 +39,7 @@ pub enum HeadOutput {
 
 impl HeadOutput {
     /// Logarithm of the smallest and the largest standard deviation of a density's Gaussian, in units of the scaled target.
-    pub const LOG_SIGMA: (f64, f64) = (-7.0, 7.0);
+    pub const LOG_SIGMA: (f64, f64) = (-7.0, 2.0);
 
     /// Numbers that the last layer gives.
     pub fn raw_width(self) -> usize {

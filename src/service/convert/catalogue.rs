@@ -252,6 +252,8 @@ mod tests {
         let mut schema = wire_schema();
         schema.spaces[0].provenance = None;
         schema.spaces[1].provenance = Some(v1::Provenance::default());
+        schema.spaces[1].encode_at_ingest = false;
+        schema.spaces[1].inputs.clear();
         let read = collection_schema(schema).expect("a valid schema");
         assert!(read.spaces[0].provenance.is_external());
         assert!(read.spaces[1].provenance.is_external());

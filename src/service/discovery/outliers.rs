@@ -200,6 +200,12 @@ fn write(
         description: format!("outlier score in {}: larger is lonelier", found.space),
         ..Column::new(name, ColumnType::Float64)
     };
+    let existing = db.schema(&asked.collection)?;
+    if let Some(place) = existing.column_place(name)
+        && !existing.columns[place].description.starts_with("outlier score in ")
+    {
+        return Err(RequestError::ColumnOfOthers { column: name.to_owned() }.into());
+    }
     let schema = db.add_column(&asked.collection, column)?.schema;
     let unknown = || RequestError::UnknownColumn {
         collection: asked.collection.clone(),

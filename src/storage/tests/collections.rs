@@ -103,12 +103,15 @@ fn one_directory_has_one_store() {
 fn a_directory_of_a_newer_program_is_refused_untouched() {
     let place = tempfile::tempdir().expect("a temporary directory");
     drop(on_disk(place.path()));
-    std::fs::write(place.path().join("FORMAT"), "sidereus data directory\nformat = 3\n")
-        .expect("writes");
+    let (newest, newer) = (crate::storage::FORMAT, crate::storage::FORMAT + 1);
+    let line = format!("sidereus data directory\nformat = {newer}\n");
+    std::fs::write(place.path().join("FORMAT"), line).expect("writes");
     let error = Store::open(place.path(), small()).expect_err("is newer");
     let text = error.to_string();
-    assert!(text.contains("format 3") && text.contains("up to 2"), "{text}");
-    assert!(matches!(error, StorageError::NewerFormat { found: 3, supported: 2, .. }));
+    assert!(text.contains(&format!("format {newer}")), "{text}");
+    assert!(text.contains(&format!("up to {newest}")), "{text}");
+    let StorageError::NewerFormat { found, supported, .. } = error else { panic!("{text}") };
+    assert_eq!((found, supported), (newer, newest));
 }
 
 #[test]
