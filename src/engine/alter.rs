@@ -6,6 +6,7 @@ use super::db::Db;
 use super::derived::{DerivedColumn, Formula, Formulas};
 use super::error::EngineError;
 use super::status::{CollectionInfo, same_space};
+use super::view::CollectionView;
 use crate::schema::{AtIngest, CollectionSchema, Column, EmbeddingSpace};
 use crate::storage::RecordKind;
 
@@ -87,6 +88,18 @@ impl Db {
         let schema = collection.record()?.schema;
         collection.formulas.set(Formulas::new(&schema, formulas)?);
         Ok(())
+    }
+
+    /// Refuses to go on where a view's collection was dropped, also when another one has its name since.
+    ///
+    /// # Errors
+    /// [`EngineError::NoCollection`].
+    pub fn check_there(&self, view: &CollectionView) -> Result<(), EngineError> {
+        let name = &view.schema().name;
+        if self.find(name)?.id() == view.collection() {
+            return Ok(());
+        }
+        Err(EngineError::NoCollection { name: name.clone() })
     }
 
     /// The derived columns of a collection.

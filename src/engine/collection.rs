@@ -208,6 +208,8 @@ impl Collection {
     ) -> Result<WriteReport, EngineError> {
         let mut outcomes: Vec<Option<WriteOutcome>> = Vec::with_capacity(writes.len());
         let mut operations = Vec::with_capacity(writes.len());
+        let width = state.schema.columns.len();
+        let writes = writes.into_iter().map(|write| write.padded(width)).collect();
         for (write, forgets) in self.complete_merges(&state.schema, writes)? {
             match write.check(&state.schema, forgets) {
                 Ok(operation) => {

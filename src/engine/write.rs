@@ -107,6 +107,27 @@ impl Write {
         }
     }
 
+    /// A row that was read before columns were added to the collection has null in them, or keeps what is there.
+    pub(super) fn padded(mut self, width: usize) -> Self {
+        let object = match &mut self {
+            Self::Put(object) => object,
+            Self::Merge { object, columns_given } => {
+                if columns_given.len() == object.columns.len() && columns_given.len() < width {
+                    columns_given.resize(width, false);
+                }
+                object
+            }
+            Self::SetVectors { .. }
+            | Self::SetTokens { .. }
+            | Self::SetColumns { .. }
+            | Self::Delete(_) => return self,
+        };
+        if object.columns.len() < width {
+            object.columns.resize(width, Value::Null);
+        }
+        self
+    }
+
     /// Turns a merging write into a whole object, given the objects known so far, which learn it; tells the spaces whose
     /// tokens do not go with it.
     pub(super) fn completed(

@@ -77,6 +77,8 @@ pub fn apply(
                 Stored::gather(&tools.db, &page, &spec.spaces, &spec.columns, Progress::silent())?;
             heads::predict_all(&features, &model, tools.threads)?
         };
+        // Places of columns are those of the collection that the view is of.
+        tools.db.check_there(&view)?;
         done += page.count() as u64;
         let predictions = match place {
             Some(place) => {
@@ -124,16 +126,18 @@ fn column(
         Output::All | Output::Number(_) => ColumnType::Float64,
     };
     let mut made = Column::new(&request.column, kind);
-    made.description = format!("predicted by probe {}", request.name);
+    made.description = format!("predicted by probe {}", request.name.to_lowercase());
     let schema = tools.db.schema(&request.collection)?;
     let place = |columns: &[Column]| {
         columns.iter().position(|column| column.name.eq_ignore_ascii_case(&request.column))
     };
     if let Some(at) = place(&schema.columns) {
         let there = &schema.columns[at];
-        if there.kind != kind || !there.description.starts_with("predicted by probe ") {
-            let what =
-                format!("column `{}` exists and is not one of predictions ({kind})", there.name);
+        if there.kind != kind || there.description != made.description {
+            let what = format!(
+                "column `{}` exists and is not of predictions by probe {} ({kind})",
+                there.name, request.name
+            );
             return Err(ProbeError::bad(
                 what,
                 "choose another name, so that nothing is overwritten",

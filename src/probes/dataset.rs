@@ -1,6 +1,6 @@
 //! Examples of a probe: which objects, with what targets and weights, on which side of the split.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::ProbeError;
 use super::features::Stored;
@@ -13,9 +13,13 @@ use crate::learn::{LearnError, Progress};
 use crate::query::StopFlag;
 use crate::schema::ObjectId;
 use crate::sky::Position;
+use crate::storage::ObjectKey;
 
 /// Most classes of a target.
 const CLASSES_MAX: usize = 1_000;
+
+/// Most probabilities that are held at once: 1 GiB of them.
+const PROBABILITIES_MAX: usize = 128 << 20;
 
 /// Most votes beyond rounding by which fractions may add up to more than one.
 const FRACTION_SLACK: f64 = 1e-6;
@@ -159,6 +163,12 @@ impl<'v> Dataset<'v> {
         }
         let vector_spaces = if spec.uses_tokens() { &[][..] } else { &spec.spaces[..] };
         let features = Stored::gather(db, &table, vector_spaces, &spec.columns, progress)?;
+        let rewritten = rewritten(&table)?;
+        if rewritten > 0 {
+            warnings.push(format!(
+                "{rewritten} objects were written while they were read: their vectors may be newer than their columns"
+            ));
+        }
         Ok(Self { table, features, targets, weights, partition, missing, leaked, warnings })
     }
 
@@ -174,6 +184,19 @@ impl<'v> Dataset<'v> {
         }
         places.iter().map(|&place| self.weights[place as usize]).collect()
     }
+}
+
+/// Objects of a table that later commits than its view's have changed.
+fn rewritten(table: &Table<'_>) -> Result<usize, ProbeError> {
+    let view = table.view();
+    let changes = view.changes_since(view.version())?.unwrap_or_default();
+    let changed: HashSet<ObjectKey> =
+        changes.into_iter().flat_map(|(_, changes)| changes).map(|change| change.key).collect();
+    Ok(if changed.is_empty() {
+        0
+    } else {
+        table.keys().filter(|key| changed.contains(key)).count()
+    })
 }
 
 /// Columns without which an object is no example.
@@ -250,8 +273,9 @@ fn targets(table: &Table<'_>, target: &TargetSpec) -> Result<Targets, ProbeError
                 ));
             }
             let names: Vec<String> = in_order(names.into_iter().cloned().collect());
-            let place = |label: &String| names.iter().position(|name| name == label);
-            let of = labels.iter().filter_map(place).map(|place| place as u32).collect();
+            check_budget(labels.len(), names.len())?;
+            let places: HashMap<&String, u32> = names.iter().zip(0..).collect();
+            let of = labels.iter().filter_map(|label| places.get(label).copied()).collect();
             Ok(Targets::Classes { names, of })
         }
         TargetSpec::Fractions(columns, _) => {
@@ -277,6 +301,17 @@ fn targets(table: &Table<'_>, target: &TargetSpec) -> Result<Targets, ProbeError
             Ok(Targets::Fractions { names, values })
         }
     }
+}
+
+/// Refuses more probabilities than fit into memory.
+fn check_budget(examples: usize, classes: usize) -> Result<(), ProbeError> {
+    if examples.saturating_mul(classes) <= PROBABILITIES_MAX {
+        return Ok(());
+    }
+    Err(ProbeError::bad(
+        format!("{classes} classes of {examples} objects"),
+        "choose fewer objects (--where) or a column with fewer classes",
+    ))
 }
 
 /// Classes that are numbers in the order of numbers, others by text.

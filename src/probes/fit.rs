@@ -76,6 +76,8 @@ pub fn fit(
         let model = run.fit.model.ok_or_else(|| {
             ProbeError::bad("nothing was fitted that could be kept", "leave the name out")
         })?;
+        // Nothing is kept for a caller who has gone.
+        progress.step("keeping", 0, 1)?;
         let record = Record { probe: probe.clone(), model };
         record::keep(tools, &view, &request.name, record, request.overwrite)?;
     }

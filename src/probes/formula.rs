@@ -127,7 +127,12 @@ pub fn refresh(db: &Db, collection: &str) -> Result<(), ProbeError> {
     let schema = db.schema(collection)?;
     let mut formulas: Vec<Arc<dyn Formula>> = Vec::new();
     let mut registered = REGISTERED.lock().unwrap_or_else(PoisonError::into_inner);
-    for (name, bytes) in db.records(collection, RecordKind::Probe)? {
+    let records = db.records(collection, RecordKind::Probe)?;
+    // What was dropped is let go.
+    registered.retain(|each| {
+        each.collection != schema.name || records.iter().any(|(name, _)| *name == each.name)
+    });
+    for (name, bytes) in records {
         let hash = blake3::hash(&bytes);
         // What was computed with the same formula is kept with it.
         let known = registered
@@ -153,6 +158,12 @@ pub fn refresh(db: &Db, collection: &str) -> Result<(), ProbeError> {
     formulas.extend(super::bridge::formulas(db, &schema)?);
     // Still under the lock: of two refreshes the later one has the last word.
     set(db, collection, formulas)
+}
+
+/// Lets go of what a dropped collection had.
+pub fn forget(collection: &str) {
+    let mut registered = REGISTERED.lock().unwrap_or_else(PoisonError::into_inner);
+    registered.retain(|each| !each.collection.eq_ignore_ascii_case(collection));
 }
 
 /// Gives a collection all formulas that fit it. One that does not fit must not take the others along.

@@ -17,6 +17,13 @@ use crate::learn::{Features, LearnError, Matrix, Progress};
 use crate::schema::SpaceId;
 use crate::wire::v1::{self, head};
 
+/// Most neighbours of a probe.
+const NEIGHBOURS_MAX: usize = 1_000;
+
+/// Most folds of the training set, and bytes of their sums, by which a strength is chosen.
+const FOLDS_MAX: u32 = 50;
+const SUMS_BYTES_MAX: usize = 4 << 30;
+
 /// Bytes of training features that a kept probe of neighbours may hold, in single precision.
 const NEIGHBOUR_BYTES_MAX: usize = 48 << 20;
 
@@ -121,6 +128,10 @@ fn fit_knn(
     progress: Progress<'_>,
 ) -> Result<Fit, ProbeError> {
     let options = knn_options(spec, knn);
+    if options.k > NEIGHBOURS_MAX {
+        let what = format!("{} neighbours", options.k);
+        return Err(ProbeError::bad(what, format!("give at most {NEIGHBOURS_MAX}")));
+    }
     if options.k > train.places.len() {
         let what = "training examples for so many neighbours";
         let (given, needed) = (train.places.len(), options.k);
@@ -138,7 +149,9 @@ fn fit_knn(
         return Ok(fit);
     }
     let width = train.features.width();
-    let bytes = train.places.len() * width * size_of::<f32>();
+    let targets_bytes =
+        train.places.len() * train.targets.classes().len().max(1) * size_of::<f64>();
+    let bytes = targets_bytes + train.places.len() * width * size_of::<f32>();
     if bytes > NEIGHBOUR_BYTES_MAX {
         return Err(ProbeError::bad(
             format!(
@@ -153,7 +166,12 @@ fn fit_knn(
         ));
     }
     let mut values = Vec::with_capacity(train.places.len() * width);
-    train.features.pass(&mut |_, block| {
+    train.features.pass(&mut |first, block| {
+        // It is kept in single precision.
+        if let Some(at) = block.iter().position(|value| !(*value as f32).is_finite()) {
+            let example = first + at / width;
+            return Err(LearnError::NotFinite { what: "a feature in single precision", example });
+        }
         values.extend_from_slice(block);
         Ok(())
     })?;
@@ -192,7 +210,7 @@ fn fit_ridge(
         (1, _) => Folds::None,
         (_, 0) => Folds::LeaveOneOut,
         (_, count) => {
-            check_folds(count, train.places.len())?;
+            check_folds(count, train)?;
             numbers = linear::fold_numbers(train.places.len(), count as usize, spec.wire.seed);
             Folds::Of { of: &numbers, count: count as usize }
         }
@@ -244,7 +262,7 @@ fn fit_logistic(
         Folds::None
     } else {
         let count = logistic.folds;
-        check_folds(count, train.places.len())?;
+        check_folds(count, train)?;
         numbers = match labels {
             Labels::Classes(of) => {
                 linear::stratified_fold_numbers(of, count as usize, spec.wire.seed)
@@ -283,11 +301,18 @@ fn check_alphas(alphas: &[f64]) -> Result<(), ProbeError> {
     }
 }
 
-fn check_folds(count: u32, examples: usize) -> Result<(), ProbeError> {
-    if count >= 2 && count as usize <= examples {
+fn check_folds(count: u32, train: &Examples<'_>) -> Result<(), ProbeError> {
+    let examples = train.places.len();
+    let most = FOLDS_MAX.min(examples as u32);
+    let sums = train.features.width().pow(2) * size_of::<f64>() * (count as usize + 2);
+    if sums > SUMS_BYTES_MAX {
+        let what = format!("{count} folds of {} features", train.features.width());
+        return Err(ProbeError::bad(what, "give fewer folds, or one --alpha"));
+    }
+    if (2..=most).contains(&count) {
         return Ok(());
     }
-    let hint = format!("give 2 to {examples}, or 0 to leave one out at a time");
+    let hint = format!("give 2 to {most}, or for ridge 0 to leave one out at a time");
     Err(ProbeError::bad(format!("{count} folds of {examples} training examples"), hint))
 }
 

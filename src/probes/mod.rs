@@ -29,7 +29,7 @@ mod train;
 pub use apply::apply;
 pub use error::ProbeError;
 pub use fit::{Fitted, fit};
-pub use formula::refresh;
+pub use formula::{forget, refresh};
 pub use presets::PRESETS;
 pub use record::{drop_probe, get, list};
 

@@ -10,6 +10,9 @@ use crate::sky::Position;
 use crate::wire::internal::ProbeRecord;
 use crate::wire::v1;
 
+/// Longest name: with `probe.` and the word of a class it is the name of a column.
+const NAME_LEN_MAX: usize = 48;
+
 /// A probe and what predicts.
 #[derive(Debug)]
 pub(super) struct Record {
@@ -71,9 +74,10 @@ pub(super) fn check_name(
     overwrite: bool,
 ) -> Result<(), ProbeError> {
     let usable = name.chars().next().is_some_and(|first| first.is_ascii_alphabetic())
+        && name.len() <= NAME_LEN_MAX
         && name.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '_');
     if !usable {
-        let hint = "use letters, digits and underscores, a letter first, as it becomes part of a column name";
+        let hint = "use at most 48 letters, digits and underscores, a letter first, as it becomes part of a column name";
         return Err(ProbeError::bad(format!("`{name}` cannot name a probe"), hint));
     }
     if !overwrite && db.record(collection, RecordKind::Probe, name)?.is_some() {
@@ -94,7 +98,8 @@ pub(super) fn keep(
     overwrite: bool,
 ) -> Result<(), ProbeError> {
     let collection = &view.schema().name;
-    // Somebody else may have taken the name during the fit.
+    // The collection may be gone, or another one, and somebody else may have taken the name during the fit.
+    tools.db.check_there(view)?;
     check_name(&tools.db, collection, name, overwrite)?;
     tools.db.put_record(collection, RecordKind::Probe, name, &record.encode())?;
     formula::refresh(&tools.db, collection)

@@ -36,7 +36,10 @@ impl StopFlag {
     }
 
     /// Ends the query when the flag was raised.
-    pub(super) fn check(&self) -> Result<(), QueryError> {
+    ///
+    /// # Errors
+    /// [`QueryError::Stopped`].
+    pub fn check(&self) -> Result<(), QueryError> {
         if self.is_raised() { Err(QueryError::Stopped) } else { Ok(()) }
     }
 }

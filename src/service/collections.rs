@@ -62,7 +62,12 @@ impl Collections {
     async fn drop_named(&self, name: String) -> Result<(), ServiceError> {
         tracing::info!(collection = name, "dropping a collection");
         let db = self.context.db.clone();
-        blocking(move || db.drop_collection(&name)).await?;
+        blocking(move || -> Result<(), ServiceError> {
+            db.drop_collection(&name)?;
+            probes::forget(&name);
+            Ok(())
+        })
+        .await?;
         self.context.at_ingest.sync(&self.context).await
     }
 

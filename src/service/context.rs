@@ -13,6 +13,9 @@ use crate::probes::Tools;
 use crate::probes::bridge::Bridges;
 use crate::schema::CollectionSchema;
 
+/// Fits and applications of probes and bridges that are under way at once: each may take all processors.
+const FITS_AT_ONCE: usize = 2;
+
 /// The database, the encoder and the limits behind the services.
 #[derive(Clone)]
 pub(super) struct Context {
@@ -25,6 +28,7 @@ pub(super) struct Context {
     pub(super) limits: Arc<Limits>,
     searches: Arc<Semaphore>,
     batches: Arc<Semaphore>,
+    fits: Arc<Semaphore>,
     /// What encodes objects as they arrive.
     pub(super) at_ingest: Arc<Workers>,
     /// Set when the server begins to stop: streams and jobs end at the next batch.
@@ -45,6 +49,7 @@ impl Context {
             bridges,
             encoder,
             searches: Arc::new(Semaphore::new(limits.searches_at_once_max)),
+            fits: Arc::new(Semaphore::new(FITS_AT_ONCE)),
             batches: Arc::new(Semaphore::new(limits.batches_in_flight_max)),
             limits: Arc::new(limits),
             at_ingest: Arc::default(),
@@ -69,6 +74,11 @@ impl Context {
     /// Waits until one more search or count may run.
     pub(super) async fn search_turn(&self) -> Result<OwnedSemaphorePermit, ServiceError> {
         turn(&self.searches).await
+    }
+
+    /// Waits until one more probe or bridge may be fitted or applied.
+    pub(super) async fn fit_turn(&self) -> Result<OwnedSemaphorePermit, ServiceError> {
+        turn(&self.fits).await
     }
 
     /// Waits until one more ingest batch may be held.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures::Stream;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
@@ -74,7 +74,9 @@ impl Probes {
         let (context, tools, watch) = (self.context.clone(), self.tools(), Watch::default());
         tokio::spawn(async move {
             let (told, watched) = (sender.clone(), watch.clone());
+            let Some(turn) = turn(&context, &sender).await else { return };
             let work = blocking(move || {
+                let _turn = turn;
                 let tell = |stage: &str, done: u64, total: u64| {
                     let stage = stage.to_owned();
                     let step = v1::FitProbeResponse { stage, done, total, ..Default::default() };
@@ -100,7 +102,9 @@ impl Probes {
         let (context, tools, watch) = (self.context.clone(), self.tools(), Watch::default());
         tokio::spawn(async move {
             let (told, watched) = (sender.clone(), watch.clone());
+            let Some(turn) = turn(&context, &sender).await else { return };
             let work = blocking(move || {
+                let _turn = turn;
                 let mut tell = |message: v1::ApplyProbeResponse| {
                     // The thread waits for a slow reader; one that has gone stops the work at its next step.
                     let _ = told.blocking_send(Ok(message));
@@ -112,6 +116,15 @@ impl Probes {
             }
         });
         Box::pin(ReceiverStream::new(receiver))
+    }
+}
+
+/// Waits for a turn to work; `None` when the caller has gone or the server stops first.
+async fn turn<T>(context: &Context, sender: &Sender<T>) -> Option<OwnedSemaphorePermit> {
+    tokio::select! {
+        turn = context.fit_turn() => turn.ok(),
+        () = sender.closed() => None,
+        () = context.stopping.cancelled() => None,
     }
 }
 

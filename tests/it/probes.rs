@@ -297,7 +297,10 @@ async fn leaks_are_told_and_few_shots_are_nested() {
     assert_eq!(probe.warnings.len(), 2, "{:?}", probe.warnings);
     let mut few = spec("plain", "y", ridge(&[1.0]));
     few.train_limit = 30;
-    let (probe, _) = fit(&server, measure_only(few)).await.expect("fit");
+    let (probe, _) = fit(&server, measure_only(few.clone())).await.expect("fit");
     assert_eq!(probe.n_train, 30);
+    few.split = "kfold:4:0".to_owned();
+    let (probe, _) = fit(&server, measure_only(few)).await.expect("fit");
+    assert_eq!((probe.n_train, probe.n_test), (30, 421));
     server.stop().await;
 }

@@ -13,7 +13,7 @@ const END_DIGITS: usize = 4;
 /// The numbers that tell most about a kind of target, the most telling first.
 pub(crate) fn headlines(kind: Kind) -> &'static [&'static str] {
     match kind {
-        Kind::Number => &["r2", "rmse", "sigma_nmad", "outliers_0.15", "nll"],
+        Kind::Number => &["r2", "sigma_nmad", "outliers_0.15", "rmse", "nll"],
         Kind::Class => &["accuracy", "macro_f1", "auc", "log_loss"],
         Kind::Fractions => &["r2", "rmse", "cross_entropy", "accuracy"],
     }

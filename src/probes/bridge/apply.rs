@@ -110,6 +110,7 @@ impl Bridges {
         };
         let rows = mapped.chunks_exact(writing.target.dimension);
         let writes = ids.into_iter().zip(rows).map(set).collect();
+        self.tools.db.check_there(view)?;
         let report = self.tools.db.write(&view.schema().name, WriteMode::Bulk, writes)?;
         let refused =
             report.outcomes.iter().filter(|outcome| matches!(outcome, WriteOutcome::Refused(_)));

@@ -100,7 +100,8 @@ impl Bridges {
         mut record: Record,
     ) -> Result<v1::Bridge, BridgeError> {
         let name = record.bridge.name.clone();
-        // Somebody else may have taken the name during the fit.
+        // The collection may be gone, or another one, and somebody else may have taken the name during the fit.
+        self.tools.db.check_there(view)?;
         record.bridge.version = self.check_free(view, &name, overwrite)?;
         let db = &self.tools.db;
         let collection = &view.schema().name;

@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
-use crate::engine::{Db, Write, WriteMode, WriteOutcome};
+use crate::engine::{CollectionView, Db, Write, WriteMode, WriteOutcome};
 use crate::index::RECALL_WISH_DEFAULT;
 use crate::query::{self, OutlierMethod, OutlierQuery, OutlierScore, Outliers, StopFlag};
 use crate::schema::{Column, ColumnType, RESERVED_COLUMNS, Value};
@@ -148,7 +148,7 @@ fn find(
     let told = |done: u64, total: u64| tell("neighbours", done, total);
     let found = query::outliers(&view, &asked.query, &told)?;
     let written = match &asked.column {
-        Some(column) => write(db, asked, column, &found, &tell)?,
+        Some(column) => write(db, &view, asked, column, &found, &tell)?,
         None => 0,
     };
     let summary = v1::OutlierSummary {
@@ -191,6 +191,7 @@ fn score_of(score: OutlierScore) -> v1::OutlierScore {
 /// Writes all scores to a column, and says how many objects were still there to take them.
 fn write(
     db: &Db,
+    view: &CollectionView,
     asked: &Asked,
     name: &str,
     found: &Outliers,
@@ -200,6 +201,7 @@ fn write(
         description: format!("outlier score in {}: larger is lonelier", found.space),
         ..Column::new(name, ColumnType::Float64)
     };
+    db.check_there(view)?;
     let existing = db.schema(&asked.collection)?;
     if let Some(place) = existing.column_place(name)
         && !existing.columns[place].description.starts_with("outlier score in ")
@@ -214,6 +216,8 @@ fn write(
     let place = schema.column_place(name).ok_or_else(unknown)?;
     let (mut written, total) = (0, found.scores.len() as u64);
     for scores in found.scores.chunks(SCORES_AT_ONCE) {
+        asked.query.stop.check()?;
+        db.check_there(view)?;
         let set = |score: &OutlierScore| Write::SetColumns {
             id: score.id.clone(),
             columns: vec![(place, Value::Float64(score.score))],

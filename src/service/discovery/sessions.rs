@@ -1,6 +1,7 @@
 //! Sessions of labelling: what is stored of them, and how it changes.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use prost::Message;
 
@@ -26,9 +27,10 @@ impl Discovery {
         &self,
         request: v1::StartSessionRequest,
     ) -> Result<v1::Session, ServiceError> {
-        let _change = self.change.lock().await;
+        let change = Arc::clone(&self.change).lock_owned().await;
         let db = self.context.db.clone();
         blocking(move || -> Result<_, ServiceError> {
+            let _held = change;
             let v1::StartSessionRequest { collection, name, space, seed } = request;
             let schema = db.schema(&collection)?;
             check_name("session", &name).map_err(RequestError::from)?;
@@ -52,9 +54,10 @@ impl Discovery {
             request;
         let given = positives.len() + negatives.len() + unlabelled.len();
         at_most("labels", given, self.context.limits.ids_max)?;
-        let _change = self.change.lock().await;
+        let change = Arc::clone(&self.change).lock_owned().await;
         let db = self.context.db.clone();
         blocking(move || -> Result<_, ServiceError> {
+            let _held = change;
             let mut session = find(&db, &collection, &name)?;
             let schema = db.schema(&session.collection)?;
             let labels = [(positives, Some(true)), (negatives, Some(false)), (unlabelled, None)];
@@ -77,13 +80,15 @@ impl Discovery {
         request: v1::NextObjectsRequest,
     ) -> Result<v1::NextObjectsResponse, ServiceError> {
         let limits = self.context.limits.clone();
+        // First the sessions, then the turn: one that waits for the others keeps no search from its own.
+        let change = Arc::clone(&self.change).lock_owned().await;
         let turn = self.context.search_turn().await?;
-        let _change = self.change.lock().await;
         let db = self.context.db.clone();
         let stop = StopFlag::default();
         let _stop = StopWhenDropped(stop.clone());
         blocking(move || {
-            let _turn = turn;
+            // Held by the work itself: it goes on when its caller has gone, and writes at its end.
+            let _held = (change, turn);
             next(&db, &limits, request, stop)
         })
         .await
@@ -117,9 +122,10 @@ impl Discovery {
         collection: String,
         name: String,
     ) -> Result<(), ServiceError> {
-        let _change = self.change.lock().await;
+        let change = Arc::clone(&self.change).lock_owned().await;
         let db = self.context.db.clone();
         blocking(move || -> Result<_, ServiceError> {
+            let _held = change;
             let session = find(&db, &collection, &name)?;
             db.delete_record(&session.collection, RecordKind::Session, &name)?;
             Ok(())

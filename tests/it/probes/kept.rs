@@ -5,14 +5,14 @@ use sidereus::engine::RecordKind;
 use sidereus::wire::internal::ProbeRecord;
 use sidereus::wire::v1::probe_service_client::ProbeServiceClient;
 use sidereus::wire::v1::{
-    ApplyProbeRequest, DropProbeRequest, FitProbeRequest, GetProbeRequest, Hit, ListProbesRequest,
-    LogisticHead, Prediction, SearchRequest, head, value,
+    ApplyProbeRequest, ColumnType, DropProbeRequest, FitProbeRequest, GetProbeRequest, Hit,
+    ListProbesRequest, LogisticHead, Prediction, SearchRequest, head, value,
 };
 use tonic::Code;
 use tonic::transport::Channel;
 
-use super::{example, fit, measure_only, ridge, spec, with_examples};
-use crate::support::{TestServer, id_of};
+use super::{example, fit, measure_only, ridge, schema, spec, with_examples};
+use crate::support::{TestServer, column, id_of, string};
 
 fn named(name: &str, space: &str, target: &str, head: head::Kind) -> FitProbeRequest {
     FitProbeRequest { name: name.to_owned(), ..measure_only(spec(space, target, head)) }
@@ -229,5 +229,37 @@ async fn a_probe_of_other_vectors_is_stale() {
     let again = FitProbeRequest { overwrite: true, ..named("old", "plain", "y", ridge(&[1.0])) };
     fit(&server, again).await.expect("fitted again");
     assert!(server.count("sky", None, "probe.old > 0").await.expect("a column") > 0);
+    server.stop().await;
+}
+
+/// Classes that no column can be called after have columns all the same, and stand in nobody's way.
+#[tokio::test(flavor = "multi_thread")]
+async fn classes_of_any_name_are_columns() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = TestServer::start(folder.path()).await;
+    server.create(schema("sky")).await.expect("a collection");
+    let renamed = |id| {
+        let mut object = example(id);
+        let class = ["Merging Galaxies", "SB", "Sb"][id as usize % 3];
+        object.columns.insert("class".to_owned(), string(class));
+        object
+    };
+    server.write("sky", (0..300).map(renamed).collect()).await;
+    let head = || head::Kind::Logistic(LogisticHead::default());
+    fit(&server, named("kind", "plain", "class", head())).await.expect("a probe");
+    fit(&server, named("y", "plain", "y", ridge(&[1.0]))).await.expect("another");
+    let all = "probe.kind.Merging_Galaxies + probe.kind.SB + probe.kind.Sb_2 > 0.999 AND probe.y IS NOT NULL";
+    assert_eq!(server.count("sky", None, all).await.expect("a count"), 300);
+    let merging = server.count("sky", None, "probe.kind = 'Merging Galaxies'").await;
+    merging.expect("a label keeps its own name");
+    let long = "a".repeat(60);
+    let status =
+        fit(&server, named(&long, "plain", "y", ridge(&[1.0]))).await.expect_err("too long");
+    assert!(status.message().contains("at most 48"), "{}", status.message());
+    let reserved = sidereus::wire::v1::CollectionSchema {
+        columns: vec![column("probe.x", ColumnType::Float64)],
+        ..schema("other")
+    };
+    server.create(reserved).await.expect_err("a name of derived columns");
     server.stop().await;
 }
