@@ -8,7 +8,7 @@ use super::measure::Predicted;
 use super::record::{self, Record};
 use super::spec::Spec;
 use super::table::Table;
-use super::{ProbeError, Tools, segments, tokens};
+use super::{ProbeError, Tools, derived, segments, tokens};
 use crate::engine::{Write, WriteMode, WriteOutcome};
 use crate::learn::{LearnError, Progress};
 use crate::query::StopFlag;
@@ -40,6 +40,10 @@ pub fn apply(
     flag: &AtomicBool,
     tell: &mut dyn FnMut(v1::ApplyProbeResponse),
 ) -> Result<(), ProbeError> {
+    // No probe has a dot in its name, and every derived column has.
+    if request.name.contains('.') {
+        return derived::store(tools, request, stop, flag, tell);
+    }
     let Record { probe, model } = record::find(&tools.db, &request.collection, &request.name)?;
     if !probe.stale.is_empty() {
         return Err(ProbeError::Stale { name: probe.name, reason: probe.stale });
@@ -125,27 +129,33 @@ fn column(
         Output::Label(_) => ColumnType::Text,
         Output::All | Output::Number(_) => ColumnType::Float64,
     };
-    let mut made = Column::new(&request.column, kind);
-    made.description = format!("predicted by probe {}", request.name.to_lowercase());
-    let schema = tools.db.schema(&request.collection)?;
+    let words = format!("predicted by probe {}", request.name.to_lowercase());
+    own_column(tools, &request.collection, &request.column, kind, words)
+}
+
+/// The column of a name, made where it does not exist; `words`, its description, say that it may be written over.
+pub(super) fn own_column(
+    tools: &Tools,
+    collection: &str,
+    name: &str,
+    kind: ColumnType,
+    words: String,
+) -> Result<usize, ProbeError> {
+    let schema = tools.db.schema(collection)?;
     let place = |columns: &[Column]| {
-        columns.iter().position(|column| column.name.eq_ignore_ascii_case(&request.column))
+        columns.iter().position(|column| column.name.eq_ignore_ascii_case(name))
     };
     if let Some(at) = place(&schema.columns) {
         let there = &schema.columns[at];
-        if there.kind != kind || there.description != made.description {
-            let what = format!(
-                "column `{}` exists and is not of predictions by probe {} ({kind})",
-                there.name, request.name
-            );
-            return Err(ProbeError::bad(
-                what,
-                "choose another name, so that nothing is overwritten",
-            ));
+        if there.kind != kind || there.description != words {
+            let what = format!("column `{}` exists and is not one of {words} ({kind})", there.name);
+            let hint = "choose another name, so that nothing is overwritten";
+            return Err(ProbeError::bad(what, hint));
         }
         return Ok(at);
     }
-    let info = tools.db.add_column(&request.collection, made)?;
+    let made = Column { description: words, ..Column::new(name, kind) };
+    let info = tools.db.add_column(collection, made)?;
     place(&info.schema.columns)
         .ok_or_else(|| ProbeError::bad("the column was not made", "try again"))
 }

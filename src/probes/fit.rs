@@ -14,6 +14,9 @@ use crate::learn::{Features, LearnError, Progress, split};
 use crate::query::StopFlag;
 use crate::wire::v1::{self, head};
 
+/// Objects below which a test set is too small to say much.
+const FEW_TESTED: usize = 50;
+
 /// What a fit gives.
 #[derive(Debug)]
 pub struct Fitted {
@@ -55,6 +58,13 @@ pub fn fit(
         measure::measure(&spec, &data, &run.tested, &run.predicted, tools.threads, progress)?;
     let mut warnings = data.warnings.clone();
     warnings.extend(run.fit.warnings.iter().cloned());
+    if run.tested.len() < FEW_TESTED {
+        warnings
+            .push(format!("measured on {} objects only: intervals are rough", run.tested.len()));
+    }
+    if spec.weight.is_some() && matches!(data.targets, Targets::Numbers(_)) {
+        warnings.push("weights count in the fit; numbers are measured without them".to_owned());
+    }
     let measured = Measured {
         trained: run.trained,
         tested: run.tested.len(),

@@ -11,6 +11,7 @@
 mod apply;
 pub mod bridge;
 mod dataset;
+mod derived;
 mod error;
 mod features;
 mod fit;

@@ -24,6 +24,9 @@ const FOUND_LEAST: usize = 100;
 /// Most objects that differing hits are chosen from: their vectors are held at once.
 const CHOSEN_FROM_MAX: usize = 2_000;
 
+/// Most hits that are chosen to differ from each other: every one is compared with all candidates.
+pub(super) const DIVERSE_MAX: usize = 1_000;
+
 /// Largest radius within which objects are one, in degrees.
 const GROUP_RADIUS_MAX: f64 = 1.0;
 
@@ -52,7 +55,7 @@ pub(super) fn answer(
         let plan = plan::choose(view, query, &bound, filters)?;
         let (nearest, mut stats) = Planned { view, query, bound: &bound, filters, plan }.find()?;
         let is_all = nearest.len() < limit;
-        let leads = grouped(view, query, nearest);
+        let leads = grouped(view, query, nearest)?;
         if leads.len() < k && !is_all && limit < K_MAX {
             limit = (limit * 4).min(K_MAX);
             continue;
@@ -80,6 +83,9 @@ fn check(query: &Query) -> Result<usize, QueryError> {
         && !(0.0..=1.0).contains(&share)
     {
         return Err(QueryError::BadDiversity { share });
+    }
+    if let Some(k) = query.k.filter(|&k| query.diversity.is_some() && k > DIVERSE_MAX) {
+        return Err(QueryError::TooManyDiverse { k });
     }
     if let Some(radius) = query.group_within
         && !(0.0..=GROUP_RADIUS_MAX).contains(&radius)
@@ -109,10 +115,15 @@ fn tell(query: &Query, stats: &mut QueryStats, limit: usize, leads: usize) {
 }
 
 /// Gives each object, nearest first, to the first lead within the radius, or makes it one.
-fn grouped(view: &CollectionView, query: &Query, nearest: Vec<(Distance, Found)>) -> Vec<Lead> {
+fn grouped(
+    view: &CollectionView,
+    query: &Query,
+    nearest: Vec<(Distance, Found)>,
+) -> Result<Vec<Lead>, QueryError> {
     let parts = view.parts();
     let mut leads: Vec<Lead> = Vec::new();
     for (distance, found) in nearest {
+        query.stop.check()?;
         let place = parts.get(found.part).and_then(|live| live.part().position_at(found.row));
         let Some(position) = place else { continue };
         let apart = |lead: &Lead| lead.position.separation(&position).0;
@@ -128,7 +139,7 @@ fn grouped(view: &CollectionView, query: &Query, nearest: Vec<(Distance, Found)>
             None => leads.push(Lead { distance, found, position, beside: Vec::new() }),
         }
     }
-    leads
+    Ok(leads)
 }
 
 /// Vectors of one object, by term.

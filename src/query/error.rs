@@ -2,6 +2,7 @@
 
 use thiserror::Error;
 
+use super::apart::DIVERSE_MAX;
 use super::datafusion::PredicateError;
 use super::hydrate::ANSWER_BYTES_MAX;
 use super::informative::BATCH_MAX;
@@ -227,6 +228,14 @@ pub enum QueryError {
         /// What was given.
         share: f64,
     },
+    /// More hits than are compared with each other.
+    #[error(
+        "k={k} is above the limit of {DIVERSE_MAX} for hits that differ from each other; ask for fewer"
+    )]
+    TooManyDiverse {
+        /// What was asked.
+        k: usize,
+    },
     /// Diverse or grouped hits of a query without a number of hits, or without anything to be near to.
     #[error(
         "{what} need to know how many hits are wanted, and what to be near to: give k and an example"
@@ -335,6 +344,7 @@ impl QueryError {
             | Self::BadRadius { .. }
             | Self::NothingToExcludeAround
             | Self::BadDiversity { .. }
+            | Self::TooManyDiverse { .. }
             | Self::NeedsNearest { .. }
             | Self::TooFewNeighbours { .. }
             | Self::BadNeighbours { .. }

@@ -61,7 +61,7 @@ enum Action {
     Apply {
         /// Name of the collection
         collection: String,
-        /// Name of the probe
+        /// Name of the probe, or a derived column (such as misalignment.image.spectrum) to write down
         name: String,
         /// Only objects for which this SQL expression on the columns is true
         #[arg(long = "where", value_name = "SQL", allow_hyphen_values = true)]
@@ -166,10 +166,15 @@ pub(super) async fn fit(
 
 async fn apply(client: &Client, request: ApplyProbeRequest, format: Format) -> Result<()> {
     let started = Instant::now();
-    let get =
-        GetProbeRequest { collection: request.collection.clone(), name: request.name.clone() };
-    let reply = client.probes().get_probe(get).await.map_err(|status| of_status(&status))?;
-    let classes = reply.into_inner().probe.context(NO_PROBE)?.classes;
+    // Derived columns have dots in their names, and are written down as they are.
+    let classes = if request.name.contains('.') {
+        Vec::new()
+    } else {
+        let (collection, name) = (request.collection.clone(), request.name.clone());
+        let reply = client.probes().get_probe(GetProbeRequest { collection, name }).await;
+        let reply = reply.map_err(|status| of_status(&status))?;
+        reply.into_inner().probe.context(NO_PROBE)?.classes
+    };
     let column = request.column.clone();
     let class = request.class.clone();
     let reply = client.probes().apply_probe(request).await.map_err(|status| of_status(&status))?;

@@ -170,6 +170,17 @@ async fn classes_are_labels_and_probabilities() {
     let status =
         applied(&server, ApplyProbeRequest { class: "ring".to_owned(), ..apply("kind") }).await;
     assert!(status.expect_err("no such class").message().contains("early, late, merger"));
+    // A derived column can be written down, and never over what was measured.
+    for (name, column) in [("probe.kind", "kind"), ("probe.kind.late", "late")] {
+        let written = ApplyProbeRequest { column: column.to_owned(), ..apply(name) };
+        assert!(applied(&server, written).await.expect(name).is_empty());
+    }
+    let same = "kind = probe.kind AND abs(late - probe.kind.late) < 1e-12";
+    assert_eq!(server.count("sky", None, same).await.expect("a count"), 420);
+    let over = ApplyProbeRequest { column: "mag".to_owned(), ..apply("probe.kind.late") };
+    let status = applied(&server, over).await.expect_err("measured");
+    assert!(status.message().contains("nothing is overwritten"), "{}", status.message());
+    applied(&server, apply("probe.nothing")).await.expect_err("no such column");
     server.stop().await;
 }
 
