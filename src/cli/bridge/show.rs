@@ -7,6 +7,9 @@ use crate::cli::render::{
 };
 use crate::wire::v1::{Bridge, BridgeMetric, BridgeSpec, bridge_spec};
 
+/// Objects below which a test set is too small to say much.
+const FEW_TESTED: u64 = 50;
+
 /// Digits of a measured number in a table.
 const DIGITS: usize = 4;
 
@@ -81,6 +84,9 @@ pub(super) fn print_bridge(bridge: &Bridge, format: Format) -> Result<()> {
     match format {
         Format::Table => {
             print_facts(&facts, format)?;
+            if bridge.n_test < FEW_TESTED {
+                write_out(&format!("\nnote: measured on {} objects only\n", bridge.n_test))?;
+            }
             write_out("\non objects that it was not fitted on, with 95 % intervals\n")?;
             print_table(&table, format)?;
             if bridge.leads_into_target {
