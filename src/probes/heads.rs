@@ -148,6 +148,17 @@ fn fit_knn(
     if !keeps {
         return Ok(fit);
     }
+    fit.model = Some(neighbours_model(&options, knn.by_distance, train, progress)?);
+    Ok(fit)
+}
+
+/// Training examples as a probe keeps them.
+fn neighbours_model(
+    options: &KnnOptions,
+    by_distance: bool,
+    train: &Examples<'_>,
+    progress: Progress<'_>,
+) -> Result<Model, ProbeError> {
     let width = train.features.width();
     let targets_bytes =
         train.places.len() * train.targets.classes().len().max(1) * size_of::<f64>();
@@ -183,16 +194,15 @@ fn fit_knn(
         None
     };
     let (targets, outputs) = train.targets.dense();
-    fit.model = Some(Model::Neighbours(Neighbours {
+    Ok(Model::Neighbours(Neighbours {
         k: options.k,
-        by_distance: knn.by_distance,
+        by_distance,
         distance: options.distance,
         scale,
         train: Matrix::new(width, values)?,
         targets,
         outputs,
-    }));
-    Ok(fit)
+    }))
 }
 
 fn fit_ridge(
