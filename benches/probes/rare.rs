@@ -83,6 +83,8 @@ impl Sky {
             dimension: DIMENSION,
             metric: Metric::Cosine,
             provenance: Provenance::external(),
+            at_ingest: None,
+            shared: None,
         };
         let schema = CollectionSchema {
             name: NAME.to_owned(),
