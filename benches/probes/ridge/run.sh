@@ -32,6 +32,7 @@ export SIDEREUS_SERVER="http://$address"
 "$programs/sidereus" import sky "$work/table.parquet" --create --vectors "v=$work/vectors.npy" --metric l2
 alphas="$("$python" -c 'import numpy; print(",".join(repr(float(a)) for a in numpy.logspace(-2, 6, 20)))')"
 before="$(awk '/VmRSS/ {print $2}' "/proc/$server/status")"
+# Starts the peak anew, where the kernel lets us; elsewhere the peak told is that of the import as well, which is larger.
 echo 5 >"/proc/$server/clear_refs" 2>/dev/null || true
 start=$(date +%s.%N)
 "$programs/sidereus" probe fit sky --space v --target y --head ridge --alpha "$alphas" --folds 5 --split column:side \
@@ -45,6 +46,7 @@ took = float(sys.argv[3]) - float(sys.argv[2])
 print(f"sidereus: {took:.1f} s, alpha {probe['alpha']:.4g}, test R2 {probe['metrics']['r2']:.6f}, "
       f"resident {int(sys.argv[4]) / 1024:.0f} MiB before, peak {int(sys.argv[5]) / 1024:.0f} MiB")
 PY
+# Its memory and processors are for the other side now. A server that is told to end has a status of its own, which is no failure.
 kill "$server" && wait "$server" 2>/dev/null || true
 server=
 [ "$rival" = none ] || "$python" benches/probes/ridge/rival.py "$work" "$alphas" "$rival"
