@@ -21,7 +21,8 @@ pub mod engine;
 // Floor 3: plans.
 pub mod query;
 
-// Floor 4: heads on embeddings, and what they are worth.
+// Floor 4: heads on embeddings and what they are worth, and who may do what.
+pub mod access;
 pub mod probes;
 
 // Floor 5: the wire.

@@ -31,18 +31,18 @@ pub(super) const RULES: [fn(&Source) -> Vec<Violation>; 6] = [
 const FLOORS: [&[&str]; 10] = [
     &["class", "idle"],
     &["sky", "vector", "wire"],
-    &["schema", "learn"],
+    &["schema", "learn", "audit"],
     &["storage", "index", "encoder", "files"],
     &["engine"],
     &["query"],
-    &["probes"],
+    &["probes", "access", "backup"],
     &["service"],
     &["config"],
     &["cli"],
 ];
 
 /// Foreign libraries and the folders, or files, that may name them.
-const FENCES: [(&str, &[&str]); 24] = [
+const FENCES: [(&str, &[&str]); 35] = [
     ("libc", &["src/idle.rs", "src/encoder/sandbox/"]),
     ("landlock", &["src/encoder/sandbox/"]),
     ("seccompiler", &["src/encoder/sandbox/"]),
@@ -62,6 +62,17 @@ const FENCES: [(&str, &[&str]); 24] = [
     ("plotters", &["src/cli/"]),
     ("tonic", &["src/wire/", "src/encoder/", "src/service/", "src/cli/"]),
     ("prost", &["src/wire/", "src/encoder/", "src/probes/", "src/service/"]),
+    ("jsonwebtoken", &["src/access/oidc/"]),
+    ("reqwest", &["src/access/oidc/"]),
+    ("rustls", &["src/service/tls/"]),
+    ("tokio_rustls", &["src/service/tls/"]),
+    ("x509_parser", &["src/service/tls/"]),
+    ("object_store", &["src/backup/remote/"]),
+    ("governor", &["src/service/admission/"]),
+    ("prometheus_client", &["src/service/metrics/"]),
+    ("opentelemetry", &["src/service/telemetry/"]),
+    ("axum", &["src/service/http/"]),
+    ("arrow_flight", &["src/service/flight/"]),
     ("clap", &["src/cli/", "src/encoder/torch/"]),
     ("anyhow", &["src/cli/", "src/encoder/torch/"]),
     ("indicatif", &["src/cli/"]),
