@@ -16,11 +16,13 @@ mod evaluate;
 mod example;
 mod failure;
 mod get;
+mod health;
 mod hits;
 mod ids;
 mod import;
 mod index;
 mod inspect;
+mod notify;
 mod observation;
 mod outliers;
 mod probe;
@@ -35,9 +37,13 @@ mod serve;
 mod session;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+
+/// How long work on threads may take to end after everything else has.
+const END_WAIT: Duration = Duration::from_secs(2);
 
 /// A vector database for the sky.
 ///
@@ -81,6 +87,8 @@ enum Command {
     Session(session::SessionArguments),
     /// Delete objects by id
     Delete(delete::DeleteArguments),
+    /// Ask the server of this machine whether it is ready
+    Health(health::HealthArguments),
 }
 
 /// Runs the command that the process was started with.
@@ -97,7 +105,10 @@ pub fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(dispatch(command))
+    let outcome = runtime.block_on(dispatch(command));
+    // Work that nobody waits for any more, such as a build that goes on at the next start, must not hold the end.
+    runtime.shutdown_timeout(END_WAIT);
+    outcome
 }
 
 async fn dispatch(command: Command) -> Result<ExitCode> {
@@ -118,6 +129,7 @@ async fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Outliers(arguments) => outliers::run(arguments).await?,
         Command::Session(arguments) => session::run(arguments).await?,
         Command::Delete(arguments) => delete::run(arguments).await?,
+        Command::Health(arguments) => return health::run(&arguments),
     }
     Ok(ExitCode::SUCCESS)
 }

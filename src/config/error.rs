@@ -45,6 +45,40 @@ pub enum ConfigError {
         /// The version that this program reads.
         version: i64,
     },
+    /// A setting that does not exist.
+    #[error("there is no setting `{key}`: {hint}")]
+    UnknownKey {
+        /// Path that was given.
+        key: String,
+        /// What may have been meant.
+        hint: String,
+    },
+    /// A value of another kind than the setting's.
+    #[error("setting `{key}` is {given}: it must be {wanted}")]
+    WrongKind {
+        /// Path of the setting.
+        key: String,
+        /// What was given.
+        given: String,
+        /// What it must be.
+        wanted: &'static str,
+    },
+    /// A value that its type does not take.
+    #[error("setting `{key}`: {reason}")]
+    Unfit {
+        /// Path of the setting.
+        key: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// One of the others, and where it was written.
+    #[error("{place}: {error}")]
+    At {
+        /// The line, the variable or the word.
+        place: String,
+        /// What is wrong there.
+        error: Box<ConfigError>,
+    },
     /// A value that cannot be.
     #[error("setting `{key}` is {value}: {wanted}")]
     BadValue {
@@ -68,7 +102,26 @@ impl ConfigError {
             Self::Malformed { .. }
             | Self::NoVersion { .. }
             | Self::OtherVersion { .. }
+            | Self::UnknownKey { .. }
+            | Self::WrongKind { .. }
+            | Self::Unfit { .. }
             | Self::BadValue { .. } => Class::Invalid,
+            Self::At { error, .. } => error.class(),
+        }
+    }
+
+    /// Path of the setting that is wrong.
+    pub fn key(&self) -> Option<&str> {
+        match self {
+            Self::UnknownKey { key, .. }
+            | Self::WrongKind { key, .. }
+            | Self::Unfit { key, .. } => Some(key),
+            Self::BadValue { key, .. } => Some(key),
+            Self::At { error, .. } => error.key(),
+            Self::Unreadable { .. }
+            | Self::Malformed { .. }
+            | Self::NoVersion { .. }
+            | Self::OtherVersion { .. } => None,
         }
     }
 }

@@ -1,13 +1,20 @@
-//! Settings of the server: a versioned TOML file, checked as a whole before anything starts.
+//! Settings of the server: a versioned TOML file, the environment, and words of the command line, checked as a whole before
+//! anything starts.
 //!
-//! The defaults are the reference file `deploy/sidereus.toml` itself, compiled in, so that they are written once.
-//! Nothing here reads the environment.
+//! The defaults are the reference file `deploy/sidereus.toml` itself, compiled in, so that they are written once. Nothing here
+//! reads the environment: whoever starts the server hands its variables over.
 
 mod error;
+mod layers;
 mod merge;
+mod observe;
+mod print;
+mod reference;
 mod settings;
 
 pub use error::ConfigError;
+pub use layers::{Flag, Layered, Origin};
+pub use observe::{HttpSettings, LogStyle, TelemetrySettings};
 pub use settings::{
     EncoderChoice, EncoderSettings, IndexSettings, LimitSettings, ServerSettings, Settings,
     StorageSettings,

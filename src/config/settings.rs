@@ -8,21 +8,16 @@ use serde::Deserialize;
 use toml::Table;
 
 use super::ConfigError;
-use super::merge::merge;
+use super::layers::Layered;
+use super::observe::{HttpSettings, LogStyle, TelemetrySettings};
 use crate::encoder::{BatchOptions, EncoderOptions, HostOptions, SandboxMode};
 use crate::engine::DbOptions;
 use crate::query;
-use crate::service::{self, Limits, ServiceOptions};
+use crate::service::{Limits, ServiceOptions};
 use crate::storage::StoreOptions;
 
-/// The reference file: every setting, with its default.
-const REFERENCE: &str = include_str!("../../deploy/sidereus.toml");
-
-/// What the reference file is called in messages.
-const REFERENCE_NAME: &str = "deploy/sidereus.toml";
-
 /// Version of the form that this program reads.
-const VERSION: i64 = 1;
+pub(super) const VERSION: i64 = 1;
 
 /// The encoder program, when no other is named.
 const ENCODER_PROGRAM: &str = "sidereus-encoder";
@@ -31,13 +26,17 @@ const KIB: usize = 1 << 10;
 const MIB: usize = 1 << 20;
 
 /// Settings of `sidereus serve`; `deploy/sidereus.toml` says what each means.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
     /// Version of the form.
     version: i64,
     /// Where and how to serve.
     pub server: ServerSettings,
+    /// Figures and health.
+    pub http: HttpSettings,
+    /// Traces.
+    pub telemetry: TelemetrySettings,
     /// The store.
     pub storage: StorageSettings,
     /// Index builds.
@@ -58,10 +57,18 @@ pub struct ServerSettings {
     pub grpc: SocketAddr,
     /// Whether other machines may connect unencrypted.
     pub allow_insecure_remote: bool,
+    /// Seconds that calls are taken after the server has said that it should be sent none.
+    pub drain_s: u64,
     /// Seconds that requests may take to end when the server is stopped.
     pub shutdown_grace_s: u64,
+    /// Free MiB of the disk below which the server is not ready.
+    pub min_free_mib: u64,
     /// Log filter.
     pub log: String,
+    /// How lines of the log look.
+    pub log_format: LogStyle,
+    /// Milliseconds from which on a query is noted; 0 for never.
+    pub slow_query_ms: u64,
 }
 
 /// The store.
@@ -200,39 +207,22 @@ impl Settings {
     /// # Errors
     /// Never in a program whose tests pass: the reference file is part of it.
     pub fn reference() -> Result<Self, ConfigError> {
-        Self::over_reference(Table::new(), REFERENCE_NAME)
+        Layered::of_text(None, [], Vec::new()).map(Layered::into_settings)
     }
 
     /// Reads a settings file over the defaults.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let name = path.display().to_string();
-        match std::fs::read_to_string(path) {
-            Ok(text) => Self::parse(&text, &name),
-            Err(source) => Err(ConfigError::Unreadable { path: name, source }),
-        }
+        Layered::read(Some(path), [], Vec::new()).map(Layered::into_settings)
     }
 
     /// Reads the text of a settings file over the defaults; `path` is for messages.
     pub fn parse(text: &str, path: &str) -> Result<Self, ConfigError> {
-        let given: Table = text.parse().map_err(|error| malformed(path, &error))?;
-        match given.get("version").map(toml::Value::as_integer) {
-            Some(Some(VERSION)) => Self::over_reference(given, path),
-            Some(Some(other)) => Err(ConfigError::OtherVersion {
-                path: path.to_owned(),
-                given: other,
-                version: VERSION,
-            }),
-            None | Some(None) => {
-                Err(ConfigError::NoVersion { path: path.to_owned(), version: VERSION })
-            }
-        }
+        Layered::of_text(Some((text, path)), [], Vec::new()).map(Layered::into_settings)
     }
 
-    fn over_reference(given: Table, path: &str) -> Result<Self, ConfigError> {
-        let mut whole: Table =
-            REFERENCE.parse().map_err(|error| malformed(REFERENCE_NAME, &error))?;
-        merge(&mut whole, given);
-        let settings: Self = whole.try_into().map_err(|error| malformed(path, &error))?;
+    /// Takes the settings from a table that holds all of them.
+    pub(super) fn of_table(table: Table) -> Result<Self, ConfigError> {
+        let settings: Self = table.try_into().map_err(|error: toml::de::Error| unfit(&error))?;
         settings.validate()?;
         Ok(settings)
     }
@@ -241,11 +231,7 @@ impl Settings {
     ///
     /// To be called again after words of the command line have changed settings.
     pub fn validate(&self) -> Result<(), ConfigError> {
-        service::check_log_filter(&self.server.log).map_err(|error| ConfigError::BadValue {
-            key: "server.log",
-            value: format!("`{}`", self.server.log),
-            wanted: error.to_string(),
-        })?;
+        self.check_telling()?;
         if !["f32", "bf16", "f16"].contains(&&*self.encoder.precision) {
             return Err(ConfigError::BadValue {
                 key: "encoder.precision",
@@ -276,6 +262,8 @@ impl Settings {
         const MANY: usize = 1 << 24;
         let (storage, limits, encoder) = (&self.storage, &self.limits, &self.encoder);
         vec![
+            ("server.drain_s", self.server.drain_s as usize, 0, 3_600),
+            ("server.shutdown_grace_s", self.server.shutdown_grace_s as usize, 0, 3_600),
             ("storage.cache_mib", storage.cache_mib, 1, 1 << 20),
             ("storage.write_buffer_mib", storage.write_buffer_mib, 1, 1 << 14),
             ("storage.background_jobs", storage.background_jobs, 1, 256),
@@ -357,12 +345,16 @@ impl Settings {
         }))
     }
 
-    /// Options of the gRPC server.
-    pub fn service_options(&self) -> ServiceOptions {
+    /// Options of the server. Where nobody has chosen the address of HTTP, the server starts also without it.
+    pub fn service_options(&self, http_is_chosen: bool) -> ServiceOptions {
         ServiceOptions {
             listen: self.server.grpc,
             allow_insecure_remote: self.server.allow_insecure_remote,
+            drain: Duration::from_secs(self.server.drain_s),
             shutdown_grace: Duration::from_secs(self.server.shutdown_grace_s),
+            http: self.http.options(http_is_chosen),
+            free_bytes_min: self.server.min_free_mib.saturating_mul(MIB as u64),
+            slow_query: self.server.slow_query(),
             limits: self.limits.limits(),
         }
     }
@@ -415,7 +407,15 @@ impl LimitSettings {
     }
 }
 
-fn malformed(path: &str, error: &toml::de::Error) -> ConfigError {
+/// What a type said of a value; the path of the setting is in its words.
+fn unfit(error: &toml::de::Error) -> ConfigError {
+    let said = error.to_string();
+    let key = said.lines().find_map(|line| line.trim().strip_prefix("in `")?.strip_suffix('`'));
+    let reason = said.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
+    ConfigError::Unfit { key: key.unwrap_or("?").to_owned(), reason: reason.to_owned() }
+}
+
+pub(super) fn malformed(path: &str, error: &toml::de::Error) -> ConfigError {
     // The parser draws the line and an arrow; its first and last lines say where and what.
     let said = error.to_string();
     let reason = said

@@ -13,8 +13,12 @@ fn refusal(text: &str) -> String {
 #[test]
 fn the_reference_file_is_the_defaults_of_every_floor() {
     let settings = Settings::reference().expect("the reference file is valid");
-    assert_eq!(settings, parse(REFERENCE).expect("it is a settings file itself"));
-    assert_eq!(settings.service_options(), ServiceOptions::new(settings.server.grpc));
+    let text = super::super::reference::TEXT;
+    assert_eq!(settings, parse(text).expect("it is a settings file itself"));
+    let mut options = settings.service_options(false);
+    assert!(options.http.take().is_some_and(|http| !http.is_required && !http.allow_remote));
+    assert_eq!(options, ServiceOptions::new(settings.server.grpc));
+    assert_eq!(settings.telemetry_options(), crate::service::TelemetryOptions::text("info"));
     let db = settings.db_options();
     assert_eq!(db.store, StoreOptions::default());
     let defaults = DbOptions::new("x");

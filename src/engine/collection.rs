@@ -48,7 +48,7 @@ pub(super) struct Collection {
     /// Held during a commit and during the swap at the end of a build.
     commit: Mutex<()>,
     state: RwLock<Option<Arc<State>>>,
-    building: AtomicBool,
+    pub(super) building: AtomicBool,
     /// A thread waits until a build in the background is opportune.
     awaiting: AtomicBool,
     /// Bulk commits that are under way, and the end of the last one.

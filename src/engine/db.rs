@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -138,6 +138,17 @@ impl Db {
         collection
     }
 
+    /// The collections, in no order.
+    pub(super) fn at_work(&self) -> Vec<Arc<Collection>> {
+        let map = self.inner.collections.read().unwrap_or_else(PoisonError::into_inner);
+        map.values().map(Arc::clone).collect()
+    }
+
+    /// The data directory.
+    pub(super) fn folder(&self) -> &Path {
+        &self.inner.options.data
+    }
+
     pub(super) fn store(&self) -> &Arc<Store> {
         &self.inner.store
     }
@@ -152,11 +163,8 @@ impl Db {
 
     /// Every collection, by name.
     pub fn collections(&self) -> Result<Vec<CollectionInfo>, EngineError> {
-        let collections: Vec<Arc<Collection>> = {
-            let map = self.inner.collections.read().unwrap_or_else(PoisonError::into_inner);
-            map.values().map(Arc::clone).collect()
-        };
-        let mut found = collections
+        let mut found = self
+            .at_work()
             .iter()
             .map(|collection| Ok(CollectionInfo::of(&collection.record()?, None)))
             .collect::<Result<Vec<_>, EngineError>>()?;

@@ -10,6 +10,7 @@ use super::filter::{PartFilter, Source};
 use super::fused::{self, Scored};
 use super::plan::{Considered, Indexed, Plan, PlanKind, indexed};
 use super::request::Query;
+use super::trace;
 use crate::engine::{EngineError, Part, PartVectors};
 use crate::index::{CodeScan, IvfAnswer, IvfSearch};
 use crate::schema::ObjectId;
@@ -79,6 +80,7 @@ pub(super) fn execute(
     let mut scored = Scored::default();
     for (place, filter) in filters.iter().enumerate() {
         let through_index = indexed.as_ref().filter(|indexed| indexed.place == place);
+        let (span, scanned) = (trace::part(filter), run.touched.rows_scanned);
         match (bound.targets.as_slice(), through_index) {
             ([], _) => run.list(place, filter)?,
             ([target], Some(indexed)) => run.search_index(plan, filter, target, indexed)?,
@@ -92,6 +94,7 @@ pub(super) fn execute(
             }
             _ => run.scan_fused(place, filter, bound, &mut scored)?,
         }
+        span.record("rows_scanned", run.touched.rows_scanned - scanned);
     }
     if bound.is_ranked() {
         scored.offer(bound, &fused::parts_of(filters), run.within, &mut run.top);

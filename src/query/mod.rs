@@ -31,6 +31,7 @@ mod plan;
 mod request;
 mod sample;
 mod threshold;
+mod trace;
 
 use std::time::Instant;
 
@@ -61,15 +62,23 @@ use plan::Plan;
 /// # Errors
 /// [`QueryError`] for a request that can never be answered, a stopped query, or damaged data.
 pub fn search(view: &CollectionView, query: &Query) -> Result<Answer, QueryError> {
+    trace::search(view, query, || search_within(view, query))
+}
+
+fn search_within(view: &CollectionView, query: &Query) -> Result<Answer, QueryError> {
     let started = Instant::now();
+    let planning = trace::planning();
     let mut bound = bind::bind(view, query)?;
     let excluded = std::mem::take(&mut bound.excluded);
     let filter = Filter::new(view, query.region.as_ref(), query.predicate.as_deref(), &excluded)?;
     let filters = filter.bind(view, &query.stop)?;
     if query.is_apart() {
+        drop(planning);
         return apart::answer(view, query, bound, &filters, started);
     }
     let plan = plan::choose(view, query, &bound, &filters)?;
+    trace::planned(&planning, &plan, filters.len());
+    drop(planning);
     Planned { view, query, bound: &bound, filters: &filters, plan }.answer(started)
 }
 
@@ -92,8 +101,11 @@ pub fn search_if_brief(view: &CollectionView, query: &Query) -> Option<Result<An
     }
     let filters = filter.bind(view, &query.stop).ok()?;
     let plan = plan::choose(view, query, &bound, &filters).ok()?;
-    brief::is(&plan, &bound, &filters)
-        .then(|| Planned { view, query, bound: &bound, filters: &filters, plan }.answer(started))
+    brief::is(&plan, &bound, &filters).then(|| {
+        trace::search(view, query, || {
+            Planned { view, query, bound: &bound, filters: &filters, plan }.answer(started)
+        })
+    })
 }
 
 /// A query that has its plan.

@@ -48,7 +48,8 @@ pub enum PlanKind {
 }
 
 impl PlanKind {
-    const ALL: [Self; 9] = [
+    /// Every plan.
+    pub const ALL: [Self; 9] = [
         Self::Listing,
         Self::RegionScan,
         Self::SurvivorScan,

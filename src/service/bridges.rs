@@ -6,6 +6,7 @@ use tonic::{Request, Response, Status};
 
 use super::context::{Context, blocking};
 use super::probes::{Answers, QUEUE, Watch, check_predicate};
+use super::telemetry::watched;
 use crate::learn::Progress;
 use crate::wire::v1;
 use crate::wire::v1::bridge_service_server::BridgeService;
@@ -48,7 +49,7 @@ impl BridgeServer {
             };
             let _ = sender.send(last).await;
         });
-        Box::pin(ReceiverStream::new(receiver))
+        Box::pin(watched(ReceiverStream::new(receiver)))
     }
 
     fn apply(&self, request: v1::ApplyBridgeRequest) -> Answers<v1::ApplyBridgeResponse> {
@@ -67,7 +68,7 @@ impl BridgeServer {
                 let _ = sender.send(Err(error.into())).await;
             }
         });
-        Box::pin(ReceiverStream::new(receiver))
+        Box::pin(watched(ReceiverStream::new(receiver)))
     }
 }
 

@@ -6,6 +6,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use super::encoding::Workers;
+use super::metrics::{Metrics, Queue};
+use super::telemetry::SlowQueries;
 use super::{Limits, ServiceError};
 use crate::encoder::EncoderHandle;
 use crate::engine::Db;
@@ -31,8 +33,23 @@ pub(super) struct Context {
     fits: Arc<Semaphore>,
     /// What encodes objects as they arrive.
     pub(super) at_ingest: Arc<Workers>,
-    /// Set when the server begins to stop: streams and jobs end at the next batch.
+    /// What is counted.
+    pub(super) metrics: Metrics,
+    /// What becomes of slow queries.
+    pub(super) slow: SlowQueries,
+    /// When the server ends.
+    pub(super) stop: Stop,
+    /// Set when the server begins to stop: jobs end at the next batch, and nobody waits for a turn any more.
     pub(super) stopping: CancellationToken,
+}
+
+/// The end of a server, in two steps.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Stop {
+    /// What can be gone on with later, ends.
+    pub(super) jobs: CancellationToken,
+    /// Streams of clients are no longer waited for: what they have sent is answered, and then they end.
+    pub(super) streams: CancellationToken,
 }
 
 impl Context {
@@ -41,7 +58,9 @@ impl Context {
         db: Db,
         encoder: Option<EncoderHandle>,
         limits: Limits,
-        stopping: CancellationToken,
+        metrics: Metrics,
+        slow: SlowQueries,
+        stop: Stop,
     ) -> Self {
         let bridges = Bridges::new(Tools::new(db.clone(), encoder.clone()));
         Self {
@@ -53,7 +72,10 @@ impl Context {
             batches: Arc::new(Semaphore::new(limits.batches_in_flight_max)),
             limits: Arc::new(limits),
             at_ingest: Arc::default(),
-            stopping,
+            metrics,
+            slow,
+            stopping: stop.jobs.clone(),
+            stop,
         }
     }
 
@@ -73,16 +95,19 @@ impl Context {
 
     /// Waits until one more search or count may run.
     pub(super) async fn search_turn(&self) -> Result<OwnedSemaphorePermit, ServiceError> {
+        let _waiting = self.metrics.waits(Queue::Searches);
         turn(&self.searches).await
     }
 
     /// Waits until one more probe or bridge may be fitted or applied.
     pub(super) async fn fit_turn(&self) -> Result<OwnedSemaphorePermit, ServiceError> {
+        let _waiting = self.metrics.waits(Queue::Fits);
         turn(&self.fits).await
     }
 
     /// Waits until one more ingest batch may be held.
     pub(super) async fn batch_turn(&self) -> Result<OwnedSemaphorePermit, ServiceError> {
+        let _waiting = self.metrics.waits(Queue::Batches);
         turn(&self.batches).await
     }
 }

@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use futures::{Stream, StreamExt};
+use prost::Message as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
@@ -23,6 +24,7 @@ use super::context::{Context, blocking, turn};
 use super::convert::{self, GivenRow};
 use super::error_code::one_line;
 use super::limits::{Limits, at_most};
+use super::telemetry::watched;
 use super::{RequestError, ServiceError};
 use crate::engine::{Db, Write, WriteMode, WriteOutcome, WriteReport};
 use crate::files::{self, DecodedBlock, IpcLimits, ObjectBlock};
@@ -96,6 +98,8 @@ struct Prepared {
 struct Held {
     target: Target,
     batch: Prepared,
+    /// Bytes of its message.
+    bytes: u64,
     /// Its place in the stream's window.
     place: OwnedSemaphorePermit,
     /// Its share of what the whole server holds.
@@ -112,7 +116,7 @@ struct Answered {
 pub(super) fn run(context: Context, inbound: Streaming<v1::IngestRequest>) -> Answers {
     let (answers, outbound) = mpsc::channel(context.limits.ingest_window.max(1));
     tokio::spawn(session(context, inbound, answers).in_current_span());
-    Box::pin(ReceiverStream::new(outbound).map(|answered: Answered| Ok(answered.reply?)))
+    Box::pin(watched(ReceiverStream::new(outbound).map(|answered: Answered| Ok(answered.reply?))))
 }
 
 async fn session(
@@ -140,7 +144,7 @@ async fn read(
 ) {
     let outcome = tokio::select! {
         () = written_out.cancelled() => Ok(()),
-        () = context.stopping.cancelled() => Err(ServiceError::Stopping),
+        () = context.stop.streams.cancelled() => Err(ServiceError::Stopping),
         outcome = read_batches(context, inbound, &prepared) => outcome,
     };
     if let Err(error) = outcome {
@@ -162,11 +166,12 @@ async fn read_batches(
         let place = turn(&window).await?;
         let Some(message) = next(&mut inbound).await? else { return Ok(()) };
         let Message::Batch(batch) = message else { return Err(RequestError::OpenedTwice.into()) };
+        let bytes = batch.encoded_len() as u64;
         let share = context.batch_turn().await?;
         let (db, limits) = (context.db.clone(), Arc::clone(&context.limits));
         let about = target.clone();
         let batch = blocking(move || prepare(&db, &limits, &about, batch)).await?;
-        let held = Held { target: target.clone(), batch, place, share };
+        let held = Held { target: target.clone(), batch, bytes, place, share };
         if prepared.send(Ok(held)).await.is_err() {
             return Ok(());
         }
@@ -369,7 +374,9 @@ async fn write_group(
     answers: &mpsc::Sender<Answered>,
 ) -> bool {
     let (mut batches, mut places, mut shares) = (Vec::new(), Vec::new(), Vec::new());
-    for Held { batch, place, share, .. } in group {
+    let mut bytes = Vec::with_capacity(group.len());
+    for Held { batch, place, share, bytes: of_message, .. } in group {
+        bytes.push(of_message);
         batches.push(batch);
         places.push(place);
         shares.push(share);
@@ -384,7 +391,9 @@ async fn write_group(
     match replies.await {
         Ok(replies) => {
             context.at_ingest.wake(&target.collection);
-            for (reply, place) in replies.into_iter().zip(places) {
+            for ((reply, place), bytes) in replies.into_iter().zip(places).zip(bytes) {
+                let written = reply.inserted + reply.replaced;
+                context.metrics.ingested(written, reply.refused.len() as u64, bytes);
                 let answered = Answered { reply: Ok(reply), _place: Some(place) };
                 if answers.send(answered).await.is_err() {
                     return false;

@@ -9,6 +9,7 @@ use tonic::{Request, Response, Status};
 
 use super::context::{Context, blocking};
 use super::encoding::{self, EncodeAnswers, InputAnswers};
+use super::telemetry::watched;
 use super::{ServiceError, convert};
 use crate::engine::{Db, EngineError};
 use crate::wire::v1;
@@ -45,7 +46,7 @@ impl Maintenance {
         let (sender, receiver) = mpsc::channel(PROGRESS_QUEUE);
         let db = self.context.db.clone();
         tokio::spawn(build(db, request.collection, sender));
-        Ok(Box::pin(ReceiverStream::new(receiver)))
+        Ok(Box::pin(watched(ReceiverStream::new(receiver))))
     }
 
     async fn status(&self, collection: String) -> Result<v1::GetIndexStatusResponse, ServiceError> {

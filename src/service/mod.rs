@@ -8,6 +8,7 @@
 //! - **SVC-3**: nothing that a client sends is larger than a limit of [`Limits`]; what is, is refused by name.
 //! - **SVC-4**: without the setting that says otherwise, only this machine can reach the server.
 //! - **SVC-5**: vectors of different provenance never meet in one space.
+//! - **SVC-6**: over plain HTTP there are figures and health, and no data.
 
 mod bridges;
 mod collections;
@@ -18,11 +19,14 @@ mod discovery;
 mod encoding;
 mod error;
 mod error_code;
+mod http;
 mod ingest;
 mod limits;
 mod maintenance;
+mod metrics;
 mod objects;
 mod probes;
+mod readiness;
 mod request_error;
 mod rerank;
 mod search;
@@ -31,7 +35,11 @@ mod telemetry;
 
 pub use error::ServiceError;
 pub use error_code::code;
+pub use http::HttpOptions;
 pub use limits::Limits;
 pub use request_error::RequestError;
 pub use server::{Server, ServerError, ServiceOptions};
-pub use telemetry::{TelemetryError, check_log_filter, start_telemetry};
+pub use telemetry::{
+    LogFormat, Telemetry, TelemetryError, TelemetryOptions, check_collector, check_log_filter,
+    start_telemetry,
+};

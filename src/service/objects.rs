@@ -1,5 +1,7 @@
 //! `ObjectService`: objects by id, and how many there are.
 
+use std::time::Instant;
+
 use prost::Message;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -8,6 +10,7 @@ use super::deadline::Deadline;
 use super::ingest::{self, Answers};
 use super::limits::at_most;
 use super::search::StopWhenDropped;
+use super::telemetry::Asked;
 use super::{ServiceError, convert};
 use crate::engine::{Db, Write, WriteMode, WriteOutcome};
 use crate::query::{self, StopFlag};
@@ -56,16 +59,22 @@ impl Objects {
         let limits = &self.context.limits;
         let region = request.region.map(|region| convert::region(limits, region)).transpose()?;
         let predicate = convert::predicate(limits, request.predicate)?;
+        let asked = Asked::count(&request.collection, region.as_ref(), predicate.as_deref());
+        let arrived = Instant::now();
         let turn = self.context.search_turn().await?;
+        let waited = arrived.elapsed();
         let db = self.context.db.clone();
         let stop = StopFlag::default();
         let _stop = StopWhenDropped(stop.clone());
-        blocking(move || -> Result<u64, ServiceError> {
+        let count = blocking(move || -> Result<u64, ServiceError> {
             let _turn = turn;
             let view = db.view(&request.collection)?;
             Ok(query::count(&view, region.as_ref(), predicate.as_deref(), &stop)?)
         })
-        .await
+        .await?;
+        let Context { metrics, slow, .. } = &self.context;
+        slow.note(metrics, &asked, None, [arrived.elapsed(), waited]);
+        Ok(count)
     }
 }
 

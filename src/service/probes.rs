@@ -12,6 +12,7 @@ use tonic::{Request, Response, Status};
 use super::ServiceError;
 use super::context::{Context, blocking};
 use super::convert;
+use super::telemetry::watched;
 use crate::learn::Progress;
 use crate::probes::{self, Tools};
 use crate::query::StopFlag;
@@ -94,7 +95,7 @@ impl Probes {
                 Some(Ok(fitted)) => send_fitted(&sender, fitted).await,
             }
         });
-        Box::pin(ReceiverStream::new(receiver))
+        Box::pin(watched(ReceiverStream::new(receiver)))
     }
 
     fn apply(&self, request: v1::ApplyProbeRequest) -> Answers<v1::ApplyProbeResponse> {
@@ -115,7 +116,7 @@ impl Probes {
                 let _ = sender.send(Err(error.into())).await;
             }
         });
-        Box::pin(ReceiverStream::new(receiver))
+        Box::pin(watched(ReceiverStream::new(receiver)))
     }
 }
 

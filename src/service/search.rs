@@ -1,6 +1,7 @@
 //! `SearchService`: nearest neighbours under a region and a predicate.
 
 use std::pin::Pin;
+use std::time::{Duration, Instant};
 
 use futures::Stream;
 use tonic::{Request, Response, Status};
@@ -8,6 +9,7 @@ use tonic::{Request, Response, Status};
 use super::context::{Context, blocking};
 use super::convert::{self, CrossingTerm, ExampleTerm};
 use super::deadline::Deadline;
+use super::telemetry::Asked;
 use super::{RequestError, ServiceError, rerank};
 use crate::encoder::{Inputs, Made};
 use crate::query::{self, Answer, Crossing, Query, StopFlag};
@@ -68,22 +70,41 @@ impl Searches {
             }
         }
         if let Some(rerank) = plan.rerank {
-            return rerank::answer(&self.context, collection, query, rerank).await;
+            let (asked, arrived) = (Asked::search(&collection, &query), Instant::now());
+            let answer = rerank::answer(&self.context, collection, query, rerank).await?;
+            self.told(Some(&asked), &answer, [arrived.elapsed(), Duration::ZERO]);
+            return Ok(answer);
         }
+        let arrived = Instant::now();
         let turn = self.context.search_turn().await?;
+        let waited = arrived.elapsed();
         if let Some(view) = self.context.db.view_at_hand(&collection)
             && let Some(answer) = query::search_if_brief(&view, &query)
         {
-            return Ok(answer?);
+            let answer = answer?;
+            self.told(None, &answer, [arrived.elapsed(), waited]);
+            return Ok(answer);
         }
+        let asked = Asked::search(&collection, &query);
         let db = self.context.db.clone();
         let _stop = StopWhenDropped(query.stop.clone());
-        blocking(move || -> Result<Answer, ServiceError> {
+        let answer = blocking(move || -> Result<Answer, ServiceError> {
             // Held by the work itself: it may outlive a caller that has gone.
             let _turn = turn;
             Ok(query::search(&db.view(&collection)?, &query)?)
         })
-        .await
+        .await?;
+        self.told(Some(&asked), &answer, [arrived.elapsed(), waited]);
+        Ok(answer)
+    }
+
+    /// Counts an answer, and notes it where it took too long; what was answered where it arrived did not.
+    fn told(&self, asked: Option<&Asked>, answer: &Answer, times: [Duration; 2]) {
+        let Context { metrics, slow, .. } = &self.context;
+        metrics.searched(&answer.stats, answer.stats.elapsed_ms / 1e3);
+        if let Some(asked) = asked {
+            slow.note(metrics, asked, Some(&answer.stats), times);
+        }
     }
 
     /// Finds the rule by which the examples of a term can be compared with the space that is searched.

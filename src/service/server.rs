@@ -6,7 +6,7 @@ use std::time::Duration;
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use tonic::transport::server::{Router, TcpIncoming};
+use tonic::transport::server::TcpIncoming;
 use tonic_health::ServingStatus;
 use tonic_health::pb::health_server::HealthServer;
 use tonic_health::server::{HealthReporter, HealthService};
@@ -14,12 +14,16 @@ use tonic_health::server::{HealthReporter, HealthService};
 use super::Limits;
 use super::bridges::BridgeServer;
 use super::collections::Collections;
-use super::context::{Context, blocking};
+use super::context::{Context, Stop, blocking};
 use super::discovery::Discovery;
+use super::http::{HttpListener, HttpOptions};
 use super::maintenance::Maintenance;
+use super::metrics::{Metrics, Sources};
 use super::objects::Objects;
 use super::probes::Probes;
+use super::readiness::Readiness;
 use super::search::Searches;
+use super::telemetry::{CallLayer, SlowQueries};
 use crate::class::Class;
 use crate::encoder::EncoderHandle;
 use crate::engine::Db;
@@ -70,8 +74,16 @@ pub struct ServiceOptions {
     pub listen: SocketAddr,
     /// Whether other machines may connect, although nothing is encrypted and nobody is asked for a password.
     pub allow_insecure_remote: bool,
+    /// How long calls are taken after the server has said that it should be sent none, when it stops.
+    pub drain: Duration,
     /// How long requests under way may take to end when the server stops.
     pub shutdown_grace: Duration,
+    /// Listener for figures and health; `None` for none.
+    pub http: Option<HttpOptions>,
+    /// Bytes of the disk that must be free for the server to call itself ready.
+    pub free_bytes_min: u64,
+    /// From how long on a query is noted as slow; `None` notes nothing.
+    pub slow_query: Option<Duration>,
     /// Sizes that requests keep to.
     pub limits: Limits,
 }
@@ -82,7 +94,11 @@ impl ServiceOptions {
         Self {
             listen,
             allow_insecure_remote: false,
+            drain: Duration::ZERO,
             shutdown_grace: Duration::from_secs(10),
+            http: None,
+            free_bytes_min: 256 << 20,
+            slow_query: Some(Duration::from_secs(1)),
             limits: Limits::default(),
         }
     }
@@ -98,6 +114,15 @@ pub enum ServerError {
          listen on 127.0.0.1, or set `allow_insecure_remote = true` if the network keeps strangers out"
     )]
     RemoteRefused {
+        /// The address.
+        address: SocketAddr,
+    },
+    /// The same for figures and health, which anybody may read who can connect.
+    #[error(
+        "{address} can be reached from other machines, and figures and health are told to everybody: listen on 127.0.0.1, or \
+         set `allow_remote = true` in [http] if the network keeps strangers out"
+    )]
+    HttpRemoteRefused {
         /// The address.
         address: SocketAddr,
     },
@@ -127,7 +152,7 @@ impl ServerError {
     /// What the operator must do.
     pub fn class(&self) -> Class {
         match self {
-            Self::RemoteRefused { .. } => Class::Invalid,
+            Self::RemoteRefused { .. } | Self::HttpRemoteRefused { .. } => Class::Invalid,
             Self::PortInUse { .. } => Class::Conflict,
             Self::Bind { .. } => Class::Unavailable,
             Self::Reflection(_) | Self::Transport(_) => Class::Internal,
@@ -140,6 +165,7 @@ impl ServerError {
 pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
+    http: Option<HttpListener>,
     options: ServiceOptions,
     db: Db,
     encoder: Option<EncoderHandle>,
@@ -168,7 +194,11 @@ impl Server {
         };
         let listener = TcpListener::bind(address).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
-        Ok(Self { listener, address, options, db, encoder })
+        let http = match &options.http {
+            Some(wanted) => HttpListener::bind(wanted).await?,
+            None => None,
+        };
+        Ok(Self { listener, address, http, options, db, encoder })
     }
 
     /// Where the server listens.
@@ -176,13 +206,33 @@ impl Server {
         self.address
     }
 
+    /// Where figures and health are served.
+    pub fn http_address(&self) -> Option<SocketAddr> {
+        self.http.as_ref().map(HttpListener::address)
+    }
+
     /// Serves until the token is cancelled, and then until the requests under way have ended or the grace is over.
+    ///
+    /// The end has its order: the server says that it is not ready; it takes calls for [`ServiceOptions::drain`] longer, until
+    /// those who send them have heard; new calls are refused and jobs end where they can be gone on with; streams of clients
+    /// have half of the grace to end by themselves, and what they have sent by then is answered.
     ///
     /// # Errors
     /// [`ServerError::Transport`] when connections can no longer be accepted.
     pub async fn serve(self, stop: CancellationToken) -> Result<(), ServerError> {
-        let grace = self.options.shutdown_grace;
-        let context = Context::new(self.db, self.encoder, self.options.limits, stop.clone());
+        let Self { listener, address, http, options, db, encoder } = self;
+        let (metrics, readiness) = (Metrics::new(), Readiness::new(options.free_bytes_min));
+        let http_stop = CancellationToken::new();
+        let http_serving = http.map(|http| {
+            let (db, encoder) = (db.clone(), encoder.clone());
+            let (metrics, readiness) = (metrics.clone(), readiness.clone());
+            let sources = Sources { metrics, db, encoder, readiness };
+            tokio::spawn(http.serve(sources, http_stop.clone()))
+        });
+        let slow = SlowQueries { from: options.slow_query };
+        let stops = Stop::default();
+        let context =
+            Context::new(db, encoder, options.limits.clone(), metrics.clone(), slow, stops.clone());
         if let Err(error) = context.at_ingest.sync(&context).await {
             tracing::error!(%error, "nothing is encoded at ingest until a space is declared or the server starts again");
         }
@@ -191,28 +241,59 @@ impl Server {
             tracing::error!(%error, "probes are not known to queries");
         }
         let health = HealthReporter::new();
-        let router = router(&context, &health)?;
+        let layer = CallLayer::new(metrics, readiness.clone());
+        let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+        let refusing = CancellationToken::new();
+        let serving = serve_grpc(&context, &health, layer, incoming, refusing.clone());
         set_status(&health, ServingStatus::Serving).await;
-        let incoming = TcpIncoming::from(self.listener).with_nodelay(Some(true));
-        tracing::info!(address = %self.address, "serving gRPC");
-        let stopped = stop.clone();
-        let serving = router.serve_with_incoming_shutdown(incoming, async move {
-            stopped.cancelled().await;
-            set_status(&health, ServingStatus::NotServing).await;
-        });
-        let too_late = async {
-            stop.cancelled().await;
-            tokio::time::sleep(grace).await;
-        };
+        readiness.serve();
+        tracing::info!(%address, "serving gRPC");
+        let end = End { stop, refusing, stops, readiness, health };
+        let too_late = end.run(options.drain, options.shutdown_grace);
         tokio::select! {
             ended = serving => ended?,
             () = too_late => tracing::warn!("clients are still connected; closing their connections"),
         }
+        // Also where serving has ended by itself.
+        context.stopping.cancel();
+        let grace = options.shutdown_grace;
         if tokio::time::timeout(grace, context.at_ingest.ended()).await.is_err() {
             tracing::warn!("encoding at ingest does not end; leaving it to the next start");
         }
+        http_stop.cancel();
+        if let Some(serving) = http_serving {
+            // It ends within the life of its connections; nobody has to wait for that.
+            serving.abort();
+        }
         tracing::info!("stopped serving");
         Ok(())
+    }
+}
+
+/// The end of a server.
+struct End {
+    /// Asks for it.
+    stop: CancellationToken,
+    /// Connections are taken no more, and calls are refused.
+    refusing: CancellationToken,
+    stops: Stop,
+    readiness: Readiness,
+    health: HealthReporter,
+}
+
+impl End {
+    /// Waits until the server should end, has it end step by step, and returns when nobody waits any longer.
+    async fn run(self, drain: Duration, grace: Duration) {
+        self.stop.cancelled().await;
+        self.readiness.drain();
+        set_status(&self.health, ServingStatus::NotServing).await;
+        tokio::time::sleep(drain).await;
+        self.readiness.refuse();
+        self.stops.jobs.cancel();
+        self.refusing.cancel();
+        tokio::time::sleep(grace / 2).await;
+        self.stops.streams.cancel();
+        tokio::time::sleep(grace - grace / 2).await;
     }
 }
 
@@ -226,10 +307,17 @@ fn register_probes(db: &Db) -> Result<(), ProbeError> {
     Ok(())
 }
 
-fn router(context: &Context, health: &HealthReporter) -> Result<Router, ServerError> {
+/// Serves gRPC until the token is cancelled and the calls under way have ended.
+async fn serve_grpc(
+    context: &Context,
+    health: &HealthReporter,
+    layer: CallLayer,
+    incoming: TcpIncoming,
+    refusing: CancellationToken,
+) -> Result<(), ServerError> {
     let limits = &context.limits;
     let (request, reply) = (limits.request_bytes_max, limits.reply_bytes_max + ENVELOPE_BYTES);
-    let mut builder = tonic::transport::Server::builder()
+    let router = tonic::transport::Server::builder()
         .max_concurrent_streams(STREAMS_PER_CONNECTION_MAX)
         .concurrency_limit_per_connection(REQUESTS_PER_CONNECTION_MAX)
         .load_shed(true)
@@ -238,8 +326,7 @@ fn router(context: &Context, health: &HealthReporter) -> Result<Router, ServerEr
         .http2_max_header_list_size(HEADER_BYTES_MAX)
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(KEEPALIVE))
-        .trace_fn(|request| tracing::info_span!("rpc", method = request.uri().path()));
-    Ok(builder
+        .layer(layer)
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?)
         .add_service(HealthServer::new(HealthService::from_health_reporter(health.clone())))
@@ -277,7 +364,9 @@ fn router(context: &Context, health: &HealthReporter) -> Result<Router, ServerEr
             DiscoveryServiceServer::new(Discovery::new(context.clone()))
                 .max_decoding_message_size(request)
                 .max_encoding_message_size(reply),
-        ))
+        );
+    router.serve_with_incoming_shutdown(incoming, refusing.cancelled_owned()).await?;
+    Ok(())
 }
 
 /// Tells clients what they can call, and nothing about the protocol with the encoder process.

@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use super::error::StorageError;
+use super::figures::StoreFigures;
 use super::key::{Key, KeyRange};
 use super::record::StagedFile;
 use super::table::Table;
@@ -70,6 +71,11 @@ pub(crate) trait KvEngine: Send + Sync {
 
     /// Removes a table and its contents if it is there.
     fn drop_table(&self, name: &str) -> Result<(), StorageError>;
+
+    /// What the engine says of its sizes and its work; zeroes where it has none.
+    fn figures(&self) -> StoreFigures {
+        StoreFigures::default()
+    }
 }
 
 /// A consistent view.

@@ -28,8 +28,10 @@ mod bulk;
 #[cfg(test)]
 mod conformance;
 mod directory;
+mod disk;
 mod engine;
 mod error;
+mod figures;
 mod follow;
 mod insert;
 mod key;
@@ -49,7 +51,9 @@ mod tests;
 mod tokens;
 mod write;
 
+pub use disk::{DiskSpace, disk_space};
 pub use error::StorageError;
+pub use figures::StoreFigures;
 pub use follow::VectorFollower;
 pub use insert::{Insertion, KnownKeys, Place};
 pub use key::ObjectKey;

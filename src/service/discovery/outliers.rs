@@ -14,6 +14,7 @@ use crate::query::{self, OutlierMethod, OutlierQuery, OutlierScore, Outliers, St
 use crate::schema::{Column, ColumnType, RESERVED_COLUMNS, Value};
 use crate::service::context::{Context, blocking};
 use crate::service::search::StopWhenDropped;
+use crate::service::telemetry::watched;
 use crate::service::{RequestError, ServiceError, convert};
 use crate::wire::v1;
 
@@ -82,7 +83,7 @@ pub(super) async fn start(
             }
         }
     });
-    Ok(Box::pin(ReceiverStream::new(receiver)))
+    Ok(Box::pin(watched(ReceiverStream::new(receiver))))
 }
 
 fn read(context: &Context, request: v1::FindOutliersRequest) -> Result<Asked, ServiceError> {

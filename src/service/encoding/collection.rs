@@ -12,6 +12,7 @@ use super::{Names, Page, Source, Tally, Target, Wanted, fail, selected};
 use crate::schema::{AtIngest, CollectionSchema, EmbeddingSpace, ObjectId, SpaceForm};
 use crate::service::context::{Context, blocking};
 use crate::service::convert::{self, InputMap};
+use crate::service::telemetry::watched;
 use crate::service::{RequestError, ServiceError};
 use crate::wire::v1;
 
@@ -70,7 +71,7 @@ pub(in crate::service) async fn start(
     let job = Job { target, source, ids, _turn: turn };
     let (sender, receiver) = mpsc::channel(4);
     tokio::spawn(job.run(sender).in_current_span());
-    Ok(Box::pin(ReceiverStream::new(receiver)))
+    Ok(Box::pin(watched(ReceiverStream::new(receiver))))
 }
 
 fn check_at_ingest(predicate: Option<&str>, from_tokens: &str) -> Result<(), RequestError> {

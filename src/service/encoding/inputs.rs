@@ -13,6 +13,7 @@ use crate::encoder::Inputs;
 use crate::schema::{CollectionSchema, ObjectId, SpaceForm};
 use crate::service::context::{Context, blocking};
 use crate::service::limits::at_most;
+use crate::service::telemetry::watched;
 use crate::service::{RequestError, ServiceError, convert};
 use crate::wire::v1::{self, encode_inputs_request::Message};
 
@@ -57,7 +58,7 @@ pub(in crate::service) async fn start(
     let job = Job { target, schema };
     let (sender, receiver) = mpsc::channel(1);
     tokio::spawn(job.run(messages, sender).in_current_span());
-    Ok(Box::pin(ReceiverStream::new(receiver)))
+    Ok(Box::pin(watched(ReceiverStream::new(receiver))))
 }
 
 impl Job {

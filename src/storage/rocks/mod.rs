@@ -3,6 +3,7 @@
 //! Every batch is one `WriteBatch` with a synced write-ahead log. Bulk rows are written as SST files into
 //! `staging/NUMBER/` beside the database and moved into it.
 
+mod figures;
 mod options;
 mod staging;
 #[cfg(test)]
@@ -21,6 +22,7 @@ use super::engine::{
     Batch, Entry, KvCursor, KvEngine, KvView, Patience, SortedSource, StageId, Write,
 };
 use super::error::StorageError;
+use super::figures::StoreFigures;
 use super::key::KeyRange;
 use super::record::StagedFile;
 use super::store::StoreOptions;
@@ -190,6 +192,10 @@ impl KvEngine for RocksEngine {
             return Ok(());
         }
         self.db.drop_cf(name).map_err(|error| failed("removing a table", error))
+    }
+
+    fn figures(&self) -> StoreFigures {
+        figures::read(&self.db, &self.records)
     }
 }
 

@@ -1,0 +1,126 @@
+//! What the reference file says: every setting there is, its kind, and its default.
+//!
+//! A setting without a default stands in it as a comment, `# key = EXAMPLE`, of which the kind is taken.
+
+use toml::{Table, Value};
+
+use super::ConfigError;
+
+/// The reference file.
+pub(super) const TEXT: &str = include_str!("../../deploy/sidereus.toml");
+
+/// What the reference file is called in messages.
+pub(super) const NAME: &str = "deploy/sidereus.toml";
+
+/// A setting that there is.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Known {
+    /// Its path, such as `server.grpc`.
+    pub(super) key: String,
+    /// Its default, or the example where it has none.
+    pub(super) example: Value,
+}
+
+/// The defaults.
+pub(super) fn defaults() -> Result<Table, ConfigError> {
+    TEXT.parse().map_err(|error| super::settings::malformed(NAME, &error))
+}
+
+/// Every setting, in the order of the file.
+pub(super) fn known() -> Vec<Known> {
+    let mut known: Vec<Known> = Vec::new();
+    let mut section = String::new();
+    for line in TEXT.lines() {
+        // A header may be a comment, too, where all below it is.
+        let line = line.strip_prefix("# ").unwrap_or(line);
+        if let Some(name) = header(line) {
+            section = format!("{name}.");
+            continue;
+        }
+        let Ok(Some((key, example))) = line.parse::<Table>().map(|table| table.into_iter().next())
+        else {
+            continue;
+        };
+        let key = format!("{section}{key}");
+        if !example.is_table() && known.iter().all(|each| each.key != key) {
+            known.push(Known { key, example });
+        }
+    }
+    known
+}
+
+/// The name of a section.
+fn header(line: &str) -> Option<&str> {
+    let name = line.trim_end().strip_prefix('[')?.strip_suffix(']')?;
+    let is_name =
+        |each: char| each.is_ascii_lowercase() || each.is_ascii_digit() || "._".contains(each);
+    (!name.is_empty() && name.chars().all(is_name)).then_some(name)
+}
+
+/// What a kind of value is called.
+pub(super) fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::String(_) => "a text",
+        Value::Integer(_) => "a whole number",
+        Value::Float(_) => "a number",
+        Value::Boolean(_) => "true or false",
+        Value::Datetime(_) => "a date",
+        Value::Array(_) => "a list",
+        Value::Table(_) => "a section",
+    }
+}
+
+/// The known setting that is written most like a key, for a hint.
+pub(super) fn nearest<'known>(known: &'known [Known], key: &str) -> Option<&'known str> {
+    let all = known.iter().map(|each| (distance(&each.key, key), each.key.as_str()));
+    let (distance, nearest) = all.min()?;
+    (distance <= 2 + key.len() / 4).then_some(nearest)
+}
+
+/// Characters to insert, remove or change between two texts.
+///
+/// # Reference
+/// Levenshtein 1966.
+fn distance(left: &str, right: &str) -> usize {
+    let right: Vec<char> = right.chars().collect();
+    let mut row: Vec<usize> = (0..=right.len()).collect();
+    for (at, each) in left.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = at + 1;
+        for (place, other) in right.iter().enumerate() {
+            let changed = diagonal + usize::from(each != *other);
+            diagonal = row[place + 1];
+            row[place + 1] = changed.min(row[place] + 1).min(diagonal + 1);
+        }
+    }
+    row[right.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_default_is_known_and_so_is_what_has_none() {
+        let known = known();
+        let defaults = defaults().expect("a table");
+        let find = |key: &str| known.iter().find(|each| each.key == key);
+        for (section, values) in &defaults {
+            for key in values.as_table().into_iter().flatten().map(|(key, _)| key) {
+                assert!(find(&format!("{section}.{key}")).is_some(), "{section}.{key}");
+            }
+        }
+        assert!(find("encoder.models").is_some_and(|each| each.example.is_str()));
+        assert!(find("encoder.addresses").is_some_and(|each| each.example.is_array()));
+        assert!(find("index.threads").is_some_and(|each| each.example.is_integer()));
+    }
+
+    #[test]
+    fn a_slip_of_the_pen_has_a_hint_and_nonsense_has_none() {
+        let known = known();
+        assert_eq!(nearest(&known, "server.grcp"), Some("server.grpc"));
+        assert_eq!(nearest(&known, "limits.kk"), Some("limits.k"));
+        assert_eq!(nearest(&known, "entirely.different"), None);
+        assert_eq!(distance("kitten", "sitting"), 3);
+    }
+}
