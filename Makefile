@@ -9,10 +9,10 @@ MAKEFLAGS += --no-print-directory
 # Every recipe runs in the environment that the set-up made. It is one line, for `make` runs each apart.
 ENTER := source deploy/setup/paths.sh; export PATH="$$HOME/.cargo/bin:$$PATH";
 
-.PHONY: help setup build models demo test lint deny env serve rivals
+.PHONY: help setup build models demo test lint lint-deploy deny env serve rivals
 
 help: ## list what can be made
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 16
 
 setup: ## install system packages, the Python environment and libtorch; nothing where they are there
 	@for script in system python libtorch; do deploy/setup/$$script.sh; done
@@ -36,6 +36,9 @@ serve: build models ## run a server with the demo's models, its data in the cach
 lint: setup ## clippy and rustdoc without a warning
 	@$(ENTER) cargo clippy --release --locked --all-targets -- -D warnings
 	@$(ENTER) RUSTDOCFLAGS="-D warnings" cargo doc --release --locked --no-deps --lib
+
+lint-deploy: setup ## check units, images, charts, rules and dashboards (installs linters the first time)
+	@$(ENTER) deploy/setup/lint.sh; "$$SIDEREUS_CACHE/lint/bin/python" deploy/lint.py; deploy/systemd/verify.sh
 
 rivals: build ## measure Sidereus beside its rivals on this machine; ARGS="--size small|200k|1m|glove|all ..."
 	@$(ENTER) benches/rivals/run.sh $(ARGS)

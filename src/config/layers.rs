@@ -190,10 +190,15 @@ fn of_file(
     for (key, offset, value) in leaves {
         let line = 1 + text.get(..offset).map_or(0, |before| before.matches('\n').count());
         let origin = Origin::File { path: path.to_owned(), line };
-        let found = known.iter().find(|each| each.key == key);
-        let Some(Known { example, .. }) = found else {
+        let Some(found) = known.iter().find(|each| each.is_of(&key)) else {
             return Err(at(&origin, unknown(known, &key)));
         };
+        let example = &found.example;
+        if found.key != key {
+            // An entry of a table: what may be in it is known to whoever reads it.
+            origins.insert(found.key.clone(), origin);
+            continue;
+        }
         let fits = match value {
             DeValue::String(_) => example.is_str(),
             DeValue::Integer(_) => example.is_integer() || example.is_float(),
@@ -251,7 +256,7 @@ fn of_variable(
         Value::Boolean(_) => trimmed.parse().ok().map(Value::Boolean),
         Value::Datetime(_) => trimmed.parse().ok().map(Value::Datetime),
         Value::Array(_) => Some(list(trimmed)),
-        Value::Table(_) => None,
+        Value::Table(_) => written(trimmed).filter(Value::is_table),
     };
     let shown = if super::print::is_secret(key) {
         "what was given".to_owned()
@@ -261,12 +266,14 @@ fn of_variable(
     value.ok_or_else(|| at(origin, wrong_kind(key, shown, example)))
 }
 
+/// A value as TOML writes it.
+fn written(text: &str) -> Option<Value> {
+    format!("value = {text}").parse::<Table>().ok()?.remove("value")
+}
+
 /// A list as TOML writes it, or texts between commas.
 fn list(text: &str) -> Value {
-    let written = format!("list = {text}");
-    if let Some(Value::Array(list)) =
-        written.parse::<Table>().ok().and_then(|mut it| it.remove("list"))
-    {
+    if let Some(Value::Array(list)) = written(text) {
         return Value::Array(list);
     }
     let texts = text.split(',').map(str::trim).filter(|each| !each.is_empty());

@@ -26,6 +26,14 @@ pub(super) fn defaults() -> Result<Table, ConfigError> {
     TEXT.parse().map_err(|error| super::settings::malformed(NAME, &error))
 }
 
+impl Known {
+    /// Whether a path is that of the setting, or of an entry of it where it is a table of names that nobody knows before.
+    pub(super) fn is_of(&self, key: &str) -> bool {
+        let rest = key.strip_prefix(&self.key);
+        rest.is_some_and(|rest| rest.is_empty() || (self.example.is_table() && rest.starts_with('.')))
+    }
+}
+
 /// Every setting, in the order of the file.
 pub(super) fn known() -> Vec<Known> {
     let mut known: Vec<Known> = Vec::new();
@@ -42,7 +50,7 @@ pub(super) fn known() -> Vec<Known> {
             continue;
         };
         let key = format!("{section}{key}");
-        if !example.is_table() && known.iter().all(|each| each.key != key) {
+        if known.iter().all(|each| each.key != key) {
             known.push(Known { key, example });
         }
     }
@@ -66,7 +74,7 @@ pub(super) fn kind(value: &Value) -> &'static str {
         Value::Boolean(_) => "true or false",
         Value::Datetime(_) => "a date",
         Value::Array(_) => "a list",
-        Value::Table(_) => "a section",
+        Value::Table(_) => "a table",
     }
 }
 
