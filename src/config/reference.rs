@@ -30,7 +30,9 @@ impl Known {
     /// Whether a path is that of the setting, or of an entry of it where it is a table of names that nobody knows before.
     pub(super) fn is_of(&self, key: &str) -> bool {
         let rest = key.strip_prefix(&self.key);
-        rest.is_some_and(|rest| rest.is_empty() || (self.example.is_table() && rest.starts_with('.')))
+        rest.is_some_and(|rest| {
+            rest.is_empty() || (self.example.is_table() && rest.starts_with('.'))
+        })
     }
 }
 

@@ -248,7 +248,7 @@ impl Server {
         set_status(&health, ServingStatus::Serving).await;
         readiness.serve();
         tracing::info!(%address, "serving gRPC");
-        let end = End { stop, refusing, stops, readiness, health };
+        let end = End { stop, refusing, stops, readiness, health: health.clone() };
         let too_late = end.run(options.drain, options.shutdown_grace);
         tokio::select! {
             ended = serving => ended?,

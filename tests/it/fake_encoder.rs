@@ -16,8 +16,8 @@ use sidereus::wire::internal::{
     TrainRequest, TrainResponse, encoded,
 };
 use sidereus::wire::v1::{
-    Metric, Model, ModelOutput, Payload, Provenance, SpaceForm, TokenRun, TokenSequence, Vector,
-    payload,
+    EncoderMetrics, Metric, Model, ModelOutput, Payload, Provenance, SpaceForm, TokenRun,
+    TokenSequence, Vector, payload,
 };
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
@@ -180,7 +180,9 @@ impl EncoderService for Fake {
             self.model("fluxes", "photometry", 3, &["flux_g", "flux_r", "flux_z"], &["flux_z"]),
             self.model("pixels", "image", 2, &["image"], &[]),
         ];
-        Ok(Response::new(ListModelsResponse { models, ..ListModelsResponse::default() }))
+        let encoded = self.controls.encoded.load(Ordering::SeqCst) as u64;
+        let metrics = Some(EncoderMetrics { encoded, ..EncoderMetrics::default() });
+        Ok(Response::new(ListModelsResponse { models, metrics, ..ListModelsResponse::default() }))
     }
 
     async fn encode(

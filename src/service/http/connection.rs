@@ -26,11 +26,12 @@ const PAUSE: Duration = Duration::from_millis(200);
 pub(super) struct Connections {
     listener: TcpListener,
     places: Arc<Semaphore>,
+    life: Duration,
 }
 
 impl Connections {
     pub(super) fn new(listener: TcpListener) -> Self {
-        Self { listener, places: Arc::new(Semaphore::new(CONNECTIONS_MAX)) }
+        Self { listener, places: Arc::new(Semaphore::new(CONNECTIONS_MAX)), life: LIFE }
     }
 }
 
@@ -44,7 +45,10 @@ impl Listener for Connections {
         loop {
             match self.listener.accept().await {
                 Ok((stream, peer)) => {
-                    return (Brief { stream, end: Box::pin(sleep(LIFE)), _place: place }, peer);
+                    return (
+                        Brief { stream, end: Box::pin(sleep(self.life)), _place: place },
+                        peer,
+                    );
                 }
                 Err(error) => {
                     tracing::debug!(%error, "a connection could not be taken");
@@ -105,5 +109,32 @@ impl AsyncWrite for Brief {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn whoever_says_nothing_loses_his_connection_and_the_next_one_gets_it() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let mut connections = Connections::new(listener);
+        (connections.life, connections.places) =
+            (Duration::from_millis(50), Arc::new(Semaphore::new(1)));
+        let address = connections.local_addr().expect("bound");
+        let mut silent = TcpStream::connect(address).await.expect("connects");
+        silent.write_all(b"GET /metr").await.expect("sent");
+        let (mut held, _) = connections.accept().await;
+        let mut bytes = Vec::new();
+        let error = held.read_to_end(&mut bytes).await.expect_err("its time is over");
+        assert_eq!((error.kind(), bytes.as_slice()), (io::ErrorKind::TimedOut, &b"GET /metr"[..]));
+        let _next = TcpStream::connect(address).await.expect("connects");
+        let early = tokio::time::timeout(Duration::from_millis(50), connections.accept()).await;
+        assert!(early.is_err(), "there is one place, and it is taken");
+        drop(held);
+        tokio::time::timeout(Duration::from_secs(5), connections.accept()).await.expect("a place");
     }
 }

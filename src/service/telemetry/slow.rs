@@ -106,7 +106,7 @@ impl SlowQueries {
 fn region_shape(region: Option<&Region>) -> String {
     match region {
         None | Some(Region::AllSky) => "all".to_owned(),
-        Some(Region::Cone(cone)) => format!("cone of {} deg", significant(cone.radius().value())),
+        Some(Region::Cone(cone)) => format!("cone of {} deg", significant(cone.radius().0)),
         Some(Region::Polygon(polygon)) => {
             format!("polygon of {} vertices", polygon.vertices().len())
         }
