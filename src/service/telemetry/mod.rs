@@ -1,6 +1,7 @@
 //! What the server tells its operator: lines on standard error, and traces to a collector where one is named.
 //!
-//! - **TEL-1**: no vector, no id of an object, no token or password, and no literal of a predicate is ever told.
+//! - **TEL-1**: no vector, no token or password, and no literal of a predicate is ever told; ids only of objects that could not be
+//!   encoded, in the log.
 //! - **TEL-2**: a collector that does not answer costs spans, and never a call.
 
 mod call;
