@@ -4,10 +4,14 @@
 //! Nothing here reads the environment.
 
 mod error;
+mod hosting;
 mod merge;
 mod settings;
 
 pub use error::ConfigError;
+pub use hosting::{
+    AdmissionSettings, AuditMode, AuditSettings, QuotaChangeSettings, QuotaSettings, audit_folder,
+};
 pub use settings::{
     EncoderChoice, EncoderSettings, IndexSettings, LimitSettings, ServerSettings, Settings,
     StorageSettings,

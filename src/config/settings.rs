@@ -8,6 +8,7 @@ use serde::Deserialize;
 use toml::Table;
 
 use super::ConfigError;
+use super::hosting::{AdmissionSettings, AuditSettings, QuotaSettings};
 use super::merge::merge;
 use crate::encoder::{BatchOptions, EncoderOptions, HostOptions, SandboxMode};
 use crate::engine::DbOptions;
@@ -46,6 +47,12 @@ pub struct Settings {
     pub encoder: EncoderSettings,
     /// Sizes that requests keep to.
     pub limits: LimitSettings,
+    /// What each identity may take.
+    pub quotas: QuotaSettings,
+    /// What runs at once, and what waits.
+    pub admission: AdmissionSettings,
+    /// How calls are written down.
+    pub audit: AuditSettings,
 }
 
 /// Where and how to serve.
@@ -152,8 +159,6 @@ pub struct LimitSettings {
     pub ingest_window: usize,
     /// Batches held by the server.
     pub batches_in_flight: usize,
-    /// Searches that run at once.
-    pub searches_at_once: usize,
     /// Bytes of a predicate.
     pub predicate_bytes: usize,
     /// Vertices of a polygon.
@@ -253,7 +258,8 @@ impl Settings {
                 wanted: "it must be f32, bf16 or f16".to_owned(),
             });
         }
-        for (key, value, least, most) in self.ranges() {
+        let hosting = self.admission.ranges().into_iter().chain(self.audit.ranges());
+        for (key, value, least, most) in self.ranges().into_iter().chain(hosting) {
             if value < least || value > most {
                 let wanted = format!("it must be {least} to {most}");
                 return Err(ConfigError::BadValue { key, value: value.to_string(), wanted });
@@ -293,7 +299,6 @@ impl Settings {
             ("limits.batch_rows", limits.batch_rows, 1, MANY),
             ("limits.ingest_window", limits.ingest_window, 1, 1_024),
             ("limits.batches_in_flight", limits.batches_in_flight, 1, 4_096),
-            ("limits.searches_at_once", limits.searches_at_once, 1, 4_096),
             ("limits.predicate_bytes", limits.predicate_bytes, 1, MANY),
             ("limits.polygon_vertices", limits.polygon_vertices, 3, MANY),
             ("limits.cells", limits.cells, 1, MANY),
@@ -364,6 +369,8 @@ impl Settings {
             allow_insecure_remote: self.server.allow_insecure_remote,
             shutdown_grace: Duration::from_secs(self.server.shutdown_grace_s),
             limits: self.limits.limits(),
+            quotas: self.quotas.options(),
+            admission: self.admission.options(),
         }
     }
 }
@@ -399,7 +406,6 @@ impl LimitSettings {
             batch_rows_max: self.batch_rows,
             ingest_window: self.ingest_window,
             batches_in_flight_max: self.batches_in_flight,
-            searches_at_once_max: self.searches_at_once,
             predicate_bytes_max: self.predicate_bytes,
             polygon_vertices_max: self.polygon_vertices,
             cells_max: self.cells,

@@ -28,6 +28,7 @@ mod measure;
 mod order;
 mod outliers;
 mod plan;
+mod price;
 mod request;
 mod sample;
 mod threshold;
@@ -43,6 +44,7 @@ pub use late_interaction::{
 };
 pub use outliers::{NEIGHBOURS_MAX, OutlierMethod, OutlierQuery, OutlierScore, Outliers, outliers};
 pub use plan::PlanKind;
+pub use price::{Price, bound, bound_of_count};
 pub use request::{
     Carry, Crossing, Diversity, K_MAX, OrderBy, Query, StopFlag, Term, WITHIN_HITS_MAX,
 };
@@ -79,21 +81,46 @@ pub fn search(view: &CollectionView, query: &Query) -> Result<Answer, QueryError
 /// # Errors
 /// Those of [`search`].
 pub fn search_if_brief(view: &CollectionView, query: &Query) -> Option<Result<Answer, QueryError>> {
+    search_or_price(view, query).ok()
+}
+
+/// [`search_if_brief`], and what every other query is expected to cost.
+///
+/// # Errors
+/// The price of a query that was not answered.
+pub fn search_or_price(
+    view: &CollectionView,
+    query: &Query,
+) -> Result<Result<Answer, QueryError>, Price> {
+    match planned_briefly(view, query) {
+        Ok(answer) => Ok(answer),
+        Err(Some(ns)) => Err(Price { ns, is_planned: true, bytes: price::memory(view, query) }),
+        Err(None) => Err(bound(view, query)),
+    }
+}
+
+/// The answer of a brief query; of every other the price of its plan, where one was made.
+fn planned_briefly(
+    view: &CollectionView,
+    query: &Query,
+) -> Result<Result<Answer, QueryError>, Option<f64>> {
     let started = Instant::now();
     if !brief::may_be(view, query) {
-        return None;
+        return Err(None);
     }
     // What is refused is refused again, with its reason, by the search itself.
-    let bound = bind::bind(view, query).ok()?;
-    let predicate = query.predicate.as_deref();
-    let filter = Filter::new(view, query.region.as_ref(), predicate, &bound.excluded).ok()?;
+    let bound = bind::bind(view, query).map_err(|_| None)?;
+    let (region, predicate) = (query.region.as_ref(), query.predicate.as_deref());
+    let filter = Filter::new(view, region, predicate, &bound.excluded).map_err(|_| None)?;
     if !filter.is_indexed(view) {
-        return None;
+        return Err(None);
     }
-    let filters = filter.bind(view, &query.stop).ok()?;
-    let plan = plan::choose(view, query, &bound, &filters).ok()?;
-    brief::is(&plan, &bound, &filters)
-        .then(|| Planned { view, query, bound: &bound, filters: &filters, plan }.answer(started))
+    let filters = filter.bind(view, &query.stop).map_err(|_| None)?;
+    let plan = plan::choose(view, query, &bound, &filters).map_err(|_| None)?;
+    if !brief::is(&plan, &bound, &filters) {
+        return Err(plan.price_ns());
+    }
+    Ok(Planned { view, query, bound: &bound, filters: &filters, plan }.answer(started))
 }
 
 /// A query that has its plan.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
+use super::admission::{Admission, AdmissionOptions, Caller, Cost, Turn};
 use super::encoding::Workers;
 use super::{Limits, ServiceError};
 use crate::encoder::EncoderHandle;
@@ -26,7 +27,8 @@ pub(super) struct Context {
     encoder: Option<EncoderHandle>,
     /// Sizes that requests keep to.
     pub(super) limits: Arc<Limits>,
-    searches: Arc<Semaphore>,
+    /// Which query runs now, waits, or is refused.
+    pub(super) admission: Admission,
     batches: Arc<Semaphore>,
     fits: Arc<Semaphore>,
     /// What encodes objects as they arrive.
@@ -41,6 +43,7 @@ impl Context {
         db: Db,
         encoder: Option<EncoderHandle>,
         limits: Limits,
+        admission: AdmissionOptions,
         stopping: CancellationToken,
     ) -> Self {
         let bridges = Bridges::new(Tools::new(db.clone(), encoder.clone()));
@@ -48,7 +51,7 @@ impl Context {
             db,
             bridges,
             encoder,
-            searches: Arc::new(Semaphore::new(limits.searches_at_once_max)),
+            admission: Admission::new(admission),
             fits: Arc::new(Semaphore::new(FITS_AT_ONCE)),
             batches: Arc::new(Semaphore::new(limits.batches_in_flight_max)),
             limits: Arc::new(limits),
@@ -71,9 +74,12 @@ impl Context {
         blocking(move || db.schema(&name)).await
     }
 
-    /// Waits until one more search or count may run.
-    pub(super) async fn search_turn(&self) -> Result<OwnedSemaphorePermit, ServiceError> {
-        turn(&self.searches).await
+    /// Waits until a search or count may run, on behalf of the call that the task serves.
+    ///
+    /// # Errors
+    /// [`ServiceError::Limited`] where it would wait too long, or needs more memory than there is.
+    pub(super) async fn search_turn(&self, cost: Cost) -> Result<Turn, ServiceError> {
+        Ok(self.admission.enter(Caller::current().as_ref(), cost).await?)
     }
 
     /// Waits until one more probe or bridge may be fitted or applied.

@@ -3,6 +3,8 @@
 use thiserror::Error;
 
 use super::RequestError;
+use super::admission::Limited;
+use crate::audit::AuditError;
 use crate::class::Class;
 use crate::encoder::EncoderError;
 use crate::engine::EngineError;
@@ -90,7 +92,7 @@ pub enum ServiceError {
     },
     /// A reply that would be larger than one message may be.
     #[error(
-        "the reply would have {bytes} bytes, more than the limit of {max}; ask for fewer objects at once"
+        "the reply would have {bytes} bytes, more than the limit of {max} (`limits.reply_mib`); ask for fewer objects at once"
     )]
     ReplyTooLarge {
         /// Its size.
@@ -99,11 +101,19 @@ pub enum ServiceError {
         max: usize,
     },
     /// The time that the caller or the server allows has passed.
-    #[error("not done within {seconds:.3} s; narrow the request or allow more time")]
+    #[error(
+        "not done within {seconds:.3} s; narrow the request or allow more time (at most `limits.request_time_s`)"
+    )]
     DeadlineExceeded {
         /// What was allowed.
         seconds: f64,
     },
+    /// A quota, a queue or the memory is used up for now.
+    #[error(transparent)]
+    Limited(#[from] Limited),
+    /// What the call does cannot be written down.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
     /// The server is being stopped.
     #[error("the server is shutting down; try again when it is back")]
     Stopping,
@@ -133,7 +143,10 @@ impl ServiceError {
             Self::SpaceGone { .. } | Self::ModelChanged { .. } | Self::NoStates { .. } => {
                 Class::Conflict
             }
-            Self::ReplyTooLarge { .. } | Self::DeadlineExceeded { .. } => Class::Exhausted,
+            Self::Audit(error) => error.class(),
+            Self::ReplyTooLarge { .. } | Self::DeadlineExceeded { .. } | Self::Limited(_) => {
+                Class::Exhausted
+            }
             Self::Stream(_) => Class::Invalid,
             Self::DamagedSession { .. } => Class::Corrupt,
             Self::EncoderMiscounted { .. } | Self::Task { .. } => Class::Internal,

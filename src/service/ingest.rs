@@ -207,7 +207,7 @@ fn prepare(
     target: &Target,
     batch: v1::IngestBatch,
 ) -> Result<Prepared, ServiceError> {
-    at_most("rows of a batch", batch.objects.len(), limits.batch_rows_max)?;
+    at_most("rows of a batch", "limits.batch_rows", batch.objects.len(), limits.batch_rows_max)?;
     let schema = db.schema(&target.collection)?;
     let (merge, messages) = (batch.merge, batch.objects.len());
     let mut prepared = Prepared {

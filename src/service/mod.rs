@@ -9,6 +9,7 @@
 //! - **SVC-4**: without the setting that says otherwise, only this machine can reach the server.
 //! - **SVC-5**: vectors of different provenance never meet in one space.
 
+mod admission;
 mod bridges;
 mod collections;
 mod context;
@@ -29,6 +30,7 @@ mod search;
 mod server;
 mod telemetry;
 
+pub use admission::{AdmissionOptions, Limited, Pass, Quota, QuotaChange, QuotaOptions, Quotas};
 pub use error::ServiceError;
 pub use error_code::code;
 pub use limits::Limits;

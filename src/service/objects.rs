@@ -3,6 +3,7 @@
 use prost::Message;
 use tonic::{Request, Response, Status, Streaming};
 
+use super::admission::{Caller, Cost, Work};
 use super::context::{Context, blocking};
 use super::deadline::Deadline;
 use super::ingest::{self, Answers};
@@ -37,17 +38,21 @@ impl Objects {
         request: v1::GetObjectsRequest,
     ) -> Result<v1::GetObjectsResponse, ServiceError> {
         let limits = &self.context.limits;
-        at_most("ids", request.ids.len(), limits.ids_max)?;
+        at_most("ids", "limits.ids", request.ids.len(), limits.ids_max)?;
         let db = self.context.db.clone();
         let bytes_max = limits.reply_bytes_max;
-        blocking(move || get_pages(&db, request, bytes_max)).await
+        let reply = blocking(move || get_pages(&db, request, bytes_max)).await?;
+        if let Some(caller) = Caller::current() {
+            caller.add_rows(reply.objects.len() as u64);
+        }
+        Ok(reply)
     }
 
     async fn delete(
         &self,
         request: v1::DeleteObjectsRequest,
     ) -> Result<v1::DeleteObjectsResponse, ServiceError> {
-        at_most("ids", request.ids.len(), self.context.limits.ids_max)?;
+        at_most("ids", "limits.ids", request.ids.len(), self.context.limits.ids_max)?;
         let db = self.context.db.clone();
         blocking(move || delete_all(&db, request)).await
     }
@@ -56,7 +61,12 @@ impl Objects {
         let limits = &self.context.limits;
         let region = request.region.map(|region| convert::region(limits, region)).transpose()?;
         let predicate = convert::predicate(limits, request.predicate)?;
-        let turn = self.context.search_turn().await?;
+        let price = self
+            .context
+            .db
+            .view_at_hand(&request.collection)
+            .map(|view| query::bound_of_count(&view, region.is_some(), predicate.is_some()));
+        let turn = self.context.search_turn(Cost::of(Work::Count, price)).await?;
         let db = self.context.db.clone();
         let stop = StopFlag::default();
         let _stop = StopWhenDropped(stop.clone());

@@ -26,10 +26,12 @@ pub enum RequestError {
         value: i32,
     },
     /// More of something than the server takes.
-    #[error("{count} {what} are more than the limit of {max}; split the request")]
+    #[error("{count} {what} are more than the limit of {max} (`{limit}`); split the request")]
     TooMany {
         /// What was counted.
         what: &'static str,
+        /// The limit, as the configuration calls it.
+        limit: &'static str,
         /// How many were given.
         count: usize,
         /// How many are allowed.
@@ -39,7 +41,7 @@ pub enum RequestError {
     #[error("k is 0: ask for at least one hit, or give `within`, a largest distance, instead")]
     NoHitsWanted,
     /// More hits than the server returns.
-    #[error("k = {k} is above the limit of {max}")]
+    #[error("k = {k} is above the limit of {max} (`limits.k`)")]
     TooManyHits {
         /// What was asked for.
         k: usize,

@@ -5,6 +5,7 @@ use std::pin::Pin;
 use futures::Stream;
 use tonic::{Request, Response, Status};
 
+use super::admission::{Caller, Cost, Reserved};
 use super::context::{Context, blocking};
 use super::convert::{self, CrossingTerm, ExampleTerm};
 use super::deadline::Deadline;
@@ -17,6 +18,12 @@ use crate::wire::v1::search_service_server::SearchService;
 
 /// The messages of one answer.
 type Chunks = Pin<Box<dyn Stream<Item = Result<v1::SearchResponse, Status>> + Send>>;
+
+/// An answer, and the memory that it was foreseen to take: given back when its last message is on its way.
+struct Answered {
+    answer: Answer,
+    memory: Option<Reserved>,
+}
 
 /// Answers searches.
 #[derive(Clone)]
@@ -42,7 +49,7 @@ impl Searches {
         &self,
         request: v1::SearchRequest,
         deadline: Deadline,
-    ) -> Result<Answer, ServiceError> {
+    ) -> Result<Answered, ServiceError> {
         let collection = request.collection.clone();
         let at_hand = self.context.db.view_at_hand(&collection);
         let fetched;
@@ -68,20 +75,26 @@ impl Searches {
             }
         }
         if let Some(rerank) = plan.rerank {
-            return rerank::answer(&self.context, collection, query, rerank).await;
+            let answer = rerank::answer(&self.context, collection, query, rerank).await?;
+            return Ok(Answered { answer, memory: None });
         }
-        let turn = self.context.search_turn().await?;
-        if let Some(view) = self.context.db.view_at_hand(&collection)
-            && let Some(answer) = query::search_if_brief(&view, &query)
-        {
-            return Ok(answer?);
-        }
+        let cost = match self.context.db.view_at_hand(&collection) {
+            Some(view) => {
+                self.context.admission.brief(Caller::current().as_ref())?;
+                match query::search_or_price(&view, &query) {
+                    Ok(answer) => return Ok(Answered { answer: answer?, memory: None }),
+                    Err(price) => Cost::of_search(&price),
+                }
+            }
+            None => Cost::unknown(),
+        };
+        let mut turn = self.context.search_turn(cost).await?;
         let db = self.context.db.clone();
         let _stop = StopWhenDropped(query.stop.clone());
-        blocking(move || -> Result<Answer, ServiceError> {
-            // Held by the work itself: it may outlive a caller that has gone.
-            let _turn = turn;
-            Ok(query::search(&db.view(&collection)?, &query)?)
+        blocking(move || -> Result<Answered, ServiceError> {
+            // The turn is held by the work itself: it may outlive a caller that has gone.
+            let answer = query::search(&db.view(&collection)?, &query)?;
+            Ok(Answered { answer, memory: turn.take_memory() })
         })
         .await
     }
@@ -160,7 +173,16 @@ impl SearchService for Searches {
         let deadline = Deadline::new(request.metadata(), self.context.limits.request_time_max);
         let answer = deadline.run(self.answer(request.into_inner(), deadline)).await?;
         deadline.check()?;
+        let Answered { answer, memory } = answer;
+        if let Some(caller) = Caller::current() {
+            caller.add_rows(answer.hits.len() as u64);
+        }
         let chunks = convert::chunks(answer, self.context.limits.chunk_bytes);
-        Ok(Response::new(Box::pin(futures::stream::iter(chunks.map(Ok)))))
+        let chunks = chunks.map(move |chunk| {
+            // Captured: it lives as long as there are chunks.
+            let _memory = &memory;
+            Ok(chunk)
+        });
+        Ok(Response::new(Box::pin(futures::stream::iter(chunks))))
     }
 }

@@ -10,8 +10,10 @@ use tonic::transport::server::{Router, TcpIncoming};
 use tonic_health::ServingStatus;
 use tonic_health::pb::health_server::HealthServer;
 use tonic_health::server::{HealthReporter, HealthService};
+use tower::layer::util::{Identity, Stack};
 
 use super::Limits;
+use super::admission::{AdmissionLayer, AdmissionOptions, QuotaOptions, Quotas};
 use super::bridges::BridgeServer;
 use super::collections::Collections;
 use super::context::{Context, blocking};
@@ -74,6 +76,10 @@ pub struct ServiceOptions {
     pub shutdown_grace: Duration,
     /// Sizes that requests keep to.
     pub limits: Limits,
+    /// What each identity may take.
+    pub quotas: QuotaOptions,
+    /// What runs at once, and what waits.
+    pub admission: AdmissionOptions,
 }
 
 impl ServiceOptions {
@@ -84,6 +90,8 @@ impl ServiceOptions {
             allow_insecure_remote: false,
             shutdown_grace: Duration::from_secs(10),
             limits: Limits::default(),
+            quotas: QuotaOptions::default(),
+            admission: AdmissionOptions::default(),
         }
     }
 }
@@ -182,7 +190,8 @@ impl Server {
     /// [`ServerError::Transport`] when connections can no longer be accepted.
     pub async fn serve(self, stop: CancellationToken) -> Result<(), ServerError> {
         let grace = self.options.shutdown_grace;
-        let context = Context::new(self.db, self.encoder, self.options.limits, stop.clone());
+        let ServiceOptions { limits, quotas, admission, .. } = self.options;
+        let context = Context::new(self.db, self.encoder, limits, admission, stop.clone());
         if let Err(error) = context.at_ingest.sync(&context).await {
             tracing::error!(%error, "nothing is encoded at ingest until a space is declared or the server starts again");
         }
@@ -191,7 +200,7 @@ impl Server {
             tracing::error!(%error, "probes are not known to queries");
         }
         let health = HealthReporter::new();
-        let router = router(&context, &health)?;
+        let router = router(&context, Quotas::new(quotas), &health)?;
         set_status(&health, ServingStatus::Serving).await;
         let incoming = TcpIncoming::from(self.listener).with_nodelay(Some(true));
         tracing::info!(address = %self.address, "serving gRPC");
@@ -226,8 +235,13 @@ fn register_probes(db: &Db) -> Result<(), ProbeError> {
     Ok(())
 }
 
-fn router(context: &Context, health: &HealthReporter) -> Result<Router, ServerError> {
+fn router(
+    context: &Context,
+    quotas: Quotas,
+    health: &HealthReporter,
+) -> Result<Router<Stack<AdmissionLayer, Identity>>, ServerError> {
     let limits = &context.limits;
+    let admission = AdmissionLayer::new(quotas, context.admission.clone(), limits);
     let (request, reply) = (limits.request_bytes_max, limits.reply_bytes_max + ENVELOPE_BYTES);
     let mut builder = tonic::transport::Server::builder()
         .max_concurrent_streams(STREAMS_PER_CONNECTION_MAX)
@@ -238,7 +252,8 @@ fn router(context: &Context, health: &HealthReporter) -> Result<Router, ServerEr
         .http2_max_header_list_size(HEADER_BYTES_MAX)
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(KEEPALIVE))
-        .trace_fn(|request| tracing::info_span!("rpc", method = request.uri().path()));
+        .trace_fn(|request| tracing::info_span!("rpc", method = request.uri().path()))
+        .layer(admission);
     Ok(builder
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?)

@@ -18,6 +18,9 @@ pub const NESTING_MAX: usize = 40;
 /// Chains such as `a AND b AND c` become trees as deep as they are long, which recursive code walks.
 pub const WORDS_MAX: usize = 1000;
 
+/// Most numbers and texts: elements of lists.
+pub const VALUES_MAX: usize = 10_000;
+
 /// Cuts a predicate into words, with the names of columns as the schema writes them.
 pub(super) fn words(sql: &str, names: &Names<'_>) -> Result<Vec<TokenWithSpan>, PredicateError> {
     if sql.len() > LENGTH_MAX {
@@ -39,7 +42,7 @@ pub(super) fn words(sql: &str, names: &Names<'_>) -> Result<Vec<TokenWithSpan>, 
 }
 
 fn check_limits(words: &[TokenWithSpan]) -> Result<(), PredicateError> {
-    let (mut depth, mut count) = (0_usize, 0);
+    let (mut depth, mut count, mut values) = (0_usize, 0, 0);
     let mut after_separator = true;
     for word in words {
         let mut separator = false;
@@ -50,7 +53,7 @@ fn check_limits(words: &[TokenWithSpan]) -> Result<(), PredicateError> {
             }
             Token::RParen => depth = depth.saturating_sub(1),
             Token::Comma => separator = true,
-            Token::Number(..) | Token::SingleQuotedString(_) => {}
+            Token::Number(..) | Token::SingleQuotedString(_) => values += 1,
             // The sign of a list's element.
             Token::Minus | Token::Plus if after_separator => {}
             _ => count += 1,
@@ -60,7 +63,11 @@ fn check_limits(words: &[TokenWithSpan]) -> Result<(), PredicateError> {
         }
         after_separator = separator;
     }
-    if count > WORDS_MAX { Err(PredicateError::TooManyWords { count }) } else { Ok(()) }
+    match () {
+        () if count > WORDS_MAX => Err(PredicateError::TooManyWords { count }),
+        () if values > VALUES_MAX => Err(PredicateError::TooManyValues { count: values }),
+        () => Ok(()),
+    }
 }
 
 /// Names that are joined by dots at most.

@@ -35,7 +35,7 @@ use datafusion::common::cast::as_boolean_array;
 use datafusion::physical_expr::PhysicalExpr;
 
 pub use error::PredicateError;
-pub use lex::{LENGTH_MAX, NESTING_MAX, WORDS_MAX};
+pub use lex::{LENGTH_MAX, NESTING_MAX, VALUES_MAX, WORDS_MAX};
 pub use split::{ColumnCondition, Split};
 
 /// A condition on the columns of objects.

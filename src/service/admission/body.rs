@@ -66,7 +66,8 @@ impl Frames {
                 return Ok(());
             }
             let taken = (HEADER_BYTES - self.header_bytes).min(data.len());
-            self.header[self.header_bytes..self.header_bytes + taken].copy_from_slice(&data[..taken]);
+            self.header[self.header_bytes..self.header_bytes + taken]
+                .copy_from_slice(&data[..taken]);
             self.header_bytes += taken;
             data = &data[taken..];
             if self.header_bytes == HEADER_BYTES {
@@ -145,7 +146,8 @@ impl Incoming {
         let Bounds { message_bytes_max: most, message_limit: name, .. } = self.bounds;
         self.pass.bytes_in(data.len() as u64);
         if let Err(bytes) = self.frames.advance(&data, most) {
-            let what = format!("a message of the request has {bytes} bytes, and {most} are allowed");
+            let what =
+                format!("a message of the request has {bytes} bytes, and {most} are allowed");
             return Err(Limited::new(name, Duration::from_hours(1), what).into());
         }
         // A stream holds one message at a time; a request is held whole until it is answered.
@@ -164,8 +166,7 @@ impl Incoming {
             return Poll::Pending;
         }
         let stall = self.bounds.stall;
-        let patience =
-            self.patience.get_or_insert_with(|| Box::pin(tokio::time::sleep(stall)));
+        let patience = self.patience.get_or_insert_with(|| Box::pin(tokio::time::sleep(stall)));
         patience.as_mut().poll(context).map(|()| {
             let what = format!("nothing of the request has come for {:.1} s", stall.as_secs_f64());
             Limited::new("admission.stall_s", Duration::from_millis(100), what)
@@ -227,7 +228,8 @@ impl Wake for Noted {
 
     fn wake_by_ref(self: &Arc<Self>) {
         if let Some(reader) = self.reader.upgrade() {
-            let _ = reader.ready.compare_exchange(0, reader.now(), Ordering::AcqRel, Ordering::Relaxed);
+            let _ =
+                reader.ready.compare_exchange(0, reader.now(), Ordering::AcqRel, Ordering::Relaxed);
         }
         self.waker.wake_by_ref();
     }

@@ -3,6 +3,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use crate::query::Price;
+
 /// Share of the newest query in what is learned.
 const NEWEST: f64 = 0.1;
 
@@ -40,6 +42,31 @@ pub(in crate::service) struct Cost {
     pub(in crate::service) ns: f64,
     /// Memory, in bytes.
     pub(in crate::service) bytes: u64,
+}
+
+/// What is taken for work of which nothing is known, until there is experience.
+const UNKNOWN_NS: f64 = 2e7;
+const UNKNOWN_BYTES: u64 = 1 << 20;
+
+impl Cost {
+    /// Of work of a kind, with its price where that could be told.
+    pub(in crate::service) fn of(work: Work, price: Option<Price>) -> Self {
+        match price {
+            Some(Price { ns, bytes, .. }) => Self { work, ns, bytes },
+            None => Self { work, ns: UNKNOWN_NS, bytes: UNKNOWN_BYTES },
+        }
+    }
+
+    /// Of a search.
+    pub(in crate::service) fn of_search(price: &Price) -> Self {
+        let work = if price.is_planned { Work::Planned } else { Work::Bounded };
+        Self::of(work, Some(*price))
+    }
+
+    /// Of a search of a collection that is not at hand.
+    pub(in crate::service) fn unknown() -> Self {
+        Self::of(Work::Bounded, None)
+    }
 }
 
 /// How the estimates of each kind turn out: the ratio of what was to what was told.

@@ -227,7 +227,8 @@ impl Lane {
         let mut state = self.state();
         state.running.remove(&number);
         // What was charged beforehand becomes what it took.
-        let (charged, true_one) = (tag_length(cost, sender.weight), tag_length(took, sender.weight));
+        let (charged, true_one) =
+            (tag_length(cost, sender.weight), tag_length(took, sender.weight));
         if let Some(flow) = state.flows.get_mut(&sender.name) {
             flow.next = flow.next.saturating_sub(charged).saturating_add(true_one);
         }
@@ -260,9 +261,16 @@ fn too_long(ask: Ask, wait: Duration) -> Limited {
             ask.left.as_secs_f64()
         )
     } else {
-        format!("the query would wait about {wait_s:.2} s, and {:.2} s is the longest", ask.wait_max.as_secs_f64())
+        format!(
+            "the query would wait about {wait_s:.2} s, and {:.2} s is the longest",
+            ask.wait_max.as_secs_f64()
+        )
     };
-    Limited::new("admission.wait_ms", wait.clamp(Duration::from_millis(50), Duration::from_mins(1)), what)
+    Limited::new(
+        "admission.wait_ms",
+        wait.clamp(Duration::from_millis(50), Duration::from_mins(1)),
+        what,
+    )
 }
 
 /// A place in the queue that may have been given up.
@@ -393,7 +401,10 @@ mod tests {
             })
             .collect();
         settle().await;
-        assert_eq!(lane.enter(sender("b"), ask(1)).await.expect_err("full").name, "admission.queue");
+        assert_eq!(
+            lane.enter(sender("b"), ask(1)).await.expect_err("full").name,
+            "admission.queue"
+        );
         let other = Arc::clone(&lane);
         let other = tokio::spawn(async move { other.enter(sender("c"), ask(1)).await.map(drop) });
         settle().await;
@@ -415,7 +426,8 @@ mod tests {
         let limited = lane.enter(sender("b"), soon).await.expect_err("it waited");
         assert_eq!((limited.name, lane.waiting()), ("admission.wait_ms", 0));
         for _ in 0..10 {
-            let gone = tokio::time::timeout(Duration::from_millis(1), lane.enter(sender("b"), ask(1)));
+            let gone =
+                tokio::time::timeout(Duration::from_millis(1), lane.enter(sender("b"), ask(1)));
             assert!(gone.await.is_err());
         }
         assert_eq!(lane.waiting(), 0);

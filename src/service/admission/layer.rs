@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tonic::Status;
 use tonic::body::Body;
@@ -127,7 +127,8 @@ impl Shared {
             }
             // Who asks nobody tells callers apart by where they are.
             _ => {
-                let address = extensions.get::<TcpConnectInfo>().and_then(TcpConnectInfo::remote_addr);
+                let address =
+                    extensions.get::<TcpConnectInfo>().and_then(TcpConnectInfo::remote_addr);
                 self.quotas.check(&peer_name(address.map(|address| address.ip())), &[])
             }
         }
@@ -149,7 +150,12 @@ impl Shared {
         Ok((Request::from_parts(parts, body), held))
     }
 
-    fn follow(&self, response: Response<Body>, pass: Arc<Pass>, held: super::body::Held) -> Response<Body> {
+    fn follow(
+        &self,
+        response: Response<Body>,
+        pass: Arc<Pass>,
+        held: super::body::Held,
+    ) -> Response<Body> {
         let headers = response.headers();
         // A status alone, which is over with its headers, or messages that only their reader can read.
         if headers.contains_key("grpc-status") || headers.contains_key("grpc-encoding") {
@@ -170,7 +176,6 @@ fn peer_name(address: Option<IpAddr>) -> String {
         None => "peer".to_owned(),
     }
 }
-
 
 #[cfg(test)]
 mod tests {

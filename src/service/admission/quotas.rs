@@ -60,11 +60,7 @@ pub struct Pass {
 impl Quotas {
     /// Nobody has taken anything.
     pub fn new(options: QuotaOptions) -> Self {
-        let inner = Inner {
-            options,
-            accounts: RwLock::default(),
-            clock: DefaultClock::default(),
-        };
+        let inner = Inner { options, accounts: RwLock::default(), clock: DefaultClock::default() };
         Self { inner: Arc::new(inner) }
     }
 
@@ -76,13 +72,25 @@ impl Quotas {
         let account = self.account(identity, groups);
         let who = |what: &str| format!("{identity} {what}");
         account.bytes_in.check(MINUTE).map_err(|after| {
-            Limited::new("quotas.mib_in_per_min", after, who("has sent more than the quota of a minute"))
+            Limited::new(
+                "quotas.mib_in_per_min",
+                after,
+                who("has sent more than the quota of a minute"),
+            )
         })?;
         account.bytes_out.check(MINUTE).map_err(|after| {
-            Limited::new("quotas.mib_out_per_min", after, who("has read more than the quota of a minute"))
+            Limited::new(
+                "quotas.mib_out_per_min",
+                after,
+                who("has read more than the quota of a minute"),
+            )
         })?;
         account.rows.check(SystemTime::now()).map_err(|after| {
-            Limited::new("quotas.rows_per_day", after, who("has been given all rows of the day's quota"))
+            Limited::new(
+                "quotas.rows_per_day",
+                after,
+                who("has been given all rows of the day's quota"),
+            )
         })?;
         let most = account.quota.calls_at_once;
         // Taken first and given back where it is too much: two at once cannot both take the last.
@@ -117,7 +125,11 @@ impl Quotas {
         if let Some(account) = accounts.get(name) {
             return Arc::clone(account);
         }
-        let quota = if is_full { self.inner.options.default } else { self.inner.options.of(identity, groups) };
+        let quota = if is_full {
+            self.inner.options.default
+        } else {
+            self.inner.options.of(identity, groups)
+        };
         let account = Arc::new(Account::new(Arc::from(name), quota));
         accounts.insert(Arc::clone(&account.name), Arc::clone(&account));
         account
@@ -283,8 +295,14 @@ mod tests {
             }
             let limited = quotas.check(identity, &[]).expect_err("a fourth at once");
             assert_eq!(limited.name, "quotas.requests_per_s");
-            assert!(limited.retry_after > Duration::ZERO && limited.retry_after <= Duration::from_secs(1));
-            assert!(limited.to_string().contains(identity) && limited.to_string().contains(limited.name));
+            assert!(
+                limited.retry_after > Duration::ZERO
+                    && limited.retry_after <= Duration::from_secs(1)
+            );
+            assert!(
+                limited.to_string().contains(identity)
+                    && limited.to_string().contains(limited.name)
+            );
         }
     }
 
@@ -293,7 +311,10 @@ mod tests {
         let quotas = quotas(|quota| quota.calls_at_once = 2);
         let held: Vec<Pass> = (0..2).map(|_| quotas.check("adam", &[]).expect("two")).collect();
         for _ in 0..5 {
-            assert_eq!(quotas.check("adam", &[]).expect_err("a third").name, "quotas.calls_at_once");
+            assert_eq!(
+                quotas.check("adam", &[]).expect_err("a third").name,
+                "quotas.calls_at_once"
+            );
         }
         quotas.check("eve", &[]).expect("another");
         drop(held);

@@ -12,6 +12,7 @@ use crate::engine::{CollectionView, Db, Write, WriteMode, WriteOutcome};
 use crate::index::RECALL_WISH_DEFAULT;
 use crate::query::{self, OutlierMethod, OutlierQuery, OutlierScore, Outliers, StopFlag};
 use crate::schema::{Column, ColumnType, RESERVED_COLUMNS, Value};
+use crate::service::admission::{Cost, Work};
 use crate::service::context::{Context, blocking};
 use crate::service::search::StopWhenDropped;
 use crate::service::{RequestError, ServiceError, convert};
@@ -53,7 +54,7 @@ pub(super) async fn start(
     if let Some(name) = &asked.column {
         check_column(&schema, name)?;
     }
-    let turn = context.search_turn().await?;
+    let turn = context.search_turn(Cost::of(Work::Job, None)).await?;
     let (sender, receiver) = mpsc::channel(QUEUE);
     let db = context.db.clone();
     tokio::spawn(async move {

@@ -9,8 +9,9 @@ use super::Discovery;
 use crate::engine::{Db, RecordKind};
 use crate::query::{self, BatchQuery, StopFlag, Strategy};
 use crate::schema::{CollectionSchema, ObjectId, check_name};
+use crate::service::admission::{Cost, Work};
 use crate::service::context::blocking;
-use crate::service::limits::{Limits, at_most};
+use crate::service::limits::{FIXED, Limits, at_most};
 use crate::service::search::StopWhenDropped;
 use crate::service::{RequestError, ServiceError, convert};
 use crate::wire::v1;
@@ -53,7 +54,7 @@ impl Discovery {
         let v1::LabelObjectsRequest { collection, name, positives, negatives, unlabelled } =
             request;
         let given = positives.len() + negatives.len() + unlabelled.len();
-        at_most("labels", given, self.context.limits.ids_max)?;
+        at_most("labels", "limits.ids", given, self.context.limits.ids_max)?;
         let change = Arc::clone(&self.change).lock_owned().await;
         let db = self.context.db.clone();
         blocking(move || -> Result<_, ServiceError> {
@@ -68,7 +69,7 @@ impl Discovery {
                 }
                 set_labels(&mut session, ids, label);
             }
-            at_most("labels of a session", session.labels.len(), LABELS_MAX)?;
+            at_most("labels of a session", FIXED, session.labels.len(), LABELS_MAX)?;
             keep(&db, &session)?;
             Ok(session)
         })
@@ -82,7 +83,7 @@ impl Discovery {
         let limits = self.context.limits.clone();
         // First the sessions, then the turn: one that waits for the others keeps no search from its own.
         let change = Arc::clone(&self.change).lock_owned().await;
-        let turn = self.context.search_turn().await?;
+        let turn = self.context.search_turn(Cost::of(Work::Session, None)).await?;
         let db = self.context.db.clone();
         let stop = StopFlag::default();
         let _stop = StopWhenDropped(stop.clone());
@@ -269,7 +270,7 @@ fn next(
         negatives,
     };
     let batch = query::next_batch(&view, &query)?;
-    at_most("batches of a session", session.rounds.len() + 1, ROUNDS_MAX)?;
+    at_most("batches of a session", FIXED, session.rounds.len() + 1, ROUNDS_MAX)?;
     let proposed = batch.proposals.iter();
     session.rounds.push(v1::SessionRound {
         proposed: proposed.map(|each| convert::object_id_of(each.id.clone())).collect(),

@@ -83,7 +83,7 @@ impl Job {
                 return Err(RequestError::Missing { field: "batch" }.into());
             };
             let limit = self.target.context.limits.encode_batch.max(BATCH_INPUTS_MIN);
-            at_most("inputs of a batch", batch.inputs.len(), limit)?;
+            at_most("inputs of a batch", "limits.encode_batch", batch.inputs.len(), limit)?;
             let answer = self.batch(batch.inputs).await?;
             // Whether anybody receives it is watched by `run`.
             let _ = sender.send(Ok(answer)).await;

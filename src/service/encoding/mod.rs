@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use tonic::Status;
 
+use super::admission::{Cost, Work};
 use super::context::{Context, blocking};
 use super::convert;
 use super::error_code::one_line;
@@ -158,7 +159,9 @@ async fn selected(
     predicate: Option<String>,
     lacking: Option<SpaceId>,
 ) -> Result<Vec<ObjectId>, ServiceError> {
-    let turn = context.search_turn().await?;
+    let price = context.db.view_at_hand(collection);
+    let price = price.map(|view| query::bound_of_count(&view, false, predicate.is_some()));
+    let turn = context.search_turn(Cost::of(Work::Count, price)).await?;
     let (db, name) = (context.db.clone(), collection.to_owned());
     let stop = StopFlag::default();
     let _stop = StopWhenDropped(stop.clone());
