@@ -92,6 +92,12 @@ fn a_log_is_whole_across_files_and_openings() {
         ("person-2", 5, 0.185)
     );
     assert_eq!((lines[5].decision.as_str(), lines[5].reason.is_some()), ("denied", true));
+    let (mut summary, known) = (summary, lines[6].hash.clone());
+    summary.expect(folder.path(), 7, &known).expect("readable");
+    assert!(summary.is_whole());
+    summary.expect(folder.path(), 8, &known).expect("readable");
+    summary.expect(folder.path(), 14, &known).expect("readable");
+    assert_eq!(summary.fault_count, 2);
 }
 
 #[test]

@@ -64,6 +64,28 @@ impl Summary {
         self.fault_count == 0
     }
 
+    /// Notes a fault where the log does not have an entry that it once had, by its number and hash.
+    ///
+    /// # Errors
+    /// [`AuditError::Unreadable`].
+    pub fn expect(&mut self, path: &Path, n: u64, hash: &str) -> Result<(), AuditError> {
+        let mut found = None;
+        read(path, &mut |line| {
+            if line.n == n {
+                found = Some(line.hash);
+            }
+        })?;
+        let what = match found {
+            Some(found) if found == hash => return Ok(()),
+            Some(found) => {
+                format!("entry {n} has hash {found} and had {hash}: it was written anew")
+            }
+            None => format!("entry {n}, which was there, is missing"),
+        };
+        self.fault(folder::HEAD, 0, what);
+        Ok(())
+    }
+
     fn fault(&mut self, file: &str, line: u64, what: String) {
         self.fault_count += 1;
         if self.faults.len() < FAULTS_TOLD_MAX {
@@ -118,6 +140,9 @@ pub struct Line {
     /// What the log says about itself, in place of a call.
     #[serde(default)]
     pub note: Option<String>,
+    /// The hash of the line.
+    #[serde(default)]
+    pub hash: String,
 }
 
 /// Checks a log from its first line to its last. A server may be writing it meanwhile: what it appends is checked as far as it is

@@ -4,6 +4,7 @@
 //! server. One line on standard error says what went wrong and what to do, and the exit status is then not 0.
 
 mod angle;
+mod audit;
 mod bridge;
 mod check;
 mod client;
@@ -79,6 +80,8 @@ enum Command {
     Outliers(outliers::OutlierArguments),
     /// Label objects, and be asked for the labels that teach most
     Session(session::SessionArguments),
+    /// Read and check the log of who did what
+    Audit(audit::AuditArguments),
     /// Delete objects by id
     Delete(delete::DeleteArguments),
 }
@@ -117,6 +120,7 @@ async fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Evaluate(arguments) => evaluate::run(arguments).await?,
         Command::Outliers(arguments) => outliers::run(arguments).await?,
         Command::Session(arguments) => session::run(arguments).await?,
+        Command::Audit(arguments) => return audit::run(arguments),
         Command::Delete(arguments) => delete::run(arguments).await?,
     }
     Ok(ExitCode::SUCCESS)

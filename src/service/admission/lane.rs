@@ -153,13 +153,13 @@ impl Lane {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Queries that wait.
-    pub(super) fn waiting(&self) -> usize {
+    #[cfg(test)]
+    fn waiting(&self) -> usize {
         self.state().waiting.len()
     }
 
-    /// Queries that run.
-    pub(super) fn running(&self) -> usize {
+    #[cfg(test)]
+    fn running(&self) -> usize {
         self.state().running.len()
     }
 
@@ -290,11 +290,6 @@ impl Slot {
     /// How long it has run.
     pub(super) fn took(&self) -> Duration {
         self.began.elapsed()
-    }
-
-    /// What it was expected to take.
-    pub(super) fn cost(&self) -> Duration {
-        self.cost
     }
 }
 

@@ -118,12 +118,6 @@ impl Admission {
         let slot = lane.enter(sender, ask).await?;
         Ok(Turn { slot, cost, memory: Some(memory), inner: Arc::clone(inner) })
     }
-
-    /// Queries that run and that wait, the long ones among them.
-    pub(super) fn load(&self) -> (usize, usize) {
-        let Inner { queries, long, .. } = &*self.inner;
-        (queries.running() + long.running(), queries.waiting() + long.waiting())
-    }
 }
 
 impl Turn {
