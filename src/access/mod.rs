@@ -6,10 +6,12 @@
 //! - **ACC-1**: what is not granted is denied. There is no default identity, role or password.
 //! - **ACC-2**: rows that a caller may not see do not exist for him: not in hits, counts, fits, errors or explanations.
 
+mod denied;
 mod grant;
 mod identity;
 mod role;
 
+pub use denied::{Denied, DeniedKind};
 pub use grant::{Grant, Rows};
 pub use identity::{Identity, Proof};
 pub use role::Role;
