@@ -261,8 +261,7 @@ impl Drop for Held {
 
 /// The body of an answer that is a stream: its messages pass as they are, and its status, which comes last, is noted.
 fn streamed(body: Body, mut call: Call) -> Body {
-    let mut messages =
-        Streaming::new_response(Raw, body, StatusCode::OK, None, Some(usize::MAX));
+    let mut messages = Streaming::new_response(Raw, body, StatusCode::OK, None, Some(usize::MAX));
     let passed = futures::stream::poll_fn(move |context| {
         let next = ready!(Pin::new(&mut messages).poll_next(context));
         match &next {

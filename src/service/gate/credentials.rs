@@ -41,7 +41,12 @@ impl<'a> Credentials<'a> {
             if given.next().is_some() {
                 return Err(Refusal::NoBearer);
             }
-            return header.to_str().ok().and_then(bearer).map(Self::Bearer).ok_or(Refusal::NoBearer);
+            return header
+                .to_str()
+                .ok()
+                .and_then(bearer)
+                .map(Self::Bearer)
+                .ok_or(Refusal::NoBearer);
         }
         match peer.and_then(|peer| peer.certificate.as_ref()) {
             Some(CertificateName::Name(name)) => Ok(Self::Certificate(name)),

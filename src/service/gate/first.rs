@@ -177,9 +177,8 @@ mod tests {
 
     #[test]
     fn frames_that_are_no_message_are_refused_by_what_is_wrong() {
-        let refused = |bytes: &[u8]| {
-            block_on(gather(body(vec![bytes.to_vec()]), 10)).err().expect("refused")
-        };
+        let refused =
+            |bytes: &[u8]| block_on(gather(body(vec![bytes.to_vec()]), 10)).err().expect("refused");
         assert!(matches!(refused(&[1, 0, 0, 0, 1, 0]), Refusal::Compressed));
         assert!(matches!(refused(&[7, 0, 0, 0, 1, 0]), Refusal::BadFlag { flag: 7 }));
         assert!(matches!(refused(&[0, 0, 0, 0, 11]), Refusal::TooLarge { bytes: 11, limit: 10 }));

@@ -12,6 +12,7 @@ use tonic::codegen::http::request::Parts;
 use tonic::codegen::http::{Request, Response};
 use tower::Layer;
 
+use super::Caller;
 use super::authority::{self, Authority};
 use super::call::{Call, Method, Watches};
 use super::credentials::Credentials;
@@ -19,7 +20,6 @@ use super::first::First;
 use super::refusal::Refusal;
 use super::rule::{self, Rule, Scope};
 use super::scan::{self, Peeked};
-use super::Caller;
 use crate::access::{Grant, Identity};
 use crate::service::Limits;
 use crate::service::tls::Peer;

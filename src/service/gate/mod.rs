@@ -15,6 +15,7 @@ mod credentials;
 mod first;
 mod layer;
 mod refusal;
+mod registry;
 mod rule;
 mod scan;
 
@@ -27,6 +28,7 @@ pub(super) use call::{CallBegins, CallEnded, Decision, RowsServed, Watch, Watche
 pub(super) use credentials::Credentials;
 pub(super) use layer::GateLayer;
 pub(super) use refusal::Refusal;
+pub(super) use registry::RegistryAuthority;
 
 use crate::access::{Grant, Identity, Role};
 

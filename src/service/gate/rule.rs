@@ -116,7 +116,10 @@ mod tests {
         ] {
             assert!(find(path).is_none(), "{path}");
         }
-        assert_eq!(find("/grpc.health.v1.Health/Check").map(|rule| rule.scope), Some(Scope::Anybody));
+        assert_eq!(
+            find("/grpc.health.v1.Health/Check").map(|rule| rule.scope),
+            Some(Scope::Anybody)
+        );
         let ingest = find("/sidereus.v1.ObjectService/Ingest").expect("a rule");
         assert_eq!(ingest.scope, Scope::Collection { path: &[1, 1], empty: Empty::Refused });
         assert_eq!(ingest.role, Role::Ingest);

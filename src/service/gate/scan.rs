@@ -29,7 +29,9 @@ impl std::fmt::Display for Malformed {
             Self::Truncated => out.write_str("it ends in the middle of a field"),
             Self::Number => out.write_str("a number in it does not end"),
             Self::WireType(kind) => write!(out, "a field in it has wire type {kind}"),
-            Self::Twice(field) => write!(out, "field {field} is there twice, and must be there once"),
+            Self::Twice(field) => {
+                write!(out, "field {field} is there twice, and must be there once")
+            }
             Self::OtherType(field) => write!(out, "field {field} has another type"),
             Self::Text => out.write_str("the name of the collection is not UTF-8"),
         }
@@ -214,7 +216,9 @@ mod tests {
         let peeked = peek(rule("CollectionService/CreateCollection"), &bytes).expect("well formed");
         assert_eq!((peeked.collection, peeked.role), (Some("ska"), Role::Administer));
         let nothing = peek(rule("DiscoveryService/ListSessions"), &[]).expect("well formed");
-        assert!(nothing.collection.is_none() && nothing.lists(rule("DiscoveryService/ListSessions")));
+        assert!(
+            nothing.collection.is_none() && nothing.lists(rule("DiscoveryService/ListSessions"))
+        );
         assert!(!nothing.lists(rule("DiscoveryService/GetSession")));
     }
 

@@ -91,8 +91,8 @@ fn certificates(what: &'static str, path: &Path) -> Result<Vec<CertificateDer<'s
 /// When the first certificate of a chain, the server's own, is over.
 fn expiry(chain: &[CertificateDer<'_>], path: &Path) -> Result<SystemTime, TlsError> {
     let own = chain.first().map(AsRef::as_ref).unwrap_or_default();
-    let (_, own) = X509Certificate::from_der(own)
-        .map_err(|error| malformed("certificate", path, &error))?;
+    let (_, own) =
+        X509Certificate::from_der(own).map_err(|error| malformed("certificate", path, &error))?;
     let seconds = own.validity().not_after.timestamp();
     Ok(UNIX_EPOCH + Duration::from_secs(u64::try_from(seconds).unwrap_or_default()))
 }
