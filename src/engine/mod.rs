@@ -26,7 +26,7 @@ mod vectors;
 mod view;
 mod write;
 
-pub use crate::storage::{RECORD_BYTES_MAX, RecordKind};
+pub use crate::storage::{RECORD_BYTES_MAX, RecordKind, ServerRecordKind};
 pub use attributes::{Attribute, Scalar, Span, Spans, ValueSet};
 pub use columns::{BUILT_IN_COUNT, DEC, HEALPIX_29, OBJECT_ID, RA, is_resident};
 pub use cost::CostModel;
