@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tonic::{Code, Status};
 
 use super::ServiceError;
+use super::gate::Refusal;
 use crate::class::Class;
 
 /// Longest message of a status, in bytes: it travels in an HTTP/2 header.
@@ -59,6 +60,12 @@ impl From<ServiceError> for Status {
                 Self::new(code(class), one_line(&error.to_string()))
             }
         }
+    }
+}
+
+impl From<Refusal> for Status {
+    fn from(refusal: Refusal) -> Self {
+        Self::new(refusal.code(), one_line(&refusal.to_string()))
     }
 }
 
