@@ -5,9 +5,11 @@
 
 mod error;
 mod merge;
+mod security;
 mod settings;
 
 pub use error::ConfigError;
+pub use security::{AuthMode, AuthSettings, ConnectionSettings, TlsSettings};
 pub use settings::{
     EncoderChoice, EncoderSettings, IndexSettings, LimitSettings, ServerSettings, Settings,
     StorageSettings,
