@@ -3,6 +3,7 @@
 //! Every command parses its words, calls the server and prints; what a command *means* is decided by the
 //! server. One line on standard error says what went wrong and what to do, and the exit status is then not 0.
 
+mod access;
 mod angle;
 mod bridge;
 mod check;
@@ -79,6 +80,8 @@ enum Command {
     Outliers(outliers::OutlierArguments),
     /// Label objects, and be asked for the labels that teach most
     Session(session::SessionArguments),
+    /// Tokens, groups, roles and row policies: who may do what, and who sees which rows
+    Access(access::AccessArguments),
     /// Delete objects by id
     Delete(delete::DeleteArguments),
 }
@@ -117,6 +120,7 @@ async fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Evaluate(arguments) => evaluate::run(arguments).await?,
         Command::Outliers(arguments) => outliers::run(arguments).await?,
         Command::Session(arguments) => session::run(arguments).await?,
+        Command::Access(arguments) => access::run(arguments).await?,
         Command::Delete(arguments) => delete::run(arguments).await?,
     }
     Ok(ExitCode::SUCCESS)

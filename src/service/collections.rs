@@ -62,8 +62,10 @@ impl Collections {
     async fn drop_named(&self, name: String) -> Result<(), ServiceError> {
         tracing::info!(collection = name, "dropping a collection");
         let db = self.context.db.clone();
+        let registry = self.context.registry.clone();
         blocking(move || -> Result<(), ServiceError> {
             db.drop_collection(&name)?;
+            registry.forget_collection(&name)?;
             probes::forget(&name);
             Ok(())
         })

@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::encoding::Workers;
 use super::{Limits, ServiceError};
+use crate::access::Registry;
 use crate::encoder::EncoderHandle;
 use crate::engine::Db;
 use crate::probes::Tools;
@@ -23,6 +24,8 @@ pub(super) struct Context {
     pub(super) db: Db,
     /// Its bridges between spaces.
     pub(super) bridges: Bridges,
+    /// Who may do what with it.
+    pub(super) registry: Registry,
     encoder: Option<EncoderHandle>,
     /// Sizes that requests keep to.
     pub(super) limits: Arc<Limits>,
@@ -39,6 +42,7 @@ impl Context {
     /// Puts the parts together.
     pub(super) fn new(
         db: Db,
+        registry: Registry,
         encoder: Option<EncoderHandle>,
         limits: Limits,
         stopping: CancellationToken,
@@ -47,6 +51,7 @@ impl Context {
         Self {
             db,
             bridges,
+            registry,
             encoder,
             searches: Arc::new(Semaphore::new(limits.searches_at_once_max)),
             fits: Arc::new(Semaphore::new(FITS_AT_ONCE)),

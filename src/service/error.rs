@@ -3,6 +3,7 @@
 use thiserror::Error;
 
 use super::RequestError;
+use crate::access::AccessError;
 use crate::class::Class;
 use crate::encoder::EncoderError;
 use crate::engine::EngineError;
@@ -30,6 +31,9 @@ pub enum ServiceError {
     /// A bridge could not be fitted, kept or used.
     #[error(transparent)]
     Bridge(#[from] BridgeError),
+    /// Identities, roles or policies could not be changed.
+    #[error(transparent)]
+    Access(#[from] AccessError),
     /// The encoder process could not do it.
     #[error(transparent)]
     Encoder(#[from] EncoderError),
@@ -127,6 +131,7 @@ impl ServiceError {
             Self::Query(error) => error.class(),
             Self::Probe(error) => error.class(),
             Self::Bridge(error) => error.class(),
+            Self::Access(error) => error.class(),
             Self::Encoder(error) => error.class(),
             Self::Rows(error) => error.class(),
             Self::NoEncoder | Self::Stopping => Class::Unavailable,

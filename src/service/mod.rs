@@ -10,6 +10,7 @@
 //!   are.
 //! - **SVC-5**: vectors of different provenance never meet in one space.
 
+mod access;
 mod bridges;
 mod collections;
 mod context;

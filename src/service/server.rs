@@ -14,6 +14,7 @@ use tonic_health::server::{HealthReporter, HealthService};
 use tower::layer::util::{Identity, Stack};
 
 use super::Limits;
+use super::access::{self, Access};
 use super::bridges::BridgeServer;
 use super::collections::Collections;
 use super::context::{Context, blocking};
@@ -30,6 +31,7 @@ use crate::encoder::EncoderHandle;
 use crate::engine::Db;
 use crate::probes::{self, ProbeError};
 use crate::wire;
+use crate::wire::v1::access_service_server::{self, AccessServiceServer};
 use crate::wire::v1::bridge_service_server::{self, BridgeServiceServer};
 use crate::wire::v1::collection_service_server::{self, CollectionServiceServer};
 use crate::wire::v1::discovery_service_server::{self, DiscoveryServiceServer};
@@ -39,7 +41,7 @@ use crate::wire::v1::probe_service_server::{self, ProbeServiceServer};
 use crate::wire::v1::search_service_server::{self, SearchServiceServer};
 
 /// Services that clients may call; the protocol with the encoder process is not among them.
-const SERVICES: [&str; 7] = [
+const SERVICES: [&str; 8] = [
     collection_service_server::SERVICE_NAME,
     object_service_server::SERVICE_NAME,
     search_service_server::SERVICE_NAME,
@@ -47,6 +49,7 @@ const SERVICES: [&str; 7] = [
     probe_service_server::SERVICE_NAME,
     bridge_service_server::SERVICE_NAME,
     discovery_service_server::SERVICE_NAME,
+    access_service_server::SERVICE_NAME,
 ];
 
 /// Streams that one connection may have open.
@@ -166,7 +169,7 @@ pub struct Server {
     address: SocketAddr,
     options: ServiceOptions,
     certificates: Option<Arc<Certificates>>,
-    registry: Option<Registry>,
+    registry: Registry,
     db: Db,
     encoder: Option<EncoderHandle>,
 }
@@ -185,13 +188,10 @@ impl Server {
         let address = options.listen;
         check_exposure(&options)?;
         let certificates = options.tls.clone().map(Certificates::open).transpose()?.map(Arc::new);
-        let registry = match &options.authentication {
-            None => None,
-            Some(access) => {
-                Some(Registry::open_with(Arc::new(db.clone()), system_clock(), access.clone())?)
-            }
-        };
-        if registry.as_ref().is_some_and(|registry| !registry.has_administrator()) {
+        // A server that asks nobody keeps roles, too: they can be made ready before it asks.
+        let access = options.authentication.clone().unwrap_or_default();
+        let registry = Registry::open_with(Arc::new(db.clone()), system_clock(), access)?;
+        if options.authentication.is_some() && !registry.has_administrator() {
             tracing::warn!(
                 "nobody may administer this server yet: `sidereus access bootstrap` makes somebody"
             );
@@ -216,7 +216,10 @@ impl Server {
     /// [`ServerError::Transport`] when connections can no longer be accepted.
     pub async fn serve(self, stop: CancellationToken) -> Result<(), ServerError> {
         let grace = self.options.shutdown_grace;
-        let context = Context::new(self.db, self.encoder, self.options.limits, stop.clone());
+        let asks = self.options.authentication.is_some();
+        let (registry, limits) = (self.registry, self.options.limits);
+        let context = Context::new(self.db, registry.clone(), self.encoder, limits, stop.clone());
+        let uses = tokio::spawn(access::keep_uses(registry.clone(), stop.clone()));
         if let Err(error) = context.at_ingest.sync(&context).await {
             tracing::error!(%error, "nothing is encoded at ingest until a space is declared or the server starts again");
         }
@@ -225,9 +228,9 @@ impl Server {
             tracing::error!(%error, "probes are not known to queries");
         }
         let health = HealthReporter::new();
-        let authority: Arc<dyn Authority> = match &self.registry {
-            Some(registry) => Arc::new(RegistryAuthority::new(registry.clone())),
-            None => Arc::new(OpenAuthority::new()),
+        let authority: Arc<dyn Authority> = match asks {
+            true => Arc::new(RegistryAuthority::new(registry)),
+            false => Arc::new(OpenAuthority::new()),
         };
         let watches: Watches = Arc::from([]);
         let gate = GateLayer::new(authority, watches, &context.limits);
@@ -236,7 +239,7 @@ impl Server {
         if let Some(certificates) = &self.certificates {
             tokio::spawn(Arc::clone(certificates).follow(stop.clone()));
         }
-        let (encrypted, asks) = (self.certificates.is_some(), self.registry.is_some());
+        let encrypted = self.certificates.is_some();
         let incoming = tls::incoming(self.listener, self.certificates, &self.options.connections);
         tracing::info!(address = %self.address, encrypted, asks, "serving gRPC");
         let stopped = stop.clone();
@@ -254,6 +257,9 @@ impl Server {
         }
         if tokio::time::timeout(grace, context.at_ingest.ended()).await.is_err() {
             tracing::warn!("encoding at ingest does not end; leaving it to the next start");
+        }
+        if tokio::time::timeout(grace, uses).await.is_err() {
+            tracing::warn!("it was not written down when tokens were used last");
         }
         tracing::info!("stopped serving");
         Ok(())
@@ -350,6 +356,11 @@ fn router(
         )
         .add_service(
             DiscoveryServiceServer::new(Discovery::new(context.clone()))
+                .max_decoding_message_size(request)
+                .max_encoding_message_size(reply),
+        )
+        .add_service(
+            AccessServiceServer::new(Access::new(context.clone()))
                 .max_decoding_message_size(request)
                 .max_encoding_message_size(reply),
         ))

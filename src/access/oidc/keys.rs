@@ -27,6 +27,10 @@ const KEYS_MAX: usize = 100;
 /// Shortest modulus of an RSA key, in letters of base 64: 2,048 bits.
 const RSA_LETTERS_MIN: usize = 342;
 
+/// 32 and 48 bytes in letters of base 64.
+const BYTES_32: usize = 43;
+const BYTES_48: usize = 64;
+
 /// Why there is no key.
 #[derive(Debug)]
 pub(super) enum KeyFailure {
@@ -201,11 +205,17 @@ fn key_of(value: &Value) -> Option<Key> {
             Algorithm::PS512,
         ],
         AlgorithmParameters::EllipticCurve(point) => match point.curve {
-            EllipticCurve::P256 => vec![Algorithm::ES256],
-            EllipticCurve::P384 => vec![Algorithm::ES384],
+            EllipticCurve::P256 if are_letters(BYTES_32, [&point.x, &point.y]) => {
+                vec![Algorithm::ES256]
+            }
+            EllipticCurve::P384 if are_letters(BYTES_48, [&point.x, &point.y]) => {
+                vec![Algorithm::ES384]
+            }
             _ => return None,
         },
-        AlgorithmParameters::OctetKeyPair(pair) if pair.curve == EllipticCurve::Ed25519 => {
+        AlgorithmParameters::OctetKeyPair(pair)
+            if pair.curve == EllipticCurve::Ed25519 && are_letters(BYTES_32, [&pair.x]) =>
+        {
             vec![Algorithm::EdDSA]
         }
         // Weak keys, and secrets, which have no business here.
@@ -216,4 +226,9 @@ fn key_of(value: &Value) -> Option<Key> {
     }
     let key = DecodingKey::from_jwk(&jwk).ok()?;
     Some(Key { id: jwk.common.key_id, algorithms, key })
+}
+
+/// Whether coordinates have the length that they must have; the library takes that for granted.
+fn are_letters<const N: usize>(count: usize, coordinates: [&String; N]) -> bool {
+    coordinates.iter().all(|each| each.len() == count)
 }

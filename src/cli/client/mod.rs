@@ -14,6 +14,7 @@ use tonic::{Code, Status};
 use self::proof::Bearer;
 use super::failure;
 use super::render::Format;
+use crate::wire::v1::access_service_client::AccessServiceClient;
 use crate::wire::v1::bridge_service_client::BridgeServiceClient;
 use crate::wire::v1::collection_service_client::CollectionServiceClient;
 use crate::wire::v1::discovery_service_client::DiscoveryServiceClient;
@@ -144,6 +145,10 @@ impl Client {
     pub(super) fn maintenance(&self) -> MaintenanceServiceClient<Caller> {
         MaintenanceServiceClient::new(self.channel.clone())
             .max_decoding_message_size(REPLY_BYTES_MAX)
+    }
+
+    pub(super) fn access(&self) -> AccessServiceClient<Caller> {
+        AccessServiceClient::new(self.channel.clone()).max_decoding_message_size(REPLY_BYTES_MAX)
     }
 
     pub(super) fn bridges(&self) -> BridgeServiceClient<Caller> {

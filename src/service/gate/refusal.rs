@@ -7,8 +7,8 @@ use super::scan::Malformed;
 use crate::access::Denied;
 
 /// How somebody gets and gives what shows who he is.
-const HOW: &str = "give an API token with --token-file or in SIDEREUS_TOKEN (an administrator makes one with `sidereus token \
-                   create`), or a client certificate with --cert and --key";
+const HOW: &str = "give an API token with --token-file or in SIDEREUS_TOKEN (an administrator makes one with `sidereus access \
+                   token create`), or a client certificate with --cert and --key";
 
 /// Why the gate does not let a call through.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]

@@ -32,7 +32,6 @@ pub(super) enum Scope {
         empty: Empty,
     },
     /// The server.
-    #[cfg_attr(not(test), expect(dead_code, reason = "made by the table where a method has it"))]
     Server,
     /// Everybody who has shown who he is may call; the answer tells him what he may know of.
     Listing,
