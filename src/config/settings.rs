@@ -364,6 +364,7 @@ impl Settings {
             allow_insecure_remote: self.server.allow_insecure_remote,
             shutdown_grace: Duration::from_secs(self.server.shutdown_grace_s),
             limits: self.limits.limits(),
+            authority: None,
         }
     }
 }

@@ -8,6 +8,7 @@
 //! - **SVC-3**: nothing that a client sends is larger than a limit of [`Limits`]; what is, is refused by name.
 //! - **SVC-4**: without the setting that says otherwise, only this machine can reach the server.
 //! - **SVC-5**: vectors of different provenance never meet in one space.
+//! - **SVC-6**: objects are seen through the `door` alone, by a grant for their collection; hidden ones do not exist.
 
 mod bridges;
 mod collections;
@@ -15,9 +16,11 @@ mod context;
 mod convert;
 mod deadline;
 mod discovery;
+mod door;
 mod encoding;
 mod error;
 mod error_code;
+mod gate;
 mod ingest;
 mod limits;
 mod maintenance;
@@ -31,6 +34,7 @@ mod telemetry;
 
 pub use error::ServiceError;
 pub use error_code::code;
+pub use gate::Authority;
 pub use limits::Limits;
 pub use request_error::RequestError;
 pub use server::{Server, ServerError, ServiceOptions};

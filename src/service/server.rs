@@ -6,16 +6,19 @@ use std::time::Duration;
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use tonic::service::InterceptorLayer;
 use tonic::transport::server::{Router, TcpIncoming};
 use tonic_health::ServingStatus;
 use tonic_health::pb::health_server::HealthServer;
 use tonic_health::server::{HealthReporter, HealthService};
+use tower::layer::util::{Identity as LayerIdentity, Stack};
 
 use super::Limits;
 use super::bridges::BridgeServer;
 use super::collections::Collections;
 use super::context::{Context, blocking};
 use super::discovery::Discovery;
+use super::gate::{Authority, Gate};
 use super::maintenance::Maintenance;
 use super::objects::Objects;
 use super::probes::Probes;
@@ -74,6 +77,8 @@ pub struct ServiceOptions {
     pub shutdown_grace: Duration,
     /// Sizes that requests keep to.
     pub limits: Limits,
+    /// Who decides on calls; `None` for a server that asks nobody.
+    pub authority: Option<Authority>,
 }
 
 impl ServiceOptions {
@@ -84,6 +89,7 @@ impl ServiceOptions {
             allow_insecure_remote: false,
             shutdown_grace: Duration::from_secs(10),
             limits: Limits::default(),
+            authority: None,
         }
     }
 }
@@ -182,7 +188,9 @@ impl Server {
     /// [`ServerError::Transport`] when connections can no longer be accepted.
     pub async fn serve(self, stop: CancellationToken) -> Result<(), ServerError> {
         let grace = self.options.shutdown_grace;
-        let context = Context::new(self.db, self.encoder, self.options.limits, stop.clone());
+        let ServiceOptions { limits, authority, .. } = self.options;
+        let gate = Gate::new(authority.clone());
+        let context = Context::new(self.db, self.encoder, authority, limits, stop.clone());
         if let Err(error) = context.at_ingest.sync(&context).await {
             tracing::error!(%error, "nothing is encoded at ingest until a space is declared or the server starts again");
         }
@@ -191,7 +199,7 @@ impl Server {
             tracing::error!(%error, "probes are not known to queries");
         }
         let health = HealthReporter::new();
-        let router = router(&context, &health)?;
+        let router = router(&context, &health, gate)?;
         set_status(&health, ServingStatus::Serving).await;
         let incoming = TcpIncoming::from(self.listener).with_nodelay(Some(true));
         tracing::info!(address = %self.address, "serving gRPC");
@@ -216,6 +224,9 @@ impl Server {
     }
 }
 
+/// All services behind the gate.
+type Gated = Router<Stack<InterceptorLayer<Gate>, LayerIdentity>>;
+
 /// Has queries know the columns that probes and bridges make of every collection.
 fn register_probes(db: &Db) -> Result<(), ProbeError> {
     for collection in db.collections()? {
@@ -226,7 +237,7 @@ fn register_probes(db: &Db) -> Result<(), ProbeError> {
     Ok(())
 }
 
-fn router(context: &Context, health: &HealthReporter) -> Result<Router, ServerError> {
+fn router(context: &Context, health: &HealthReporter, gate: Gate) -> Result<Gated, ServerError> {
     let limits = &context.limits;
     let (request, reply) = (limits.request_bytes_max, limits.reply_bytes_max + ENVELOPE_BYTES);
     let mut builder = tonic::transport::Server::builder()
@@ -238,7 +249,8 @@ fn router(context: &Context, health: &HealthReporter) -> Result<Router, ServerEr
         .http2_max_header_list_size(HEADER_BYTES_MAX)
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(KEEPALIVE))
-        .trace_fn(|request| tracing::info_span!("rpc", method = request.uri().path()));
+        .trace_fn(|request| tracing::info_span!("rpc", method = request.uri().path()))
+        .layer(InterceptorLayer::new(gate));
     Ok(builder
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?)
