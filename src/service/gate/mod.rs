@@ -30,6 +30,7 @@ pub(super) use layer::GateLayer;
 pub(super) use refusal::Refusal;
 pub(super) use registry::RegistryAuthority;
 
+use super::ServiceError;
 use crate::access::{Grant, Identity, Role};
 
 /// Who makes a call, for handlers that learn only by and by what it is about.
@@ -76,5 +77,5 @@ pub(super) fn rows_served<T>(request: &Request<T>) -> RowsServed {
 }
 
 fn no_grant() -> Status {
-    Status::permission_denied("this call was not let through by the gate of the server")
+    ServiceError::NotThroughTheGate.into()
 }
