@@ -3,6 +3,7 @@
 //! Every command parses its words, calls the server and prints; what a command *means* is decided by the
 //! server. One line on standard error says what went wrong and what to do, and the exit status is then not 0.
 
+mod access;
 mod angle;
 mod audit;
 mod bridge;
@@ -82,6 +83,8 @@ enum Command {
     Session(session::SessionArguments),
     /// Read and check the log of who did what
     Audit(audit::AuditArguments),
+    /// Tokens, groups, roles and row policies: who may do what, and who sees which rows
+    Access(access::AccessArguments),
     /// Delete objects by id
     Delete(delete::DeleteArguments),
 }
@@ -121,6 +124,7 @@ async fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Outliers(arguments) => outliers::run(arguments).await?,
         Command::Session(arguments) => session::run(arguments).await?,
         Command::Audit(arguments) => return audit::run(arguments),
+        Command::Access(arguments) => access::run(arguments).await?,
         Command::Delete(arguments) => delete::run(arguments).await?,
     }
     Ok(ExitCode::SUCCESS)

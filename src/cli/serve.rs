@@ -68,7 +68,7 @@ pub(super) async fn run(arguments: ServeArguments) -> Result<()> {
     let options = settings.db_options();
     let db = tokio::task::spawn_blocking(move || Db::open(options)).await??;
     let encoder = start_encoder(&settings)?;
-    let server = Server::bind(settings.service_options(), db, encoder.clone()).await?;
+    let server = Server::bind(settings.service_options()?, db, encoder.clone()).await?;
     write_out(&format!("listening on grpc://{} data={}\n", server.address(), data.display()))?;
     let served = server.serve(stop).await;
     if let Some(encoder) = encoder {

@@ -6,12 +6,14 @@
 mod error;
 mod hosting;
 mod merge;
+mod security;
 mod settings;
 
 pub use error::ConfigError;
 pub use hosting::{
     AdmissionSettings, AuditMode, AuditSettings, QuotaChangeSettings, QuotaSettings, audit_folder,
 };
+pub use security::{AuthMode, AuthSettings, ConnectionSettings, TlsSettings};
 pub use settings::{
     EncoderChoice, EncoderSettings, IndexSettings, LimitSettings, ServerSettings, Settings,
     StorageSettings,

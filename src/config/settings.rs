@@ -10,6 +10,7 @@ use toml::Table;
 use super::ConfigError;
 use super::hosting::{AdmissionSettings, AuditSettings, QuotaSettings};
 use super::merge::merge;
+use super::security::{AuthSettings, ConnectionSettings, TlsSettings};
 use crate::encoder::{BatchOptions, EncoderOptions, HostOptions, SandboxMode};
 use crate::engine::DbOptions;
 use crate::query;
@@ -39,6 +40,12 @@ pub struct Settings {
     version: i64,
     /// Where and how to serve.
     pub server: ServerSettings,
+    /// Connections.
+    pub connections: ConnectionSettings,
+    /// Certificates.
+    pub tls: TlsSettings,
+    /// Who is asked who he is.
+    pub auth: AuthSettings,
     /// The store.
     pub storage: StorageSettings,
     /// Index builds.
@@ -63,7 +70,7 @@ pub struct ServerSettings {
     pub data: PathBuf,
     /// Address for gRPC.
     pub grpc: SocketAddr,
-    /// Whether other machines may connect unencrypted.
+    /// Whether other machines may connect although the server lacks TLS or authentication.
     pub allow_insecure_remote: bool,
     /// Seconds that requests may take to end when the server is stopped.
     pub shutdown_grace_s: u64,
@@ -266,6 +273,7 @@ impl Settings {
             }
         }
         self.encoder.check_hosts()?;
+        self.tls.options()?;
         if self.limits.chunk_kib * KIB > self.limits.reply_mib * MIB {
             return Err(ConfigError::BadValue {
                 key: "limits.chunk_kib",
@@ -282,6 +290,16 @@ impl Settings {
         const MANY: usize = 1 << 24;
         let (storage, limits, encoder) = (&self.storage, &self.limits, &self.encoder);
         vec![
+            ("connections.total", self.connections.total, 1, 1 << 20),
+            ("connections.per_address", self.connections.per_address, 1, 1 << 20),
+            ("connections.handshake_s", self.connections.handshake_s as usize, 1, 600),
+            ("auth.token_days_max", self.auth.token_days_max as usize, 1, 3_650),
+            (
+                "auth.token_days",
+                self.auth.token_days as usize,
+                1,
+                self.auth.token_days_max as usize,
+            ),
             ("storage.cache_mib", storage.cache_mib, 1, 1 << 20),
             ("storage.write_buffer_mib", storage.write_buffer_mib, 1, 1 << 14),
             ("storage.background_jobs", storage.background_jobs, 1, 256),
@@ -363,15 +381,21 @@ impl Settings {
     }
 
     /// Options of the gRPC server.
-    pub fn service_options(&self) -> ServiceOptions {
-        ServiceOptions {
+    ///
+    /// # Errors
+    /// [`ConfigError::BadValue`] where half of a pair of files is named.
+    pub fn service_options(&self) -> Result<ServiceOptions, ConfigError> {
+        Ok(ServiceOptions {
             listen: self.server.grpc,
             allow_insecure_remote: self.server.allow_insecure_remote,
+            tls: self.tls.options()?,
+            connections: self.connections.limits(),
+            authentication: self.auth.options(),
             shutdown_grace: Duration::from_secs(self.server.shutdown_grace_s),
             limits: self.limits.limits(),
             quotas: self.quotas.options(),
             admission: self.admission.options(),
-        }
+        })
     }
 }
 

@@ -14,7 +14,8 @@ fn refusal(text: &str) -> String {
 fn the_reference_file_is_the_defaults_of_every_floor() {
     let settings = Settings::reference().expect("the reference file is valid");
     assert_eq!(settings, parse(REFERENCE).expect("it is a settings file itself"));
-    assert_eq!(settings.service_options(), ServiceOptions::new(settings.server.grpc));
+    let options = settings.service_options().expect("options");
+    assert_eq!(options, ServiceOptions::new(settings.server.grpc));
     let db = settings.db_options();
     assert_eq!(db.store, StoreOptions::default());
     let defaults = DbOptions::new("x");

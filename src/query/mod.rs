@@ -4,7 +4,8 @@
 //! ([`filter`]), the planner chooses how to find the nearest of those that they leave ([`plan`]), the plan is carried out
 //! ([`execute`], or [`order`] where they are ordered by a column) and the hits get their columns ([`hydrate`]); or they are first
 //! ordered anew ([`late_interaction`]) or put apart ([`apart`]). Examples become a [`measure`], several terms one order by a rule
-//! of [`combine`], found by comparing everything ([`fused`]) or through the indices ([`threshold`]).
+//! of [`combine`], found by comparing everything ([`fused`]) or through the indices ([`threshold`]). What somebody may see
+//! ([`row_policy`](fn@row_policy)) is taken out of the view before any of this.
 //!
 //! **Invariants.** In exact mode every plan gives the same hits, in the same order; ties of distance are broken
 //! by object id. Never fewer than `min(k, survivors)` hits. All of it is synchronous work for one thread.
@@ -16,6 +17,7 @@ mod bind;
 mod brief;
 mod combine;
 pub mod datafusion;
+mod day;
 mod error;
 mod execute;
 mod explain;
@@ -30,6 +32,7 @@ mod outliers;
 mod plan;
 mod price;
 mod request;
+mod row_policy;
 mod sample;
 mod threshold;
 
@@ -37,6 +40,7 @@ use std::time::Instant;
 
 pub use answer::{Answer, Beside, Hit, QueryStats, TermScale};
 pub use combine::{Fusion, Method, Missing};
+pub use day::Day;
 pub use error::QueryError;
 pub use informative::{BATCH_MAX, Batch, BatchQuery, Proposal, Strategy, next_batch};
 pub use late_interaction::{
@@ -48,6 +52,7 @@ pub use price::{Price, bound, bound_of_count};
 pub use request::{
     Carry, Crossing, Diversity, K_MAX, OrderBy, Query, StopFlag, Term, WITHIN_HITS_MAX,
 };
+pub use row_policy::{check_policy, row_policy};
 
 use crate::engine::CollectionView;
 use crate::schema::{ObjectId, SpaceId};

@@ -6,10 +6,12 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use super::admission::{Admission, AdmissionOptions, Caller, Cost, Turn};
+use super::door::{Door, Policies};
 use super::encoding::Workers;
 use super::{Limits, ServiceError};
+use crate::access::{Grant, Registry, Role};
 use crate::encoder::EncoderHandle;
-use crate::engine::Db;
+use crate::engine::{CollectionView, Db};
 use crate::probes::Tools;
 use crate::probes::bridge::Bridges;
 use crate::schema::CollectionSchema;
@@ -24,7 +26,10 @@ pub(super) struct Context {
     pub(super) db: Db,
     /// Its bridges between spaces.
     pub(super) bridges: Bridges,
+    /// Who may do what with it.
+    pub(super) registry: Registry,
     encoder: Option<EncoderHandle>,
+    policies: Arc<Policies>,
     /// Sizes that requests keep to.
     pub(super) limits: Arc<Limits>,
     /// Which query runs now, waits, or is refused.
@@ -41,6 +46,7 @@ impl Context {
     /// Puts the parts together.
     pub(super) fn new(
         db: Db,
+        registry: Registry,
         encoder: Option<EncoderHandle>,
         limits: Limits,
         admission: AdmissionOptions,
@@ -50,8 +56,10 @@ impl Context {
         Self {
             db,
             bridges,
+            registry,
             encoder,
             admission: Admission::new(admission),
+            policies: Arc::default(),
             fits: Arc::new(Semaphore::new(FITS_AT_ONCE)),
             batches: Arc::new(Semaphore::new(limits.batches_in_flight_max)),
             limits: Arc::new(limits),
@@ -66,6 +74,36 @@ impl Context {
     /// [`ServiceError::NoEncoder`] when the server runs without one.
     pub(super) fn encoder(&self) -> Result<&EncoderHandle, ServiceError> {
         self.encoder.as_ref().ok_or(ServiceError::NoEncoder)
+    }
+
+    /// The database as a call may see it.
+    pub(super) fn door(&self, grant: Grant) -> Door {
+        Door::new(self.db.clone(), grant, Arc::clone(&self.policies))
+    }
+
+    /// The database as the server itself sees it, for work of its own that no call waits for.
+    pub(super) fn own_door(&self) -> Door {
+        self.door(Grant::open(None))
+    }
+
+    /// What somebody sees of a collection now.
+    ///
+    /// # Errors
+    /// [`ServiceError::NotGranted`] for another collection than that of the grant; those of the database.
+    pub(super) fn view(
+        &self,
+        grant: &Grant,
+        collection: &str,
+    ) -> Result<CollectionView, ServiceError> {
+        self.door(grant.clone()).view(collection)
+    }
+
+    /// The grant for one of all collections, for a call that lists them; `None` where the caller may not know of it.
+    pub(super) fn grant_of(&self, grant: &Grant, collection: &str) -> Option<Grant> {
+        if grant.open {
+            return Some(Grant { collection: Some(collection.into()), ..grant.clone() });
+        }
+        self.registry.decide(&grant.identity, Role::Read, Some(collection)).ok()
     }
 
     /// Schema of a collection as it is now.

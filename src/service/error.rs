@@ -4,6 +4,7 @@ use thiserror::Error;
 
 use super::RequestError;
 use super::admission::Limited;
+use crate::access::AccessError;
 use crate::audit::AuditError;
 use crate::class::Class;
 use crate::encoder::EncoderError;
@@ -32,12 +33,24 @@ pub enum ServiceError {
     /// A bridge could not be fitted, kept or used.
     #[error(transparent)]
     Bridge(#[from] BridgeError),
+    /// Identities, roles or policies could not be changed.
+    #[error(transparent)]
+    Access(#[from] AccessError),
     /// The encoder process could not do it.
     #[error(transparent)]
     Encoder(#[from] EncoderError),
     /// Rows that arrived as an Arrow stream could not be read.
     #[error(transparent)]
     Rows(#[from] FileError),
+    /// A collection that the call was not granted.
+    #[error("this call may not touch collection `{collection}`")]
+    NotGranted {
+        /// Its name, as it was asked for.
+        collection: String,
+    },
+    /// A request without a decision beside it.
+    #[error("nobody has decided on this call")]
+    NotThroughTheGate,
     /// The server runs without an encoder.
     #[error("this server runs without an encoder; start it with one to use models")]
     NoEncoder,
@@ -137,6 +150,7 @@ impl ServiceError {
             Self::Query(error) => error.class(),
             Self::Probe(error) => error.class(),
             Self::Bridge(error) => error.class(),
+            Self::Access(error) => error.class(),
             Self::Encoder(error) => error.class(),
             Self::Rows(error) => error.class(),
             Self::NoEncoder | Self::Stopping => Class::Unavailable,
@@ -147,7 +161,7 @@ impl ServiceError {
             Self::ReplyTooLarge { .. } | Self::DeadlineExceeded { .. } | Self::Limited(_) => {
                 Class::Exhausted
             }
-            Self::Stream(_) => Class::Invalid,
+            Self::Stream(_) | Self::NotGranted { .. } | Self::NotThroughTheGate => Class::Invalid,
             Self::DamagedSession { .. } => Class::Corrupt,
             Self::EncoderMiscounted { .. } | Self::Task { .. } => Class::Internal,
         }

@@ -11,6 +11,7 @@ use tonic::{Code, Status};
 
 use super::ServiceError;
 use super::admission::Limited;
+use super::gate::Refusal;
 use crate::class::Class;
 
 /// Longest message of a status, in bytes: it travels in an HTTP/2 header.
@@ -37,6 +38,10 @@ impl From<ServiceError> for Status {
         match (error, class) {
             (ServiceError::Stream(status), _) => *status,
             (ServiceError::Limited(limited), _) => limited.into(),
+            (error @ (ServiceError::NotGranted { .. } | ServiceError::NotThroughTheGate), _) => {
+                tracing::info!(%error, "permission denied");
+                Self::new(Code::PermissionDenied, one_line(&error.to_string()))
+            }
             (error @ ServiceError::DeadlineExceeded { .. }, _) => {
                 tracing::info!(%error, "deadline exceeded");
                 Self::new(Code::DeadlineExceeded, one_line(&error.to_string()))
@@ -124,6 +129,12 @@ impl From<Limited> for Status {
         let millis = after.as_millis().saturating_add(1) as u64;
         metadata.insert(RETRY_AFTER, MetadataValue::from(millis));
         Self::with_details_and_metadata(code, message, details.encode_to_vec().into(), metadata)
+    }
+}
+
+impl From<Refusal> for Status {
+    fn from(refusal: Refusal) -> Self {
+        Self::new(refusal.code(), one_line(&refusal.to_string()))
     }
 }
 

@@ -6,9 +6,12 @@
 //! - **SVC-1**: a row that an ingest answer does not list as refused is durable.
 //! - **SVC-2**: batches of one stream are written and answered in the order in which they came.
 //! - **SVC-3**: nothing that a client sends is larger than a limit of [`Limits`]; what is, is refused by name.
-//! - **SVC-4**: without the setting that says otherwise, only this machine can reach the server.
+//! - **SVC-4**: without the setting that says otherwise, other machines can reach only a server that encrypts and asks who they
+//!   are.
 //! - **SVC-5**: vectors of different provenance never meet in one space.
+//! - **SVC-6**: objects are seen through the `door` alone, by a grant for their collection; hidden ones do not exist.
 
+mod access;
 mod admission;
 mod bridges;
 mod collections;
@@ -16,9 +19,11 @@ mod context;
 mod convert;
 mod deadline;
 mod discovery;
+mod door;
 mod encoding;
 mod error;
 mod error_code;
+mod gate;
 mod ingest;
 mod limits;
 mod maintenance;
@@ -29,6 +34,7 @@ mod rerank;
 mod search;
 mod server;
 mod telemetry;
+mod tls;
 
 pub use admission::{AdmissionOptions, Limited, Pass, Quota, QuotaChange, QuotaOptions, Quotas};
 pub use error::ServiceError;
@@ -37,3 +43,4 @@ pub use limits::Limits;
 pub use request_error::RequestError;
 pub use server::{Server, ServerError, ServiceOptions};
 pub use telemetry::{TelemetryError, check_log_filter, start_telemetry};
+pub use tls::{ClientCertificates, ConnectionLimits, TlsError, TlsOptions};

@@ -37,6 +37,12 @@ pub enum RequestError {
         /// How many are allowed.
         max: usize,
     },
+    /// A word that names no role.
+    #[error("{reason}")]
+    UnknownRole {
+        /// The word, and those that do.
+        reason: String,
+    },
     /// `k = 0` without a distance.
     #[error("k is 0: ask for at least one hit, or give `within`, a largest distance, instead")]
     NoHitsWanted,
@@ -362,6 +368,7 @@ impl RequestError {
             Self::SpaceOfTokens(error) => error.class(),
             Self::Missing { .. }
             | Self::UnknownEnum { .. }
+            | Self::UnknownRole { .. }
             | Self::TooMany { .. }
             | Self::NoHitsWanted
             | Self::TooManyHits { .. }

@@ -9,7 +9,8 @@ use super::admission::{Caller, Cost, Reserved};
 use super::context::{Context, blocking};
 use super::convert::{self, CrossingTerm, ExampleTerm};
 use super::deadline::Deadline;
-use super::{RequestError, ServiceError, rerank};
+use super::door::Door;
+use super::{RequestError, ServiceError, gate, rerank};
 use crate::encoder::{Inputs, Made};
 use crate::query::{self, Answer, Crossing, Query, StopFlag};
 use crate::schema::CollectionSchema;
@@ -47,11 +48,12 @@ impl Searches {
 
     async fn answer(
         &self,
+        door: Door,
         request: v1::SearchRequest,
         deadline: Deadline,
     ) -> Result<Answered, ServiceError> {
         let collection = request.collection.clone();
-        let at_hand = self.context.db.view_at_hand(&collection);
+        let at_hand = door.view_at_hand(&collection)?;
         let fetched;
         let schema = match &at_hand {
             Some(view) => view.schema(),
@@ -68,17 +70,17 @@ impl Searches {
             // Encoding and comparing take their time, and a view that is held keeps a segment that may be replaced meanwhile.
             drop(at_hand);
             for crossing in plan.crossings {
-                self.add_crossing(&collection, &mut query, crossing).await?;
+                self.add_crossing(&door, &collection, &mut query, crossing).await?;
             }
             for example in plan.examples {
                 self.add_example(&schema, &mut query, example, deadline).await?;
             }
         }
         if let Some(rerank) = plan.rerank {
-            let answer = rerank::answer(&self.context, collection, query, rerank).await?;
+            let answer = rerank::answer(&self.context, door, collection, query, rerank).await?;
             return Ok(Answered { answer, memory: None });
         }
-        let cost = match self.context.db.view_at_hand(&collection) {
+        let cost = match door.view_at_hand(&collection)? {
             Some(view) => {
                 self.context.admission.brief(Caller::current().as_ref())?;
                 match query::search_or_price(&view, &query) {
@@ -89,11 +91,10 @@ impl Searches {
             None => Cost::unknown(),
         };
         let mut turn = self.context.search_turn(cost).await?;
-        let db = self.context.db.clone();
         let _stop = StopWhenDropped(query.stop.clone());
         blocking(move || -> Result<Answered, ServiceError> {
             // The turn is held by the work itself: it may outlive a caller that has gone.
-            let answer = query::search(&db.view(&collection)?, &query)?;
+            let answer = query::search(&door.view(&collection)?, &query)?;
             Ok(Answered { answer, memory: turn.take_memory() })
         })
         .await
@@ -102,15 +103,16 @@ impl Searches {
     /// Finds the rule by which the examples of a term can be compared with the space that is searched.
     async fn add_crossing(
         &self,
+        door: &Door,
         collection: &str,
         query: &mut Query,
         crossing: CrossingTerm,
     ) -> Result<(), ServiceError> {
         let CrossingTerm { term, from, to, bridge } = crossing;
-        let (db, bridges) = (self.context.db.clone(), self.context.bridges.clone());
+        let (door, bridges) = (door.clone(), self.context.bridges.clone());
         let collection = collection.to_owned();
         let found = blocking(move || -> Result<Crossing, ServiceError> {
-            Ok(bridges.crossing(&db.view(&collection)?, &from, &to, &bridge)?)
+            Ok(bridges.crossing(&door.view(&collection)?, &from, &to, &bridge)?)
         });
         let found = found.await?;
         if let Some(term) = query.terms.get_mut(term) {
@@ -171,7 +173,8 @@ impl SearchService for Searches {
         request: Request<v1::SearchRequest>,
     ) -> Result<Response<Chunks>, Status> {
         let deadline = Deadline::new(request.metadata(), self.context.limits.request_time_max);
-        let answer = deadline.run(self.answer(request.into_inner(), deadline)).await?;
+        let door = self.context.door(gate::grant(&request)?);
+        let answer = deadline.run(self.answer(door, request.into_inner(), deadline)).await?;
         deadline.check()?;
         let Answered { answer, memory } = answer;
         if let Some(caller) = Caller::current() {

@@ -1,32 +1,38 @@
 //! Binding, serving and stopping.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use tonic::transport::server::{Router, TcpIncoming};
+use tonic::transport::server::Router;
 use tonic_health::ServingStatus;
 use tonic_health::pb::health_server::HealthServer;
 use tonic_health::server::{HealthReporter, HealthService};
 use tower::layer::util::{Identity, Stack};
 
 use super::Limits;
+use super::access::{self, Access};
 use super::admission::{AdmissionLayer, AdmissionOptions, QuotaOptions, Quotas};
 use super::bridges::BridgeServer;
 use super::collections::Collections;
 use super::context::{Context, blocking};
 use super::discovery::Discovery;
+use super::gate::{Authority, GateLayer, OpenAuthority, RegistryAuthority, Watches};
 use super::maintenance::Maintenance;
 use super::objects::Objects;
 use super::probes::Probes;
 use super::search::Searches;
+use super::tls::{self, Certificates, ConnectionLimits, TlsError, TlsOptions};
+use crate::access::{AccessError, AccessOptions, Registry, system_clock};
 use crate::class::Class;
 use crate::encoder::EncoderHandle;
 use crate::engine::Db;
 use crate::probes::{self, ProbeError};
 use crate::wire;
+use crate::wire::v1::access_service_server::{self, AccessServiceServer};
 use crate::wire::v1::bridge_service_server::{self, BridgeServiceServer};
 use crate::wire::v1::collection_service_server::{self, CollectionServiceServer};
 use crate::wire::v1::discovery_service_server::{self, DiscoveryServiceServer};
@@ -36,7 +42,7 @@ use crate::wire::v1::probe_service_server::{self, ProbeServiceServer};
 use crate::wire::v1::search_service_server::{self, SearchServiceServer};
 
 /// Services that clients may call; the protocol with the encoder process is not among them.
-const SERVICES: [&str; 7] = [
+const SERVICES: [&str; 8] = [
     collection_service_server::SERVICE_NAME,
     object_service_server::SERVICE_NAME,
     search_service_server::SERVICE_NAME,
@@ -44,6 +50,7 @@ const SERVICES: [&str; 7] = [
     probe_service_server::SERVICE_NAME,
     bridge_service_server::SERVICE_NAME,
     discovery_service_server::SERVICE_NAME,
+    access_service_server::SERVICE_NAME,
 ];
 
 /// Streams that one connection may have open.
@@ -70,8 +77,14 @@ const ENVELOPE_BYTES: usize = 1 << 20;
 pub struct ServiceOptions {
     /// Address to listen on; port 0 lets the system choose one.
     pub listen: SocketAddr,
-    /// Whether other machines may connect, although nothing is encrypted and nobody is asked for a password.
+    /// Whether other machines may connect although the server lacks TLS or authentication.
     pub allow_insecure_remote: bool,
+    /// Certificates; without them nothing is encrypted.
+    pub tls: Option<TlsOptions>,
+    /// How many connections there may be.
+    pub connections: ConnectionLimits,
+    /// Asks everybody who he is; without it everybody may do everything.
+    pub authentication: Option<AccessOptions>,
     /// How long requests under way may take to end when the server stops.
     pub shutdown_grace: Duration,
     /// Sizes that requests keep to.
@@ -88,6 +101,9 @@ impl ServiceOptions {
         Self {
             listen,
             allow_insecure_remote: false,
+            tls: None,
+            connections: ConnectionLimits::default(),
+            authentication: None,
             shutdown_grace: Duration::from_secs(10),
             limits: Limits::default(),
             quotas: QuotaOptions::default(),
@@ -102,12 +118,14 @@ impl ServiceOptions {
 pub enum ServerError {
     /// An address that other machines can reach.
     #[error(
-        "{address} can be reached from other machines, and this server neither encrypts nor asks for a password: \
-         listen on 127.0.0.1, or set `allow_insecure_remote = true` if the network keeps strangers out"
+        "{address} can be reached from other machines, and this server lacks {lacks}: configure [tls] and `auth.mode = \
+         \"on\"`, listen on 127.0.0.1, or set `allow_insecure_remote = true` if the network keeps strangers out"
     )]
     RemoteRefused {
         /// The address.
         address: SocketAddr,
+        /// What it lacks.
+        lacks: &'static str,
     },
     /// A port that somebody has.
     #[error("port {} of {} is in use: stop what listens there, or choose another port (0 for any)", address.port(), address.ip())]
@@ -123,6 +141,12 @@ pub enum ServerError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// Certificates that cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// Identities, roles and policies that cannot be read.
+    #[error(transparent)]
+    Access(#[from] AccessError),
     /// The protocol description of this program is damaged.
     #[error("the protocol description cannot be served: {0}")]
     Reflection(#[from] tonic_reflection::server::Error),
@@ -138,6 +162,8 @@ impl ServerError {
             Self::RemoteRefused { .. } => Class::Invalid,
             Self::PortInUse { .. } => Class::Conflict,
             Self::Bind { .. } => Class::Unavailable,
+            Self::Tls(error) => error.class(),
+            Self::Access(error) => error.class(),
             Self::Reflection(_) | Self::Transport(_) => Class::Internal,
         }
     }
@@ -149,26 +175,33 @@ pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
     options: ServiceOptions,
+    certificates: Option<Arc<Certificates>>,
+    registry: Registry,
     db: Db,
     encoder: Option<EncoderHandle>,
 }
 
 impl Server {
-    /// Takes the address.
+    /// Takes the address, and reads certificates and identities where the options name them.
     ///
     /// # Errors
-    /// [`ServerError::RemoteRefused`], [`ServerError::PortInUse`] or [`ServerError::Bind`].
+    /// [`ServerError::RemoteRefused`], [`ServerError::PortInUse`], [`ServerError::Bind`], [`ServerError::Tls`] or
+    /// [`ServerError::Access`].
     pub async fn bind(
         options: ServiceOptions,
         db: Db,
         encoder: Option<EncoderHandle>,
     ) -> Result<Self, ServerError> {
         let address = options.listen;
-        if !address.ip().to_canonical().is_loopback() {
-            if !options.allow_insecure_remote {
-                return Err(ServerError::RemoteRefused { address });
-            }
-            tracing::warn!(%address, "other machines can connect, unencrypted and without a password");
+        check_exposure(&options)?;
+        let certificates = options.tls.clone().map(Certificates::open).transpose()?.map(Arc::new);
+        // A server that asks nobody keeps roles, too: they can be made ready before it asks.
+        let access = options.authentication.clone().unwrap_or_default();
+        let registry = Registry::open_with(Arc::new(db.clone()), system_clock(), access)?;
+        if options.authentication.is_some() && !registry.has_administrator() {
+            tracing::warn!(
+                "nobody may administer this server yet: `sidereus access bootstrap` makes somebody"
+            );
         }
         let failed = |source: std::io::Error| match source.kind() {
             std::io::ErrorKind::AddrInUse => ServerError::PortInUse { address },
@@ -176,7 +209,7 @@ impl Server {
         };
         let listener = TcpListener::bind(address).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
-        Ok(Self { listener, address, options, db, encoder })
+        Ok(Self { listener, address, options, certificates, registry, db, encoder })
     }
 
     /// Where the server listens.
@@ -190,8 +223,13 @@ impl Server {
     /// [`ServerError::Transport`] when connections can no longer be accepted.
     pub async fn serve(self, stop: CancellationToken) -> Result<(), ServerError> {
         let grace = self.options.shutdown_grace;
+        let asks = self.options.authentication.is_some();
         let ServiceOptions { limits, quotas, admission, .. } = self.options;
-        let context = Context::new(self.db, self.encoder, limits, admission, stop.clone());
+        let registry = self.registry;
+        let (db, encoder) = (self.db, self.encoder);
+        let context =
+            Context::new(db, registry.clone(), encoder, limits, admission, stop.clone());
+        let uses = tokio::spawn(access::keep_uses(registry.clone(), stop.clone()));
         if let Err(error) = context.at_ingest.sync(&context).await {
             tracing::error!(%error, "nothing is encoded at ingest until a space is declared or the server starts again");
         }
@@ -200,10 +238,22 @@ impl Server {
             tracing::error!(%error, "probes are not known to queries");
         }
         let health = HealthReporter::new();
-        let router = router(&context, Quotas::new(quotas), &health)?;
+        let authority: Arc<dyn Authority> = match asks {
+            true => Arc::new(RegistryAuthority::new(registry)),
+            false => Arc::new(OpenAuthority::new()),
+        };
+        let watches: Watches = Arc::from([]);
+        let gate = GateLayer::new(authority, watches, &context.limits);
+        let admission =
+            AdmissionLayer::new(Quotas::new(quotas), context.admission.clone(), &context.limits);
+        let router = router(&context, &health, gate, admission)?;
         set_status(&health, ServingStatus::Serving).await;
-        let incoming = TcpIncoming::from(self.listener).with_nodelay(Some(true));
-        tracing::info!(address = %self.address, "serving gRPC");
+        if let Some(certificates) = &self.certificates {
+            tokio::spawn(Arc::clone(certificates).follow(stop.clone()));
+        }
+        let encrypted = self.certificates.is_some();
+        let incoming = tls::incoming(self.listener, self.certificates, &self.options.connections);
+        tracing::info!(address = %self.address, encrypted, asks, "serving gRPC");
         let stopped = stop.clone();
         let serving = router.serve_with_incoming_shutdown(incoming, async move {
             stopped.cancelled().await;
@@ -220,6 +270,9 @@ impl Server {
         if tokio::time::timeout(grace, context.at_ingest.ended()).await.is_err() {
             tracing::warn!("encoding at ingest does not end; leaving it to the next start");
         }
+        if tokio::time::timeout(grace, uses).await.is_err() {
+            tracing::warn!("it was not written down when tokens were used last");
+        }
         tracing::info!("stopped serving");
         Ok(())
     }
@@ -235,11 +288,38 @@ fn register_probes(db: &Db) -> Result<(), ProbeError> {
     Ok(())
 }
 
+/// Keeps a server that other machines can reach from serving without TLS and authentication, unless the operator wants that.
+fn check_exposure(options: &ServiceOptions) -> Result<(), ServerError> {
+    let address = options.listen;
+    let (encrypts, asks) = (options.tls.is_some(), options.authentication.is_some());
+    let lacks = match (encrypts, asks) {
+        (true, true) => return Ok(()),
+        (true, false) => "authentication",
+        (false, true) => "TLS",
+        (false, false) => "TLS and authentication",
+    };
+    if address.ip().to_canonical().is_loopback() {
+        if asks {
+            tracing::warn!("tokens travel unencrypted, on this machine alone");
+        }
+        return Ok(());
+    }
+    if !options.allow_insecure_remote {
+        return Err(ServerError::RemoteRefused { address, lacks });
+    }
+    tracing::warn!(%address, lacks, "other machines can connect to an insecure server");
+    Ok(())
+}
+
+/// The services behind the gate and the quotas.
+type GatedRouter = Router<Stack<AdmissionLayer, Stack<GateLayer, Identity>>>;
+
 fn router(
     context: &Context,
-    quotas: Quotas,
     health: &HealthReporter,
-) -> Result<Router<Stack<AdmissionLayer, Identity>>, ServerError> {
+    gate: GateLayer,
+    admission: AdmissionLayer,
+) -> Result<GatedRouter, ServerError> {
     let limits = &context.limits;
     let admission = AdmissionLayer::new(quotas, context.admission.clone(), limits);
     let (request, reply) = (limits.request_bytes_max, limits.reply_bytes_max + ENVELOPE_BYTES);
@@ -253,6 +333,7 @@ fn router(
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(KEEPALIVE))
         .trace_fn(|request| tracing::info_span!("rpc", method = request.uri().path()))
+        .layer(gate)
         .layer(admission);
     Ok(builder
         .add_service(reflection().build_v1()?)
@@ -290,6 +371,11 @@ fn router(
         )
         .add_service(
             DiscoveryServiceServer::new(Discovery::new(context.clone()))
+                .max_decoding_message_size(request)
+                .max_encoding_message_size(reply),
+        )
+        .add_service(
+            AccessServiceServer::new(Access::new(context.clone()))
                 .max_decoding_message_size(request)
                 .max_encoding_message_size(reply),
         ))

@@ -62,6 +62,14 @@ pub enum PredicateError {
         /// Column of the name.
         column: u64,
     },
+    /// A name of the day of the call that is a column's, too.
+    #[error(
+        "`{name}` is the day of the call and a column of the collection: write \"{name}\" in double quotes for the column, or rename it"
+    )]
+    AmbiguousDay {
+        /// The column.
+        name: String,
+    },
     /// A column of bytes or lists.
     #[error("column `{name}` holds {kind} values, which predicates cannot use")]
     UnusableColumn {
@@ -126,6 +134,7 @@ impl PredicateError {
             | Self::TooDeep
             | Self::Syntax { .. }
             | Self::UnknownColumn { .. }
+            | Self::AmbiguousDay { .. }
             | Self::UnusableColumn { .. }
             | Self::TypeMismatch { .. }
             | Self::NotBoolean { .. }

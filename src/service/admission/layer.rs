@@ -10,7 +10,6 @@ use tonic::Status;
 use tonic::body::Body;
 use tonic::codegen::Service;
 use tonic::codegen::http::{Request, Response};
-use tonic::transport::server::TcpConnectInfo;
 use tower::Layer;
 
 use super::body::{Bounds, Readers, incoming};
@@ -18,6 +17,7 @@ use super::{Admission, Caller, Limited, Pass, Quotas};
 use crate::access::Grant;
 use crate::service::Limits;
 use crate::service::deadline;
+use crate::service::tls::Peer;
 
 /// Paths of protocols that are answered whatever happens: health and reflection.
 const FREE: [&str; 2] = ["/grpc.health.", "/grpc.reflection."];
@@ -127,9 +127,8 @@ impl Shared {
             }
             // Who asks nobody tells callers apart by where they are.
             _ => {
-                let address =
-                    extensions.get::<TcpConnectInfo>().and_then(TcpConnectInfo::remote_addr);
-                self.quotas.check(&peer_name(address.map(|address| address.ip())), &[])
+                let peer = extensions.get::<Peer>();
+                self.quotas.check(&peer_name(peer.map(|peer| peer.address.ip())), &[])
             }
         }
     }
