@@ -1,5 +1,6 @@
 //! `ObjectService`: objects by id, and how many there are.
 
+use futures::TryStreamExt;
 use prost::Message;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -149,8 +150,10 @@ impl ObjectService for Objects {
         &self,
         request: Request<Streaming<v1::IngestRequest>>,
     ) -> Result<Response<Answers>, Status> {
-        let door = self.context.door(gate::grant(&request)?);
-        Ok(Response::new(ingest::run(self.context.clone(), door, request.into_inner())))
+        let (door, rows) = (self.context.door(gate::grant(&request)?), gate::rows_served(&request));
+        let answers = ingest::run(self.context.clone(), door, request.into_inner());
+        let counted = answers.inspect_ok(move |answer| rows.add(answer.inserted + answer.replaced));
+        Ok(Response::new(Box::pin(counted)))
     }
 
     async fn get_objects(
@@ -159,7 +162,10 @@ impl ObjectService for Objects {
     ) -> Result<Response<v1::GetObjectsResponse>, Status> {
         let deadline = Deadline::new(request.metadata(), self.context.limits.request_time_max);
         let door = self.context.door(gate::grant(&request)?);
-        Ok(Response::new(deadline.run(self.get(door, request.into_inner())).await?))
+        let rows = gate::rows_served(&request);
+        let reply = deadline.run(self.get(door, request.into_inner())).await?;
+        rows.add(reply.objects.len() as u64);
+        Ok(Response::new(reply))
     }
 
     async fn delete_objects(
@@ -167,8 +173,10 @@ impl ObjectService for Objects {
         request: Request<v1::DeleteObjectsRequest>,
     ) -> Result<Response<v1::DeleteObjectsResponse>, Status> {
         // No deadline of our own: a delete that has begun is carried out, and its caller should learn so.
-        let door = self.context.door(gate::grant(&request)?);
-        Ok(Response::new(self.delete(door, request.into_inner()).await?))
+        let (door, rows) = (self.context.door(gate::grant(&request)?), gate::rows_served(&request));
+        let reply = self.delete(door, request.into_inner()).await?;
+        rows.add(reply.deleted);
+        Ok(Response::new(reply))
     }
 
     async fn count_objects(

@@ -160,9 +160,10 @@ impl SearchService for Searches {
         request: Request<v1::SearchRequest>,
     ) -> Result<Response<Chunks>, Status> {
         let deadline = Deadline::new(request.metadata(), self.context.limits.request_time_max);
-        let door = self.context.door(gate::grant(&request)?);
+        let (door, rows) = (self.context.door(gate::grant(&request)?), gate::rows_served(&request));
         let answer = deadline.run(self.answer(door, request.into_inner(), deadline)).await?;
         deadline.check()?;
+        rows.add(answer.hits.len() as u64);
         let chunks = convert::chunks(answer, self.context.limits.chunk_bytes);
         Ok(Response::new(Box::pin(futures::stream::iter(chunks.map(Ok)))))
     }

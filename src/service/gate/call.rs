@@ -188,7 +188,6 @@ impl Call {
     pub(super) fn refused(mut self, refusal: &Refusal) {
         self.ends(refusal.code());
         self.reason = refusal.reason();
-        tracing::debug!(method = self.method.path(), reason = self.reason, "call refused");
     }
 
     /// Notes how it ends; what comes after the end does not count.
