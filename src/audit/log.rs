@@ -89,7 +89,8 @@ struct Queue {
 
 #[derive(Debug)]
 struct Pending {
-    content: Content,
+    /// `None` for somebody who waits for what came before.
+    content: Option<Content>,
     waits: Option<oneshot::Sender<Result<(), AuditError>>>,
 }
 
@@ -150,7 +151,7 @@ impl Log {
         let file = disk.open(&path.join(file_name(number))).map_err(unreadable)?;
         let mut notes = Vec::new();
         let note = |text: String, kept| Pending {
-            content: Content::Note { at: SystemTime::now(), text, kept },
+            content: Some(Content::Note { at: SystemTime::now(), text, kept }),
             waits: None,
         };
         if let Some(kept) = kept {
@@ -205,17 +206,27 @@ impl Log {
 
     /// Appends an entry, to be on the disk within [`Options::delay`].
     pub fn append(&self, entry: Entry) {
-        self.push(entry, None);
+        self.push(Some(entry), None);
     }
 
     /// Appends an entry that goes to the disk at once, and can be waited for.
     pub fn append_now(&self, entry: Entry) -> Receipt {
         let (sender, receiver) = oneshot::channel();
-        self.push(entry, Some(sender));
+        self.push(Some(entry), Some(sender));
         Receipt(receiver)
     }
 
-    fn push(&self, entry: Entry, waits: Option<oneshot::Sender<Result<(), AuditError>>>) {
+    /// Waits until everything that was appended so far is on the disk.
+    ///
+    /// # Errors
+    /// [`AuditError::Unwritable`] where it is not.
+    pub async fn flush(&self) -> Result<(), AuditError> {
+        let (sender, receiver) = oneshot::channel();
+        self.push(None, Some(sender));
+        Receipt(receiver).durable().await
+    }
+
+    fn push(&self, entry: Option<Entry>, waits: Option<oneshot::Sender<Result<(), AuditError>>>) {
         let shared = &self.inner.shared;
         // While the disk fails the entry is kept, and its caller learns at once that it is not safe.
         let (waits, refused) = match waits {
@@ -224,11 +235,19 @@ impl Log {
         };
         let mut queue = locked(&shared.queue);
         if queue.closed || queue.entries.len() >= PENDING_MAX {
-            queue.lost += 1;
+            queue.lost += u64::from(entry.is_some());
             drop(queue);
             let failed = [waits, refused];
             for waits in failed.into_iter().flatten() {
                 let _ = waits.send(Err(self.check().err().unwrap_or(AuditError::Closed)));
+            }
+            return;
+        }
+        if entry.is_none() && waits.is_none() {
+            // Nobody waits any more.
+            drop(queue);
+            if let Some(refused) = refused {
+                let _ = refused.send(Err(shared.unwritable()));
             }
             return;
         }
@@ -237,7 +256,8 @@ impl Log {
         let urgent = waits.is_some() || queue.entries.len() >= PENDING_URGENT;
         let wakes = was_idle || (urgent && !queue.urgent);
         queue.urgent |= urgent;
-        queue.entries.push_back(Pending { content: Content::Call(Box::new(entry)), waits });
+        let content = entry.map(|entry| Content::Call(Box::new(entry)));
+        queue.entries.push_back(Pending { content, waits });
         shared.pending.store(queue.entries.len(), Ordering::Release);
         drop(queue);
         if wakes {
@@ -372,7 +392,11 @@ impl<D: Disk> Writer<D> {
         }
         let mut head = self.head.clone();
         let mut text = String::new();
-        for content in self.note(lost).iter().chain(batch.iter().map(|pending| &pending.content)) {
+        for content in self
+            .note(lost)
+            .iter()
+            .chain(batch.iter().filter_map(|pending| pending.content.as_ref()))
+        {
             text.push_str(&head.follow(content)?);
         }
         if !text.is_empty() {

@@ -316,10 +316,15 @@ fn a_full_disk_refuses_and_nothing_is_lost_when_there_is_room_again() {
         until("it recovers by itself", || log.check().is_ok());
         log.append_now(entry(4)).wait().expect("written");
     }
+    log.append(entry(5));
+    let flushed = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    flushed.block_on(log.flush()).expect("written");
+    let so_far = verify(folder.path()).expect("readable");
+    assert!(so_far.is_whole() && so_far.entries == 12, "{so_far:?}");
     drop(log);
     let summary = verify(folder.path()).expect("readable");
     assert!(summary.is_whole(), "{:?}", summary.faults);
-    assert_eq!((summary.entries, summary.notes.len()), (1 + 2 * 5, 2));
+    assert_eq!((summary.entries, summary.notes.len()), (1 + 2 * 5 + 1, 2));
     assert!(summary.notes[0].text.contains("entries lost: 0"), "{:?}", summary.notes);
 }
 

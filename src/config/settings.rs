@@ -395,6 +395,7 @@ impl Settings {
             limits: self.limits.limits(),
             quotas: self.quotas.options(),
             admission: self.admission.options(),
+            audit: self.audit.options(&self.server.data, self.auth.options().is_some()),
         })
     }
 }

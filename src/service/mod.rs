@@ -13,6 +13,7 @@
 
 mod access;
 mod admission;
+mod auditing;
 mod bridges;
 mod collections;
 mod context;
@@ -29,6 +30,7 @@ mod limits;
 mod maintenance;
 mod objects;
 mod probes;
+mod raw;
 mod request_error;
 mod rerank;
 mod search;

@@ -1,9 +1,10 @@
 //! `ObjectService`: objects by id, and how many there are.
 
+use futures::TryStreamExt;
 use prost::Message;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::admission::{Caller, Cost, Work};
+use super::admission::{Cost, Work};
 use super::context::{Context, blocking};
 use super::deadline::Deadline;
 use super::door::Door;
@@ -42,11 +43,7 @@ impl Objects {
         let limits = &self.context.limits;
         at_most("ids", "limits.ids", request.ids.len(), limits.ids_max)?;
         let bytes_max = limits.reply_bytes_max;
-        let reply = blocking(move || get_pages(&door, request, bytes_max)).await?;
-        if let Some(caller) = Caller::current() {
-            caller.add_rows(reply.objects.len() as u64);
-        }
-        Ok(reply)
+        blocking(move || get_pages(&door, request, bytes_max)).await
     }
 
     async fn delete(
@@ -157,8 +154,10 @@ impl ObjectService for Objects {
         &self,
         request: Request<Streaming<v1::IngestRequest>>,
     ) -> Result<Response<Answers>, Status> {
-        let door = self.context.door(gate::grant(&request)?);
-        Ok(Response::new(ingest::run(self.context.clone(), door, request.into_inner())))
+        let (door, rows) = (self.context.door(gate::grant(&request)?), gate::rows_served(&request));
+        let answers = ingest::run(self.context.clone(), door, request.into_inner());
+        let counted = answers.inspect_ok(move |answer| rows.add(answer.inserted + answer.replaced));
+        Ok(Response::new(Box::pin(counted)))
     }
 
     async fn get_objects(
@@ -167,7 +166,10 @@ impl ObjectService for Objects {
     ) -> Result<Response<v1::GetObjectsResponse>, Status> {
         let deadline = Deadline::new(request.metadata(), self.context.limits.request_time_max);
         let door = self.context.door(gate::grant(&request)?);
-        Ok(Response::new(deadline.run(self.get(door, request.into_inner())).await?))
+        let rows = gate::rows_served(&request);
+        let reply = deadline.run(self.get(door, request.into_inner())).await?;
+        rows.add(reply.objects.len() as u64);
+        Ok(Response::new(reply))
     }
 
     async fn delete_objects(
@@ -175,8 +177,10 @@ impl ObjectService for Objects {
         request: Request<v1::DeleteObjectsRequest>,
     ) -> Result<Response<v1::DeleteObjectsResponse>, Status> {
         // No deadline of our own: a delete that has begun is carried out, and its caller should learn so.
-        let door = self.context.door(gate::grant(&request)?);
-        Ok(Response::new(self.delete(door, request.into_inner()).await?))
+        let (door, rows) = (self.context.door(gate::grant(&request)?), gate::rows_served(&request));
+        let reply = self.delete(door, request.into_inner()).await?;
+        rows.add(reply.deleted);
+        Ok(Response::new(reply))
     }
 
     async fn count_objects(

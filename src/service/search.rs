@@ -173,13 +173,11 @@ impl SearchService for Searches {
         request: Request<v1::SearchRequest>,
     ) -> Result<Response<Chunks>, Status> {
         let deadline = Deadline::new(request.metadata(), self.context.limits.request_time_max);
-        let door = self.context.door(gate::grant(&request)?);
+        let (door, rows) = (self.context.door(gate::grant(&request)?), gate::rows_served(&request));
         let answer = deadline.run(self.answer(door, request.into_inner(), deadline)).await?;
         deadline.check()?;
         let Answered { answer, memory } = answer;
-        if let Some(caller) = Caller::current() {
-            caller.add_rows(answer.hits.len() as u64);
-        }
+        rows.add(answer.hits.len() as u64);
         let chunks = convert::chunks(answer, self.context.limits.chunk_bytes);
         let chunks = chunks.map(move |chunk| {
             // Captured: it lives as long as there are chunks.

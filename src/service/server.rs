@@ -16,17 +16,19 @@ use tower::layer::util::{Identity, Stack};
 use super::Limits;
 use super::access::{self, Access};
 use super::admission::{AdmissionLayer, AdmissionOptions, QuotaOptions, Quotas};
+use super::auditing::{AuditLayer, Auditor};
 use super::bridges::BridgeServer;
 use super::collections::Collections;
 use super::context::{Context, blocking};
 use super::discovery::Discovery;
-use super::gate::{Authority, GateLayer, OpenAuthority, RegistryAuthority, Watches};
+use super::gate::{Authority, GateLayer, LogCalls, OpenAuthority, RegistryAuthority, Watch};
 use super::maintenance::Maintenance;
 use super::objects::Objects;
 use super::probes::Probes;
 use super::search::Searches;
 use super::tls::{self, Certificates, ConnectionLimits, TlsError, TlsOptions};
 use crate::access::{AccessError, AccessOptions, Registry, system_clock};
+use crate::audit::{self, AuditError, Log};
 use crate::class::Class;
 use crate::encoder::EncoderHandle;
 use crate::engine::Db;
@@ -93,6 +95,8 @@ pub struct ServiceOptions {
     pub quotas: QuotaOptions,
     /// What runs at once, and what waits.
     pub admission: AdmissionOptions,
+    /// How calls are written down; without it they are not.
+    pub audit: Option<audit::Options>,
 }
 
 impl ServiceOptions {
@@ -108,6 +112,7 @@ impl ServiceOptions {
             limits: Limits::default(),
             quotas: QuotaOptions::default(),
             admission: AdmissionOptions::default(),
+            audit: None,
         }
     }
 }
@@ -147,6 +152,9 @@ pub enum ServerError {
     /// Identities, roles and policies that cannot be read.
     #[error(transparent)]
     Access(#[from] AccessError),
+    /// The audit log cannot be kept, and nothing is served that is not written down.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
     /// The protocol description of this program is damaged.
     #[error("the protocol description cannot be served: {0}")]
     Reflection(#[from] tonic_reflection::server::Error),
@@ -164,6 +172,7 @@ impl ServerError {
             Self::Bind { .. } => Class::Unavailable,
             Self::Tls(error) => error.class(),
             Self::Access(error) => error.class(),
+            Self::Audit(error) => error.class(),
             Self::Reflection(_) | Self::Transport(_) => Class::Internal,
         }
     }
@@ -224,11 +233,14 @@ impl Server {
     pub async fn serve(self, stop: CancellationToken) -> Result<(), ServerError> {
         let grace = self.options.shutdown_grace;
         let asks = self.options.authentication.is_some();
-        let ServiceOptions { limits, quotas, admission, .. } = self.options;
+        let ServiceOptions { limits, quotas, admission, audit, .. } = self.options;
+        let log = match audit {
+            Some(options) => Some(open_log(options).await?),
+            None => None,
+        };
         let registry = self.registry;
         let (db, encoder) = (self.db, self.encoder);
-        let context =
-            Context::new(db, registry.clone(), encoder, limits, admission, stop.clone());
+        let context = Context::new(db, registry.clone(), encoder, limits, admission, stop.clone());
         let uses = tokio::spawn(access::keep_uses(registry.clone(), stop.clone()));
         if let Err(error) = context.at_ingest.sync(&context).await {
             tracing::error!(%error, "nothing is encoded at ingest until a space is declared or the server starts again");
@@ -242,11 +254,14 @@ impl Server {
             true => Arc::new(RegistryAuthority::new(registry)),
             false => Arc::new(OpenAuthority::new()),
         };
-        let watches: Watches = Arc::from([]);
-        let gate = GateLayer::new(authority, watches, &context.limits);
+        let mut watches: Vec<Arc<dyn Watch>> = vec![Arc::new(LogCalls)];
+        watches.extend(
+            log.iter().map(|log| -> Arc<dyn Watch> { Arc::new(Auditor::new(log.clone())) }),
+        );
+        let gate = GateLayer::new(authority, Arc::from(watches), &context.limits);
         let admission =
             AdmissionLayer::new(Quotas::new(quotas), context.admission.clone(), &context.limits);
-        let router = router(&context, &health, gate, admission)?;
+        let router = router(&context, &health, AuditLayer::new(log.clone()), gate, admission)?;
         set_status(&health, ServingStatus::Serving).await;
         if let Some(certificates) = &self.certificates {
             tokio::spawn(Arc::clone(certificates).follow(stop.clone()));
@@ -273,9 +288,22 @@ impl Server {
         if tokio::time::timeout(grace, uses).await.is_err() {
             tracing::warn!("it was not written down when tokens were used last");
         }
+        if let Some(log) = log {
+            // Everything that was done is written down before the server is gone.
+            let closed = tokio::task::spawn_blocking(move || log.close());
+            if closed.await.is_err() {
+                tracing::error!("the audit log could not be closed");
+            }
+        }
         tracing::info!("stopped serving");
         Ok(())
     }
+}
+
+/// Opens the log of who does what.
+async fn open_log(options: audit::Options) -> Result<Log, AuditError> {
+    let opened = tokio::task::spawn_blocking(move || Log::open(options));
+    opened.await.unwrap_or(Err(AuditError::Closed))
 }
 
 /// Has queries know the columns that probes and bridges make of every collection.
@@ -312,11 +340,12 @@ fn check_exposure(options: &ServiceOptions) -> Result<(), ServerError> {
 }
 
 /// The services behind the gate and the quotas.
-type GatedRouter = Router<Stack<AdmissionLayer, Stack<GateLayer, Identity>>>;
+type GatedRouter = Router<Stack<AdmissionLayer, Stack<GateLayer, Stack<AuditLayer, Identity>>>>;
 
 fn router(
     context: &Context,
     health: &HealthReporter,
+    audit: AuditLayer,
     gate: GateLayer,
     admission: AdmissionLayer,
 ) -> Result<GatedRouter, ServerError> {
@@ -333,6 +362,7 @@ fn router(
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(KEEPALIVE))
         .trace_fn(|request| tracing::info_span!("rpc", method = request.uri().path()))
+        .layer(audit)
         .layer(gate)
         .layer(admission);
     Ok(builder

@@ -7,26 +7,20 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
 use futures::Stream;
-use prost::bytes::{Buf, BufMut, Bytes};
+use prost::bytes::Bytes;
 use tokio::time::Sleep;
 use tonic::Status;
 use tonic::body::Body;
-use tonic::codec::{
-    BufferSettings, DecodeBuf, Decoder, EncodeBody, EncodeBuf, Encoder,
-    SingleMessageCompressionOverride, Streaming,
-};
+use tonic::codec::Streaming;
 use tonic::codegen::Body as _;
-use tonic::codegen::http::StatusCode;
 use tonic::service::AxumBody;
 
 use super::{Limited, Pass, Reserved};
+use crate::service::gate::RowsServed;
+use crate::service::raw;
 
 /// Bytes before every message: a flag, and the length.
 const HEADER_BYTES: usize = 5;
-
-/// Buffers of an answer that is passed on: they grow with its messages.
-const BUFFER_BYTES: usize = 1 << 10;
-const YIELD_BYTES: usize = 32 << 10;
 
 /// How long a stalled body may stay unnoticed, as a part of the time that it may stall.
 const LOOKS: u32 = 4;
@@ -210,9 +204,35 @@ struct Reader {
 #[derive(Debug)]
 struct Answer {
     messages: Streaming<Bytes>,
-    pass: Arc<Pass>,
-    /// The messages of the request.
-    _held: Held,
+    taken: Taken,
+}
+
+/// What a call takes, until it has ended.
+#[derive(Debug)]
+pub(super) struct Taken {
+    /// Its place among the calls of its caller.
+    pub(super) pass: Arc<Pass>,
+    /// The memory of its messages.
+    pub(super) held: Held,
+    /// The rows that its handler counts.
+    pub(super) rows: Option<RowsServed>,
+}
+
+impl Taken {
+    fn message(&self, bytes: u64) {
+        self.pass.bytes_out(bytes);
+        if let Some(rows) = &self.rows {
+            rows.add_bytes(bytes);
+        }
+    }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        if let Some(rows) = &self.rows {
+            self.pass.rows(rows.rows());
+        }
+    }
 }
 
 /// Wakes the task that sends an answer, and notes that there is something to send.
@@ -250,18 +270,16 @@ impl Readers {
     }
 
     /// Counts the messages of an answer, and gives it up when nobody reads it.
-    pub(super) fn follow(&self, body: Body, pass: Arc<Pass>, held: Held) -> Body {
-        let messages = Streaming::new_response(Raw, body, StatusCode::OK, None, Some(usize::MAX));
+    pub(super) fn follow(&self, body: Body, taken: Taken) -> Body {
         let reader = Arc::new(Reader {
-            answer: Mutex::new(Some(Answer { messages, pass, _held: held })),
+            answer: Mutex::new(Some(Answer { messages: raw::messages(body), taken })),
             ready: AtomicU64::new(0),
             began: self.began,
         });
         self.readers.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(&reader));
         let stall = self.stall;
         let passed = futures::stream::poll_fn(move |context| poll(&reader, stall, context));
-        let compression = SingleMessageCompressionOverride::default();
-        Body::new(EncodeBody::new_server(Raw, passed, None, compression, None))
+        raw::body(passed)
     }
 }
 
@@ -271,7 +289,7 @@ fn poll(
     context: &mut Context<'_>,
 ) -> Poll<Option<Result<Bytes, Status>>> {
     let mut answer = reader.answer.lock().unwrap_or_else(PoisonError::into_inner);
-    let Some(Answer { messages, pass, .. }) = answer.as_mut() else {
+    let Some(Answer { messages, taken }) = answer.as_mut() else {
         // Taken when it was not read, or at its end.
         let was_stalled = reader.ready.swap(0, Ordering::AcqRel) > 0;
         return Poll::Ready(was_stalled.then(|| Err(unread(stall).into())));
@@ -282,7 +300,7 @@ fn poll(
     match Pin::new(messages).poll_next(&mut Context::from_waker(&waker)) {
         Poll::Pending => Poll::Pending,
         Poll::Ready(Some(Ok(message))) => {
-            pass.bytes_out((message.len() + HEADER_BYTES) as u64);
+            taken.message((message.len() + HEADER_BYTES) as u64);
             reader.ready.store(reader.now(), Ordering::Release);
             Poll::Ready(Some(Ok(message)))
         }
@@ -323,38 +341,6 @@ async fn look(readers: Weak<Mutex<Vec<Weak<Reader>>>>, stall: Duration) {
             }
             drop(answer);
         }
-    }
-}
-
-/// Messages as bytes.
-#[derive(Debug, Clone, Copy)]
-struct Raw;
-
-impl Decoder for Raw {
-    type Item = Bytes;
-    type Error = Status;
-
-    fn decode(&mut self, from: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Status> {
-        let length = from.remaining();
-        Ok(Some(from.copy_to_bytes(length)))
-    }
-
-    fn buffer_settings(&self) -> BufferSettings {
-        BufferSettings::new(BUFFER_BYTES, YIELD_BYTES)
-    }
-}
-
-impl Encoder for Raw {
-    type Item = Bytes;
-    type Error = Status;
-
-    fn encode(&mut self, message: Bytes, into: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        into.put(message);
-        Ok(())
-    }
-
-    fn buffer_settings(&self) -> BufferSettings {
-        BufferSettings::new(BUFFER_BYTES, YIELD_BYTES)
     }
 }
 

@@ -1,7 +1,6 @@
 //! The call that is being served, for whatever serves it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::Pass;
@@ -18,12 +17,11 @@ pub(in crate::service) struct Caller {
     arrived: Instant,
     /// When nobody waits any more; `None` where he did not say.
     deadline: Option<Instant>,
-    rows: Arc<AtomicU64>,
 }
 
 impl Caller {
     pub(super) fn new(pass: Arc<Pass>, arrived: Instant, deadline: Option<Instant>) -> Self {
-        Self { pass, arrived, deadline, rows: Arc::default() }
+        Self { pass, arrived, deadline }
     }
 
     /// The call that the current task serves; `None` for work of the server's own.
@@ -34,12 +32,6 @@ impl Caller {
     /// Serves a call: [`Caller::current`] is this one meanwhile.
     pub(super) async fn serve<T>(self, work: impl Future<Output = T>) -> T {
         CALLER.scope(self, work).await
-    }
-
-    /// Counts rows that it is given.
-    pub(in crate::service) fn add_rows(&self, rows: u64) {
-        self.pass.rows(rows);
-        self.rows.fetch_add(rows, Ordering::Relaxed);
     }
 
     /// What he may take.

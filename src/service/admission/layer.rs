@@ -12,11 +12,12 @@ use tonic::codegen::Service;
 use tonic::codegen::http::{Request, Response};
 use tower::Layer;
 
-use super::body::{Bounds, Readers, incoming};
+use super::body::{Bounds, Readers, Taken, incoming};
 use super::{Admission, Caller, Limited, Pass, Quotas};
 use crate::access::Grant;
 use crate::service::Limits;
 use crate::service::deadline;
+use crate::service::gate::RowsServed;
 use crate::service::tls::Peer;
 
 /// Paths of protocols that are answered whatever happens: health and reflection.
@@ -108,12 +109,12 @@ where
         let clone = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, clone);
         Box::pin(async move {
-            let (request, held) = match shared.begin(&caller, &pass, request) {
+            let (request, taken) = match shared.begin(&caller, &pass, request) {
                 Ok(begun) => begun,
                 Err(limited) => return Ok(Status::from(limited).into_http()),
             };
             let response = caller.serve(inner.call(request)).await?;
-            Ok(shared.follow(response, pass, held))
+            Ok(shared.follow(response, taken))
         })
     }
 }
@@ -139,28 +140,25 @@ impl Shared {
         caller: &Caller,
         pass: &Arc<Pass>,
         request: Request<Body>,
-    ) -> Result<(Request<Body>, super::body::Held), Limited> {
+    ) -> Result<(Request<Body>, Taken), Limited> {
         self.admission.brief(Some(caller))?;
         let held = Arc::new(Mutex::new(self.admission.budget().take(0)?));
         let is_large = request.uri().path().starts_with(OBJECTS);
         let bounds = if is_large { self.objects } else { self.requests };
         let (parts, body) = request.into_parts();
         let body = incoming(body, Arc::clone(pass), Arc::clone(&held), bounds);
-        Ok((Request::from_parts(parts, body), held))
+        let rows = parts.extensions.get::<RowsServed>().cloned();
+        let taken = Taken { pass: Arc::clone(pass), held, rows };
+        Ok((Request::from_parts(parts, body), taken))
     }
 
-    fn follow(
-        &self,
-        response: Response<Body>,
-        pass: Arc<Pass>,
-        held: super::body::Held,
-    ) -> Response<Body> {
+    fn follow(&self, response: Response<Body>, taken: Taken) -> Response<Body> {
         let headers = response.headers();
         // A status alone, which is over with its headers, or messages that only their reader can read.
         if headers.contains_key("grpc-status") || headers.contains_key("grpc-encoding") {
             return response;
         }
-        response.map(|body| self.readers.follow(body, pass, held))
+        response.map(|body| self.readers.follow(body, taken))
     }
 }
 

@@ -25,17 +25,33 @@ use crate::service::tls::Peer;
 
 /// Rows that a call has read for its caller, or written. Handlers add to it; it is in the extensions of every request.
 #[derive(Debug, Clone, Default)]
-pub(in crate::service) struct RowsServed(Arc<AtomicU64>);
+pub(in crate::service) struct RowsServed(Arc<Served>);
+
+#[derive(Debug, Default)]
+struct Served {
+    rows: AtomicU64,
+    bytes: AtomicU64,
+}
 
 impl RowsServed {
     /// Adds rows.
     pub(in crate::service) fn add(&self, rows: u64) {
-        self.0.fetch_add(rows, Ordering::Relaxed);
+        self.0.rows.fetch_add(rows, Ordering::Relaxed);
     }
 
     /// Rows so far.
     pub(in crate::service) fn rows(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
+        self.0.rows.load(Ordering::Relaxed)
+    }
+
+    /// Adds bytes of its answer.
+    pub(in crate::service) fn add_bytes(&self, bytes: u64) {
+        self.0.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Bytes of its answer so far.
+    pub(in crate::service) fn bytes(&self) -> u64 {
+        self.0.bytes.load(Ordering::Relaxed)
     }
 }
 
@@ -78,6 +94,8 @@ pub(in crate::service) struct CallEnded<'a> {
     pub(in crate::service) code: Code,
     /// Rows that were read for the caller, or written.
     pub(in crate::service) rows: u64,
+    /// Bytes of the messages of its answer.
+    pub(in crate::service) bytes: u64,
     /// From the arrival of the call to its end.
     pub(in crate::service) duration: Duration,
 }
@@ -188,7 +206,6 @@ impl Call {
     pub(super) fn refused(mut self, refusal: &Refusal) {
         self.ends(refusal.code());
         self.reason = refusal.reason();
-        tracing::debug!(method = self.method.path(), reason = self.reason, "call refused");
     }
 
     /// Notes how it ends; what comes after the end does not count.
@@ -227,6 +244,7 @@ impl Drop for Call {
             reason: &self.reason,
             code: self.code.unwrap_or(Code::Cancelled),
             rows: self.rows.rows(),
+            bytes: self.rows.bytes(),
             duration: self.began.elapsed(),
         };
         for watch in &*self.watches {

@@ -14,45 +14,27 @@ mod call;
 mod credentials;
 mod first;
 mod layer;
+mod log;
 mod refusal;
 mod registry;
 mod rule;
 mod scan;
 
-use std::sync::Arc;
-
 use tonic::{Request, Status};
 
-pub(super) use authority::{Authority, Identified, OpenAuthority};
-pub(super) use call::{CallBegins, CallEnded, Decision, RowsServed, Watch, Watches};
-pub(super) use credentials::Credentials;
+pub(super) use authority::{Authority, OpenAuthority};
+pub(super) use call::{RowsServed, Watch};
 pub(super) use layer::GateLayer;
+pub(super) use log::LogCalls;
 pub(super) use refusal::Refusal;
 pub(super) use registry::RegistryAuthority;
 
 use super::ServiceError;
-use crate::access::{Grant, Identity, Role};
+use crate::access::{Grant, Role};
 
-/// Who makes a call, for handlers that learn only by and by what it is about.
-#[derive(Clone)]
-pub(super) struct Caller {
-    authority: Arc<dyn Authority>,
-    identity: Arc<Identity>,
-}
-
-impl Caller {
-    /// Who it is.
-    pub(super) fn identity(&self) -> &Arc<Identity> {
-        &self.identity
-    }
-
-    /// What he may do with a collection.
-    ///
-    /// # Errors
-    /// UNAUTHENTICATED or PERMISSION_DENIED.
-    pub(super) fn grant(&self, needed: Role, collection: &str) -> Result<Grant, Status> {
-        Ok(self.authority.decide(&self.identity, needed, Some(collection))?)
-    }
+/// The role that a method needs; `None` for one without a rule.
+pub(super) fn role_needed(path: &str) -> Option<Role> {
+    rule::find(path).map(|rule| rule.role)
 }
 
 /// The decision on a call.
@@ -61,14 +43,6 @@ impl Caller {
 /// PERMISSION_DENIED where there is none: a call that did not come through the gate is not served.
 pub(super) fn grant<T>(request: &Request<T>) -> Result<Grant, Status> {
     request.extensions().get::<Grant>().cloned().ok_or_else(no_grant)
-}
-
-/// Who makes a call.
-///
-/// # Errors
-/// As of [`grant`].
-pub(super) fn caller<T>(request: &Request<T>) -> Result<Caller, Status> {
-    request.extensions().get::<Caller>().cloned().ok_or_else(no_grant)
 }
 
 /// The counter of rows of a call. One that did not come through the gate has one that nobody reads.
