@@ -1,9 +1,12 @@
-//! Compiles the protocol (pure Rust, no `protoc`) and the C++ shim over FAISS, and tells the encoder program
-//! where libtorch lies.
+//! Compiles the protocol (pure Rust, no `protoc`) with the table of what its methods need, and the C++ shim over FAISS, and
+//! tells the encoder program where libtorch lies.
+
+#[path = "build/rules.rs"]
+mod rules;
 
 use std::path::{Path, PathBuf};
 
-const PROTOS: [&str; 11] = [
+const PROTOS: [&str; 12] = [
     "sidereus/v1/objects.proto",
     "sidereus/v1/collection_service.proto",
     "sidereus/v1/object_service.proto",
@@ -12,6 +15,7 @@ const PROTOS: [&str; 11] = [
     "sidereus/v1/discovery_service.proto",
     "sidereus/v1/probe_service.proto",
     "sidereus/v1/bridge_service.proto",
+    "sidereus/v1/access_service.proto",
     "sidereus/internal/v1/encoder.proto",
     "sidereus/internal/v1/probe_record.proto",
     "sidereus/internal/v1/bridge_record.proto",
@@ -26,12 +30,15 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
 fn compile_protocol() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=proto");
-    let descriptors = protox::compile(PROTOS, ["proto"])?;
+    println!("cargo:rerun-if-changed=build");
+    let mut compiler = protox::Compiler::new(["proto"])?;
+    compiler.include_source_info(true).include_imports(true).open_files(PROTOS)?;
+    // Encoded by the compiler itself: options of our own are lost in the types that the generator takes.
+    let encoded = compiler.encode_file_descriptor_set();
     let out = PathBuf::from(std::env::var("OUT_DIR")?);
-    std::fs::write(
-        out.join("descriptors.bin"),
-        protox::prost::Message::encode_to_vec(&descriptors),
-    )?;
+    std::fs::write(out.join("rules.rs"), rules::table(&encoded)?)?;
+    std::fs::write(out.join("descriptors.bin"), encoded)?;
+    let descriptors = compiler.file_descriptor_set();
     tonic_prost_build::configure().compile_fds(descriptors)?;
     Ok(())
 }

@@ -9,6 +9,7 @@ pub mod vector;
 pub mod wire;
 
 // Floor 1: engines that do not see each other.
+pub mod audit;
 pub mod encoder;
 pub mod files;
 pub mod index;

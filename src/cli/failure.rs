@@ -16,6 +16,10 @@ pub(super) fn of_status(status: &Status) -> anyhow::Error {
         Code::Unimplemented => Some("the server is of another version than this program"),
         Code::Unavailable => Some("try again in a moment"),
         Code::DeadlineExceeded => Some("ask for less, or try again when the server has less to do"),
+        // The server says the rest, unless it is older or another program stands before it.
+        Code::Unauthenticated if !message.contains("--token-file") => {
+            Some("show who you are with --token-file FILE, $SIDEREUS_TOKEN, or --cert and --key")
+        }
         Code::Internal | Code::Unknown | Code::DataLoss => Some("the server's log says more"),
         Code::Ok
         | Code::Cancelled

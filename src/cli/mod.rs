@@ -3,7 +3,9 @@
 //! Every command parses its words, calls the server and prints; what a command *means* is decided by the
 //! server. One line on standard error says what went wrong and what to do, and the exit status is then not 0.
 
+mod access;
 mod angle;
+mod audit;
 mod bridge;
 mod check;
 mod client;
@@ -85,6 +87,10 @@ enum Command {
     Outliers(outliers::OutlierArguments),
     /// Label objects, and be asked for the labels that teach most
     Session(session::SessionArguments),
+    /// Read and check the log of who did what
+    Audit(audit::AuditArguments),
+    /// Tokens, groups, roles and row policies: who may do what, and who sees which rows
+    Access(access::AccessArguments),
     /// Delete objects by id
     Delete(delete::DeleteArguments),
     /// Ask the server of this machine whether it is ready
@@ -128,6 +134,8 @@ async fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Evaluate(arguments) => evaluate::run(arguments).await?,
         Command::Outliers(arguments) => outliers::run(arguments).await?,
         Command::Session(arguments) => session::run(arguments).await?,
+        Command::Audit(arguments) => return audit::run(arguments),
+        Command::Access(arguments) => access::run(arguments).await?,
         Command::Delete(arguments) => delete::run(arguments).await?,
         Command::Health(arguments) => return health::run(&arguments),
     }

@@ -94,7 +94,7 @@ async fn serve(settings: &Settings, http_is_chosen: bool) -> Result<()> {
     let options = settings.db_options();
     let db = tokio::task::spawn_blocking(move || Db::open(options)).await??;
     let encoder = start_encoder(settings)?;
-    let options = settings.service_options(http_is_chosen);
+    let options = settings.service_options(http_is_chosen)?;
     let server = Server::bind(options, db, encoder.clone()).await?;
     let http = server.http_address().map_or_else(String::new, |http| format!(" http://{http}"));
     write_out(&format!(

@@ -5,16 +5,22 @@
 //! reads the environment: whoever starts the server hands its variables over.
 
 mod error;
+mod hosting;
 mod layers;
 mod merge;
 mod observe;
 mod print;
 mod reference;
+mod security;
 mod settings;
 
 pub use error::ConfigError;
+pub use hosting::{
+    AdmissionSettings, AuditMode, AuditSettings, QuotaChangeSettings, QuotaSettings, audit_folder,
+};
 pub use layers::{Flag, Layered, Origin};
 pub use observe::{HttpSettings, LogStyle, TelemetrySettings};
+pub use security::{AuthMode, AuthSettings, ConnectionSettings, TlsSettings};
 pub use settings::{
     EncoderChoice, EncoderSettings, IndexSettings, LimitSettings, ServerSettings, Settings,
     StorageSettings,

@@ -40,31 +40,48 @@ impl Known {
 pub(super) fn known() -> Vec<Known> {
     let mut known: Vec<Known> = Vec::new();
     let mut section = String::new();
+    let mut is_named = false;
     for line in TEXT.lines() {
         // A header may be a comment, too, where all below it is.
         let line = line.strip_prefix("# ").unwrap_or(line);
-        if let Some(name) = header(line) {
-            section = format!("{name}.");
-            continue;
-        }
-        let Ok(Some((key, example))) = line.parse::<Table>().map(|table| table.into_iter().next())
-        else {
-            continue;
-        };
-        let key = format!("{section}{key}");
-        if known.iter().all(|each| each.key != key) {
-            known.push(Known { key, example });
+        if let Some(path) = header(line) {
+            section = path.join(".");
+            // An example of a section whose name nobody knows before, `[section.table.NAME]`.
+            is_named = path.len() > 2;
+            if is_named {
+                let key = path[..path.len() - 1].join(".");
+                add(&mut known, Known { key, example: Value::Table(Table::new()) });
+            }
+        } else if !is_named
+            && let Ok(Some((key, example))) =
+                line.parse().map(|table: Table| table.into_iter().next())
+        {
+            let key = if section.is_empty() { key } else { format!("{section}.{key}") };
+            add(&mut known, Known { key, example });
         }
     }
     known
 }
 
-/// The name of a section.
-fn header(line: &str) -> Option<&str> {
-    let name = line.trim_end().strip_prefix('[')?.strip_suffix(']')?;
-    let is_name =
-        |each: char| each.is_ascii_lowercase() || each.is_ascii_digit() || "._".contains(each);
-    (!name.is_empty() && name.chars().all(is_name)).then_some(name)
+fn add(known: &mut Vec<Known>, setting: Known) {
+    if known.iter().all(|each| each.key != setting.key) {
+        known.push(setting);
+    }
+}
+
+/// The path of a section.
+fn header(line: &str) -> Option<Vec<String>> {
+    let line = line.trim_end();
+    if !line.starts_with('[') || line.starts_with("[[") || !line.ends_with(']') {
+        return None;
+    }
+    let mut path = Vec::new();
+    let mut table = line.parse::<Table>().ok()?;
+    while let Some((name, Value::Table(below))) = table.into_iter().next() {
+        path.push(name);
+        table = below;
+    }
+    (!path.is_empty()).then_some(path)
 }
 
 /// What a kind of value is called.

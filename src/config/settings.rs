@@ -8,8 +8,10 @@ use serde::Deserialize;
 use toml::Table;
 
 use super::ConfigError;
+use super::hosting::{AdmissionSettings, AuditSettings, QuotaSettings};
 use super::layers::Layered;
 use super::observe::{HttpSettings, LogStyle, TelemetrySettings};
+use super::security::{AuthSettings, ConnectionSettings, TlsSettings};
 use crate::encoder::{BatchOptions, EncoderOptions, HostOptions, SandboxMode};
 use crate::engine::DbOptions;
 use crate::query;
@@ -37,6 +39,12 @@ pub struct Settings {
     pub http: HttpSettings,
     /// Traces.
     pub telemetry: TelemetrySettings,
+    /// Connections.
+    pub connections: ConnectionSettings,
+    /// Certificates.
+    pub tls: TlsSettings,
+    /// Who is asked who he is.
+    pub auth: AuthSettings,
     /// The store.
     pub storage: StorageSettings,
     /// Index builds.
@@ -45,6 +53,12 @@ pub struct Settings {
     pub encoder: EncoderSettings,
     /// Sizes that requests keep to.
     pub limits: LimitSettings,
+    /// What each identity may take.
+    pub quotas: QuotaSettings,
+    /// What runs at once, and what waits.
+    pub admission: AdmissionSettings,
+    /// How calls are written down.
+    pub audit: AuditSettings,
 }
 
 /// Where and how to serve.
@@ -55,7 +69,7 @@ pub struct ServerSettings {
     pub data: PathBuf,
     /// Address for gRPC.
     pub grpc: SocketAddr,
-    /// Whether other machines may connect unencrypted.
+    /// Whether other machines may connect although the server lacks TLS or authentication.
     pub allow_insecure_remote: bool,
     /// Seconds that calls are taken after the server has said that it should be sent none.
     pub drain_s: u64,
@@ -159,8 +173,6 @@ pub struct LimitSettings {
     pub ingest_window: usize,
     /// Batches held by the server.
     pub batches_in_flight: usize,
-    /// Searches that run at once.
-    pub searches_at_once: usize,
     /// Bytes of a predicate.
     pub predicate_bytes: usize,
     /// Vertices of a polygon.
@@ -239,13 +251,15 @@ impl Settings {
                 wanted: "it must be f32, bf16 or f16".to_owned(),
             });
         }
-        for (key, value, least, most) in self.ranges() {
+        let hosting = self.admission.ranges().into_iter().chain(self.audit.ranges());
+        for (key, value, least, most) in self.ranges().into_iter().chain(hosting) {
             if value < least || value > most {
                 let wanted = format!("it must be {least} to {most}");
                 return Err(ConfigError::BadValue { key, value: value.to_string(), wanted });
             }
         }
         self.encoder.check_hosts()?;
+        self.tls.options()?;
         if self.limits.chunk_kib * KIB > self.limits.reply_mib * MIB {
             return Err(ConfigError::BadValue {
                 key: "limits.chunk_kib",
@@ -264,6 +278,16 @@ impl Settings {
         vec![
             ("server.drain_s", self.server.drain_s as usize, 0, 3_600),
             ("server.shutdown_grace_s", self.server.shutdown_grace_s as usize, 0, 3_600),
+            ("connections.total", self.connections.total, 1, 1 << 20),
+            ("connections.per_address", self.connections.per_address, 1, 1 << 20),
+            ("connections.handshake_s", self.connections.handshake_s as usize, 1, 600),
+            ("auth.token_days_max", self.auth.token_days_max as usize, 1, 3_650),
+            (
+                "auth.token_days",
+                self.auth.token_days as usize,
+                1,
+                self.auth.token_days_max as usize,
+            ),
             ("storage.cache_mib", storage.cache_mib, 1, 1 << 20),
             ("storage.write_buffer_mib", storage.write_buffer_mib, 1, 1 << 14),
             ("storage.background_jobs", storage.background_jobs, 1, 256),
@@ -281,7 +305,6 @@ impl Settings {
             ("limits.batch_rows", limits.batch_rows, 1, MANY),
             ("limits.ingest_window", limits.ingest_window, 1, 1_024),
             ("limits.batches_in_flight", limits.batches_in_flight, 1, 4_096),
-            ("limits.searches_at_once", limits.searches_at_once, 1, 4_096),
             ("limits.predicate_bytes", limits.predicate_bytes, 1, MANY),
             ("limits.polygon_vertices", limits.polygon_vertices, 3, MANY),
             ("limits.cells", limits.cells, 1, MANY),
@@ -346,17 +369,26 @@ impl Settings {
     }
 
     /// Options of the server. Where nobody has chosen the address of HTTP, the server starts also without it.
-    pub fn service_options(&self, http_is_chosen: bool) -> ServiceOptions {
-        ServiceOptions {
+    ///
+    /// # Errors
+    /// [`ConfigError::BadValue`] where half of a pair of files is named.
+    pub fn service_options(&self, http_is_chosen: bool) -> Result<ServiceOptions, ConfigError> {
+        Ok(ServiceOptions {
             listen: self.server.grpc,
             allow_insecure_remote: self.server.allow_insecure_remote,
+            tls: self.tls.options()?,
+            connections: self.connections.limits(),
+            authentication: self.auth.options(),
             drain: Duration::from_secs(self.server.drain_s),
             shutdown_grace: Duration::from_secs(self.server.shutdown_grace_s),
             http: self.http.options(http_is_chosen),
             free_bytes_min: self.server.min_free_mib.saturating_mul(MIB as u64),
             slow_query: self.server.slow_query(),
             limits: self.limits.limits(),
-        }
+            quotas: self.quotas.options(),
+            admission: self.admission.options(),
+            audit: self.audit.options(&self.server.data, self.auth.options().is_some()),
+        })
     }
 }
 
@@ -391,7 +423,6 @@ impl LimitSettings {
             batch_rows_max: self.batch_rows,
             ingest_window: self.ingest_window,
             batches_in_flight_max: self.batches_in_flight,
-            searches_at_once_max: self.searches_at_once,
             predicate_bytes_max: self.predicate_bytes,
             polygon_vertices_max: self.polygon_vertices,
             cells_max: self.cells,

@@ -15,7 +15,7 @@ fn the_reference_file_is_the_defaults_of_every_floor() {
     let settings = Settings::reference().expect("the reference file is valid");
     let text = super::super::reference::TEXT;
     assert_eq!(settings, parse(text).expect("it is a settings file itself"));
-    let mut options = settings.service_options(false);
+    let mut options = settings.service_options(false).expect("options");
     assert!(options.http.take().is_some_and(|http| !http.is_required && !http.allow_remote));
     assert_eq!(options, ServiceOptions::new(settings.server.grpc));
     assert_eq!(settings.telemetry_options(), crate::service::TelemetryOptions::text("info"));

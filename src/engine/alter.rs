@@ -8,7 +8,7 @@ use super::error::EngineError;
 use super::status::{CollectionInfo, same_space};
 use super::view::CollectionView;
 use crate::schema::{AtIngest, CollectionSchema, Column, EmbeddingSpace};
-use crate::storage::RecordKind;
+use crate::storage::{RecordKind, ServerRecordKind};
 
 impl Db {
     /// Adds an embedding space, or confirms that an equal one is there. One that shares nothing yet can be declared to share a
@@ -165,6 +165,43 @@ impl Db {
     ) -> Result<bool, EngineError> {
         let collection = self.find(collection)?;
         Ok(self.store().delete_record(collection.id(), kind, name)?)
+    }
+
+    /// Keeps a record of the server as a whole under a name of 1 to 256 bytes, in place of one that has it; names are
+    /// compared byte by byte. It is on the disk when this returns.
+    ///
+    /// # Errors
+    /// Those of [`Store::put_server_record`](crate::storage::Store::put_server_record).
+    pub fn put_server_record(
+        &self,
+        kind: ServerRecordKind,
+        name: &str,
+        bytes: &[u8],
+    ) -> Result<(), EngineError> {
+        Ok(self.store().put_server_record(kind, name, bytes)?)
+    }
+
+    /// All records of the server of a kind with their names, ordered by the bytes of the names.
+    ///
+    /// # Errors
+    /// When one is damaged, or the store cannot be read.
+    pub fn server_records(
+        &self,
+        kind: ServerRecordKind,
+    ) -> Result<Vec<(String, Vec<u8>)>, EngineError> {
+        Ok(self.store().server_records(kind)?)
+    }
+
+    /// Removes a record of the server; says whether there was one.
+    ///
+    /// # Errors
+    /// When the store cannot be read or written.
+    pub fn delete_server_record(
+        &self,
+        kind: ServerRecordKind,
+        name: &str,
+    ) -> Result<bool, EngineError> {
+        Ok(self.store().delete_server_record(kind, name)?)
     }
 
     /// Has a space filled as objects arrive, or no more; objects that are there count as arrived.

@@ -16,14 +16,14 @@ use super::beside::beside;
 use super::columns;
 use super::derived::FormulaSlot;
 use super::error::EngineError;
-use super::insert::part_of_blocks;
+use super::insert::{part_of_blocks, writes_of};
 use super::residency::Residency;
 use super::segment::{self, BuildLimits, BuildPlan, Progress};
 use super::standing::Standing;
 use super::state::State;
 use super::write::{Write, WriteMode, WriteOutcome, WriteReport};
 use crate::files::ObjectBlock;
-use crate::schema::{CollectionId, CollectionSchema, Object, ObjectId, Rows, SpaceId, Value};
+use crate::schema::{CollectionId, CollectionSchema, Object, ObjectId, Rows, SpaceId};
 use crate::storage::{CollectionRecord, KnownKeys, ObjectKey, Place, Route, StorageError, Store};
 
 /// Time without a bulk commit after which an import has ended.
@@ -254,19 +254,7 @@ impl Collection {
         if let Some(report) = self.insert_new(blocks)? {
             return Ok(report);
         }
-        let width = self.record()?.schema.columns.len();
-        let mut writes = Vec::with_capacity(blocks.iter().map(|block| block.count()).sum());
-        for block in blocks {
-            let object = |row| {
-                let mut object = block.object(row);
-                // A column that was added since the rows were read.
-                if object.columns.len() < width {
-                    object.columns.resize(width, Value::Null);
-                }
-                Write::Put(object)
-            };
-            writes.extend((0..block.count()).map(object));
-        }
+        let writes = writes_of(blocks, self.record()?.schema.columns.len());
         self.write(WriteMode::Bulk, |_| Ok(writes))
     }
 

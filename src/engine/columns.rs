@@ -44,7 +44,7 @@ pub fn is_resident(kind: ColumnType) -> bool {
 }
 
 /// The Arrow schema that predicates see: built-in columns, then the resident columns of the collection.
-pub(super) fn resident_schema(schema: &CollectionSchema) -> SchemaRef {
+pub fn resident_schema(schema: &CollectionSchema) -> SchemaRef {
     let id_type = match schema.id_kind {
         IdKind::Number => DataType::Int64,
         IdKind::Text => DataType::Utf8,

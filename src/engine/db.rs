@@ -302,6 +302,7 @@ impl Db {
             cost: CostModel::of_machine(&self.inner.options.data),
             formulas: collection.formulas.get(),
             derived: Arc::clone(&self.inner.derived),
+            policies: Vec::new(),
         }
     }
 

@@ -12,9 +12,27 @@ use super::columns;
 use super::error::EngineError;
 use super::part::{BATCH_ROWS, Part, PartKind};
 use super::vectors::{Floats, PartVectors};
+use super::write::Write;
 use crate::files::{ObjectBlock, arrow_type};
-use crate::schema::{CollectionSchema, EmbeddingSpace, Rows};
+use crate::schema::{CollectionSchema, EmbeddingSpace, Rows, Value};
 use crate::storage::Place;
+
+/// The rows of blocks as writes of objects of so many columns.
+pub(super) fn writes_of(blocks: &[&ObjectBlock], width: usize) -> Vec<Write> {
+    let mut writes = Vec::with_capacity(blocks.iter().map(|block| block.count()).sum());
+    for block in blocks {
+        let object = |row| {
+            let mut object = block.object(row);
+            // A column that was added since the rows were read.
+            if object.columns.len() < width {
+                object.columns.resize(width, Value::Null);
+            }
+            Write::Put(object)
+        };
+        writes.extend((0..block.count()).map(object));
+    }
+    writes
+}
 
 /// Makes a tail part of the rows of blocks, in the order of their places.
 pub(super) fn part_of_blocks(

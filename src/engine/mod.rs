@@ -6,6 +6,7 @@
 
 mod alter;
 mod attributes;
+mod barred;
 mod beside;
 mod collection;
 mod columns;
@@ -18,6 +19,7 @@ mod insert;
 mod mapped;
 mod part;
 mod residency;
+mod row_policy;
 mod segment;
 mod sky_rows;
 mod standing;
@@ -27,15 +29,16 @@ mod vectors;
 mod view;
 mod write;
 
-pub use crate::storage::{DiskSpace, RECORD_BYTES_MAX, RecordKind, StoreFigures};
+pub use crate::storage::{DiskSpace, RECORD_BYTES_MAX, RecordKind, ServerRecordKind, StoreFigures};
 pub use attributes::{Attribute, Scalar, Span, Spans, ValueSet};
-pub use columns::{BUILT_IN_COUNT, DEC, HEALPIX_29, OBJECT_ID, RA, is_resident};
+pub use columns::{BUILT_IN_COUNT, DEC, HEALPIX_29, OBJECT_ID, RA, is_resident, resident_schema};
 pub use cost::CostModel;
 pub use db::{Db, DbOptions};
 pub use derived::{DerivedColumn, DerivedKind, DerivedValues, Formula, Formulas};
 pub use error::EngineError;
 pub use figures::{CollectionFigures, DbFigures};
 pub use part::{BATCH_ROWS, Part, PartKind};
+pub use row_policy::{PolicyKey, RowPolicy};
 pub use segment::{Manifest, Progress, SpaceManifest};
 pub use sky_rows::{RegionRows, RegionTest, RowRun};
 pub use standing::Standing;

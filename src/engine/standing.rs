@@ -1,6 +1,7 @@
 //! A collection between two commits.
 
 use super::error::EngineError;
+use super::row_policy::{self, RowPolicy};
 use super::state::State;
 use crate::schema::{CollectionId, CollectionSchema, Object, ObjectId, SpaceId};
 use crate::storage::Store;
@@ -37,6 +38,21 @@ impl<'c> Standing<'c> {
     pub fn get(&self, ids: &[ObjectId]) -> Result<Vec<Option<Object>>, EngineError> {
         let found = self.store.get(self.collection, ids, false)?;
         Ok(found.into_iter().map(|entry| entry.map(|(_, object)| object)).collect())
+    }
+
+    /// Whether each of some objects is there and a policy hides it.
+    pub(super) fn hidden(
+        &self,
+        ids: &[ObjectId],
+        policy: &dyn RowPolicy,
+    ) -> Result<Vec<bool>, EngineError> {
+        let found = self.store.get(self.collection, ids, false)?;
+        let is_there: Vec<bool> = found.iter().map(Option::is_some).collect();
+        let rows: Vec<_> = found.into_iter().flatten().collect();
+        let (schema, arrow_schema) = (&self.state.schema, &self.state.arrow_schema);
+        let admitted = row_policy::admits(policy, schema, arrow_schema, &rows)?;
+        let mut admitted = admitted.into_iter();
+        Ok(is_there.into_iter().map(|there| there && admitted.next() != Some(true)).collect())
     }
 
     /// Whether objects have a vector or tokens in a space.

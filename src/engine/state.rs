@@ -9,6 +9,7 @@ use roaring::RoaringBitmap;
 use super::columns;
 use super::error::EngineError;
 use super::part::{self, BATCH_ROWS, Part, PartKind};
+use super::row_policy::{PerPolicy, PolicyKey, RowPolicy};
 use super::segment::Manifest;
 use crate::schema::{CollectionId, CollectionSchema, Object, ObjectId};
 use crate::sky::{Cell29, Moc, Order};
@@ -29,18 +30,75 @@ pub struct LivePart {
     pub(super) dead: Arc<RoaringBitmap>,
     /// The dead rows bit by bit, made when a query first asks: it asks about many rows.
     dense: Arc<OnceLock<RowBitmap>>,
+    /// The rows that policies admit, dead ones among them.
+    admitted: Arc<PerPolicy<RoaringBitmap>>,
+    /// The same without the dead.
+    shown: Arc<PerPolicy<Shown>>,
+    /// The rows that there are, where policies hide others.
+    visible: Option<Arc<RoaringBitmap>>,
     /// The first and the last commit that its rows are from.
     commits: (u64, u64),
+}
+
+/// What a policy shows of a part and its dead rows.
+#[derive(Debug)]
+struct Shown {
+    visible: Arc<RoaringBitmap>,
+    /// All others: dead, hidden, or both.
+    gone: Arc<RoaringBitmap>,
+    dense: Arc<OnceLock<RowBitmap>>,
 }
 
 impl LivePart {
     pub(super) fn new(part: Part, commits: (u64, u64)) -> Self {
         Self {
             part: Arc::new(part),
-            dead: Arc::new(RoaringBitmap::new()),
-            dense: Arc::new(OnceLock::new()),
+            dead: Arc::default(),
+            dense: Arc::default(),
+            admitted: Arc::default(),
+            shown: Arc::default(),
+            visible: None,
             commits,
         }
+    }
+
+    /// The same part, of which the rows that a policy does not admit are dead too.
+    ///
+    /// # Complexity
+    /// That of the policy for the whole part, at the first time; of a bitmap of the rows after a row died; else nothing.
+    pub(super) fn restricted(&self, policy: &dyn RowPolicy) -> Self {
+        let key = policy.key();
+        let shown = self.shown.get_or_make(key, || {
+            let admitted = self.admitted.get_or_make(key, || policy.admitted_rows(&self.part));
+            let visible = &*admitted - &*self.dead;
+            let mut gone = RoaringBitmap::new();
+            gone.insert_range(0..self.part.row_count() as u32);
+            gone -= &visible;
+            Shown { visible: Arc::new(visible), gone: Arc::new(gone), dense: Arc::default() }
+        });
+        self.showing(&shown)
+    }
+
+    /// The same, where nothing has to be made for it.
+    pub(super) fn restricted_at_hand(&self, key: PolicyKey) -> Option<Self> {
+        Some(self.showing(&*self.shown.made(key)?))
+    }
+
+    fn showing(&self, shown: &Shown) -> Self {
+        Self {
+            part: Arc::clone(&self.part),
+            dead: Arc::clone(&shown.gone),
+            dense: Arc::clone(&shown.dense),
+            admitted: Arc::default(),
+            shown: Arc::default(),
+            visible: Some(Arc::clone(&shown.visible)),
+            commits: self.commits,
+        }
+    }
+
+    /// The rows that are, where policies hide others; `None` where all rows may be seen that are not dead.
+    pub fn visible(&self) -> Option<&RoaringBitmap> {
+        self.visible.as_deref()
     }
 
     /// The rows.
@@ -72,6 +130,7 @@ impl LivePart {
     fn set_dead(&mut self, dead: RoaringBitmap) {
         self.dead = Arc::new(dead);
         self.dense = Arc::default();
+        self.shown = Arc::default();
     }
 
     fn kill(&mut self, key: ObjectKey) {
@@ -80,6 +139,7 @@ impl LivePart {
             if !self.dead.contains(row) {
                 Arc::make_mut(&mut self.dead).insert(row);
                 self.dense = Arc::default();
+                self.shown = Arc::default();
             }
         }
     }
@@ -228,6 +288,32 @@ impl State {
         Ok(next)
     }
 
+    /// The same with what a policy shows of each part.
+    pub(super) fn restricted(&self, policy: &dyn RowPolicy) -> Self {
+        let shown = self.showing(|live| Some(live.restricted(policy)));
+        shown.unwrap_or_else(|| Self { segment: None, tail: Vec::new(), ..self.clone() })
+    }
+
+    /// The same, where nothing has to be made for it.
+    pub(super) fn restricted_at_hand(&self, key: PolicyKey) -> Option<Self> {
+        self.showing(|live| live.restricted_at_hand(key))
+    }
+
+    fn showing(&self, show: impl Fn(&LivePart) -> Option<LivePart>) -> Option<Self> {
+        let segment = match &self.segment {
+            Some((live, manifest)) => Some((show(live)?, Arc::clone(manifest))),
+            None => None,
+        };
+        Some(Self {
+            schema: Arc::clone(&self.schema),
+            arrow_schema: Arc::clone(&self.arrow_schema),
+            version: self.version,
+            segment,
+            tail: self.tail.iter().map(&show).collect::<Option<_>>()?,
+            footprint: OnceLock::new(),
+        })
+    }
+
     /// The same rows under a schema that has more spaces or columns; in the columns every row has null.
     pub(super) fn with_schema(
         &self,
@@ -239,6 +325,8 @@ impl State {
         let segment = next.segment.iter_mut().map(|(live, _)| live);
         for live in segment.chain(&mut next.tail) {
             live.part = Arc::new(live.part.widened(&next.arrow_schema)?);
+            // A policy that named a column before there was one may admit rows now.
+            (live.admitted, live.shown) = (Arc::default(), Arc::default());
         }
         Ok(next)
     }

@@ -2,8 +2,9 @@
 
 use super::error::EngineError;
 use super::segment::{Manifest, SpaceManifest};
-use super::state::State;
-use crate::schema::{CollectionSchema, EmbeddingSpace, SpaceId};
+use super::state::{LivePart, State};
+use super::view::CollectionView;
+use crate::schema::{CollectionSchema, EmbeddingSpace, ObjectId, SpaceId};
 use crate::sky::Moc;
 use crate::storage::CollectionRecord;
 
@@ -32,6 +33,58 @@ impl CollectionInfo {
             footprint,
         }
     }
+
+    /// Counts of the rows of a view alone.
+    pub(super) fn of_view(view: &CollectionView) -> Result<Self, EngineError> {
+        let mut vector_counts = Vec::with_capacity(view.schema().spaces.len());
+        for space in &view.schema().spaces {
+            let parts = view.state.parts();
+            let count = if space.holds_vectors() {
+                parts.map(|live| vectors_of(live, space.id)).sum()
+            } else {
+                with_tokens(view, space.id)?
+            };
+            vector_counts.push((space.id, count));
+        }
+        Ok(Self {
+            schema: view.schema().clone(),
+            version: view.version(),
+            object_count: view.live_count(),
+            vector_counts,
+            footprint: Some(view.state.footprint().clone()),
+        })
+    }
+}
+
+/// Objects asked at a time whether they have tokens.
+const ASKED_AT_ONCE: usize = 4_096;
+
+/// Rows of a part that are there.
+fn rows_of(live: &LivePart) -> impl Iterator<Item = usize> + '_ {
+    let rows = 0..live.part().row_count();
+    rows.filter(|row| !live.dead().contains(*row as u32))
+}
+
+fn vectors_of(live: &LivePart, space: SpaceId) -> u64 {
+    match live.part().vectors(space) {
+        None => 0,
+        Some(vectors) if vectors.is_complete() => live.live_count(),
+        Some(vectors) => {
+            rows_of(live).filter(|row| vectors.vector_of(*row).is_some()).count() as u64
+        }
+    }
+}
+
+/// The parts know only vectors, so that the store is asked.
+fn with_tokens(view: &CollectionView, space: SpaceId) -> Result<u64, EngineError> {
+    let mut count = 0;
+    for live in view.parts() {
+        let ids: Vec<ObjectId> = rows_of(live).filter_map(|row| live.part().id_at(row)).collect();
+        for ids in ids.chunks(ASKED_AT_ONCE) {
+            count += view.have(space, ids)?.into_iter().filter(|has| *has).count() as u64;
+        }
+    }
+    Ok(count)
 }
 
 /// What is indexed and what is not yet.
@@ -71,6 +124,23 @@ impl IndexStatus {
                 .map(|space| (space.id, space.name.clone()))
                 .collect(),
         }
+    }
+
+    /// The same of a state that shows only some rows: counts are of these, and what would tell of others is 0.
+    pub(super) fn of_shown(mut self, state: &State) -> Self {
+        let live = state.segment.as_ref().map(|(live, _)| live);
+        for (segment, live) in self.segments.iter_mut().zip(live) {
+            segment.rows = live.live_count();
+            segment.size_bytes = 0;
+            for space in &mut segment.spaces {
+                space.vectors = vectors_of(live, SpaceId(space.space));
+                if let Some(index) = &mut space.index {
+                    (index.lists, index.default_probes) = (0, 0);
+                }
+            }
+        }
+        self.deleted_rows = 0;
+        self
     }
 
     /// Name of a space of a segment, if it still exists.

@@ -7,12 +7,18 @@ use arrow::datatypes::SchemaRef;
 use super::cost::CostModel;
 use super::derived::{Derivation, DerivedCache, DerivedValues, Formulas, derive};
 use super::error::EngineError;
+use super::row_policy::{self, RowPolicy};
 use super::state::{LivePart, State};
+use super::status::{CollectionInfo, IndexStatus};
 use crate::schema::{CollectionId, CollectionSchema, Object, ObjectId, SpaceId};
 use crate::storage::{Change, ObjectKey, StorageError, Store};
 use crate::wire::v1::TokenSequence;
 
-/// A consistent view of a collection: what was committed when it was made, and nothing later.
+/// An object with its key, where there is one.
+type Stored = Option<(ObjectKey, Object)>;
+
+/// A consistent view of a collection: what was committed when it was made, and nothing later; with policies, of that what all
+/// of them admit. Objects that they hide do not exist in it, whichever method is asked.
 #[derive(Debug, Clone)]
 pub struct CollectionView {
     pub(super) collection: CollectionId,
@@ -21,9 +27,34 @@ pub struct CollectionView {
     pub(super) cost: CostModel,
     pub(super) formulas: Arc<Formulas>,
     pub(super) derived: Arc<DerivedCache>,
+    /// What hides rows; `state` is of the others alone.
+    pub(super) policies: Vec<Arc<dyn RowPolicy>>,
 }
 
 impl CollectionView {
+    /// The view of somebody who sees only the rows that a policy admits.
+    ///
+    /// # Complexity
+    /// Nothing for parts that were shown under this policy before, and did not change; else that of the policy for their rows.
+    pub fn restricted(mut self, policy: Arc<dyn RowPolicy>) -> Self {
+        self.state = Arc::new(self.state.restricted(&*policy));
+        self.policies.push(policy);
+        self
+    }
+
+    /// The same, where nothing has to be found out for it; `None` otherwise.
+    pub fn restricted_at_hand(mut self, policy: Arc<dyn RowPolicy>) -> Option<Self> {
+        self.state = Arc::new(self.state.restricted_at_hand(policy.key())?);
+        self.policies.push(policy);
+        Some(self)
+    }
+
+    /// Whether there may be rows that the view does not show. Figures that tell of work done on them are then nobody's
+    /// business.
+    pub fn is_restricted(&self) -> bool {
+        !self.policies.is_empty()
+    }
+
     /// Number of the collection.
     pub fn collection(&self) -> CollectionId {
         self.collection
@@ -101,30 +132,75 @@ impl CollectionView {
         &self.cost
     }
 
+    /// Schema and exact counts of what the view shows.
+    ///
+    /// # Errors
+    /// When the store cannot tell who has tokens.
+    pub fn info(&self) -> Result<CollectionInfo, EngineError> {
+        CollectionInfo::of_view(self)
+    }
+
+    /// What is indexed of what the view shows. A restricted one tells nothing of the size of an index.
+    pub fn index_status(&self) -> IndexStatus {
+        let status = IndexStatus::of(&self.schema().name, &self.state);
+        if self.is_restricted() { status.of_shown(&self.state) } else { status }
+    }
+
+    /// Those of some objects, as the store has them, that all policies admit.
+    fn admitted(&self, mut found: Vec<Stored>) -> Result<Vec<Stored>, EngineError> {
+        for policy in &self.policies {
+            let is_there: Vec<bool> = found.iter().map(Option::is_some).collect();
+            let rows: Vec<(ObjectKey, Object)> = found.into_iter().flatten().collect();
+            let admitted =
+                row_policy::admits(&**policy, self.schema(), self.arrow_schema(), &rows)?;
+            let shown = rows.into_iter().zip(admitted);
+            let mut shown = shown.map(|(row, is_admitted)| is_admitted.then_some(row));
+            let next = |is_there: bool| if is_there { shown.next().flatten() } else { None };
+            found = is_there.into_iter().map(next).collect();
+        }
+        Ok(found)
+    }
+
+    /// Whether objects exist, for this view.
+    fn exist(&self, ids: &[ObjectId]) -> Result<Vec<bool>, EngineError> {
+        Ok(self.columns_of(ids)?.iter().map(Option::is_some).collect())
+    }
+
+    /// Whether a row of the view has this key.
+    fn shows(&self, key: ObjectKey) -> bool {
+        self.state
+            .parts()
+            .any(|live| live.part.row_of(key).is_some_and(|row| !live.dead.contains(row as u32)))
+    }
+
     /// Objects by id, as the store has them now (which may be later than the view).
-    pub fn get(&self, ids: &[ObjectId]) -> Result<Vec<Option<(ObjectKey, Object)>>, EngineError> {
-        Ok(self.store.get(self.collection, ids, true)?)
+    pub fn get(&self, ids: &[ObjectId]) -> Result<Vec<Stored>, EngineError> {
+        self.admitted(self.store.get(self.collection, ids, true)?)
     }
 
     /// The same, without their vectors.
-    pub fn columns_of(
-        &self,
-        ids: &[ObjectId],
-    ) -> Result<Vec<Option<(ObjectKey, Object)>>, EngineError> {
-        Ok(self.store.get(self.collection, ids, false)?)
+    pub fn columns_of(&self, ids: &[ObjectId]) -> Result<Vec<Stored>, EngineError> {
+        self.admitted(self.store.get(self.collection, ids, false)?)
     }
 
     /// What later commits than `version` changed, as far as the store remembers; `None` where it does not remember them all.
-    /// Some of them may be later than the view.
+    /// Some of them may be later than the view. A restricted view tells of changes of the rows that it shows alone.
     pub fn changes_since(
         &self,
         version: u64,
     ) -> Result<Option<Vec<(u64, Vec<Change>)>>, EngineError> {
-        match self.store.changes_since(self.collection, version) {
-            Ok(changes) => Ok(Some(changes)),
-            Err(StorageError::ChangesTrimmed { .. }) => Ok(None),
-            Err(error) => Err(error.into()),
+        let mut changes = match self.store.changes_since(self.collection, version) {
+            Ok(changes) => changes,
+            Err(StorageError::ChangesTrimmed { .. }) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        if self.is_restricted() {
+            for (_, changes) in &mut changes {
+                changes.retain(|change| self.shows(change.key));
+            }
+            changes.retain(|(_, changes)| !changes.is_empty());
         }
+        Ok(Some(changes))
     }
 
     /// Tokens of objects in a space, as the store has them now; `None` for objects that are gone or have none.
@@ -133,16 +209,28 @@ impl CollectionView {
         space: SpaceId,
         ids: &[ObjectId],
     ) -> Result<Vec<Option<TokenSequence>>, EngineError> {
-        Ok(self.store.snapshot(self.collection)?.tokens(space, ids)?)
+        let mut found = self.store.snapshot(self.collection)?.tokens(space, ids)?;
+        if self.is_restricted() {
+            for (tokens, exists) in found.iter_mut().zip(self.exist(ids)?) {
+                tokens.take_if(|_| !exists);
+            }
+        }
+        Ok(found)
     }
 
     /// Whether objects have a vector or tokens in a space, as the store has it now.
     pub fn have(&self, space: SpaceId, ids: &[ObjectId]) -> Result<Vec<bool>, EngineError> {
-        Ok(self.store.snapshot(self.collection)?.have(space, ids)?)
+        let mut have = self.store.snapshot(self.collection)?.have(space, ids)?;
+        if self.is_restricted() {
+            for (has, exists) in have.iter_mut().zip(self.exist(ids)?) {
+                *has &= exists;
+            }
+        }
+        Ok(have)
     }
 
     /// Shows every vector of a space as it was given, in the order of the keys, as the store has them now; the first error of
-    /// `visit` ends the walk.
+    /// `visit` ends the walk. A restricted view shows those of its own rows.
     ///
     /// # Errors
     /// Those of the disk, and those of `visit`.
@@ -151,7 +239,13 @@ impl CollectionView {
         space: SpaceId,
         visit: &mut dyn FnMut(ObjectKey, &[f32]) -> Result<(), EngineError>,
     ) -> Result<(), EngineError> {
-        self.store.snapshot(self.collection)?.visit_vectors(space, visit)
+        let snapshot = self.store.snapshot(self.collection)?;
+        if !self.is_restricted() {
+            return snapshot.visit_vectors(space, visit);
+        }
+        snapshot.visit_vectors(space, &mut |key, vector| {
+            if self.shows(key) { visit(key, vector) } else { Ok(()) }
+        })
     }
 
     /// Objects by key, as the store has them now: for columns that are not resident, and for given vectors.
@@ -159,7 +253,7 @@ impl CollectionView {
         &self,
         keys: &[ObjectKey],
         with_vectors: bool,
-    ) -> Result<Vec<Option<(ObjectKey, Object)>>, EngineError> {
-        Ok(self.store.get_keys(keys, with_vectors)?)
+    ) -> Result<Vec<Stored>, EngineError> {
+        self.admitted(self.store.get_keys(keys, with_vectors)?)
     }
 }

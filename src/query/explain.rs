@@ -1,4 +1,7 @@
 //! The plan as text for people: what was done, estimated against true counts, and why.
+//!
+//! Whoever does not see every row is told of the rows that he sees alone. Prices, estimates, and what was walked, read and
+//! compared on the way would tell of the others, and are left out.
 
 use std::fmt::Write;
 
@@ -43,6 +46,12 @@ impl Told<'_> {
             self.view.schema().name,
             self.view.version()
         );
+        if self.view.is_restricted() {
+            let _ = writeln!(
+                text,
+                "├─ row policy: figures are of the rows that you may see; those of the work are left out"
+            );
+        }
         for target in &self.bound.targets {
             let space = &target.space;
             let _ = writeln!(
@@ -84,7 +93,8 @@ impl Told<'_> {
     }
 
     fn filtered(&self, text: &mut String) {
-        if self.query.region.is_some() {
+        let is_restricted = self.view.is_restricted();
+        if self.query.region.is_some() && !is_restricted {
             let cover: usize = self.filters.iter().map(PartFilter::rows_in_region).sum();
             let total: usize = self.filters.iter().map(|part| part.live().part().row_count()).sum();
             let _ =
@@ -106,16 +116,29 @@ impl Told<'_> {
                 let _ = writeln!(text, "│     {name}: derived, wanted for {rows} rows");
             }
             for (sql, rows) in filter.indexed_conditions() {
-                let _ = writeln!(text, "│     {sql}: {rows} rows by the column's index");
+                let _ = match is_restricted {
+                    true => writeln!(text, "│     {sql}: by the column's index"),
+                    false => writeln!(text, "│     {sql}: {rows} rows by the column's index"),
+                };
             }
         }
         let truth: usize = self.counts.iter().sum();
-        let word = if self.plan.is_counted { "counted" } else { "estimated" };
-        let _ = writeln!(text, "├─ survivors: {word} {:.0}, true {truth}", self.plan.survivors);
+        let _ = match (is_restricted, self.plan.is_counted) {
+            (true, _) => writeln!(text, "├─ survivors: {truth}"),
+            (false, is_counted) => {
+                let word = if is_counted { "counted" } else { "estimated" };
+                let expected = self.plan.survivors;
+                writeln!(text, "├─ survivors: {word} {expected:.0}, true {truth}")
+            }
+        };
     }
 
     fn chosen(&self, text: &mut String) {
         let plan = self.plan;
+        if self.view.is_restricted() {
+            let _ = writeln!(text, "├─ plan: {}", self.found.kind);
+            return;
+        }
         let _ = writeln!(text, "├─ plan: {}, because {}", plan.kind, plan.why);
         if let Some(tuned_for) = plan.tuned_for.filter(|_| self.found.kind.uses_index()) {
             let wish = self.query.recall;
@@ -148,6 +171,9 @@ impl Told<'_> {
     }
 
     fn done(&self, text: &mut String) {
+        if self.view.is_restricted() {
+            return self.shown(text);
+        }
         for (filter, rows) in self.filters.iter().zip(self.counts) {
             let live = filter.live();
             let kind = match live.part().kind() {
@@ -166,7 +192,7 @@ impl Told<'_> {
             let (probed, total) = (found.lists_probed, found.lists_total);
             let _ = writeln!(text, "├─ inverted lists probed: {probed} of {total}");
         }
-        let exactness = if found.exact { "exact" } else { "approximate, re-ranked exactly" };
+        let exactness = self.exactness();
         let full = found.rows_scanned - found.rows_coded.min(found.rows_scanned);
         let compared = match (self.bound.targets.is_empty(), found.rows_coded) {
             (true, _) => format!("{full} rows listed"),
@@ -176,13 +202,36 @@ impl Told<'_> {
                 format!("{coded} compared by codes, {again} of them again and {full} more in full")
             }
         };
-        let hits = if self.hits == 1 { "hit" } else { "hits" };
         let _ = write!(
             text,
-            "└─ {} {hits}, {exactness}; {compared}, {} read",
-            self.hits,
+            "└─ {}, {exactness}; {compared}, {} read",
+            self.hits(),
             readable(found.bytes_read as f64)
         );
+    }
+
+    /// The same for whoever does not see every row.
+    fn shown(&self, text: &mut String) {
+        for (filter, rows) in self.filters.iter().zip(self.counts) {
+            let live = filter.live();
+            let kind = match live.part().kind() {
+                PartKind::Segment => "segment",
+                PartKind::Tail => "tail (exact)",
+            };
+            if live.live_count() > 0 {
+                let count = live.live_count();
+                let _ = writeln!(text, "├─ {kind}: {count} rows, {rows} left");
+            }
+        }
+        let _ = write!(text, "└─ {}, {}", self.hits(), self.exactness());
+    }
+
+    fn hits(&self) -> String {
+        format!("{} {}", self.hits, if self.hits == 1 { "hit" } else { "hits" })
+    }
+
+    fn exactness(&self) -> &'static str {
+        if self.found.exact { "exact" } else { "approximate, re-ranked exactly" }
     }
 }
 
@@ -191,5 +240,6 @@ fn walked(considered: &Considered) -> &'static str {
         (true, _) => "list by list",
         (false, Source::Sky) => "along the sky",
         (false, Source::Condition(_)) => "by the column's index",
+        (false, Source::Visible) => "by the rows that may be seen",
     }
 }

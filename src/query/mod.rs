@@ -4,7 +4,8 @@
 //! ([`filter`]), the planner chooses how to find the nearest of those that they leave ([`plan`]), the plan is carried out
 //! ([`execute`], or [`order`] where they are ordered by a column) and the hits get their columns ([`hydrate`]); or they are first
 //! ordered anew ([`late_interaction`]) or put apart ([`apart`]). Examples become a [`measure`], several terms one order by a rule
-//! of [`combine`], found by comparing everything ([`fused`]) or through the indices ([`threshold`]).
+//! of [`combine`], found by comparing everything ([`fused`]) or through the indices ([`threshold`]). What somebody may see
+//! ([`row_policy`](fn@row_policy)) is taken out of the view before any of this.
 //!
 //! **Invariants.** In exact mode every plan gives the same hits, in the same order; ties of distance are broken
 //! by object id. Never fewer than `min(k, survivors)` hits. All of it is synchronous work for one thread.
@@ -16,6 +17,7 @@ mod bind;
 mod brief;
 mod combine;
 pub mod datafusion;
+mod day;
 mod error;
 mod execute;
 mod explain;
@@ -28,7 +30,9 @@ mod measure;
 mod order;
 mod outliers;
 mod plan;
+mod price;
 mod request;
+mod row_policy;
 mod sample;
 mod threshold;
 mod trace;
@@ -37,6 +41,7 @@ use std::time::Instant;
 
 pub use answer::{Answer, Beside, Hit, QueryStats, TermScale};
 pub use combine::{Fusion, Method, Missing};
+pub use day::Day;
 pub use error::QueryError;
 pub use informative::{BATCH_MAX, Batch, BatchQuery, Proposal, Strategy, next_batch};
 pub use late_interaction::{
@@ -44,9 +49,11 @@ pub use late_interaction::{
 };
 pub use outliers::{NEIGHBOURS_MAX, OutlierMethod, OutlierQuery, OutlierScore, Outliers, outliers};
 pub use plan::PlanKind;
+pub use price::{Price, bound, bound_of_count};
 pub use request::{
     Carry, Crossing, Diversity, K_MAX, OrderBy, Query, StopFlag, Term, WITHIN_HITS_MAX,
 };
+pub use row_policy::{check_policy, row_policy};
 
 use crate::engine::CollectionView;
 use crate::schema::{ObjectId, SpaceId};
@@ -88,24 +95,48 @@ fn search_within(view: &CollectionView, query: &Query) -> Result<Answer, QueryEr
 /// # Errors
 /// Those of [`search`].
 pub fn search_if_brief(view: &CollectionView, query: &Query) -> Option<Result<Answer, QueryError>> {
+    search_or_price(view, query).ok()
+}
+
+/// [`search_if_brief`], and what every other query is expected to cost.
+///
+/// # Errors
+/// The price of a query that was not answered.
+pub fn search_or_price(
+    view: &CollectionView,
+    query: &Query,
+) -> Result<Result<Answer, QueryError>, Price> {
+    match planned_briefly(view, query) {
+        Ok(answer) => Ok(answer),
+        Err(Some(ns)) => Err(Price { ns, is_planned: true, bytes: price::memory(view, query) }),
+        Err(None) => Err(bound(view, query)),
+    }
+}
+
+/// The answer of a brief query; of every other the price of its plan, where one was made.
+fn planned_briefly(
+    view: &CollectionView,
+    query: &Query,
+) -> Result<Result<Answer, QueryError>, Option<f64>> {
     let started = Instant::now();
     if !brief::may_be(view, query) {
-        return None;
+        return Err(None);
     }
     // What is refused is refused again, with its reason, by the search itself.
-    let bound = bind::bind(view, query).ok()?;
-    let predicate = query.predicate.as_deref();
-    let filter = Filter::new(view, query.region.as_ref(), predicate, &bound.excluded).ok()?;
+    let bound = bind::bind(view, query).map_err(|_| None)?;
+    let (region, predicate) = (query.region.as_ref(), query.predicate.as_deref());
+    let filter = Filter::new(view, region, predicate, &bound.excluded).map_err(|_| None)?;
     if !filter.is_indexed(view) {
-        return None;
+        return Err(None);
     }
-    let filters = filter.bind(view, &query.stop).ok()?;
-    let plan = plan::choose(view, query, &bound, &filters).ok()?;
-    brief::is(&plan, &bound, &filters).then(|| {
-        trace::search(view, query, || {
-            Planned { view, query, bound: &bound, filters: &filters, plan }.answer(started)
-        })
-    })
+    let filters = filter.bind(view, &query.stop).map_err(|_| None)?;
+    let plan = plan::choose(view, query, &bound, &filters).map_err(|_| None)?;
+    if !brief::is(&plan, &bound, &filters) {
+        return Err(plan.price_ns());
+    }
+    Ok(trace::search(view, query, || {
+        Planned { view, query, bound: &bound, filters: &filters, plan }.answer(started)
+    }))
 }
 
 /// A query that has its plan.

@@ -283,14 +283,16 @@ fn weigh(
     };
     let mut sources = vec![Source::Sky];
     sources.extend(filter.narrowest().map(|(place, _)| Source::Condition(place)));
+    let few_visible = filter.visible_count().filter(|count| *count < filter.rows_in_region());
+    sources.extend(few_visible.map(|_| Source::Visible));
     for source in sources {
         let exact = match source {
             Source::Sky => plan.kind,
-            Source::Condition(_) => PlanKind::SurvivorScan,
+            Source::Condition(_) | Source::Visible => PlanKind::SurvivorScan,
         };
         let codes = match source {
             Source::Sky => codes,
-            Source::Condition(_) => PlanKind::SurvivorCodes,
+            Source::Condition(_) | Source::Visible => PlanKind::SurvivorCodes,
         };
         let walked = prices.walk_ns(source);
         let compared = prices.exact_ns(source);
@@ -352,6 +354,10 @@ impl Prices<'_> {
                 let rows = self.filter.rows_of(place) as f64;
                 rows * self.cost.test_fetch_ns * self.tests()
             }
+            Source::Visible => {
+                let rows = self.filter.visible_count().unwrap_or_default() as f64;
+                rows * (self.cost.test_fetch_ns * self.tests() + HAND_ON_NS)
+            }
         }
     }
 
@@ -363,7 +369,7 @@ impl Prices<'_> {
             Source::Sky if self.indexed.vectors.is_in_memory() => {
                 one_by_one.min(self.filter.rows_in_region() as f64 * each)
             }
-            Source::Sky | Source::Condition(_) => one_by_one,
+            Source::Sky | Source::Condition(_) | Source::Visible => one_by_one,
         }
     }
 
@@ -383,7 +389,7 @@ impl Prices<'_> {
         let one_by_one = self.survivors * (each + self.cost.code_fetch_ns);
         let looking = match source {
             Source::Sky => one_by_one.min(self.filter.rows_in_region() as f64 * each),
-            Source::Condition(_) => one_by_one,
+            Source::Condition(_) | Source::Visible => one_by_one,
         };
         let expected = self.indexed.index.expected(self.k, self.recall, self.survivors);
         // Rows are met in no order of nearness: about so many more look near at first.

@@ -5,12 +5,16 @@ use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
+use super::admission::{Admission, AdmissionOptions, Caller, Cost, Turn};
+use super::door::{Door, Policies};
 use super::encoding::Workers;
 use super::metrics::{Metrics, Queue};
+use super::stop::Stop;
 use super::telemetry::SlowQueries;
 use super::{Limits, ServiceError};
+use crate::access::{Grant, Registry, Role};
 use crate::encoder::EncoderHandle;
-use crate::engine::Db;
+use crate::engine::{CollectionView, Db};
 use crate::probes::Tools;
 use crate::probes::bridge::Bridges;
 use crate::schema::CollectionSchema;
@@ -25,10 +29,14 @@ pub(super) struct Context {
     pub(super) db: Db,
     /// Its bridges between spaces.
     pub(super) bridges: Bridges,
+    /// Who may do what with it.
+    pub(super) registry: Registry,
     encoder: Option<EncoderHandle>,
+    policies: Arc<Policies>,
     /// Sizes that requests keep to.
     pub(super) limits: Arc<Limits>,
-    searches: Arc<Semaphore>,
+    /// Which query runs now, waits, or is refused.
+    pub(super) admission: Admission,
     batches: Arc<Semaphore>,
     fits: Arc<Semaphore>,
     /// What encodes objects as they arrive.
@@ -43,31 +51,35 @@ pub(super) struct Context {
     pub(super) stopping: CancellationToken,
 }
 
-/// The end of a server, in two steps.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Stop {
-    /// What can be gone on with later, ends.
-    pub(super) jobs: CancellationToken,
-    /// Streams of clients are no longer waited for: what they have sent is answered, and then they end.
-    pub(super) streams: CancellationToken,
+/// What is told of a server while it runs, and when it ends.
+pub(super) struct Watching {
+    /// What is counted.
+    pub(super) metrics: Metrics,
+    /// What becomes of slow queries.
+    pub(super) slow: SlowQueries,
+    /// When the server ends.
+    pub(super) stop: Stop,
 }
 
 impl Context {
     /// Puts the parts together.
     pub(super) fn new(
         db: Db,
+        registry: Registry,
         encoder: Option<EncoderHandle>,
         limits: Limits,
-        metrics: Metrics,
-        slow: SlowQueries,
-        stop: Stop,
+        admission: AdmissionOptions,
+        watching: Watching,
     ) -> Self {
+        let Watching { metrics, slow, stop } = watching;
         let bridges = Bridges::new(Tools::new(db.clone(), encoder.clone()));
         Self {
             db,
             bridges,
+            registry,
             encoder,
-            searches: Arc::new(Semaphore::new(limits.searches_at_once_max)),
+            admission: Admission::new(admission),
+            policies: Arc::default(),
             fits: Arc::new(Semaphore::new(FITS_AT_ONCE)),
             batches: Arc::new(Semaphore::new(limits.batches_in_flight_max)),
             limits: Arc::new(limits),
@@ -87,16 +99,49 @@ impl Context {
         self.encoder.as_ref().ok_or(ServiceError::NoEncoder)
     }
 
+    /// The database as a call may see it.
+    pub(super) fn door(&self, grant: Grant) -> Door {
+        Door::new(self.db.clone(), grant, Arc::clone(&self.policies))
+    }
+
+    /// The database as the server itself sees it, for work of its own that no call waits for.
+    pub(super) fn own_door(&self) -> Door {
+        self.door(Grant::open(None))
+    }
+
+    /// What somebody sees of a collection now.
+    ///
+    /// # Errors
+    /// [`ServiceError::NotGranted`] for another collection than that of the grant; those of the database.
+    pub(super) fn view(
+        &self,
+        grant: &Grant,
+        collection: &str,
+    ) -> Result<CollectionView, ServiceError> {
+        self.door(grant.clone()).view(collection)
+    }
+
+    /// The grant for one of all collections, for a call that lists them; `None` where the caller may not know of it.
+    pub(super) fn grant_of(&self, grant: &Grant, collection: &str) -> Option<Grant> {
+        if grant.open {
+            return Some(Grant { collection: Some(collection.into()), ..grant.clone() });
+        }
+        self.registry.decide(&grant.identity, Role::Read, Some(collection)).ok()
+    }
+
     /// Schema of a collection as it is now.
     pub(super) async fn schema(&self, collection: &str) -> Result<CollectionSchema, ServiceError> {
         let (db, name) = (self.db.clone(), collection.to_owned());
         blocking(move || db.schema(&name)).await
     }
 
-    /// Waits until one more search or count may run.
-    pub(super) async fn search_turn(&self) -> Result<OwnedSemaphorePermit, ServiceError> {
+    /// Waits until a search or count may run, on behalf of the call that the task serves.
+    ///
+    /// # Errors
+    /// [`ServiceError::Limited`] where it would wait too long, or needs more memory than there is.
+    pub(super) async fn search_turn(&self, cost: Cost) -> Result<Turn, ServiceError> {
         let _waiting = self.metrics.waits(Queue::Searches);
-        turn(&self.searches).await
+        Ok(self.admission.enter(Caller::current().as_ref(), cost).await?)
     }
 
     /// Waits until one more probe or bridge may be fitted or applied.

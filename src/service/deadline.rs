@@ -21,11 +21,8 @@ pub(super) struct Deadline {
 impl Deadline {
     /// Reads the caller's `grpc-timeout`; none, or one that cannot be read, means the server's longest.
     pub(super) fn new(metadata: &MetadataMap, longest: Duration) -> Self {
-        let given = metadata
-            .get("grpc-timeout")
-            .and_then(|value| value.to_str().ok())
-            .and_then(parse_timeout)
-            .map(|given| given.saturating_sub(MARGIN.min(given / 10)));
+        let given =
+            metadata.get("grpc-timeout").and_then(|value| value.to_str().ok()).and_then(given);
         let allowed = given.map_or(longest, |given| given.min(longest));
         Self { at: Instant::now() + allowed, allowed }
     }
@@ -57,6 +54,11 @@ impl Deadline {
     pub(super) fn exceeded(&self) -> ServiceError {
         ServiceError::DeadlineExceeded { seconds: self.allowed.as_secs_f64() }
     }
+}
+
+/// The time that a caller allows with a `grpc-timeout`, less what the answer needs for its way.
+pub(super) fn given(text: &str) -> Option<Duration> {
+    parse_timeout(text).map(|given| given.saturating_sub(MARGIN.min(given / 10)))
 }
 
 /// Reads a `grpc-timeout`: at most eight digits and a unit.

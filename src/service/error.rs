@@ -3,6 +3,9 @@
 use thiserror::Error;
 
 use super::RequestError;
+use super::admission::Limited;
+use crate::access::AccessError;
+use crate::audit::AuditError;
 use crate::class::Class;
 use crate::encoder::EncoderError;
 use crate::engine::EngineError;
@@ -30,12 +33,24 @@ pub enum ServiceError {
     /// A bridge could not be fitted, kept or used.
     #[error(transparent)]
     Bridge(#[from] BridgeError),
+    /// Identities, roles or policies could not be changed.
+    #[error(transparent)]
+    Access(#[from] AccessError),
     /// The encoder process could not do it.
     #[error(transparent)]
     Encoder(#[from] EncoderError),
     /// Rows that arrived as an Arrow stream could not be read.
     #[error(transparent)]
     Rows(#[from] FileError),
+    /// A collection that the call was not granted.
+    #[error("this call may not touch collection `{collection}`")]
+    NotGranted {
+        /// Its name, as it was asked for.
+        collection: String,
+    },
+    /// A request without a decision beside it.
+    #[error("nobody has decided on this call")]
+    NotThroughTheGate,
     /// The server runs without an encoder.
     #[error("this server runs without an encoder; start it with one to use models")]
     NoEncoder,
@@ -90,7 +105,7 @@ pub enum ServiceError {
     },
     /// A reply that would be larger than one message may be.
     #[error(
-        "the reply would have {bytes} bytes, more than the limit of {max}; ask for fewer objects at once"
+        "the reply would have {bytes} bytes, more than the limit of {max} (`limits.reply_mib`); ask for fewer objects at once"
     )]
     ReplyTooLarge {
         /// Its size.
@@ -99,11 +114,19 @@ pub enum ServiceError {
         max: usize,
     },
     /// The time that the caller or the server allows has passed.
-    #[error("not done within {seconds:.3} s; narrow the request or allow more time")]
+    #[error(
+        "not done within {seconds:.3} s; narrow the request or allow more time (at most `limits.request_time_s`)"
+    )]
     DeadlineExceeded {
         /// What was allowed.
         seconds: f64,
     },
+    /// A quota, a queue or the memory is used up for now.
+    #[error(transparent)]
+    Limited(#[from] Limited),
+    /// What the call does cannot be written down.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
     /// The server is being stopped.
     #[error("the server is shutting down; try again when it is back")]
     Stopping,
@@ -127,14 +150,18 @@ impl ServiceError {
             Self::Query(error) => error.class(),
             Self::Probe(error) => error.class(),
             Self::Bridge(error) => error.class(),
+            Self::Access(error) => error.class(),
             Self::Encoder(error) => error.class(),
             Self::Rows(error) => error.class(),
             Self::NoEncoder | Self::Stopping => Class::Unavailable,
             Self::SpaceGone { .. } | Self::ModelChanged { .. } | Self::NoStates { .. } => {
                 Class::Conflict
             }
-            Self::ReplyTooLarge { .. } | Self::DeadlineExceeded { .. } => Class::Exhausted,
-            Self::Stream(_) => Class::Invalid,
+            Self::Audit(error) => error.class(),
+            Self::ReplyTooLarge { .. } | Self::DeadlineExceeded { .. } | Self::Limited(_) => {
+                Class::Exhausted
+            }
+            Self::Stream(_) | Self::NotGranted { .. } | Self::NotThroughTheGate => Class::Invalid,
             Self::DamagedSession { .. } => Class::Corrupt,
             Self::EncoderMiscounted { .. } | Self::Task { .. } => Class::Internal,
         }

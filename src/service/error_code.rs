@@ -5,9 +5,14 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use prost::Message;
+use tonic::metadata::{MetadataMap, MetadataValue};
 use tonic::{Code, Status};
 
 use super::ServiceError;
+use super::admission::Limited;
+use super::gate::Refusal;
+use super::telemetry;
 use crate::class::Class;
 
 /// Longest message of a status, in bytes: it travels in an HTTP/2 header.
@@ -33,6 +38,11 @@ impl From<ServiceError> for Status {
         let class = error.class();
         match (error, class) {
             (ServiceError::Stream(status), _) => *status,
+            (ServiceError::Limited(limited), _) => limited.into(),
+            (error @ (ServiceError::NotGranted { .. } | ServiceError::NotThroughTheGate), _) => {
+                tracing::info!(%error, "permission denied");
+                Self::new(Code::PermissionDenied, one_line(&error.to_string()))
+            }
             (error @ ServiceError::DeadlineExceeded { .. }, _) => {
                 tracing::info!(%error, "deadline exceeded");
                 Self::new(Code::DeadlineExceeded, one_line(&error.to_string()))
@@ -59,6 +69,74 @@ impl From<ServiceError> for Status {
                 Self::new(code(class), one_line(&error.to_string()))
             }
         }
+    }
+}
+
+/// Milliseconds until a refused call is worth to be tried again, in the metadata of its status.
+pub(super) const RETRY_AFTER: &str = "retry-after-ms";
+
+/// `google.rpc.Status`, as far as a refusal needs it.
+#[derive(Clone, PartialEq, Message)]
+struct Details {
+    #[prost(int32, tag = "1")]
+    code: i32,
+    #[prost(string, tag = "2")]
+    message: String,
+    #[prost(message, repeated, tag = "3")]
+    details: Vec<Detail>,
+}
+
+/// `google.protobuf.Any`.
+#[derive(Clone, PartialEq, Message)]
+struct Detail {
+    #[prost(string, tag = "1")]
+    type_url: String,
+    #[prost(bytes = "vec", tag = "2")]
+    value: Vec<u8>,
+}
+
+/// `google.rpc.RetryInfo`.
+#[derive(Clone, PartialEq, Message)]
+struct RetryInfo {
+    #[prost(message, optional, tag = "1")]
+    retry_delay: Option<Delay>,
+}
+
+/// `google.protobuf.Duration`.
+#[derive(Clone, PartialEq, Message)]
+struct Delay {
+    #[prost(int64, tag = "1")]
+    seconds: i64,
+    #[prost(int32, tag = "2")]
+    nanos: i32,
+}
+
+impl From<Limited> for Status {
+    fn from(limited: Limited) -> Self {
+        telemetry::rejected(limited.name);
+        // Not a warning: under overload there are thousands of them, and the figures tell how many.
+        tracing::debug!(limit = limited.name, %limited, "call refused for now");
+        let (message, after) = (one_line(&limited.to_string()), limited.retry_after);
+        let delay = Delay { seconds: after.as_secs() as i64, nanos: after.subsec_nanos() as i32 };
+        let info = RetryInfo { retry_delay: Some(delay) };
+        let detail = Detail {
+            type_url: "type.googleapis.com/google.rpc.RetryInfo".to_owned(),
+            value: info.encode_to_vec(),
+        };
+        let code = Code::ResourceExhausted;
+        let details =
+            Details { code: code.into(), message: message.clone(), details: vec![detail] };
+        let mut metadata = MetadataMap::new();
+        // Rounded up: who comes back a moment too early is refused again.
+        let millis = after.as_millis().saturating_add(1) as u64;
+        metadata.insert(RETRY_AFTER, MetadataValue::from(millis));
+        Self::with_details_and_metadata(code, message, details.encode_to_vec().into(), metadata)
+    }
+}
+
+impl From<Refusal> for Status {
+    fn from(refusal: Refusal) -> Self {
+        Self::new(refusal.code(), one_line(&refusal.to_string()))
     }
 }
 

@@ -22,8 +22,6 @@ pub struct Limits {
     pub ingest_window: usize,
     /// Batches of all ingest streams that are held at once.
     pub batches_in_flight_max: usize,
-    /// Searches and counts that run at once; more wait.
-    pub searches_at_once_max: usize,
     /// Longest predicate, in bytes.
     pub predicate_bytes_max: usize,
     /// Most vertices of a polygon.
@@ -59,7 +57,6 @@ impl Default for Limits {
             batch_rows_max: 100_000,
             ingest_window: 32,
             batches_in_flight_max: 48,
-            searches_at_once_max: 16,
             predicate_bytes_max: 64 << 10,
             polygon_vertices_max: 1_000,
             cells_max: 100_000,
@@ -75,9 +72,17 @@ impl Default for Limits {
     }
 }
 
-/// Refuses `count` things when they are more than `max`.
-pub(super) fn at_most(what: &'static str, count: usize, max: usize) -> Result<(), RequestError> {
-    if count > max { Err(RequestError::TooMany { what, count, max }) } else { Ok(()) }
+/// The limit of what is bounded by the program itself and has no name in the configuration.
+pub(super) const FIXED: &str = "fixed";
+
+/// Refuses `count` things when they are more than `max`, which the configuration calls `limit`.
+pub(super) fn at_most(
+    what: &'static str,
+    limit: &'static str,
+    count: usize,
+    max: usize,
+) -> Result<(), RequestError> {
+    if count > max { Err(RequestError::TooMany { what, limit, count, max }) } else { Ok(()) }
 }
 
 #[cfg(test)]
@@ -86,8 +91,9 @@ mod tests {
 
     #[test]
     fn the_limit_itself_is_allowed_and_one_beyond_is_not() {
-        assert!(at_most("ids", 10, 10).is_ok());
-        let refused = at_most("ids", 11, 10).expect_err("one too many");
-        assert_eq!(refused.to_string(), "11 ids are more than the limit of 10; split the request");
+        assert!(at_most("ids", "limits.ids", 10, 10).is_ok());
+        let refused = at_most("ids", "limits.ids", 11, 10).expect_err("one too many");
+        let told = "11 ids are more than the limit of 10 (`limits.ids`); split the request";
+        assert_eq!(refused.to_string(), told);
     }
 }

@@ -6,19 +6,26 @@
 //! - **SVC-1**: a row that an ingest answer does not list as refused is durable.
 //! - **SVC-2**: batches of one stream are written and answered in the order in which they came.
 //! - **SVC-3**: nothing that a client sends is larger than a limit of [`Limits`]; what is, is refused by name.
-//! - **SVC-4**: without the setting that says otherwise, only this machine can reach the server.
+//! - **SVC-4**: without the setting that says otherwise, other machines can reach only a server that encrypts and asks who they
+//!   are.
 //! - **SVC-5**: vectors of different provenance never meet in one space.
-//! - **SVC-6**: over plain HTTP there are figures and health, and no data.
+//! - **SVC-6**: objects are seen through the `door` alone, by a grant for their collection; hidden ones do not exist.
+//! - **SVC-7**: over plain HTTP there are figures and health, and no data.
 
+mod access;
+mod admission;
+mod auditing;
 mod bridges;
 mod collections;
 mod context;
 mod convert;
 mod deadline;
 mod discovery;
+mod door;
 mod encoding;
 mod error;
 mod error_code;
+mod gate;
 mod http;
 mod ingest;
 mod limits;
@@ -26,13 +33,17 @@ mod maintenance;
 mod metrics;
 mod objects;
 mod probes;
+mod raw;
 mod readiness;
 mod request_error;
 mod rerank;
 mod search;
 mod server;
+mod stop;
 mod telemetry;
+mod tls;
 
+pub use admission::{AdmissionOptions, Limited, Pass, Quota, QuotaChange, QuotaOptions, Quotas};
 pub use error::ServiceError;
 pub use error_code::code;
 pub use http::HttpOptions;
@@ -43,3 +54,4 @@ pub use telemetry::{
     LogFormat, Telemetry, TelemetryError, TelemetryOptions, check_collector, check_log_filter,
     start_telemetry,
 };
+pub use tls::{ClientCertificates, ConnectionLimits, TlsError, TlsOptions};

@@ -26,20 +26,28 @@ pub enum RequestError {
         value: i32,
     },
     /// More of something than the server takes.
-    #[error("{count} {what} are more than the limit of {max}; split the request")]
+    #[error("{count} {what} are more than the limit of {max} (`{limit}`); split the request")]
     TooMany {
         /// What was counted.
         what: &'static str,
+        /// The limit, as the configuration calls it.
+        limit: &'static str,
         /// How many were given.
         count: usize,
         /// How many are allowed.
         max: usize,
     },
+    /// A word that names no role.
+    #[error("{reason}")]
+    UnknownRole {
+        /// The word, and those that do.
+        reason: String,
+    },
     /// `k = 0` without a distance.
     #[error("k is 0: ask for at least one hit, or give `within`, a largest distance, instead")]
     NoHitsWanted,
     /// More hits than the server returns.
-    #[error("k = {k} is above the limit of {max}")]
+    #[error("k = {k} is above the limit of {max} (`limits.k`)")]
     TooManyHits {
         /// What was asked for.
         k: usize,
@@ -360,6 +368,7 @@ impl RequestError {
             Self::SpaceOfTokens(error) => error.class(),
             Self::Missing { .. }
             | Self::UnknownEnum { .. }
+            | Self::UnknownRole { .. }
             | Self::TooMany { .. }
             | Self::NoHitsWanted
             | Self::TooManyHits { .. }

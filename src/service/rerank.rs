@@ -5,10 +5,10 @@
 
 use std::sync::Arc;
 
-use tokio::sync::OwnedSemaphorePermit;
-
+use super::admission::{Cost, Turn, Work};
 use super::context::{Context, blocking};
 use super::convert::{RerankPlan, RerankTarget};
+use super::door::Door;
 use super::search::StopWhenDropped;
 use super::{RequestError, ServiceError};
 use crate::encoder::{Inputs, Made};
@@ -30,23 +30,27 @@ struct Rerank<'a> {
     plan: &'a RerankPlan,
     stop: StopFlag,
     /// The place among the searches that run at once, shared with work that outlives its caller.
-    turn: Arc<OwnedSemaphorePermit>,
+    turn: Arc<Turn>,
 }
 
 /// Answers a search whose query asks for candidates, in the order of their tokens.
 pub(super) async fn answer(
     context: &Context,
+    door: Door,
     collection: String,
     query: Query,
     plan: RerankPlan,
 ) -> Result<Answer, ServiceError> {
-    let turn = Arc::new(context.search_turn().await?);
+    let cost = match door.view_at_hand(&collection)? {
+        Some(view) => Cost { work: Work::Rerank, ..Cost::of_search(&query::bound(&view, &query)) },
+        None => Cost::unknown(),
+    };
+    let turn = Arc::new(context.search_turn(cost).await?);
     let rerank = Rerank { context, plan: &plan, stop: query.stop.clone(), turn };
     let _stop = StopWhenDropped(query.stop.clone());
-    let db = context.db.clone();
     let candidates = rerank
         .work(move || -> Result<_, ServiceError> {
-            Ok(query::candidates(db.view(&collection)?, query)?)
+            Ok(query::candidates(door.view(&collection)?, query)?)
         })
         .await?;
     let ids = candidates.ids();

@@ -6,11 +6,13 @@ use std::time::{Duration, Instant};
 use futures::Stream;
 use tonic::{Request, Response, Status};
 
+use super::admission::{Caller, Cost, Reserved};
 use super::context::{Context, blocking};
 use super::convert::{self, CrossingTerm, ExampleTerm};
 use super::deadline::Deadline;
+use super::door::Door;
 use super::telemetry::Asked;
-use super::{RequestError, ServiceError, rerank};
+use super::{RequestError, ServiceError, gate, rerank};
 use crate::encoder::{Inputs, Made};
 use crate::query::{self, Answer, Crossing, Query, StopFlag};
 use crate::schema::CollectionSchema;
@@ -19,6 +21,12 @@ use crate::wire::v1::search_service_server::SearchService;
 
 /// The messages of one answer.
 type Chunks = Pin<Box<dyn Stream<Item = Result<v1::SearchResponse, Status>> + Send>>;
+
+/// An answer, and the memory that it was foreseen to take: given back when its last message is on its way.
+struct Answered {
+    answer: Answer,
+    memory: Option<Reserved>,
+}
 
 /// Answers searches.
 #[derive(Clone)]
@@ -42,11 +50,12 @@ impl Searches {
 
     async fn answer(
         &self,
+        door: Door,
         request: v1::SearchRequest,
         deadline: Deadline,
-    ) -> Result<Answer, ServiceError> {
+    ) -> Result<Answered, ServiceError> {
         let collection = request.collection.clone();
-        let at_hand = self.context.db.view_at_hand(&collection);
+        let at_hand = door.view_at_hand(&collection)?;
         let fetched;
         let schema = match &at_hand {
             Some(view) => view.schema(),
@@ -63,7 +72,7 @@ impl Searches {
             // Encoding and comparing take their time, and a view that is held keeps a segment that may be replaced meanwhile.
             drop(at_hand);
             for crossing in plan.crossings {
-                self.add_crossing(&collection, &mut query, crossing).await?;
+                self.add_crossing(&door, &collection, &mut query, crossing).await?;
             }
             for example in plan.examples {
                 self.add_example(&schema, &mut query, example, deadline).await?;
@@ -71,31 +80,37 @@ impl Searches {
         }
         if let Some(rerank) = plan.rerank {
             let (asked, arrived) = (Asked::search(&collection, &query), Instant::now());
-            let answer = rerank::answer(&self.context, collection, query, rerank).await?;
+            let answer = rerank::answer(&self.context, door, collection, query, rerank).await?;
             self.told(Some(&asked), &answer, [arrived.elapsed(), Duration::ZERO]);
-            return Ok(answer);
+            return Ok(Answered { answer, memory: None });
         }
         let arrived = Instant::now();
-        let turn = self.context.search_turn().await?;
-        let waited = arrived.elapsed();
-        if let Some(view) = self.context.db.view_at_hand(&collection)
-            && let Some(answer) = query::search_if_brief(&view, &query)
-        {
-            let answer = answer?;
-            self.told(None, &answer, [arrived.elapsed(), waited]);
-            return Ok(answer);
-        }
+        let cost = match door.view_at_hand(&collection)? {
+            Some(view) => {
+                self.context.admission.brief(Caller::current().as_ref())?;
+                match query::search_or_price(&view, &query) {
+                    Ok(answer) => {
+                        let answer = answer?;
+                        self.told(None, &answer, [arrived.elapsed(), Duration::ZERO]);
+                        return Ok(Answered { answer, memory: None });
+                    }
+                    Err(price) => Cost::of_search(&price),
+                }
+            }
+            None => Cost::unknown(),
+        };
         let asked = Asked::search(&collection, &query);
-        let db = self.context.db.clone();
+        let mut turn = self.context.search_turn(cost).await?;
+        let waited = arrived.elapsed();
         let _stop = StopWhenDropped(query.stop.clone());
-        let answer = blocking(move || -> Result<Answer, ServiceError> {
-            // Held by the work itself: it may outlive a caller that has gone.
-            let _turn = turn;
-            Ok(query::search(&db.view(&collection)?, &query)?)
+        let answered = blocking(move || -> Result<Answered, ServiceError> {
+            // The turn is held by the work itself: it may outlive a caller that has gone.
+            let answer = query::search(&door.view(&collection)?, &query)?;
+            Ok(Answered { answer, memory: turn.take_memory() })
         })
         .await?;
-        self.told(Some(&asked), &answer, [arrived.elapsed(), waited]);
-        Ok(answer)
+        self.told(Some(&asked), &answered.answer, [arrived.elapsed(), waited]);
+        Ok(answered)
     }
 
     /// Counts an answer, and notes it where it took too long; what was answered where it arrived did not.
@@ -110,15 +125,16 @@ impl Searches {
     /// Finds the rule by which the examples of a term can be compared with the space that is searched.
     async fn add_crossing(
         &self,
+        door: &Door,
         collection: &str,
         query: &mut Query,
         crossing: CrossingTerm,
     ) -> Result<(), ServiceError> {
         let CrossingTerm { term, from, to, bridge } = crossing;
-        let (db, bridges) = (self.context.db.clone(), self.context.bridges.clone());
+        let (door, bridges) = (door.clone(), self.context.bridges.clone());
         let collection = collection.to_owned();
         let found = blocking(move || -> Result<Crossing, ServiceError> {
-            Ok(bridges.crossing(&db.view(&collection)?, &from, &to, &bridge)?)
+            Ok(bridges.crossing(&door.view(&collection)?, &from, &to, &bridge)?)
         });
         let found = found.await?;
         if let Some(term) = query.terms.get_mut(term) {
@@ -179,9 +195,17 @@ impl SearchService for Searches {
         request: Request<v1::SearchRequest>,
     ) -> Result<Response<Chunks>, Status> {
         let deadline = Deadline::new(request.metadata(), self.context.limits.request_time_max);
-        let answer = deadline.run(self.answer(request.into_inner(), deadline)).await?;
+        let (door, rows) = (self.context.door(gate::grant(&request)?), gate::rows_served(&request));
+        let answer = deadline.run(self.answer(door, request.into_inner(), deadline)).await?;
         deadline.check()?;
+        let Answered { answer, memory } = answer;
+        rows.add(answer.hits.len() as u64);
         let chunks = convert::chunks(answer, self.context.limits.chunk_bytes);
-        Ok(Response::new(Box::pin(futures::stream::iter(chunks.map(Ok)))))
+        let chunks = chunks.map(move |chunk| {
+            // Captured: it lives as long as there are chunks.
+            let _memory = &memory;
+            Ok(chunk)
+        });
+        Ok(Response::new(Box::pin(futures::stream::iter(chunks))))
     }
 }

@@ -1,21 +1,27 @@
 //! Binding, serving and stopping.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use tonic::transport::server::TcpIncoming;
+use tonic::transport::server::Router;
 use tonic_health::ServingStatus;
 use tonic_health::pb::health_server::HealthServer;
 use tonic_health::server::{HealthReporter, HealthService};
+use tower::layer::util::{Identity, Stack};
 
 use super::Limits;
+use super::access::{self, Access};
+use super::admission::{AdmissionLayer, AdmissionOptions, QuotaOptions, Quotas};
+use super::auditing::{AuditLayer, Auditor};
 use super::bridges::BridgeServer;
 use super::collections::Collections;
-use super::context::{Context, Stop, blocking};
+use super::context::{Context, Watching, blocking};
 use super::discovery::Discovery;
+use super::gate::{Authority, GateLayer, LogCalls, OpenAuthority, RegistryAuthority, Watch};
 use super::http::{HttpListener, HttpOptions};
 use super::maintenance::Maintenance;
 use super::metrics::{Metrics, Sources};
@@ -23,12 +29,17 @@ use super::objects::Objects;
 use super::probes::Probes;
 use super::readiness::Readiness;
 use super::search::Searches;
+use super::stop::{End, Stop};
 use super::telemetry::{CallLayer, SlowQueries};
+use super::tls::{self, Certificates, ConnectionLimits, TlsError, TlsOptions};
+use crate::access::{AccessError, AccessOptions, Registry, system_clock};
+use crate::audit::{self, AuditError, Log};
 use crate::class::Class;
 use crate::encoder::EncoderHandle;
 use crate::engine::Db;
 use crate::probes::{self, ProbeError};
 use crate::wire;
+use crate::wire::v1::access_service_server::{self, AccessServiceServer};
 use crate::wire::v1::bridge_service_server::{self, BridgeServiceServer};
 use crate::wire::v1::collection_service_server::{self, CollectionServiceServer};
 use crate::wire::v1::discovery_service_server::{self, DiscoveryServiceServer};
@@ -38,7 +49,7 @@ use crate::wire::v1::probe_service_server::{self, ProbeServiceServer};
 use crate::wire::v1::search_service_server::{self, SearchServiceServer};
 
 /// Services that clients may call; the protocol with the encoder process is not among them.
-const SERVICES: [&str; 7] = [
+const SERVICES: [&str; 8] = [
     collection_service_server::SERVICE_NAME,
     object_service_server::SERVICE_NAME,
     search_service_server::SERVICE_NAME,
@@ -46,6 +57,7 @@ const SERVICES: [&str; 7] = [
     probe_service_server::SERVICE_NAME,
     bridge_service_server::SERVICE_NAME,
     discovery_service_server::SERVICE_NAME,
+    access_service_server::SERVICE_NAME,
 ];
 
 /// Streams that one connection may have open.
@@ -72,8 +84,14 @@ const ENVELOPE_BYTES: usize = 1 << 20;
 pub struct ServiceOptions {
     /// Address to listen on; port 0 lets the system choose one.
     pub listen: SocketAddr,
-    /// Whether other machines may connect, although nothing is encrypted and nobody is asked for a password.
+    /// Whether other machines may connect although the server lacks TLS or authentication.
     pub allow_insecure_remote: bool,
+    /// Certificates; without them nothing is encrypted.
+    pub tls: Option<TlsOptions>,
+    /// How many connections there may be.
+    pub connections: ConnectionLimits,
+    /// Asks everybody who he is; without it everybody may do everything.
+    pub authentication: Option<AccessOptions>,
     /// How long calls are taken after the server has said that it should be sent none, when it stops.
     pub drain: Duration,
     /// How long requests under way may take to end when the server stops.
@@ -86,6 +104,12 @@ pub struct ServiceOptions {
     pub slow_query: Option<Duration>,
     /// Sizes that requests keep to.
     pub limits: Limits,
+    /// What each identity may take.
+    pub quotas: QuotaOptions,
+    /// What runs at once, and what waits.
+    pub admission: AdmissionOptions,
+    /// How calls are written down; without it they are not.
+    pub audit: Option<audit::Options>,
 }
 
 impl ServiceOptions {
@@ -94,12 +118,18 @@ impl ServiceOptions {
         Self {
             listen,
             allow_insecure_remote: false,
+            tls: None,
+            connections: ConnectionLimits::default(),
+            authentication: None,
             drain: Duration::ZERO,
             shutdown_grace: Duration::from_secs(10),
             http: None,
             free_bytes_min: 256 << 20,
             slow_query: Some(Duration::from_secs(1)),
             limits: Limits::default(),
+            quotas: QuotaOptions::default(),
+            admission: AdmissionOptions::default(),
+            audit: None,
         }
     }
 }
@@ -110,12 +140,14 @@ impl ServiceOptions {
 pub enum ServerError {
     /// An address that other machines can reach.
     #[error(
-        "{address} can be reached from other machines, and this server neither encrypts nor asks for a password: \
-         listen on 127.0.0.1, or set `allow_insecure_remote = true` if the network keeps strangers out"
+        "{address} can be reached from other machines, and this server lacks {lacks}: configure [tls] and `auth.mode = \
+         \"on\"`, listen on 127.0.0.1, or set `allow_insecure_remote = true` if the network keeps strangers out"
     )]
     RemoteRefused {
         /// The address.
         address: SocketAddr,
+        /// What it lacks.
+        lacks: &'static str,
     },
     /// The same for figures and health, which anybody may read who can connect.
     #[error(
@@ -140,6 +172,15 @@ pub enum ServerError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// Certificates that cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// Identities, roles and policies that cannot be read.
+    #[error(transparent)]
+    Access(#[from] AccessError),
+    /// The audit log cannot be kept, and nothing is served that is not written down.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
     /// The protocol description of this program is damaged.
     #[error("the protocol description cannot be served: {0}")]
     Reflection(#[from] tonic_reflection::server::Error),
@@ -155,6 +196,9 @@ impl ServerError {
             Self::RemoteRefused { .. } | Self::HttpRemoteRefused { .. } => Class::Invalid,
             Self::PortInUse { .. } => Class::Conflict,
             Self::Bind { .. } => Class::Unavailable,
+            Self::Tls(error) => error.class(),
+            Self::Access(error) => error.class(),
+            Self::Audit(error) => error.class(),
             Self::Reflection(_) | Self::Transport(_) => Class::Internal,
         }
     }
@@ -167,26 +211,33 @@ pub struct Server {
     address: SocketAddr,
     http: Option<HttpListener>,
     options: ServiceOptions,
+    certificates: Option<Arc<Certificates>>,
+    registry: Registry,
     db: Db,
     encoder: Option<EncoderHandle>,
 }
 
 impl Server {
-    /// Takes the address.
+    /// Takes the address, and reads certificates and identities where the options name them.
     ///
     /// # Errors
-    /// [`ServerError::RemoteRefused`], [`ServerError::PortInUse`] or [`ServerError::Bind`].
+    /// [`ServerError::RemoteRefused`], [`ServerError::PortInUse`], [`ServerError::Bind`], [`ServerError::Tls`] or
+    /// [`ServerError::Access`].
     pub async fn bind(
         options: ServiceOptions,
         db: Db,
         encoder: Option<EncoderHandle>,
     ) -> Result<Self, ServerError> {
         let address = options.listen;
-        if !address.ip().to_canonical().is_loopback() {
-            if !options.allow_insecure_remote {
-                return Err(ServerError::RemoteRefused { address });
-            }
-            tracing::warn!(%address, "other machines can connect, unencrypted and without a password");
+        check_exposure(&options)?;
+        let certificates = options.tls.clone().map(Certificates::open).transpose()?.map(Arc::new);
+        // A server that asks nobody keeps roles, too: they can be made ready before it asks.
+        let access = options.authentication.clone().unwrap_or_default();
+        let registry = Registry::open_with(Arc::new(db.clone()), system_clock(), access)?;
+        if options.authentication.is_some() && !registry.has_administrator() {
+            tracing::warn!(
+                "nobody may administer this server yet: `sidereus access bootstrap` makes somebody"
+            );
         }
         let failed = |source: std::io::Error| match source.kind() {
             std::io::ErrorKind::AddrInUse => ServerError::PortInUse { address },
@@ -198,7 +249,7 @@ impl Server {
             Some(wanted) => HttpListener::bind(wanted).await?,
             None => None,
         };
-        Ok(Self { listener, address, http, options, db, encoder })
+        Ok(Self { listener, address, http, options, certificates, registry, db, encoder })
     }
 
     /// Where the server listens.
@@ -220,81 +271,86 @@ impl Server {
     /// # Errors
     /// [`ServerError::Transport`] when connections can no longer be accepted.
     pub async fn serve(self, stop: CancellationToken) -> Result<(), ServerError> {
-        let Self { listener, address, http, options, db, encoder } = self;
+        let Self { listener, address, http, options, certificates, registry, db, encoder } = self;
         let (metrics, readiness) = (Metrics::new(), Readiness::new(options.free_bytes_min));
-        let http_stop = CancellationToken::new();
-        let http_serving = http.map(|http| {
-            let (db, encoder) = (db.clone(), encoder.clone());
-            let (metrics, readiness) = (metrics.clone(), readiness.clone());
-            let sources = Sources { metrics, db, encoder, readiness };
-            tokio::spawn(http.serve(sources, http_stop.clone()))
-        });
-        let slow = SlowQueries { from: options.slow_query };
-        let stops = Stop::default();
-        let context =
-            Context::new(db, encoder, options.limits.clone(), metrics.clone(), slow, stops.clone());
-        if let Err(error) = context.at_ingest.sync(&context).await {
-            tracing::error!(%error, "nothing is encoded at ingest until a space is declared or the server starts again");
-        }
-        let db = context.db.clone();
-        if let Err(error) = blocking(move || register_probes(&db)).await {
-            tracing::error!(%error, "probes are not known to queries");
-        }
+        let sources = Sources {
+            metrics: metrics.clone(),
+            db: db.clone(),
+            encoder: encoder.clone(),
+            readiness: readiness.clone(),
+        };
+        let http = http.map(|http| tokio::spawn(http.serve(sources)));
+        let log = match options.audit.clone() {
+            Some(options) => Some(open_log(options).await?),
+            None => None,
+        };
+        let (slow, stops) = (SlowQueries { from: options.slow_query }, Stop::default());
+        let (limits, admission) = (options.limits.clone(), options.admission.clone());
+        let watching = Watching { metrics, slow, stop: stops.clone() };
+        let context = Context::new(db, registry.clone(), encoder, limits, admission, watching);
+        let uses = tokio::spawn(access::keep_uses(registry.clone(), stops.jobs.clone()));
+        begin(&context).await;
         let health = HealthReporter::new();
-        let layer = CallLayer::new(metrics, readiness.clone());
-        let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+        let layers = layers(&options, &context, registry, log.as_ref(), &readiness);
+        let router = router(&context, &health, layers)?;
+        if let Some(certificates) = &certificates {
+            tokio::spawn(Arc::clone(certificates).follow(stops.jobs.clone()));
+        }
+        let (encrypted, asks) = (certificates.is_some(), options.authentication.is_some());
+        let incoming = tls::incoming(listener, certificates, &options.connections);
         let refusing = CancellationToken::new();
-        let serving = serve_grpc(&context, &health, layer, incoming, refusing.clone());
+        let serving =
+            router.serve_with_incoming_shutdown(incoming, refusing.clone().cancelled_owned());
         set_status(&health, ServingStatus::Serving).await;
         readiness.serve();
-        tracing::info!(%address, "serving gRPC");
-        let end = End { stop, refusing, stops, readiness, health: health.clone() };
-        let too_late = end.run(options.drain, options.shutdown_grace);
+        tracing::info!(%address, encrypted, asks, "serving gRPC");
+        let grace = options.shutdown_grace;
+        let end = End { stop, refusing, stops, readiness, health };
         tokio::select! {
             ended = serving => ended?,
-            () = too_late => tracing::warn!("clients are still connected; closing their connections"),
+            () = end.run(options.drain, grace) => {
+                tracing::warn!("clients are still connected; closing their connections");
+            }
         }
         // Also where serving has ended by itself.
         context.stopping.cancel();
-        let grace = options.shutdown_grace;
         if tokio::time::timeout(grace, context.at_ingest.ended()).await.is_err() {
             tracing::warn!("encoding at ingest does not end; leaving it to the next start");
         }
-        http_stop.cancel();
-        if let Some(serving) = http_serving {
-            // It ends within the life of its connections; nobody has to wait for that.
-            serving.abort();
+        if tokio::time::timeout(grace, uses).await.is_err() {
+            tracing::warn!("it was not written down when tokens were used last");
+        }
+        if let Some(log) = log {
+            // Everything that was done is written down before the server is gone.
+            let closed = tokio::task::spawn_blocking(move || log.close());
+            if closed.await.is_err() {
+                tracing::error!("the audit log could not be closed");
+            }
+        }
+        if let Some(http) = http {
+            // Connections end within their life; nobody has to wait for that.
+            http.abort();
         }
         tracing::info!("stopped serving");
         Ok(())
     }
 }
 
-/// The end of a server.
-struct End {
-    /// Asks for it.
-    stop: CancellationToken,
-    /// Connections are taken no more, and calls are refused.
-    refusing: CancellationToken,
-    stops: Stop,
-    readiness: Readiness,
-    health: HealthReporter,
+/// Begins what goes on beside calls, and makes ready what they ask for.
+async fn begin(context: &Context) {
+    if let Err(error) = context.at_ingest.sync(context).await {
+        tracing::error!(%error, "nothing is encoded at ingest until a space is declared or the server starts again");
+    }
+    let db = context.db.clone();
+    if let Err(error) = blocking(move || register_probes(&db)).await {
+        tracing::error!(%error, "probes are not known to queries");
+    }
 }
 
-impl End {
-    /// Waits until the server should end, has it end step by step, and returns when nobody waits any longer.
-    async fn run(self, drain: Duration, grace: Duration) {
-        self.stop.cancelled().await;
-        self.readiness.drain();
-        set_status(&self.health, ServingStatus::NotServing).await;
-        tokio::time::sleep(drain).await;
-        self.readiness.refuse();
-        self.stops.jobs.cancel();
-        self.refusing.cancel();
-        tokio::time::sleep(grace / 2).await;
-        self.stops.streams.cancel();
-        tokio::time::sleep(grace - grace / 2).await;
-    }
+/// Opens the log of who does what.
+async fn open_log(options: audit::Options) -> Result<Log, AuditError> {
+    let opened = tokio::task::spawn_blocking(move || Log::open(options));
+    opened.await.unwrap_or(Err(AuditError::Closed))
 }
 
 /// Has queries know the columns that probes and bridges make of every collection.
@@ -307,17 +363,71 @@ fn register_probes(db: &Db) -> Result<(), ProbeError> {
     Ok(())
 }
 
-/// Serves gRPC until the token is cancelled and the calls under way have ended.
-async fn serve_grpc(
+/// Keeps a server that other machines can reach from serving without TLS and authentication, unless the operator wants that.
+fn check_exposure(options: &ServiceOptions) -> Result<(), ServerError> {
+    let address = options.listen;
+    let (encrypts, asks) = (options.tls.is_some(), options.authentication.is_some());
+    let lacks = match (encrypts, asks) {
+        (true, true) => return Ok(()),
+        (true, false) => "authentication",
+        (false, true) => "TLS",
+        (false, false) => "TLS and authentication",
+    };
+    if address.ip().to_canonical().is_loopback() {
+        if asks {
+            tracing::warn!("tokens travel unencrypted, on this machine alone");
+        }
+        return Ok(());
+    }
+    if !options.allow_insecure_remote {
+        return Err(ServerError::RemoteRefused { address, lacks });
+    }
+    tracing::warn!(%address, lacks, "other machines can connect to an insecure server");
+    Ok(())
+}
+
+/// What lies around every service, the outermost first.
+struct Layers {
+    calls: CallLayer,
+    audit: AuditLayer,
+    gate: GateLayer,
+    admission: AdmissionLayer,
+}
+
+fn layers(
+    options: &ServiceOptions,
+    context: &Context,
+    registry: Registry,
+    log: Option<&Log>,
+    readiness: &Readiness,
+) -> Layers {
+    let authority: Arc<dyn Authority> = match options.authentication {
+        Some(_) => Arc::new(RegistryAuthority::new(registry)),
+        None => Arc::new(OpenAuthority::new()),
+    };
+    let mut watches: Vec<Arc<dyn Watch>> = vec![Arc::new(LogCalls)];
+    watches.extend(log.map(|log| -> Arc<dyn Watch> { Arc::new(Auditor::new(log.clone())) }));
+    let (quotas, admission) = (Quotas::new(options.quotas.clone()), context.admission.clone());
+    Layers {
+        calls: CallLayer::new(context.metrics.clone(), readiness.clone()),
+        audit: AuditLayer::new(log.cloned()),
+        gate: GateLayer::new(authority, Arc::from(watches), &context.limits),
+        admission: AdmissionLayer::new(quotas, admission, &context.limits),
+    }
+}
+
+/// The services behind the gate and the quotas.
+type GatedRouter =
+    Router<Stack<AdmissionLayer, Stack<GateLayer, Stack<AuditLayer, Stack<CallLayer, Identity>>>>>;
+
+fn router(
     context: &Context,
     health: &HealthReporter,
-    layer: CallLayer,
-    incoming: TcpIncoming,
-    refusing: CancellationToken,
-) -> Result<(), ServerError> {
+    layers: Layers,
+) -> Result<GatedRouter, ServerError> {
     let limits = &context.limits;
     let (request, reply) = (limits.request_bytes_max, limits.reply_bytes_max + ENVELOPE_BYTES);
-    let router = tonic::transport::Server::builder()
+    let mut builder = tonic::transport::Server::builder()
         .max_concurrent_streams(STREAMS_PER_CONNECTION_MAX)
         .concurrency_limit_per_connection(REQUESTS_PER_CONNECTION_MAX)
         .load_shed(true)
@@ -326,7 +436,11 @@ async fn serve_grpc(
         .http2_max_header_list_size(HEADER_BYTES_MAX)
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(KEEPALIVE))
-        .layer(layer)
+        .layer(layers.calls)
+        .layer(layers.audit)
+        .layer(layers.gate)
+        .layer(layers.admission);
+    Ok(builder
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?)
         .add_service(HealthServer::new(HealthService::from_health_reporter(health.clone())))
@@ -364,9 +478,12 @@ async fn serve_grpc(
             DiscoveryServiceServer::new(Discovery::new(context.clone()))
                 .max_decoding_message_size(request)
                 .max_encoding_message_size(reply),
-        );
-    router.serve_with_incoming_shutdown(incoming, refusing.cancelled_owned()).await?;
-    Ok(())
+        )
+        .add_service(
+            AccessServiceServer::new(Access::new(context.clone()))
+                .max_decoding_message_size(request)
+                .max_encoding_message_size(reply),
+        ))
 }
 
 /// Tells clients what they can call, and nothing about the protocol with the encoder process.
@@ -379,7 +496,7 @@ fn reflection() -> tonic_reflection::server::Builder<'static> {
 }
 
 /// Sets the health of the server as a whole and of each service.
-async fn set_status(health: &HealthReporter, status: ServingStatus) {
+pub(super) async fn set_status(health: &HealthReporter, status: ServingStatus) {
     for service in SERVICES.into_iter().chain([""]) {
         health.set_service_status(service, status).await;
     }

@@ -117,6 +117,16 @@ pub enum StorageError {
         /// The limit.
         size_bytes_max: usize,
     },
+    /// A record of the server without a usable name.
+    #[error(
+        "`{name}` cannot be the name of a {what}: give 1 to 256 bytes of text without control characters"
+    )]
+    ServerName {
+        /// What the record is.
+        what: &'static str,
+        /// The name, shortened.
+        name: String,
+    },
     /// The changes asked for have been trimmed away.
     #[error("changes of collection number {} after version {after} are gone, they are kept after version {kept_after}; read the whole collection instead", collection.0)]
     ChangesTrimmed {
@@ -177,9 +187,10 @@ impl StorageError {
     /// What the caller must do.
     pub fn class(&self) -> Class {
         match self {
-            Self::NotADirectory { .. } | Self::Foreign { .. } | Self::Unwritable { .. } => {
-                Class::Invalid
-            }
+            Self::NotADirectory { .. }
+            | Self::Foreign { .. }
+            | Self::Unwritable { .. }
+            | Self::ServerName { .. } => Class::Invalid,
             Self::Schema { source } | Self::Row { source, .. } => source.class(),
             Self::Locked { .. } | Self::NewerFormat { .. } | Self::CollectionExists { .. } => {
                 Class::Conflict

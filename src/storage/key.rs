@@ -250,6 +250,30 @@ impl NameKey {
     }
 }
 
+/// Where a record of the server is kept: `kind u8 | name`, the name as it was given.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct ServerKey {
+    pub(crate) kind: u8,
+    pub(crate) name: String,
+}
+
+impl Key for ServerKey {
+    const TABLE: Table = Table::Access;
+
+    fn encode(&self) -> Vec<u8> {
+        let mut bytes = vec![self.kind];
+        bytes.extend_from_slice(self.name.as_bytes());
+        bytes
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, StorageError> {
+        let mut parts = Parts::new("server record key", bytes);
+        let key = Self { kind: parts.u8()?, name: parts.text()? };
+        parts.end()?;
+        Ok(key)
+    }
+}
+
 /// A record of the store itself: one tag byte, then a big-endian number where there is one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum MetaKey {
@@ -339,6 +363,12 @@ impl KeyRange {
         // The last number is never given to a collection, so the successor exists.
         let next = collection.0.saturating_add(1);
         Self { table, start: collection.0.to_be_bytes().to_vec(), end: next.to_be_bytes().to_vec() }
+    }
+
+    /// All records of the server of one kind.
+    pub(crate) fn server_records(kind: u8) -> Self {
+        // Kinds are few: the last byte is never one.
+        Self { table: Table::Access, start: vec![kind], end: vec![kind.saturating_add(1)] }
     }
 
     /// The schemas of all collections.

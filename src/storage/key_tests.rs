@@ -40,6 +40,11 @@ fn meta_key() -> impl Strategy<Value = MetaKey> {
     ]
 }
 
+fn server_key() -> impl Strategy<Value = ServerKey> {
+    (0..9_u8, any::<Vec<char>>())
+        .prop_map(|(kind, name)| ServerKey { kind, name: name.into_iter().collect() })
+}
+
 fn same_order<K: Key + Ord + std::fmt::Debug>(a: &K, b: &K) -> Result<(), TestCaseError> {
     prop_assert_eq!(a.encode().cmp(&b.encode()), a.cmp(b));
     let back = K::decode(&a.encode()).map_err(|error| TestCaseError::fail(error.to_string()))?;
@@ -61,6 +66,9 @@ proptest! {
     fn change_keys_sort_as_values(a in change_key(), b in change_key()) { same_order(&a, &b)?; }
 
     #[test]
+    fn server_keys_sort_as_values(a in server_key(), b in server_key()) { same_order(&a, &b)?; }
+
+    #[test]
     fn meta_keys_sort_as_values(a in meta_key(), b in meta_key()) { same_order(&a, &b)?; }
 
     #[test]
@@ -77,6 +85,7 @@ proptest! {
         let _ = VectorKey::decode(&bytes);
         let _ = IdKey::decode(&bytes);
         let _ = ChangeKey::decode(&bytes);
+        let _ = ServerKey::decode(&bytes);
         let _ = MetaKey::decode(&bytes);
     }
 

@@ -11,6 +11,8 @@
 //! | `ids` | collection, object id | cell, ordinal, spaces that hold a vector or tokens |
 //! | `changes` | collection, version, part | keys changed by that commit |
 //! | `probes`, `bridges`, `labels` | collection, name | name, checksum, bytes that the store does not read |
+//! | `releases` | collection, name | the same, of releases |
+//! | `access` | kind, name | the same, of tokens, groups, grants and policies of the server |
 //! | `audit`, `jobs` | | kept for the parts of those names |
 //!
 //! A data directory holds `FORMAT` (the format number), `LOCK`, `records/` (RocksDB) and `staging/` (files of bulk
@@ -43,6 +45,7 @@ mod plan;
 mod read;
 mod record;
 mod rocks;
+mod server_record;
 mod slot;
 mod store;
 mod table;
@@ -60,6 +63,7 @@ pub use key::ObjectKey;
 pub use named::{RECORD_BYTES_MAX, RecordKind};
 pub use operation::{Change, ChangeKind, Commit, Operation, Outcome};
 pub use read::{Scan, Snapshot, VectorScan};
+pub use server_record::{SERVER_NAME_BYTES_MAX, ServerRecordKind};
 pub use store::{CollectionRecord, Store, StoreOptions};
 pub use write::Route;
 

@@ -20,6 +20,8 @@ pub enum RecordKind {
     Bridge,
     /// Labels that somebody gives, and what is asked next.
     Session,
+    /// A release of the collection, or what is left of a withdrawn one.
+    Release,
 }
 
 impl RecordKind {
@@ -29,6 +31,7 @@ impl RecordKind {
             Self::Probe => "probe",
             Self::Bridge => "bridge",
             Self::Session => "session",
+            Self::Release => "release",
         }
     }
 
@@ -37,6 +40,7 @@ impl RecordKind {
             Self::Probe => Table::Probes,
             Self::Bridge => Table::Bridges,
             Self::Session => Table::Labels,
+            Self::Release => Table::Releases,
         }
     }
 }

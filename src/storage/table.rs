@@ -21,6 +21,10 @@ pub(crate) enum Table {
     Probes,
     /// Fitted bridges between spaces.
     Bridges,
+    /// Releases of collections, and what is left of withdrawn ones.
+    Releases,
+    /// Who may do what: tokens, groups, grants and policies of the server.
+    Access,
     /// Audit trail.
     Audit,
     /// Long-running work.
@@ -29,7 +33,7 @@ pub(crate) enum Table {
 
 impl Table {
     /// Every table of the newest format.
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 13] = [
         Self::Meta,
         Self::Objects,
         Self::Vectors,
@@ -39,6 +43,8 @@ impl Table {
         Self::Labels,
         Self::Probes,
         Self::Bridges,
+        Self::Releases,
+        Self::Access,
         Self::Audit,
         Self::Jobs,
     ];
@@ -55,6 +61,8 @@ impl Table {
             Self::Labels => "labels",
             Self::Probes => "probes",
             Self::Bridges => "bridges",
+            Self::Releases => "releases",
+            Self::Access => "access",
             Self::Audit => "audit",
             Self::Jobs => "jobs",
         }
@@ -75,8 +83,9 @@ impl Table {
             | Self::Changes
             | Self::Labels
             | Self::Probes
-            | Self::Bridges => true,
-            Self::Meta | Self::Audit | Self::Jobs => false,
+            | Self::Bridges
+            | Self::Releases => true,
+            Self::Meta | Self::Access | Self::Audit | Self::Jobs => false,
         }
     }
 }

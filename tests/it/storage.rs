@@ -13,7 +13,9 @@ use sidereus::schema::{
     Object, ObjectId, Provenance, SpaceForm, SpaceId, Value,
 };
 use sidereus::sky::{Degrees, Position};
-use sidereus::storage::{CollectionRecord, Operation, Outcome, RecordKind, Store, StoreOptions};
+use sidereus::storage::{
+    CollectionRecord, Operation, Outcome, RecordKind, ServerRecordKind, Store, StoreOptions,
+};
 use sidereus::vector::Metric;
 use sidereus::wire::v1::{TokenRun, TokenSequence};
 

@@ -7,7 +7,7 @@ use arrow::compute::kernels::arity::binary;
 use arrow::datatypes::{DataType, Field, Float64Type, Schema, SchemaRef};
 use datafusion::common::DFSchema;
 use datafusion::common::cast::as_float64_array;
-use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
 use datafusion::common::utils::take_function_args;
 use datafusion::error::DataFusionError;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
@@ -26,6 +26,7 @@ use datafusion::sql::sqlparser::tokenizer::TokenWithSpan;
 use super::ieee::with_ieee_comparisons;
 use super::names::Names;
 use super::{Predicate, PredicateError, check, lex};
+use crate::query::day::Day;
 
 /// Recursions of the parser: a call with an argument in parentheses takes more than one.
 const RECURSION_MAX: usize = 3 * lex::NESTING_MAX;
@@ -82,8 +83,31 @@ pub(super) struct Checked {
     needed: SchemaRef,
 }
 
-pub(super) fn compile(sql: &str, schema: &SchemaRef) -> Result<Predicate, PredicateError> {
-    compiled(checked(sql, schema)?)
+pub(super) fn compile(
+    sql: &str,
+    schema: &SchemaRef,
+    day: Option<Day>,
+) -> Result<Predicate, PredicateError> {
+    compiled(checked(sql, schema, day)?)
+}
+
+/// Refuses functions that may give another value for the same row at another time, the clock's above all.
+pub(super) fn check_fixed(sql: &str, schema: &SchemaRef, day: Day) -> Result<(), PredicateError> {
+    let Checked { syntax, needed } = checked(sql, schema, Some(day))?;
+    let (planned, _) = logical(syntax, &needed)?;
+    let mut is_fixed = true;
+    let walked = planned.apply(|node| {
+        if let Expr::ScalarFunction(call) = node {
+            is_fixed &= call.func.signature().volatility == Volatility::Immutable;
+        }
+        Ok(TreeNodeRecursion::Continue)
+    });
+    walked.map_err(|error| PredicateError::refused(&error))?;
+    if is_fixed {
+        return Ok(());
+    }
+    let what = "functions of the clock (write `today`, or `mjd_today`)";
+    Err(PredicateError::NotAllowed { what })
 }
 
 /// Compiles a part of what [`checked`] gave.
@@ -94,8 +118,12 @@ pub(super) fn compile_part(
     compiled(with_columns_checked(syntax, schema)?)
 }
 
-pub(super) fn checked(sql: &str, schema: &SchemaRef) -> Result<Checked, PredicateError> {
-    let words = lex::words(sql, &Names::new(schema))?;
+pub(super) fn checked(
+    sql: &str,
+    schema: &SchemaRef,
+    day: Option<Day>,
+) -> Result<Checked, PredicateError> {
+    let words = lex::words(sql, &Names::new(schema), day)?;
     with_columns_checked(parse(words, sql)?, schema)
 }
 
@@ -164,12 +192,19 @@ fn needed_columns(schema: &SchemaRef, used: &[String]) -> Result<SchemaRef, Pred
     Ok(Arc::new(Schema::new(needed)))
 }
 
-fn planned(syntax: Syntax, schema: &SchemaRef) -> Result<Arc<dyn PhysicalExpr>, PredicateError> {
+/// What a condition means, in terms of the fields of a schema.
+fn logical(syntax: Syntax, schema: &SchemaRef) -> Result<(Expr, DFSchema), PredicateError> {
     let refused = |error: DataFusionError| PredicateError::refused(&error);
     let fields = DFSchema::try_from(Arc::clone(schema)).map_err(refused)?;
     let syntax = ExprWithAlias { expr: syntax, alias: None };
     let planned = PLANNER.create_logical_expr_from_sql_expr(syntax, &fields).map_err(refused)?;
     check::plan(&planned, &fields)?;
+    Ok((planned, fields))
+}
+
+fn planned(syntax: Syntax, schema: &SchemaRef) -> Result<Arc<dyn PhysicalExpr>, PredicateError> {
+    let refused = |error: DataFusionError| PredicateError::refused(&error);
+    let (planned, fields) = logical(syntax, schema)?;
     let kind = |planned: &Expr| planned.get_type(&fields).map_err(refused);
     check::is_condition("the predicate", &kind(&planned)?)?;
     let expanded = with_functions_expanded(planned, &fields).map_err(refused)?;

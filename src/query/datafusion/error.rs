@@ -3,7 +3,7 @@
 use datafusion::error::DataFusionError;
 use thiserror::Error;
 
-use super::lex::{LENGTH_MAX, NESTING_MAX, WORDS_MAX};
+use super::lex::{LENGTH_MAX, NESTING_MAX, VALUES_MAX, WORDS_MAX};
 use crate::class::Class;
 
 /// Why a predicate cannot be used. Lines and columns count from 1, columns in characters.
@@ -22,6 +22,14 @@ pub enum PredicateError {
         "the predicate has {count} names and operators, the limit is {WORDS_MAX}: use `column IN (...)` for many values"
     )]
     TooManyWords {
+        /// What was counted.
+        count: usize,
+    },
+    /// More numbers and texts than are parsed.
+    #[error(
+        "the predicate has {count} numbers and texts, the limit is {VALUES_MAX}: split the list over several queries"
+    )]
+    TooManyValues {
         /// What was counted.
         count: usize,
     },
@@ -53,6 +61,14 @@ pub enum PredicateError {
         line: u64,
         /// Column of the name.
         column: u64,
+    },
+    /// A name of the day of the call that is a column's, too.
+    #[error(
+        "`{name}` is the day of the call and a column of the collection: write \"{name}\" in double quotes for the column, or rename it"
+    )]
+    AmbiguousDay {
+        /// The column.
+        name: String,
     },
     /// A column of bytes or lists.
     #[error("column `{name}` holds {kind} values, which predicates cannot use")]
@@ -114,9 +130,11 @@ impl PredicateError {
         match self {
             Self::TooLong { .. }
             | Self::TooManyWords { .. }
+            | Self::TooManyValues { .. }
             | Self::TooDeep
             | Self::Syntax { .. }
             | Self::UnknownColumn { .. }
+            | Self::AmbiguousDay { .. }
             | Self::UnusableColumn { .. }
             | Self::TypeMismatch { .. }
             | Self::NotBoolean { .. }

@@ -6,6 +6,7 @@ use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer, Wor
 
 use super::PredicateError;
 use super::names::Names;
+use crate::query::day::Day;
 
 /// Longest predicate, in bytes.
 pub const LENGTH_MAX: usize = 64 * 1024;
@@ -18,8 +19,25 @@ pub const NESTING_MAX: usize = 40;
 /// Chains such as `a AND b AND c` become trees as deep as they are long, which recursive code walks.
 pub const WORDS_MAX: usize = 1000;
 
-/// Cuts a predicate into words, with the names of columns as the schema writes them.
-pub(super) fn words(sql: &str, names: &Names<'_>) -> Result<Vec<TokenWithSpan>, PredicateError> {
+/// Most numbers and texts: elements of lists.
+pub const VALUES_MAX: usize = 10_000;
+
+/// Names of the day of a call: as a text and as a number.
+const TODAY: &str = "today";
+const MJD_TODAY: &str = "mjd_today";
+
+/// Whether a predicate may name the day of the call.
+pub(in crate::query) fn may_name_day(sql: &str) -> bool {
+    sql.to_ascii_lowercase().contains(TODAY)
+}
+
+/// Cuts a predicate into words, with the names of columns as the schema writes them, and a day, where one is given, in place
+/// of its names.
+pub(super) fn words(
+    sql: &str,
+    names: &Names<'_>,
+    day: Option<Day>,
+) -> Result<Vec<TokenWithSpan>, PredicateError> {
     if sql.len() > LENGTH_MAX {
         return Err(PredicateError::TooLong { length: sql.len() });
     }
@@ -34,12 +52,47 @@ pub(super) fn words(sql: &str, names: &Names<'_>) -> Result<Vec<TokenWithSpan>, 
         let message = "the predicate is empty".to_owned();
         return Err(PredicateError::Syntax { message, line: 1, column: 1 });
     }
+    if let Some(day) = day {
+        name_day(&mut words, names, day)?;
+    }
     let words = with_dotted_names(words, names);
     Ok(with_canonical_names(words, names))
 }
 
+/// Puts a day in the place of its names. In double quotes they are columns; a column of such a name must be quoted.
+fn name_day(
+    words: &mut [TokenWithSpan],
+    names: &Names<'_>,
+    day: Day,
+) -> Result<(), PredicateError> {
+    for place in 0..words.len() {
+        let token = |place: usize| words.get(place).map(|word| &word.token);
+        // Part of a longer name, or the name of a function.
+        let is_part = place.checked_sub(1).and_then(token) == Some(&Token::Period)
+            || matches!(token(place + 1), Some(Token::Period | Token::LParen));
+        let Some(Token::Word(word)) = token(place) else { continue };
+        if is_part || word.quote_style.is_some() {
+            continue;
+        }
+        let value = if word.value.eq_ignore_ascii_case(TODAY) {
+            Token::SingleQuotedString(day.to_string())
+        } else if word.value.eq_ignore_ascii_case(MJD_TODAY) {
+            Token::Number(day.mjd().to_string(), false)
+        } else {
+            continue;
+        };
+        if let Some(field) = names.find(&word.value) {
+            return Err(PredicateError::AmbiguousDay { name: field.name().clone() });
+        }
+        if let Some(found) = words.get_mut(place) {
+            found.token = value;
+        }
+    }
+    Ok(())
+}
+
 fn check_limits(words: &[TokenWithSpan]) -> Result<(), PredicateError> {
-    let (mut depth, mut count) = (0_usize, 0);
+    let (mut depth, mut count, mut values) = (0_usize, 0, 0);
     let mut after_separator = true;
     for word in words {
         let mut separator = false;
@@ -50,7 +103,7 @@ fn check_limits(words: &[TokenWithSpan]) -> Result<(), PredicateError> {
             }
             Token::RParen => depth = depth.saturating_sub(1),
             Token::Comma => separator = true,
-            Token::Number(..) | Token::SingleQuotedString(_) => {}
+            Token::Number(..) | Token::SingleQuotedString(_) => values += 1,
             // The sign of a list's element.
             Token::Minus | Token::Plus if after_separator => {}
             _ => count += 1,
@@ -60,7 +113,11 @@ fn check_limits(words: &[TokenWithSpan]) -> Result<(), PredicateError> {
         }
         after_separator = separator;
     }
-    if count > WORDS_MAX { Err(PredicateError::TooManyWords { count }) } else { Ok(()) }
+    match () {
+        () if count > WORDS_MAX => Err(PredicateError::TooManyWords { count }),
+        () if values > VALUES_MAX => Err(PredicateError::TooManyValues { count: values }),
+        () => Ok(()),
+    }
 }
 
 /// Names that are joined by dots at most.

@@ -34,8 +34,11 @@ use arrow::datatypes::SchemaRef;
 use datafusion::common::cast::as_boolean_array;
 use datafusion::physical_expr::PhysicalExpr;
 
+use super::day::Day;
+
 pub use error::PredicateError;
-pub use lex::{LENGTH_MAX, NESTING_MAX, WORDS_MAX};
+pub(in crate::query) use lex::may_name_day;
+pub use lex::{LENGTH_MAX, NESTING_MAX, VALUES_MAX, WORDS_MAX};
 pub use split::{ColumnCondition, Split};
 
 /// A condition on the columns of objects.
@@ -59,7 +62,22 @@ impl Predicate {
     /// unusable column, numbers compared with text, a result that is not true or false, and what a
     /// condition on single objects cannot have: subqueries, aggregates, windows, random numbers.
     pub fn parse(sql: &str, schema: &SchemaRef) -> Result<Self, PredicateError> {
-        compile::compile(sql, schema)
+        compile::compile(sql, schema, None)
+    }
+
+    /// Parses a condition that says for ever the same of a row on one day: `today` is its date as a text, and `mjd_today` its
+    /// Modified Julian Date.
+    ///
+    /// # Errors
+    /// Those of [`Predicate::parse`]; [`PredicateError::NotAllowed`] for functions of the clock, and
+    /// [`PredicateError::AmbiguousDay`] for a column of such a name that is not quoted.
+    pub(in crate::query) fn parse_on(
+        sql: &str,
+        schema: &SchemaRef,
+        day: Day,
+    ) -> Result<Self, PredicateError> {
+        compile::check_fixed(sql, schema, day)?;
+        compile::compile(sql, schema, Some(day))
     }
 
     /// The names of the columns that are needed, as the schema writes them and in its order.

@@ -16,6 +16,7 @@ use super::compile::{self, Checked};
 use super::literal::{Operand, operands};
 use super::{Predicate, PredicateError};
 use crate::engine::{Scalar, ValueSet};
+use crate::query::day::Day;
 
 /// A predicate as the conjunction of conditions on single columns and what is left of it.
 #[derive(Debug, Clone)]
@@ -48,7 +49,17 @@ impl Predicate {
     /// # Errors
     /// Those of [`Predicate::parse`].
     pub fn split(sql: &str, schema: &SchemaRef, stored: usize) -> Result<Split, PredicateError> {
-        let Checked { syntax, .. } = compile::checked(sql, schema)?;
+        Self::split_on(sql, schema, stored, None)
+    }
+
+    /// The same, where the names of a day mean this one.
+    pub(in crate::query) fn split_on(
+        sql: &str,
+        schema: &SchemaRef,
+        stored: usize,
+        day: Option<Day>,
+    ) -> Result<Split, PredicateError> {
+        let Checked { syntax, .. } = compile::checked(sql, schema, day)?;
         let mut conditions: Vec<ColumnCondition> = Vec::new();
         let (mut rest, mut last, mut first) = (None, None, None);
         for conjunct in conjuncts(syntax) {
@@ -78,7 +89,7 @@ impl Predicate {
             Ok(parts) => parts,
             // What is wrong is said of the whole, and what is right only as a part of it is taken whole.
             Err(_) => {
-                let whole = compile::compile(sql, schema)?;
+                let whole = compile::compile(sql, schema, day)?;
                 let place = |name: &String| schema.index_of(name).unwrap_or(0);
                 match whole.columns().iter().any(|name| place(name) >= stored) {
                     true => (None, Some(whole), None),

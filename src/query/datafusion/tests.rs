@@ -398,6 +398,8 @@ fn the_longest_allowed_chains_work_on_a_small_stack() {
         assert_eq!(chosen(&format!("{} flag", "NOT ".repeat(100)), &rows), [true]);
         let list: Vec<String> = (0..10_000).map(|value| value.to_string()).collect();
         assert_eq!(chosen(&format!("count IN ({})", list.join(",")), &rows), [true]);
+        let longer = format!("count IN ({},1)", list.join(","));
+        assert!(matches!(parse(&longer), Err(PredicateError::TooManyValues { count: 10_001 })));
         let signed: Vec<String> = (1..10_000).map(|value| format!("-{value}")).collect();
         assert_eq!(chosen(&format!("count IN ({})", signed.join(",")), &rows), [false]);
     });

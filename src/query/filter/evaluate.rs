@@ -106,7 +106,7 @@ fn pieces(rows: &[u32]) -> impl Iterator<Item = &[u32]> {
 }
 
 /// Evaluates a predicate on some rows of one batch, ascending; `derived` are the columns that no batch has, for these rows.
-fn evaluate(
+pub(in crate::query) fn evaluate(
     part: &Part,
     predicate: &Predicate,
     rows: &[u32],

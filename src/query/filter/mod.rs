@@ -13,8 +13,9 @@ use std::cell::OnceCell;
 use std::ops::Range;
 
 use arrow::datatypes::SchemaRef;
+use roaring::RoaringBitmap;
 
-pub(in crate::query) use evaluate::DERIVED_ROWS;
+pub(in crate::query) use evaluate::{DERIVED_ROWS, evaluate};
 
 use crate::engine::{
     Attribute, CollectionView, LivePart, Part, PartKind, RegionRows, RegionTest, Spans,
@@ -57,6 +58,8 @@ pub(in crate::query) enum Source {
     Sky,
     /// The rows of one condition, by its column's index.
     Condition(usize),
+    /// The rows that may be seen, where others are hidden.
+    Visible,
 }
 
 /// A filter bound to one part.
@@ -218,8 +221,14 @@ impl<'a> PartFilter<'a> {
     pub(in crate::query) fn settled(&self, source: Source) -> Source {
         match source {
             Source::Condition(place) if place < self.conditions.len() => source,
-            Source::Condition(_) | Source::Sky => Source::Sky,
+            Source::Visible if self.live.visible().is_some() => source,
+            Source::Condition(_) | Source::Visible | Source::Sky => Source::Sky,
         }
+    }
+
+    /// Number of rows that may be seen, where others are hidden.
+    pub(in crate::query) fn visible_count(&self) -> Option<usize> {
+        self.live.visible().map(|visible| visible.len() as usize)
     }
 
     /// The condition that leaves the fewest rows, with their number.
@@ -284,15 +293,15 @@ impl<'a> PartFilter<'a> {
         if let Some(count) = self.known_count() {
             return count as f64;
         }
-        let in_region = self.rows_in_region();
-        let sample: Vec<u32> = match self.narrowest() {
-            Some((place, count)) if count < in_region => {
+        let (source, base) = self.smallest_source();
+        let sample: Vec<u32> = match source {
+            Source::Condition(place) => {
                 let condition = &self.conditions[place];
                 condition.attribute.sample(&condition.spans, SAMPLE_ROWS)
             }
-            _ => spread(&self.runs(), SAMPLE_ROWS),
+            Source::Visible => self.live.visible().map_or(Vec::new(), spread_over),
+            Source::Sky => spread(&self.runs(), SAMPLE_ROWS),
         };
-        let base = self.narrowest().map_or(in_region, |(_, count)| count.min(in_region));
         if sample.is_empty() || base == 0 {
             return 0.0;
         }
@@ -318,12 +327,19 @@ impl<'a> PartFilter<'a> {
 
     /// The source with the fewest rows to walk.
     pub(in crate::query) fn cheapest_source(&self) -> Source {
-        match self.narrowest() {
-            Some((place, count)) if count * FEW_SHARE < self.rows_in_region() => {
-                Source::Condition(place)
-            }
+        match self.smallest_source() {
+            (source, count) if count * FEW_SHARE < self.rows_in_region() => source,
             _ => Source::Sky,
         }
+    }
+
+    /// The same without regard to what a walk costs, and how many rows these are.
+    fn smallest_source(&self) -> (Source, usize) {
+        let condition = self.narrowest().map(|(place, count)| (Source::Condition(place), count));
+        let visible = self.visible_count().map(|count| (Source::Visible, count));
+        let sky = (Source::Sky, self.rows_in_region());
+        let others = [condition, visible].into_iter().flatten();
+        others.fold(sky, |least, other| if other.1 < least.1 { other } else { least })
     }
 
     /// Rows left, counted one by one where they are not known.
@@ -402,6 +418,13 @@ impl RowSet for PartFilter<'_> {
             None => 0..self.part().row_count() as u32,
         }
     }
+}
+
+/// Rows spread evenly over a set of them.
+fn spread_over(rows: &RoaringBitmap) -> Vec<u32> {
+    let step = (rows.len() as u32).div_ceil(SAMPLE_ROWS as u32).max(1);
+    let ranks = (step / 2..rows.len() as u32).step_by(step as usize);
+    ranks.filter_map(|rank| rows.select(rank)).collect()
 }
 
 /// Rows spread evenly over runs, in short stretches so that few batches are touched.

@@ -37,19 +37,14 @@ impl PartFilter<'_> {
         each: impl FnMut(&[u32]) -> Result<(), QueryError>,
     ) -> Result<(), QueryError> {
         let mut chunks = Chunks { filter: self, stop, each, kept: Vec::new(), places: Vec::new() };
-        if let Source::Condition(place) = source
-            && let Some(condition) = self.conditions.get(place)
-        {
-            let mut all = condition.attribute.rows(&condition.spans);
-            let mut rows = Vec::with_capacity(CHUNK_ROWS);
-            loop {
-                rows.clear();
-                rows.extend(all.by_ref().take(CHUNK_ROWS));
-                if rows.is_empty() {
-                    return Ok(());
+        match (source, self.live().visible()) {
+            (Source::Condition(place), _) => {
+                if let Some(condition) = self.conditions.get(place) {
+                    return chunks.test_all(condition.attribute.rows(&condition.spans));
                 }
-                chunks.test(&rows)?;
             }
+            (Source::Visible, Some(visible)) => return chunks.test_all(visible.range(self.span())),
+            (Source::Visible | Source::Sky, _) => {}
         }
         let alone = self.is_region_alone();
         // Runs are often short: the rows of several make a chunk, those that need a test apart from those that do not.
@@ -93,6 +88,19 @@ impl<F: FnMut(&[u32]) -> Result<(), QueryError>> Chunks<'_, F> {
     fn hand_on(&mut self, rows: &[u32]) -> Result<(), QueryError> {
         self.stop.check()?;
         if rows.is_empty() { Ok(()) } else { (self.each)(rows) }
+    }
+
+    /// Hands on those of many rows that pass.
+    fn test_all(&mut self, mut all: impl Iterator<Item = u32>) -> Result<(), QueryError> {
+        let mut rows = Vec::with_capacity(CHUNK_ROWS);
+        loop {
+            rows.clear();
+            rows.extend(all.by_ref().take(CHUNK_ROWS));
+            if rows.is_empty() {
+                return Ok(());
+            }
+            self.test(&rows)?;
+        }
     }
 
     /// Hands on those that pass.

@@ -2,6 +2,7 @@
 //!
 //! Everything that can be wrong with a message is found here; what comes out is valid by construction.
 
+pub(super) mod access;
 mod answer;
 mod catalogue;
 mod combine;

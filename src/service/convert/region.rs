@@ -30,7 +30,12 @@ pub(in crate::service) fn region(
 }
 
 fn polygon(limits: &Limits, given: v1::Polygon) -> Result<Polygon, RequestError> {
-    at_most("vertices of a polygon", given.vertices.len(), limits.polygon_vertices_max)?;
+    at_most(
+        "vertices of a polygon",
+        "limits.polygon_vertices",
+        given.vertices.len(),
+        limits.polygon_vertices_max,
+    )?;
     let vertices = given
         .vertices
         .into_iter()
@@ -40,7 +45,9 @@ fn polygon(limits: &Limits, given: v1::Polygon) -> Result<Polygon, RequestError>
 }
 
 fn moc(limits: &Limits, given: v1::Moc) -> Result<Moc, RequestError> {
-    let limit = |text: &str| at_most("bytes of a MOC", text.len(), limits.moc_bytes_max);
+    let limit = |text: &str| {
+        at_most("bytes of a MOC", "limits.moc_bytes", text.len(), limits.moc_bytes_max)
+    };
     match given.form {
         None => Err(RequestError::Missing { field: "region.moc.form" }),
         Some(v1::moc::Form::Ascii(text)) => {
@@ -55,7 +62,7 @@ fn moc(limits: &Limits, given: v1::Moc) -> Result<Moc, RequestError> {
 }
 
 fn cells(limits: &Limits, given: &v1::CellList) -> Result<Moc, RequestError> {
-    at_most("cells", given.cells.len(), limits.cells_max)?;
+    at_most("cells", "limits.cells", given.cells.len(), limits.cells_max)?;
     let order = Order::new(u64::from(given.order))?;
     let ranges = given
         .cells

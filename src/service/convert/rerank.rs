@@ -54,7 +54,7 @@ pub(super) fn rerank(
     }
     let k = request.k as usize;
     let candidates = candidates_for(k, given.candidates as usize);
-    at_most("candidates of a re-rank", candidates, CANDIDATES_MAX.min(limits.k_max))?;
+    at_most("candidates of a re-rank", "limits.k", candidates, CANDIDATES_MAX.min(limits.k_max))?;
     let target = target(schema, limits, space, request, given)?;
     if space.form == SpaceForm::TokenIds && space.provenance.is_external() {
         return Err(RequestError::NoModel { space: space.name.clone() });
@@ -69,7 +69,12 @@ fn target(
     request: &v1::SearchRequest,
     given: &v1::Rerank,
 ) -> Result<RerankTarget, RequestError> {
-    at_most("token sequences of a re-rank", given.tokens.len(), limits.examples_max)?;
+    at_most(
+        "token sequences of a re-rank",
+        "limits.examples",
+        given.tokens.len(),
+        limits.examples_max,
+    )?;
     if !given.tokens.is_empty() {
         for sequence in &given.tokens {
             schema.check_tokens(space.id, sequence)?;

@@ -54,7 +54,7 @@ pub(in crate::service) fn search(
     limits: &Limits,
     request: v1::SearchRequest,
 ) -> Result<SearchPlan, RequestError> {
-    at_most("vector terms", request.terms.len(), limits.terms_max)?;
+    at_most("vector terms", "limits.terms", request.terms.len(), limits.terms_max)?;
     let k = hits_wanted(limits, &request)?;
     let rerank = match &request.rerank {
         Some(given) => Some(rerank(schema, limits, &request, given)?),
@@ -118,7 +118,12 @@ pub(in crate::service) fn predicate(
     limits: &Limits,
     predicate: String,
 ) -> Result<Option<String>, RequestError> {
-    at_most("bytes of predicate", predicate.len(), limits.predicate_bytes_max)?;
+    at_most(
+        "bytes of predicate",
+        "limits.predicate_bytes",
+        predicate.len(),
+        limits.predicate_bytes_max,
+    )?;
     Ok((!predicate.trim().is_empty()).then_some(predicate))
 }
 
@@ -167,7 +172,7 @@ fn vector_term(
 ) -> Result<(Term, Option<ExampleTerm>, Option<CrossingTerm>), RequestError> {
     let number = place + 1;
     let given = term.like.len() + term.unlike.len() + term.vectors.len() + term.examples.len();
-    at_most("examples of a vector term", given, limits.examples_max)?;
+    at_most("examples of a vector term", "limits.examples", given, limits.examples_max)?;
     if given == 0 {
         return Err(RequestError::EmptyTerm { number });
     }

@@ -1,7 +1,7 @@
 //! What operators and their machines ask over plain HTTP: `/metrics`, `/healthz`, `/readyz`, and nothing else.
 //!
 //! No data is served here, now or later: whoever reaches this address learns sizes and states, and the names of collections
-//! (SVC-6). Connections are few, short, and closed after one answer, so that nobody can hold the listener.
+//! (SVC-7). Connections are few, short, and closed after one answer, so that nobody can hold the listener.
 
 mod connection;
 
@@ -13,7 +13,6 @@ use axum::http::{HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
 
 use super::metrics::{self, Sources};
 use super::server::ServerError;
@@ -62,16 +61,14 @@ impl HttpListener {
         self.address
     }
 
-    /// Answers until the token is cancelled.
-    pub(super) async fn serve(self, sources: Sources, stop: CancellationToken) {
+    /// Answers until it is dropped.
+    pub(super) async fn serve(self, sources: Sources) {
         let router = Router::new()
             .route("/metrics", get(metrics))
             .route("/healthz", get(healthy))
             .route("/readyz", get(ready))
             .with_state(sources);
-        let serving = axum::serve(Connections::new(self.listener), router)
-            .with_graceful_shutdown(stop.cancelled_owned());
-        if let Err(error) = serving.await {
+        if let Err(error) = axum::serve(Connections::new(self.listener), router).await {
             tracing::error!(%error, "HTTP is no longer served");
         }
     }

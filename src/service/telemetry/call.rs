@@ -103,6 +103,12 @@ pub(in crate::service) fn current_id() -> Option<String> {
     CALL.try_with(|call| call.id().to_owned()).ok()
 }
 
+/// The call that is being answered is refused because of a limit, by the name that it has in the configuration.
+pub(in crate::service) fn rejected(limit: &'static str) {
+    // Nobody counts what is refused outside of a call, as in tests.
+    let _ = CALL.try_with(|call| call.metrics.rejected(limit));
+}
+
 /// The stream of a reply, which tells its call with which error it ended. To be called while the call is being answered.
 pub(in crate::service) fn watched<S, T>(stream: S) -> Watched<S>
 where

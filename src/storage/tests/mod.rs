@@ -7,6 +7,7 @@ mod damage;
 mod insert;
 mod model;
 mod named;
+mod server_records;
 mod tokens;
 mod writes;
 

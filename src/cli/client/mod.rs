@@ -1,14 +1,20 @@
 //! The connection to a server.
 
+mod proof;
+
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status};
 
+use self::proof::Bearer;
 use super::failure;
 use super::render::Format;
+use crate::wire::v1::access_service_client::AccessServiceClient;
 use crate::wire::v1::bridge_service_client::BridgeServiceClient;
 use crate::wire::v1::collection_service_client::CollectionServiceClient;
 use crate::wire::v1::discovery_service_client::DiscoveryServiceClient;
@@ -35,6 +41,31 @@ pub(super) struct ClientArguments {
     /// Address of the server [default: $SIDEREUS_SERVER, else http://127.0.0.1:50051]
     #[arg(long, value_name = "URL", global = true, help_heading = "Connection and output")]
     server: Option<String>,
+    /// Certificate of the authority that the server's certificate is from, in PEM; else those of this machine [default:
+    /// $SIDEREUS_CA]
+    #[arg(long, value_name = "FILE", global = true, help_heading = "Connection and output")]
+    ca: Option<PathBuf>,
+    /// Certificate that shows who you are, in PEM
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "key",
+        global = true,
+        help_heading = "Connection and output"
+    )]
+    cert: Option<PathBuf>,
+    /// Its private key, in PEM
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "cert",
+        global = true,
+        help_heading = "Connection and output"
+    )]
+    key: Option<PathBuf>,
+    /// File that holds the token that shows who you are [default: the token in $SIDEREUS_TOKEN]
+    #[arg(long, value_name = "FILE", global = true, help_heading = "Connection and output")]
+    token_file: Option<PathBuf>,
     /// How results are printed
     #[arg(
         long,
@@ -63,50 +94,72 @@ impl ClientArguments {
             })?
             .connect_timeout(Duration::from_secs(CONNECT_SECONDS_MAX))
             .tcp_nodelay(true);
+        let bearer = Bearer::read(self.token_file.as_deref())?;
+        let encrypted = endpoint.uri().scheme_str() == Some("https");
+        let endpoint = if encrypted {
+            let files = proof::TlsFiles { ca: &self.ca, cert: &self.cert, key: &self.key };
+            endpoint.tls_config(files.config()?).context("TLS cannot be set up")?
+        } else {
+            if self.ca.is_some() || self.cert.is_some() {
+                bail!("certificates are for servers with TLS: their addresses begin with https://");
+            }
+            bearer.check_plaintext(endpoint.uri())?;
+            endpoint
+        };
         match endpoint.connect().await {
-            Ok(channel) => Ok(Client { channel }),
-            Err(_) => bail!(
-                "no server answers at {url}; start one with `sidereus serve --data DIR`, or name \
-                 another with --server URL"
-            ),
+            Ok(channel) => Ok(Client { channel: InterceptedService::new(channel, bearer) }),
+            Err(error) => match proof::distrust(&error) {
+                Some(reason) => bail!("no connection to {url}: {reason}"),
+                None => bail!(
+                    "no server answers at {url}; start one with `sidereus serve --data DIR`, or name \
+                     another with --server URL"
+                ),
+            },
         }
     }
 }
 
+/// A channel whose calls show who makes them.
+pub(super) type Caller = InterceptedService<Channel, Bearer>;
+
 /// A connected channel, and the services on it.
 #[derive(Debug, Clone)]
 pub(super) struct Client {
-    channel: Channel,
+    channel: Caller,
 }
 
 impl Client {
-    pub(super) fn collections(&self) -> CollectionServiceClient<Channel> {
+    pub(super) fn collections(&self) -> CollectionServiceClient<Caller> {
         CollectionServiceClient::new(self.channel.clone())
             .max_decoding_message_size(REPLY_BYTES_MAX)
     }
 
-    pub(super) fn objects(&self) -> ObjectServiceClient<Channel> {
+    pub(super) fn objects(&self) -> ObjectServiceClient<Caller> {
         ObjectServiceClient::new(self.channel.clone()).max_decoding_message_size(REPLY_BYTES_MAX)
     }
 
-    pub(super) fn search(&self) -> SearchServiceClient<Channel> {
+    pub(super) fn search(&self) -> SearchServiceClient<Caller> {
         SearchServiceClient::new(self.channel.clone()).max_decoding_message_size(REPLY_BYTES_MAX)
     }
 
-    pub(super) fn maintenance(&self) -> MaintenanceServiceClient<Channel> {
+    pub(super) fn maintenance(&self) -> MaintenanceServiceClient<Caller> {
         MaintenanceServiceClient::new(self.channel.clone())
             .max_decoding_message_size(REPLY_BYTES_MAX)
     }
 
-    pub(super) fn bridges(&self) -> BridgeServiceClient<Channel> {
+    pub(super) fn access(&self) -> AccessServiceClient<Caller> {
+        AccessServiceClient::new(self.channel.clone()).max_decoding_message_size(REPLY_BYTES_MAX)
+    }
+
+    pub(super) fn bridges(&self) -> BridgeServiceClient<Caller> {
         BridgeServiceClient::new(self.channel.clone()).max_decoding_message_size(REPLY_BYTES_MAX)
     }
 
-    pub(super) fn probes(&self) -> ProbeServiceClient<Channel> {
+    pub(super) fn probes(&self) -> ProbeServiceClient<Caller> {
         ProbeServiceClient::new(self.channel.clone()).max_decoding_message_size(REPLY_BYTES_MAX)
     }
 
-    pub(super) fn discovery(&self) -> DiscoveryServiceClient<Channel> {
+    pub(super) fn discovery(&self) -> DiscoveryServiceClient<Caller> {
         DiscoveryServiceClient::new(self.channel.clone()).max_decoding_message_size(REPLY_BYTES_MAX)
     }
 
@@ -143,8 +196,14 @@ mod tests {
 
     #[test]
     fn an_address_without_a_scheme_is_http() {
-        let arguments =
-            ClientArguments { server: Some("10.0.0.7:50051".to_owned()), format: Format::Table };
+        let arguments = ClientArguments {
+            server: Some("10.0.0.7:50051".to_owned()),
+            ca: None,
+            cert: None,
+            key: None,
+            token_file: None,
+            format: Format::Table,
+        };
         assert_eq!(arguments.url(), "http://10.0.0.7:50051");
     }
 }

@@ -1,0 +1,80 @@
+//! `sidereus access grant`, `revoke` and `grants`.
+
+use anyhow::{Context, Result};
+
+use super::{Client, done, moment};
+use crate::cli::failure::of_status;
+use crate::cli::render::{Cell, Format, Table, print_table, write_out};
+use crate::wire::v1;
+
+pub(super) async fn give(
+    client: &Client,
+    request: v1::GiveRoleRequest,
+    format: Format,
+) -> Result<()> {
+    let reply = client.access().give_role(request).await.map_err(|status| of_status(&status))?;
+    let reply = reply.into_inner();
+    let given = reply.given.context("the server's answer lacks the role")?;
+    let v1::RoleGiven { principal, role, collection, .. } = given;
+    if !reply.exists {
+        eprintln!("note: there is no collection {collection} yet");
+    }
+    let line = format!("{principal} may {role} {}", on(&collection));
+    let facts = [
+        ("principal", Cell::text(principal)),
+        ("role", Cell::text(role)),
+        ("collection", Cell::text(collection)),
+        ("exists", Cell::Boolean(reply.exists)),
+    ];
+    done(&line, &facts, format)
+}
+
+pub(super) async fn take(
+    client: &Client,
+    request: v1::TakeRoleRequest,
+    format: Format,
+) -> Result<()> {
+    let v1::TakeRoleRequest { principal, collection } = request.clone();
+    let reply = client.access().take_role(request).await.map_err(|status| of_status(&status))?;
+    let role = reply.into_inner().role;
+    let line = format!("{principal} may no longer {role} {}", on(&collection));
+    let facts = [
+        ("principal", Cell::text(principal)),
+        ("role", Cell::text(role)),
+        ("collection", Cell::text(collection)),
+    ];
+    done(&line, &facts, format)
+}
+
+pub(super) async fn list(client: &Client, collection: String, format: Format) -> Result<()> {
+    let reply = client.access().list_roles(v1::ListRolesRequest { collection }).await;
+    let roles = reply.map_err(|status| of_status(&status))?.into_inner().roles;
+    if roles.is_empty() && format == Format::Table {
+        return write_out(
+            "no roles; `sidereus access grant PRINCIPAL ROLE COLLECTION` gives one\n",
+        );
+    }
+    print_table(&table(&roles, format), format)
+}
+
+pub(super) fn table(roles: &[v1::RoleGiven], format: Format) -> Table {
+    let mut table = Table::new(["principal", "role", "collection", "given", "by"]);
+    for role in roles {
+        table.push(vec![
+            Cell::text(&role.principal),
+            Cell::text(&role.role),
+            Cell::text(&role.collection),
+            moment(Some(role.given), format),
+            Cell::text(&role.given_by),
+        ]);
+    }
+    table
+}
+
+/// What a role is on, in a sentence.
+fn on(collection: &str) -> String {
+    match collection {
+        "*" => "every collection and the server".to_owned(),
+        name => name.to_owned(),
+    }
+}

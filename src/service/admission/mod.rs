@@ -1,0 +1,134 @@
+//! What may be asked at once, by whom, and who waits.
+//!
+//! [`AdmissionLayer`] stands before the services: it knows who calls, refuses calls beyond his [`Quotas`], counts bytes, and gives
+//! up readers and senders that do not go on. A handler that is about to do something that takes time asks [`Admission`] for a
+//! [`Turn`], with what it expects to cost. Queries run on one slot for each processor; long ones have slots of their own, so that
+//! others are not stuck behind them; and what is answered in a fraction of a millisecond is answered without any slot, after
+//! two comparisons. Who has to wait does so in an order that is fair among identities, and who would wait too long is told at once.
+//!
+//! - **ADM-1**: a refusal names the limit as the configuration calls it, and says when to try again.
+//! - **ADM-2**: nobody waits longer than `admission.wait_ms`, or than his own time allows.
+//! - **ADM-3**: what runs and what is answered keeps within `admission.memory_mib`, as far as it was foreseen.
+
+mod body;
+mod caller;
+mod cost;
+mod lane;
+mod layer;
+mod limited;
+mod memory;
+mod options;
+mod quotas;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+pub(super) use caller::Caller;
+pub(super) use cost::{Cost, Work};
+pub(super) use layer::AdmissionLayer;
+pub use limited::Limited;
+pub(super) use memory::{Budget, Reserved};
+pub use options::{AdmissionOptions, Quota, QuotaChange, QuotaOptions};
+pub use quotas::{Pass, Quotas};
+
+use cost::Experience;
+use lane::{Ask, Lane, Sender, Slot};
+
+/// The name under which the server does work of its own.
+const SERVER: &str = "(the server)";
+
+/// Decides which query runs now, waits, or is refused. Clones are the same.
+#[derive(Debug, Clone)]
+pub(super) struct Admission {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    options: AdmissionOptions,
+    queries: Arc<Lane>,
+    long: Arc<Lane>,
+    budget: Budget,
+    experience: Experience,
+}
+
+/// A query that runs. Dropping it lets the next one begin.
+#[derive(Debug)]
+pub(super) struct Turn {
+    slot: Slot,
+    cost: Cost,
+    memory: Option<Reserved>,
+    inner: Arc<Inner>,
+}
+
+impl Admission {
+    /// Nothing runs.
+    pub(super) fn new(options: AdmissionOptions) -> Self {
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        let running = options.running.unwrap_or(processors).max(1);
+        let long = options.running_long.unwrap_or(running.div_ceil(2)).max(1);
+        let inner = Inner {
+            options,
+            queries: Lane::new(running, options.queue),
+            long: Lane::new(long, options.queue),
+            budget: Budget::new(options.memory_bytes),
+            experience: Experience::default(),
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// Memory of queries and messages.
+    pub(super) fn budget(&self) -> &Budget {
+        &self.inner.budget
+    }
+
+    /// Whether a query that is answered where it arrives may be: not when it has already waited so long that nobody wants it.
+    ///
+    /// # Errors
+    /// [`Limited`] by `admission.wait_ms`.
+    pub(super) fn brief(&self, caller: Option<&Caller>) -> Result<(), Limited> {
+        let Some(caller) = caller else { return Ok(()) };
+        let (age, most) = (caller.age(), self.inner.options.wait_max);
+        if age <= most && !caller.left().is_zero() {
+            return Ok(());
+        }
+        let what = format!("the call has waited {:.2} s before anything began", age.as_secs_f64());
+        Err(Limited::new("admission.wait_ms", Duration::from_millis(100), what))
+    }
+
+    /// Waits for a turn.
+    ///
+    /// # Errors
+    /// [`Limited`] where the queue is full, the wait too long, or the memory used up.
+    pub(super) async fn enter(&self, caller: Option<&Caller>, cost: Cost) -> Result<Turn, Limited> {
+        let inner = &self.inner;
+        let memory = inner.budget.take(cost.bytes)?;
+        let expected = inner.experience.expected(&cost);
+        let is_long = cost.work == Work::Job || expected >= inner.options.long;
+        let lane = if is_long { &inner.long } else { &inner.queries };
+        let sender = match caller {
+            Some(caller) => {
+                let pass = caller.pass();
+                Sender { name: Arc::clone(pass.identity()), weight: pass.weight() }
+            }
+            None => Sender { name: Arc::from(SERVER), weight: 1 },
+        };
+        let left = caller.map_or(Duration::MAX, Caller::left);
+        let ask = Ask { cost: expected, wait_max: inner.options.wait_max, left };
+        let slot = lane.enter(sender, ask).await?;
+        Ok(Turn { slot, cost, memory: Some(memory), inner: Arc::clone(inner) })
+    }
+}
+
+impl Turn {
+    /// Takes its memory, for an answer that outlives it.
+    pub(super) fn take_memory(&mut self) -> Option<Reserved> {
+        self.memory.take()
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.inner.experience.learn(&self.cost, self.slot.took());
+    }
+}

@@ -1,0 +1,181 @@
+//! The layer before every service.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use tonic::Status;
+use tonic::body::Body;
+use tonic::codegen::Service;
+use tonic::codegen::http::request::Parts;
+use tonic::codegen::http::{Request, Response};
+use tower::Layer;
+
+use super::authority::{self, Authority};
+use super::call::{Call, Method, Watches};
+use super::credentials::Credentials;
+use super::first::First;
+use super::refusal::Refusal;
+use super::rule::{self, Rule, Scope};
+use super::scan::{self, Peeked};
+use crate::access::{Grant, Identity};
+use crate::service::Limits;
+use crate::service::tls::Peer;
+
+/// Longest path that is noted of a call without a rule, in bytes.
+const PATH_BYTES_MAX: usize = 200;
+
+/// The service that may send the largest messages.
+const OBJECTS: &str = "/sidereus.v1.ObjectService/";
+
+/// What stands before every service: nothing passes that is not allowed.
+#[derive(Clone)]
+pub(in crate::service) struct GateLayer {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    authority: Arc<dyn Authority>,
+    watches: Watches,
+    request_bytes_max: usize,
+    object_bytes_max: usize,
+}
+
+impl GateLayer {
+    /// A gate that asks an authority.
+    pub(in crate::service) fn new(
+        authority: Arc<dyn Authority>,
+        watches: Watches,
+        limits: &Limits,
+    ) -> Self {
+        let shared = Shared {
+            authority,
+            watches,
+            request_bytes_max: limits.request_bytes_max,
+            object_bytes_max: limits.ingest_message_bytes_max,
+        };
+        Self { shared: Arc::new(shared) }
+    }
+}
+
+impl<S> Layer<S> for GateLayer {
+    type Service = Gate<S>;
+
+    fn layer(&self, inner: S) -> Gate<S> {
+        Gate { shared: Arc::clone(&self.shared), inner }
+    }
+}
+
+/// A service behind the gate.
+#[derive(Clone)]
+pub(in crate::service) struct Gate<S> {
+    shared: Arc<Shared>,
+    inner: S,
+}
+
+impl<S> Service<Request<Body>> for Gate<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>> + Clone + Send + 'static,
+    S::Future: Send,
+{
+    type Response = Response<Body>;
+    type Error = S::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, S::Error>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let shared = Arc::clone(&self.shared);
+        // The clone that was asked whether it is ready makes the call.
+        let clone = self.inner.clone();
+        let mut inner = std::mem::replace(&mut self.inner, clone);
+        Box::pin(async move {
+            let (mut parts, body) = request.into_parts();
+            let rule = rule::find(parts.uri.path());
+            let method = match rule {
+                Some(rule) if !rule.path.ends_with('/') => Method::Known(rule.path),
+                _ => Method::Other(cut(parts.uri.path())),
+            };
+            let peer = parts.extensions.get::<Peer>().cloned();
+            let mut call = Call::arrives(Arc::clone(&shared.watches), method, peer);
+            match shared.admit(rule, &mut parts, body, &mut call).await {
+                Ok(body) => {
+                    let response = inner.call(Request::from_parts(parts, body)).await?;
+                    Ok(call.follow(response, rule.is_some_and(|rule| rule.server_streaming)))
+                }
+                Err(refusal) => {
+                    call.refused(&refusal);
+                    Ok(Status::from(refusal).into_http())
+                }
+            }
+        })
+    }
+}
+
+impl Shared {
+    /// Decides on a call, puts the decision beside it, and gives its body back as it came.
+    async fn admit(
+        &self,
+        rule: Option<&'static Rule>,
+        parts: &mut Parts,
+        body: Body,
+        call: &mut Call,
+    ) -> Result<Body, Refusal> {
+        if let Some(Rule { scope: Scope::Anybody, .. }) = rule {
+            call.begins(&Grant::open(None), 0)?;
+            return Ok(body);
+        }
+        let credentials = Credentials::read(&parts.headers, parts.extensions.get::<Peer>());
+        let credentials = match credentials {
+            // Who asks nobody does not look at what is shown.
+            Err(_) if self.authority.is_open() => Credentials::Nothing,
+            credentials => credentials?,
+        };
+        let identity = self.authority.identify(credentials).await?;
+        call.is_of(&identity);
+        let Some(rule) = rule else {
+            return Err(Refusal::NoMethod { path: cut(parts.uri.path()) });
+        };
+        let (grant, body, bytes) = if rule.names_collection() {
+            let first = First::read(body, self.limit(rule)).await?;
+            let message = first.message.as_deref().unwrap_or_default();
+            let peeked = scan::peek(rule, message).map_err(Refusal::Malformed)?;
+            call.is_about(peeked.collection, peeked.release);
+            (self.decide(rule, &identity, &peeked)?, first.body, message.len())
+        } else {
+            (self.decide(rule, &identity, &Peeked::nothing(rule))?, body, 0)
+        };
+        call.begins(&grant, bytes)?;
+        parts.extensions.insert(call.rows());
+        parts.extensions.insert(grant);
+        Ok(body)
+    }
+
+    fn decide(
+        &self,
+        rule: &Rule,
+        identity: &Arc<Identity>,
+        peeked: &Peeked<'_>,
+    ) -> Result<Grant, Refusal> {
+        let lists = matches!(rule.scope, Scope::Listing | Scope::Handler) || peeked.lists(rule);
+        if self.authority.is_open() {
+            return self.authority.decide(identity, peeked.role, peeked.collection);
+        }
+        match (lists, peeked.collection) {
+            (true, _) => Ok(authority::listing(identity)),
+            (false, None) if rule.names_collection() => Err(Refusal::NoCollection),
+            (false, collection) => self.authority.decide(identity, peeked.role, collection),
+        }
+    }
+
+    fn limit(&self, rule: &Rule) -> usize {
+        if rule.path.starts_with(OBJECTS) { self.object_bytes_max } else { self.request_bytes_max }
+    }
+}
+
+fn cut(path: &str) -> String {
+    path[..path.floor_char_boundary(PATH_BYTES_MAX)].to_owned()
+}
