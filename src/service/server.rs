@@ -350,7 +350,6 @@ fn router(
     admission: AdmissionLayer,
 ) -> Result<GatedRouter, ServerError> {
     let limits = &context.limits;
-    let admission = AdmissionLayer::new(quotas, context.admission.clone(), limits);
     let (request, reply) = (limits.request_bytes_max, limits.reply_bytes_max + ENVELOPE_BYTES);
     let mut builder = tonic::transport::Server::builder()
         .max_concurrent_streams(STREAMS_PER_CONNECTION_MAX)

@@ -18,6 +18,7 @@ mod files;
 mod grpc;
 mod index;
 mod learn;
+mod limits;
 mod metrics;
 mod probes;
 mod published;
