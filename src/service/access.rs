@@ -6,6 +6,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
 use super::context::{Context, blocking};
+use super::limits::FIXED;
 use super::{RequestError, ServiceError, convert, gate};
 use crate::access::{Grant, PolicyCheck, Proof, Registry, Role, RoleInfo, Scope, system_clock};
 use crate::engine::Db;
@@ -242,7 +243,7 @@ fn check_count(what: &'static str, count: usize) -> Result<(), ServiceError> {
 }
 
 fn too_many(what: &'static str, count: usize, max: usize) -> ServiceError {
-    RequestError::TooMany { what, count, max }.into()
+    RequestError::TooMany { what, limit: FIXED, count, max }.into()
 }
 
 /// Writes down from time to time, and when the server stops, when tokens were used last.

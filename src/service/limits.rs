@@ -86,6 +86,10 @@ pub(super) fn at_most(
 }
 
 #[cfg(test)]
+#[path = "limits_tests.rs"]
+mod names;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -19,6 +19,7 @@ mod files;
 mod grpc;
 mod index;
 mod learn;
+mod limits;
 mod metrics;
 mod operate;
 mod probes;

@@ -213,7 +213,7 @@ pub(super) struct Taken {
     /// Its place among the calls of its caller.
     pub(super) pass: Arc<Pass>,
     /// The memory of its messages.
-    pub(super) held: Held,
+    pub(super) _held: Held,
     /// The rows that its handler counts.
     pub(super) rows: Option<RowsServed>,
 }

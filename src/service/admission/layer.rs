@@ -148,7 +148,7 @@ impl Shared {
         let (parts, body) = request.into_parts();
         let body = incoming(body, Arc::clone(pass), Arc::clone(&held), bounds);
         let rows = parts.extensions.get::<RowsServed>().cloned();
-        let taken = Taken { pass: Arc::clone(pass), held, rows };
+        let taken = Taken { pass: Arc::clone(pass), _held: held, rows };
         Ok((Request::from_parts(parts, body), taken))
     }
 

@@ -23,7 +23,7 @@ mod scan;
 use tonic::{Request, Status};
 
 pub(super) use authority::{Authority, OpenAuthority};
-pub(super) use call::{RowsServed, Watch};
+pub(super) use call::{CallBegins, CallEnded, Decision, RowsServed, Watch};
 pub(super) use layer::GateLayer;
 pub(super) use log::LogCalls;
 pub(super) use refusal::Refusal;

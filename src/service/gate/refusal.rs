@@ -50,7 +50,10 @@ pub(in crate::service) enum Refusal {
         flag: u8,
     },
     /// A message that is larger than is taken.
-    #[error("a message of {bytes} bytes is larger than the limit of {limit}; send less at once")]
+    #[error(
+        "a message of {bytes} bytes is larger than the limit of {limit} (`limits.request_mib`, of objects `limits.ingest_message_mib`); \
+         send less at once"
+    )]
     TooLarge {
         /// Its length.
         bytes: usize,
