@@ -21,6 +21,7 @@ use tonic::{Code, Status};
 
 use super::refusal::Refusal;
 use crate::access::{Grant, Identity};
+use crate::service::telemetry;
 use crate::service::tls::Peer;
 
 /// Rows that a call has read for its caller, or written. Handlers add to it; it is in the extensions of every request.
@@ -131,6 +132,7 @@ pub(super) struct Call {
     reason: String,
     /// How it ended, once it has.
     code: Option<Code>,
+    told: Option<Arc<telemetry::Call>>,
 }
 
 /// The path of a call.
@@ -165,7 +167,13 @@ impl Call {
             decision: Decision::Refused,
             reason: String::new(),
             code: None,
+            told: None,
         }
+    }
+
+    /// Has the call as telemetry sees it know how its stream ends.
+    pub(super) fn is_told(&mut self, told: Option<Arc<telemetry::Call>>) {
+        self.told = told;
     }
 
     /// Notes who calls.
@@ -210,7 +218,10 @@ impl Call {
 
     /// Notes how it ends; what comes after the end does not count.
     fn ends(&mut self, code: Code) {
-        self.code.get_or_insert(code);
+        let code = *self.code.get_or_insert(code);
+        if let Some(told) = &self.told {
+            told.ends_with(code);
+        }
     }
 
     /// Follows its answer to the end.

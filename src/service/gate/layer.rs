@@ -101,6 +101,7 @@ where
             };
             let peer = parts.extensions.get::<Peer>().cloned();
             let mut call = Call::arrives(Arc::clone(&shared.watches), method, peer);
+            call.is_told(parts.extensions.get().cloned());
             match shared.admit(rule, &mut parts, body, &mut call).await {
                 Ok(body) => {
                     let response = inner.call(Request::from_parts(parts, body)).await?;

@@ -74,6 +74,13 @@ impl Call {
         })
     }
 
+    /// Notes the status with which its stream ends, for the layers around a service that see it.
+    pub(in crate::service) fn ends_with(&self, code: Code) {
+        if code != Code::Ok {
+            self.failed.store(code as i32, Ordering::Release);
+        }
+    }
+
     /// Ends it; the first time counts.
     fn end(&self, code: Code) {
         if self.is_over.swap(true, Ordering::AcqRel) {
@@ -133,7 +140,7 @@ where
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let next = Pin::new(&mut self.stream).poll_next(context);
         if let (Poll::Ready(Some(Err(status))), Some(call)) = (&next, &self.call) {
-            call.failed.store(status.code() as i32, Ordering::Release);
+            call.ends_with(status.code());
         }
         next
     }

@@ -15,7 +15,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, fmt};
 
-pub(super) use call::{CallLayer, current_id, rejected, watched};
+pub(super) use call::{Call, CallLayer, current_id, rejected, watched};
 pub(super) use slow::{Asked, SlowQueries};
 use traces::Exporter;
 
