@@ -15,6 +15,7 @@ mod encoder_train;
 mod evaluate;
 mod fake_encoder;
 mod files;
+mod gate;
 mod grpc;
 mod index;
 mod learn;
