@@ -61,7 +61,9 @@ impl TlsSettings {
         let (certificate, key) = match (&self.certificate, &self.key) {
             (Some(certificate), Some(key)) => (certificate.clone(), key.clone()),
             (Some(_), None) => return missing("tls.key", "name the key of `tls.certificate`"),
-            (None, Some(_)) => return missing("tls.certificate", "name the certificate of `tls.key`"),
+            (None, Some(_)) => {
+                return missing("tls.certificate", "name the certificate of `tls.key`");
+            }
             (None, None) if self.client_ca.is_some() => {
                 let wanted = "clients show certificates to servers that have one themselves";
                 return missing("tls.certificate", wanted);

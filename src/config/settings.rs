@@ -288,7 +288,12 @@ impl Settings {
             ("connections.per_address", self.connections.per_address, 1, 1 << 20),
             ("connections.handshake_s", self.connections.handshake_s as usize, 1, 600),
             ("auth.token_days_max", self.auth.token_days_max as usize, 1, 3_650),
-            ("auth.token_days", self.auth.token_days as usize, 1, self.auth.token_days_max as usize),
+            (
+                "auth.token_days",
+                self.auth.token_days as usize,
+                1,
+                self.auth.token_days_max as usize,
+            ),
             ("storage.cache_mib", storage.cache_mib, 1, 1 << 20),
             ("storage.write_buffer_mib", storage.write_buffer_mib, 1, 1 << 14),
             ("storage.background_jobs", storage.background_jobs, 1, 256),
