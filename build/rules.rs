@@ -22,15 +22,86 @@ enum Value<'a> {
     Bytes(&'a [u8]),
 }
 
-/// A message type: the number and, for messages, the type of each field by name.
-type Fields = BTreeMap<String, (u32, String)>;
+/// A field of a message type.
+#[derive(Debug, Clone, Default)]
+pub struct Field {
+    /// Its number.
+    pub number: u32,
+    /// Its type, as descriptors number them.
+    pub kind: u64,
+    /// Whether there may be several.
+    pub repeated: bool,
+    /// Name of its message type, such as `.sidereus.v1.Region`; empty for others.
+    pub message: String,
+}
 
-struct Method {
-    path: String,
-    input: String,
-    client_streaming: bool,
+/// The fields of a message type by name.
+pub type Fields = BTreeMap<String, Field>;
+
+/// The type of texts.
+pub const TEXT: u64 = 9;
+
+/// A method.
+#[derive(Debug, Clone)]
+pub struct Method {
+    /// Its path, `/package.Service/Method`.
+    pub path: String,
+    /// Name of the message type that it takes.
+    pub input: String,
     server_streaming: bool,
     needs: Option<Vec<u8>>,
+}
+
+/// What a method needs.
+#[derive(Debug, Clone)]
+pub struct Needs {
+    /// Number of the role.
+    pub role: u64,
+    /// On what.
+    pub scope: Scope,
+    /// Fields that ask for more, and the role that they ask for.
+    pub raises: Vec<(u32, u64)>,
+}
+
+/// On what a caller must have a role.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Scope {
+    /// The collection that is named at these numbers of fields, the outermost first, and whether it may be empty for a listing.
+    Collection(Vec<u32>, bool),
+    /// The server.
+    Server,
+    /// Nothing.
+    Listing,
+    /// Nothing, and nobody is asked who he is.
+    Anybody,
+}
+
+/// The compiled protocol.
+#[derive(Debug, Clone, Default)]
+pub struct Protocol {
+    /// Message types by their full names.
+    pub messages: BTreeMap<String, Fields>,
+    /// Methods of the package, sorted by path.
+    pub methods: Vec<Method>,
+}
+
+/// Reads an encoded `FileDescriptorSet`.
+///
+/// # Errors
+/// Bytes that are none.
+pub fn read(descriptors: &[u8]) -> Result<Protocol, String> {
+    let mut protocol = Protocol::default();
+    for (number, file) in fields(descriptors)? {
+        if let (1, Value::Bytes(file)) = (number, file) {
+            read_file(file, &mut protocol)?;
+        }
+    }
+    protocol.methods.retain(|method| format!(".{}", &method.path[1..]).starts_with(PACKAGE));
+    protocol.methods.sort_by(|a, b| a.path.cmp(&b.path));
+    if protocol.methods.is_empty() {
+        return Err(format!("no method of {PACKAGE} is in the descriptors"));
+    }
+    Ok(protocol)
 }
 
 /// Writes the table for an encoded `FileDescriptorSet`: an expression of the type `&[Rule]`, sorted by path.
@@ -38,82 +109,104 @@ struct Method {
 /// # Errors
 /// A method of the package without a rule, and a rule that names a field that is not there.
 pub fn table(descriptors: &[u8]) -> Result<String, String> {
-    let (mut messages, mut methods) = (BTreeMap::new(), Vec::new());
-    for (number, file) in fields(descriptors)? {
-        if let (1, Value::Bytes(file)) = (number, file) {
-            read_file(file, &mut messages, &mut methods)?;
-        }
-    }
-    methods.retain(|method| format!(".{}", &method.path[1..]).starts_with(PACKAGE));
-    methods.sort_by(|a, b| a.path.cmp(&b.path));
-    if methods.is_empty() {
-        return Err(format!("no method of {PACKAGE} is in the descriptors"));
-    }
+    let protocol = read(descriptors)?;
     let mut text = String::from("&[\n");
-    for method in &methods {
-        let rule = rule(method, &messages).map_err(|why| format!("{}: {why}", method.path))?;
-        text.push_str(&rule);
+    for method in &protocol.methods {
+        let needs = protocol.needs(method).map_err(|why| format!("{}: {why}", method.path))?;
+        let scope = match &needs.scope {
+            Scope::Collection(path, lists) => {
+                let empty = if *lists { "Listing" } else { "Refused" };
+                format!("Scope::Collection {{ path: &{path:?}, empty: Empty::{empty} }}")
+            }
+            other => format!("Scope::{other:?}"),
+        };
+        let mut raises = String::new();
+        for (field, role) in &needs.raises {
+            let _ = write!(raises, "({field}, Role::{}), ", role_name(*role)?);
+        }
+        let known = protocol.messages.get(&method.input);
+        let release = known.is_some_and(|input| input.values().any(|at| at.number == RELEASE));
+        let release = release.then_some(RELEASE);
+        let role = role_name(needs.role)?;
+        let Method { path, server_streaming, .. } = method;
+        let _ = writeln!(
+            text,
+            "    Rule {{ path: {path:?}, role: Role::{role}, scope: {scope}, raises: &[{raises}], \
+             release: {release:?}, server_streaming: {server_streaming} }},"
+        );
     }
     text.push_str("]\n");
     Ok(text)
 }
 
-fn rule(method: &Method, messages: &BTreeMap<String, Fields>) -> Result<String, String> {
-    let needs = method.needs.as_deref().ok_or(
-        "it does not say what it needs; give it `option (sidereus.options.v1.needs) = { ... };`",
-    )?;
-    let (mut role, mut scope, mut empty, mut raises) = (0, None, 0, String::new());
-    for (number, value) in fields(needs)? {
-        match (number, value) {
-            (1, Value::Number(number)) => role = number,
-            (2, Value::Bytes(path)) => {
-                let path = path_to(&method.input, &words(path)?, messages)?;
-                scope = Some(format!("Scope::Collection {{ path: &{path:?}, empty: EMPTY }}"));
+impl Protocol {
+    /// What a method needs.
+    ///
+    /// # Errors
+    /// A method that does not say it, or names a field that is not there.
+    pub fn needs(&self, method: &Method) -> Result<Needs, String> {
+        let needs = method.needs.as_deref().ok_or(
+            "it does not say what it needs; give it `option (sidereus.options.v1.needs) = { ... };`",
+        )?;
+        let (mut role, mut path, mut scope, mut empty) = (0, None, None, 0);
+        let mut raises = Vec::new();
+        for (number, value) in fields(needs)? {
+            match (number, value) {
+                (1, Value::Number(number)) => role = number,
+                (2, Value::Bytes(dotted)) => {
+                    path = Some(self.path(&method.input, &words(dotted)?)?)
+                }
+                (3, Value::Number(1)) => scope = Some(Scope::Server),
+                (4, Value::Number(1)) => scope = Some(Scope::Listing),
+                (5, Value::Number(1)) => scope = Some(Scope::Anybody),
+                (6, Value::Number(number)) => empty = number,
+                (7, Value::Bytes(raise)) => raises.push(self.raised(&method.input, raise)?),
+                _ => return Err("its rule has a field that is not known".to_owned()),
             }
-            (3, Value::Number(1)) => scope = Some("Scope::Server".to_owned()),
-            (4, Value::Number(1)) => scope = Some("Scope::Listing".to_owned()),
-            (5, Value::Number(1)) => scope = Some("Scope::Anybody".to_owned()),
-            (6, Value::Number(number)) => empty = number,
-            (7, Value::Bytes(raise)) => raises.push_str(&raised(&method.input, raise, messages)?),
-            _ => return Err("its rule has a field that is not known".to_owned()),
         }
+        let scope = match (path, scope) {
+            (Some(path), None) => Scope::Collection(path, empty == 1),
+            (None, Some(scope)) => scope,
+            _ => return Err("its rule must have one scope".to_owned()),
+        };
+        if scope == Scope::Anybody {
+            role = 1;
+        }
+        role_name(role)?;
+        Ok(Needs { role, scope, raises })
     }
-    let scope = scope.ok_or("its rule has no scope")?;
-    let empty = if empty == 1 { "Empty::Listing" } else { "Empty::Refused" };
-    let scope = scope.replace("EMPTY", empty);
-    let role = if scope == "Scope::Anybody" { "Read" } else { role_name(role)? };
-    let release = messages.get(&method.input).and_then(|fields| {
-        fields.values().any(|(number, _)| *number == RELEASE).then_some(RELEASE)
-    });
-    let mut text = String::new();
-    let Method { path, client_streaming, server_streaming, .. } = method;
-    let _ = writeln!(
-        text,
-        "    Rule {{ path: {path:?}, role: Role::{role}, scope: {scope}, raises: &[{raises}], release: {release:?}, \
-         client_streaming: {client_streaming}, server_streaming: {server_streaming} }},"
-    );
-    Ok(text)
-}
 
-/// One field that asks for more.
-fn raised(
-    input: &str,
-    raise: &[u8],
-    messages: &BTreeMap<String, Fields>,
-) -> Result<String, String> {
-    let (mut field, mut role) = (String::new(), 0);
-    for (number, value) in fields(raise)? {
-        match (number, value) {
-            (1, Value::Bytes(name)) => field = words(name)?,
-            (2, Value::Number(number)) => role = number,
-            _ => return Err("its rule has a field that is not known".to_owned()),
+    /// One field that asks for more.
+    fn raised(&self, input: &str, raise: &[u8]) -> Result<(u32, u64), String> {
+        let (mut field, mut role) = (String::new(), 0);
+        for (number, value) in fields(raise)? {
+            match (number, value) {
+                (1, Value::Bytes(name)) => field = words(name)?,
+                (2, Value::Number(number)) => role = number,
+                _ => return Err("its rule has a field that is not known".to_owned()),
+            }
         }
+        role_name(role)?;
+        let known = self.messages.get(input).and_then(|fields| fields.get(&field));
+        let known = known.ok_or_else(|| format!("{input} has no field `{field}`"))?;
+        Ok((known.number, role))
     }
-    let path = path_to(input, &field, messages)?;
-    let [number] = path[..] else {
-        return Err(format!("`{field}` must be a field of the message itself"));
-    };
-    Ok(format!("({number}, Role::{}), ", role_name(role)?))
+
+    /// The numbers of the fields on a dotted path to a text, the outermost first.
+    fn path(&self, input: &str, dotted: &str) -> Result<Vec<u32>, String> {
+        let (mut message, mut numbers, mut kind) = (input, Vec::new(), 0);
+        for name in dotted.split('.') {
+            let known = self.messages.get(message).and_then(|fields| fields.get(name));
+            let field =
+                known.ok_or_else(|| format!("{message} has no field `{name}` of `{dotted}`"))?;
+            if field.repeated {
+                return Err(format!("`{name}` of `{dotted}` may be there several times"));
+            }
+            numbers.push(field.number);
+            (message, kind) = (&field.message, field.kind);
+        }
+        if kind == TEXT { Ok(numbers) } else { Err(format!("`{dotted}` is no text")) }
+    }
 }
 
 fn role_name(role: u64) -> Result<&'static str, String> {
@@ -123,28 +216,7 @@ fn role_name(role: u64) -> Result<&'static str, String> {
     }
 }
 
-/// The numbers of the fields on a dotted path, the outermost first.
-fn path_to(
-    input: &str,
-    dotted: &str,
-    messages: &BTreeMap<String, Fields>,
-) -> Result<Vec<u32>, String> {
-    let (mut message, mut numbers) = (input.to_owned(), Vec::new());
-    for name in dotted.split('.') {
-        let known = messages.get(&message).and_then(|fields| fields.get(name));
-        let (number, inner) =
-            known.ok_or_else(|| format!("{message} has no field `{name}` of `{dotted}`"))?;
-        numbers.push(*number);
-        message.clone_from(inner);
-    }
-    if message.is_empty() { Ok(numbers) } else { Err(format!("`{dotted}` is no text")) }
-}
-
-fn read_file(
-    file: &[u8],
-    messages: &mut BTreeMap<String, Fields>,
-    methods: &mut Vec<Method>,
-) -> Result<(), String> {
+fn read_file(file: &[u8], protocol: &mut Protocol) -> Result<(), String> {
     let mut package = String::new();
     for (number, value) in fields(file)? {
         if let (2, Value::Bytes(name)) = (number, value) {
@@ -153,8 +225,12 @@ fn read_file(
     }
     for (number, value) in fields(file)? {
         match (number, value) {
-            (4, Value::Bytes(message)) => read_message(&format!(".{package}"), message, messages)?,
-            (6, Value::Bytes(service)) => read_service(&package, service, methods)?,
+            (4, Value::Bytes(message)) => {
+                read_message(&format!(".{package}"), message, &mut protocol.messages)?;
+            }
+            (6, Value::Bytes(service)) => {
+                read_service(&package, service, &mut protocol.methods)?;
+            }
             _ => {}
         }
     }
@@ -166,27 +242,40 @@ fn read_message(
     message: &[u8],
     messages: &mut BTreeMap<String, Fields>,
 ) -> Result<(), String> {
-    let (mut name, mut found) = (String::new(), Fields::new());
+    let (mut name, mut found, mut inner) = (String::new(), Fields::new(), Vec::new());
     for (number, value) in fields(message)? {
         match (number, value) {
             (1, Value::Bytes(text)) => name = words(text)?,
             (2, Value::Bytes(field)) => {
-                let (mut called, mut at, mut inner) = (String::new(), 0, String::new());
-                for (number, value) in fields(field)? {
-                    match (number, value) {
-                        (1, Value::Bytes(text)) => called = words(text)?,
-                        (3, Value::Number(number)) => at = number as u32,
-                        (6, Value::Bytes(text)) => inner = words(text)?,
-                        _ => {}
-                    }
-                }
-                found.insert(called, (at, inner));
+                let (called, field) = read_field(field)?;
+                found.insert(called, field);
             }
+            (3, Value::Bytes(message)) => inner.push(message),
             _ => {}
         }
     }
-    messages.insert(format!("{outer}.{name}"), found);
+    let name = format!("{outer}.{name}");
+    for message in inner {
+        read_message(&name, message, messages)?;
+    }
+    messages.insert(name, found);
     Ok(())
+}
+
+fn read_field(field: &[u8]) -> Result<(String, Field), String> {
+    const REPEATED: u64 = 3;
+    let (mut name, mut read) = (String::new(), Field::default());
+    for (number, value) in fields(field)? {
+        match (number, value) {
+            (1, Value::Bytes(text)) => name = words(text)?,
+            (3, Value::Number(number)) => read.number = number as u32,
+            (4, Value::Number(label)) => read.repeated = label == REPEATED,
+            (5, Value::Number(kind)) => read.kind = kind,
+            (6, Value::Bytes(text)) => read.message = words(text)?,
+            _ => {}
+        }
+    }
+    Ok((name, read))
 }
 
 fn read_service(package: &str, service: &[u8], methods: &mut Vec<Method>) -> Result<(), String> {
@@ -198,8 +287,8 @@ fn read_service(package: &str, service: &[u8], methods: &mut Vec<Method>) -> Res
     }
     for (number, value) in fields(service)? {
         let (2, Value::Bytes(method)) = (number, value) else { continue };
-        let (mut called, mut input, mut needs) = (String::new(), String::new(), None);
-        let (mut client_streaming, mut server_streaming) = (false, false);
+        let (mut called, mut input) = (String::new(), String::new());
+        let (mut server_streaming, mut needs) = (false, None);
         for (number, value) in fields(method)? {
             match (number, value) {
                 (1, Value::Bytes(text)) => called = words(text)?,
@@ -211,13 +300,12 @@ fn read_service(package: &str, service: &[u8], methods: &mut Vec<Method>) -> Res
                         }
                     }
                 }
-                (5, Value::Number(flag)) => client_streaming = flag == 1,
                 (6, Value::Number(flag)) => server_streaming = flag == 1,
                 _ => {}
             }
         }
         let path = format!("/{package}.{name}/{called}");
-        methods.push(Method { path, input, client_streaming, server_streaming, needs });
+        methods.push(Method { path, input, server_streaming, needs });
     }
     Ok(())
 }

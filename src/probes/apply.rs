@@ -9,7 +9,7 @@ use super::record::{self, Record};
 use super::spec::Spec;
 use super::table::Table;
 use super::{ProbeError, Tools, derived, segments, tokens};
-use crate::engine::{Write, WriteMode, WriteOutcome};
+use crate::engine::{CollectionView, Write, WriteMode, WriteOutcome};
 use crate::learn::{LearnError, Progress};
 use crate::query::StopFlag;
 use crate::schema::{Column, ColumnType, Value};
@@ -28,13 +28,14 @@ enum Output {
     Label(Vec<String>),
 }
 
-/// Predicts for the objects of a collection that have all features, tells the predictions to `tell` or writes them to a
+/// Predicts for the objects of a view of the collection that have all features, tells the predictions to `tell` or writes them to a
 /// column, and tells how far it is.
 ///
 /// # Errors
 /// [`ProbeError::Stale`], [`ProbeError::NoProbe`], and those of the disk; what was written before stays.
 pub fn apply(
     tools: &Tools,
+    view: &CollectionView,
     request: &v1::ApplyProbeRequest,
     stop: &StopFlag,
     flag: &AtomicBool,
@@ -42,17 +43,16 @@ pub fn apply(
 ) -> Result<(), ProbeError> {
     // No probe has a dot in its name, and every derived column has.
     if request.name.contains('.') {
-        return derived::store(tools, request, stop, flag, tell);
+        return derived::store(tools, view, request, stop, flag, tell);
     }
     let Record { probe, model } = record::find(&tools.db, &request.collection, &request.name)?;
     if !probe.stale.is_empty() {
         return Err(ProbeError::Stale { name: probe.name, reason: probe.stale });
     }
-    let view = tools.db.view(&request.collection)?;
     let output = output(&probe, request)?;
-    let spec = Spec::resolve(&view, probe.spec.clone().unwrap_or_default())?;
+    let spec = Spec::resolve(view, probe.spec.clone().unwrap_or_default())?;
     let predicate = Some(request.predicate.as_str()).filter(|text| !text.is_empty());
-    let mut table = Table::choose(&view, predicate, stop)?;
+    let mut table = Table::choose(view, predicate, stop)?;
     let spaces: Vec<_> = spec.spaces.iter().map(|space| space.id).collect();
     let mut keep = heads::have_features(&table, &spec, &spaces)?;
     for column in &spec.columns {
@@ -82,7 +82,7 @@ pub fn apply(
             heads::predict_all(&features, &model, tools.threads)?
         };
         // Places of columns are those of the collection that the view is of.
-        tools.db.check_there(&view)?;
+        tools.db.check_there(view)?;
         done += page.count() as u64;
         let predictions = match place {
             Some(place) => {

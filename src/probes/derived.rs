@@ -20,13 +20,13 @@ const AT_ONCE: usize = 8_192;
 /// or with one that holds something else; what was written before stays.
 pub(super) fn store(
     tools: &Tools,
+    view: &CollectionView,
     request: &v1::ApplyProbeRequest,
     stop: &StopFlag,
     flag: &AtomicBool,
     tell: &mut dyn FnMut(v1::ApplyProbeResponse),
 ) -> Result<(), ProbeError> {
-    let view = tools.db.view(&request.collection)?;
-    let (from, kind) = find(&view, &request.name)?;
+    let (from, kind) = find(view, &request.name)?;
     if request.column.is_empty() || !request.class.is_empty() {
         let hint = "give --column to write it down, and no --class; searches show it by its name (--columns)";
         return Err(ProbeError::bad(format!("`{}` is a column", request.name), hint));
@@ -34,13 +34,13 @@ pub(super) fn store(
     let words = format!("values of {}", request.name.to_lowercase());
     let to = own_column(tools, &request.collection, &request.column, kind, words)?;
     let predicate = Some(request.predicate.as_str()).filter(|text| !text.is_empty());
-    let rows = query::rows(&view, None, predicate, stop)?;
+    let rows = query::rows(view, None, predicate, stop)?;
     let total = rows.iter().map(|rows| rows.len() as u64).sum();
     let mut done = 0;
     for (live, rows) in view.parts().into_iter().zip(&rows) {
         for rows in rows.chunks(AT_ONCE) {
-            let writes = writes(&view, live, rows, (from, to), flag)?;
-            tools.db.check_there(&view)?;
+            let writes = writes(view, live, rows, (from, to), flag)?;
+            tools.db.check_there(view)?;
             tools.db.write(&request.collection, WriteMode::Bulk, writes)?;
             done += rows.len() as u64;
             tell(v1::ApplyProbeResponse { done, total, predictions: Vec::new() });

@@ -26,27 +26,27 @@ pub struct Fitted {
     pub predictions: Vec<v1::Prediction>,
 }
 
-/// Fits a probe, measures it and, where it has a name, keeps it.
+/// Fits a probe on the objects of a view of the collection, measures it and, where it has a name, keeps it.
 ///
 /// # Errors
 /// [`ProbeError`]; nothing is kept then.
 pub fn fit(
     tools: &Tools,
+    view: &CollectionView,
     request: v1::FitProbeRequest,
     stop: &StopFlag,
     progress: Progress<'_>,
 ) -> Result<Fitted, ProbeError> {
     let started = Instant::now();
-    let view = tools.db.view(&request.collection)?;
     let wire = request.spec.clone().unwrap_or_default();
-    let spec = Spec::resolve(&view, wire)?;
+    let spec = Spec::resolve(view, wire)?;
     if !request.name.is_empty() {
         record::check_name(&tools.db, &request.collection, &request.name, request.overwrite)?;
     }
     if matches!(spec.head, head::Kind::Token(_)) {
-        return segments::fit(tools, &view, &spec, &request, stop, progress);
+        return segments::fit(tools, view, &spec, &request, stop, progress);
     }
-    let data = Dataset::gather(&tools.db, &view, &spec, stop, progress)?;
+    let data = Dataset::gather(&tools.db, view, &spec, stop, progress)?;
     check_classes(&data)?;
     let keeps = !request.name.is_empty();
     let run = if data.partition.folds.is_empty() {
@@ -76,7 +76,7 @@ pub fn fit(
         alphas: run.fit.alphas.clone(),
         alpha_scores: run.fit.alpha_scores.clone(),
     };
-    let probe = probe_of(&view, &spec, &request.name, measured, outcome, started);
+    let probe = probe_of(view, &spec, &request.name, measured, outcome, started);
     let predictions = if request.with_predictions {
         predictions(&data, &run.tested, &run.predicted)
     } else {
@@ -89,7 +89,7 @@ pub fn fit(
         // Nothing is kept for a caller who has gone.
         progress.step("keeping", 0, 1)?;
         let record = Record { probe: probe.clone(), model };
-        record::keep(tools, &view, &request.name, record, request.overwrite)?;
+        record::keep(tools, view, &request.name, record, request.overwrite)?;
     }
     Ok(Fitted { probe, predictions })
 }

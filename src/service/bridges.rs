@@ -4,7 +4,10 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
+use super::ServiceError;
 use super::context::{Context, blocking};
+use super::door::Door;
+use super::gate;
 use super::probes::{Answers, QUEUE, Watch, check_predicate};
 use crate::learn::Progress;
 use crate::wire::v1;
@@ -21,7 +24,7 @@ impl BridgeServer {
         Self { context }
     }
 
-    fn fit(&self, request: v1::FitBridgeRequest) -> Answers<v1::FitBridgeResponse> {
+    fn fit(&self, door: Door, request: v1::FitBridgeRequest) -> Answers<v1::FitBridgeResponse> {
         let (sender, receiver) = mpsc::channel(QUEUE);
         let (context, watch) = (self.context.clone(), Watch::default());
         tokio::spawn(async move {
@@ -34,7 +37,8 @@ impl BridgeServer {
                     let _ = told.try_send(Ok(step));
                 };
                 let progress = Progress::new(&tell, &watched.flag);
-                bridges.fit(request, &watched.stop, progress)
+                let view = door.view(&request.collection)?;
+                Ok::<_, ServiceError>(bridges.fit(&view, request, &watched.stop, progress)?)
             });
             let last = match watch.over(&context, &sender, work).await {
                 None => return,
@@ -51,7 +55,11 @@ impl BridgeServer {
         Box::pin(ReceiverStream::new(receiver))
     }
 
-    fn apply(&self, request: v1::ApplyBridgeRequest) -> Answers<v1::ApplyBridgeResponse> {
+    fn apply(
+        &self,
+        door: Door,
+        request: v1::ApplyBridgeRequest,
+    ) -> Answers<v1::ApplyBridgeResponse> {
         let (sender, receiver) = mpsc::channel(QUEUE);
         let (context, watch) = (self.context.clone(), Watch::default());
         tokio::spawn(async move {
@@ -61,7 +69,9 @@ impl BridgeServer {
                     // The thread waits for a slow reader; one that has gone stops the work at its next step.
                     let _ = told.blocking_send(Ok(message));
                 };
-                bridges.apply(&request, &watched.stop, &watched.flag, &mut tell)
+                let view = door.view(&request.collection)?;
+                let (stop, flag) = (&watched.stop, &watched.flag);
+                Ok::<_, ServiceError>(bridges.apply(&view, &request, stop, flag, &mut tell)?)
             });
             if let Some(Err(error)) = watch.over(&context, &sender, work).await {
                 let _ = sender.send(Err(error.into())).await;
@@ -80,18 +90,23 @@ impl BridgeService for BridgeServer {
         &self,
         request: Request<v1::FitBridgeRequest>,
     ) -> Result<Response<Self::FitBridgeStream>, Status> {
+        let door = self.context.door(gate::grant(&request)?);
         let mut request = request.into_inner();
         check_predicate(&self.context, request.spec.as_mut().map(|spec| &mut spec.predicate))?;
         tracing::info!(collection = request.collection, name = request.name, "fitting a bridge");
-        Ok(Response::new(self.fit(request)))
+        Ok(Response::new(self.fit(door, request)))
     }
 
     async fn list_bridges(
         &self,
         request: Request<v1::ListBridgesRequest>,
     ) -> Result<Response<v1::ListBridgesResponse>, Status> {
-        let (bridges, request) = (self.context.bridges.clone(), request.into_inner());
-        let bridges = blocking(move || bridges.list(&request.collection)).await?;
+        let (grant, bridges) = (gate::grant(&request)?, self.context.bridges.clone());
+        let (context, request) = (self.context.clone(), request.into_inner());
+        let listed = move || -> Result<_, ServiceError> {
+            Ok(bridges.list(&context.view(&grant, &request.collection)?)?)
+        };
+        let bridges = blocking(listed).await?;
         Ok(Response::new(v1::ListBridgesResponse { bridges }))
     }
 
@@ -99,8 +114,12 @@ impl BridgeService for BridgeServer {
         &self,
         request: Request<v1::GetBridgeRequest>,
     ) -> Result<Response<v1::GetBridgeResponse>, Status> {
-        let (bridges, request) = (self.context.bridges.clone(), request.into_inner());
-        let bridge = blocking(move || bridges.get(&request.collection, &request.name)).await?;
+        let (grant, bridges) = (gate::grant(&request)?, self.context.bridges.clone());
+        let (context, request) = (self.context.clone(), request.into_inner());
+        let found = move || -> Result<_, ServiceError> {
+            Ok(bridges.get(&context.view(&grant, &request.collection)?, &request.name)?)
+        };
+        let bridge = blocking(found).await?;
         Ok(Response::new(v1::GetBridgeResponse { bridge: Some(bridge) }))
     }
 
@@ -108,8 +127,13 @@ impl BridgeService for BridgeServer {
         &self,
         request: Request<v1::DropBridgeRequest>,
     ) -> Result<Response<v1::DropBridgeResponse>, Status> {
-        let (bridges, request) = (self.context.bridges.clone(), request.into_inner());
-        blocking(move || bridges.drop_bridge(&request.collection, &request.name)).await?;
+        let (grant, bridges) = (gate::grant(&request)?, self.context.bridges.clone());
+        let (context, request) = (self.context.clone(), request.into_inner());
+        let dropped = move || -> Result<_, ServiceError> {
+            let view = context.view(&grant, &request.collection)?;
+            Ok(bridges.drop_bridge(&view, &request.name)?)
+        };
+        blocking(dropped).await?;
         Ok(Response::new(v1::DropBridgeResponse {}))
     }
 
@@ -117,8 +141,9 @@ impl BridgeService for BridgeServer {
         &self,
         request: Request<v1::ApplyBridgeRequest>,
     ) -> Result<Response<Self::ApplyBridgeStream>, Status> {
+        let door = self.context.door(gate::grant(&request)?);
         let request = request.into_inner();
         tracing::info!(collection = request.collection, name = request.name, "applying a bridge");
-        Ok(Response::new(self.apply(request)))
+        Ok(Response::new(self.apply(door, request)))
     }
 }

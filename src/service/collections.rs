@@ -3,7 +3,9 @@
 use tonic::{Request, Response, Status};
 
 use super::context::{Context, blocking};
-use super::{RequestError, ServiceError, convert, encoding};
+use super::door::Door;
+use super::{RequestError, ServiceError, convert, encoding, gate};
+use crate::access::Grant;
 use crate::engine::CollectionInfo;
 use crate::probes;
 use crate::schema::{AtIngest, CollectionSchema, EmbeddingSpace};
@@ -23,10 +25,15 @@ impl Collections {
 
     async fn create(
         &self,
+        grant: Grant,
         request: v1::CreateCollectionRequest,
     ) -> Result<v1::Collection, ServiceError> {
         let schema = request.schema.ok_or(RequestError::Missing { field: "schema" })?;
         let mut schema = convert::collection_schema(schema)?;
+        // Making one is granted for the name that it will have, or for the server.
+        if grant.collection.is_some() {
+            self.context.door(grant).check(&schema.name)?;
+        }
         for space in std::mem::take(&mut schema.spaces) {
             schema.spaces.push(encoding::declared(&self.context, &schema, space).await?);
         }
@@ -47,19 +54,40 @@ impl Collections {
         v1::Collection { encoding, ..convert::collection(info) }
     }
 
-    async fn list(&self) -> Result<Vec<v1::Collection>, ServiceError> {
+    /// A collection after a change, as its caller sees it.
+    async fn told_to(
+        &self,
+        door: Door,
+        info: CollectionInfo,
+    ) -> Result<v1::Collection, ServiceError> {
+        if !door.is_restricted() {
+            return Ok(self.told(info));
+        }
+        // How far encoding is tells of all objects, and is left out.
+        Ok(convert::collection(blocking(move || door.info(&info.schema.name)).await?))
+    }
+
+    async fn list(&self, grant: Grant) -> Result<Vec<v1::Collection>, ServiceError> {
         let db = self.context.db.clone();
         let infos = blocking(move || db.collections()).await?;
-        Ok(infos.into_iter().map(|info| self.told(info)).collect())
+        let mut collections = Vec::with_capacity(infos.len());
+        for info in infos {
+            if let Some(grant) = self.context.grant_of(&grant, &info.schema.name) {
+                let told = self.told_to(self.context.door(grant), info).await?;
+                collections.push(v1::Collection { footprint: String::new(), ..told });
+            }
+        }
+        Ok(collections)
     }
 
-    async fn get(&self, name: String) -> Result<v1::Collection, ServiceError> {
-        let db = self.context.db.clone();
-        let info = blocking(move || db.collection(&name)).await?;
-        Ok(self.told(info))
+    async fn get(&self, door: Door, name: String) -> Result<v1::Collection, ServiceError> {
+        let own = door.clone();
+        let info = blocking(move || own.info(&name)).await?;
+        Ok(if door.is_restricted() { convert::collection(info) } else { self.told(info) })
     }
 
-    async fn drop_named(&self, name: String) -> Result<(), ServiceError> {
+    async fn drop_named(&self, door: Door, name: String) -> Result<(), ServiceError> {
+        door.check(&name)?;
         tracing::info!(collection = name, "dropping a collection");
         let db = self.context.db.clone();
         let registry = self.context.registry.clone();
@@ -73,7 +101,12 @@ impl Collections {
         self.context.at_ingest.sync(&self.context).await
     }
 
-    async fn add(&self, request: v1::AddSpaceRequest) -> Result<v1::Collection, ServiceError> {
+    async fn add(
+        &self,
+        door: Door,
+        request: v1::AddSpaceRequest,
+    ) -> Result<v1::Collection, ServiceError> {
+        door.check(&request.collection)?;
         let space = request.space.ok_or(RequestError::Missing { field: "space" })?;
         let space = convert::space(space)?;
         let name = request.collection;
@@ -94,13 +127,15 @@ impl Collections {
         })
         .await?;
         self.context.at_ingest.sync(&self.context).await?;
-        Ok(self.told(info))
+        self.told_to(door, info).await
     }
 
     async fn set_at_ingest(
         &self,
+        door: Door,
         request: v1::SetEncodeAtIngestRequest,
     ) -> Result<v1::Collection, ServiceError> {
+        door.check(&request.collection)?;
         let v1::SetEncodeAtIngestRequest { collection, space, encode_at_ingest, inputs } = request;
         let at_ingest = if encode_at_ingest {
             let schema = self.context.schema(&collection).await?;
@@ -118,7 +153,7 @@ impl Collections {
         let db = self.context.db.clone();
         let info = blocking(move || db.set_at_ingest(&collection, &space, at_ingest)).await?;
         self.context.at_ingest.sync(&self.context).await?;
-        Ok(self.told(info))
+        self.told_to(door, info).await
     }
 }
 
@@ -137,15 +172,16 @@ impl CollectionService for Collections {
         &self,
         request: Request<v1::CreateCollectionRequest>,
     ) -> Result<Response<v1::CreateCollectionResponse>, Status> {
-        let collection = Some(self.create(request.into_inner()).await?);
+        let grant = gate::grant(&request)?;
+        let collection = Some(self.create(grant, request.into_inner()).await?);
         Ok(Response::new(v1::CreateCollectionResponse { collection }))
     }
 
     async fn list_collections(
         &self,
-        _request: Request<v1::ListCollectionsRequest>,
+        request: Request<v1::ListCollectionsRequest>,
     ) -> Result<Response<v1::ListCollectionsResponse>, Status> {
-        let collections = self.list().await?;
+        let collections = self.list(gate::grant(&request)?).await?;
         Ok(Response::new(v1::ListCollectionsResponse { collections }))
     }
 
@@ -153,7 +189,8 @@ impl CollectionService for Collections {
         &self,
         request: Request<v1::GetCollectionRequest>,
     ) -> Result<Response<v1::GetCollectionResponse>, Status> {
-        let collection = Some(self.get(request.into_inner().name).await?);
+        let door = self.context.door(gate::grant(&request)?);
+        let collection = Some(self.get(door, request.into_inner().name).await?);
         Ok(Response::new(v1::GetCollectionResponse { collection }))
     }
 
@@ -161,7 +198,8 @@ impl CollectionService for Collections {
         &self,
         request: Request<v1::DropCollectionRequest>,
     ) -> Result<Response<v1::DropCollectionResponse>, Status> {
-        self.drop_named(request.into_inner().name).await?;
+        let door = self.context.door(gate::grant(&request)?);
+        self.drop_named(door, request.into_inner().name).await?;
         Ok(Response::new(v1::DropCollectionResponse {}))
     }
 
@@ -169,7 +207,8 @@ impl CollectionService for Collections {
         &self,
         request: Request<v1::AddSpaceRequest>,
     ) -> Result<Response<v1::AddSpaceResponse>, Status> {
-        let collection = Some(self.add(request.into_inner()).await?);
+        let door = self.context.door(gate::grant(&request)?);
+        let collection = Some(self.add(door, request.into_inner()).await?);
         Ok(Response::new(v1::AddSpaceResponse { collection }))
     }
 
@@ -177,7 +216,8 @@ impl CollectionService for Collections {
         &self,
         request: Request<v1::SetEncodeAtIngestRequest>,
     ) -> Result<Response<v1::SetEncodeAtIngestResponse>, Status> {
-        let collection = Some(self.set_at_ingest(request.into_inner()).await?);
+        let door = self.context.door(gate::grant(&request)?);
+        let collection = Some(self.set_at_ingest(door, request.into_inner()).await?);
         Ok(Response::new(v1::SetEncodeAtIngestResponse { collection }))
     }
 }

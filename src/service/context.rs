@@ -5,11 +5,12 @@ use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
+use super::door::{Door, Policies};
 use super::encoding::Workers;
 use super::{Limits, ServiceError};
-use crate::access::Registry;
+use crate::access::{Grant, Registry, Role};
 use crate::encoder::EncoderHandle;
-use crate::engine::Db;
+use crate::engine::{CollectionView, Db};
 use crate::probes::Tools;
 use crate::probes::bridge::Bridges;
 use crate::schema::CollectionSchema;
@@ -27,6 +28,7 @@ pub(super) struct Context {
     /// Who may do what with it.
     pub(super) registry: Registry,
     encoder: Option<EncoderHandle>,
+    policies: Arc<Policies>,
     /// Sizes that requests keep to.
     pub(super) limits: Arc<Limits>,
     searches: Arc<Semaphore>,
@@ -53,6 +55,7 @@ impl Context {
             bridges,
             registry,
             encoder,
+            policies: Arc::default(),
             searches: Arc::new(Semaphore::new(limits.searches_at_once_max)),
             fits: Arc::new(Semaphore::new(FITS_AT_ONCE)),
             batches: Arc::new(Semaphore::new(limits.batches_in_flight_max)),
@@ -68,6 +71,36 @@ impl Context {
     /// [`ServiceError::NoEncoder`] when the server runs without one.
     pub(super) fn encoder(&self) -> Result<&EncoderHandle, ServiceError> {
         self.encoder.as_ref().ok_or(ServiceError::NoEncoder)
+    }
+
+    /// The database as a call may see it.
+    pub(super) fn door(&self, grant: Grant) -> Door {
+        Door::new(self.db.clone(), grant, Arc::clone(&self.policies))
+    }
+
+    /// The database as the server itself sees it, for work of its own that no call waits for.
+    pub(super) fn own_door(&self) -> Door {
+        self.door(Grant::open(None))
+    }
+
+    /// What somebody sees of a collection now.
+    ///
+    /// # Errors
+    /// [`ServiceError::NotGranted`] for another collection than that of the grant; those of the database.
+    pub(super) fn view(
+        &self,
+        grant: &Grant,
+        collection: &str,
+    ) -> Result<CollectionView, ServiceError> {
+        self.door(grant.clone()).view(collection)
+    }
+
+    /// The grant for one of all collections, for a call that lists them; `None` where the caller may not know of it.
+    pub(super) fn grant_of(&self, grant: &Grant, collection: &str) -> Option<Grant> {
+        if grant.open {
+            return Some(Grant { collection: Some(collection.into()), ..grant.clone() });
+        }
+        self.registry.decide(&grant.identity, Role::Read, Some(collection)).ok()
     }
 
     /// Schema of a collection as it is now.

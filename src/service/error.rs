@@ -40,6 +40,15 @@ pub enum ServiceError {
     /// Rows that arrived as an Arrow stream could not be read.
     #[error(transparent)]
     Rows(#[from] FileError),
+    /// A collection that the call was not granted.
+    #[error("this call may not touch collection `{collection}`")]
+    NotGranted {
+        /// Its name, as it was asked for.
+        collection: String,
+    },
+    /// A request without a decision beside it.
+    #[error("nobody has decided on this call")]
+    NotThroughTheGate,
     /// The server runs without an encoder.
     #[error("this server runs without an encoder; start it with one to use models")]
     NoEncoder,
@@ -139,7 +148,7 @@ impl ServiceError {
                 Class::Conflict
             }
             Self::ReplyTooLarge { .. } | Self::DeadlineExceeded { .. } => Class::Exhausted,
-            Self::Stream(_) => Class::Invalid,
+            Self::Stream(_) | Self::NotGranted { .. } | Self::NotThroughTheGate => Class::Invalid,
             Self::DamagedSession { .. } => Class::Corrupt,
             Self::EncoderMiscounted { .. } | Self::Task { .. } => Class::Internal,
         }

@@ -34,6 +34,10 @@ impl From<ServiceError> for Status {
         let class = error.class();
         match (error, class) {
             (ServiceError::Stream(status), _) => *status,
+            (error @ (ServiceError::NotGranted { .. } | ServiceError::NotThroughTheGate), _) => {
+                tracing::info!(%error, "permission denied");
+                Self::new(Code::PermissionDenied, one_line(&error.to_string()))
+            }
             (error @ ServiceError::DeadlineExceeded { .. }, _) => {
                 tracing::info!(%error, "deadline exceeded");
                 Self::new(Code::DeadlineExceeded, one_line(&error.to_string()))

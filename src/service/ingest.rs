@@ -21,10 +21,11 @@ use tracing::Instrument;
 
 use super::context::{Context, blocking, turn};
 use super::convert::{self, GivenRow};
+use super::door::Door;
 use super::error_code::one_line;
 use super::limits::{Limits, at_most};
 use super::{RequestError, ServiceError};
-use crate::engine::{Db, Write, WriteMode, WriteOutcome, WriteReport};
+use crate::engine::{Write, WriteMode, WriteOutcome, WriteReport};
 use crate::files::{self, DecodedBlock, IpcLimits, ObjectBlock};
 use crate::schema::{
     CollectionSchema, EmbeddingSpace, Object, ObjectId, Provenance, Rows, SpaceId,
@@ -41,6 +42,8 @@ const COMMIT_BYTES: usize = 128 << 20;
 /// What the first message said.
 #[derive(Debug, Clone)]
 struct Target {
+    /// What the caller may see and write over.
+    door: Door,
     collection: String,
     mode: WriteMode,
     /// Declared provenance of the vectors, by lower-case space name.
@@ -109,20 +112,21 @@ struct Answered {
 }
 
 /// Starts a session and returns its answers.
-pub(super) fn run(context: Context, inbound: Streaming<v1::IngestRequest>) -> Answers {
+pub(super) fn run(context: Context, door: Door, inbound: Streaming<v1::IngestRequest>) -> Answers {
     let (answers, outbound) = mpsc::channel(context.limits.ingest_window.max(1));
-    tokio::spawn(session(context, inbound, answers).in_current_span());
+    tokio::spawn(session(context, door, inbound, answers).in_current_span());
     Box::pin(ReceiverStream::new(outbound).map(|answered: Answered| Ok(answered.reply?)))
 }
 
 async fn session(
     context: Context,
+    door: Door,
     inbound: Streaming<v1::IngestRequest>,
     answers: mpsc::Sender<Answered>,
 ) {
     let (prepared, to_write) = mpsc::channel(context.limits.ingest_window.max(1));
     let written_out = CancellationToken::new();
-    let reading = read(&context, inbound, prepared, written_out.clone());
+    let reading = read(&context, door, inbound, prepared, written_out.clone());
     let writing = async {
         write_all(&context, to_write, answers).await;
         written_out.cancel();
@@ -134,6 +138,7 @@ async fn session(
 /// so that the batches before it are still written and answered.
 async fn read(
     context: &Context,
+    door: Door,
     inbound: Streaming<v1::IngestRequest>,
     prepared: mpsc::Sender<Result<Held, ServiceError>>,
     written_out: CancellationToken,
@@ -141,7 +146,7 @@ async fn read(
     let outcome = tokio::select! {
         () = written_out.cancelled() => Ok(()),
         () = context.stopping.cancelled() => Err(ServiceError::Stopping),
-        outcome = read_batches(context, inbound, &prepared) => outcome,
+        outcome = read_batches(context, door, inbound, &prepared) => outcome,
     };
     if let Err(error) = outcome {
         // Nobody receives it when the writing stage has ended, which has then told its own error.
@@ -151,21 +156,21 @@ async fn read(
 
 async fn read_batches(
     context: &Context,
+    door: Door,
     mut inbound: Streaming<v1::IngestRequest>,
     prepared: &mpsc::Sender<Result<Held, ServiceError>>,
 ) -> Result<(), ServiceError> {
     let Some(first) = next(&mut inbound).await? else { return Ok(()) };
     let Message::Open(open) = first else { return Err(RequestError::NotOpened.into()) };
-    let target = open_target(context, open).await?;
+    let target = open_target(context, door, open).await?;
     let window = Arc::new(Semaphore::new(context.limits.ingest_window.max(1)));
     loop {
         let place = turn(&window).await?;
         let Some(message) = next(&mut inbound).await? else { return Ok(()) };
         let Message::Batch(batch) = message else { return Err(RequestError::OpenedTwice.into()) };
         let share = context.batch_turn().await?;
-        let (db, limits) = (context.db.clone(), Arc::clone(&context.limits));
-        let about = target.clone();
-        let batch = blocking(move || prepare(&db, &limits, &about, batch)).await?;
+        let (about, limits) = (target.clone(), Arc::clone(&context.limits));
+        let batch = blocking(move || prepare(&limits, &about, batch)).await?;
         let held = Held { target: target.clone(), batch, place, share };
         if prepared.send(Ok(held)).await.is_err() {
             return Ok(());
@@ -184,7 +189,12 @@ async fn next(inbound: &mut Streaming<v1::IngestRequest>) -> Result<Option<Messa
     }
 }
 
-async fn open_target(context: &Context, open: v1::IngestOpen) -> Result<Target, ServiceError> {
+async fn open_target(
+    context: &Context,
+    door: Door,
+    open: v1::IngestOpen,
+) -> Result<Target, ServiceError> {
+    door.check(&open.collection)?;
     let mode = match v1::IngestMode::try_from(open.mode) {
         Ok(v1::IngestMode::Unspecified) => WriteMode::Logged,
         Ok(v1::IngestMode::Bulk) => WriteMode::Bulk,
@@ -197,18 +207,17 @@ async fn open_target(context: &Context, open: v1::IngestOpen) -> Result<Target, 
     let declared = open.provenance.into_iter();
     let provenance =
         declared.map(|(space, given)| (space.to_lowercase(), convert::provenance(given))).collect();
-    Ok(Target { collection: open.collection, mode, provenance })
+    Ok(Target { door, collection: open.collection, mode, provenance })
 }
 
 /// Checks every row of a batch against the schema as it is now.
 fn prepare(
-    db: &Db,
     limits: &Limits,
     target: &Target,
     batch: v1::IngestBatch,
 ) -> Result<Prepared, ServiceError> {
     at_most("rows of a batch", batch.objects.len(), limits.batch_rows_max)?;
-    let schema = db.schema(&target.collection)?;
+    let schema = target.door.db().schema(&target.collection)?;
     let (merge, messages) = (batch.merge, batch.objects.len());
     let mut prepared = Prepared {
         sequence: batch.sequence,
@@ -374,9 +383,9 @@ async fn write_group(
         places.push(place);
         shares.push(share);
     }
-    let (db, about) = (context.db.clone(), target.clone());
+    let about = target.clone();
     let replies = blocking(move || {
-        let replies = write(&db, &about, batches);
+        let replies = write(&about, batches);
         drop(shares);
         replies
     });
@@ -402,10 +411,10 @@ async fn write_group(
 
 /// Writes one batch of writes, or several of blocks.
 fn write(
-    db: &Db,
     target: &Target,
     mut batches: Vec<Prepared>,
 ) -> Result<Vec<v1::IngestResponse>, ServiceError> {
+    let door = &target.door;
     let writes: Vec<Write> =
         batches.iter_mut().flat_map(|batch| std::mem::take(&mut batch.writes)).collect();
     let blocks: Vec<&ObjectBlock> = batches
@@ -415,11 +424,11 @@ fn write(
         .filter(|block| block.count() > 0)
         .collect();
     let report = if !blocks.is_empty() {
-        db.insert(&target.collection, &blocks)?
+        door.insert(&target.collection, &blocks)?
     } else if !writes.is_empty() {
-        db.write(&target.collection, target.mode, writes)?
+        door.write(&target.collection, target.mode, writes)?
     } else {
-        let version = db.view(&target.collection)?.version();
+        let version = door.view(&target.collection)?.version();
         WriteReport { version, outcomes: Vec::new() }
     };
     let mut outcomes = report.outcomes.into_iter();

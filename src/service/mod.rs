@@ -9,6 +9,7 @@
 //! - **SVC-4**: without the setting that says otherwise, other machines can reach only a server that encrypts and asks who they
 //!   are.
 //! - **SVC-5**: vectors of different provenance never meet in one space.
+//! - **SVC-6**: objects are seen through the `door` alone, by a grant for their collection; hidden ones do not exist.
 
 mod access;
 mod bridges;
@@ -17,6 +18,7 @@ mod context;
 mod convert;
 mod deadline;
 mod discovery;
+mod door;
 mod encoding;
 mod error;
 mod error_code;

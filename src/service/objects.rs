@@ -1,15 +1,17 @@
 //! `ObjectService`: objects by id, and how many there are.
 
+use futures::TryStreamExt;
 use prost::Message;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::context::{Context, blocking};
 use super::deadline::Deadline;
+use super::door::Door;
 use super::ingest::{self, Answers};
 use super::limits::at_most;
 use super::search::StopWhenDropped;
-use super::{ServiceError, convert};
-use crate::engine::{Db, Write, WriteMode, WriteOutcome};
+use super::{ServiceError, convert, gate};
+use crate::engine::{Write, WriteMode, WriteOutcome};
 use crate::query::{self, StopFlag};
 use crate::schema::{EmbeddingSpace, ObjectId};
 use crate::wire::v1;
@@ -34,35 +36,38 @@ impl Objects {
 
     async fn get(
         &self,
+        door: Door,
         request: v1::GetObjectsRequest,
     ) -> Result<v1::GetObjectsResponse, ServiceError> {
         let limits = &self.context.limits;
         at_most("ids", request.ids.len(), limits.ids_max)?;
-        let db = self.context.db.clone();
         let bytes_max = limits.reply_bytes_max;
-        blocking(move || get_pages(&db, request, bytes_max)).await
+        blocking(move || get_pages(&door, request, bytes_max)).await
     }
 
     async fn delete(
         &self,
+        door: Door,
         request: v1::DeleteObjectsRequest,
     ) -> Result<v1::DeleteObjectsResponse, ServiceError> {
         at_most("ids", request.ids.len(), self.context.limits.ids_max)?;
-        let db = self.context.db.clone();
-        blocking(move || delete_all(&db, request)).await
+        blocking(move || delete_all(&door, request)).await
     }
 
-    async fn count(&self, request: v1::CountObjectsRequest) -> Result<u64, ServiceError> {
+    async fn count(
+        &self,
+        door: Door,
+        request: v1::CountObjectsRequest,
+    ) -> Result<u64, ServiceError> {
         let limits = &self.context.limits;
         let region = request.region.map(|region| convert::region(limits, region)).transpose()?;
         let predicate = convert::predicate(limits, request.predicate)?;
         let turn = self.context.search_turn().await?;
-        let db = self.context.db.clone();
         let stop = StopFlag::default();
         let _stop = StopWhenDropped(stop.clone());
         blocking(move || -> Result<u64, ServiceError> {
             let _turn = turn;
-            let view = db.view(&request.collection)?;
+            let view = door.view(&request.collection)?;
             Ok(query::count(&view, region.as_ref(), predicate.as_deref(), &stop)?)
         })
         .await
@@ -70,22 +75,23 @@ impl Objects {
 }
 
 fn get_pages(
-    db: &Db,
+    door: &Door,
     request: v1::GetObjectsRequest,
     bytes_max: usize,
 ) -> Result<v1::GetObjectsResponse, ServiceError> {
-    let schema = db.schema(&request.collection)?;
-    let ids = convert::object_ids(&schema, request.ids)?;
+    let view = door.view(&request.collection)?;
+    let schema = view.schema();
+    let ids = convert::object_ids(schema, request.ids)?;
     let mut reply = v1::GetObjectsResponse::default();
     let mut bytes = 0;
     let with_tokens = schema.spaces.iter().filter(|space| !space.holds_vectors());
     let with_tokens: Vec<&EmbeddingSpace> = with_tokens.filter(|_| request.with_vectors).collect();
     let page = if with_tokens.is_empty() { PAGE } else { TOKENS_PAGE };
     for page in ids.chunks(page) {
-        let found = db.get(&request.collection, page)?;
+        let found = view.get(page)?;
         let mut tokens = Vec::with_capacity(with_tokens.len());
         for space in &with_tokens {
-            let found = db.tokens(&request.collection, space.id, page)?;
+            let found = view.tokens(space.id, page)?;
             tokens.push((space.name.as_str(), found.into_iter()));
         }
         for (id, object) in page.iter().zip(found) {
@@ -93,11 +99,11 @@ fn get_pages(
                 .iter_mut()
                 .filter_map(|(name, found)| Some(((*name).to_owned(), found.next()??)))
                 .collect();
-            let Some(object) = object else {
+            let Some((_, object)) = object else {
                 reply.missing.push(convert::object_id_of(id.clone()));
                 continue;
             };
-            let mut object = convert::object_of(&schema, object, request.with_vectors);
+            let mut object = convert::object_of(schema, object, request.with_vectors);
             object.tokens.extend(tokens);
             bytes += object.encoded_len();
             if bytes > bytes_max {
@@ -110,17 +116,18 @@ fn get_pages(
 }
 
 fn delete_all(
-    db: &Db,
+    door: &Door,
     request: v1::DeleteObjectsRequest,
 ) -> Result<v1::DeleteObjectsResponse, ServiceError> {
-    let schema = db.schema(&request.collection)?;
+    door.check(&request.collection)?;
+    let schema = door.db().schema(&request.collection)?;
     let ids: Vec<ObjectId> = convert::object_ids(&schema, request.ids)?;
     let mut reply = v1::DeleteObjectsResponse::default();
     if ids.is_empty() {
         return Ok(reply);
     }
     let writes = ids.into_iter().map(Write::Delete).collect();
-    let report = db.write(&request.collection, WriteMode::Logged, writes)?;
+    let report = door.write(&request.collection, WriteMode::Logged, writes)?;
     for outcome in report.outcomes {
         match outcome {
             WriteOutcome::Deleted => reply.deleted += 1,
@@ -143,7 +150,10 @@ impl ObjectService for Objects {
         &self,
         request: Request<Streaming<v1::IngestRequest>>,
     ) -> Result<Response<Answers>, Status> {
-        Ok(Response::new(ingest::run(self.context.clone(), request.into_inner())))
+        let (door, rows) = (self.context.door(gate::grant(&request)?), gate::rows_served(&request));
+        let answers = ingest::run(self.context.clone(), door, request.into_inner());
+        let counted = answers.inspect_ok(move |answer| rows.add(answer.inserted + answer.replaced));
+        Ok(Response::new(Box::pin(counted)))
     }
 
     async fn get_objects(
@@ -151,7 +161,11 @@ impl ObjectService for Objects {
         request: Request<v1::GetObjectsRequest>,
     ) -> Result<Response<v1::GetObjectsResponse>, Status> {
         let deadline = Deadline::new(request.metadata(), self.context.limits.request_time_max);
-        Ok(Response::new(deadline.run(self.get(request.into_inner())).await?))
+        let door = self.context.door(gate::grant(&request)?);
+        let rows = gate::rows_served(&request);
+        let reply = deadline.run(self.get(door, request.into_inner())).await?;
+        rows.add(reply.objects.len() as u64);
+        Ok(Response::new(reply))
     }
 
     async fn delete_objects(
@@ -159,7 +173,10 @@ impl ObjectService for Objects {
         request: Request<v1::DeleteObjectsRequest>,
     ) -> Result<Response<v1::DeleteObjectsResponse>, Status> {
         // No deadline of our own: a delete that has begun is carried out, and its caller should learn so.
-        Ok(Response::new(self.delete(request.into_inner()).await?))
+        let (door, rows) = (self.context.door(gate::grant(&request)?), gate::rows_served(&request));
+        let reply = self.delete(door, request.into_inner()).await?;
+        rows.add(reply.deleted);
+        Ok(Response::new(reply))
     }
 
     async fn count_objects(
@@ -167,7 +184,8 @@ impl ObjectService for Objects {
         request: Request<v1::CountObjectsRequest>,
     ) -> Result<Response<v1::CountObjectsResponse>, Status> {
         let deadline = Deadline::new(request.metadata(), self.context.limits.request_time_max);
-        let count = deadline.run(self.count(request.into_inner())).await?;
+        let door = self.context.door(gate::grant(&request)?);
+        let count = deadline.run(self.count(door, request.into_inner())).await?;
         Ok(Response::new(v1::CountObjectsResponse { count }))
     }
 }

@@ -12,6 +12,8 @@ use tonic::{Request, Response, Status};
 use super::ServiceError;
 use super::context::{Context, blocking};
 use super::convert;
+use super::door::Door;
+use super::gate;
 use crate::learn::Progress;
 use crate::probes::{self, Tools};
 use crate::query::StopFlag;
@@ -69,7 +71,7 @@ impl Probes {
         Tools::new(self.context.db.clone(), self.context.encoder().ok().cloned())
     }
 
-    fn fit(&self, request: v1::FitProbeRequest) -> Answers<v1::FitProbeResponse> {
+    fn fit(&self, door: Door, request: v1::FitProbeRequest) -> Answers<v1::FitProbeResponse> {
         let (sender, receiver) = mpsc::channel(QUEUE);
         let (context, tools, watch) = (self.context.clone(), self.tools(), Watch::default());
         tokio::spawn(async move {
@@ -84,7 +86,8 @@ impl Probes {
                     let _ = told.try_send(Ok(step));
                 };
                 let progress = Progress::new(&tell, &watched.flag);
-                probes::fit(&tools, request, &watched.stop, progress)
+                let view = door.view(&request.collection)?;
+                Ok::<_, ServiceError>(probes::fit(&tools, &view, request, &watched.stop, progress)?)
             });
             match watch.over(&context, &sender, work).await {
                 None => {}
@@ -97,7 +100,7 @@ impl Probes {
         Box::pin(ReceiverStream::new(receiver))
     }
 
-    fn apply(&self, request: v1::ApplyProbeRequest) -> Answers<v1::ApplyProbeResponse> {
+    fn apply(&self, door: Door, request: v1::ApplyProbeRequest) -> Answers<v1::ApplyProbeResponse> {
         let (sender, receiver) = mpsc::channel(QUEUE);
         let (context, tools, watch) = (self.context.clone(), self.tools(), Watch::default());
         tokio::spawn(async move {
@@ -109,7 +112,11 @@ impl Probes {
                     // The thread waits for a slow reader; one that has gone stops the work at its next step.
                     let _ = told.blocking_send(Ok(message));
                 };
-                probes::apply(&tools, &request, &watched.stop, &watched.flag, &mut tell)
+                let view = door.view(&request.collection)?;
+                let (stop, flag) = (&watched.stop, &watched.flag);
+                Ok::<_, ServiceError>(probes::apply(
+                    &tools, &view, &request, stop, flag, &mut tell,
+                )?)
             });
             if let Some(Err(error)) = watch.over(&context, &sender, work).await {
                 let _ = sender.send(Err(error.into())).await;
@@ -155,17 +162,20 @@ impl ProbeService for Probes {
         &self,
         request: Request<v1::FitProbeRequest>,
     ) -> Result<Response<Self::FitProbeStream>, Status> {
+        let door = self.context.door(gate::grant(&request)?);
         let mut request = request.into_inner();
         check_predicate(&self.context, request.spec.as_mut().map(|spec| &mut spec.predicate))?;
-        Ok(Response::new(self.fit(request)))
+        Ok(Response::new(self.fit(door, request)))
     }
 
     async fn list_probes(
         &self,
         request: Request<v1::ListProbesRequest>,
     ) -> Result<Response<v1::ListProbesResponse>, Status> {
-        let (db, collection) = (self.context.db.clone(), request.into_inner().collection);
-        let probes = blocking(move || probes::list(&db, &collection)).await?;
+        let door = self.context.door(gate::grant(&request)?);
+        let collection = request.into_inner().collection;
+        door.check(&collection)?;
+        let probes = blocking(move || probes::list(door.db(), &collection)).await?;
         Ok(Response::new(v1::ListProbesResponse { probes }))
     }
 
@@ -173,8 +183,10 @@ impl ProbeService for Probes {
         &self,
         request: Request<v1::GetProbeRequest>,
     ) -> Result<Response<v1::GetProbeResponse>, Status> {
-        let (db, request) = (self.context.db.clone(), request.into_inner());
-        let probe = blocking(move || probes::get(&db, &request.collection, &request.name)).await?;
+        let door = self.context.door(gate::grant(&request)?);
+        let v1::GetProbeRequest { collection, name, .. } = request.into_inner();
+        door.check(&collection)?;
+        let probe = blocking(move || probes::get(door.db(), &collection, &name)).await?;
         Ok(Response::new(v1::GetProbeResponse { probe: Some(probe) }))
     }
 
@@ -182,8 +194,10 @@ impl ProbeService for Probes {
         &self,
         request: Request<v1::DropProbeRequest>,
     ) -> Result<Response<v1::DropProbeResponse>, Status> {
-        let (db, request) = (self.context.db.clone(), request.into_inner());
-        blocking(move || probes::drop_probe(&db, &request.collection, &request.name)).await?;
+        let door = self.context.door(gate::grant(&request)?);
+        let v1::DropProbeRequest { collection, name, .. } = request.into_inner();
+        door.check(&collection)?;
+        blocking(move || probes::drop_probe(door.db(), &collection, &name)).await?;
         Ok(Response::new(v1::DropProbeResponse {}))
     }
 
@@ -191,9 +205,10 @@ impl ProbeService for Probes {
         &self,
         request: Request<v1::ApplyProbeRequest>,
     ) -> Result<Response<Self::ApplyProbeStream>, Status> {
+        let door = self.context.door(gate::grant(&request)?);
         let mut request = request.into_inner();
         check_predicate(&self.context, Some(&mut request.predicate))?;
-        Ok(Response::new(self.apply(request)))
+        Ok(Response::new(self.apply(door, request)))
     }
 }
 

@@ -9,6 +9,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::context::{Context, blocking};
 use super::convert::{RerankPlan, RerankTarget};
+use super::door::Door;
 use super::search::StopWhenDropped;
 use super::{RequestError, ServiceError};
 use crate::encoder::{Inputs, Made};
@@ -36,6 +37,7 @@ struct Rerank<'a> {
 /// Answers a search whose query asks for candidates, in the order of their tokens.
 pub(super) async fn answer(
     context: &Context,
+    door: Door,
     collection: String,
     query: Query,
     plan: RerankPlan,
@@ -43,10 +45,9 @@ pub(super) async fn answer(
     let turn = Arc::new(context.search_turn().await?);
     let rerank = Rerank { context, plan: &plan, stop: query.stop.clone(), turn };
     let _stop = StopWhenDropped(query.stop.clone());
-    let db = context.db.clone();
     let candidates = rerank
         .work(move || -> Result<_, ServiceError> {
-            Ok(query::candidates(db.view(&collection)?, query)?)
+            Ok(query::candidates(door.view(&collection)?, query)?)
         })
         .await?;
     let ids = candidates.ids();

@@ -8,7 +8,8 @@ use tonic::{Request, Response, Status};
 use super::context::{Context, blocking};
 use super::convert::{self, CrossingTerm, ExampleTerm};
 use super::deadline::Deadline;
-use super::{RequestError, ServiceError, rerank};
+use super::door::Door;
+use super::{RequestError, ServiceError, gate, rerank};
 use crate::encoder::{Inputs, Made};
 use crate::query::{self, Answer, Crossing, Query, StopFlag};
 use crate::schema::CollectionSchema;
@@ -40,11 +41,12 @@ impl Searches {
 
     async fn answer(
         &self,
+        door: Door,
         request: v1::SearchRequest,
         deadline: Deadline,
     ) -> Result<Answer, ServiceError> {
         let collection = request.collection.clone();
-        let at_hand = self.context.db.view_at_hand(&collection);
+        let at_hand = door.view_at_hand(&collection)?;
         let fetched;
         let schema = match &at_hand {
             Some(view) => view.schema(),
@@ -61,27 +63,26 @@ impl Searches {
             // Encoding and comparing take their time, and a view that is held keeps a segment that may be replaced meanwhile.
             drop(at_hand);
             for crossing in plan.crossings {
-                self.add_crossing(&collection, &mut query, crossing).await?;
+                self.add_crossing(&door, &collection, &mut query, crossing).await?;
             }
             for example in plan.examples {
                 self.add_example(&schema, &mut query, example, deadline).await?;
             }
         }
         if let Some(rerank) = plan.rerank {
-            return rerank::answer(&self.context, collection, query, rerank).await;
+            return rerank::answer(&self.context, door, collection, query, rerank).await;
         }
         let turn = self.context.search_turn().await?;
-        if let Some(view) = self.context.db.view_at_hand(&collection)
+        if let Some(view) = door.view_at_hand(&collection)?
             && let Some(answer) = query::search_if_brief(&view, &query)
         {
             return Ok(answer?);
         }
-        let db = self.context.db.clone();
         let _stop = StopWhenDropped(query.stop.clone());
         blocking(move || -> Result<Answer, ServiceError> {
             // Held by the work itself: it may outlive a caller that has gone.
             let _turn = turn;
-            Ok(query::search(&db.view(&collection)?, &query)?)
+            Ok(query::search(&door.view(&collection)?, &query)?)
         })
         .await
     }
@@ -89,15 +90,16 @@ impl Searches {
     /// Finds the rule by which the examples of a term can be compared with the space that is searched.
     async fn add_crossing(
         &self,
+        door: &Door,
         collection: &str,
         query: &mut Query,
         crossing: CrossingTerm,
     ) -> Result<(), ServiceError> {
         let CrossingTerm { term, from, to, bridge } = crossing;
-        let (db, bridges) = (self.context.db.clone(), self.context.bridges.clone());
+        let (door, bridges) = (door.clone(), self.context.bridges.clone());
         let collection = collection.to_owned();
         let found = blocking(move || -> Result<Crossing, ServiceError> {
-            Ok(bridges.crossing(&db.view(&collection)?, &from, &to, &bridge)?)
+            Ok(bridges.crossing(&door.view(&collection)?, &from, &to, &bridge)?)
         });
         let found = found.await?;
         if let Some(term) = query.terms.get_mut(term) {
@@ -158,8 +160,10 @@ impl SearchService for Searches {
         request: Request<v1::SearchRequest>,
     ) -> Result<Response<Chunks>, Status> {
         let deadline = Deadline::new(request.metadata(), self.context.limits.request_time_max);
-        let answer = deadline.run(self.answer(request.into_inner(), deadline)).await?;
+        let (door, rows) = (self.context.door(gate::grant(&request)?), gate::rows_served(&request));
+        let answer = deadline.run(self.answer(door, request.into_inner(), deadline)).await?;
         deadline.check()?;
+        rows.add(answer.hits.len() as u64);
         let chunks = convert::chunks(answer, self.context.limits.chunk_bytes);
         Ok(Response::new(Box::pin(futures::stream::iter(chunks.map(Ok)))))
     }

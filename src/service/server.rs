@@ -19,7 +19,7 @@ use super::bridges::BridgeServer;
 use super::collections::Collections;
 use super::context::{Context, blocking};
 use super::discovery::Discovery;
-use super::gate::{Authority, GateLayer, OpenAuthority, RegistryAuthority, Watches};
+use super::gate::{Authority, GateLayer, LogCalls, OpenAuthority, RegistryAuthority, Watch};
 use super::maintenance::Maintenance;
 use super::objects::Objects;
 use super::probes::Probes;
@@ -232,8 +232,8 @@ impl Server {
             true => Arc::new(RegistryAuthority::new(registry)),
             false => Arc::new(OpenAuthority::new()),
         };
-        let watches: Watches = Arc::from([]);
-        let gate = GateLayer::new(authority, watches, &context.limits);
+        let watches: [Arc<dyn Watch>; 1] = [Arc::new(LogCalls)];
+        let gate = GateLayer::new(authority, Arc::from(watches), &context.limits);
         let router = router(&context, &health, gate)?;
         set_status(&health, ServingStatus::Serving).await;
         if let Some(certificates) = &self.certificates {

@@ -28,24 +28,24 @@ struct Writing<'a> {
 }
 
 impl Bridges {
-    /// Writes what a bridge makes of the vectors of both spaces into two new ones, which are declared shared, and tells how
+    /// Writes what a bridge makes of a view's vectors of both spaces into two new ones, which are declared shared, and tells how
     /// far it is.
     ///
     /// # Errors
     /// [`BridgeError::Stale`], [`BridgeError::NoBridge`], and those of the disk; what was written before stays.
     pub fn apply(
         &self,
+        view: &CollectionView,
         request: &v1::ApplyBridgeRequest,
         stop: &StopFlag,
         flag: &AtomicBool,
         tell: &mut dyn FnMut(v1::ApplyBridgeResponse),
     ) -> Result<(), BridgeError> {
         let db = &self.tools.db;
-        let view = db.view(&request.collection)?;
         check_name("shared space", &request.space).map_err(|error| {
             BridgeError::bad(error.to_string(), "name the shared space (--materialise)")
         })?;
-        let records = self.records(&view)?;
+        let records = self.records(view)?;
         let record = Arc::clone(rule::find(view.schema(), &records, &request.name)?);
         let (from, to) = record.spaces(view.schema())?;
         let spaces = [(from, &record.map.from), (to, &record.map.to)];
@@ -60,7 +60,7 @@ impl Bridges {
         let mut answer = v1::ApplyBridgeResponse::default();
         let mut tables = Vec::with_capacity(writings.len());
         for writing in &writings {
-            let mut table = Table::choose(&view, None, stop)?;
+            let mut table = Table::choose(view, None, stop)?;
             let keep = table.have_vectors(&[writing.source]);
             table.retain(&keep);
             answer.total += table.count() as u64;
@@ -74,7 +74,7 @@ impl Bridges {
                 }
                 let objects =
                     places.iter().map(|place| (table.key(*place), table.id(*place))).collect();
-                self.write(&view, writing, objects, &mut answer)?;
+                self.write(view, writing, objects, &mut answer)?;
                 tell(answer.clone());
             }
         }

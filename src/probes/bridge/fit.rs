@@ -18,27 +18,27 @@ use crate::vector::Metric;
 use crate::wire::v1;
 
 impl Bridges {
-    /// Fits a bridge on the objects that have vectors in both spaces, measures it on those of them that are held out, and
+    /// Fits a bridge on the objects of a view that have vectors in both spaces, measures it on those of them that are held out, and
     /// keeps it.
     ///
     /// # Errors
     /// [`BridgeError`]; nothing is kept then.
     pub fn fit(
         &self,
+        view: &CollectionView,
         request: v1::FitBridgeRequest,
         stop: &StopFlag,
         progress: Progress<'_>,
     ) -> Result<v1::Bridge, BridgeError> {
         let started = Instant::now();
-        let v1::FitBridgeRequest { collection, spec, name, overwrite } = request;
+        let v1::FitBridgeRequest { spec, name, overwrite, .. } = request;
         let db = &self.tools.db;
-        let view = db.view(&collection)?;
         check_name("bridge", &name).map_err(|error| {
             BridgeError::bad(error.to_string(), "give a name under which to keep it (--name)")
         })?;
-        self.check_free(&view, &name, overwrite)?;
-        let spec = Spec::resolve(&view, spec.unwrap_or_default())?;
-        let data = Data::gather(db, &view, &spec, stop, progress)?;
+        self.check_free(view, &name, overwrite)?;
+        let spec = Spec::resolve(view, spec.unwrap_or_default())?;
+        let data = Data::gather(db, view, &spec, stop, progress)?;
         let pairs = data.pairs(&spec);
         let fitted = match &spec.way {
             Way::Moments(method) => bridge::fit(&pairs, method, self.tools.threads, progress)?,
@@ -72,7 +72,7 @@ impl Bridges {
             spec: Some(spec.wire.clone()),
             ..told(&fitted, data.tested(), measured)
         };
-        self.keep(&view, overwrite, Record { bridge, map })
+        self.keep(view, overwrite, Record { bridge, map })
     }
 
     /// The version that a bridge of this name would get.

@@ -50,9 +50,8 @@ impl Bridges {
     ///
     /// # Errors
     /// [`BridgeError::Damaged`] for a record that cannot be read; those of the disk.
-    pub fn list(&self, collection: &str) -> Result<Vec<v1::Bridge>, BridgeError> {
-        let view = self.tools.db.view(collection)?;
-        let records = self.records(&view)?;
+    pub fn list(&self, view: &CollectionView) -> Result<Vec<v1::Bridge>, BridgeError> {
+        let records = self.records(view)?;
         Ok(records.iter().map(|record| record.told(view.schema())).collect())
     }
 
@@ -60,9 +59,8 @@ impl Bridges {
     ///
     /// # Errors
     /// [`BridgeError::NoBridge`], [`BridgeError::Damaged`]; those of the disk.
-    pub fn get(&self, collection: &str, name: &str) -> Result<v1::Bridge, BridgeError> {
-        let view = self.tools.db.view(collection)?;
-        let records = self.records(&view)?;
+    pub fn get(&self, view: &CollectionView, name: &str) -> Result<v1::Bridge, BridgeError> {
+        let records = self.records(view)?;
         Ok(rule::find(view.schema(), &records, name)?.told(view.schema()))
     }
 
@@ -70,13 +68,13 @@ impl Bridges {
     ///
     /// # Errors
     /// [`BridgeError::NoBridge`]; those of the disk.
-    pub fn drop_bridge(&self, collection: &str, name: &str) -> Result<(), BridgeError> {
-        let view = self.tools.db.view(collection)?;
+    pub fn drop_bridge(&self, view: &CollectionView, name: &str) -> Result<(), BridgeError> {
+        let collection = &view.schema().name;
         if !self.tools.db.delete_record(collection, RecordKind::Bridge, name)? {
-            let collection = view.schema().name.clone();
+            let collection = collection.clone();
             return Err(BridgeError::NoBridge { collection, name: name.to_owned() });
         }
-        self.forget(&view);
+        self.forget(view);
         Ok(super::refresh(&self.tools.db, collection)?)
     }
 

@@ -11,6 +11,7 @@ use tonic::{Request, Response, Status};
 use self::outliers::OutlierAnswers;
 use super::context::Context;
 use super::deadline::Deadline;
+use super::gate;
 use crate::wire::v1;
 use crate::wire::v1::discovery_service_server::DiscoveryService;
 
@@ -36,7 +37,8 @@ impl DiscoveryService for Discovery {
         &self,
         request: Request<v1::FindOutliersRequest>,
     ) -> Result<Response<OutlierAnswers>, Status> {
-        let answers = outliers::start(&self.context, request.into_inner()).await?;
+        let door = self.context.door(gate::grant(&request)?);
+        let answers = outliers::start(&self.context, door, request.into_inner()).await?;
         Ok(Response::new(answers))
     }
 
@@ -44,7 +46,8 @@ impl DiscoveryService for Discovery {
         &self,
         request: Request<v1::StartSessionRequest>,
     ) -> Result<Response<v1::StartSessionResponse>, Status> {
-        let session = Some(self.start(request.into_inner()).await?);
+        let door = self.context.door(gate::grant(&request)?);
+        let session = Some(self.start(door, request.into_inner()).await?);
         Ok(Response::new(v1::StartSessionResponse { session }))
     }
 
@@ -52,7 +55,8 @@ impl DiscoveryService for Discovery {
         &self,
         request: Request<v1::LabelObjectsRequest>,
     ) -> Result<Response<v1::LabelObjectsResponse>, Status> {
-        let session = Some(self.label(request.into_inner()).await?);
+        let door = self.context.door(gate::grant(&request)?);
+        let session = Some(self.label(door, request.into_inner()).await?);
         Ok(Response::new(v1::LabelObjectsResponse { session }))
     }
 
@@ -61,7 +65,8 @@ impl DiscoveryService for Discovery {
         request: Request<v1::NextObjectsRequest>,
     ) -> Result<Response<v1::NextObjectsResponse>, Status> {
         let deadline = Deadline::new(request.metadata(), self.context.limits.request_time_max);
-        let next = deadline.run(self.next(request.into_inner())).await?;
+        let door = self.context.door(gate::grant(&request)?);
+        let next = deadline.run(self.next(door, request.into_inner())).await?;
         Ok(Response::new(next))
     }
 
@@ -69,8 +74,9 @@ impl DiscoveryService for Discovery {
         &self,
         request: Request<v1::GetSessionRequest>,
     ) -> Result<Response<v1::GetSessionResponse>, Status> {
+        let door = self.context.door(gate::grant(&request)?);
         let v1::GetSessionRequest { collection, name } = request.into_inner();
-        let session = Some(self.get(collection, name).await?);
+        let session = Some(self.get(door, collection, name).await?);
         Ok(Response::new(v1::GetSessionResponse { session }))
     }
 
@@ -78,7 +84,8 @@ impl DiscoveryService for Discovery {
         &self,
         request: Request<v1::ListSessionsRequest>,
     ) -> Result<Response<v1::ListSessionsResponse>, Status> {
-        let sessions = self.list(request.into_inner().collection).await?;
+        let door = self.context.door(gate::grant(&request)?);
+        let sessions = self.list(door, request.into_inner().collection).await?;
         Ok(Response::new(v1::ListSessionsResponse { sessions }))
     }
 
@@ -86,8 +93,9 @@ impl DiscoveryService for Discovery {
         &self,
         request: Request<v1::DropSessionRequest>,
     ) -> Result<Response<v1::DropSessionResponse>, Status> {
+        let door = self.context.door(gate::grant(&request)?);
         let v1::DropSessionRequest { collection, name } = request.into_inner();
-        self.remove(collection, name).await?;
+        self.remove(door, collection, name).await?;
         Ok(Response::new(v1::DropSessionResponse {}))
     }
 }

@@ -8,11 +8,12 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
-use crate::engine::{CollectionView, Db, Write, WriteMode, WriteOutcome};
+use crate::engine::{CollectionView, Write, WriteMode, WriteOutcome};
 use crate::index::RECALL_WISH_DEFAULT;
 use crate::query::{self, OutlierMethod, OutlierQuery, OutlierScore, Outliers, StopFlag};
 use crate::schema::{Column, ColumnType, RESERVED_COLUMNS, Value};
 use crate::service::context::{Context, blocking};
+use crate::service::door::Door;
 use crate::service::search::StopWhenDropped;
 use crate::service::{RequestError, ServiceError, convert};
 use crate::wire::v1;
@@ -45,9 +46,11 @@ struct Asked {
 /// Checks the request and begins; the scores come on the stream.
 pub(super) async fn start(
     context: &Context,
+    door: Door,
     request: v1::FindOutliersRequest,
 ) -> Result<OutlierAnswers, ServiceError> {
     let asked = read(context, request)?;
+    door.check(&asked.collection)?;
     // What can be told at once is told at once, and no thread begins for it.
     let schema = context.schema(&asked.collection).await?;
     if let Some(name) = &asked.column {
@@ -55,13 +58,12 @@ pub(super) async fn start(
     }
     let turn = context.search_turn().await?;
     let (sender, receiver) = mpsc::channel(QUEUE);
-    let db = context.db.clone();
     tokio::spawn(async move {
         let stop = StopWhenDropped(asked.query.stop.clone());
         let (progress, closed) = (sender.clone(), sender.clone());
         let work = blocking(move || {
             let _turn = turn;
-            find(&db, &asked, &progress)
+            find(&door, &asked, &progress)
         });
         // Nobody reads any more: the work ends at its next object.
         let outcome = tokio::select! {
@@ -129,12 +131,12 @@ fn check_column(schema: &crate::schema::CollectionSchema, name: &str) -> Result<
 
 /// Finds the scores, writes them where that is asked for, and makes the messages of the answer.
 fn find(
-    db: &Db,
+    door: &Door,
     asked: &Asked,
     progress: &Sender,
 ) -> Result<Vec<v1::FindOutliersResponse>, ServiceError> {
     let started = Instant::now();
-    let view = db.view(&asked.collection)?;
+    let view = door.view(&asked.collection)?;
     let tell = |stage: &str, done: u64, total: u64| {
         let stage = stage.to_owned();
         // A slow reader misses steps, never the end.
@@ -148,7 +150,7 @@ fn find(
     let told = |done: u64, total: u64| tell("neighbours", done, total);
     let found = query::outliers(&view, &asked.query, &told)?;
     let written = match &asked.column {
-        Some(column) => write(db, &view, asked, column, &found, &tell)?,
+        Some(column) => write(door, &view, asked, column, &found, &tell)?,
         None => 0,
     };
     let summary = v1::OutlierSummary {
@@ -190,13 +192,14 @@ fn score_of(score: OutlierScore) -> v1::OutlierScore {
 
 /// Writes all scores to a column, and says how many objects were still there to take them.
 fn write(
-    db: &Db,
+    door: &Door,
     view: &CollectionView,
     asked: &Asked,
     name: &str,
     found: &Outliers,
     tell: &dyn Fn(&str, u64, u64),
 ) -> Result<u64, ServiceError> {
+    let db = door.db();
     let column = Column {
         description: format!("outlier score in {}: larger is lonelier", found.space),
         ..Column::new(name, ColumnType::Float64)
@@ -223,7 +226,7 @@ fn write(
             columns: vec![(place, Value::Float64(score.score))],
         };
         let report =
-            db.write(&asked.collection, WriteMode::Bulk, scores.iter().map(set).collect())?;
+            door.write(&asked.collection, WriteMode::Bulk, scores.iter().map(set).collect())?;
         let is_set = |outcome: &&WriteOutcome| **outcome == WriteOutcome::ColumnsSet;
         written += report.outcomes.iter().filter(is_set).count() as u64;
         tell("write", written, total);

@@ -1,15 +1,16 @@
 //! Sessions of labelling: what is stored of them, and how it changes.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use prost::Message;
 
 use super::Discovery;
-use crate::engine::{Db, RecordKind};
+use crate::engine::RecordKind;
 use crate::query::{self, BatchQuery, StopFlag, Strategy};
 use crate::schema::{CollectionSchema, ObjectId, check_name};
 use crate::service::context::blocking;
+use crate::service::door::Door;
 use crate::service::limits::{Limits, at_most};
 use crate::service::search::StopWhenDropped;
 use crate::service::{RequestError, ServiceError, convert};
@@ -22,25 +23,29 @@ const COUNT_DEFAULT: usize = 10;
 const LABELS_MAX: usize = 100_000;
 const ROUNDS_MAX: usize = 10_000;
 
+/// Objects that are looked for at once.
+const ASKED_AT_ONCE: usize = 4_096;
+
 impl Discovery {
     pub(super) async fn start(
         &self,
+        door: Door,
         request: v1::StartSessionRequest,
     ) -> Result<v1::Session, ServiceError> {
         let change = Arc::clone(&self.change).lock_owned().await;
-        let db = self.context.db.clone();
         blocking(move || -> Result<_, ServiceError> {
             let _held = change;
             let v1::StartSessionRequest { collection, name, space, seed } = request;
-            let schema = db.schema(&collection)?;
+            door.check(&collection)?;
+            let schema = door.db().schema(&collection)?;
             check_name("session", &name).map_err(RequestError::from)?;
             let space = space_name(&schema, &space)?;
-            if db.record(&collection, RecordKind::Session, &name)?.is_some() {
+            if door.db().record(&collection, RecordKind::Session, &name)?.is_some() {
                 return Err(RequestError::SessionExists { collection, name }.into());
             }
             let collection = schema.name;
             let session = v1::Session { name, collection, space, seed, ..v1::Session::default() };
-            keep(&db, &session)?;
+            keep(&door, &session)?;
             Ok(session)
         })
         .await
@@ -48,6 +53,7 @@ impl Discovery {
 
     pub(super) async fn label(
         &self,
+        door: Door,
         request: v1::LabelObjectsRequest,
     ) -> Result<v1::Session, ServiceError> {
         let v1::LabelObjectsRequest { collection, name, positives, negatives, unlabelled } =
@@ -55,61 +61,63 @@ impl Discovery {
         let given = positives.len() + negatives.len() + unlabelled.len();
         at_most("labels", given, self.context.limits.ids_max)?;
         let change = Arc::clone(&self.change).lock_owned().await;
-        let db = self.context.db.clone();
         blocking(move || -> Result<_, ServiceError> {
             let _held = change;
-            let mut session = find(&db, &collection, &name)?;
-            let schema = db.schema(&session.collection)?;
+            let mut session = find(&door, &collection, &name)?;
+            let schema = door.db().schema(&session.collection)?;
             let labels = [(positives, Some(true)), (negatives, Some(false)), (unlabelled, None)];
             for (ids, label) in labels {
                 let ids = convert::object_ids(&schema, ids)?;
                 if label.is_some() {
-                    check_stored(&db, &session, &ids)?;
+                    check_stored(&door, &session, &ids)?;
                 }
                 set_labels(&mut session, ids, label);
             }
             at_most("labels of a session", session.labels.len(), LABELS_MAX)?;
-            keep(&db, &session)?;
-            Ok(session)
+            keep(&door, &session)?;
+            shown(&door, session)
         })
         .await
     }
 
     pub(super) async fn next(
         &self,
+        door: Door,
         request: v1::NextObjectsRequest,
     ) -> Result<v1::NextObjectsResponse, ServiceError> {
         let limits = self.context.limits.clone();
         // First the sessions, then the turn: one that waits for the others keeps no search from its own.
         let change = Arc::clone(&self.change).lock_owned().await;
         let turn = self.context.search_turn().await?;
-        let db = self.context.db.clone();
         let stop = StopFlag::default();
         let _stop = StopWhenDropped(stop.clone());
         blocking(move || {
             // Held by the work itself: it goes on when its caller has gone, and writes at its end.
             let _held = (change, turn);
-            next(&db, &limits, request, stop)
+            next(&door, &limits, request, stop)
         })
         .await
     }
 
     pub(super) async fn get(
         &self,
+        door: Door,
         collection: String,
         name: String,
     ) -> Result<v1::Session, ServiceError> {
-        let db = self.context.db.clone();
-        blocking(move || find(&db, &collection, &name)).await
+        blocking(move || shown(&door, find(&door, &collection, &name)?)).await
     }
 
-    pub(super) async fn list(&self, collection: String) -> Result<Vec<v1::Session>, ServiceError> {
-        let db = self.context.db.clone();
+    pub(super) async fn list(
+        &self,
+        door: Door,
+        collection: String,
+    ) -> Result<Vec<v1::Session>, ServiceError> {
         blocking(move || -> Result<_, ServiceError> {
             let mut sessions = Vec::new();
-            for collection in collections(&db, &collection)? {
-                for (name, bytes) in db.records(&collection, RecordKind::Session)? {
-                    sessions.push(decode(&name, &bytes)?);
+            for collection in collections(&door, &collection)? {
+                for (name, bytes) in door.db().records(&collection, RecordKind::Session)? {
+                    sessions.push(shown(&door, decode(&name, &bytes)?)?);
                 }
             }
             Ok(sessions)
@@ -119,34 +127,59 @@ impl Discovery {
 
     pub(super) async fn remove(
         &self,
+        door: Door,
         collection: String,
         name: String,
     ) -> Result<(), ServiceError> {
         let change = Arc::clone(&self.change).lock_owned().await;
-        let db = self.context.db.clone();
         blocking(move || -> Result<_, ServiceError> {
             let _held = change;
-            let session = find(&db, &collection, &name)?;
-            db.delete_record(&session.collection, RecordKind::Session, &name)?;
+            let session = find(&door, &collection, &name)?;
+            door.db().delete_record(&session.collection, RecordKind::Session, &name)?;
             Ok(())
         })
         .await
     }
 }
 
-/// The collection that is named, or all.
-fn collections(db: &Db, named: &str) -> Result<Vec<String>, ServiceError> {
-    if !named.is_empty() {
-        return Ok(vec![named.to_owned()]);
+/// The collection that is named, or all that the caller may look into.
+fn collections(door: &Door, named: &str) -> Result<Vec<String>, ServiceError> {
+    if named.is_empty() {
+        return door.collections();
     }
-    Ok(db.collections()?.into_iter().map(|info| info.schema.name).collect())
+    door.check(named)?;
+    Ok(vec![named.to_owned()])
+}
+
+/// A session as the caller may see it: of objects that are hidden from him no label is told, and no proposal, and of the
+/// batches not how many labels there were.
+fn shown(door: &Door, mut session: v1::Session) -> Result<v1::Session, ServiceError> {
+    if !door.is_restricted() {
+        return Ok(session);
+    }
+    let view = door.view(&session.collection)?;
+    let mut kept = HashSet::new();
+    let labelled = session.labels.iter().filter_map(|label| label.id.clone());
+    let proposed = session.rounds.iter().flat_map(|round| round.proposed.iter().cloned());
+    let named = convert::object_ids(view.schema(), labelled.chain(proposed).collect())?;
+    for ids in named.chunks(ASKED_AT_ONCE) {
+        let there = ids.iter().zip(view.columns_of(ids)?).filter(|(_, object)| object.is_some());
+        kept.extend(there.map(|(id, _)| convert::object_id_of(id.clone()).encode_to_vec()));
+    }
+    let is_kept = |id: &v1::ObjectId| kept.contains(&id.encode_to_vec());
+    session.labels.retain(|label| label.id.as_ref().is_some_and(is_kept));
+    for round in &mut session.rounds {
+        round.proposed.retain(is_kept);
+        (round.positives, round.negatives) = (0, 0);
+    }
+    Ok(session)
 }
 
 /// The session of a name, in the collection that is named or in the only one that has such a session.
-fn find(db: &Db, collection: &str, name: &str) -> Result<v1::Session, ServiceError> {
+fn find(door: &Door, collection: &str, name: &str) -> Result<v1::Session, ServiceError> {
     let mut found = Vec::new();
-    for collection in collections(db, collection)? {
-        if let Some(bytes) = db.record(&collection, RecordKind::Session, name)? {
+    for collection in collections(door, collection)? {
+        if let Some(bytes) = door.db().record(&collection, RecordKind::Session, name)? {
             found.push(decode(name, &bytes)?);
         }
     }
@@ -168,9 +201,9 @@ fn decode(name: &str, bytes: &[u8]) -> Result<v1::Session, ServiceError> {
     })
 }
 
-fn keep(db: &Db, session: &v1::Session) -> Result<(), ServiceError> {
+fn keep(door: &Door, session: &v1::Session) -> Result<(), ServiceError> {
     let bytes = session.encode_to_vec();
-    Ok(db.put_record(&session.collection, RecordKind::Session, &session.name, &bytes)?)
+    Ok(door.db().put_record(&session.collection, RecordKind::Session, &session.name, &bytes)?)
 }
 
 /// The space that is named, or the only one.
@@ -188,8 +221,8 @@ fn space_name(schema: &CollectionSchema, name: &str) -> Result<String, RequestEr
     })
 }
 
-fn check_stored(db: &Db, session: &v1::Session, ids: &[ObjectId]) -> Result<(), ServiceError> {
-    let found = db.get(&session.collection, ids)?;
+fn check_stored(door: &Door, session: &v1::Session, ids: &[ObjectId]) -> Result<(), ServiceError> {
+    let found = door.view(&session.collection)?.columns_of(ids)?;
     match ids.iter().zip(found).find(|(_, object)| object.is_none()) {
         Some((id, _)) => Err(RequestError::NoObject {
             collection: session.collection.clone(),
@@ -233,7 +266,7 @@ fn set_labels(session: &mut v1::Session, ids: Vec<ObjectId>, label: Option<bool>
 }
 
 fn next(
-    db: &Db,
+    door: &Door,
     limits: &Limits,
     request: v1::NextObjectsRequest,
     stop: StopFlag,
@@ -247,10 +280,12 @@ fn next(
             return Err(RequestError::UnknownEnum { field: "strategy", value }.into());
         }
     };
-    let mut session = find(db, &request.collection, &request.name)?;
-    let view = db.view(&session.collection)?;
+    let mut session = find(door, &request.collection, &request.name)?;
+    let view = door.view(&session.collection)?;
+    // What is hidden teaches nothing, and is not counted as what is gone either.
+    let known = shown(door, session.clone())?;
     let ids = |positive: bool| {
-        let labels = session.labels.iter().filter(|label| label.positive == positive);
+        let labels = known.labels.iter().filter(|label| label.positive == positive);
         let ids = labels.filter_map(|label| label.id.clone()).collect();
         convert::object_ids(view.schema(), ids)
     };
@@ -278,7 +313,7 @@ fn next(
         negatives: query.negatives.len() as u32,
         version: view.version(),
     });
-    keep(db, &session)?;
+    keep(door, &session)?;
     let object = |proposal: query::Proposal| v1::NextObject {
         id: Some(convert::object_id_of(proposal.id)),
         position: Some(convert::position_of(proposal.position)),

@@ -12,6 +12,7 @@ use super::{Names, Page, Source, Tally, Target, Wanted, fail, selected};
 use crate::schema::{AtIngest, CollectionSchema, EmbeddingSpace, ObjectId, SpaceForm};
 use crate::service::context::{Context, blocking};
 use crate::service::convert::{self, InputMap};
+use crate::service::door::Door;
 use crate::service::{RequestError, ServiceError};
 use crate::wire::v1;
 
@@ -24,6 +25,8 @@ type Sender = mpsc::Sender<Result<v1::EncodeCollectionResponse, Status>>;
 /// Everything that a job needs, checked.
 struct Job {
     target: Target,
+    /// What the caller may see.
+    door: Door,
     source: Source,
     ids: Vec<ObjectId>,
     /// Keeps the encoding at ingest of the same space waiting, which would do the same work.
@@ -38,8 +41,10 @@ const READS_MAX: usize = 8;
 /// Nothing is made when anything about the request is wrong.
 pub(in crate::service) async fn start(
     context: Context,
+    door: Door,
     request: v1::EncodeCollectionRequest,
 ) -> Result<EncodeAnswers, ServiceError> {
+    door.check(&request.collection)?;
     let predicate = convert::predicate(&context.limits, request.predicate)?;
     let collection = request.collection;
     let names = Names {
@@ -62,12 +67,12 @@ pub(in crate::service) async fn start(
         space => (Source::Tokens(token_ids(&wanted.schema, &wanted.space, space)?.id), None),
     };
     let turn = context.at_ingest.turn(&collection, &wanted.space.name).read_owned().await;
-    let ids = selected(&context, &collection, predicate, wanted.lacking).await?;
+    let ids = selected(&context, &door, &collection, predicate, wanted.lacking).await?;
     let target = wanted.target(context, names).await?;
     if let Some(at_ingest) = at_ingest {
         fill_at_ingest(&target, at_ingest).await?;
     }
-    let job = Job { target, source, ids, _turn: turn };
+    let job = Job { target, door, source, ids, _turn: turn };
     let (sender, receiver) = mpsc::channel(4);
     tokio::spawn(job.run(sender).in_current_span());
     Ok(Box::pin(ReceiverStream::new(receiver)))
@@ -183,9 +188,8 @@ impl Job {
     }
 
     async fn read(&self, ids: Vec<ObjectId>) -> Result<Page, ServiceError> {
-        let Target { context, collection, .. } = &self.target;
-        let (db, collection) = (context.db.clone(), collection.clone());
+        let (door, collection) = (self.door.clone(), self.target.collection.clone());
         let source = self.source.clone();
-        blocking(move || Page::read(&db, &collection, &source, ids)).await
+        blocking(move || Page::read(&door, &collection, &source, ids)).await
     }
 }

@@ -12,6 +12,7 @@ use super::{Names, Page, Tally, Target, Wanted, fail, failed_object};
 use crate::encoder::Inputs;
 use crate::schema::{CollectionSchema, ObjectId, SpaceForm};
 use crate::service::context::{Context, blocking};
+use crate::service::door::Door;
 use crate::service::limits::at_most;
 use crate::service::{RequestError, ServiceError, convert};
 use crate::wire::v1::{self, encode_inputs_request::Message};
@@ -32,18 +33,22 @@ const BATCH_INPUTS_MIN: usize = 64;
 /// A stream of batches on its way.
 struct Job {
     target: Target,
+    /// What the caller may see.
+    door: Door,
     schema: CollectionSchema,
 }
 
 /// Reads the first message, makes the space where it is missing, and begins to encode the batches.
 pub(in crate::service) async fn start(
     context: Context,
+    door: Door,
     mut messages: Streaming<v1::EncodeInputsRequest>,
 ) -> Result<InputAnswers, ServiceError> {
     let first = messages.message().await.map_err(broken)?;
     let Some(Message::Start(start)) = first.and_then(|first| first.message) else {
         return Err(RequestError::Missing { field: "start" }.into());
     };
+    door.check(&start.collection)?;
     let names = Names {
         collection: start.collection,
         model: start.model,
@@ -54,7 +59,7 @@ pub(in crate::service) async fn start(
     let wanted = Wanted::find(&context, &names).await?;
     let schema = wanted.schema.clone();
     let target = wanted.target(context, names).await?;
-    let job = Job { target, schema };
+    let job = Job { target, door, schema };
     let (sender, receiver) = mpsc::channel(1);
     tokio::spawn(job.run(messages, sender).in_current_span());
     Ok(Box::pin(ReceiverStream::new(receiver)))
@@ -142,18 +147,19 @@ impl Job {
 
     /// Whether each object has something in the space; `None` for objects that are not there.
     async fn has(&self, ids: &[ObjectId]) -> Result<Vec<Option<bool>>, ServiceError> {
-        let Target { context, collection, space, .. } = &self.target;
-        let (db, collection, space) = (context.db.clone(), collection.clone(), space.clone());
+        let Target { collection, space, .. } = &self.target;
+        let (door, collection, space) = (self.door.clone(), collection.clone(), space.clone());
         let ids = ids.to_vec();
         blocking(move || -> Result<_, ServiceError> {
-            let objects = db.get(&collection, &ids)?;
+            let view = door.view(&collection)?;
+            let objects = view.get(&ids)?;
             let tokens = match space.form {
                 SpaceForm::Vector => vec![false; ids.len()],
-                _ => db.view(&collection)?.have(space.id, &ids)?,
+                _ => view.have(space.id, &ids)?,
             };
             let pairs = objects.into_iter().zip(tokens);
             let has = pairs.map(|(object, has_tokens)| {
-                let object = object?;
+                let (_, object) = object?;
                 Some(has_tokens || object.vectors.iter().any(|(id, _)| *id == space.id))
             });
             Ok(has.collect())

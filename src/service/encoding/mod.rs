@@ -18,6 +18,7 @@ use tonic::Status;
 
 use super::context::{Context, blocking};
 use super::convert;
+use super::door::Door;
 use super::error_code::one_line;
 use super::search::StopWhenDropped;
 use super::{RequestError, ServiceError};
@@ -154,17 +155,18 @@ impl Wanted {
 /// Objects that satisfy a predicate and lack something in a space.
 async fn selected(
     context: &Context,
+    door: &Door,
     collection: &str,
     predicate: Option<String>,
     lacking: Option<SpaceId>,
 ) -> Result<Vec<ObjectId>, ServiceError> {
     let turn = context.search_turn().await?;
-    let (db, name) = (context.db.clone(), collection.to_owned());
+    let (door, name) = (door.clone(), collection.to_owned());
     let stop = StopFlag::default();
     let _stop = StopWhenDropped(stop.clone());
     blocking(move || -> Result<Vec<ObjectId>, ServiceError> {
         let _turn = turn;
-        let view = db.view(&name)?;
+        let view = door.view(&name)?;
         Ok(query::select(&view, None, predicate.as_deref(), lacking, &stop)?)
     })
     .await

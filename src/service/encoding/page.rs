@@ -1,10 +1,11 @@
 //! A page of objects: what is encoded of them, and whether that is still wanted when it has been made.
 
 use crate::encoder::Inputs;
-use crate::engine::{Db, Standing};
+use crate::engine::Standing;
 use crate::schema::{Object, ObjectId, SpaceId};
 use crate::service::ServiceError;
 use crate::service::convert::{InputMap, Print};
+use crate::service::door::Door;
 use crate::wire::v1::TokenSequence;
 
 /// Where inputs come from.
@@ -62,14 +63,14 @@ impl Page {
         Self { ids, inputs: Inputs::Payloads(payloads), basis: Some(basis) }
     }
 
-    /// Reads objects; those without inputs, and those that are not there, are left out.
+    /// Reads objects as a caller sees them; those without inputs, and those that are not there, are left out.
     pub(super) fn read(
-        db: &Db,
+        door: &Door,
         collection: &str,
         source: &Source,
         ids: Vec<ObjectId>,
     ) -> Result<Self, ServiceError> {
-        let view = db.view(collection)?;
+        let view = door.view(collection)?;
         match source {
             Source::Columns(map) => {
                 let found = view.columns_of(&ids)?.into_iter().flatten();

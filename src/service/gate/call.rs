@@ -111,7 +111,8 @@ pub(super) struct Call {
     rows: RowsServed,
     decision: Decision,
     reason: String,
-    code: Code,
+    /// How it ended, once it has.
+    code: Option<Code>,
 }
 
 /// The path of a call.
@@ -145,7 +146,7 @@ impl Call {
             // Whatever happens before the decision, it was not let through.
             decision: Decision::Refused,
             reason: String::new(),
-            code: Code::Cancelled,
+            code: None,
         }
     }
 
@@ -185,9 +186,13 @@ impl Call {
 
     /// Ends it with a refusal.
     pub(super) fn refused(mut self, refusal: &Refusal) {
-        self.code = refusal.code();
+        self.ends(refusal.code());
         self.reason = refusal.reason();
-        tracing::debug!(method = self.method.path(), reason = self.reason, "call refused");
+    }
+
+    /// Notes how it ends; what comes after the end does not count.
+    fn ends(&mut self, code: Code) {
+        self.code.get_or_insert(code);
     }
 
     /// Follows its answer to the end.
@@ -199,7 +204,7 @@ impl Call {
         let compressed = parts.headers.contains_key("grpc-encoding");
         let body = if let Some(status) = Status::from_header_map(&parts.headers) {
             // Nothing but a status comes.
-            self.code = status.code();
+            self.ends(status.code());
             Body::new(Pin::new(Held { body, call: self, streams_status: false }))
         } else if streams && !compressed {
             streamed(body, self)
@@ -219,7 +224,7 @@ impl Drop for Call {
             peer: self.peer.as_ref(),
             decision: self.decision,
             reason: &self.reason,
-            code: self.code,
+            code: self.code.unwrap_or(Code::Cancelled),
             rows: self.rows.rows(),
             duration: self.began.elapsed(),
         };
@@ -254,7 +259,7 @@ impl DerefMut for Held {
 impl Drop for Held {
     fn drop(&mut self) {
         if self.streams_status && self.body.is_end_stream() {
-            self.call.code = Code::Ok;
+            self.call.ends(Code::Ok);
         }
     }
 }
@@ -265,8 +270,8 @@ fn streamed(body: Body, mut call: Call) -> Body {
     let passed = futures::stream::poll_fn(move |context| {
         let next = ready!(Pin::new(&mut messages).poll_next(context));
         match &next {
-            None => call.code = Code::Ok,
-            Some(Err(status)) => call.code = status.code(),
+            None => call.ends(Code::Ok),
+            Some(Err(status)) => call.ends(status.code()),
             Some(Ok(_)) => {}
         }
         Poll::Ready(next)
@@ -310,3 +315,7 @@ impl Encoder for Raw {
         BufferSettings::new(BUFFER_BYTES, YIELD_BYTES)
     }
 }
+
+#[cfg(test)]
+#[path = "call_tests.rs"]
+mod tests;

@@ -12,7 +12,6 @@ use tonic::codegen::http::request::Parts;
 use tonic::codegen::http::{Request, Response};
 use tower::Layer;
 
-use super::Caller;
 use super::authority::{self, Authority};
 use super::call::{Call, Method, Watches};
 use super::credentials::Credentials;
@@ -151,7 +150,6 @@ impl Shared {
         };
         call.begins(&grant, bytes)?;
         parts.extensions.insert(call.rows());
-        parts.extensions.insert(Caller { authority: Arc::clone(&self.authority), identity });
         parts.extensions.insert(grant);
         Ok(body)
     }

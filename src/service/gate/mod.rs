@@ -14,45 +14,23 @@ mod call;
 mod credentials;
 mod first;
 mod layer;
+mod log;
 mod refusal;
 mod registry;
 mod rule;
 mod scan;
 
-use std::sync::Arc;
-
 use tonic::{Request, Status};
 
-pub(super) use authority::{Authority, Identified, OpenAuthority};
-pub(super) use call::{CallBegins, CallEnded, Decision, RowsServed, Watch, Watches};
-pub(super) use credentials::Credentials;
+pub(super) use authority::{Authority, OpenAuthority};
+pub(super) use call::{RowsServed, Watch};
 pub(super) use layer::GateLayer;
+pub(super) use log::LogCalls;
 pub(super) use refusal::Refusal;
 pub(super) use registry::RegistryAuthority;
 
-use crate::access::{Grant, Identity, Role};
-
-/// Who makes a call, for handlers that learn only by and by what it is about.
-#[derive(Clone)]
-pub(super) struct Caller {
-    authority: Arc<dyn Authority>,
-    identity: Arc<Identity>,
-}
-
-impl Caller {
-    /// Who it is.
-    pub(super) fn identity(&self) -> &Arc<Identity> {
-        &self.identity
-    }
-
-    /// What he may do with a collection.
-    ///
-    /// # Errors
-    /// UNAUTHENTICATED or PERMISSION_DENIED.
-    pub(super) fn grant(&self, needed: Role, collection: &str) -> Result<Grant, Status> {
-        Ok(self.authority.decide(&self.identity, needed, Some(collection))?)
-    }
-}
+use super::ServiceError;
+use crate::access::Grant;
 
 /// The decision on a call.
 ///
@@ -62,19 +40,11 @@ pub(super) fn grant<T>(request: &Request<T>) -> Result<Grant, Status> {
     request.extensions().get::<Grant>().cloned().ok_or_else(no_grant)
 }
 
-/// Who makes a call.
-///
-/// # Errors
-/// As of [`grant`].
-pub(super) fn caller<T>(request: &Request<T>) -> Result<Caller, Status> {
-    request.extensions().get::<Caller>().cloned().ok_or_else(no_grant)
-}
-
 /// The counter of rows of a call. One that did not come through the gate has one that nobody reads.
 pub(super) fn rows_served<T>(request: &Request<T>) -> RowsServed {
     request.extensions().get::<RowsServed>().cloned().unwrap_or_default()
 }
 
 fn no_grant() -> Status {
-    Status::permission_denied("this call was not let through by the gate of the server")
+    ServiceError::NotThroughTheGate.into()
 }

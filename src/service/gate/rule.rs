@@ -15,8 +15,6 @@ pub(in crate::service) struct Rule {
     pub(super) raises: &'static [(u32, Role)],
     /// Number of the field that names a release of the collection, in messages that have one.
     pub(super) release: Option<u32>,
-    /// Whether the client sends a stream, whose first message opens it.
-    pub(super) client_streaming: bool,
     /// Whether the server answers with a stream.
     pub(super) server_streaming: bool,
 }
@@ -62,15 +60,7 @@ static FOREIGN: &[Rule] = &[
 ];
 
 const fn foreign(path: &'static str, scope: Scope) -> Rule {
-    Rule {
-        path,
-        role: Role::Read,
-        scope,
-        raises: &[],
-        release: None,
-        client_streaming: true,
-        server_streaming: false,
-    }
+    Rule { path, role: Role::Read, scope, raises: &[], release: None, server_streaming: false }
 }
 
 /// The rule of a path. There is none for paths that are not known: they are refused.

@@ -8,7 +8,7 @@ use crate::access::Role;
 
 /// Why a message is refused before it is decoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Malformed {
+pub(in crate::service) enum Malformed {
     /// It ends in the middle of a field.
     Truncated,
     /// A number that does not end, or is too large.

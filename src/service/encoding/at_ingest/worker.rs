@@ -176,8 +176,8 @@ impl Worker {
 
     /// Adds what was written since the last time.
     async fn extend(&mut self) -> Result<(), ServiceError> {
-        let (db, name) = (self.context.db.clone(), self.collection.clone());
-        let view = blocking(move || db.view(&name)).await?;
+        let (door, name) = (self.context.own_door(), self.collection.clone());
+        let view = blocking(move || door.view(&name)).await?;
         let (collection, version) = (view.collection(), view.version());
         let commits = match self.queue.seen(collection) {
             None => None,
@@ -272,9 +272,9 @@ impl Worker {
                 Candidate::Key(key) => keys.push(*key),
             }
         }
-        let (db, name, space) = (self.context.db.clone(), self.collection.clone(), self.space.id);
+        let (door, name, space) = (self.context.own_door(), self.collection.clone(), self.space.id);
         let (version, found) = blocking(move || -> Result<_, ServiceError> {
-            let view = db.view(&name)?;
+            let view = door.view(&name)?;
             let mut found: Vec<Lacking> = view.columns_of(&ids)?.into_iter().flatten().collect();
             found.extend(view.fetch(&keys, false)?.into_iter().flatten());
             // An object may be there by its id and by its key.

@@ -1,0 +1,209 @@
+//! The one door to objects: a collection is seen through a grant for it, and only as far as the grant says.
+//!
+//! No other file of the services asks the database for a view, an object or its tokens; a test of the sources sees to that.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::ServiceError;
+use crate::access::{Grant, Rows};
+use crate::engine::{
+    CollectionInfo, CollectionView, Db, IndexStatus, RowPolicy, Write, WriteMode, WriteReport,
+};
+use crate::files::ObjectBlock;
+use crate::query::{self, Day};
+use crate::schema::CollectionSchema;
+
+/// Compiled policies that are remembered.
+const POLICIES_MAX: usize = 128;
+
+/// Policies that were compiled, the oldest first. A predicate takes about as long to compile as a short query to answer.
+#[derive(Debug, Default)]
+pub(super) struct Policies {
+    compiled: Mutex<Vec<Compiled>>,
+}
+
+#[derive(Debug)]
+struct Compiled {
+    schema: CollectionSchema,
+    predicates: Arc<[String]>,
+    day: Day,
+    policy: Arc<dyn RowPolicy>,
+}
+
+impl Policies {
+    fn get(
+        &self,
+        schema: &CollectionSchema,
+        predicates: &Arc<[String]>,
+        day: Day,
+    ) -> Arc<dyn RowPolicy> {
+        let is_same = |compiled: &&Compiled| {
+            compiled.day == day && compiled.predicates == *predicates && compiled.schema == *schema
+        };
+        {
+            let compiled = self.compiled.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(found) = compiled.iter().find(is_same) {
+                return Arc::clone(&found.policy);
+            }
+        }
+        let policy = query::row_policy(schema, predicates, day);
+        let made = Compiled {
+            schema: schema.clone(),
+            predicates: Arc::clone(predicates),
+            day,
+            policy: Arc::clone(&policy),
+        };
+        let mut compiled = self.compiled.lock().unwrap_or_else(PoisonError::into_inner);
+        if compiled.len() >= POLICIES_MAX {
+            compiled.remove(0);
+        }
+        compiled.push(made);
+        policy
+    }
+}
+
+/// The database as one call may see it. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(super) struct Door {
+    db: Db,
+    grant: Grant,
+    policies: Arc<Policies>,
+}
+
+impl Door {
+    pub(super) fn new(db: Db, grant: Grant, policies: Arc<Policies>) -> Self {
+        Self { db, grant, policies }
+    }
+
+    /// The database, for what holds no rows: schemas, indices, and records by name.
+    pub(super) fn db(&self) -> &Db {
+        &self.db
+    }
+
+    /// Whether there may be rows that the caller does not see.
+    pub(super) fn is_restricted(&self) -> bool {
+        self.grant.rows != Rows::All
+    }
+
+    /// Refuses a collection that the call was not granted. What holds for a collection holds for its releases.
+    ///
+    /// # Errors
+    /// [`ServiceError::NotGranted`].
+    pub(super) fn check(&self, collection: &str) -> Result<(), ServiceError> {
+        let own = |name: &str| name.split('@').next().unwrap_or_default().to_lowercase();
+        let is_granted = match &self.grant.collection {
+            Some(granted) => own(granted) == own(collection),
+            None => self.grant.open,
+        };
+        if is_granted {
+            return Ok(());
+        }
+        Err(ServiceError::NotGranted { collection: collection.to_owned() })
+    }
+
+    /// What the caller sees of a collection now.
+    ///
+    /// # Errors
+    /// [`ServiceError::NotGranted`]; those of the database.
+    ///
+    /// # Complexity
+    /// Next to nothing, but where rows of the collection are asked for under a policy for the first time.
+    pub(super) fn view(&self, collection: &str) -> Result<CollectionView, ServiceError> {
+        self.check(collection)?;
+        let view = self.db.view(collection)?;
+        Ok(match self.policy(view.schema()) {
+            Some(policy) => view.restricted(policy),
+            None => view,
+        })
+    }
+
+    /// The same, where nothing has to be read or found out for it.
+    ///
+    /// # Errors
+    /// [`ServiceError::NotGranted`].
+    pub(super) fn view_at_hand(
+        &self,
+        collection: &str,
+    ) -> Result<Option<CollectionView>, ServiceError> {
+        self.check(collection)?;
+        let Some(view) = self.db.view_at_hand(collection) else { return Ok(None) };
+        Ok(match self.policy(view.schema()) {
+            Some(policy) => view.restricted_at_hand(policy),
+            None => Some(view),
+        })
+    }
+
+    fn policy(&self, schema: &CollectionSchema) -> Option<Arc<dyn RowPolicy>> {
+        match &self.grant.rows {
+            Rows::All => None,
+            Rows::Any(predicates) => Some(self.policies.get(schema, predicates, Day::today())),
+        }
+    }
+
+    /// Schema and counts of what the caller sees.
+    ///
+    /// # Errors
+    /// [`ServiceError::NotGranted`]; those of the database.
+    pub(super) fn info(&self, collection: &str) -> Result<CollectionInfo, ServiceError> {
+        self.check(collection)?;
+        if self.is_restricted() {
+            return Ok(self.view(collection)?.info()?);
+        }
+        Ok(self.db.collection(collection)?)
+    }
+
+    /// What is indexed of what the caller sees.
+    ///
+    /// # Errors
+    /// [`ServiceError::NotGranted`]; those of the database.
+    pub(super) fn index_status(&self, collection: &str) -> Result<IndexStatus, ServiceError> {
+        Ok(self.view(collection)?.index_status())
+    }
+
+    /// Writes a batch, but over no object that the caller does not see.
+    ///
+    /// # Errors
+    /// [`ServiceError::NotGranted`]; those of the database.
+    pub(super) fn write(
+        &self,
+        collection: &str,
+        mode: WriteMode,
+        writes: Vec<Write>,
+    ) -> Result<WriteReport, ServiceError> {
+        self.check(collection)?;
+        Ok(match self.policy(&self.db.schema(collection)?) {
+            Some(policy) => self.db.write_restricted(collection, mode, writes, &*policy)?,
+            None => self.db.write(collection, mode, writes)?,
+        })
+    }
+
+    /// Writes the rows of blocks in one commit, but over no object that the caller does not see.
+    ///
+    /// # Errors
+    /// [`ServiceError::NotGranted`]; those of the database.
+    pub(super) fn insert(
+        &self,
+        collection: &str,
+        blocks: &[&ObjectBlock],
+    ) -> Result<WriteReport, ServiceError> {
+        self.check(collection)?;
+        Ok(match self.policy(&self.db.schema(collection)?) {
+            Some(policy) => self.db.insert_restricted(collection, blocks, &*policy)?,
+            None => self.db.insert(collection, blocks)?,
+        })
+    }
+
+    /// The collections that the call may look into where it names none.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub(super) fn collections(&self) -> Result<Vec<String>, ServiceError> {
+        match &self.grant.collection {
+            Some(granted) => Ok(vec![granted.to_string()]),
+            None if self.grant.open => {
+                Ok(self.db.collections()?.into_iter().map(|info| info.schema.name).collect())
+            }
+            None => Ok(Vec::new()),
+        }
+    }
+}
