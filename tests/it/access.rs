@@ -233,6 +233,13 @@ fn groups_roles_and_policies_are_managed_by_those_who_may() {
     assert!(unknown.contains("releasd"), "{unknown}");
     assert!(!set("released").status.success() && !set("").status.success());
     assert!(set("released = 1").status.success());
+    // Everybody sees half of the rows, and she who administers all of them.
+    let dan = place.token_of(&root, "dan");
+    assert_eq!(place.json(&dan, &["count", "galaxies"])["count"], OBJECTS / 2);
+    assert_eq!(place.json(&bea, &["count", "galaxies"])["count"], OBJECTS);
+    let hidden = place.complains(&dan, &["get", "galaxies", "2"]);
+    let nowhere = place.complains(&dan, &["get", "galaxies", "4444"]);
+    assert_eq!(hidden.replace('2', "4444"), nowhere);
     let policies = place.json(&root, &["access", "policy", "list", "galaxies"]);
     assert_eq!(policies[0]["where"], "released = 1");
     assert_eq!(policies[0]["by"], "bea");
