@@ -129,7 +129,11 @@ async fn whoami(client: &Client, format: Format) -> Result<()> {
     let roles = role::table(&who.roles, format);
     match format {
         Format::Json => {
-            let members = facts.iter().map(|(fact, cell)| (fact.replace(' ', "_"), cell.to_json()));
+            let groups = || who.groups.iter().map(|group| name(group).to_json()).collect();
+            let members = facts.iter().map(|(fact, cell)| match *fact {
+                "groups" => ("groups".to_owned(), Json::List(groups())),
+                fact => (fact.replace(' ', "_"), cell.to_json()),
+            });
             print_json(&Json::object(members.chain([("roles".to_owned(), roles.to_json())])))
         }
         Format::Csv => print_facts(&facts, format),
