@@ -1,5 +1,6 @@
 //! The integration tests: one program, so that it is linked once.
 
+mod access;
 mod architecture;
 mod at_ingest;
 mod bridge;
