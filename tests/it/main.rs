@@ -21,6 +21,7 @@ mod grpc;
 mod index;
 mod learn;
 mod metrics;
+mod policies;
 mod probes;
 mod published;
 mod query;
