@@ -86,7 +86,8 @@ fn later_writes_are_judged_as_they_are() {
     db.add_column(NAME, Column::new("later", ColumnType::Int64)).expect("added");
     assert_eq!(restricted(db.view(NAME).expect("a view"), &[later], today()).live_count(), 2);
     // Both of two policies hold.
-    let twice = restricted(after, &[later], today());
+    let both = restricted(db.view(NAME).expect("a view"), &POLICY, today());
+    let twice = restricted(both, &[later], today());
     assert_eq!((twice.live_count(), twice.is_restricted()), (1, true));
     assert!(twice.get(&[ObjectId::Number(1)]).expect("reads")[0].is_none());
 }
