@@ -1,5 +1,6 @@
 //! When the issuer's keys are read, and from where.
 
+use proptest::prelude::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
@@ -130,5 +131,60 @@ async fn an_issuer_that_answers_badly_lets_nobody_in() {
             assert!(!denied.public().contains("http"), "{denied}");
         }
         assert_eq!(count.load(Ordering::Relaxed), 1, "{told}");
+    }
+}
+
+#[tokio::test]
+async fn keys_of_a_wrong_form_are_passed_over() {
+    let good = Pair::new("k", Algorithm::ES256);
+    for algorithm in [Algorithm::ES256, Algorithm::ES384, Algorithm::EdDSA] {
+        let pair = Pair::new("bad", algorithm);
+        for (field, value) in [
+            ("x", json!("")),
+            ("x", json!("AAAA")),
+            ("x", json!("A".repeat(200))),
+            ("x", json!("!".repeat(43))),
+            ("x", json!(7)),
+            ("use", json!("enc")),
+            ("alg", json!("HS256")),
+            ("crv", json!("P-521")),
+            ("kty", json!("oct")),
+        ] {
+            let mut bad = pair.jwk();
+            bad[field] = value;
+            let bench = Bench::new(&json!({"keys": [bad, good.jwk()]}));
+            let oidc = bench.oidc(|options| options.algorithms.push("ES384".to_owned()));
+            let denied = oidc.verify(&pair.sign(&claims())).await.expect_err(field);
+            assert_eq!(denied.public(), unknown());
+            assert!(oidc.verify(&good.sign(&claims())).await.is_ok(), "{field}");
+        }
+    }
+    for set in [json!([]), json!({}), json!({"keys": []}), json!({"keys": {"k": 1}}), json!("x")] {
+        let bench = Bench::new(&set);
+        assert!(Oidc::new(options(&bench.keys()), bench.clock()).is_err(), "{set}");
+    }
+    // Two keys of one id: whichever were tried would be a guess.
+    let twins = [Pair::new("k", Algorithm::ES256), Pair::new("k", Algorithm::ES256)];
+    let bench = Bench::new(&key_set(&[&twins[0], &twins[1]]));
+    assert!(bench.oidc(|_| {}).verify(&twins[0].sign(&claims())).await.is_err());
+}
+
+proptest! {
+    #[test]
+    fn nothing_that_is_shown_brings_the_server_down(
+        header in "\\PC{0,60}|\\{\"alg\":\"(ES256|none|HS256|RS256|EdDSA)\"(,\"kid\":\"k\")?\\}",
+        body in "\\PC{0,60}",
+        signature in prop::collection::vec(any::<u8>(), 0..80),
+        plain in "\\PC{0,100}",
+    ) {
+        let pair = Pair::new("k", Algorithm::ES256);
+        let bench = Bench::new(&key_set(&[&pair]));
+        let oidc = bench.oidc(|options| options.algorithms.push("PS256".to_owned()));
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        let encoded = [header.as_bytes(), body.as_bytes(), &signature].map(base64).join(".");
+        for shown in [encoded, format!("{header}.{body}.x"), plain] {
+            let denied = runtime.block_on(oidc.verify(&shown)).expect_err("nobody signed it");
+            prop_assert_eq!(denied.public(), unknown());
+        }
     }
 }
