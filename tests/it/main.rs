@@ -1,5 +1,6 @@
 //! The integration tests: one program, so that it is linked once.
 
+mod access;
 mod architecture;
 mod at_ingest;
 mod bridge;
@@ -15,11 +16,13 @@ mod encoder_train;
 mod evaluate;
 mod fake_encoder;
 mod files;
+mod gate;
 mod grpc;
 mod index;
 mod learn;
 mod limits;
 mod metrics;
+mod policies;
 mod probes;
 mod published;
 mod query;
