@@ -24,48 +24,48 @@ enum Value<'a> {
 
 /// A field of a message type.
 #[derive(Debug, Clone, Default)]
-pub struct Field {
+pub(crate) struct Field {
     /// Its number.
-    pub number: u32,
+    pub(crate) number: u32,
     /// Its type, as descriptors number them.
-    pub kind: u64,
+    pub(crate) kind: u64,
     /// Whether there may be several.
-    pub repeated: bool,
+    pub(crate) repeated: bool,
     /// Name of its message type, such as `.sidereus.v1.Region`; empty for others.
-    pub message: String,
+    pub(crate) message: String,
 }
 
 /// The fields of a message type by name.
-pub type Fields = BTreeMap<String, Field>;
+pub(crate) type Fields = BTreeMap<String, Field>;
 
 /// The type of texts.
-pub const TEXT: u64 = 9;
+pub(crate) const TEXT: u64 = 9;
 
 /// A method.
 #[derive(Debug, Clone)]
-pub struct Method {
+pub(crate) struct Method {
     /// Its path, `/package.Service/Method`.
-    pub path: String,
+    pub(crate) path: String,
     /// Name of the message type that it takes.
-    pub input: String,
+    pub(crate) input: String,
     server_streaming: bool,
     needs: Option<Vec<u8>>,
 }
 
 /// What a method needs.
 #[derive(Debug, Clone)]
-pub struct Needs {
+pub(crate) struct Needs {
     /// Number of the role.
-    pub role: u64,
+    pub(crate) role: u64,
     /// On what.
-    pub scope: Scope,
+    pub(crate) scope: Scope,
     /// Fields that ask for more, and the role that they ask for.
-    pub raises: Vec<(u32, u64)>,
+    pub(crate) raises: Vec<(u32, u64)>,
 }
 
 /// On what a caller must have a role.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Scope {
+pub(crate) enum Scope {
     /// The collection that is named at these numbers of fields, the outermost first, and whether it may be empty for a listing.
     Collection(Vec<u32>, bool),
     /// The server.
@@ -78,18 +78,18 @@ pub enum Scope {
 
 /// The compiled protocol.
 #[derive(Debug, Clone, Default)]
-pub struct Protocol {
+pub(crate) struct Protocol {
     /// Message types by their full names.
-    pub messages: BTreeMap<String, Fields>,
+    pub(crate) messages: BTreeMap<String, Fields>,
     /// Methods of the package, sorted by path.
-    pub methods: Vec<Method>,
+    pub(crate) methods: Vec<Method>,
 }
 
 /// Reads an encoded `FileDescriptorSet`.
 ///
 /// # Errors
 /// Bytes that are none.
-pub fn read(descriptors: &[u8]) -> Result<Protocol, String> {
+pub(crate) fn read(descriptors: &[u8]) -> Result<Protocol, String> {
     let mut protocol = Protocol::default();
     for (number, file) in fields(descriptors)? {
         if let (1, Value::Bytes(file)) = (number, file) {
@@ -108,7 +108,7 @@ pub fn read(descriptors: &[u8]) -> Result<Protocol, String> {
 ///
 /// # Errors
 /// A method of the package without a rule, and a rule that names a field that is not there.
-pub fn table(descriptors: &[u8]) -> Result<String, String> {
+pub(crate) fn table(descriptors: &[u8]) -> Result<String, String> {
     let protocol = read(descriptors)?;
     let mut text = String::from("&[\n");
     for method in &protocol.methods {
@@ -144,7 +144,7 @@ impl Protocol {
     ///
     /// # Errors
     /// A method that does not say it, or names a field that is not there.
-    pub fn needs(&self, method: &Method) -> Result<Needs, String> {
+    pub(crate) fn needs(&self, method: &Method) -> Result<Needs, String> {
         let needs = method.needs.as_deref().ok_or(
             "it does not say what it needs; give it `option (sidereus.options.v1.needs) = { ... };`",
         )?;

@@ -17,8 +17,8 @@ use super::part::Part;
 use crate::schema::{CollectionSchema, Object};
 use crate::storage::ObjectKey;
 
-/// Policies of which a part remembers the rows; of more it forgets those that it met first.
-const REMEMBERED_MAX: usize = 16;
+/// Policies of which a part remembers the rows; of more it forgets those that nobody has asked for the longest.
+const REMEMBERED_MAX: usize = 32;
 
 /// What tells one policy from another: the same key, the same rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -77,17 +77,14 @@ impl<T> PerPolicy<T> {
     pub(super) fn get_or_make(&self, key: PolicyKey, make: impl FnOnce() -> T) -> Arc<T> {
         let slot = {
             let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-            match held.iter().find(|(other, _)| *other == key) {
-                Some((_, slot)) => Arc::clone(slot),
-                None => {
-                    if held.len() >= REMEMBERED_MAX {
-                        held.remove(0);
-                    }
-                    let slot = Arc::default();
-                    held.push((key, Arc::clone(&slot)));
-                    slot
-                }
+            let known = held.iter().position(|(other, _)| *other == key);
+            let entry = known.map_or_else(|| (key, Arc::default()), |place| held.remove(place));
+            if held.len() >= REMEMBERED_MAX {
+                held.remove(0);
             }
+            let slot = Arc::clone(&entry.1);
+            held.push(entry);
+            slot
         };
         Arc::clone(slot.get_or_init(|| Arc::new(make())))
     }
@@ -105,7 +102,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_made_for_a_policy_is_made_once_and_the_oldest_is_forgotten() {
+    fn what_was_made_for_a_policy_is_made_once_and_the_least_asked_for_is_forgotten() {
         let per_policy: PerPolicy<u8> = PerPolicy::default();
         let key = |number: u8| PolicyKey([number; 32]);
         assert!(per_policy.made(key(0)).is_none());
@@ -113,10 +110,11 @@ mod tests {
             assert_eq!(*per_policy.get_or_make(key(number), || number), number);
             assert_eq!(*per_policy.get_or_make(key(number), || 255), number);
         }
-        assert_eq!(per_policy.made(key(0)).as_deref(), Some(&0));
+        assert_eq!(*per_policy.get_or_make(key(0), || 255), 0);
         let _ = per_policy.get_or_make(key(100), || 100);
-        assert!(per_policy.made(key(0)).is_none());
-        assert_eq!(per_policy.made(key(1)).as_deref(), Some(&1));
+        assert!(per_policy.made(key(1)).is_none());
+        assert_eq!(per_policy.made(key(0)).as_deref(), Some(&0));
+        assert_eq!(per_policy.made(key(2)).as_deref(), Some(&2));
         assert_eq!(per_policy.made(key(100)).as_deref(), Some(&100));
     }
 }

@@ -35,7 +35,10 @@ impl CollectionInfo {
     }
 
     /// Counts of the rows of a view alone.
-    pub(super) fn of_view(view: &CollectionView) -> Result<Self, EngineError> {
+    pub(super) fn of_view(
+        view: &CollectionView,
+        with_footprint: bool,
+    ) -> Result<Self, EngineError> {
         let mut vector_counts = Vec::with_capacity(view.schema().spaces.len());
         for space in &view.schema().spaces {
             let parts = view.state.parts();
@@ -51,7 +54,7 @@ impl CollectionInfo {
             version: view.version(),
             object_count: view.live_count(),
             vector_counts,
-            footprint: Some(view.state.footprint().clone()),
+            footprint: with_footprint.then(|| view.state.footprint().clone()),
         })
     }
 }

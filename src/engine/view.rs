@@ -132,12 +132,12 @@ impl CollectionView {
         &self.cost
     }
 
-    /// Schema and exact counts of what the view shows.
+    /// Schema and exact counts of what the view shows, and the cells that hold it where these are asked for.
     ///
     /// # Errors
     /// When the store cannot tell who has tokens.
-    pub fn info(&self) -> Result<CollectionInfo, EngineError> {
-        CollectionInfo::of_view(self)
+    pub fn info(&self, with_footprint: bool) -> Result<CollectionInfo, EngineError> {
+        CollectionInfo::of_view(self, with_footprint)
     }
 
     /// What is indexed of what the view shows. A restricted one tells nothing of the size of an index.

@@ -212,15 +212,15 @@ impl Told<'_> {
 
     /// The same for whoever does not see every row.
     fn shown(&self, text: &mut String) {
-        for (filter, rows) in self.filters.iter().zip(self.counts) {
-            let live = filter.live();
-            let kind = match live.part().kind() {
-                PartKind::Segment => "segment",
-                PartKind::Tail => "tail (exact)",
-            };
-            if live.live_count() > 0 {
-                let count = live.live_count();
-                let _ = writeln!(text, "├─ {kind}: {count} rows, {rows} left");
+        // How many parts the tail has tells how much was written.
+        for (kind, name) in [(PartKind::Segment, "segment"), (PartKind::Tail, "tail (exact)")] {
+            let parts = self.filters.iter().map(PartFilter::live).zip(self.counts);
+            let own = parts.filter(|(live, _)| live.part().kind() == kind);
+            let (rows, left) = own.fold((0, 0), |(rows, left), (live, count)| {
+                (rows + live.live_count(), left + count)
+            });
+            if rows > 0 {
+                let _ = writeln!(text, "├─ {name}: {rows} rows, {left} left");
             }
         }
         let _ = write!(text, "└─ {}, {}", self.hits(), self.exactness());

@@ -1,7 +1,7 @@
 //! A fixed sample of the vectors of a space: the background that distances and examples are held against.
 
 use super::error::QueryError;
-use crate::engine::{CollectionView, EngineError, PartVectors};
+use crate::engine::{CollectionView, EngineError, PartKind, PartVectors};
 use crate::schema::EmbeddingSpace;
 use crate::storage::ObjectKey;
 use crate::vector::VectorSource;
@@ -48,31 +48,44 @@ pub(super) fn sample(
 }
 
 /// The same of the rows that a restricted view shows: places are theirs alone, so that others neither take any nor are told by
-/// how many were taken.
+/// how many were taken, or by how the tail is cut into parts.
 fn sample_of_shown(
     view: &CollectionView,
     space: &EmbeddingSpace,
     wanted: usize,
     without: &[ObjectKey],
 ) -> Result<Vec<f32>, QueryError> {
-    let mut shown: Vec<(&PartVectors, usize, bool)> = Vec::new();
-    for live in view.parts() {
-        let part = live.part();
-        let Some(vectors) = part.vectors(space.id) else { continue };
-        let without: Vec<usize> = without.iter().filter_map(|key| part.row_of(*key)).collect();
-        let rows = live.visible().into_iter().flatten().map(|row| row as usize);
-        shown.extend(
-            rows.filter_map(|row| Some((vectors, vectors.vector_of(row)?, without.contains(&row)))),
-        );
+    let parts = view.parts();
+    let shown = parts.iter().filter_map(|live| {
+        let (visible, vectors) = (live.visible()?, live.part().vectors(space.id)?);
+        let rows = visible.iter().map(|row| row as usize);
+        Some((live.part(), vectors, rows.filter(|row| vectors.vector_of(*row).is_some())))
+    });
+    let (mut tail, mut total) = (Vec::new(), 0);
+    for (part, vectors, rows) in shown.clone() {
+        match part.kind() {
+            PartKind::Segment => total += rows.count(),
+            PartKind::Tail => {
+                let keyed = rows
+                    .filter_map(|row| Some((part.key_at(view.collection(), row)?, vectors, row)));
+                tail.extend(keyed);
+            }
+        }
     }
-    let step = shown.len().div_ceil(wanted.max(1)).max(1);
-    let mut sampled = Vec::with_capacity(wanted.min(shown.len()) * space.dimension);
+    tail.sort_unstable_by_key(|(key, ..)| *key);
+    total += tail.len();
+    let of_segments = shown.filter(|(part, ..)| part.kind() == PartKind::Segment);
+    let of_segments = of_segments.flat_map(|(part, vectors, rows)| {
+        let key = |row| part.key_at(view.collection(), row);
+        rows.filter_map(move |row| Some((key(row)?, vectors, row)))
+    });
+    let step = total.div_ceil(wanted.max(1)).max(1);
+    let mut sampled = Vec::with_capacity(wanted.min(total) * space.dimension);
     let mut buffer = Vec::new();
-    for (vectors, vector, is_without) in shown.into_iter().skip(step / 2).step_by(step) {
-        if !is_without {
-            let fetched = VectorSource::fetch(vectors, vector, &mut buffer);
+    for (key, vectors, row) in of_segments.chain(tail).skip(step / 2).step_by(step) {
+        if !without.contains(&key) {
             let unreadable = || EngineError::UnreadableVectors { space: space.name.clone() };
-            sampled.extend_from_slice(fetched.ok_or_else(unreadable)?);
+            sampled.extend_from_slice(vectors.of_row(row, &mut buffer).ok_or_else(unreadable)?);
         }
     }
     Ok(sampled)

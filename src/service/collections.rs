@@ -64,7 +64,7 @@ impl Collections {
             return Ok(self.told(info));
         }
         // How far encoding is tells of all objects, and is left out.
-        Ok(convert::collection(blocking(move || door.info(&info.schema.name)).await?))
+        Ok(convert::collection(blocking(move || door.shown(info)).await?))
     }
 
     async fn list(&self, grant: Grant) -> Result<Vec<v1::Collection>, ServiceError> {
@@ -73,8 +73,7 @@ impl Collections {
         let mut collections = Vec::with_capacity(infos.len());
         for info in infos {
             if let Some(grant) = self.context.grant_of(&grant, &info.schema.name) {
-                let told = self.told_to(self.context.door(grant), info).await?;
-                collections.push(v1::Collection { footprint: String::new(), ..told });
+                collections.push(self.told_to(self.context.door(grant), info).await?);
             }
         }
         Ok(collections)

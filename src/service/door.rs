@@ -140,16 +140,28 @@ impl Door {
         }
     }
 
-    /// Schema and counts of what the caller sees.
+    /// Schema, counts and footprint of what the caller sees.
     ///
     /// # Errors
     /// [`ServiceError::NotGranted`]; those of the database.
     pub(super) fn info(&self, collection: &str) -> Result<CollectionInfo, ServiceError> {
         self.check(collection)?;
         if self.is_restricted() {
-            return Ok(self.view(collection)?.info()?);
+            return Ok(self.view(collection)?.info(true)?);
         }
         Ok(self.db.collection(collection)?)
+    }
+
+    /// What the caller sees of a collection that somebody who sees all was told of, without its footprint.
+    ///
+    /// # Errors
+    /// [`ServiceError::NotGranted`]; those of the database.
+    pub(super) fn shown(&self, info: CollectionInfo) -> Result<CollectionInfo, ServiceError> {
+        self.check(&info.schema.name)?;
+        if self.is_restricted() {
+            return Ok(self.view(&info.schema.name)?.info(false)?);
+        }
+        Ok(info)
     }
 
     /// What is indexed of what the caller sees.

@@ -28,6 +28,7 @@ mod error_code;
 mod gate;
 mod http;
 mod ingest;
+mod layers;
 mod limits;
 mod maintenance;
 mod metrics;

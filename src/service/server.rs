@@ -7,22 +7,19 @@ use std::time::Duration;
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use tonic::transport::server::Router;
 use tonic_health::ServingStatus;
 use tonic_health::pb::health_server::HealthServer;
 use tonic_health::server::{HealthReporter, HealthService};
-use tower::layer::util::{Identity, Stack};
 
 use super::Limits;
 use super::access::{self, Access};
-use super::admission::{AdmissionLayer, AdmissionOptions, QuotaOptions, Quotas};
-use super::auditing::{AuditLayer, Auditor};
+use super::admission::{AdmissionOptions, QuotaOptions};
 use super::bridges::BridgeServer;
 use super::collections::Collections;
 use super::context::{Context, Watching, blocking};
 use super::discovery::Discovery;
-use super::gate::{Authority, GateLayer, LogCalls, OpenAuthority, RegistryAuthority, Watch};
 use super::http::{HttpListener, HttpOptions};
+use super::layers::{LayeredRouter, Layers, layers};
 use super::maintenance::Maintenance;
 use super::metrics::{Metrics, Sources};
 use super::objects::Objects;
@@ -30,7 +27,7 @@ use super::probes::Probes;
 use super::readiness::Readiness;
 use super::search::Searches;
 use super::stop::{End, Stop};
-use super::telemetry::{CallLayer, SlowQueries};
+use super::telemetry::SlowQueries;
 use super::tls::{self, Certificates, ConnectionLimits, TlsError, TlsOptions};
 use crate::access::{AccessError, AccessOptions, Registry, system_clock};
 use crate::audit::{self, AuditError, Log};
@@ -291,8 +288,8 @@ impl Server {
         let uses = tokio::spawn(access::keep_uses(registry.clone(), stops.jobs.clone()));
         begin(&context).await;
         let health = HealthReporter::new();
-        let layers = layers(&options, &context, registry, log.as_ref(), &readiness);
-        let router = router(&context, &health, layers)?;
+        let around = layers(&options, &context, registry, log.as_ref(), &readiness);
+        let router = router(&context, &health, around)?;
         if let Some(certificates) = &certificates {
             tokio::spawn(Arc::clone(certificates).follow(stops.jobs.clone()));
         }
@@ -386,45 +383,11 @@ fn check_exposure(options: &ServiceOptions) -> Result<(), ServerError> {
     Ok(())
 }
 
-/// What lies around every service, the outermost first.
-struct Layers {
-    calls: CallLayer,
-    audit: AuditLayer,
-    gate: GateLayer,
-    admission: AdmissionLayer,
-}
-
-fn layers(
-    options: &ServiceOptions,
-    context: &Context,
-    registry: Registry,
-    log: Option<&Log>,
-    readiness: &Readiness,
-) -> Layers {
-    let authority: Arc<dyn Authority> = match options.authentication {
-        Some(_) => Arc::new(RegistryAuthority::new(registry)),
-        None => Arc::new(OpenAuthority::new()),
-    };
-    let mut watches: Vec<Arc<dyn Watch>> = vec![Arc::new(LogCalls)];
-    watches.extend(log.map(|log| -> Arc<dyn Watch> { Arc::new(Auditor::new(log.clone())) }));
-    let (quotas, admission) = (Quotas::new(options.quotas.clone()), context.admission.clone());
-    Layers {
-        calls: CallLayer::new(context.metrics.clone(), readiness.clone()),
-        audit: AuditLayer::new(log.cloned()),
-        gate: GateLayer::new(authority, Arc::from(watches), &context.limits),
-        admission: AdmissionLayer::new(quotas, admission, &context.limits),
-    }
-}
-
-/// The services behind the gate and the quotas.
-type GatedRouter =
-    Router<Stack<AdmissionLayer, Stack<GateLayer, Stack<AuditLayer, Stack<CallLayer, Identity>>>>>;
-
 fn router(
     context: &Context,
     health: &HealthReporter,
     layers: Layers,
-) -> Result<GatedRouter, ServerError> {
+) -> Result<LayeredRouter, ServerError> {
     let limits = &context.limits;
     let (request, reply) = (limits.request_bytes_max, limits.reply_bytes_max + ENVELOPE_BYTES);
     let mut builder = tonic::transport::Server::builder()

@@ -111,6 +111,23 @@ fn files_without_a_word_about_themselves_are_found() {
 }
 
 #[test]
+fn objects_beside_the_door_are_found() {
+    for line in [
+        "fn f() { db.view(name) }",
+        "fn f() { self.context.db\n    .get(name, ids) }",
+        "fn f() { door.db().tokens(name, space, ids) }",
+        "fn f() { db.view_at_hand(name) }",
+        "fn f() { db.write(name, mode, writes) }",
+    ] {
+        assert_refused("src/service/a.rs", &format!("//! A.\n{line}\n"), "door");
+    }
+    assert_refused("src/probes/a.rs", "//! A.\nfn f() { tools.db.view(name) }\n", "door");
+    assert_accepted("src/probes/a.rs", "//! A.\nfn f() { tools.db.write(name) }\n");
+    assert_accepted("src/service/a.rs", "//! A.\nfn f() { door.view(name); db.schema(name) }\n");
+    assert_accepted("src/service/door.rs", "//! A.\nfn f() { self.db.view(name) }\n");
+}
+
+#[test]
 fn there_is_one_version_of_what_must_agree() {
     let lock = std::fs::read_to_string(root().join("Cargo.lock")).expect("Cargo.lock");
     let found = dependencies::several_versions(&lock);

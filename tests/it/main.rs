@@ -1,5 +1,6 @@
 //! The integration tests: one program, so that it is linked once.
 
+mod access;
 mod architecture;
 mod at_ingest;
 mod bridge;
@@ -16,12 +17,14 @@ mod encoder_train;
 mod evaluate;
 mod fake_encoder;
 mod files;
+mod gate;
 mod grpc;
 mod index;
 mod learn;
 mod limits;
 mod metrics;
 mod operate;
+mod policies;
 mod probes;
 mod published;
 mod query;

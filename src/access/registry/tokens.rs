@@ -135,7 +135,8 @@ impl Registry {
     /// does not exist for the caller. To revoke it again changes nothing.
     ///
     /// # Errors
-    /// [`AccessError::NoToken`], and those of the store.
+    /// [`AccessError::NoToken`], and those of the store: a token that could not be written down as revoked opens nothing until
+    /// the next start, for a full disk must not keep a stolen one alive.
     pub fn revoke_token(&self, id: &str, owner: Option<&str>) -> Result<TokenInfo, AccessError> {
         let now = self.now();
         self.change(|state, records| {
@@ -147,11 +148,11 @@ impl Registry {
             let mut record = token.now();
             record.revoked.get_or_insert(now);
             let held = record.hold()?;
-            put(records, &held.record)?;
+            let written = put(records, &held.record);
             let info = TokenInfo::from(held.record.clone());
             state.tokens.insert(info.id.clone(), Arc::new(held));
-            Ok(info)
-        })
+            Ok(written.map(|()| info))
+        })?
     }
 
     /// Writes down when tokens were used last, where that has changed since: to be called from time to time and at the end.

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 use clap::Subcommand;
 
-use super::{Client, done};
+use super::{Client, done, name};
 use crate::cli::failure::of_status;
 use crate::cli::render::{Cell, Format, Json, Table, print_json, print_table, write_out};
 use crate::wire::v1;
@@ -68,7 +68,7 @@ async fn list(client: &Client, format: Format) -> Result<()> {
     let mut table = Table::new(["group", "count", "members"]);
     for group in &groups {
         table.push(vec![
-            Cell::text(&group.name),
+            name(&group.name),
             Cell::Count(group.members.len() as u64),
             Cell::text(group.members.join(", ")),
         ]);

@@ -120,21 +120,25 @@ async fn whoami(client: &Client, format: Format) -> Result<()> {
     let reply = client.access().who_am_i(v1::WhoAmIRequest {}).await;
     let who = reply.map_err(|status| of_status(&status))?.into_inner();
     let facts = [
-        ("name", Cell::text(&who.name)),
-        ("groups", Cell::text(who.groups.join(", "))),
+        ("name", name(&who.name)),
+        ("groups", name(&who.groups.join(", "))),
         ("shown by", Cell::text(&who.proof)),
-        ("id", Cell::text(&who.proof_id)),
+        ("id", name(&who.proof_id)),
         ("expires", moment(who.expires, format)),
     ];
     let roles = role::table(&who.roles, format);
     match format {
         Format::Json => {
-            let members = facts.iter().map(|(name, cell)| (name.replace(' ', "_"), cell.to_json()));
+            let groups = || who.groups.iter().map(|group| name(group).to_json()).collect();
+            let members = facts.iter().map(|(fact, cell)| match *fact {
+                "groups" => ("groups".to_owned(), Json::List(groups())),
+                fact => (fact.replace(' ', "_"), cell.to_json()),
+            });
             print_json(&Json::object(members.chain([("roles".to_owned(), roles.to_json())])))
         }
         Format::Csv => print_facts(&facts, format),
         Format::Table => {
-            let told: Vec<_> = facts.into_iter().filter(|(_, cell)| !cell.is_silent()).collect();
+            let told: Vec<_> = facts.into_iter().filter(|(_, cell)| *cell != Cell::Null).collect();
             print_facts(&told, format)?;
             match (who.proof.as_str(), who.roles.is_empty()) {
                 ("open", _) => {
@@ -148,6 +152,11 @@ async fn whoami(client: &Client, format: Format) -> Result<()> {
             }
         }
     }
+}
+
+/// A name, which is told whole even in a table: cut, it could be that of another.
+fn name(text: &str) -> Cell {
+    if text.is_empty() { Cell::Null } else { Cell::Id(text.to_owned()) }
 }
 
 /// A moment: for people as a date, for programs in seconds since 1970.

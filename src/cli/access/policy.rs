@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 use clap::Subcommand;
 
-use super::{Client, done, moment};
+use super::{Client, done, moment, name};
 use crate::cli::failure::of_status;
 use crate::cli::render::{Cell, Format, Table, print_table, write_out};
 use crate::wire::v1;
@@ -78,11 +78,12 @@ async fn list(client: &Client, collection: String, format: Format) -> Result<()>
     let mut table = Table::new(["principal", "collection", "where", "written", "by"]);
     for policy in &policies {
         table.push(vec![
-            Cell::text(&policy.principal),
-            Cell::text(&policy.collection),
-            Cell::text(&policy.predicate),
+            name(&policy.principal),
+            name(&policy.collection),
+            // Half a condition would say something else.
+            name(&policy.predicate),
             moment(Some(policy.written), format),
-            Cell::text(&policy.written_by),
+            name(&policy.written_by),
         ]);
     }
     print_table(&table, format)

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 
-use super::{Client, done, moment};
+use super::{Client, done, moment, name};
 use crate::cli::failure::of_status;
 use crate::cli::render::{Cell, Format, Table, print_table, write_out};
 use crate::wire::v1;
@@ -61,11 +61,11 @@ pub(super) fn table(roles: &[v1::RoleGiven], format: Format) -> Table {
     let mut table = Table::new(["principal", "role", "collection", "given", "by"]);
     for role in roles {
         table.push(vec![
-            Cell::text(&role.principal),
+            name(&role.principal),
             Cell::text(&role.role),
-            Cell::text(&role.collection),
+            name(&role.collection),
             moment(Some(role.given), format),
-            Cell::text(&role.given_by),
+            name(&role.given_by),
         ]);
     }
     table
@@ -75,6 +75,6 @@ pub(super) fn table(roles: &[v1::RoleGiven], format: Format) -> Table {
 fn on(collection: &str) -> String {
     match collection {
         "*" => "every collection and the server".to_owned(),
-        name => name.to_owned(),
+        collection => collection.to_owned(),
     }
 }

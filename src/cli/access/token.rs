@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
 
 use super::life::Life;
-use super::{Client, done, moment};
+use super::{Client, done, moment, name};
 use crate::access::utc;
 use crate::cli::failure::of_status;
 use crate::cli::render::{Cell, Format, Json, Table, print_json, print_table, write_out};
@@ -106,8 +106,8 @@ pub(super) fn print_made(secret: &str, token: &v1::TokenInfo, format: Format) ->
 
 fn facts(token: &v1::TokenInfo, format: Format) -> Vec<(&'static str, Cell)> {
     vec![
-        ("id", Cell::text(&token.id)),
-        ("owner", Cell::text(&token.owner)),
+        ("id", name(&token.id)),
+        ("owner", name(&token.owner)),
         ("created", moment(Some(token.created), format)),
         ("expires", moment(Some(token.expires), format)),
         ("in_force", Cell::Boolean(token.in_force)),
@@ -123,13 +123,13 @@ fn table(tokens: &[v1::TokenInfo], format: Format) -> Table {
             (false, None) => "expired",
         };
         table.push(vec![
-            Cell::text(&token.id),
-            Cell::text(&token.owner),
+            name(&token.id),
+            name(&token.owner),
             moment(Some(token.expires), format),
             moment(token.last_used, format),
             Cell::text(state),
             moment(Some(token.created), format),
-            Cell::text(&token.created_by),
+            name(&token.created_by),
         ]);
     }
     table

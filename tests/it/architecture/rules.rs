@@ -18,13 +18,14 @@ impl fmt::Display for Violation {
 }
 
 /// Every rule.
-pub(super) const RULES: [fn(&Source) -> Vec<Violation>; 6] = [
+pub(super) const RULES: [fn(&Source) -> Vec<Violation>; 7] = [
     imports_go_down,
     libraries_stay,
     files_are_short,
     functions_are_short,
     nothing_is_forced,
     files_speak,
+    objects_are_seen_through_the_door,
 ];
 
 /// The floors, lowest first. A module uses itself and what stands before its own line, never beside it.
@@ -97,6 +98,13 @@ const UNSAFE_FENCES: [&str; 9] = [
     "src/vector/simd.rs",
     "src/learn/lapack/ffi.rs",
 ];
+
+/// The only file above the query engine that asks the database for objects, which it does for the grant of a call.
+const DOOR: &str = "src/service/door.rs";
+/// Where others might, and what they must not ask for: reads everywhere, writes where a call is served.
+const BEHIND_THE_DOOR: [&str; 2] = ["src/service/", "src/probes/"];
+const READS: [&str; 6] = ["view", "view_at_hand", "get", "tokens", "collection", "index_status"];
+const WRITES: [&str; 2] = ["write", "insert"];
 
 const FILE_LINES_MAX: usize = 500;
 const FUNCTION_LINES_MAX: usize = 70;
@@ -257,6 +265,27 @@ fn nothing_is_forced(source: &Source) -> Vec<Violation> {
     if !UNSAFE_FENCES.iter().any(|fence| source.path.starts_with(fence)) {
         for place in words(&source.product, "unsafe") {
             found.push(at(source, place, "unsafe code outside its fences".to_owned()));
+        }
+    }
+    found
+}
+
+fn objects_are_seen_through_the_door(source: &Source) -> Vec<Violation> {
+    let is_behind = BEHIND_THE_DOOR.iter().any(|folder| source.path.starts_with(folder));
+    if source.path == DOOR || !is_behind {
+        return Vec::new();
+    }
+    let serves = source.path.starts_with("src/service/");
+    let mut found = Vec::new();
+    for place in words(&source.product, "db") {
+        let after = source.product[place + 2..].trim_start();
+        let after = after.strip_prefix("()").unwrap_or(after).trim_start();
+        let Some(after) = after.strip_prefix('.').map(str::trim_start) else { continue };
+        let end = after.find(|each: char| !each.is_alphanumeric() && each != '_');
+        let (name, rest) = after.split_at(end.unwrap_or(after.len()));
+        let is_call = rest.trim_start().starts_with('(');
+        if is_call && (READS.contains(&name) || serves && WRITES.contains(&name)) {
+            found.push(at(source, place, format!("`db.{name}` beside the door: ask {DOOR}")));
         }
     }
     found

@@ -1,5 +1,7 @@
 //! Tokens of an issuer whose keys the tests make, and every way to get one wrong.
 
+mod keys;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,8 +9,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ED25519};
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
 
 use super::*;
 
@@ -330,134 +330,6 @@ async fn groups_are_those_that_the_operator_maps() {
     let many: Vec<String> = (0..1_001).map(|number| number.to_string()).collect();
     let token = pair.sign(&with(&[("https://x.org/groups", json!(many))]));
     assert!(mapped(None).verify(&token).await.is_err());
-}
-
-#[tokio::test]
-async fn an_unknown_key_has_the_keys_read_again_once_a_minute() {
-    let (old, new) = (Pair::new("old", Algorithm::ES256), Pair::new("new", Algorithm::ES256));
-    let bench = Bench::new(&key_set(&[&old]));
-    let oidc = bench.oidc(|_| {});
-    let claims = with(&[("exp", json!(NOW + 1_000_000))]);
-    let (of_old, of_new) = (old.sign(&claims), new.sign(&claims));
-    assert!(oidc.verify(&of_old).await.is_ok());
-    bench.write(&key_set(&[&new]));
-    assert_eq!(oidc.verify(&of_new).await.expect_err("too soon").public(), unknown());
-    bench.now.store(NOW + 59, Ordering::Relaxed);
-    assert!(oidc.verify(&of_new).await.is_err());
-    bench.now.store(NOW + 60, Ordering::Relaxed);
-    assert!(oidc.verify(&of_new).await.is_ok());
-    assert!(oidc.verify(&of_old).await.is_err(), "the issuer has withdrawn it");
-    // Keys that can no longer be read go on for a day, and no longer.
-    std::fs::remove_file(bench.keys()).expect("removes");
-    bench.now.store(NOW + 60 + 23 * 3_600, Ordering::Relaxed);
-    assert!(oidc.verify(&of_new).await.is_ok());
-    bench.now.store(NOW + 60 + 24 * 3_600, Ordering::Relaxed);
-    let denied = oidc.verify(&of_new).await.expect_err("nobody knows the keys");
-    assert_eq!(denied.kind(), DeniedKind::Unavailable);
-    assert!(!denied.public().contains("keys.json"), "{denied}");
-}
-
-#[tokio::test]
-async fn a_withdrawn_key_ends_within_the_hour() {
-    let (old, new) = (Pair::new("old", Algorithm::ES256), Pair::new("new", Algorithm::ES256));
-    let bench = Bench::new(&key_set(&[&old]));
-    let oidc = bench.oidc(|_| {});
-    let token = old.sign(&with(&[("exp", json!(NOW + 1_000_000))]));
-    assert!(oidc.verify(&token).await.is_ok());
-    bench.write(&key_set(&[&new]));
-    bench.now.store(NOW + 3_599, Ordering::Relaxed);
-    assert!(oidc.verify(&token).await.is_ok());
-    bench.now.store(NOW + 3_600, Ordering::Relaxed);
-    assert!(oidc.verify(&token).await.is_err());
-}
-
-/// Answers every request with what `answer` makes of its path, and counts the requests.
-async fn issuer(
-    answer: impl Fn(&str, &str) -> String + Send + 'static,
-) -> (String, Arc<AtomicU64>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let url = format!("http://{}", listener.local_addr().expect("an address"));
-    let (counted, own) = (Arc::new(AtomicU64::new(0)), url.clone());
-    let counter = Arc::clone(&counted);
-    tokio::spawn(async move {
-        while let Ok((mut stream, _)) = listener.accept().await {
-            counter.fetch_add(1, Ordering::Relaxed);
-            let mut request = vec![0; 4_096];
-            let bytes = stream.read(&mut request).await.unwrap_or(0);
-            let request = String::from_utf8_lossy(&request[..bytes]).into_owned();
-            let path = request.split(' ').nth(1).unwrap_or_default();
-            let _ = stream.write_all(answer(&own, path).as_bytes()).await;
-        }
-    });
-    (url, counted)
-}
-
-fn http(body: &str) -> String {
-    format!("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}", body.len())
-}
-
-fn discovery(url: &str, keys: &str) -> String {
-    http(&json!({"issuer": url, "jwks_uri": keys}).to_string())
-}
-
-async fn verify_at(url: &str, pair: &Pair, times: usize) -> Vec<Result<Verified, Denied>> {
-    let oidc = Oidc::new(OidcOptions::new(url, "sidereus"), Arc::new(|| NOW)).expect("loopback");
-    let mut all = Vec::new();
-    for _ in 0..times {
-        all.push(oidc.verify(&pair.sign(&with(&[("iss", json!(url))]))).await);
-    }
-    all
-}
-
-#[tokio::test]
-async fn keys_are_fetched_from_where_the_issuer_says() {
-    let pair = Pair::new("k", Algorithm::ES256);
-    let set = key_set(&[&pair]).to_string();
-    let (url, count) = issuer(move |own, path| match path {
-        "/.well-known/openid-configuration" => discovery(own, &format!("{own}/keys")),
-        "/keys" => http(&set),
-        _ => http("{}"),
-    })
-    .await;
-    let verified = verify_at(&url, &pair, 3).await;
-    assert!(verified.iter().all(Result::is_ok), "{verified:?}");
-    assert_eq!(count.load(Ordering::Relaxed), 2, "asked once for each document");
-    // Somebody who makes up keys cannot have the issuer asked again and again.
-    let other = Pair::new("made up", Algorithm::ES256);
-    let verified = verify_at(&url, &other, 5).await;
-    assert!(verified.iter().all(Result::is_err));
-    assert_eq!(count.load(Ordering::Relaxed), 4);
-}
-
-#[tokio::test]
-async fn an_issuer_that_answers_badly_lets_nobody_in() {
-    type Answer = fn(&str, &str) -> String;
-    let cases: [(Answer, &str); 7] = [
-        (|_, _| http("not JSON"), "no discovery document"),
-        (|own, _| discovery(&format!("{own}/other"), own), "another issuer"),
-        (|own, _| discovery(own, "http://192.0.2.1/keys"), "not https"),
-        (|own, _| discovery(own, "file:///etc/passwd"), "not https"),
-        (
-            |_, _| "HTTP/1.1 302 Found\r\nlocation: /keys\r\ncontent-length: 0\r\n\r\n".to_owned(),
-            "302",
-        ),
-        (|_, _| http(&" ".repeat(600_000)), "more than"),
-        (
-            |_, _| format!("HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n{}", " ".repeat(600_000)),
-            "more than",
-        ),
-    ];
-    let pair = Pair::new("k", Algorithm::ES256);
-    for (answer, told) in cases {
-        let (url, count) = issuer(answer).await;
-        for verified in verify_at(&url, &pair, 2).await {
-            let denied = verified.expect_err(told);
-            assert_eq!(denied.kind(), DeniedKind::Unavailable, "{denied}");
-            assert!(denied.reason().contains(told), "{told}: {}", denied.reason());
-            assert!(!denied.public().contains("http"), "{denied}");
-        }
-        assert_eq!(count.load(Ordering::Relaxed), 1, "{told}");
-    }
 }
 
 #[test]
