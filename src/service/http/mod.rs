@@ -67,6 +67,8 @@ impl HttpListener {
             .route("/metrics", get(metrics))
             .route("/healthz", get(healthy))
             .route("/readyz", get(ready))
+            .fallback(nothing)
+            .method_not_allowed_fallback(not_allowed)
             .with_state(sources);
         if let Err(error) = axum::serve(Connections::new(self.listener), router).await {
             tracing::error!(%error, "HTTP is no longer served");
@@ -104,6 +106,16 @@ async fn metrics(State(sources): State<Sources>) -> Response {
             answer(StatusCode::INTERNAL_SERVER_ERROR, "text/plain", text)
         }
     }
+}
+
+/// There is nothing else.
+async fn nothing() -> Response {
+    answer(StatusCode::NOT_FOUND, "text/plain", String::new())
+}
+
+/// Nothing can be changed.
+async fn not_allowed() -> Response {
+    answer(StatusCode::METHOD_NOT_ALLOWED, "text/plain", String::new())
 }
 
 /// The process answers: that is all that is asked.
