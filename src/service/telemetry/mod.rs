@@ -125,9 +125,11 @@ fn parse_filter(filter: &str) -> Result<EnvFilter, TelemetryError> {
 /// Outside of a tokio runtime, where traces are sent.
 pub fn start_telemetry(options: &TelemetryOptions) -> Result<Telemetry, TelemetryError> {
     let filter = parse_filter(&options.filter)?;
-    let lines = fmt::layer().with_writer(std::io::stderr).with_target(false);
+    let lines = fmt::layer().with_writer(std::io::stderr);
     let lines = match options.format {
-        LogFormat::Text => lines.with_ansi(std::io::stderr().is_terminal()).boxed(),
+        LogFormat::Text => {
+            lines.with_target(false).with_ansi(std::io::stderr().is_terminal()).boxed()
+        }
         LogFormat::Json => {
             lines.json().flatten_event(true).with_current_span(true).with_span_list(false).boxed()
         }

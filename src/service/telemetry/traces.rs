@@ -91,6 +91,7 @@ impl Exporter {
         tracing_opentelemetry::layer()
             .with_tracer(self.provider.tracer(SERVICE))
             .with_location(false)
+            .with_target(false)
             .with_threads(false)
             .with_tracked_inactivity(false)
             .with_filter(only)
