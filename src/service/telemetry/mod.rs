@@ -11,8 +11,8 @@ mod traces;
 use std::io::IsTerminal;
 
 use thiserror::Error;
+use tracing_subscriber::filter::{FilterExt, filter_fn};
 use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, fmt};
 
 pub(super) use call::{Call, CallLayer, current_id, rejected, watched};
@@ -139,10 +139,11 @@ pub fn start_telemetry(options: &TelemetryOptions) -> Result<Telemetry, Telemetr
         None => None,
     };
     let spans = exporter.as_ref().map(Exporter::layer);
-    tracing_subscriber::registry()
-        .with(lines.with_filter(filter))
-        .with(spans)
-        .try_init()
+    // Spans for traces are made for the collector alone.
+    let filter = filter.and(filter_fn(|metadata| metadata.target() != traces::TARGET));
+    let subscriber = tracing_subscriber::registry().with(lines.with_filter(filter)).with(spans);
+    // Libraries that speak through `log` are not listened to: the parser of predicates tells every literal there.
+    tracing::subscriber::set_global_default(subscriber)
         .map_err(|_| TelemetryError::StartedTwice)?;
     Ok(Telemetry { exporter })
 }

@@ -27,7 +27,7 @@ use tracing_subscriber::registry::LookupSpan;
 use super::TelemetryError;
 
 /// Target of the spans that are sent. Queries write it as a literal, for they lie below this module.
-const TARGET: &str = "sidereus::trace";
+pub(super) const TARGET: &str = "sidereus::trace";
 
 /// Name of the service in traces.
 const SERVICE: &str = "sidereus";

@@ -21,7 +21,7 @@ async fn what_is_done_is_counted_and_what_is_there_is_told() {
     let server = Process::start(folder.path(), &[], &[]);
     server.create("galaxies").await;
     let mut objects: Vec<_> = (0..20).map(|id| galaxy(id, 10.0 + id as f64, 0.0)).collect();
-    objects.push(object(99, 500.0, 0.0));
+    objects.push(object(99, 10.0, 95.0));
     server.write("galaxies", objects).await;
     let mut searches = server.searches().await;
     for _ in 0..3 {

@@ -115,8 +115,8 @@ fn check_log(log: &str) {
         .lines()
         .map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("{line}")))
         .collect();
-    let own = log.lines().filter(|line| !line.contains("\"hyper") && !line.contains("\"h2"));
-    assert!(own.clone().all(|line| !line.contains(SECRET) && !line.contains("4242")), "{log}");
+    // At the level `debug` too, at which parsers like to tell all that they read.
+    assert!(!log.contains(SECRET) && !log.contains("4242"), "{log}");
     let ended = lines
         .iter()
         .find(|line| line["message"] == "call ended" && line["span"]["request_id"] == "traced");
