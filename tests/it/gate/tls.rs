@@ -3,10 +3,12 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, SanType, date_time_ymd,
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, SanType,
+    date_time_ymd,
 };
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, RootCertStore};
@@ -28,6 +30,9 @@ use crate::support::TestServer;
 const HEALTH: &str = "/grpc.health.v1.Health/Check";
 const COUNT: &str = "/sidereus.v1.ObjectService/CountObjects";
 
+/// Authorities that were made; each has a name of its own.
+static AUTHORITIES: AtomicU32 = AtomicU32::new(0);
+
 /// An authority of its own.
 struct Authority(CertifiedIssuer<'static, KeyPair>);
 
@@ -41,6 +46,8 @@ impl Authority {
     fn new() -> Self {
         let mut parameters = CertificateParams::default();
         parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let number = AUTHORITIES.fetch_add(1, Ordering::Relaxed);
+        parameters.distinguished_name.push(DnType::CommonName, format!("authority {number}"));
         let key = KeyPair::generate().expect("a key");
         Self(CertifiedIssuer::self_signed(parameters, key).expect("an authority"))
     }
