@@ -3,6 +3,7 @@
 #[path = "../../build/rules.rs"]
 mod rules;
 
+mod client;
 mod frames;
 mod matrix;
 mod names;

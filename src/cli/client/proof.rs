@@ -131,7 +131,7 @@ pub(super) fn distrust(error: &tonic::transport::Error) -> Option<String> {
 }
 
 fn reason(said: &str) -> Option<String> {
-    let reason = if said.contains("UnknownIssuer") {
+    let reason = if said.contains("UnknownIssuer") || said.contains("BadSignature") {
         "nobody that this program trusts has signed its certificate: name the certificate of its authority with --ca FILE"
     } else if said.contains("Expired") {
         "its certificate is over: the operator must renew it"

@@ -15,6 +15,13 @@ use super::Limited;
 /// Flows that are remembered although nothing of theirs waits.
 const FLOWS_MAX: usize = 1_024;
 
+/// After somebody was refused because the queue was full, it is short for so long: where more come than can be served, a long
+/// queue only makes everybody wait.
+const SHORT_FOR: Duration = Duration::from_secs(1);
+
+/// The part of the queue that is left then.
+const SHORT: usize = 8;
+
 /// What a query is expected to have left when it has taken longer than expected.
 const OVERDUE: Duration = Duration::from_millis(1);
 
@@ -50,6 +57,8 @@ struct State {
     running: HashMap<u64, Instant>,
     waiting: BTreeMap<Place, Waiting>,
     flows: HashMap<Arc<str>, Flow>,
+    /// When somebody was refused because the queue was full.
+    full: Option<Instant>,
     /// The virtual time, in nanoseconds: the tag of the query that began last.
     now: u64,
     numbers: u64,
@@ -182,6 +191,16 @@ impl Lane {
         }
     }
 
+    /// How many may wait now.
+    fn room(&self, state: &State) -> usize {
+        let is_short = state.full.is_some_and(|full| full.elapsed() < SHORT_FOR);
+        if is_short {
+            (self.queue_max / SHORT).max(self.slots * 2).min(self.queue_max)
+        } else {
+            self.queue_max
+        }
+    }
+
     fn arrive(self: &Arc<Self>, sender: Sender, ask: Ask) -> Result<Arrived, Limited> {
         let mut state = self.state();
         if state.running.len() < self.slots && state.waiting.is_empty() {
@@ -195,10 +214,11 @@ impl Lane {
             return Err(too_long(ask, wait));
         }
         let mut pushed_out = None;
-        if state.waiting.len() >= self.queue_max {
-            let own = state.flow(&sender).waiting;
+        if state.waiting.len() >= self.room(&state) {
+            state.full = Some(Instant::now());
+            let (own, waiting) = (state.flow(&sender).waiting, state.waiting.len());
             let full = || {
-                let what = format!("{} queries wait already", self.queue_max);
+                let what = format!("{waiting} queries wait already");
                 Limited::new("admission.queue", wait.max(Duration::from_millis(50)), what)
             };
             // Who has filled the queue makes room for those who have less in it.

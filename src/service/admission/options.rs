@@ -139,7 +139,7 @@ impl Default for AdmissionOptions {
             running: None,
             running_long: None,
             long: Duration::from_secs(2),
-            queue: 256,
+            queue: 64,
             wait_max: Duration::from_secs(30),
             memory_bytes: None,
             stall: Duration::from_mins(1),

@@ -26,8 +26,8 @@ use crate::service::tls::Peer;
 /// Longest path that is noted of a call without a rule, in bytes.
 const PATH_BYTES_MAX: usize = 200;
 
-/// The service that may send the largest messages.
-const OBJECTS: &str = "/sidereus.v1.ObjectService/";
+/// The services that may be sent the largest messages.
+const OBJECTS: [&str; 2] = ["/sidereus.v1.ObjectService/", "/arrow.flight.protocol.FlightService/"];
 
 /// What stands before every service: nothing passes that is not allowed.
 #[derive(Clone)]
@@ -161,7 +161,7 @@ impl Shared {
         identity: &Arc<Identity>,
         peeked: &Peeked<'_>,
     ) -> Result<Grant, Refusal> {
-        let lists = matches!(rule.scope, Scope::Listing | Scope::Handler) || peeked.lists(rule);
+        let lists = rule.scope == Scope::Listing || peeked.lists(rule);
         if self.authority.is_open() {
             return self.authority.decide(identity, peeked.role, peeked.collection);
         }
@@ -173,7 +173,8 @@ impl Shared {
     }
 
     fn limit(&self, rule: &Rule) -> usize {
-        if rule.path.starts_with(OBJECTS) { self.object_bytes_max } else { self.request_bytes_max }
+        let is_large = OBJECTS.iter().any(|service| rule.path.starts_with(service));
+        if is_large { self.object_bytes_max } else { self.request_bytes_max }
     }
 }
 

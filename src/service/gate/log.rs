@@ -2,7 +2,8 @@
 
 use super::call::{CallBegins, CallEnded, Decision, Watch};
 
-/// Writes calls to the log: those that were refused for whoever reads it every day, others in detail.
+/// Writes calls to the log: those of known people that were refused for whoever reads it every day, others in detail. Strangers
+/// could fill the log.
 #[derive(Debug)]
 pub(in crate::service) struct LogCalls;
 
@@ -17,11 +18,14 @@ impl Watch for LogCalls {
         let identity = call.identity.map(|identity| &*identity.name);
         let peer = call.peer.map(|peer| peer.address);
         let CallEnded { method, collection, code, reason, rows, duration, .. } = call;
-        match call.decision {
-            Decision::Refused => {
+        match (call.decision, identity) {
+            (Decision::Refused, Some(identity)) => {
                 tracing::info!(method, identity, collection, ?peer, ?code, reason, "call refused");
             }
-            Decision::Allowed => {
+            (Decision::Refused, None) => {
+                tracing::debug!(method, ?peer, ?code, reason, "call of a stranger refused");
+            }
+            (Decision::Allowed, _) => {
                 tracing::debug!(method, identity, collection, ?code, rows, ?duration, "call ended");
             }
         }

@@ -33,8 +33,13 @@ pub(super) enum Scope {
     Server,
     /// Everybody who has shown who he is may call; the answer tells him what he may know of.
     Listing,
-    /// Everybody who has shown who he is may call, and the handler asks for a grant when it knows what for.
-    Handler,
+    /// The collection that a descriptor of Arrow Flight names: by its command, or else by its path.
+    Descriptor {
+        /// To the name in the command.
+        command: &'static [u32],
+        /// To the path.
+        path: &'static [u32],
+    },
     /// Nobody is asked who he is.
     Anybody,
 }
@@ -51,30 +56,53 @@ pub(super) enum Empty {
 /// Rules of the methods of `sidereus.v1`, sorted by path; the build makes it out of their options.
 static RULES: &[Rule] = include!(concat!(env!("OUT_DIR"), "/rules.rs"));
 
-/// Rules of services that are defined elsewhere, by the beginning of the path.
+/// Rules of services that are defined elsewhere, by the path, or by its beginning up to a `/`.
 static FOREIGN: &[Rule] = &[
-    foreign("/grpc.health.v1.Health/", Scope::Anybody),
-    foreign("/grpc.reflection.v1.ServerReflection/", Scope::Listing),
-    foreign("/grpc.reflection.v1alpha.ServerReflection/", Scope::Listing),
-    foreign("/arrow.flight.protocol.FlightService/", Scope::Handler),
+    foreign("/grpc.health.v1.Health/", Role::Read, Scope::Anybody),
+    foreign("/grpc.reflection.v1.ServerReflection/", Role::Read, Scope::Listing),
+    foreign("/grpc.reflection.v1alpha.ServerReflection/", Role::Read, Scope::Listing),
+    // A ticket is a `FlightCommand`, whose first field is an export and whose second is an ingest; so is the command of a
+    // descriptor. Other methods than these list, or are not there.
+    flight(
+        "/arrow.flight.protocol.FlightService/DoGet",
+        Role::Read,
+        Scope::Collection { path: &[1, 1, 1], empty: Empty::Refused },
+    ),
+    flight(
+        "/arrow.flight.protocol.FlightService/DoPut",
+        Role::Ingest,
+        Scope::Collection { path: &[1, 2, 2, 1], empty: Empty::Refused },
+    ),
+    flight("/arrow.flight.protocol.FlightService/GetFlightInfo", Role::Read, DESCRIPTOR),
+    flight("/arrow.flight.protocol.FlightService/GetSchema", Role::Read, DESCRIPTOR),
+    foreign("/arrow.flight.protocol.FlightService/", Role::Read, Scope::Listing),
 ];
 
-const fn foreign(path: &'static str, scope: Scope) -> Rule {
-    Rule { path, role: Role::Read, scope, raises: &[], release: None, server_streaming: false }
+const DESCRIPTOR: Scope = Scope::Descriptor { command: &[2, 1, 1], path: &[3] };
+
+const fn foreign(path: &'static str, role: Role, scope: Scope) -> Rule {
+    Rule { path, role, scope, raises: &[], release: None, server_streaming: false }
+}
+
+const fn flight(path: &'static str, role: Role, scope: Scope) -> Rule {
+    Rule { path, role, scope, raises: &[], release: None, server_streaming: true }
 }
 
 /// The rule of a path. There is none for paths that are not known: they are refused.
 pub(super) fn find(path: &str) -> Option<&'static Rule> {
     match RULES.binary_search_by(|rule| rule.path.cmp(path)) {
         Ok(place) => RULES.get(place),
-        Err(_) => FOREIGN.iter().find(|rule| path.starts_with(rule.path)),
+        Err(_) => FOREIGN.iter().find(|rule| match rule.path.ends_with('/') {
+            true => path.starts_with(rule.path),
+            false => path == rule.path,
+        }),
     }
 }
 
 impl Rule {
     /// Whether the gate must see the first message to decide.
     pub(super) fn names_collection(&self) -> bool {
-        matches!(self.scope, Scope::Collection { .. })
+        matches!(self.scope, Scope::Collection { .. } | Scope::Descriptor { .. })
     }
 }
 
@@ -88,7 +116,11 @@ mod tests {
         for rule in RULES {
             assert_eq!(find(rule.path).map(|found| found.path), Some(rule.path));
         }
-        assert!(RULES.iter().all(|rule| !matches!(rule.scope, Scope::Anybody | Scope::Handler)));
+        assert!(
+            RULES
+                .iter()
+                .all(|rule| !matches!(rule.scope, Scope::Anybody | Scope::Descriptor { .. }))
+        );
     }
 
     #[test]
@@ -109,6 +141,10 @@ mod tests {
             find("/grpc.health.v1.Health/Check").map(|rule| rule.scope),
             Some(Scope::Anybody)
         );
+        let put = find("/arrow.flight.protocol.FlightService/DoPut").expect("a rule");
+        assert_eq!((put.role, put.names_collection()), (Role::Ingest, true));
+        let list = find("/arrow.flight.protocol.FlightService/ListFlights").expect("a rule");
+        assert_eq!(list.scope, Scope::Listing);
         let ingest = find("/sidereus.v1.ObjectService/Ingest").expect("a rule");
         assert_eq!(ingest.scope, Scope::Collection { path: &[1, 1], empty: Empty::Refused });
         assert_eq!(ingest.role, Role::Ingest);

@@ -66,11 +66,19 @@ impl Peeked<'_> {
 
 /// Reads what a rule needs out of a first message.
 pub(super) fn peek<'a>(rule: &Rule, message: &'a [u8]) -> Result<Peeked<'a>, Malformed> {
+    match rule.scope {
+        Scope::Collection { path, .. } => follow(rule, path, message),
+        Scope::Descriptor { command, path } => match follow(rule, command, message)? {
+            Peeked { collection: None, .. } => follow(rule, path, message),
+            peeked => Ok(peeked),
+        },
+        Scope::Server | Scope::Listing | Scope::Anybody => follow(rule, &[], message),
+    }
+}
+
+/// The same, where the fields that lead to the collection are known.
+fn follow<'a>(rule: &Rule, path: &[u32], message: &'a [u8]) -> Result<Peeked<'a>, Malformed> {
     let mut peeked = Peeked::nothing(rule);
-    let path = match rule.scope {
-        Scope::Collection { path, .. } => path,
-        _ => &[],
-    };
     let (first, inner) = path.split_first().map_or((0, path), |(first, inner)| (*first, inner));
     let (mut named, mut release) = (None, None);
     let mut fields = Fields(message);
@@ -238,6 +246,30 @@ mod tests {
         let bytes = fit.encode_to_vec();
         let peeked = peek(rule("ProbeService/FitProbe"), &bytes).expect("well formed");
         assert_eq!(peeked.role, Role::Annotate);
+    }
+
+    #[test]
+    fn flight_names_a_collection_in_its_tickets_and_descriptors() {
+        let flight = |method: &str| {
+            find(&format!("/arrow.flight.protocol.FlightService/{method}")).expect("a rule")
+        };
+        let name = |method: &str, message: &[u8]| {
+            let peeked = peek(flight(method), message).expect("well formed");
+            peeked.collection.map(str::to_owned)
+        };
+        let export = field(1, &field(1, b"des"));
+        let ingest = field(2, &field(1, b"des"));
+        let des = Some("des".to_owned());
+        assert_eq!(name("DoGet", &field(1, &export)), des);
+        assert_eq!(name("DoGet", &field(1, &ingest)), None);
+        assert_eq!(name("DoPut", &field(1, &field(2, &ingest))), des);
+        assert_eq!(name("DoPut", &field(1, &field(2, &export))), None);
+        for method in ["GetFlightInfo", "GetSchema"] {
+            assert_eq!(name(method, &field(2, &export)), des);
+            assert_eq!(name(method, &field(3, b"des")), des);
+            let two = [field(3, b"des"), field(3, b"ska")].concat();
+            assert_eq!(peek(flight(method), &two), Err(Malformed::Twice(3)));
+        }
     }
 
     #[test]

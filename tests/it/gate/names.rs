@@ -163,10 +163,20 @@ fn requests(
     let mut others = texts(protocol, &method.input, &[], 2);
     others.retain(|path| Some(path) != named);
     if let Some(path) = others.get(number % others.len().max(1)) {
-        let ours = named.map(|path| nested(path, OURS.as_bytes())).unwrap_or_default();
-        requests.push([ours, nested(path, payload)].concat());
+        requests.push(beside(named, path, payload));
     }
     requests
+}
+
+/// A text beside the name of our collection, in the message around both where there is one.
+fn beside(named: Option<&Vec<u32>>, path: &[u32], payload: &[u8]) -> Vec<u8> {
+    let Some(named) = named else { return nested(path, payload) };
+    match (&named[..], path) {
+        ([outer, name @ ..], [same, text @ ..]) if outer == same => {
+            field(*outer, &[nested(name, OURS.as_bytes()), nested(text, payload)].concat())
+        }
+        _ => [nested(named, OURS.as_bytes()), nested(path, payload)].concat(),
+    }
 }
 
 /// Everything below a folder, with sizes.

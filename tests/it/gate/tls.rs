@@ -3,10 +3,12 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, SanType, date_time_ymd,
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, SanType,
+    date_time_ymd,
 };
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, RootCertStore};
@@ -28,24 +30,29 @@ use crate::support::TestServer;
 const HEALTH: &str = "/grpc.health.v1.Health/Check";
 const COUNT: &str = "/sidereus.v1.ObjectService/CountObjects";
 
+/// Authorities that were made; each has a name of its own.
+static AUTHORITIES: AtomicU32 = AtomicU32::new(0);
+
 /// An authority of its own.
-struct Authority(CertifiedIssuer<'static, KeyPair>);
+pub(super) struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 /// A certificate and its key, in PEM.
-struct Pair {
-    certificate: String,
-    key: String,
+pub(super) struct Pair {
+    pub(super) certificate: String,
+    pub(super) key: String,
 }
 
 impl Authority {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let mut parameters = CertificateParams::default();
         parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let number = AUTHORITIES.fetch_add(1, Ordering::Relaxed);
+        parameters.distinguished_name.push(DnType::CommonName, format!("authority {number}"));
         let key = KeyPair::generate().expect("a key");
         Self(CertifiedIssuer::self_signed(parameters, key).expect("an authority"))
     }
 
-    fn pem(&self) -> String {
+    pub(super) fn pem(&self) -> String {
         self.0.pem()
     }
 
@@ -61,11 +68,11 @@ impl Authority {
         Pair { certificate, key: key.serialize_pem() }
     }
 
-    fn server(&self) -> Pair {
+    pub(super) fn server(&self) -> Pair {
         self.signs(vec![SanType::DnsName("localhost".try_into().expect("a name"))], false)
     }
 
-    fn client(&self, name: &str, over: bool) -> Pair {
+    pub(super) fn client(&self, name: &str, over: bool) -> Pair {
         let uri = format!("sidereus:user:{name}");
         self.signs(vec![SanType::URI(uri.try_into().expect("a URI"))], over)
     }
@@ -79,7 +86,7 @@ impl Pair {
         (certificate, key)
     }
 
-    fn options(&self, folder: &Path) -> TlsOptions {
+    pub(super) fn options(&self, folder: &Path) -> TlsOptions {
         let (certificate, key) = self.write(folder);
         let client_certificates = ClientCertificates::Optional;
         TlsOptions { certificate, key, client_ca: None, client_certificates }
@@ -110,7 +117,7 @@ async fn answers(address: SocketAddr, ca: &str, client: Option<&Pair>) -> bool {
     HealthClient::new(channel).check(HealthCheckRequest::default()).await.is_ok()
 }
 
-async fn encrypted(data: &Path, tls: TlsOptions) -> TestServer {
+pub(super) async fn encrypted(data: &Path, tls: TlsOptions) -> TestServer {
     TestServer::start_with(data, None, |options| {
         options.tls = Some(tls);
         options.authentication = Some(AccessOptions::default());

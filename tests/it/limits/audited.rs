@@ -62,7 +62,7 @@ async fn every_call_is_written_down_and_the_command_checks_it() {
     assert!(!text.contains("CreateCollection"), "{text}");
     let path = folder.join("0001.jsonl");
     let log = std::fs::read_to_string(&path).expect("text");
-    std::fs::write(&path, log.replacen("\"rows\":5", "\"rows\":4", 1)).expect("written");
+    std::fs::write(&path, log.replacen("\"rows\":5,", "\"rows\":4,", 1)).expect("written");
     let (whole, text) = command(&["verify", "--data", data_word]);
     assert!(!whole && text.contains("0001.jsonl, line 3"), "{text}");
     let (found, text) = command(&["verify", "--data", "/nowhere"]);

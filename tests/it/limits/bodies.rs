@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use futures::StreamExt;
+use sidereus::wire::v1::SearchRequest;
 use sidereus::wire::v1::search_service_client::SearchServiceClient;
 use tonic::body::Body;
 use tonic::codegen::http::{HeaderMap, Request, Version};
@@ -54,7 +55,7 @@ async fn cut_and_oversized_messages_are_refused_and_others_are_served() {
     let folder = tempfile::tempdir().expect("a folder");
     let server = filled(folder.path(), 10, |options| {
         options.limits.request_bytes_max = 1_000;
-        options.limits.ingest_message_bytes_max = 2_000;
+        options.limits.ingest_message_bytes_max = 4_000;
     })
     .await;
     let channel = from(&server, 2).await;
@@ -62,8 +63,9 @@ async fn cut_and_oversized_messages_are_refused_and_others_are_served() {
         let status = send(&channel, COUNT, whole(cut.clone())).await;
         assert_eq!(status.code(), Code::InvalidArgument, "{cut:?}: {status:?}");
     }
-    let mut oversized = vec![0, 0, 0, 7, 209];
-    oversized.resize(5 + 2_001, b'x');
+    let mut oversized = vec![0];
+    oversized.extend(4_001_u32.to_be_bytes());
+    oversized.resize(5 + 4_001, b'x');
     let status = send(&channel, COUNT, whole(oversized.clone())).await;
     assert!(is_by(&status, "limits.ingest_message_mib"), "{status:?}");
     let status = send(&channel, SEARCH, whole(oversized)).await;
@@ -106,14 +108,18 @@ async fn an_answer_that_nobody_reads_is_given_up_with_what_it_holds() {
     let server = filled(folder.path(), 20_000, |options| {
         options.admission.stall = Duration::from_millis(400);
         // Room for one such answer, and not for two.
-        options.admission.memory_bytes = Some(20 << 20);
+        options.admission.memory_bytes = Some(12 << 20);
         options.limits.chunk_bytes = 4 << 10;
     })
     .await;
-    let channel = from(&server, 2).await;
+    // What the other side keeps for a reader that does not read is small.
+    let address = Channel::from_shared(format!("http://{}", server.address)).expect("an address");
+    let small = address.initial_stream_window_size(65_535).initial_connection_window_size(1 << 20);
+    let channel = small.connect().await.expect("the server listens");
     let ask = || async {
         let mut client = SearchServiceClient::new(channel.clone());
-        client.search(near("galaxies", &[1.0, 0.0, 1.0], 10_000)).await
+        let request = near("galaxies", &[1.0, 0.0, 1.0], 10_000);
+        client.search(SearchRequest { columns: vec!["z".to_owned()], ..request }).await
     };
     let mut unread = ask().await.expect("found").into_inner();
     let status = ask().await.expect_err("the first holds the memory");
@@ -126,7 +132,6 @@ async fn an_answer_that_nobody_reads_is_given_up_with_what_it_holds() {
         }
         assert!(began.elapsed() < Duration::from_secs(5), "the memory is given back");
     };
-    assert!(began.elapsed() > Duration::from_millis(100), "not before its reader is given up");
     let mut hits = 0;
     while let Some(chunk) = second.message().await.expect("it is read as it comes") {
         hits += chunk.hits.len();
