@@ -53,17 +53,22 @@ impl DataDirectory {
 
     /// Raises the format to `format`, durably; never lowers it.
     pub(crate) fn raise_format(&self, format: u32) -> Result<(), StorageError> {
-        if read_format(&self.path)?.is_some_and(|found| found >= format) {
+        Self::mark(&self.path, format)
+    }
+
+    /// The same for a folder that nobody has open.
+    pub(crate) fn mark(path: &Path, format: u32) -> Result<(), StorageError> {
+        if read_format(path)?.is_some_and(|found| found >= format) {
             return Ok(());
         }
-        let fresh = self.path.join(FORMAT_NEW);
+        let fresh = path.join(FORMAT_NEW);
         let text = format!("sidereus data directory\nformat = {format}\n");
         let write = || {
             let mut file = File::create(&fresh)?;
             file.write_all(text.as_bytes())?;
             file.sync_all()?;
-            fs::rename(&fresh, self.path.join(FORMAT))?;
-            File::open(&self.path)?.sync_all()
+            fs::rename(&fresh, path.join(FORMAT))?;
+            File::open(path)?.sync_all()
         };
         write().map_err(|error| StorageError::file("writing", &fresh, error))
     }

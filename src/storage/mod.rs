@@ -27,8 +27,10 @@
 //! - **STO-6** A number given to a collection or a space is never given again.
 
 mod bulk;
+mod checks;
 #[cfg(test)]
 mod conformance;
+mod copy;
 mod directory;
 mod engine;
 mod error;
@@ -52,6 +54,7 @@ mod tests;
 mod tokens;
 mod write;
 
+pub use checks::{Inconsistency, Scrubbed};
 pub use error::StorageError;
 pub use follow::VectorFollower;
 pub use insert::{Insertion, KnownKeys, Place};
