@@ -16,6 +16,7 @@ mod error;
 mod insert;
 mod mapped;
 mod part;
+mod release;
 mod residency;
 mod segment;
 mod sky_rows;
@@ -34,6 +35,10 @@ pub use db::{Db, DbOptions};
 pub use derived::{DerivedColumn, DerivedKind, DerivedValues, Formula, Formulas};
 pub use error::EngineError;
 pub use part::{BATCH_ROWS, Part, PartKind};
+pub use release::{
+    ChangedObjects, ContentHash, DiffSide, Release, ReleaseDiff, ReleaseText, SpaceCount,
+    Withdrawal,
+};
 pub use segment::{Manifest, Progress, SpaceManifest};
 pub use sky_rows::{RegionRows, RegionTest, RowRun};
 pub use standing::Standing;
