@@ -99,6 +99,7 @@ impl Db {
         let db = Self { inner: Arc::new(inner) };
         let records = db.inner.store.collections()?;
         db.remove_strays(&records);
+        db.remove_frozen();
         for record in &db.sort_releases(records)? {
             let collection = db.register(record);
             if let Some(rows) = db.inner.options.auto_index_rows

@@ -13,6 +13,7 @@ mod cost;
 mod db;
 mod derived;
 mod error;
+mod freeze;
 mod insert;
 mod mapped;
 mod part;
@@ -34,6 +35,7 @@ pub use cost::CostModel;
 pub use db::{Db, DbOptions};
 pub use derived::{DerivedColumn, DerivedKind, DerivedValues, Formula, Formulas};
 pub use error::EngineError;
+pub use freeze::{Frozen, FrozenCollection};
 pub use part::{BATCH_ROWS, Part, PartKind};
 pub use release::{
     ChangedObjects, ContentHash, DiffSide, Release, ReleaseDiff, ReleaseText, SpaceCount,
