@@ -135,7 +135,7 @@ fn snapshot_name(ms: u64) -> String {
 
 /// Year, month and day of so many days after 1970-01-01 in the Gregorian calendar: years begin in March, so that the day
 /// that some of them lack is their last.
-fn civil(days: u64) -> (u64, u64, u64) {
+pub fn civil(days: u64) -> (u64, u64, u64) {
     let since = days + 719_468;
     let (era, of_era) = (since / 146_097, since % 146_097);
     let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;

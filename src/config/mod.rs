@@ -9,6 +9,6 @@ mod settings;
 
 pub use error::ConfigError;
 pub use settings::{
-    EncoderChoice, EncoderSettings, IndexSettings, LimitSettings, ServerSettings, Settings,
-    StorageSettings,
+    BackupSettings, EncoderChoice, EncoderSettings, IndexSettings, LimitSettings, ServerSettings,
+    Settings, StorageSettings,
 };

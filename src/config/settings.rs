@@ -1,5 +1,6 @@
 //! The settings themselves.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -12,7 +13,7 @@ use super::merge::merge;
 use crate::encoder::{BatchOptions, EncoderOptions, HostOptions, SandboxMode};
 use crate::engine::DbOptions;
 use crate::query;
-use crate::service::{self, Limits, ServiceOptions};
+use crate::service::{self, Limits, ServiceOptions, UpkeepOptions};
 use crate::storage::StoreOptions;
 
 /// The reference file: every setting, with its default.
@@ -46,6 +47,17 @@ pub struct Settings {
     pub encoder: EncoderSettings,
     /// Sizes that requests keep to.
     pub limits: LimitSettings,
+    /// Places for backups by name.
+    #[serde(default)]
+    pub backup: BTreeMap<String, BackupSettings>,
+}
+
+/// A place for backups.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BackupSettings {
+    /// A directory, or `s3://BUCKET/PREFIX`.
+    pub url: String,
 }
 
 /// Where and how to serve.
@@ -76,6 +88,8 @@ pub struct StorageSettings {
     pub background_jobs: usize,
     /// Smallest bulk batch that becomes files, MiB.
     pub bulk_min_mib: usize,
+    /// What a scrub reads in a second, MiB; 0 for none.
+    pub scrub_mib_s: usize,
 }
 
 /// Index builds.
@@ -280,6 +294,7 @@ impl Settings {
             ("storage.write_buffer_mib", storage.write_buffer_mib, 1, 1 << 14),
             ("storage.background_jobs", storage.background_jobs, 1, 256),
             ("storage.bulk_min_mib", storage.bulk_min_mib, 0, 1 << 14),
+            ("storage.scrub_mib_s", storage.scrub_mib_s, 0, 1 << 20),
             ("index.threads", self.index.threads.unwrap_or(1), 1, 1_024),
             ("encoder.threads", encoder.threads.unwrap_or(1), 1, 1_024),
             ("encoder.memory_mib", encoder.memory_mib.map_or(1, |mib| mib as usize), 1, MANY),
@@ -364,6 +379,14 @@ impl Settings {
             allow_insecure_remote: self.server.allow_insecure_remote,
             shutdown_grace: Duration::from_secs(self.server.shutdown_grace_s),
             limits: self.limits.limits(),
+            upkeep: UpkeepOptions {
+                destinations: self
+                    .backup
+                    .iter()
+                    .map(|(name, place)| (name.clone(), place.url.clone()))
+                    .collect(),
+                scrub_bytes_per_s: (self.storage.scrub_mib_s * MIB) as u64,
+            },
         }
     }
 }

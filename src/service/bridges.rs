@@ -90,7 +90,8 @@ impl BridgeService for BridgeServer {
         &self,
         request: Request<v1::ListBridgesRequest>,
     ) -> Result<Response<v1::ListBridgesResponse>, Status> {
-        let (bridges, request) = (self.context.bridges.clone(), request.into_inner());
+        let request = self.context.targeted(request.into_inner())?;
+        let bridges = self.context.bridges.clone();
         let bridges = blocking(move || bridges.list(&request.collection)).await?;
         Ok(Response::new(v1::ListBridgesResponse { bridges }))
     }
@@ -99,7 +100,8 @@ impl BridgeService for BridgeServer {
         &self,
         request: Request<v1::GetBridgeRequest>,
     ) -> Result<Response<v1::GetBridgeResponse>, Status> {
-        let (bridges, request) = (self.context.bridges.clone(), request.into_inner());
+        let request = self.context.targeted(request.into_inner())?;
+        let bridges = self.context.bridges.clone();
         let bridge = blocking(move || bridges.get(&request.collection, &request.name)).await?;
         Ok(Response::new(v1::GetBridgeResponse { bridge: Some(bridge) }))
     }

@@ -59,11 +59,16 @@ impl Collections {
         Ok(self.told(info))
     }
 
-    async fn drop_named(&self, name: String) -> Result<(), ServiceError> {
-        tracing::info!(collection = name, "dropping a collection");
+    async fn drop_named(&self, request: v1::DropCollectionRequest) -> Result<(), ServiceError> {
+        let v1::DropCollectionRequest { name, with_releases } = request;
+        tracing::info!(collection = name, with_releases, "dropping a collection");
         let db = self.context.db.clone();
         blocking(move || -> Result<(), ServiceError> {
-            db.drop_collection(&name)?;
+            if with_releases {
+                db.drop_with_releases(&name)?;
+            } else {
+                db.drop_collection(&name)?;
+            }
             probes::forget(&name);
             Ok(())
         })
@@ -151,7 +156,7 @@ impl CollectionService for Collections {
         &self,
         request: Request<v1::GetCollectionRequest>,
     ) -> Result<Response<v1::GetCollectionResponse>, Status> {
-        let collection = Some(self.get(request.into_inner().name).await?);
+        let collection = Some(self.get(self.context.targeted(request.into_inner())?.name).await?);
         Ok(Response::new(v1::GetCollectionResponse { collection }))
     }
 
@@ -159,7 +164,7 @@ impl CollectionService for Collections {
         &self,
         request: Request<v1::DropCollectionRequest>,
     ) -> Result<Response<v1::DropCollectionResponse>, Status> {
-        self.drop_named(request.into_inner().name).await?;
+        self.drop_named(request.into_inner()).await?;
         Ok(Response::new(v1::DropCollectionResponse {}))
     }
 

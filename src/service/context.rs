@@ -6,6 +6,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use super::encoding::Workers;
+use super::upkeep::Upkeep;
 use super::{Limits, ServiceError};
 use crate::encoder::EncoderHandle;
 use crate::engine::Db;
@@ -31,6 +32,8 @@ pub(super) struct Context {
     fits: Arc<Semaphore>,
     /// What encodes objects as they arrive.
     pub(super) at_ingest: Arc<Workers>,
+    /// Scrubs and places for backups.
+    pub(super) upkeep: Arc<Upkeep>,
     /// Set when the server begins to stop: streams and jobs end at the next batch.
     pub(super) stopping: CancellationToken,
 }
@@ -53,6 +56,7 @@ impl Context {
             batches: Arc::new(Semaphore::new(limits.batches_in_flight_max)),
             limits: Arc::new(limits),
             at_ingest: Arc::default(),
+            upkeep: Arc::default(),
             stopping,
         }
     }

@@ -3,6 +3,7 @@
 use thiserror::Error;
 
 use super::RequestError;
+use crate::backup::BackupError;
 use crate::class::Class;
 use crate::encoder::EncoderError;
 use crate::engine::EngineError;
@@ -30,6 +31,9 @@ pub enum ServiceError {
     /// A bridge could not be fitted, kept or used.
     #[error(transparent)]
     Bridge(#[from] BridgeError),
+    /// A snapshot could not be made, looked at or pruned.
+    #[error(transparent)]
+    Backup(#[from] BackupError),
     /// The encoder process could not do it.
     #[error(transparent)]
     Encoder(#[from] EncoderError),
@@ -127,6 +131,7 @@ impl ServiceError {
             Self::Query(error) => error.class(),
             Self::Probe(error) => error.class(),
             Self::Bridge(error) => error.class(),
+            Self::Backup(error) => error.class(),
             Self::Encoder(error) => error.class(),
             Self::Rows(error) => error.class(),
             Self::NoEncoder | Self::Stopping => Class::Unavailable,

@@ -129,7 +129,24 @@ impl MaintenanceService for Maintenance {
         &self,
         request: Request<v1::GetIndexStatusRequest>,
     ) -> Result<Response<v1::GetIndexStatusResponse>, Status> {
-        Ok(Response::new(self.status(request.into_inner().collection).await?))
+        Ok(Response::new(
+            self.status(self.context.targeted(request.into_inner())?.collection).await?,
+        ))
+    }
+
+    async fn get_scrub(
+        &self,
+        _request: Request<v1::GetScrubRequest>,
+    ) -> Result<Response<v1::GetScrubResponse>, Status> {
+        Ok(Response::new(self.context.upkeep.told()))
+    }
+
+    async fn start_scrub(
+        &self,
+        _request: Request<v1::StartScrubRequest>,
+    ) -> Result<Response<v1::StartScrubResponse>, Status> {
+        self.context.start_scrub()?;
+        Ok(Response::new(v1::StartScrubResponse {}))
     }
 
     async fn list_models(

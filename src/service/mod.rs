@@ -9,6 +9,7 @@
 //! - **SVC-4**: without the setting that says otherwise, only this machine can reach the server.
 //! - **SVC-5**: vectors of different provenance never meet in one space.
 
+mod backups;
 mod bridges;
 mod collections;
 mod context;
@@ -23,11 +24,14 @@ mod limits;
 mod maintenance;
 mod objects;
 mod probes;
+mod releases;
 mod request_error;
 mod rerank;
 mod search;
 mod server;
+mod target;
 mod telemetry;
+mod upkeep;
 
 pub use error::ServiceError;
 pub use error_code::code;
@@ -35,3 +39,4 @@ pub use limits::Limits;
 pub use request_error::RequestError;
 pub use server::{Server, ServerError, ServiceOptions};
 pub use telemetry::{TelemetryError, check_log_filter, start_telemetry};
+pub use upkeep::UpkeepOptions;

@@ -151,7 +151,9 @@ impl ObjectService for Objects {
         request: Request<v1::GetObjectsRequest>,
     ) -> Result<Response<v1::GetObjectsResponse>, Status> {
         let deadline = Deadline::new(request.metadata(), self.context.limits.request_time_max);
-        Ok(Response::new(deadline.run(self.get(request.into_inner())).await?))
+        Ok(Response::new(
+            deadline.run(self.get(self.context.targeted(request.into_inner())?)).await?,
+        ))
     }
 
     async fn delete_objects(
@@ -167,7 +169,7 @@ impl ObjectService for Objects {
         request: Request<v1::CountObjectsRequest>,
     ) -> Result<Response<v1::CountObjectsResponse>, Status> {
         let deadline = Deadline::new(request.metadata(), self.context.limits.request_time_max);
-        let count = deadline.run(self.count(request.into_inner())).await?;
+        let count = deadline.run(self.count(self.context.targeted(request.into_inner())?)).await?;
         Ok(Response::new(v1::CountObjectsResponse { count }))
     }
 }

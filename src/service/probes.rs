@@ -164,7 +164,8 @@ impl ProbeService for Probes {
         &self,
         request: Request<v1::ListProbesRequest>,
     ) -> Result<Response<v1::ListProbesResponse>, Status> {
-        let (db, collection) = (self.context.db.clone(), request.into_inner().collection);
+        let request = self.context.targeted(request.into_inner())?;
+        let (db, collection) = (self.context.db.clone(), request.collection);
         let probes = blocking(move || probes::list(&db, &collection)).await?;
         Ok(Response::new(v1::ListProbesResponse { probes }))
     }
@@ -173,7 +174,8 @@ impl ProbeService for Probes {
         &self,
         request: Request<v1::GetProbeRequest>,
     ) -> Result<Response<v1::GetProbeResponse>, Status> {
-        let (db, request) = (self.context.db.clone(), request.into_inner());
+        let request = self.context.targeted(request.into_inner())?;
+        let db = self.context.db.clone();
         let probe = blocking(move || probes::get(&db, &request.collection, &request.name)).await?;
         Ok(Response::new(v1::GetProbeResponse { probe: Some(probe) }))
     }

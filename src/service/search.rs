@@ -158,7 +158,9 @@ impl SearchService for Searches {
         request: Request<v1::SearchRequest>,
     ) -> Result<Response<Chunks>, Status> {
         let deadline = Deadline::new(request.metadata(), self.context.limits.request_time_max);
-        let answer = deadline.run(self.answer(request.into_inner(), deadline)).await?;
+        let answer = deadline
+            .run(self.answer(self.context.targeted(request.into_inner())?, deadline))
+            .await?;
         deadline.check()?;
         let chunks = convert::chunks(answer, self.context.limits.chunk_bytes);
         Ok(Response::new(Box::pin(futures::stream::iter(chunks.map(Ok)))))

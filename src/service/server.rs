@@ -12,6 +12,7 @@ use tonic_health::pb::health_server::HealthServer;
 use tonic_health::server::{HealthReporter, HealthService};
 
 use super::Limits;
+use super::backups::Backups;
 use super::bridges::BridgeServer;
 use super::collections::Collections;
 use super::context::{Context, blocking};
@@ -19,22 +20,26 @@ use super::discovery::Discovery;
 use super::maintenance::Maintenance;
 use super::objects::Objects;
 use super::probes::Probes;
+use super::releases::Releases;
 use super::search::Searches;
+use super::upkeep::{Upkeep, UpkeepOptions};
 use crate::class::Class;
 use crate::encoder::EncoderHandle;
 use crate::engine::Db;
 use crate::probes::{self, ProbeError};
 use crate::wire;
+use crate::wire::v1::backup_service_server::{self, BackupServiceServer};
 use crate::wire::v1::bridge_service_server::{self, BridgeServiceServer};
 use crate::wire::v1::collection_service_server::{self, CollectionServiceServer};
 use crate::wire::v1::discovery_service_server::{self, DiscoveryServiceServer};
 use crate::wire::v1::maintenance_service_server::{self, MaintenanceServiceServer};
 use crate::wire::v1::object_service_server::{self, ObjectServiceServer};
 use crate::wire::v1::probe_service_server::{self, ProbeServiceServer};
+use crate::wire::v1::release_service_server::{self, ReleaseServiceServer};
 use crate::wire::v1::search_service_server::{self, SearchServiceServer};
 
 /// Services that clients may call; the protocol with the encoder process is not among them.
-const SERVICES: [&str; 7] = [
+const SERVICES: [&str; 9] = [
     collection_service_server::SERVICE_NAME,
     object_service_server::SERVICE_NAME,
     search_service_server::SERVICE_NAME,
@@ -42,6 +47,8 @@ const SERVICES: [&str; 7] = [
     probe_service_server::SERVICE_NAME,
     bridge_service_server::SERVICE_NAME,
     discovery_service_server::SERVICE_NAME,
+    release_service_server::SERVICE_NAME,
+    backup_service_server::SERVICE_NAME,
 ];
 
 /// Streams that one connection may have open.
@@ -74,6 +81,8 @@ pub struct ServiceOptions {
     pub shutdown_grace: Duration,
     /// Sizes that requests keep to.
     pub limits: Limits,
+    /// What the server does for its data.
+    pub upkeep: UpkeepOptions,
 }
 
 impl ServiceOptions {
@@ -84,6 +93,7 @@ impl ServiceOptions {
             allow_insecure_remote: false,
             shutdown_grace: Duration::from_secs(10),
             limits: Limits::default(),
+            upkeep: UpkeepOptions::default(),
         }
     }
 }
@@ -182,7 +192,10 @@ impl Server {
     /// [`ServerError::Transport`] when connections can no longer be accepted.
     pub async fn serve(self, stop: CancellationToken) -> Result<(), ServerError> {
         let grace = self.options.shutdown_grace;
-        let context = Context::new(self.db, self.encoder, self.options.limits, stop.clone());
+        let upkeep = std::sync::Arc::new(Upkeep::new(self.options.upkeep));
+        let mut context = Context::new(self.db, self.encoder, self.options.limits, stop.clone());
+        context.upkeep = upkeep;
+        context.keep_scrubbing();
         if let Err(error) = context.at_ingest.sync(&context).await {
             tracing::error!(%error, "nothing is encoded at ingest until a space is declared or the server starts again");
         }
@@ -218,9 +231,10 @@ impl Server {
 
 /// Has queries know the columns that probes and bridges make of every collection.
 fn register_probes(db: &Db) -> Result<(), ProbeError> {
-    for collection in db.collections()? {
-        if let Err(error) = probes::refresh(db, &collection.schema.name) {
-            tracing::error!(collection = collection.schema.name, %error, "probes not registered");
+    let collections = db.collections()?.into_iter().map(|collection| collection.schema.name);
+    for collection in collections.chain(db.released_collections()) {
+        if let Err(error) = probes::refresh(db, &collection) {
+            tracing::error!(collection, %error, "probes not registered");
         }
     }
     Ok(())
@@ -275,6 +289,16 @@ fn router(context: &Context, health: &HealthReporter) -> Result<Router, ServerEr
         )
         .add_service(
             DiscoveryServiceServer::new(Discovery::new(context.clone()))
+                .max_decoding_message_size(request)
+                .max_encoding_message_size(reply),
+        )
+        .add_service(
+            ReleaseServiceServer::new(Releases::new(context.clone()))
+                .max_decoding_message_size(request)
+                .max_encoding_message_size(reply),
+        )
+        .add_service(
+            BackupServiceServer::new(Backups::new(context.clone()))
                 .max_decoding_message_size(request)
                 .max_encoding_message_size(reply),
         ))

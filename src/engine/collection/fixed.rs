@@ -1,5 +1,7 @@
 //! Collections that do not change: those that hold a release.
 
+use std::path::Path;
+
 use super::Collection;
 use crate::engine::beside::beside;
 use crate::engine::columns;
@@ -9,6 +11,12 @@ use crate::engine::segment::{self, BuildPlan, Progress};
 use crate::schema::split_release;
 
 impl Collection {
+    /// Folder of its segments.
+    pub(in crate::engine) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Its name.
     pub(in crate::engine) fn name(&self) -> &str {
         &self.name
     }

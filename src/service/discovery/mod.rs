@@ -36,7 +36,8 @@ impl DiscoveryService for Discovery {
         &self,
         request: Request<v1::FindOutliersRequest>,
     ) -> Result<Response<OutlierAnswers>, Status> {
-        let answers = outliers::start(&self.context, request.into_inner()).await?;
+        let request = self.context.targeted(request.into_inner())?;
+        let answers = outliers::start(&self.context, request).await?;
         Ok(Response::new(answers))
     }
 
