@@ -90,8 +90,8 @@ impl SnapshotManifest {
         };
         let text = std::str::from_utf8(bytes).map_err(|_| damaged("it is not text"))?;
         let (body, checksum) = text
-            .trim_end_matches('\n')
-            .rsplit_once('\n')
+            .strip_suffix('\n')
+            .and_then(|text| text.rsplit_once('\n'))
             .ok_or_else(|| damaged("it has no checksum"))?;
         let body = format!("{body}\n");
         let checksum =
@@ -165,7 +165,7 @@ mod tests {
         let made = manifest(&["FORMAT", "records/000004.log", "segments/00000001/7/rows.arrow"]);
         let bytes = made.encode().expect("encodes");
         assert_eq!(SnapshotManifest::decode("s", &bytes).expect("reads"), made);
-        for place in 0..bytes.len() - 1 {
+        for place in 0..bytes.len() {
             let mut flipped = bytes.clone();
             flipped[place] ^= 4;
             assert!(SnapshotManifest::decode("s", &flipped).is_err(), "byte {place}");

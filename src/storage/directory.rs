@@ -8,6 +8,7 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use super::error::StorageError;
+use super::seal;
 
 const FORMAT: &str = "FORMAT";
 const FORMAT_NEW: &str = "FORMAT.new";
@@ -43,6 +44,7 @@ impl DataDirectory {
         let lock = lock(path)?;
         // Once more: another process may have been at it until just now.
         check(path, supported)?;
+        seal::open(path)?;
         Ok(Self { path: path.to_path_buf(), lock })
     }
 
@@ -76,6 +78,10 @@ impl DataDirectory {
 
 impl Drop for DataDirectory {
     fn drop(&mut self) {
+        // The database is closed: whatever becomes of its files from here on is damage.
+        if let Err(error) = seal::close(&self.path) {
+            tracing::warn!(%error, "the data directory is not sealed: damage while it is closed may go unnoticed");
+        }
         // Closing the file unlocks it too; nothing can be done about an error here.
         let _ = self.lock.unlock();
     }

@@ -15,7 +15,7 @@
 //! | `access` | kind, name | the same, of tokens, groups, grants and policies of the server |
 //! | `audit`, `jobs` | | kept for the parts of those names |
 //!
-//! A data directory holds `FORMAT` (the format number), `LOCK`, `records/` (RocksDB) and `staging/` (files of bulk
+//! A data directory holds `FORMAT` (the format number), `LOCK`, `SEAL` while nobody has it open, `records/` (RocksDB) and `staging/` (files of bulk
 //! imports under way).
 //!
 //! Invariants:
@@ -45,6 +45,7 @@ mod plan;
 mod read;
 mod record;
 mod rocks;
+mod seal;
 mod server_record;
 mod slot;
 mod store;

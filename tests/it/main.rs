@@ -26,3 +26,4 @@ mod storage;
 mod support;
 mod tail;
 mod tokens;
+mod upkeep;

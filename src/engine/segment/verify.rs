@@ -29,13 +29,22 @@ pub(super) fn hash_files(folder: &Path) -> Result<BTreeMap<String, String>, Engi
     Ok(hashes)
 }
 
-/// Compares the small files of a segment with its manifest.
+/// Compares the small files of a segment with its manifest. Which of them a segment can do without, and what then, is known
+/// where they are opened; a damaged attribute is removed, since its column has no index then, and that is all.
 pub(super) fn check_small(folder: &Path, manifest: &Manifest) -> Result<(), EngineError> {
     for (name, hash) in &manifest.files {
         let path = folder.join(name);
-        let size = fs::metadata(&path).map_err(|source| file_error("look at", &path, source))?;
-        if size.len() <= AT_OPEN_BYTES_MAX {
-            compare(&path, hash, &mut |_| true)?;
+        let Ok(metadata) = fs::metadata(&path) else { continue };
+        if metadata.len() > AT_OPEN_BYTES_MAX {
+            continue;
+        }
+        match compare(&path, hash, &mut |_| true) {
+            Ok(_) => {}
+            Err(error) if name.ends_with(".attribute") => {
+                tracing::error!(%error, "the index of a column is damaged; its values are read instead");
+                fs::remove_file(&path).map_err(|source| file_error("remove", &path, source))?;
+            }
+            Err(error) => return Err(error),
         }
     }
     Ok(())
