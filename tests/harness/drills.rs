@@ -12,18 +12,18 @@ use super::world::{
 
 /// What the drills did.
 #[derive(Debug, Default)]
-pub struct Report {
+pub(crate) struct Report {
     /// Snapshots restored and compared.
-    pub restored: u64,
+    pub(crate) restored: u64,
     /// Version of the collection at the end.
-    pub version: u64,
+    pub(crate) version: u64,
     /// Altered backups that were refused.
-    pub refused: u64,
+    pub(crate) refused: u64,
 }
 
 /// Runs drills in a folder; every snapshot is compared by `queries` queries. `later` versions are written after a release,
 /// whose answers must stay what they were through all of it, a build, and a restore.
-pub async fn run(folder: &Path, drills: u64, queries: u64, later: u64) -> Report {
+pub(crate) async fn run(folder: &Path, drills: u64, queries: u64, later: u64) -> Report {
     let db = open(&folder.join("data"));
     create(&db);
     (1..=20).for_each(|version| write(&db, version));

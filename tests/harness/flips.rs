@@ -18,15 +18,15 @@ const VERSIONS: u64 = 30;
 
 /// What the flips led to.
 #[derive(Debug, Default)]
-pub struct Report {
+pub(crate) struct Report {
     /// Bits flipped.
-    pub flips: u64,
+    pub(crate) flips: u64,
     /// Answers that were right all the same.
-    pub right: u64,
+    pub(crate) right: u64,
     /// Errors.
-    pub errors: u64,
+    pub(crate) errors: u64,
     /// Files that were hit, by the beginnings of their names.
-    pub files: std::collections::BTreeMap<String, u64>,
+    pub(crate) files: std::collections::BTreeMap<String, u64>,
 }
 
 struct Expected {
@@ -37,7 +37,7 @@ struct Expected {
 }
 
 /// Flips so many bits, one at a time, each in a copy of its own.
-pub fn run(folder: &Path, flips: u64, seed: u64) -> Report {
+pub(crate) fn run(folder: &Path, flips: u64, seed: u64) -> Report {
     let whole = folder.join("whole");
     let expected = make(&whole);
     let files = files_below(&whole);

@@ -15,20 +15,20 @@ use super::world::{NAME, apply, create, difference, mixed, open, write};
 
 /// What the kills met.
 #[derive(Debug, Default)]
-pub struct Report {
+pub(crate) struct Report {
     /// Processes killed.
-    pub kills: u64,
+    pub(crate) kills: u64,
     /// Version at the end.
-    pub version: u64,
+    pub(crate) version: u64,
     /// How often a kill fell into each phase.
-    pub phases: BTreeMap<String, u64>,
+    pub(crate) phases: BTreeMap<String, u64>,
     /// Releases that were there and whole.
-    pub releases: u64,
+    pub(crate) releases: u64,
 }
 
 /// The process that is killed: writes for ever, and beside it builds, backs up and releases. Everything is said before it
 /// begins and after it is done.
-pub fn work_forever(place: &Path) -> ! {
+pub(crate) fn work_forever(place: &Path) -> ! {
     let db = open(&place.join("data"));
     let upkeep = db.clone();
     let kept = place.join("kept").display().to_string();
@@ -106,7 +106,7 @@ fn listen(child: &mut Child) -> std::thread::JoinHandle<Said> {
 }
 
 /// Kills so many processes, which `start` starts for a folder.
-pub async fn run(folder: &Path, kills: u64, start: impl Fn(&Path) -> Command) -> Report {
+pub(crate) async fn run(folder: &Path, kills: u64, start: impl Fn(&Path) -> Command) -> Report {
     {
         let db = open(&folder.join("data"));
         create(&db);

@@ -4,7 +4,7 @@
 //! - [`kills`]: a process with mixed load is killed at random moments and compared with what it had acknowledged.
 //! - [`flips`]: single bits of a data directory are flipped: an error or the right answer, never a wrong one.
 
-pub mod drills;
-pub mod flips;
-pub mod kills;
-pub mod world;
+pub(crate) mod drills;
+pub(crate) mod flips;
+pub(crate) mod kills;
+pub(crate) mod world;

@@ -13,7 +13,7 @@ use sidereus::sky::{Degrees, Position};
 use sidereus::vector::Metric;
 
 /// Name of the collection.
-pub const NAME: &str = "sky";
+pub(crate) const NAME: &str = "sky";
 
 /// Ids are below this.
 const IDS: u64 = 3_000;
@@ -25,10 +25,10 @@ const DIMENSION: usize = 8;
 const BATCH: u64 = 80;
 
 /// Version at which each object was written last.
-pub type Model = BTreeMap<i64, u64>;
+pub(crate) type Model = BTreeMap<i64, u64>;
 
 /// A small generator of numbers that everybody can repeat.
-pub fn mixed(seed: u64) -> u64 {
+pub(crate) fn mixed(seed: u64) -> u64 {
     let mut x = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(0x1234_5678_9abc_def1);
     x ^= x >> 31;
     x = x.wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -41,12 +41,12 @@ fn share(seed: u64) -> f64 {
 }
 
 /// Opens a database that builds nothing of its own accord.
-pub fn open(path: &Path) -> Db {
+pub(crate) fn open(path: &Path) -> Db {
     Db::open(options(path)).expect("opens")
 }
 
 /// Options of a small database.
-pub fn options(path: &Path) -> DbOptions {
+pub(crate) fn options(path: &Path) -> DbOptions {
     let mut options = DbOptions { auto_index_rows: None, ..DbOptions::new(path) };
     options.store.cache_bytes = 16 << 20;
     options.store.write_buffer_bytes = 4 << 20;
@@ -56,7 +56,7 @@ pub fn options(path: &Path) -> DbOptions {
 }
 
 /// Makes the collection.
-pub fn create(db: &Db) {
+pub(crate) fn create(db: &Db) {
     db.create_collection(CollectionSchema {
         name: NAME.to_owned(),
         id_kind: IdKind::Number,
@@ -81,14 +81,14 @@ pub fn create(db: &Db) {
 }
 
 /// The vector of an object that was written at a version; its first component is never 0.
-pub fn vector(id: i64, version: u64) -> Vec<f32> {
+pub(crate) fn vector(id: i64, version: u64) -> Vec<f32> {
     let seed = (id as u64) << 32 | version;
     let part = |place: usize| share(seed.wrapping_add(1 + place as u64 * 0x0101_0101)) as f32;
     (0..DIMENSION).map(|place| if place == 0 { 0.5 + part(0) } else { part(place) }).collect()
 }
 
 /// An object as it is written at a version.
-pub fn object(id: i64, version: u64) -> Object {
+pub(crate) fn object(id: i64, version: u64) -> Object {
     let seed = mixed(id as u64) ^ version;
     let (ra, dec) = (share(seed) * 360.0, share(seed ^ 77) * 178.0 - 89.0);
     Object {
@@ -100,7 +100,7 @@ pub fn object(id: i64, version: u64) -> Object {
 }
 
 /// What leads to a version: each id, and whether it is written or deleted.
-pub fn batch(version: u64) -> Vec<(i64, bool)> {
+pub(crate) fn batch(version: u64) -> Vec<(i64, bool)> {
     // One object is in every batch, so that every batch changes something.
     let mut writes = vec![(-1, true)];
     for place in 0..BATCH {
@@ -114,7 +114,7 @@ pub fn batch(version: u64) -> Vec<(i64, bool)> {
 }
 
 /// Writes the batch that leads to a version.
-pub fn write(db: &Db, version: u64) {
+pub(crate) fn write(db: &Db, version: u64) {
     let write = |(id, is_put): (i64, bool)| match is_put {
         true => Write::Put(object(id, version)),
         false => Write::Delete(ObjectId::Number(id)),
@@ -126,7 +126,7 @@ pub fn write(db: &Db, version: u64) {
 }
 
 /// Does in the model what the batch does.
-pub fn apply(model: &mut Model, version: u64) {
+pub(crate) fn apply(model: &mut Model, version: u64) {
     for (id, is_put) in batch(version) {
         if is_put {
             model.insert(id, version);
@@ -137,14 +137,14 @@ pub fn apply(model: &mut Model, version: u64) {
 }
 
 /// The model of a version.
-pub fn model_at(version: u64) -> Model {
+pub(crate) fn model_at(version: u64) -> Model {
     let mut model = Model::new();
     (1..=version).for_each(|version| apply(&mut model, version));
     model
 }
 
 /// What is wrong with a collection that should be as the model; `None` when nothing is.
-pub fn difference(db: &Db, name: &str, model: &Model) -> Option<String> {
+pub(crate) fn difference(db: &Db, name: &str, model: &Model) -> Option<String> {
     match try_difference(db, name, model) {
         Ok(found) => found,
         Err(error) => Some(error.to_string()),
@@ -152,7 +152,7 @@ pub fn difference(db: &Db, name: &str, model: &Model) -> Option<String> {
 }
 
 /// The same, with an error of the database apart from a wrong answer.
-pub fn try_difference(
+pub(crate) fn try_difference(
     db: &Db,
     name: &str,
     model: &Model,
@@ -172,7 +172,7 @@ pub fn try_difference(
 }
 
 /// The query of a number: the nearest to a vector, some under a predicate.
-pub fn query(number: u64, exact: bool) -> Query {
+pub(crate) fn query(number: u64, exact: bool) -> Query {
     let term = Term { vectors: vec![vector(number as i64 + 10_000, number)], ..Term::default() };
     let predicate = number.is_multiple_of(4).then(|| format!("z < {}", 0.1 + share(number)));
     Query { terms: vec![term], k: Some(10), predicate, exact, ..Query::default() }
@@ -182,7 +182,7 @@ pub fn query(number: u64, exact: bool) -> Query {
 ///
 /// # Errors
 /// The first error of the database, as text.
-pub fn answers(db: &Db, name: &str, count: u64, exact: bool) -> Result<Vec<String>, String> {
+pub(crate) fn answers(db: &Db, name: &str, count: u64, exact: bool) -> Result<Vec<String>, String> {
     let view = db.view(name).map_err(|error| error.to_string())?;
     (0..count)
         .map(|number| {
@@ -196,7 +196,7 @@ pub fn answers(db: &Db, name: &str, count: u64, exact: bool) -> Result<Vec<Strin
 }
 
 /// Ids of the answers to the same queries by comparing everything in the model.
-pub fn expected_ids(model: &Model, count: u64) -> Vec<Vec<i64>> {
+pub(crate) fn expected_ids(model: &Model, count: u64) -> Vec<Vec<i64>> {
     let objects: Vec<(i64, Object)> =
         model.iter().map(|(id, version)| (*id, object(*id, *version))).collect();
     (0..count)
@@ -223,7 +223,7 @@ pub fn expected_ids(model: &Model, count: u64) -> Vec<Vec<i64>> {
 }
 
 /// Ids of hits as [`answers`] writes them.
-pub fn ids_of(answer: &str) -> Vec<i64> {
+pub(crate) fn ids_of(answer: &str) -> Vec<i64> {
     let id = |hit: &str| hit.split(':').next().and_then(|id| id.parse().ok()).expect("an id");
     answer.split_whitespace().map(id).collect()
 }

@@ -2,6 +2,7 @@
 
 mod architecture;
 mod at_ingest;
+mod backup;
 mod bridge;
 mod brief;
 mod cli;
@@ -9,6 +10,7 @@ mod convert;
 mod crash;
 mod derived;
 mod discovery;
+mod doctor;
 mod encoder;
 mod encoder_kill;
 mod encoder_train;
@@ -22,6 +24,7 @@ mod metrics;
 mod probes;
 mod published;
 mod query;
+mod releases;
 mod storage;
 mod support;
 mod tail;
