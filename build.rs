@@ -6,7 +6,7 @@ mod rules;
 
 use std::path::{Path, PathBuf};
 
-const PROTOS: [&str; 12] = [
+const PROTOS: [&str; 14] = [
     "sidereus/v1/objects.proto",
     "sidereus/v1/collection_service.proto",
     "sidereus/v1/object_service.proto",
@@ -16,6 +16,8 @@ const PROTOS: [&str; 12] = [
     "sidereus/v1/probe_service.proto",
     "sidereus/v1/bridge_service.proto",
     "sidereus/v1/access_service.proto",
+    "sidereus/v1/release_service.proto",
+    "sidereus/v1/backup_service.proto",
     "sidereus/internal/v1/encoder.proto",
     "sidereus/internal/v1/probe_record.proto",
     "sidereus/internal/v1/bridge_record.proto",

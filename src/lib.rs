@@ -24,6 +24,7 @@ pub mod query;
 
 // Floor 4: heads on embeddings and what they are worth, and who may do what.
 pub mod access;
+pub mod backup;
 pub mod probes;
 
 // Floor 5: the wire.

@@ -77,6 +77,9 @@ enum Action {
     Drop {
         /// Name of the collection
         name: String,
+        /// Delete its releases, too, which others may cite; without it a collection that has some is not deleted
+        #[arg(long)]
+        with_releases: bool,
     },
 }
 
@@ -117,9 +120,9 @@ pub(super) async fn run(arguments: CollectionArguments) -> Result<()> {
             let collection = reply.into_inner().collection;
             show(&collection.context("the server's answer lacks the collection")?, format)
         }
-        Action::Drop { name } => {
+        Action::Drop { name, with_releases } => {
             let client = arguments.client.connect().await?;
-            let request = DropCollectionRequest { name: name.clone() };
+            let request = DropCollectionRequest { name: name.clone(), with_releases };
             client
                 .collections()
                 .drop_collection(request)
@@ -145,7 +148,7 @@ pub(super) async fn create(client: &Client, schema: CollectionSchema) -> Result<
 }
 
 async fn get(client: &Client, name: &str) -> Result<Collection> {
-    let request = GetCollectionRequest { name: name.to_owned() };
+    let request = GetCollectionRequest { name: name.to_owned(), release: String::new() };
     let reply =
         client.collections().get_collection(request).await.map_err(|status| of_status(&status))?;
     reply.into_inner().collection.context("the server's answer lacks the collection")

@@ -17,6 +17,9 @@ pub(super) struct CountArguments {
     /// Only objects for which this SQL expression on the columns, derived ones among them, is true
     #[arg(long = "where", value_name = "SQL", allow_hyphen_values = true)]
     predicate: Option<String>,
+    /// Read this release of the collection, such as dr1, instead of what it holds now
+    #[arg(long, value_name = "NAME")]
+    release: Option<String>,
     #[command(flatten)]
     region: RegionArguments,
     #[command(flatten)]
@@ -31,6 +34,7 @@ pub(super) async fn run(arguments: CountArguments) -> Result<()> {
         collection: arguments.name,
         region,
         predicate: arguments.predicate.unwrap_or_default(),
+        release: arguments.release.unwrap_or_default(),
     };
     let reply =
         client.objects().count_objects(request).await.map_err(|status| of_status(&status))?;

@@ -24,6 +24,9 @@ pub(super) struct GetArguments {
     /// Print the stored vectors too
     #[arg(long)]
     with_vectors: bool,
+    /// Read this release of the collection, such as dr1, instead of what it holds now
+    #[arg(long, value_name = "NAME")]
+    release: Option<String>,
     #[command(flatten)]
     client: ClientArguments,
 }
@@ -31,11 +34,12 @@ pub(super) struct GetArguments {
 /// Runs `sidereus get`. Objects that do not exist are an error after those that do are printed.
 pub(super) async fn run(arguments: GetArguments) -> Result<()> {
     let client = arguments.client.connect().await?;
-    let schema = client.schema(&arguments.name).await?;
+    let schema = client.schema_of(&arguments.name, arguments.release.as_deref()).await?;
     let request = GetObjectsRequest {
         collection: arguments.name.clone(),
         ids: parse_ids(&schema, &arguments.ids)?,
         with_vectors: arguments.with_vectors,
+        release: arguments.release.clone().unwrap_or_default(),
     };
     let reply = client.objects().get_objects(request).await.map_err(|status| of_status(&status))?;
     let reply = reply.into_inner();

@@ -53,7 +53,7 @@ pub(super) async fn run(arguments: IndexArguments) -> Result<()> {
             print(&status, format)
         }
         Action::Status { name } => {
-            let request = GetIndexStatusRequest { collection: name };
+            let request = GetIndexStatusRequest { collection: name, release: String::new() };
             let reply = client
                 .maintenance()
                 .get_index_status(request)

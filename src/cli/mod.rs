@@ -12,6 +12,7 @@ mod client;
 mod collection;
 mod count;
 mod delete;
+mod doctor;
 mod encode;
 mod encoder;
 mod evaluate;
@@ -31,12 +32,14 @@ mod probe;
 mod progress;
 mod region;
 mod register;
+mod release;
 mod render;
 mod report;
 mod schema_file;
 mod search;
 mod serve;
 mod session;
+mod snapshot;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -95,6 +98,12 @@ enum Command {
     Delete(delete::DeleteArguments),
     /// Ask the server of this machine whether it is ready
     Health(health::HealthArguments),
+    /// Make, show, verify, compare and withdraw named states of a collection that do not change
+    Release(release::ReleaseArguments),
+    /// Back up the whole database, and restore it
+    Snapshot(snapshot::SnapshotArguments),
+    /// Look whether the data directory of a stopped server is sound
+    Doctor(doctor::DoctorArguments),
 }
 
 /// Runs the command that the process was started with.
@@ -138,6 +147,10 @@ async fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Access(arguments) => access::run(arguments).await?,
         Command::Delete(arguments) => delete::run(arguments).await?,
         Command::Health(arguments) => return health::run(&arguments),
+        Command::Release(arguments) => return release::run(arguments).await,
+        Command::Snapshot(arguments) => snapshot::run(arguments).await?,
+        // What is found has an exit status of its own.
+        Command::Doctor(arguments) => return doctor::run(arguments).await,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -59,6 +59,9 @@ pub(super) struct OutlierArguments {
     /// Write all scores to this column of numbers, which is made where there is none
     #[arg(long, value_name = "NAME")]
     column: Option<String>,
+    /// Read this release of the collection, such as dr1, instead of what it holds now
+    #[arg(long, value_name = "NAME")]
+    release: Option<String>,
     #[command(flatten)]
     client: ClientArguments,
 }
@@ -83,6 +86,7 @@ pub(super) async fn run(arguments: OutlierArguments) -> Result<()> {
         exact: arguments.exact,
         recall: arguments.recall,
         column: arguments.column.clone().unwrap_or_default(),
+        release: arguments.release.unwrap_or_default(),
     };
     let reply =
         client.discovery().find_outliers(request).await.map_err(|status| of_status(&status))?;

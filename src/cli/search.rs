@@ -73,6 +73,9 @@ pub(super) struct SearchArguments {
     /// Print the stored vectors of the hits too
     #[arg(long)]
     with_vectors: bool,
+    /// Read this release of the collection, such as dr1, instead of what it holds now
+    #[arg(long, value_name = "NAME")]
+    release: Option<String>,
     /// Force a plan by its name
     #[arg(long, value_name = "PLAN", hide = true)]
     plan: Option<String>,
@@ -84,7 +87,7 @@ pub(super) struct SearchArguments {
 pub(super) async fn run(arguments: SearchArguments) -> Result<()> {
     let region = arguments.region.to_wire()?;
     let client = arguments.client.connect().await?;
-    let schema = client.schema(&arguments.name).await?;
+    let schema = client.schema_of(&arguments.name, arguments.release.as_deref()).await?;
     let terms = arguments.target.to_terms(&schema)?;
     let with_distance = !terms.is_empty();
     if arguments.order_by.is_some() && with_distance {
@@ -112,11 +115,16 @@ pub(super) async fn run(arguments: SearchArguments) -> Result<()> {
         rerank: arguments.rerank.clone(),
         order_by: arguments.order_by.clone().unwrap_or_default(),
         descending: arguments.descending,
+        release: arguments.release.clone().unwrap_or_default(),
         ..SearchRequest::default()
     };
     arguments.combine.add_to(&mut request)?;
     let answer = ask(&client, request).await?;
-    print(&arguments, &schema, with_distance, &answer)
+    print(&arguments, &schema, with_distance, &answer)?;
+    match &arguments.release {
+        Some(release) => super::release::cite(&client, &arguments.name, release).await,
+        None => Ok(()),
+    }
 }
 
 /// Reads a share of one.

@@ -22,6 +22,6 @@ pub use layers::{Flag, Layered, Origin};
 pub use observe::{HttpSettings, LogStyle, TelemetrySettings};
 pub use security::{AuthMode, AuthSettings, ConnectionSettings, TlsSettings};
 pub use settings::{
-    EncoderChoice, EncoderSettings, IndexSettings, LimitSettings, ServerSettings, Settings,
-    StorageSettings,
+    BackupSettings, EncoderChoice, EncoderSettings, IndexSettings, LimitSettings, ServerSettings,
+    Settings, StorageSettings,
 };

@@ -1,5 +1,6 @@
 //! The settings themselves.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -15,7 +16,7 @@ use super::security::{AuthSettings, ConnectionSettings, TlsSettings};
 use crate::encoder::{BatchOptions, EncoderOptions, HostOptions, SandboxMode};
 use crate::engine::DbOptions;
 use crate::query;
-use crate::service::{Limits, ServiceOptions};
+use crate::service::{Limits, ServiceOptions, UpkeepOptions};
 use crate::storage::StoreOptions;
 
 /// Version of the form that this program reads.
@@ -59,6 +60,17 @@ pub struct Settings {
     pub admission: AdmissionSettings,
     /// How calls are written down.
     pub audit: AuditSettings,
+    /// Places for backups by name.
+    #[serde(default)]
+    pub backup: BTreeMap<String, BackupSettings>,
+}
+
+/// A place for backups.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BackupSettings {
+    /// A directory, or `s3://BUCKET/PREFIX`.
+    pub url: String,
 }
 
 /// Where and how to serve.
@@ -97,6 +109,8 @@ pub struct StorageSettings {
     pub background_jobs: usize,
     /// Smallest bulk batch that becomes files, MiB.
     pub bulk_min_mib: usize,
+    /// What a scrub reads in a second, MiB; 0 for none.
+    pub scrub_mib_s: usize,
 }
 
 /// Index builds.
@@ -292,6 +306,7 @@ impl Settings {
             ("storage.write_buffer_mib", storage.write_buffer_mib, 1, 1 << 14),
             ("storage.background_jobs", storage.background_jobs, 1, 256),
             ("storage.bulk_min_mib", storage.bulk_min_mib, 0, 1 << 14),
+            ("storage.scrub_mib_s", storage.scrub_mib_s, 0, 1 << 20),
             ("index.threads", self.index.threads.unwrap_or(1), 1, 1_024),
             ("encoder.threads", encoder.threads.unwrap_or(1), 1, 1_024),
             ("encoder.memory_mib", encoder.memory_mib.map_or(1, |mib| mib as usize), 1, MANY),
@@ -388,6 +403,14 @@ impl Settings {
             quotas: self.quotas.options(),
             admission: self.admission.options(),
             audit: self.audit.options(&self.server.data, self.auth.options().is_some()),
+            upkeep: UpkeepOptions {
+                destinations: self
+                    .backup
+                    .iter()
+                    .map(|(name, place)| (name.clone(), place.url.clone()))
+                    .collect(),
+                scrub_bytes_per_s: (self.storage.scrub_mib_s * MIB) as u64,
+            },
         })
     }
 }

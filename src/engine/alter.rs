@@ -123,6 +123,7 @@ impl Db {
         bytes: &[u8],
     ) -> Result<(), EngineError> {
         let collection = self.find(collection)?;
+        collection.check_writable()?;
         Ok(self.store().put_record(collection.id(), kind, name, bytes)?)
     }
 
@@ -164,6 +165,7 @@ impl Db {
         name: &str,
     ) -> Result<bool, EngineError> {
         let collection = self.find(collection)?;
+        collection.check_writable()?;
         Ok(self.store().delete_record(collection.id(), kind, name)?)
     }
 

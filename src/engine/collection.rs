@@ -5,6 +5,9 @@
 //! A state is never changed in place. The in-memory state is derived: it is made from the newest segment and
 //! the store's change log at the first use, so that opening a database costs nothing for each collection.
 
+mod fixed;
+mod importing;
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -25,6 +28,7 @@ use super::write::{Write, WriteMode, WriteOutcome, WriteReport};
 use crate::files::ObjectBlock;
 use crate::schema::{CollectionId, CollectionSchema, Object, ObjectId, Rows, SpaceId};
 use crate::storage::{CollectionRecord, KnownKeys, ObjectKey, Place, Route, StorageError, Store};
+use importing::Importing;
 
 /// Time without a bulk commit after which an import has ended.
 const IMPORT_PAUSE: Duration = Duration::from_secs(1);
@@ -83,10 +87,6 @@ impl Collection {
 
     pub(super) fn id(&self) -> CollectionId {
         self.id
-    }
-
-    pub(super) fn folder(&self) -> &PathBuf {
-        &self.folder
     }
 
     /// The record of truth about names and counts.
@@ -192,6 +192,7 @@ impl Collection {
         mode: WriteMode,
         make: impl FnOnce(&Standing<'_>) -> Result<Vec<Write>, E>,
     ) -> Result<WriteReport, E> {
+        self.check_writable().map_err(E::from)?;
         let _importing = (mode == WriteMode::Bulk).then(|| Importing::new(self));
         let _commit = self.lock_commits();
         let state = self.state_while_committing()?;
@@ -260,6 +261,7 @@ impl Collection {
 
     /// `None`, and nothing is done, when the rows have to be written one by one.
     fn insert_new(&self, blocks: &[&ObjectBlock]) -> Result<Option<WriteReport>, EngineError> {
+        self.check_writable()?;
         let _importing = Importing::new(self);
         let _commit = self.lock_commits();
         let state = self.state_while_committing()?;
@@ -328,6 +330,7 @@ impl Collection {
         &self,
         change: impl FnOnce(&Store) -> Result<CollectionRecord, StorageError>,
     ) -> Result<(), EngineError> {
+        self.check_writable()?;
         let _commit = self.lock_commits();
         let state = self.state_while_committing()?;
         let mut publishing = Publishing { collection: self, is_done: false };
@@ -444,23 +447,6 @@ impl Collection {
                 false
             }
         }
-    }
-}
-
-/// A bulk commit that is under way.
-struct Importing<'a>(&'a Collection);
-
-impl<'a> Importing<'a> {
-    fn new(collection: &'a Collection) -> Self {
-        collection.importing.fetch_add(1, Ordering::AcqRel);
-        Self(collection)
-    }
-}
-
-impl Drop for Importing<'_> {
-    fn drop(&mut self) {
-        *self.0.imported.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
-        self.0.importing.fetch_sub(1, Ordering::AcqRel);
     }
 }
 

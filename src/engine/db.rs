@@ -1,10 +1,10 @@
 //! The database handle.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use super::collection::Collection;
@@ -19,7 +19,7 @@ use super::status::{CollectionInfo, IndexStatus};
 use super::view::CollectionView;
 use super::write::{Write, WriteMode, WriteReport};
 use crate::files::ObjectBlock;
-use crate::schema::{CollectionSchema, Object, ObjectId, SpaceId};
+use crate::schema::{CollectionId, CollectionSchema, Object, ObjectId, SpaceId, check_name};
 use crate::storage::{CollectionRecord, Store, StoreOptions};
 use crate::wire::v1::TokenSequence;
 
@@ -76,6 +76,8 @@ struct Inner {
     residency: Residency,
     derived: Arc<DerivedCache>,
     collections: RwLock<HashMap<String, Arc<Collection>>>,
+    /// Releases that are being made or withdrawn.
+    releasing: Mutex<BTreeSet<String>>,
 }
 
 impl Db {
@@ -92,10 +94,13 @@ impl Db {
         let derived_bytes = options.derived_bytes.unwrap_or_else(|| half_of_memory() / 8);
         let derived = Arc::new(DerivedCache::new(derived_bytes));
         let collections = RwLock::new(HashMap::new());
-        let inner = Inner { options, store, residency, derived, collections };
+        let releasing = Mutex::default();
+        let inner = Inner { options, store, residency, derived, collections, releasing };
         let db = Self { inner: Arc::new(inner) };
         let records = db.inner.store.collections()?;
-        for record in &records {
+        db.remove_strays(&records);
+        db.remove_frozen();
+        for record in &db.sort_releases(records)? {
             let collection = db.register(record);
             if let Some(rows) = db.inner.options.auto_index_rows
                 && collection.has_unfinished_build()
@@ -103,7 +108,6 @@ impl Db {
                 collection.build_when_opportune(rows);
             }
         }
-        db.remove_strays(&records);
         Ok(db)
     }
 
@@ -124,18 +128,61 @@ impl Db {
     }
 
     fn register(&self, record: &CollectionRecord) -> Arc<Collection> {
-        let folder = self.inner.options.data.join("segments").join(format!("{:08}", record.id.0));
+        let collection = self.prepare(record);
+        self.enter(Arc::clone(&collection));
+        collection
+    }
+
+    /// Folder of a collection's segments.
+    fn segments_of(&self, id: CollectionId) -> PathBuf {
+        self.inner.options.data.join("segments").join(format!("{:08}", id.0))
+    }
+
+    pub(super) fn remove_segments(&self, id: CollectionId) {
+        let folder = self.segments_of(id);
+        match std::fs::remove_dir_all(&folder) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                tracing::warn!(path = %folder.display(), %error, "segments not removed");
+            }
+            Ok(()) | Err(_) => {}
+        }
+    }
+
+    /// A collection at work that nobody finds yet.
+    pub(super) fn prepare(&self, record: &CollectionRecord) -> Arc<Collection> {
+        let folder = self.segments_of(record.id);
         let store = Arc::clone(&self.inner.store);
         let limits = BuildLimits {
             threads: self.inner.options.build_threads,
             memory_bytes_max: self.inner.options.build_memory_bytes.unwrap_or(u64::MAX),
         };
         let residency = self.inner.residency.clone();
-        let collection = Arc::new(Collection::new(record, folder, store, limits, residency));
+        Arc::new(Collection::new(record, folder, store, limits, residency))
+    }
+
+    /// Has a collection found by its name.
+    pub(super) fn enter(&self, collection: Arc<Collection>) {
         let mut collections =
             self.inner.collections.write().unwrap_or_else(PoisonError::into_inner);
-        collections.insert(fold(&record.schema.name), Arc::clone(&collection));
-        collection
+        collections.insert(fold(collection.name()), collection);
+    }
+
+    /// Has a collection found no more.
+    pub(super) fn leave(&self, name: &str) {
+        self.inner.collections.write().unwrap_or_else(PoisonError::into_inner).remove(&fold(name));
+    }
+
+    pub(super) fn open_collections(&self) -> Vec<Arc<Collection>> {
+        let map = self.inner.collections.read().unwrap_or_else(PoisonError::into_inner);
+        map.values().map(Arc::clone).collect()
+    }
+
+    pub(super) fn releasing(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        self.inner.releasing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn options(&self) -> &DbOptions {
+        &self.inner.options
     }
 
     /// The collections, in no order.
@@ -161,11 +208,12 @@ impl Db {
             .ok_or_else(|| EngineError::NoCollection { name: name.to_owned() })
     }
 
-    /// Every collection, by name.
+    /// Every collection, by name; releases are told by [`Db::releases`].
     pub fn collections(&self) -> Result<Vec<CollectionInfo>, EngineError> {
         let mut found = self
             .at_work()
             .iter()
+            .filter(|collection| !collection.is_release())
             .map(|collection| Ok(CollectionInfo::of(&collection.record()?, None)))
             .collect::<Result<Vec<_>, EngineError>>()?;
         found.sort_by(|left, right| left.schema.name.cmp(&right.schema.name));
@@ -191,6 +239,8 @@ impl Db {
         &self,
         schema: CollectionSchema,
     ) -> Result<CollectionInfo, EngineError> {
+        // The store takes names of releases, too; nobody else gives one.
+        check_name("collection", &schema.name)?;
         schema.validate()?;
         if self.find(&schema.name).is_ok() {
             return Err(EngineError::CollectionExists { name: schema.name });
@@ -201,16 +251,20 @@ impl Db {
     }
 
     /// Removes a collection and everything in it.
+    ///
+    /// # Errors
+    /// [`EngineError::HasReleases`]; [`EngineError::Release`] for a release, which is withdrawn instead.
     pub fn drop_collection(&self, name: &str) -> Result<(), EngineError> {
         let collection = self.find(name)?;
+        collection.check_writable()?;
+        self.check_no_releases(&collection)?;
+        self.drop_found(&collection)
+    }
+
+    pub(super) fn drop_found(&self, collection: &Collection) -> Result<(), EngineError> {
         self.inner.store.drop_collection(collection.id())?;
-        self.inner.collections.write().unwrap_or_else(PoisonError::into_inner).remove(&fold(name));
-        match std::fs::remove_dir_all(collection.folder()) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                tracing::warn!(path = %collection.folder().display(), %error, "segments not removed");
-            }
-            Ok(()) | Err(_) => {}
-        }
+        self.leave(collection.name());
+        self.remove_segments(collection.id());
         Ok(())
     }
 
@@ -334,6 +388,7 @@ impl Db {
         progress: &mut Progress<'_>,
     ) -> Result<IndexStatus, EngineError> {
         let collection = self.find(name)?;
+        collection.check_writable()?;
         let wanted = collection.record()?.version;
         // A build that runs already, in the background, may have begun before the latest writes: wait, then build.
         loop {
@@ -372,6 +427,6 @@ fn half_of_memory() -> u64 {
 }
 
 /// Collections are found without regard to case, so that names are safe in SQL.
-fn fold(name: &str) -> String {
+pub(super) fn fold(name: &str) -> String {
     name.to_lowercase()
 }

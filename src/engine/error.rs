@@ -74,6 +74,62 @@ pub enum EngineError {
         /// What is wrong.
         what: String,
     },
+    /// A write into a release.
+    #[error("`{name}` is a release, and releases do not change: write to `{collection}`")]
+    Release {
+        /// The release.
+        name: String,
+        /// The collection that it is one of.
+        collection: String,
+    },
+    /// No release of that name.
+    #[error(
+        "collection `{collection}` has no release `{release}`; `sidereus release list` shows what there is"
+    )]
+    NoRelease {
+        /// The collection.
+        collection: String,
+        /// The name.
+        release: String,
+    },
+    /// The name is taken, for ever.
+    #[error(
+        "collection `{collection}` has a release `{release}` already, or had one, or is making it; choose another name"
+    )]
+    ReleaseExists {
+        /// The collection.
+        collection: String,
+        /// The name.
+        release: String,
+    },
+    /// A release that is no longer answered for.
+    #[error("release `{release}` of `{collection}` was withdrawn: {reason}")]
+    Withdrawn {
+        /// The collection.
+        collection: String,
+        /// The release.
+        release: String,
+        /// Why.
+        reason: String,
+    },
+    /// A collection that is to be dropped while it has releases.
+    #[error(
+        "collection `{collection}` has releases ({releases}), which others may cite; dropping it with `--with-releases` removes them, too"
+    )]
+    HasReleases {
+        /// The collection.
+        collection: String,
+        /// Their names.
+        releases: String,
+    },
+    /// A release that is not what it says.
+    #[error("release `{name}` is damaged: {what}")]
+    DamagedRelease {
+        /// Its name.
+        name: String,
+        /// What is wrong.
+        what: String,
+    },
     /// A schema that is refused.
     #[error(transparent)]
     Schema(#[from] SchemaError),
@@ -133,16 +189,24 @@ impl EngineError {
     /// What the caller must do.
     pub fn class(&self) -> Class {
         match self {
-            Self::NoCollection { .. } | Self::NoSpace { .. } => Class::NotFound,
+            Self::NoCollection { .. } | Self::NoSpace { .. } | Self::NoRelease { .. } => {
+                Class::NotFound
+            }
             Self::CollectionExists { .. }
             | Self::SpaceMismatch { .. }
             | Self::ColumnMismatch { .. }
             | Self::Formula { .. }
+            | Self::Release { .. }
+            | Self::ReleaseExists { .. }
+            | Self::Withdrawn { .. }
+            | Self::HasReleases { .. }
             | Self::BuildRunning { .. } => Class::Conflict,
             Self::Schema(error) => error.class(),
             Self::Storage(error) => error.class(),
             Self::Index(error) => error.class(),
-            Self::Vectors(_) | Self::DamagedSegment { .. } => Class::Corrupt,
+            Self::Vectors(_) | Self::DamagedSegment { .. } | Self::DamagedRelease { .. } => {
+                Class::Corrupt
+            }
             Self::Arrow(arrow::error::ArrowError::IoError(_, source))
                 if source.kind() == std::io::ErrorKind::StorageFull =>
             {

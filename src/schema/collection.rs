@@ -222,7 +222,7 @@ pub struct CollectionSchema {
 impl CollectionSchema {
     /// Checks names, duplicates and limits.
     pub fn validate(&self) -> Result<(), SchemaError> {
-        check_name("collection", &self.name)?;
+        check_collection(&self.name)?;
         if self.columns.len() > COLUMN_COUNT_MAX {
             return Err(SchemaError::TooManyColumns { count: self.columns.len() });
         }
@@ -397,6 +397,30 @@ fn check_shared(spaces: &[EmbeddingSpace]) -> Result<(), SchemaError> {
         }
     }
     Ok(())
+}
+
+/// What stands between the name of a collection and that of its release; no name that is given holds it.
+const RELEASE_MARK: char = '@';
+
+/// The name of the collection that holds a release of another.
+pub fn release_name(collection: &str, release: &str) -> String {
+    format!("{collection}{RELEASE_MARK}{release}")
+}
+
+/// Takes the name of a collection that holds a release apart: the collection released, and the release.
+pub fn split_release(name: &str) -> Option<(&str, &str)> {
+    name.split_once(RELEASE_MARK)
+}
+
+/// Refuses what is neither the name of a collection nor that of a release of one.
+fn check_collection(name: &str) -> Result<(), SchemaError> {
+    match split_release(name) {
+        Some((collection, release)) => {
+            check_name("collection", collection)?;
+            check_name("release", release)
+        }
+        None => check_name("collection", name),
+    }
 }
 
 /// Refuses what is not a name for a collection, a column, a space, or whatever `what` says.

@@ -12,7 +12,8 @@ mod tokens;
 pub use at_ingest::{AtIngest, FedSpace};
 pub(crate) use collection::check_name;
 pub use collection::{
-    COLUMN_COUNT_MAX, CollectionSchema, NAME_LEN_MAX, RESERVED_COLUMNS, SchemaError,
+    COLUMN_COUNT_MAX, CollectionSchema, NAME_LEN_MAX, RESERVED_COLUMNS, SchemaError, release_name,
+    split_release,
 };
 pub use column::{Column, ColumnType, Value};
 pub use id::{CollectionId, IdKind, ObjectId, SpaceId};

@@ -103,7 +103,8 @@ impl BridgeService for BridgeServer {
         request: Request<v1::ListBridgesRequest>,
     ) -> Result<Response<v1::ListBridgesResponse>, Status> {
         let (grant, bridges) = (gate::grant(&request)?, self.context.bridges.clone());
-        let (context, request) = (self.context.clone(), request.into_inner());
+        let (context, request) =
+            (self.context.clone(), self.context.targeted(request.into_inner())?);
         let listed = move || -> Result<_, ServiceError> {
             Ok(bridges.list(&context.view(&grant, &request.collection)?)?)
         };
@@ -116,7 +117,8 @@ impl BridgeService for BridgeServer {
         request: Request<v1::GetBridgeRequest>,
     ) -> Result<Response<v1::GetBridgeResponse>, Status> {
         let (grant, bridges) = (gate::grant(&request)?, self.context.bridges.clone());
-        let (context, request) = (self.context.clone(), request.into_inner());
+        let (context, request) =
+            (self.context.clone(), self.context.targeted(request.into_inner())?);
         let found = move || -> Result<_, ServiceError> {
             Ok(bridges.get(&context.view(&grant, &request.collection)?, &request.name)?)
         };

@@ -85,13 +85,22 @@ impl Collections {
         Ok(if door.is_restricted() { convert::collection(info) } else { self.told(info) })
     }
 
-    async fn drop_named(&self, door: Door, name: String) -> Result<(), ServiceError> {
+    async fn drop_named(
+        &self,
+        door: Door,
+        request: v1::DropCollectionRequest,
+    ) -> Result<(), ServiceError> {
+        let v1::DropCollectionRequest { name, with_releases } = request;
         door.check(&name)?;
-        tracing::info!(collection = name, "dropping a collection");
+        tracing::info!(collection = name, with_releases, "dropping a collection");
         let db = self.context.db.clone();
         let registry = self.context.registry.clone();
         blocking(move || -> Result<(), ServiceError> {
-            db.drop_collection(&name)?;
+            if with_releases {
+                db.drop_with_releases(&name)?;
+            } else {
+                db.drop_collection(&name)?;
+            }
             registry.forget_collection(&name)?;
             probes::forget(&name);
             Ok(())
@@ -189,7 +198,8 @@ impl CollectionService for Collections {
         request: Request<v1::GetCollectionRequest>,
     ) -> Result<Response<v1::GetCollectionResponse>, Status> {
         let door = self.context.door(gate::grant(&request)?);
-        let collection = Some(self.get(door, request.into_inner().name).await?);
+        let name = self.context.targeted(request.into_inner())?.name;
+        let collection = Some(self.get(door, name).await?);
         Ok(Response::new(v1::GetCollectionResponse { collection }))
     }
 
@@ -198,7 +208,7 @@ impl CollectionService for Collections {
         request: Request<v1::DropCollectionRequest>,
     ) -> Result<Response<v1::DropCollectionResponse>, Status> {
         let door = self.context.door(gate::grant(&request)?);
-        self.drop_named(door, request.into_inner().name).await?;
+        self.drop_named(door, request.into_inner()).await?;
         Ok(Response::new(v1::DropCollectionResponse {}))
     }
 

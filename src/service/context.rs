@@ -11,6 +11,7 @@ use super::encoding::Workers;
 use super::metrics::{Metrics, Queue};
 use super::stop::Stop;
 use super::telemetry::SlowQueries;
+use super::upkeep::Upkeep;
 use super::{Limits, ServiceError};
 use crate::access::{Grant, Registry, Role};
 use crate::encoder::EncoderHandle;
@@ -47,6 +48,8 @@ pub(super) struct Context {
     pub(super) slow: SlowQueries,
     /// When the server ends.
     pub(super) stop: Stop,
+    /// Scrubs and places for backups.
+    pub(super) upkeep: Arc<Upkeep>,
     /// Set when the server begins to stop: jobs end at the next batch, and nobody waits for a turn any more.
     pub(super) stopping: CancellationToken,
 }
@@ -88,6 +91,7 @@ impl Context {
             slow,
             stopping: stop.jobs.clone(),
             stop,
+            upkeep: Arc::default(),
         }
     }
 

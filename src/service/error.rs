@@ -6,6 +6,7 @@ use super::RequestError;
 use super::admission::Limited;
 use crate::access::AccessError;
 use crate::audit::AuditError;
+use crate::backup::BackupError;
 use crate::class::Class;
 use crate::encoder::EncoderError;
 use crate::engine::EngineError;
@@ -36,6 +37,9 @@ pub enum ServiceError {
     /// Identities, roles or policies could not be changed.
     #[error(transparent)]
     Access(#[from] AccessError),
+    /// A snapshot could not be made, looked at or pruned.
+    #[error(transparent)]
+    Backup(#[from] BackupError),
     /// The encoder process could not do it.
     #[error(transparent)]
     Encoder(#[from] EncoderError),
@@ -151,6 +155,7 @@ impl ServiceError {
             Self::Probe(error) => error.class(),
             Self::Bridge(error) => error.class(),
             Self::Access(error) => error.class(),
+            Self::Backup(error) => error.class(),
             Self::Encoder(error) => error.class(),
             Self::Rows(error) => error.class(),
             Self::NoEncoder | Self::Stopping => Class::Unavailable,

@@ -143,7 +143,23 @@ impl MaintenanceService for Maintenance {
         request: Request<v1::GetIndexStatusRequest>,
     ) -> Result<Response<v1::GetIndexStatusResponse>, Status> {
         let door = self.context.door(gate::grant(&request)?);
-        Ok(Response::new(self.status(door, request.into_inner().collection).await?))
+        let collection = self.context.targeted(request.into_inner())?.collection;
+        Ok(Response::new(self.status(door, collection).await?))
+    }
+
+    async fn get_scrub(
+        &self,
+        _request: Request<v1::GetScrubRequest>,
+    ) -> Result<Response<v1::GetScrubResponse>, Status> {
+        Ok(Response::new(self.context.upkeep.told()))
+    }
+
+    async fn start_scrub(
+        &self,
+        _request: Request<v1::StartScrubRequest>,
+    ) -> Result<Response<v1::StartScrubResponse>, Status> {
+        self.context.start_scrub()?;
+        Ok(Response::new(v1::StartScrubResponse {}))
     }
 
     async fn list_models(

@@ -15,6 +15,7 @@
 mod access;
 mod admission;
 mod auditing;
+mod backups;
 mod bridges;
 mod collections;
 mod context;
@@ -36,13 +37,16 @@ mod objects;
 mod probes;
 mod raw;
 mod readiness;
+mod releases;
 mod request_error;
 mod rerank;
 mod search;
 mod server;
 mod stop;
+mod target;
 mod telemetry;
 mod tls;
+mod upkeep;
 
 pub use admission::{AdmissionOptions, Limited, Pass, Quota, QuotaChange, QuotaOptions, Quotas};
 pub use error::ServiceError;
@@ -56,3 +60,4 @@ pub use telemetry::{
     start_telemetry,
 };
 pub use tls::{ClientCertificates, ConnectionLimits, TlsError, TlsOptions};
+pub use upkeep::UpkeepOptions;

@@ -176,7 +176,8 @@ impl ObjectService for Objects {
         let deadline = Deadline::new(request.metadata(), self.context.limits.request_time_max);
         let door = self.context.door(gate::grant(&request)?);
         let rows = gate::rows_served(&request);
-        let reply = deadline.run(self.get(door, request.into_inner())).await?;
+        let reply =
+            deadline.run(self.get(door, self.context.targeted(request.into_inner())?)).await?;
         rows.add(reply.objects.len() as u64);
         Ok(Response::new(reply))
     }
@@ -198,7 +199,8 @@ impl ObjectService for Objects {
     ) -> Result<Response<v1::CountObjectsResponse>, Status> {
         let deadline = Deadline::new(request.metadata(), self.context.limits.request_time_max);
         let door = self.context.door(gate::grant(&request)?);
-        let count = deadline.run(self.count(door, request.into_inner())).await?;
+        let count =
+            deadline.run(self.count(door, self.context.targeted(request.into_inner())?)).await?;
         Ok(Response::new(v1::CountObjectsResponse { count }))
     }
 }

@@ -174,7 +174,7 @@ impl ProbeService for Probes {
         request: Request<v1::ListProbesRequest>,
     ) -> Result<Response<v1::ListProbesResponse>, Status> {
         let door = self.context.door(gate::grant(&request)?);
-        let collection = request.into_inner().collection;
+        let collection = self.context.targeted(request.into_inner())?.collection;
         door.check(&collection)?;
         let probes = blocking(move || probes::list(door.db(), &collection)).await?;
         Ok(Response::new(v1::ListProbesResponse { probes }))
@@ -185,7 +185,8 @@ impl ProbeService for Probes {
         request: Request<v1::GetProbeRequest>,
     ) -> Result<Response<v1::GetProbeResponse>, Status> {
         let door = self.context.door(gate::grant(&request)?);
-        let v1::GetProbeRequest { collection, name, .. } = request.into_inner();
+        let v1::GetProbeRequest { collection, name, .. } =
+            self.context.targeted(request.into_inner())?;
         door.check(&collection)?;
         let probe = blocking(move || probes::get(door.db(), &collection, &name)).await?;
         Ok(Response::new(v1::GetProbeResponse { probe: Some(probe) }))

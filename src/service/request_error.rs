@@ -46,6 +46,9 @@ pub enum RequestError {
     /// `k = 0` without a distance.
     #[error("k is 0: ask for at least one hit, or give `within`, a largest distance, instead")]
     NoHitsWanted,
+    /// A scrub is asked for while one is running.
+    #[error("a scrub is running already; `sidereus snapshot scrub` shows how it is getting on")]
+    ScrubRunning,
     /// More hits than the server returns.
     #[error("k = {k} is above the limit of {max} (`limits.k`)")]
     TooManyHits {
@@ -364,7 +367,9 @@ impl RequestError {
             | Self::NoTokens { .. }
             | Self::NoSession { .. }
             | Self::NoObject { .. } => Class::NotFound,
-            Self::SessionExists { .. } | Self::ColumnOfOthers { .. } => Class::Conflict,
+            Self::SessionExists { .. } | Self::ColumnOfOthers { .. } | Self::ScrubRunning => {
+                Class::Conflict
+            }
             Self::SpaceOfTokens(error) => error.class(),
             Self::Missing { .. }
             | Self::UnknownEnum { .. }

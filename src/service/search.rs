@@ -196,7 +196,9 @@ impl SearchService for Searches {
     ) -> Result<Response<Chunks>, Status> {
         let deadline = Deadline::new(request.metadata(), self.context.limits.request_time_max);
         let (door, rows) = (self.context.door(gate::grant(&request)?), gate::rows_served(&request));
-        let answer = deadline.run(self.answer(door, request.into_inner(), deadline)).await?;
+        let answer = deadline
+            .run(self.answer(door, self.context.targeted(request.into_inner())?, deadline))
+            .await?;
         deadline.check()?;
         let Answered { answer, memory } = answer;
         rows.add(answer.hits.len() as u64);

@@ -14,6 +14,7 @@ use tonic_health::server::{HealthReporter, HealthService};
 use super::Limits;
 use super::access::{self, Access};
 use super::admission::{AdmissionOptions, QuotaOptions};
+use super::backups::Backups;
 use super::bridges::BridgeServer;
 use super::collections::Collections;
 use super::context::{Context, Watching, blocking};
@@ -25,10 +26,12 @@ use super::metrics::{Metrics, Sources};
 use super::objects::Objects;
 use super::probes::Probes;
 use super::readiness::Readiness;
+use super::releases::Releases;
 use super::search::Searches;
 use super::stop::{End, Stop};
 use super::telemetry::SlowQueries;
 use super::tls::{self, Certificates, ConnectionLimits, TlsError, TlsOptions};
+use super::upkeep::{Upkeep, UpkeepOptions};
 use crate::access::{AccessError, AccessOptions, Registry, system_clock};
 use crate::audit::{self, AuditError, Log};
 use crate::class::Class;
@@ -37,16 +40,18 @@ use crate::engine::Db;
 use crate::probes::{self, ProbeError};
 use crate::wire;
 use crate::wire::v1::access_service_server::{self, AccessServiceServer};
+use crate::wire::v1::backup_service_server::{self, BackupServiceServer};
 use crate::wire::v1::bridge_service_server::{self, BridgeServiceServer};
 use crate::wire::v1::collection_service_server::{self, CollectionServiceServer};
 use crate::wire::v1::discovery_service_server::{self, DiscoveryServiceServer};
 use crate::wire::v1::maintenance_service_server::{self, MaintenanceServiceServer};
 use crate::wire::v1::object_service_server::{self, ObjectServiceServer};
 use crate::wire::v1::probe_service_server::{self, ProbeServiceServer};
+use crate::wire::v1::release_service_server::{self, ReleaseServiceServer};
 use crate::wire::v1::search_service_server::{self, SearchServiceServer};
 
 /// Services that clients may call; the protocol with the encoder process is not among them.
-const SERVICES: [&str; 8] = [
+const SERVICES: [&str; 10] = [
     collection_service_server::SERVICE_NAME,
     object_service_server::SERVICE_NAME,
     search_service_server::SERVICE_NAME,
@@ -55,6 +60,8 @@ const SERVICES: [&str; 8] = [
     bridge_service_server::SERVICE_NAME,
     discovery_service_server::SERVICE_NAME,
     access_service_server::SERVICE_NAME,
+    release_service_server::SERVICE_NAME,
+    backup_service_server::SERVICE_NAME,
 ];
 
 /// Streams that one connection may have open.
@@ -107,6 +114,8 @@ pub struct ServiceOptions {
     pub admission: AdmissionOptions,
     /// How calls are written down; without it they are not.
     pub audit: Option<audit::Options>,
+    /// What the server does for its data.
+    pub upkeep: UpkeepOptions,
 }
 
 impl ServiceOptions {
@@ -127,6 +136,7 @@ impl ServiceOptions {
             quotas: QuotaOptions::default(),
             admission: AdmissionOptions::default(),
             audit: None,
+            upkeep: UpkeepOptions::default(),
         }
     }
 }
@@ -284,7 +294,9 @@ impl Server {
         let (slow, stops) = (SlowQueries { from: options.slow_query }, Stop::default());
         let (limits, admission) = (options.limits.clone(), options.admission.clone());
         let watching = Watching { metrics, slow, stop: stops.clone() };
-        let context = Context::new(db, registry.clone(), encoder, limits, admission, watching);
+        let mut context = Context::new(db, registry.clone(), encoder, limits, admission, watching);
+        context.upkeep = Arc::new(Upkeep::new(options.upkeep.clone()));
+        context.keep_scrubbing();
         let uses = tokio::spawn(access::keep_uses(registry.clone(), stops.jobs.clone()));
         begin(&context).await;
         let health = HealthReporter::new();
@@ -352,9 +364,10 @@ async fn open_log(options: audit::Options) -> Result<Log, AuditError> {
 
 /// Has queries know the columns that probes and bridges make of every collection.
 fn register_probes(db: &Db) -> Result<(), ProbeError> {
-    for collection in db.collections()? {
-        if let Err(error) = probes::refresh(db, &collection.schema.name) {
-            tracing::error!(collection = collection.schema.name, %error, "probes not registered");
+    let collections = db.collections()?.into_iter().map(|collection| collection.schema.name);
+    for collection in collections.chain(db.released_collections()) {
+        if let Err(error) = probes::refresh(db, &collection) {
+            tracing::error!(collection, %error, "probes not registered");
         }
     }
     Ok(())
@@ -444,6 +457,16 @@ fn router(
         )
         .add_service(
             AccessServiceServer::new(Access::new(context.clone()))
+                .max_decoding_message_size(request)
+                .max_encoding_message_size(reply),
+        )
+        .add_service(
+            ReleaseServiceServer::new(Releases::new(context.clone()))
+                .max_decoding_message_size(request)
+                .max_encoding_message_size(reply),
+        )
+        .add_service(
+            BackupServiceServer::new(Backups::new(context.clone()))
                 .max_decoding_message_size(request)
                 .max_encoding_message_size(reply),
         ))

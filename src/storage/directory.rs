@@ -8,6 +8,7 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use super::error::StorageError;
+use super::seal;
 
 const FORMAT: &str = "FORMAT";
 const FORMAT_NEW: &str = "FORMAT.new";
@@ -43,6 +44,7 @@ impl DataDirectory {
         let lock = lock(path)?;
         // Once more: another process may have been at it until just now.
         check(path, supported)?;
+        seal::open(path)?;
         Ok(Self { path: path.to_path_buf(), lock })
     }
 
@@ -53,17 +55,22 @@ impl DataDirectory {
 
     /// Raises the format to `format`, durably; never lowers it.
     pub(crate) fn raise_format(&self, format: u32) -> Result<(), StorageError> {
-        if read_format(&self.path)?.is_some_and(|found| found >= format) {
+        Self::mark(&self.path, format)
+    }
+
+    /// The same for a folder that nobody has open.
+    pub(crate) fn mark(path: &Path, format: u32) -> Result<(), StorageError> {
+        if read_format(path)?.is_some_and(|found| found >= format) {
             return Ok(());
         }
-        let fresh = self.path.join(FORMAT_NEW);
+        let fresh = path.join(FORMAT_NEW);
         let text = format!("sidereus data directory\nformat = {format}\n");
         let write = || {
             let mut file = File::create(&fresh)?;
             file.write_all(text.as_bytes())?;
             file.sync_all()?;
-            fs::rename(&fresh, self.path.join(FORMAT))?;
-            File::open(&self.path)?.sync_all()
+            fs::rename(&fresh, path.join(FORMAT))?;
+            File::open(path)?.sync_all()
         };
         write().map_err(|error| StorageError::file("writing", &fresh, error))
     }
@@ -71,6 +78,10 @@ impl DataDirectory {
 
 impl Drop for DataDirectory {
     fn drop(&mut self) {
+        // The database is closed: whatever becomes of its files from here on is damage.
+        if let Err(error) = seal::close(&self.path) {
+            tracing::warn!(%error, "the data directory is not sealed: damage while it is closed may go unnoticed");
+        }
         // Closing the file unlocks it too; nothing can be done about an error here.
         let _ = self.lock.unlock();
     }

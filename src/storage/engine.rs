@@ -2,6 +2,7 @@
 //!
 //! Two engines implement it, RocksDB and a map in memory; both pass `conformance.rs`.
 
+use std::path::Path;
 use std::time::Duration;
 
 use super::error::StorageError;
@@ -65,6 +66,10 @@ pub(crate) trait KvEngine: Send + Sync {
 
     /// Removes a staging folder and what is left in it.
     fn discard(&self, stage: StageId) -> Result<(), StorageError>;
+
+    /// Writes what is there, consistently, as a database below a folder that has none; files that are never changed are
+    /// linked and not copied.
+    fn checkpoint(&self, folder: &Path) -> Result<(), StorageError>;
 
     /// Makes a table unless it is there.
     fn create_table(&self, name: &str) -> Result<(), StorageError>;

@@ -371,6 +371,12 @@ impl KeyRange {
         Self { table: Table::Access, start: vec![kind], end: vec![kind.saturating_add(1)] }
     }
 
+    /// A whole table.
+    pub(crate) fn table(table: Table) -> Self {
+        // No key is as long as this and nothing but ones: numbers of collections end before, and so do tags.
+        Self { table, start: Vec::new(), end: vec![u8::MAX; 8] }
+    }
+
     /// The schemas of all collections.
     pub(crate) fn all_collections() -> Self {
         Self { table: Table::Meta, start: vec![META_COLLECTION], end: vec![META_HEAD] }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use super::engine::{
@@ -119,6 +120,11 @@ impl KvEngine for MemoryEngine {
     fn discard(&self, stage: StageId) -> Result<(), StorageError> {
         self.staged.lock().unwrap_or_else(PoisonError::into_inner).remove(&stage);
         Ok(())
+    }
+
+    fn checkpoint(&self, folder: &Path) -> Result<(), StorageError> {
+        let detail = format!("nothing in memory can be written into `{}`", folder.display());
+        Err(StorageError::Engine { doing: "writing a checkpoint", detail })
     }
 
     fn create_table(&self, name: &str) -> Result<(), StorageError> {

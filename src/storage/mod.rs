@@ -15,7 +15,7 @@
 //! | `access` | kind, name | the same, of tokens, groups, grants and policies of the server |
 //! | `audit`, `jobs` | | kept for the parts of those names |
 //!
-//! A data directory holds `FORMAT` (the format number), `LOCK`, `records/` (RocksDB) and `staging/` (files of bulk
+//! A data directory holds `FORMAT` (the format number), `LOCK`, `SEAL` while nobody has it open, `records/` (RocksDB) and `staging/` (files of bulk
 //! imports under way).
 //!
 //! Invariants:
@@ -27,8 +27,10 @@
 //! - **STO-6** A number given to a collection or a space is never given again.
 
 mod bulk;
+mod checks;
 #[cfg(test)]
 mod conformance;
+mod copy;
 mod directory;
 mod disk;
 mod engine;
@@ -45,6 +47,7 @@ mod plan;
 mod read;
 mod record;
 mod rocks;
+mod seal;
 mod server_record;
 mod slot;
 mod store;
@@ -54,6 +57,7 @@ mod tests;
 mod tokens;
 mod write;
 
+pub use checks::{Inconsistency, Scrubbed};
 pub use disk::{DiskSpace, disk_space};
 pub use error::StorageError;
 pub use figures::StoreFigures;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use super::bulk::Probe;
 use super::directory::DataDirectory;
@@ -12,7 +12,7 @@ use super::error::StorageError;
 use super::key::{KeyRange, MetaKey};
 use super::memory::MemoryEngine;
 use super::migrate::{NEWEST_FORMAT, migrate};
-use super::record::{CollectionMeta, Head, decode_number, encode_number};
+use super::record::{CollectionMeta, Head, decode_number};
 use super::rocks::RocksEngine;
 use super::slot::{Slot, State};
 use super::table::Table;
@@ -137,10 +137,7 @@ impl Store {
 
     /// Lists the collections by number.
     pub fn collections(&self) -> Result<Vec<CollectionRecord>, StorageError> {
-        let slots: Vec<_> = {
-            let collections = self.collections.read().unwrap_or_else(PoisonError::into_inner);
-            collections.values().cloned().collect()
-        };
+        let slots = self.slots();
         let mut records = Vec::with_capacity(slots.len());
         for slot in slots {
             match self.snapshot_of(&slot) {
@@ -172,10 +169,32 @@ impl Store {
         mut schema: CollectionSchema,
     ) -> Result<CollectionRecord, StorageError> {
         schema.validate()?;
-        let _catalogue = self.catalogue.lock().unwrap_or_else(PoisonError::into_inner);
+        let _catalogue = self.lock_catalogue();
         if self.name_taken(&schema.name) {
             return Err(StorageError::CollectionExists { name: schema.name });
         }
+        let id = self.next_collection()?;
+        let mut next_space = 1;
+        for space in &mut schema.spaces {
+            space.id = SpaceId(next_space);
+            next_space += 1;
+        }
+        self.add_collection(CollectionMeta { id, next_space, schema: Arc::new(schema) })
+    }
+
+    /// The collections, by number.
+    pub(super) fn slots(&self) -> Vec<Arc<Slot>> {
+        let collections = self.collections.read().unwrap_or_else(PoisonError::into_inner);
+        collections.values().cloned().collect()
+    }
+
+    /// Held while the list of collections changes.
+    pub(super) fn lock_catalogue(&self) -> MutexGuard<'_, ()> {
+        self.catalogue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The number that the next collection gets. The caller holds the lock of the catalogue.
+    pub(super) fn next_collection(&self) -> Result<CollectionId, StorageError> {
         let number = match self.engine.view().fetch(&MetaKey::NextCollection)? {
             Some(bytes) => decode_number("number of the next collection", &bytes)?,
             None => 1,
@@ -184,26 +203,15 @@ impl Store {
         if number >= u32::MAX - 1 {
             return Err(StorageError::NumbersUsedUp { what: "collection" });
         }
-        let mut next_space = 1;
-        for space in &mut schema.spaces {
-            space.id = SpaceId(next_space);
-            next_space += 1;
-        }
-        let id = CollectionId(number);
-        let meta = CollectionMeta { id, next_space, schema: Arc::new(schema) };
-        let head = Head::default();
-        let mut batch = Batch::default();
-        batch.put(&MetaKey::NextCollection, encode_number(number + 1));
-        batch.put(&MetaKey::Collection(id), meta.encode()?);
-        batch.put(&MetaKey::Head(id), head.encode());
-        self.engine.commit(&batch, Patience::Long)?;
-        let record = record(&meta, &head);
-        let slot = Arc::new(Slot::new(meta));
-        self.collections.write().unwrap_or_else(PoisonError::into_inner).insert(id, slot);
-        Ok(record)
+        Ok(CollectionId(number))
     }
 
-    fn name_taken(&self, name: &str) -> bool {
+    /// Takes a collection into the list.
+    pub(super) fn enter(&self, slot: Arc<Slot>) {
+        self.collections.write().unwrap_or_else(PoisonError::into_inner).insert(slot.id, slot);
+    }
+
+    pub(super) fn name_taken(&self, name: &str) -> bool {
         let name = name.to_lowercase();
         let collections = self.collections.read().unwrap_or_else(PoisonError::into_inner);
         collections.values().any(|slot| slot.open().meta.schema.name.to_lowercase() == name)

@@ -70,7 +70,7 @@ fn with_image(id: i64, bytes: &[u8]) -> Object {
 }
 
 async fn shown(mut client: CollectionServiceClient<Channel>) -> Collection {
-    let get = GetCollectionRequest { name: NAME.to_owned() };
+    let get = GetCollectionRequest { name: NAME.to_owned(), release: String::new() };
     let reply = client.get_collection(get).await.expect("shown").into_inner();
     reply.collection.expect("the collection")
 }
@@ -105,7 +105,12 @@ async fn done(server: &TestServer, space: &str) -> (u64, u64) {
 
 async fn get(server: &TestServer, ids: &[i64]) -> Vec<Object> {
     let ids = ids.iter().copied().map(number).collect();
-    let request = GetObjectsRequest { collection: NAME.to_owned(), ids, with_vectors: true };
+    let request = GetObjectsRequest {
+        collection: NAME.to_owned(),
+        ids,
+        with_vectors: true,
+        release: String::new(),
+    };
     server.objects().await.get_objects(request).await.expect("read").into_inner().objects
 }
 

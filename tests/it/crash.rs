@@ -325,6 +325,7 @@ async fn stored(address: &str, rows: &[(i64, i64)]) -> usize {
         collection: "crash".to_owned(),
         ids: ids.collect(),
         with_vectors: false,
+        release: String::new(),
     };
     let objects = service.get_objects(request).await.expect("reads").into_inner().objects;
     let found = objects.iter().filter(|object| {

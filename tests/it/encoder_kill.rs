@@ -83,8 +83,12 @@ async fn vectors(
     let mut found = BTreeMap::new();
     for from in (0..count).step_by(1_000) {
         let ids = (from..count.min(from + 1_000)).map(number).collect();
-        let request =
-            GetObjectsRequest { collection: collection.to_owned(), ids, with_vectors: true };
+        let request = GetObjectsRequest {
+            collection: collection.to_owned(),
+            ids,
+            with_vectors: true,
+            release: String::new(),
+        };
         let reply = objects.get_objects(request).await.expect("read").into_inner();
         for mut object in reply.objects {
             let vector = object.vectors.remove("colours").expect("every object has a vector");
@@ -269,7 +273,7 @@ async fn fill(address: &str) {
 
 async fn stored(address: &str) -> u64 {
     let mut client = CollectionServiceClient::connect(address.to_owned()).await.expect("connects");
-    let get = GetCollectionRequest { name: "galaxies".to_owned() };
+    let get = GetCollectionRequest { name: "galaxies".to_owned(), release: String::new() };
     let reply = client.get_collection(get).await.expect("shown").into_inner();
     let counts = reply.collection.expect("the collection").vector_counts;
     counts.get("colours").copied().unwrap_or(0)

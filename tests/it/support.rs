@@ -152,7 +152,12 @@ impl TestServer {
         predicate: &str,
     ) -> Result<u64, Status> {
         let collection = collection.to_owned();
-        let request = CountObjectsRequest { collection, region, predicate: predicate.to_owned() };
+        let request = CountObjectsRequest {
+            collection,
+            region,
+            predicate: predicate.to_owned(),
+            release: String::new(),
+        };
         Ok(self.objects().await.count_objects(request).await?.into_inner().count)
     }
 

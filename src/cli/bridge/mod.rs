@@ -87,13 +87,16 @@ pub(super) async fn run(arguments: BridgeArguments) -> Result<()> {
             show::print_bridge(&bridge, format)
         }
         Action::Show { collection, name } => {
-            let request = GetBridgeRequest { collection, name };
+            let request = GetBridgeRequest { collection, name, release: String::new() };
             let reply =
                 client.bridges().get_bridge(request).await.map_err(|status| of_status(&status))?;
             show::print_bridge(&reply.into_inner().bridge.context(NO_BRIDGE)?, format)
         }
         Action::List { collection } => {
-            let reply = client.bridges().list_bridges(ListBridgesRequest { collection }).await;
+            let reply = client
+                .bridges()
+                .list_bridges(ListBridgesRequest { collection, release: String::new() })
+                .await;
             let bridges = reply.map_err(|status| of_status(&status))?.into_inner().bridges;
             if bridges.is_empty() && format == Format::Table {
                 return write_out("no bridges yet; `sidereus bridge fit` makes one\n");

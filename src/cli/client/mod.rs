@@ -15,12 +15,14 @@ use self::proof::Bearer;
 use super::failure;
 use super::render::Format;
 use crate::wire::v1::access_service_client::AccessServiceClient;
+use crate::wire::v1::backup_service_client::BackupServiceClient;
 use crate::wire::v1::bridge_service_client::BridgeServiceClient;
 use crate::wire::v1::collection_service_client::CollectionServiceClient;
 use crate::wire::v1::discovery_service_client::DiscoveryServiceClient;
 use crate::wire::v1::maintenance_service_client::MaintenanceServiceClient;
 use crate::wire::v1::object_service_client::ObjectServiceClient;
 use crate::wire::v1::probe_service_client::ProbeServiceClient;
+use crate::wire::v1::release_service_client::ReleaseServiceClient;
 use crate::wire::v1::search_service_client::SearchServiceClient;
 use crate::wire::v1::{CollectionSchema, GetCollectionRequest, GetCollectionResponse};
 
@@ -163,9 +165,29 @@ impl Client {
         DiscoveryServiceClient::new(self.channel.clone()).max_decoding_message_size(REPLY_BYTES_MAX)
     }
 
+    pub(super) fn releases(&self) -> ReleaseServiceClient<Caller> {
+        ReleaseServiceClient::new(self.channel.clone()).max_decoding_message_size(REPLY_BYTES_MAX)
+    }
+
+    pub(super) fn backups(&self) -> BackupServiceClient<Caller> {
+        BackupServiceClient::new(self.channel.clone()).max_decoding_message_size(REPLY_BYTES_MAX)
+    }
+
     /// The schema of a collection; an error when there is none of that name.
     pub(super) async fn schema(&self, name: &str) -> Result<CollectionSchema> {
         schema_of(self.get(name).await.map_err(|status| failure::of_status(&status))?)
+    }
+
+    /// The schema of a collection, or of a release of it.
+    pub(super) async fn schema_of(
+        &self,
+        name: &str,
+        release: Option<&str>,
+    ) -> Result<CollectionSchema> {
+        let (name, release) = (name.to_owned(), release.unwrap_or_default().to_owned());
+        let request = GetCollectionRequest { name, release };
+        let reply = self.collections().get_collection(request).await;
+        schema_of(reply.map_err(|status| failure::of_status(&status))?.into_inner())
     }
 
     /// The schema of a collection, if there is one of that name.
@@ -178,7 +200,7 @@ impl Client {
     }
 
     async fn get(&self, name: &str) -> Result<GetCollectionResponse, Status> {
-        let request = GetCollectionRequest { name: name.to_owned() };
+        let request = GetCollectionRequest { name: name.to_owned(), release: String::new() };
         Ok(self.collections().get_collection(request).await?.into_inner())
     }
 }

@@ -42,7 +42,7 @@ enum Made {
 
 /// Sends the observations of all files and adds up what comes of them.
 pub(super) async fn run(arguments: &EncodeArguments, client: &Client) -> Result<Outcome> {
-    let request = GetCollectionRequest { name: arguments.name.clone() };
+    let request = GetCollectionRequest { name: arguments.name.clone(), release: String::new() };
     let reply = client.collections().get_collection(request).await;
     let collection = reply.map_err(|status| of_status(&status))?.into_inner().collection;
     let schema = collection.and_then(|collection| collection.schema).context("no such schema")?;

@@ -145,7 +145,7 @@ async fn drop_if_empty(client: &Client, name: &str) -> Result<()> {
     let reply =
         client.objects().count_objects(counted).await.map_err(|status| of_status(&status))?;
     if reply.into_inner().count == 0 {
-        let dropped = DropCollectionRequest { name: collection };
+        let dropped = DropCollectionRequest { name: collection, with_releases: false };
         client.collections().drop_collection(dropped).await.map_err(|status| of_status(&status))?;
     }
     Ok(())

@@ -51,11 +51,17 @@ enum Action {
         collection: String,
         /// Name of the probe
         name: String,
+        /// Read this release of the collection, such as dr1, instead of what it holds now
+        #[arg(long, value_name = "NAME")]
+        release: Option<String>,
     },
     /// List the probes of a collection side by side
     List {
         /// Name of the collection
         collection: String,
+        /// Read this release of the collection, such as dr1, instead of what it holds now
+        #[arg(long, value_name = "NAME")]
+        release: Option<String>,
     },
     /// Predict for stored objects: print the predictions, or write them to a column
     Apply {
@@ -103,14 +109,16 @@ pub(super) async fn run(arguments: ProbeArguments) -> Result<()> {
             let (probe, _) = fit(&client, request).await?;
             print_probe(&probe, format)
         }
-        Action::Show { collection, name } => {
-            let request = GetProbeRequest { collection, name };
+        Action::Show { collection, name, release } => {
+            let release = release.unwrap_or_default();
+            let request = GetProbeRequest { collection, name, release };
             let reply =
                 client.probes().get_probe(request).await.map_err(|status| of_status(&status))?;
             print_probe(&reply.into_inner().probe.context(NO_PROBE)?, format)
         }
-        Action::List { collection } => {
-            let request = ListProbesRequest { collection };
+        Action::List { collection, release } => {
+            let release = release.unwrap_or_default();
+            let request = ListProbesRequest { collection, release };
             let reply = client.probes().list_probes(request).await;
             let probes = reply.map_err(|status| of_status(&status))?.into_inner().probes;
             if probes.is_empty() && format == Format::Table {
@@ -171,7 +179,10 @@ async fn apply(client: &Client, request: ApplyProbeRequest, format: Format) -> R
         Vec::new()
     } else {
         let (collection, name) = (request.collection.clone(), request.name.clone());
-        let reply = client.probes().get_probe(GetProbeRequest { collection, name }).await;
+        let reply = client
+            .probes()
+            .get_probe(GetProbeRequest { collection, name, release: String::new() })
+            .await;
         let reply = reply.map_err(|status| of_status(&status))?;
         reply.into_inner().probe.context(NO_PROBE)?.classes
     };

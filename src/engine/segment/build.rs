@@ -1,5 +1,6 @@
 //! Making a segment from a snapshot of the store.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::panic::resume_unwind;
@@ -12,7 +13,7 @@ use arrow::ipc::writer::FileWriter;
 
 use super::directions::DirectionsWriter;
 use super::manifest::{self, FORMAT, IndexManifest, Manifest, SpaceManifest};
-use super::{Progress, akin, rows_path, space_path, unfinished};
+use super::{Progress, akin, rows_path, space_path, unfinished, verify};
 use crate::engine::attributes;
 use crate::engine::columns::{self, ORDINAL};
 use crate::engine::error::EngineError;
@@ -104,6 +105,7 @@ fn build_rows(
         rows,
         size_bytes: folder_size_bytes(unfinished)?,
         spaces: manifests,
+        files: BTreeMap::new(),
     };
     unfinished::note_rows(unfinished, plan.schema, &manifest)?;
     Ok(manifest)
@@ -137,6 +139,8 @@ fn finish(
     }
     unfinished::forget_rows(unfinished)?;
     manifest.size_bytes = folder_size_bytes(unfinished)?;
+    progress("checksums", 0, 1);
+    manifest.files = verify::hash_files(unfinished)?;
     manifest::write(unfinished, &manifest)?;
     let finished = plan.collection_folder.join(format!("{:020}", manifest.version));
     if finished.exists() {

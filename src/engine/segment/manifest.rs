@@ -1,5 +1,6 @@
 //! `segment.toml`: what a segment folder holds.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::Path;
@@ -10,6 +11,9 @@ use crate::engine::error::EngineError;
 
 /// Format of segment folders that this program writes and reads.
 pub(super) const FORMAT: u32 = 1;
+
+/// What stands before the checksum in the last line.
+const CHECKSUM: &str = "# blake3 ";
 
 /// What a segment folder holds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -28,6 +32,9 @@ pub struct Manifest {
     /// Spaces with at least one vector.
     #[serde(default)]
     pub spaces: Vec<SpaceManifest>,
+    /// BLAKE3 of every file but this one, by name; segments made before there was this list lack it.
+    #[serde(default)]
+    pub files: BTreeMap<String, String>,
 }
 
 /// One space of a segment.
@@ -70,12 +77,17 @@ pub(super) fn write(folder: &Path, manifest: &Manifest) -> Result<(), EngineErro
         path: path.display().to_string(),
         source,
     };
-    let text = toml::to_string(manifest).map_err(|error| failed(std::io::Error::other(error)))?;
+    let mut text =
+        toml::to_string(manifest).map_err(|error| failed(std::io::Error::other(error)))?;
+    let checksum = blake3::hash(text.as_bytes()).to_hex();
+    text.push_str(CHECKSUM);
+    text.push_str(checksum.as_str());
+    text.push('\n');
     let mut file = File::create(&path).map_err(failed)?;
     file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(failed)
 }
 
-pub(super) fn read(folder: &Path) -> Result<Manifest, EngineError> {
+pub(in crate::engine) fn read(folder: &Path) -> Result<Manifest, EngineError> {
     let path = folder.join("segment.toml");
     let failed = |source| EngineError::SegmentFile {
         action: "read",
@@ -88,6 +100,12 @@ pub(super) fn read(folder: &Path) -> Result<Manifest, EngineError> {
             path: path.display().to_string(),
             what: error.message().to_owned(),
         })?;
+    if !has_checksum(&text, &manifest) {
+        return Err(EngineError::DamagedSegment {
+            path: path.display().to_string(),
+            what: "it does not have its checksum".to_owned(),
+        });
+    }
     if manifest.format != FORMAT {
         return Err(EngineError::DamagedSegment {
             path: path.display().to_string(),
@@ -95,4 +113,16 @@ pub(super) fn read(folder: &Path) -> Result<Manifest, EngineError> {
         });
     }
     Ok(manifest)
+}
+
+/// Whether the last line is the checksum of those before. Manifests that list no files may lack it: they are older.
+fn has_checksum(text: &str, manifest: &Manifest) -> bool {
+    match text.rfind(CHECKSUM) {
+        Some(place) => {
+            let (body, line) = text.split_at(place);
+            let checksum = blake3::hash(body.as_bytes()).to_hex();
+            line.strip_prefix(CHECKSUM) == Some(&format!("{checksum}\n"))
+        }
+        None => manifest.files.is_empty(),
+    }
 }

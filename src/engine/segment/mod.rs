@@ -12,6 +12,9 @@
 //!   <space>.ivf         index with its own checksum; absent when the space is too small for one
 //! ```
 //!
+//! The manifest has the BLAKE3 of every other file, and its last line that of itself. Files of up to 64 MiB are compared when a
+//! segment is opened, all of them by a scrub.
+//!
 //! A segment is derived: it can be thrown away and made again from the store at any time. A build writes into a
 //! folder with a leading dot and renames it into place when complete.
 
@@ -22,14 +25,17 @@ mod manifest;
 mod open;
 mod rows;
 mod unfinished;
+mod verify;
 
 #[cfg(test)]
 mod tests;
 
 pub(super) use build::{BuildLimits, BuildPlan, build};
+pub(super) use manifest::read as read_manifest;
 pub use manifest::{Manifest, SpaceManifest};
 pub(super) use open::{newest, open, remove_others};
 pub(super) use unfinished::exists as is_unfinished;
+pub(super) use verify::check_all;
 
 use std::path::{Path, PathBuf};
 

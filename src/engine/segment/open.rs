@@ -8,7 +8,7 @@ use arrow::datatypes::SchemaRef;
 use super::directions::open_directions;
 use super::manifest::{self, Manifest, SpaceManifest};
 use super::rows::read_rows;
-use super::space_path;
+use super::{space_path, verify};
 use crate::engine::attributes;
 use crate::engine::error::EngineError;
 use crate::engine::mapped::MappedFloats;
@@ -56,6 +56,7 @@ pub(in crate::engine) fn open(
     residency: &Residency,
 ) -> Result<Part, EngineError> {
     let path = folder.display().to_string();
+    verify::check_small(folder, manifest)?;
     let (batches, ordinals) = read_rows(folder, arrow_schema)?;
     let mut spaces = Vec::new();
     for stored in &manifest.spaces {

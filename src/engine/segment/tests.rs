@@ -121,7 +121,9 @@ fn damaged_numbers_do_not_panic() {
     let path = file(&folder, "rows.arrow");
     let bytes = fs::read(&path).expect("reads");
     let segment = path.parent().expect("a folder");
-    let manifest = super::manifest::read(segment).expect("reads");
+    let mut manifest = super::manifest::read(segment).expect("reads");
+    // As of a segment without checksums: with them nothing of this is ever read.
+    manifest.files.clear();
     let db = open(folder.path());
     let schema = db.schema("sky").expect("a schema");
     let arrow_schema = crate::engine::columns::resident_schema(&schema);

@@ -9,6 +9,7 @@ mod combine;
 mod model;
 mod object;
 mod region;
+mod release;
 mod rerank;
 mod search;
 mod status;
@@ -21,6 +22,7 @@ pub(super) use object::{
     GivenRow, given_row, object_id, object_id_of, object_ids, object_of, position_of, row_name,
 };
 pub(super) use region::region;
+pub(super) use release::{release, release_diff, snapshot};
 pub(super) use rerank::{RerankPlan, RerankTarget};
 pub(super) use search::{CrossingTerm, ExampleTerm, predicate, search};
 pub(super) use status::index_status;

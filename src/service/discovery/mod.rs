@@ -38,7 +38,9 @@ impl DiscoveryService for Discovery {
         request: Request<v1::FindOutliersRequest>,
     ) -> Result<Response<OutlierAnswers>, Status> {
         let door = self.context.door(gate::grant(&request)?);
-        let answers = outliers::start(&self.context, door, request.into_inner()).await?;
+        let answers =
+            outliers::start(&self.context, door, self.context.targeted(request.into_inner())?)
+                .await?;
         Ok(Response::new(answers))
     }
 

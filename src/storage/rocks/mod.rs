@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rocksdb::checkpoint::Checkpoint;
 use rocksdb::{
     BoundColumnFamily, ColumnFamilyDescriptor, DB, DBRawIterator, ErrorKind,
     IngestExternalFileOptions, ReadOptions, Snapshot, WriteBatch, WriteOptions,
@@ -176,6 +177,15 @@ impl KvEngine for RocksEngine {
 
     fn discard(&self, stage: StageId) -> Result<(), StorageError> {
         self.staging.discard(stage)
+    }
+
+    fn checkpoint(&self, folder: &Path) -> Result<(), StorageError> {
+        // What is in memory only is in the log, which is copied: flushing all tables would hold every writer.
+        Checkpoint::new(&self.db)
+            .and_then(|checkpoint| {
+                checkpoint.create_checkpoint_with_log_size(folder.join(RECORDS), u64::MAX)
+            })
+            .map_err(|error| failed("writing a checkpoint", error))
     }
 
     fn create_table(&self, name: &str) -> Result<(), StorageError> {

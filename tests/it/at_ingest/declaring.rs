@@ -179,7 +179,7 @@ async fn a_collection_of_the_same_name_begins_anew() {
             let found = vectors(&server, "colours", &[7]).await;
             assert_eq!(found[&7], [round as f32, 1.0, 1.0]);
         }
-        let drop = DropCollectionRequest { name: NAME.to_owned() };
+        let drop = DropCollectionRequest { name: NAME.to_owned(), with_releases: false };
         server.collections().await.drop_collection(drop).await.expect("dropped");
     }
     server.stop().await;

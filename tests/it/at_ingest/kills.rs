@@ -173,7 +173,12 @@ async fn a_server_that_is_killed_goes_on_with_what_lacks_a_vector() {
     assert!((0..=3 * 16).contains(&lost), "{lost}: each kill costs a page at most");
     let mut client = ObjectServiceClient::connect(server.address.clone()).await.expect("connects");
     let ids = (0..OBJECTS).map(number).collect();
-    let request = GetObjectsRequest { collection: NAME.to_owned(), ids, with_vectors: true };
+    let request = GetObjectsRequest {
+        collection: NAME.to_owned(),
+        ids,
+        with_vectors: true,
+        release: String::new(),
+    };
     let found = client.get_objects(request).await.expect("read").into_inner().objects;
     assert_eq!(found.len(), OBJECTS as usize);
     for object in found {

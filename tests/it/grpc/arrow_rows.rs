@@ -45,7 +45,12 @@ fn places(ids: &[i64], dec: &[f64]) -> Vec<(&'static str, ArrayRef)> {
 
 async fn get(server: &TestServer, ids: &[i64]) -> Vec<Object> {
     let ids = ids.iter().copied().map(number).collect();
-    let request = GetObjectsRequest { collection: "galaxies".to_owned(), ids, with_vectors: true };
+    let request = GetObjectsRequest {
+        collection: "galaxies".to_owned(),
+        ids,
+        with_vectors: true,
+        release: String::new(),
+    };
     server.objects().await.get_objects(request).await.expect("read").into_inner().objects
 }
 

@@ -26,7 +26,7 @@ async fn collections_are_created_listed_shown_and_dropped() {
         .map(|one| one.schema.as_ref().expect("a schema").name.clone())
         .collect();
     assert_eq!(names, ["galaxies", "stars"]);
-    let get = |name: &str| GetCollectionRequest { name: name.to_owned() };
+    let get = |name: &str| GetCollectionRequest { name: name.to_owned(), release: String::new() };
     let shown = client.get_collection(get("galaxies")).await.expect("shown").into_inner();
     let shown = shown.collection.expect("the collection");
     assert_eq!(
@@ -35,7 +35,7 @@ async fn collections_are_created_listed_shown_and_dropped() {
     );
     assert!(!shown.footprint.is_empty());
 
-    let dropped = DropCollectionRequest { name: "galaxies".to_owned() };
+    let dropped = DropCollectionRequest { name: "galaxies".to_owned(), with_releases: false };
     client.drop_collection(dropped.clone()).await.expect("dropped");
     let gone = client.get_collection(get("galaxies")).await.expect_err("gone");
     assert_eq!(gone.code(), Code::NotFound);

@@ -126,7 +126,7 @@ async fn sessions_are_kept_over_a_restart_and_go_with_their_collection() {
     client(&server).await.start_session(start("others")).await.expect("starts");
     let several = client(&server).await.get_session(get.clone()).await.expect_err("several");
     assert!(several.message().contains("others") && several.message().contains("stars"));
-    let drop = v1::DropCollectionRequest { name: "others".to_owned() };
+    let drop = v1::DropCollectionRequest { name: "others".to_owned(), with_releases: false };
     server.collections().await.drop_collection(drop).await.expect("drops");
     assert!(client(&server).await.get_session(get).await.is_ok());
     server.stop().await;

@@ -74,7 +74,7 @@ async fn refusal(server: &TestServer, job: EncodeCollectionRequest) -> Status {
 }
 
 async fn vectors(server: &TestServer, space: &str) -> Option<u64> {
-    let get = GetCollectionRequest { name: "galaxies".to_owned() };
+    let get = GetCollectionRequest { name: "galaxies".to_owned(), release: String::new() };
     let reply = server.collections().await.get_collection(get).await.expect("shown").into_inner();
     reply.collection.expect("the collection").vector_counts.get(space).copied()
 }

@@ -34,6 +34,7 @@ async fn get(server: &TestServer, id: i64) -> Option<Object> {
         collection: "galaxies".to_owned(),
         ids: vec![number(id)],
         with_vectors: true,
+        release: String::new(),
     };
     let reply = server.objects().await.get_objects(request).await.expect("read").into_inner();
     reply.objects.into_iter().next()

@@ -11,7 +11,12 @@ use tonic::Code;
 use crate::support::{TestServer, column, galaxy, number, object, schema, text, vector};
 
 fn get(ids: Vec<sidereus::wire::v1::ObjectId>, with_vectors: bool) -> GetObjectsRequest {
-    GetObjectsRequest { collection: "galaxies".to_owned(), ids, with_vectors }
+    GetObjectsRequest {
+        collection: "galaxies".to_owned(),
+        ids,
+        with_vectors,
+        release: String::new(),
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

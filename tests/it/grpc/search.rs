@@ -220,7 +220,8 @@ async fn large_answers_come_in_chunks_in_order() {
 async fn an_index_is_built_and_found_again_by_its_status() {
     let (_folder, server) = server(3_000).await;
     let mut client = server.maintenance().await;
-    let status = GetIndexStatusRequest { collection: "galaxies".to_owned() };
+    let status =
+        GetIndexStatusRequest { collection: "galaxies".to_owned(), release: String::new() };
     let before = client.get_index_status(status.clone()).await.expect("status").into_inner();
     assert_eq!((before.segments.len(), before.tail_rows), (0, 3_000));
     let build = BuildIndexRequest { collection: "galaxies".to_owned(), space: String::new() };

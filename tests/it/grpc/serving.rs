@@ -118,7 +118,12 @@ async fn a_restart_keeps_everything() {
     assert_eq!(after, before);
     assert_eq!((again.version, again.tail_rows), (stats.version, 500));
     let ids = vec![number(3), number(2_400)];
-    let request = GetObjectsRequest { collection: "galaxies".to_owned(), ids, with_vectors: true };
+    let request = GetObjectsRequest {
+        collection: "galaxies".to_owned(),
+        ids,
+        with_vectors: true,
+        release: String::new(),
+    };
     let stored = server.objects().await.get_objects(request).await.expect("read").into_inner();
     assert_eq!(stored.objects, [galaxy(3, 3.0, 10.0), galaxy(2_400, 1.0, 1.0)]);
 }

@@ -49,12 +49,13 @@ async fn get(server: &TestServer, ids: &[i64]) -> Vec<Object> {
         collection: NAME.to_owned(),
         ids: ids.iter().copied().map(number).collect(),
         with_vectors: true,
+        release: String::new(),
     };
     server.objects().await.get_objects(request).await.expect("read").into_inner().objects
 }
 
 async fn counts(server: &TestServer) -> HashMap<String, u64> {
-    let request = GetCollectionRequest { name: NAME.to_owned() };
+    let request = GetCollectionRequest { name: NAME.to_owned(), release: String::new() };
     let reply = server.collections().await.get_collection(request).await.expect("there");
     reply.into_inner().collection.expect("a collection").vector_counts
 }
@@ -81,6 +82,7 @@ async fn tokens_are_kept_with_their_object() {
         collection: NAME.to_owned(),
         ids: vec![number(1)],
         with_vectors: false,
+        release: String::new(),
     };
     let bare = first.objects().await.get_objects(request).await.expect("read").into_inner();
     assert!(bare.objects[0].tokens.is_empty(), "they were not asked for");
@@ -356,7 +358,7 @@ async fn spaces_of_tokens_are_left_out_of_searches_and_indices() {
     while let Some(step) = stream.message().await.expect("goes on") {
         drop(step);
     }
-    let ask = GetIndexStatusRequest { collection: NAME.to_owned() };
+    let ask = GetIndexStatusRequest { collection: NAME.to_owned(), release: String::new() };
     let status = client.get_index_status(ask.clone()).await.expect("told").into_inner();
     assert_eq!(status.tail_rows, 0);
     let names: Vec<&str> =

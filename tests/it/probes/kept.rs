@@ -196,7 +196,7 @@ async fn probes_are_listed_replaced_on_request_and_dropped() {
     let again = FitProbeRequest { overwrite: true, ..named("one", "plain", "y", ridge(&[9.0])) };
     fit(&server, again).await.expect("replaced");
     fit(&server, named("two", "cosine", "y", ridge(&[1.0]))).await.expect("a probe");
-    let list = ListProbesRequest { collection: "sky".to_owned() };
+    let list = ListProbesRequest { collection: "sky".to_owned(), release: String::new() };
     let probes = client(&server).await.list_probes(list).await.expect("a list").into_inner().probes;
     let names: Vec<&str> = probes.iter().map(|probe| probe.name.as_str()).collect();
     assert_eq!(names, ["one", "two"]);
@@ -207,7 +207,11 @@ async fn probes_are_listed_replaced_on_request_and_dropped() {
     assert_eq!(status.code(), Code::NotFound);
     let status = server.count("sky", None, "probe.one > 0").await.expect_err("gone");
     assert!(status.message().contains("probe.one"), "{}", status.message());
-    let get = GetProbeRequest { collection: "sky".to_owned(), name: "two".to_owned() };
+    let get = GetProbeRequest {
+        collection: "sky".to_owned(),
+        name: "two".to_owned(),
+        release: String::new(),
+    };
     assert!(client(&server).await.get_probe(get).await.is_ok());
     server.stop().await;
 }
@@ -229,7 +233,11 @@ async fn a_probe_of_other_vectors_is_stale() {
     server.stop().await;
 
     let server = TestServer::start(folder.path()).await;
-    let get = GetProbeRequest { collection: "sky".to_owned(), name: "old".to_owned() };
+    let get = GetProbeRequest {
+        collection: "sky".to_owned(),
+        name: "old".to_owned(),
+        release: String::new(),
+    };
     let got = client(&server).await.get_probe(get.clone()).await.expect("told").into_inner();
     assert!(got.probe.expect("a probe").stale.contains("another provenance"));
     let status = applied(&server, apply("old")).await.expect_err("stale");

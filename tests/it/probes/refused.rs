@@ -86,7 +86,11 @@ async fn what_cannot_be_learnt_is_refused_with_what_to_do() {
         );
     }
     let mut client = ProbeServiceClient::new(server.channel().await);
-    let request = GetProbeRequest { collection: "sky".to_owned(), name: "nothing".to_owned() };
+    let request = GetProbeRequest {
+        collection: "sky".to_owned(),
+        name: "nothing".to_owned(),
+        release: String::new(),
+    };
     let status = client.get_probe(request).await.expect_err("no such probe");
     assert_eq!(status.code(), Code::NotFound);
     server.stop().await;

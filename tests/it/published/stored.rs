@@ -66,6 +66,7 @@ async fn vector(server: &TestServer, id: i64, space: &str) -> Option<Vec<f32>> {
         collection: NAME.to_owned(),
         ids: vec![number(id)],
         with_vectors: true,
+        release: String::new(),
     };
     let reply = server.objects().await.get_objects(request).await.expect("an answer").into_inner();
     reply.objects[0].vectors.get(space).map(|vector| vector.values.clone())

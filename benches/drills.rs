@@ -1,0 +1,64 @@
+//! Restore drills, `kill -9`, and flipped bits in numbers: `cargo bench --bench drills -- --drills 100 --kills 1000 --flips 10000`.
+//!
+//! What is left out is run zero times. Each harness ends at the first thing that is wrong.
+
+#![allow(missing_docs, reason = "a program")]
+
+#[path = "../tests/harness/mod.rs"]
+mod harness;
+
+use std::process::Command;
+use std::time::Instant;
+
+use harness::{drills, flips, kills};
+
+/// Tells the program that it is the process that is to be killed, and where to work.
+const SECOND: &str = "SIDEREUS_TEST_UPKEEP_PROCESS";
+
+/// Queries by which a restored database is compared.
+const QUERIES: u64 = 1_000;
+
+/// Versions of eighty writes each that follow a release: 100,000 writes.
+const LATER: u64 = 1_250;
+
+fn wanted(name: &str) -> u64 {
+    let mut words = std::env::args().skip_while(|word| word != name).skip(1);
+    words.next().map_or(0, |count| count.parse().expect("a number"))
+}
+
+fn main() {
+    if let Some(place) = std::env::var_os(SECOND) {
+        kills::work_forever(place.as_ref());
+    }
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let (drill_count, kill_count) = (wanted("--drills"), wanted("--kills"));
+    let flip_count = wanted("--flips");
+    let folder = tempfile::tempdir().expect("a folder");
+    if drill_count > 0 {
+        let began = Instant::now();
+        let place = folder.path().join("drills");
+        let handle = runtime.handle().clone();
+        let report = runtime.block_on(async move {
+            let drill = async move { drills::run(&place, drill_count, QUERIES, LATER).await };
+            handle.spawn(drill).await.expect("the drills end")
+        });
+        println!("{report:?} in {:.0} s", began.elapsed().as_secs_f64());
+    }
+    if kill_count > 0 {
+        let began = Instant::now();
+        let start = |place: &std::path::Path| {
+            let mut command = Command::new(std::env::current_exe().expect("this program"));
+            command.env(SECOND, place).stderr(std::process::Stdio::null());
+            command
+        };
+        let place = folder.path().join("kills");
+        std::fs::create_dir_all(&place).expect("a folder");
+        let report = runtime.block_on(kills::run(&place, kill_count, start));
+        println!("{report:?} in {:.0} s", began.elapsed().as_secs_f64());
+    }
+    if flip_count > 0 {
+        let began = Instant::now();
+        let report = flips::run(&folder.path().join("flips"), flip_count, 1);
+        println!("{report:?} in {:.0} s", began.elapsed().as_secs_f64());
+    }
+}

@@ -1,0 +1,167 @@
+//! Making a snapshot.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use super::error::BackupError;
+use super::manifest::{FORMAT, SnapshotCollection, SnapshotFile, SnapshotManifest};
+use super::remote::{Remote, on_a_thread};
+use super::under_way::{Doing, UnderWay};
+use super::{Progress, manifest_name, now_ms, object_name};
+use crate::engine::{Db, Frozen};
+use crate::storage;
+
+/// Puts a snapshot of a database into a place; reads and writes go on meanwhile.
+///
+/// # Errors
+/// [`BackupError::Busy`] while snapshots are pruned there, and those of the disk and the place; no snapshot is then there,
+/// and what was sent of it is used by the next one or pruned.
+pub async fn create(
+    db: &Db,
+    place: &Remote,
+    progress: &mut Progress<'_>,
+) -> Result<SnapshotManifest, BackupError> {
+    let created_ms = now_ms();
+    let name = snapshot_name(created_ms);
+    let under_way = UnderWay::begin(place, Doing::Made, &name).await?;
+    let made = create_named(db, place, name, created_ms, progress).await;
+    under_way.end(place).await?;
+    made
+}
+
+async fn create_named(
+    db: &Db,
+    place: &Remote,
+    name: String,
+    created_ms: u64,
+    progress: &mut Progress<'_>,
+) -> Result<SnapshotManifest, BackupError> {
+    let db = db.clone();
+    progress("freezing", 0, 1);
+    let frozen = on_a_thread(move || Ok(db.freeze()?)).await?;
+    let paths = {
+        let folder = frozen.folder().to_path_buf();
+        on_a_thread(move || files_below(&folder)).await?
+    };
+    let total: u64 = paths.iter().map(|(_, bytes)| bytes).sum();
+    let mut done = 0;
+    let mut files = Vec::with_capacity(paths.len());
+    for (path, _) in paths {
+        let file = send(place, &frozen, path).await?;
+        done += file.size;
+        progress("sending", done, total);
+        files.push(file);
+    }
+    let collections = frozen.collections().iter();
+    let manifest = SnapshotManifest {
+        format: FORMAT,
+        name,
+        created_ms,
+        database_format: storage::FORMAT,
+        collections: collections
+            .map(|collection| SnapshotCollection {
+                name: collection.name.clone(),
+                version: collection.version,
+                objects: collection.objects,
+            })
+            .collect(),
+        files,
+    };
+    place.put(&manifest_name(&manifest.name), manifest.encode()?).await?;
+    tracing::info!(snapshot = manifest.name, bytes = total, "snapshot made");
+    Ok(manifest)
+}
+
+/// Sends a file of a frozen database, unless what it holds is there.
+async fn send(place: &Remote, frozen: &Frozen, path: PathBuf) -> Result<SnapshotFile, BackupError> {
+    let full = frozen.folder().join(&path);
+    let hashed = full.clone();
+    let (hash, size) = on_a_thread(move || hash_file(&hashed)).await?;
+    let blake3 = hash.to_hex().to_string();
+    let object = object_name(&blake3);
+    if place.size(&object).await? != Some(size) {
+        place.put_file(&object, full).await?;
+    }
+    let parts = path.components().map(|part| part.as_os_str().to_string_lossy().into_owned());
+    Ok(SnapshotFile { path: parts.collect::<Vec<_>>().join("/"), size, blake3 })
+}
+
+/// Hash and size of a file.
+pub(super) fn hash_file(path: &Path) -> Result<(blake3::Hash, u64), BackupError> {
+    let failed = |source| BackupError::file("read", path, source);
+    let file = File::open(path).map_err(failed)?;
+    let mut hasher = blake3::Hasher::new();
+    hasher.update_reader(file).map_err(failed)?;
+    Ok((hasher.finalize(), hasher.count()))
+}
+
+/// Paths and sizes of all files below a folder, in order.
+fn files_below(folder: &Path) -> Result<Vec<(PathBuf, u64)>, BackupError> {
+    let mut found = Vec::new();
+    let mut folders = vec![PathBuf::new()];
+    while let Some(below) = folders.pop() {
+        let at = folder.join(&below);
+        let failed = |source| BackupError::file("list", &at, source);
+        for entry in fs::read_dir(&at).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            let path = below.join(entry.file_name());
+            let metadata = entry.metadata().map_err(failed)?;
+            if metadata.is_dir() {
+                folders.push(path);
+            } else {
+                found.push((path, metadata.len()));
+            }
+        }
+    }
+    found.sort_unstable();
+    Ok(found)
+}
+
+/// `20261126T132100.123Z-7f3a`: sorts by time; the end tells apart what was made in one millisecond on two machines.
+fn snapshot_name(ms: u64) -> String {
+    let (days, of_day) = (ms / 86_400_000, ms % 86_400_000);
+    let (year, month, day) = civil(days);
+    let seconds = of_day / 1_000;
+    let salt = blake3::hash(format!("{ms} {}", std::process::id()).as_bytes()).to_hex();
+    format!(
+        "{year:04}{month:02}{day:02}T{:02}{:02}{:02}.{:03}Z-{}",
+        seconds / 3_600,
+        seconds / 60 % 60,
+        seconds % 60,
+        of_day % 1_000,
+        &salt.as_str()[..4]
+    )
+}
+
+/// Year, month and day of so many days after 1970-01-01 in the Gregorian calendar: years begin in March, so that the day
+/// that some of them lack is their last.
+pub fn civil(days: u64) -> (u64, u64, u64) {
+    let since = days + 719_468;
+    let (era, of_era) = (since / 146_097, since % 146_097);
+    let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * shifted + 2) / 5 + 1;
+    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
+    (era * 400 + year_of_era + u64::from(month <= 2), month, day)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn days_are_those_of_the_calendar() {
+        for (days, date) in [
+            (0, (1970, 1, 1)),
+            (59, (1970, 3, 1)),
+            (11_016, (2000, 2, 29)),
+            (11_017, (2000, 3, 1)),
+            (20_783, (2026, 11, 26)),
+        ] {
+            assert_eq!(civil(days), date);
+        }
+        assert!(snapshot_name(1_795_699_260_123).starts_with("2026"));
+        assert!(super::super::manifest::is_plain(&snapshot_name(1)));
+    }
+}

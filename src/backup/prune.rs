@@ -1,0 +1,53 @@
+//! Removing a snapshot, and what only it needed.
+
+use std::collections::BTreeSet;
+
+use super::error::BackupError;
+use super::manifest::is_plain;
+use super::remote::Remote;
+use super::restore::{list, read_manifest};
+use super::under_way::{Doing, UnderWay};
+use super::{OBJECTS, manifest_name, object_name};
+
+/// What was removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Pruned {
+    /// Objects that no other snapshot needs.
+    pub objects: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+/// Removes a snapshot, and the objects that no snapshot needs any more.
+///
+/// # Errors
+/// [`BackupError::NoSnapshot`]; [`BackupError::Busy`] while a snapshot is made there, before anything is removed;
+/// [`BackupError::Damaged`] when the manifest of another snapshot cannot be read: no object is then removed.
+pub async fn drop_snapshot(place: &Remote, name: &str) -> Result<Pruned, BackupError> {
+    if !is_plain(name) || place.size(&manifest_name(name)).await?.is_none() {
+        return Err(BackupError::NoSnapshot { name: name.to_owned() });
+    }
+    let under_way = UnderWay::begin(place, Doing::Pruned, name).await?;
+    let pruned = prune(place, name).await;
+    under_way.end(place).await?;
+    pruned
+}
+
+async fn prune(place: &Remote, name: &str) -> Result<Pruned, BackupError> {
+    place.delete(&manifest_name(name)).await?;
+    let mut needed = BTreeSet::new();
+    for other in list(place).await? {
+        let manifest = read_manifest(place, &other.name).await?;
+        needed.extend(manifest.files.into_iter().map(|file| file.blake3));
+    }
+    let mut pruned = Pruned::default();
+    for object in place.list(OBJECTS).await? {
+        if !needed.contains(&object) {
+            let object = object_name(&object);
+            pruned.bytes += place.size(&object).await?.unwrap_or(0);
+            pruned.objects += 1;
+            place.delete(&object).await?;
+        }
+    }
+    Ok(pruned)
+}

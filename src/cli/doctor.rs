@@ -1,0 +1,60 @@
+//! `sidereus doctor`: examines the data directory of a stopped server.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+use clap::Args;
+
+use super::progress;
+use super::render::{Cell, Format, Table, print_table, write_out};
+use crate::engine::{DbOptions, examine};
+
+/// Words of `sidereus doctor`.
+#[derive(Debug, Args)]
+pub(super) struct DoctorArguments {
+    /// The data directory; no server may have it open
+    #[arg(long, value_name = "DIR")]
+    data: PathBuf,
+    /// Make again what is derived from what is there: counts and segments. What was written is never touched
+    #[arg(long)]
+    repair: bool,
+    /// How findings are printed
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    format: Format,
+}
+
+/// Runs `sidereus doctor`; the exit status is 1 when something is found that was not repaired.
+pub(super) async fn run(arguments: DoctorArguments) -> Result<ExitCode> {
+    if !arguments.data.join("FORMAT").is_file() {
+        bail!("{} is no data directory: it has no file FORMAT", arguments.data.display());
+    }
+    let (data, repair) = (arguments.data.clone(), arguments.repair);
+    let bar = progress::stage_bar();
+    let shown = bar.clone();
+    let examined = tokio::task::spawn_blocking(move || {
+        examine(DbOptions::new(data), repair, &mut |stage, done, total| {
+            shown.set_message(stage.to_owned());
+            shown.set_length(total);
+            shown.set_position(done);
+        })
+    });
+    let findings = examined.await??;
+    bar.finish_and_clear();
+    if findings.is_empty() && arguments.format == Format::Table {
+        write_out("nothing is wrong\n")?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut table = Table::new(["collection", "object", "finding", "repaired"]);
+    for finding in &findings {
+        table.push(vec![
+            Cell::text(finding.collection.as_deref().unwrap_or("-")),
+            Cell::text(finding.object.as_deref().unwrap_or("-")),
+            Cell::text(&finding.what),
+            Cell::text(if finding.is_repaired { "yes" } else { "no" }),
+        ]);
+    }
+    print_table(&table, arguments.format)?;
+    let is_sound = findings.iter().all(|finding| finding.is_repaired);
+    Ok(if is_sound { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}

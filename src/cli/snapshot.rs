@@ -1,0 +1,257 @@
+//! `sidereus snapshot`: backups of the whole database.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail};
+use clap::{Args, Subcommand};
+use indicatif::ProgressBar;
+
+use super::client::ClientArguments;
+use super::failure::of_status;
+use super::progress;
+use super::render::{Cell, Format, Table, print_facts, print_table, write_out};
+use crate::backup::{self, Remote, SnapshotManifest};
+use crate::engine::{Db, DbOptions};
+use crate::wire::v1;
+
+/// Words of `sidereus snapshot`.
+#[derive(Debug, Args)]
+pub(super) struct SnapshotArguments {
+    #[command(subcommand)]
+    action: Action,
+    #[command(flatten)]
+    client: ClientArguments,
+}
+
+/// Where snapshots are.
+#[derive(Debug, Args)]
+struct Place {
+    /// A directory or s3://BUCKET/PREFIX (credentials from AWS_... in the environment), reached from here
+    #[arg(long, value_name = "PLACE", conflicts_with = "destination")]
+    at: Option<String>,
+    /// A destination that the server's configuration names ([backup.NAME])
+    #[arg(long, value_name = "NAME")]
+    destination: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Back up: a running server into a destination of its configuration, or a stopped one (--data) into a place
+    Create {
+        /// Destination that the server's configuration names; with --data, a directory or s3://BUCKET/PREFIX
+        #[arg(long, value_name = "DESTINATION")]
+        to: String,
+        /// Data directory of a stopped server
+        #[arg(long, value_name = "DIR")]
+        data: Option<PathBuf>,
+    },
+    /// List the snapshots of a place
+    List {
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Read everything of a snapshot and compare it with its hashes
+    Verify {
+        /// Name of the snapshot
+        name: String,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Make a data directory of a snapshot
+    Restore {
+        /// Name of the snapshot
+        name: String,
+        /// A directory or s3://BUCKET/PREFIX
+        #[arg(long, value_name = "PLACE")]
+        at: String,
+        /// The new data directory: empty, or not there yet
+        #[arg(long, value_name = "DIR")]
+        into: PathBuf,
+    },
+    /// Remove a snapshot, and what no other needs
+    Drop {
+        /// Name of the snapshot
+        name: String,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Show what the last scrub of the server's checksums found, or start one
+    Scrub {
+        /// Start one
+        #[arg(long)]
+        start: bool,
+    },
+}
+
+/// Runs `sidereus snapshot`.
+pub(super) async fn run(arguments: SnapshotArguments) -> Result<()> {
+    let SnapshotArguments { action, client } = arguments;
+    match action {
+        Action::Create { to, data: Some(data) } => {
+            let db = tokio::task::spawn_blocking(move || Db::open(DbOptions::new(data))).await??;
+            let place = Remote::open(&to)?;
+            let bar = progress::stage_bar();
+            let made = backup::create(&db, &place, &mut steps(&bar)).await?;
+            bar.finish_and_clear();
+            print(&[of_manifest(&made)], client.format)
+        }
+        Action::Create { to, data: None } => create(&client, to).await,
+        Action::List { place } => {
+            let snapshots = match place.remote()? {
+                Where::Here(place) => backup::list(&place).await?.iter().map(of_manifest).collect(),
+                Where::Server(destination) => {
+                    let request = v1::ListSnapshotsRequest { destination };
+                    let reply = client.connect().await?.backups().list_snapshots(request).await;
+                    reply.map_err(|status| of_status(&status))?.into_inner().snapshots
+                }
+            };
+            print(&snapshots, client.format)
+        }
+        Action::Verify { name, place } => verify(&client, name, place).await,
+        Action::Restore { name, at, into } => {
+            let place = Remote::open(&at)?;
+            let bar = progress::stage_bar();
+            let restored = backup::restore(&place, &name, &into, &mut steps(&bar)).await?;
+            bar.finish_and_clear();
+            print(&[of_manifest(&restored)], client.format)
+        }
+        Action::Drop { name, place } => {
+            let (objects, bytes) = match place.remote()? {
+                Where::Here(place) => {
+                    let pruned = backup::drop_snapshot(&place, &name).await?;
+                    (pruned.objects, pruned.bytes)
+                }
+                Where::Server(destination) => {
+                    let request = v1::DropSnapshotRequest { destination, name };
+                    let reply = client.connect().await?.backups().drop_snapshot(request).await;
+                    let reply = reply.map_err(|status| of_status(&status))?.into_inner();
+                    (reply.objects, reply.bytes)
+                }
+            };
+            let facts = [("objects_removed", Cell::Count(objects)), ("bytes", Cell::Bytes(bytes))];
+            print_facts(&facts, client.format)
+        }
+        Action::Scrub { start } => scrub(&client, start).await,
+    }
+}
+
+enum Where {
+    Here(Remote),
+    Server(String),
+}
+
+impl Place {
+    fn remote(self) -> Result<Where> {
+        match (self.at, self.destination) {
+            (Some(at), None) => Ok(Where::Here(Remote::open(&at)?)),
+            (None, Some(destination)) => Ok(Where::Server(destination)),
+            (None, None) | (Some(_), Some(_)) => {
+                bail!("say where: --at PLACE, or --destination NAME of the server's configuration")
+            }
+        }
+    }
+}
+
+fn steps(bar: &ProgressBar) -> impl FnMut(&str, u64, u64) + Send + use<> {
+    let bar = bar.clone();
+    move |stage, done, total| {
+        bar.set_message(stage.to_owned());
+        bar.set_length(total);
+        bar.set_position(done);
+    }
+}
+
+async fn create(client: &ClientArguments, destination: String) -> Result<()> {
+    let request = v1::CreateSnapshotRequest { destination };
+    let reply = client.connect().await?.backups().create_snapshot(request).await;
+    let mut stream = reply.map_err(|status| of_status(&status))?.into_inner();
+    let bar = progress::stage_bar();
+    let mut step = steps(&bar);
+    let mut snapshot = None;
+    while let Some(message) = stream.message().await.map_err(|status| of_status(&status))? {
+        step(&message.stage, message.done, message.total);
+        snapshot = message.snapshot.or(snapshot);
+    }
+    bar.finish_and_clear();
+    let snapshot =
+        snapshot.context("the server's answer ended early; see `sidereus snapshot list`")?;
+    print(&[snapshot], client.format)
+}
+
+async fn verify(client: &ClientArguments, name: String, place: Place) -> Result<()> {
+    let bar = progress::stage_bar();
+    let mut step = steps(&bar);
+    let snapshot = match place.remote()? {
+        Where::Here(place) => of_manifest(&backup::verify(&place, &name, &mut step).await?),
+        Where::Server(destination) => {
+            let request = v1::VerifySnapshotRequest { destination, name };
+            let reply = client.connect().await?.backups().verify_snapshot(request).await;
+            let mut stream = reply.map_err(|status| of_status(&status))?.into_inner();
+            let mut snapshot = None;
+            while let Some(message) = stream.message().await.map_err(|status| of_status(&status))? {
+                step(&message.stage, message.done, message.total);
+                snapshot = message.snapshot.or(snapshot);
+            }
+            snapshot.context("the server's answer ended early; try again")?
+        }
+    };
+    bar.finish_and_clear();
+    print(&[snapshot], client.format)
+}
+
+async fn scrub(client: &ClientArguments, start: bool) -> Result<()> {
+    let connected = client.connect().await?;
+    if start {
+        let started = connected.maintenance().start_scrub(v1::StartScrubRequest {}).await;
+        started.map_err(|status| of_status(&status))?;
+    }
+    let reply = connected.maintenance().get_scrub(v1::GetScrubRequest {}).await;
+    let state = reply.map_err(|status| of_status(&status))?.into_inner();
+    let last = state.last.unwrap_or_default();
+    let facts = [
+        ("running", Cell::text(if state.running { "yes" } else { "no" })),
+        ("bytes_read", Cell::Bytes(state.bytes)),
+        ("last_ended", Cell::text(&super::release::date(last.ended_ms))),
+        ("last_complete", Cell::text(if last.complete { "yes" } else { "no" })),
+        ("problems", Cell::Count(last.problems.len() as u64)),
+    ];
+    print_facts(&facts, client.format)?;
+    if client.format == Format::Table {
+        last.problems.iter().try_for_each(|problem| write_out(&format!("{problem}\n")))?;
+    }
+    Ok(())
+}
+
+fn of_manifest(manifest: &SnapshotManifest) -> v1::Snapshot {
+    let collections = manifest.collections.iter().map(|collection| v1::SnapshotCollection {
+        name: collection.name.clone(),
+        version: collection.version,
+        objects: collection.objects,
+    });
+    v1::Snapshot {
+        name: manifest.name.clone(),
+        created_ms: manifest.created_ms,
+        database_format: manifest.database_format,
+        files: manifest.file_count() as u64,
+        bytes: manifest.size_bytes(),
+        collections: collections.collect(),
+    }
+}
+
+fn print(snapshots: &[v1::Snapshot], format: Format) -> Result<()> {
+    if snapshots.is_empty() && format == Format::Table {
+        return write_out("no snapshots there yet; `sidereus snapshot create` makes one\n");
+    }
+    let mut table = Table::new(["snapshot", "made", "collections", "objects", "files", "bytes"]);
+    for snapshot in snapshots {
+        table.push(vec![
+            Cell::text(&snapshot.name),
+            Cell::text(&super::release::date(snapshot.created_ms)),
+            Cell::Count(snapshot.collections.len() as u64),
+            Cell::Count(snapshot.collections.iter().map(|each| each.objects).sum()),
+            Cell::Count(snapshot.files),
+            Cell::Bytes(snapshot.bytes),
+        ]);
+    }
+    print_table(&table, format)
+}

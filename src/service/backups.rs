@@ -1,0 +1,140 @@
+//! `BackupService`: snapshots in the places that the operator has named. Clients never name a path or an address.
+
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status};
+
+use super::ServiceError;
+use super::context::Context;
+use super::convert;
+use super::probes::{Answers, QUEUE};
+use crate::backup::{self, BackupError, Remote};
+use crate::wire::v1;
+use crate::wire::v1::backup_service_server::BackupService;
+
+/// Makes, lists, verifies and drops snapshots.
+#[derive(Clone)]
+pub(super) struct Backups {
+    context: Context,
+}
+
+impl Backups {
+    pub(super) fn new(context: Context) -> Self {
+        Self { context }
+    }
+
+    /// The place of a configured destination.
+    fn place(&self, destination: &str) -> Result<Remote, ServiceError> {
+        let known = &self.context.upkeep.destinations;
+        match known.get(destination) {
+            Some(url) => Ok(Remote::open(url)?),
+            None => {
+                let names: Vec<&str> = known.keys().map(String::as_str).collect();
+                let known = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+                Err(BackupError::NoDestination { name: destination.to_owned(), known }.into())
+            }
+        }
+    }
+
+    fn create(
+        &self,
+        request: v1::CreateSnapshotRequest,
+    ) -> Result<Answers<v1::CreateSnapshotResponse>, ServiceError> {
+        let place = self.place(&request.destination)?;
+        tracing::info!(destination = request.destination, "making a snapshot");
+        let db = self.context.db.clone();
+        let (sender, receiver) = mpsc::channel(QUEUE);
+        tokio::spawn(async move {
+            let steps = sender.clone();
+            let mut progress = move |stage: &str, done, total| {
+                let step = v1::CreateSnapshotResponse {
+                    stage: stage.to_owned(),
+                    done,
+                    total,
+                    snapshot: None,
+                };
+                let _ = steps.try_send(Ok(step));
+            };
+            let made = backup::create(&db, &place, &mut progress).await;
+            let last = made.map(|manifest| v1::CreateSnapshotResponse {
+                stage: "done".to_owned(),
+                done: 1,
+                total: 1,
+                snapshot: Some(convert::snapshot(manifest)),
+            });
+            let _ = sender.send(last.map_err(|error| ServiceError::from(error).into())).await;
+        });
+        Ok(Box::pin(ReceiverStream::new(receiver)))
+    }
+
+    fn verify(
+        &self,
+        request: v1::VerifySnapshotRequest,
+    ) -> Result<Answers<v1::VerifySnapshotResponse>, ServiceError> {
+        let place = self.place(&request.destination)?;
+        let (sender, receiver) = mpsc::channel(QUEUE);
+        tokio::spawn(async move {
+            let steps = sender.clone();
+            let mut progress = move |stage: &str, done, total| {
+                let step = v1::VerifySnapshotResponse {
+                    stage: stage.to_owned(),
+                    done,
+                    total,
+                    snapshot: None,
+                };
+                let _ = steps.try_send(Ok(step));
+            };
+            let verified = backup::verify(&place, &request.name, &mut progress).await;
+            let last = verified.map(|manifest| v1::VerifySnapshotResponse {
+                stage: "done".to_owned(),
+                done: 1,
+                total: 1,
+                snapshot: Some(convert::snapshot(manifest)),
+            });
+            let _ = sender.send(last.map_err(|error| ServiceError::from(error).into())).await;
+        });
+        Ok(Box::pin(ReceiverStream::new(receiver)))
+    }
+}
+
+#[tonic::async_trait]
+impl BackupService for Backups {
+    type CreateSnapshotStream = Answers<v1::CreateSnapshotResponse>;
+    type VerifySnapshotStream = Answers<v1::VerifySnapshotResponse>;
+
+    async fn create_snapshot(
+        &self,
+        request: Request<v1::CreateSnapshotRequest>,
+    ) -> Result<Response<Self::CreateSnapshotStream>, Status> {
+        Ok(Response::new(self.create(request.into_inner())?))
+    }
+
+    async fn list_snapshots(
+        &self,
+        request: Request<v1::ListSnapshotsRequest>,
+    ) -> Result<Response<v1::ListSnapshotsResponse>, Status> {
+        let place = self.place(&request.into_inner().destination)?;
+        let listed = backup::list(&place).await.map_err(ServiceError::from)?;
+        let snapshots = listed.into_iter().map(convert::snapshot).collect();
+        Ok(Response::new(v1::ListSnapshotsResponse { snapshots }))
+    }
+
+    async fn verify_snapshot(
+        &self,
+        request: Request<v1::VerifySnapshotRequest>,
+    ) -> Result<Response<Self::VerifySnapshotStream>, Status> {
+        Ok(Response::new(self.verify(request.into_inner())?))
+    }
+
+    async fn drop_snapshot(
+        &self,
+        request: Request<v1::DropSnapshotRequest>,
+    ) -> Result<Response<v1::DropSnapshotResponse>, Status> {
+        let v1::DropSnapshotRequest { destination, name } = request.into_inner();
+        let place = self.place(&destination)?;
+        tracing::info!(destination, snapshot = name, "dropping a snapshot");
+        let pruned = backup::drop_snapshot(&place, &name).await.map_err(ServiceError::from)?;
+        let backup::Pruned { objects, bytes } = pruned;
+        Ok(Response::new(v1::DropSnapshotResponse { objects, bytes }))
+    }
+}
