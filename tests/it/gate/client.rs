@@ -70,6 +70,8 @@ async fn the_client_says_who_it_is_and_what_is_missing() {
     let get = ["get", OURS, "1", "--server", &url, "--ca", "ca.pem"];
     let output = sidereus(here, Some(&tokens.stranger), &get);
     refused(&output, "you have no role on it");
+    let plain = format!("http://localhost:{}", server.address.port());
+    refused(&sidereus(here, None, &["collection", "list", "--server", &plain]), "https://");
     let plain = ["collection", "list", "--server", "http://192.0.2.1:50051"];
     refused(&sidereus(here, Some(&tokens.admin), &plain), "unencrypted");
     let plain = ["collection", "list", "--ca", "ca.pem"];
