@@ -20,7 +20,7 @@ const FLOWS_MAX: usize = 1_024;
 const SHORT_FOR: Duration = Duration::from_secs(1);
 
 /// The part of the queue that is left then.
-const SHORT: usize = 8;
+const SHORT: usize = 16;
 
 /// What a query is expected to have left when it has taken longer than expected.
 const OVERDUE: Duration = Duration::from_millis(1);
