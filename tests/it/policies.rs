@@ -8,6 +8,7 @@ mod served;
 mod writes;
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 use std::time::{Duration, UNIX_EPOCH};
 
 use sidereus::engine::{CollectionView, Db, DbOptions, Write, WriteMode, WriteOutcome};
@@ -198,6 +199,9 @@ pub(crate) fn restricted(view: CollectionView, policy: &[Clause], day: Day) -> C
     view.restricted(policy)
 }
 
+/// Everything. Nobody writes to it.
+pub(crate) static ALL: LazyLock<World> = LazyLock::new(|| World::of(|_| true));
+
 /// A collection, and what should be in it.
 pub(crate) struct World {
     pub(crate) db: Db,
@@ -208,6 +212,15 @@ pub(crate) struct World {
 impl World {
     /// A segment, and a tail of overwrites, deletes and new objects, of those of always the same objects that `is_in` takes.
     pub(crate) fn of(is_in: impl Fn(&Object) -> bool) -> Self {
+        Self::made(is_in, true)
+    }
+
+    /// The same without a segment: all of it is tail.
+    pub(crate) fn unbuilt(is_in: impl Fn(&Object) -> bool) -> Self {
+        Self::made(is_in, false)
+    }
+
+    fn made(is_in: impl Fn(&Object) -> bool, is_built: bool) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let db = Db::open(DbOptions { auto_index_rows: None, ..DbOptions::new(folder.path()) })
             .expect("opens");
@@ -224,7 +237,9 @@ impl World {
         let writes = all.values().filter(|object| is_in(object)).map(put).collect();
         let report = db.write(NAME, WriteMode::Bulk, writes).expect("writes");
         assert!(report.outcomes.iter().all(|outcome| *outcome == WriteOutcome::Inserted));
-        db.build_index(NAME, &mut |_, _, _| {}).expect("builds");
+        if is_built {
+            db.build_index(NAME, &mut |_, _, _| {}).expect("builds");
+        }
         for step in 0..6 {
             let mut batch = Vec::new();
             for number in 0..130 {

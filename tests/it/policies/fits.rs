@@ -17,7 +17,7 @@ use super::{CLAUSES, Clause, NAME, World, admits, restricted, today};
 const POLICY: [Clause; 2] = [CLAUSES[0], CLAUSES[3]];
 
 static WORLDS: LazyLock<[World; 2]> =
-    LazyLock::new(|| [World::of(|_| true), World::of(|object| admits(&POLICY, object))]);
+    LazyLock::new(|| [World::unbuilt(|_| true), World::unbuilt(|object| admits(&POLICY, object))]);
 
 fn fit(world: &World, view: &CollectionView, target: &str, kind: head::Kind) -> Fitted {
     let spec = ProbeSpec {

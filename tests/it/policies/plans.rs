@@ -8,12 +8,10 @@ use sidereus::query::{self, Answer, Diversity, Fusion, OrderBy, Query, StopFlag,
 use sidereus::schema::{Object, ObjectId};
 use sidereus::sky::{Cone, Degrees, Position, Region};
 
-use super::{CLAUSES, Clause, Policy, Random, World, admits, real, restricted, text, today};
+use super::{ALL, CLAUSES, Clause, Policy, Random, admits, real, restricted, text, today};
 
 const PAIRS: u64 = 10_000;
 const THREADS: u64 = 2;
-
-static WORLD: LazyLock<World> = LazyLock::new(|| World::of(|_| true));
 
 const PLANS: [&str; 7] = [
     "region-scan",
@@ -63,9 +61,9 @@ impl Pair {
             (centre, random.unit() * 120.0)
         });
         let test = *random.pick(&TESTS);
-        let view = restricted(WORLD.view(), &policy, today());
+        let view = restricted(ALL.view(), &policy, today());
         let admitted: Vec<&Object> =
-            WORLD.model.iter().filter(|object| admits(&policy, object)).collect();
+            ALL.model.iter().filter(|object| admits(&policy, object)).collect();
         let inside = |object: &Object| {
             cone.is_none_or(|(centre, radius)| separation(&centre, &object.position) <= radius)
         };
@@ -178,7 +176,7 @@ fn check(pair: &Pair, random: &mut Random) {
     let k = base.k.expect("a number");
     let space = random.below(2) as usize;
     let example = loop {
-        let object = random.pick(&WORLD.model);
+        let object = random.pick(&ALL.model);
         if vector(object, space).is_some() {
             break object;
         }
@@ -316,7 +314,7 @@ fn check(pair: &Pair, random: &mut Random) {
 
 #[test]
 fn every_plan_under_every_policy_equals_brute_force() {
-    LazyLock::force(&WORLD);
+    LazyLock::force(&ALL);
     std::thread::scope(|scope| {
         for thread in 0..THREADS {
             scope.spawn(move || {

@@ -12,7 +12,7 @@ const POLICY: [Clause; 1] = [CLAUSES[3]];
 
 #[test]
 fn hidden_objects_are_not_there_by_id_by_key_or_by_vector() {
-    let world = World::of(|_| true);
+    let world = World::unbuilt(|_| true);
     let view = restricted(world.view(), &POLICY, today());
     let open = world.view();
     let ids: Vec<ObjectId> = world.model.iter().map(|object| object.id.clone()).collect();
@@ -94,7 +94,7 @@ fn later_writes_are_judged_as_they_are() {
 
 #[test]
 fn no_predicate_admits_nobody_and_bad_ones_are_refused_by_name() {
-    let world = World::of(|_| true);
+    let world = World::unbuilt(|_| true);
     assert_eq!(restricted(world.view(), &[], today()).live_count(), 0);
     let broken = Clause { sql: "nonsense(", holds: |_| None };
     assert_eq!(restricted(world.view(), &[broken], today()).live_count(), 0);

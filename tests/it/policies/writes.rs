@@ -8,7 +8,7 @@ use super::{CLAUSES, NAME, Random, World, admits, object, today};
 
 #[test]
 fn nobody_deletes_or_overwrites_what_he_does_not_see() {
-    let world = World::of(|_| true);
+    let world = World::unbuilt(|_| true);
     let policy = [CLAUSES[3]];
     let predicates = [policy[0].sql.to_owned()];
     let compiled = query::row_policy(world.view().schema(), &predicates, today());
