@@ -16,6 +16,10 @@ use super::raw::{call, field, nested};
 use super::rules::{Method, Needs, Protocol, Scope, TEXT};
 use super::{OURS, Tokens, make_collections, methods, protocol};
 
+/// Of so many payloads one is tried in a text beside the name of the collection: what they leave behind, such as sessions and
+/// tokens, is listed by other calls, which would take longer and longer.
+const BESIDE_EVERY: usize = 8;
+
 /// Requests that are under way at once.
 const AT_ONCE: usize = 32;
 
@@ -146,8 +150,8 @@ fn texts(protocol: &Protocol, message: &str, before: &[u32], deep: usize) -> Vec
     paths
 }
 
-/// Requests of a method for one payload: as the name of the collection, and in a text beside our own collection. Each text
-/// takes its turn.
+/// Requests of a method for one payload: as the name of the collection, and now and then in a text beside our own collection.
+/// Each text takes its turn.
 fn requests(
     protocol: &Protocol,
     method: &Method,
@@ -162,7 +166,8 @@ fn requests(
     let mut requests: Vec<Vec<u8>> = named.iter().map(|path| nested(path, payload)).collect();
     let mut others = texts(protocol, &method.input, &[], 2);
     others.retain(|path| Some(path) != named);
-    if let Some(path) = others.get(number % others.len().max(1)) {
+    let (turn, is_due) = (number / BESIDE_EVERY, number.is_multiple_of(BESIDE_EVERY));
+    if let Some(path) = others.get(turn % others.len().max(1)).filter(|_| is_due) {
         requests.push(beside(named, path, payload));
     }
     requests
