@@ -50,7 +50,7 @@ impl Maintenance {
             .into());
         }
         let (sender, receiver) = mpsc::channel(PROGRESS_QUEUE);
-        tokio::spawn(build(door, request.collection, sender));
+        tokio::spawn(build(self.context.clone(), door, request.collection, sender));
         Ok(Box::pin(watched(ReceiverStream::new(receiver))))
     }
 
@@ -95,7 +95,7 @@ impl Maintenance {
 }
 
 /// Runs a build, which a caller that goes away does not stop: what it has done so far is of use to everybody.
-async fn build(door: Door, collection: String, sender: BuildSender) {
+async fn build(context: Context, door: Door, collection: String, sender: BuildSender) {
     let progress = sender.clone();
     let outcome = blocking(move || {
         let mut report = |stage: &str, done: u64, total: u64| {
@@ -112,7 +112,12 @@ async fn build(door: Door, collection: String, sender: BuildSender) {
         door.db().build_index(&collection, &mut report)?;
         door.index_status(&collection)
     });
-    let last = match outcome.await {
+    // A server that stops waits for no build: the next start goes on with it.
+    let outcome = tokio::select! {
+        outcome = outcome => outcome,
+        () = context.stopping.cancelled() => Err(ServiceError::Stopping),
+    };
+    let last = match outcome {
         Ok(status) => Ok(v1::BuildIndexResponse {
             stage: "done".to_owned(),
             done: 1,
