@@ -47,7 +47,7 @@ async fn the_doctor_finds_and_repairs_what_is_derived() {
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
     fs::write(&rows, bytes).expect("writes");
-    let found = doctor(&data, &[]);
+    let found = doctor(&data, &["--format", "json"]);
     assert!(!found.status.success() && text(&found).contains("rows.arrow"), "{}", text(&found));
     let repaired = doctor(&data, &["--repair"]);
     assert!(repaired.status.success(), "{}", text(&repaired));
