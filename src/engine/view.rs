@@ -68,10 +68,11 @@ impl CollectionView {
             formulas: &self.formulas,
             cache: &self.derived,
             collection: self.collection,
+            version: self.version(),
             store: &self.store,
             should_stop,
         };
-        derive(&derivation, live.part(), columns, rows)
+        derive(&derivation, live, columns, rows)
     }
 
     /// Commit that the view shows.
