@@ -142,19 +142,6 @@ impl CollectionView {
         Ok(self.store.snapshot(self.collection)?.have(space, ids)?)
     }
 
-    /// Shows every vector of a space as it was given, in the order of the keys, as the store has them now; the first error of
-    /// `visit` ends the walk.
-    ///
-    /// # Errors
-    /// Those of the disk, and those of `visit`.
-    pub fn visit_vectors(
-        &self,
-        space: SpaceId,
-        visit: &mut dyn FnMut(ObjectKey, &[f32]) -> Result<(), EngineError>,
-    ) -> Result<(), EngineError> {
-        self.store.snapshot(self.collection)?.visit_vectors(space, visit)
-    }
-
     /// Objects by key, as the store has them now: for columns that are not resident, and for given vectors.
     pub fn fetch(
         &self,

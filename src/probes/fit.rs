@@ -69,6 +69,7 @@ pub fn fit(
         trained: run.trained,
         tested: run.tested.len(),
         missing: data.missing,
+        changed: data.changed,
         leaked: data.leaked,
         classes: data.targets.classes().to_vec(),
         warnings,
@@ -99,6 +100,7 @@ pub(super) struct Measured {
     pub(super) trained: usize,
     pub(super) tested: usize,
     pub(super) missing: u64,
+    pub(super) changed: u64,
     pub(super) leaked: u64,
     pub(super) classes: Vec<String>,
     pub(super) warnings: Vec<String>,
@@ -128,6 +130,7 @@ pub(super) fn probe_of(
         n_train: measured.trained as u64,
         n_test: measured.tested as u64,
         n_missing: measured.missing,
+        n_changed: measured.changed,
         n_leaked: measured.leaked,
         metrics: outcome.metrics,
         confusion: outcome.confusion,
@@ -239,7 +242,7 @@ fn predict(
         Targets::Classes { .. } | Targets::Fractions { .. } => Vec::new(),
     };
     if let Some(space) = spec.spaces.first().filter(|_| spec.uses_tokens()) {
-        return tokens::predict(&data.table, space, places, &truth, model);
+        return tokens::predict(&data.table, data.tokens_from()?, space, places, &truth, model);
     }
     let features = Subset::new(&data.features, places);
     let width = features.width();

@@ -8,6 +8,7 @@ use super::spec::Spec;
 use super::table::Table;
 use super::train;
 use super::{ProbeError, Tools, tokens};
+use crate::engine::Still;
 use crate::learn::knn::{Distance, KnnOptions, neighbours};
 use crate::learn::linear::{
     self, Folds, Labels, LogisticOptions, RidgeOptions, logistic_path, ridge_path,
@@ -346,11 +347,12 @@ pub(super) fn predict_by_neighbours(
 /// Whether each object has what the features of a spec are made of, columns left aside.
 pub(super) fn have_features(
     table: &Table<'_>,
+    still: &Still<'_>,
     spec: &Spec,
     spaces: &[SpaceId],
 ) -> Result<Vec<bool>, ProbeError> {
     match spaces.first() {
-        Some(space) if spec.uses_tokens() => tokens::have(table, *space),
+        Some(space) if spec.uses_tokens() => tokens::have(table, still, *space),
         _ => Ok(table.have_vectors(spaces)),
     }
 }

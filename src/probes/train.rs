@@ -180,18 +180,20 @@ impl Source<'_> {
         if examples.is_empty() {
             return Ok(None);
         }
-        let first =
-            if let Some(space) = self.spec.spaces.first().filter(|_| self.spec.uses_tokens()) {
-                let places: Vec<u32> = examples.iter().map(|&at| of.places[at as usize]).collect();
-                let read = tokens::read(&of.data.table, space, &places);
-                let read =
-                    read.map_err(|error| LearnError::Unreadable { reason: error.to_string() })?;
-                ChunkRows { values: read.values, lengths: read.lengths }
-            } else {
-                let mut values = Vec::new();
-                of.features.read(examples, &mut values)?;
-                ChunkRows { values: singles(&values), lengths: Vec::new() }
-            };
+        let first = if let Some(space) =
+            self.spec.spaces.first().filter(|_| self.spec.uses_tokens())
+        {
+            let places: Vec<u32> = examples.iter().map(|&at| of.places[at as usize]).collect();
+            let from = of.data.tokens_from();
+            let read = from.and_then(|still| tokens::read(&of.data.table, still, space, &places));
+            let read =
+                read.map_err(|error| LearnError::Unreadable { reason: error.to_string() })?;
+            ChunkRows { values: read.values, lengths: read.lengths }
+        } else {
+            let mut values = Vec::new();
+            of.features.read(examples, &mut values)?;
+            ChunkRows { values: singles(&values), lengths: Vec::new() }
+        };
         let (mut targets, mut classes) = (Vec::new(), Vec::new());
         match of.targets.select(examples) {
             Targets::Numbers(values) | Targets::Fractions { values, .. } => {

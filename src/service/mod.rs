@@ -19,6 +19,7 @@ mod encoding;
 mod error;
 mod error_code;
 mod ingest;
+mod jobs;
 mod limits;
 mod maintenance;
 mod objects;

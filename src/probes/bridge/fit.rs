@@ -66,6 +66,7 @@ impl Bridges {
             dimension: map.to.outputs() as u32,
             leads_into_target,
             collection_version: view.version(),
+            n_changed: data.changed,
             fitted_at: now(),
             elapsed_seconds: started.elapsed().as_secs_f64(),
             stale: String::new(),
@@ -150,6 +151,8 @@ fn told(fitted: &Fitted, tested: usize, measured: Vec<Measured>) -> v1::Bridge {
 struct Data {
     features: Stored,
     folds: Vec<u8>,
+    /// Objects that were written again while they were read, and are left out.
+    changed: u64,
 }
 
 impl Data {
@@ -161,7 +164,9 @@ impl Data {
         progress: Progress<'_>,
     ) -> Result<Self, BridgeError> {
         progress.step("choosing objects", 0, 0)?;
+        let still = view.still()?;
         let mut table = Table::choose(view, spec.predicate.as_deref(), stop)?;
+        let changed = table.take_changed(&still).len() as u64;
         let keep = table.have_vectors(&[spec.from.id, spec.to.id]);
         table.retain(&keep);
         let folds = folds(&table, spec)?;
@@ -179,8 +184,8 @@ impl Data {
         table.retain(&used);
         let folds: Vec<u8> = folds.into_iter().filter(|fold| *fold != UNUSED).collect();
         let spaces = [spec.from.clone(), spec.to.clone()];
-        let features = Stored::gather(db, &table, &spaces, &[], progress)?;
-        Ok(Self { features, folds })
+        let features = Stored::gather(db, &table, &still, &spaces, &[], progress)?;
+        Ok(Self { features, folds, changed })
     }
 
     fn pairs(&self, spec: &Spec) -> Pairs<'_> {

@@ -1,7 +1,6 @@
 //! Sessions of labelling: what is stored of them, and how it changes.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use prost::Message;
 
@@ -27,7 +26,7 @@ impl Discovery {
         &self,
         request: v1::StartSessionRequest,
     ) -> Result<v1::Session, ServiceError> {
-        let change = Arc::clone(&self.change).lock_owned().await;
+        let change = self.turns.of(&request.name).await;
         let db = self.context.db.clone();
         blocking(move || -> Result<_, ServiceError> {
             let _held = change;
@@ -54,7 +53,7 @@ impl Discovery {
             request;
         let given = positives.len() + negatives.len() + unlabelled.len();
         at_most("labels", given, self.context.limits.ids_max)?;
-        let change = Arc::clone(&self.change).lock_owned().await;
+        let change = self.turns.of(&name).await;
         let db = self.context.db.clone();
         blocking(move || -> Result<_, ServiceError> {
             let _held = change;
@@ -80,8 +79,8 @@ impl Discovery {
         request: v1::NextObjectsRequest,
     ) -> Result<v1::NextObjectsResponse, ServiceError> {
         let limits = self.context.limits.clone();
-        // First the sessions, then the turn: one that waits for the others keeps no search from its own.
-        let change = Arc::clone(&self.change).lock_owned().await;
+        // First the session, then the turn: one that waits for the others keeps no search from its own.
+        let change = self.turns.of(&request.name).await;
         let turn = self.context.search_turn().await?;
         let db = self.context.db.clone();
         let stop = StopFlag::default();
@@ -122,7 +121,7 @@ impl Discovery {
         collection: String,
         name: String,
     ) -> Result<(), ServiceError> {
-        let change = Arc::clone(&self.change).lock_owned().await;
+        let change = self.turns.of(&name).await;
         let db = self.context.db.clone();
         blocking(move || -> Result<_, ServiceError> {
             let _held = change;
