@@ -4,9 +4,9 @@ use std::collections::{BTreeSet, HashMap};
 
 use super::ProbeError;
 use super::features::Stored;
-use super::heads;
 use super::spec::{Spec, TargetSpec};
 use super::table::{Column, Table, label};
+use super::{heads, size};
 use crate::engine::{CollectionView, Db, Still};
 use crate::learn::split::{self, LEAK_ARCSEC, Partition, Side, SplitId, SplitSubject};
 use crate::learn::{LearnError, Progress};
@@ -105,7 +105,7 @@ pub(super) struct Dataset<'v> {
 }
 
 impl<'v> Dataset<'v> {
-    /// Finds the objects, splits them and reads what is needed of them.
+    /// Finds the objects, splits them and reads what is needed of them; `keeps` says that the probe will be stored.
     ///
     /// # Errors
     /// [`ProbeError`] for what the request or the data does not allow.
@@ -113,6 +113,7 @@ impl<'v> Dataset<'v> {
         db: &Db,
         view: &'v CollectionView,
         spec: &Spec,
+        keeps: bool,
         stop: &StopFlag,
         progress: Progress<'_>,
     ) -> Result<Self, ProbeError> {
@@ -152,6 +153,9 @@ impl<'v> Dataset<'v> {
         let mut partition = Partition::of(&sides)?;
         let targets = targets(&table, &spec.target)?;
         partition.train = limited(&partition.train, &table, &targets, spec);
+        if keeps {
+            size::check(spec, fitted_on(&partition, spec), targets.classes().len())?;
+        }
         let weights = weights(&table, spec)?;
         let mut warnings = Vec::new();
         let leaked = leaks(&table, &partition)?;
@@ -211,6 +215,16 @@ pub(super) fn told_changed(changed: u64) -> Option<String> {
     (changed > 0).then(|| {
         format!("{changed} objects were written again while they were read, and are left out")
     })
+}
+
+/// Examples that the head is fitted on which is kept.
+fn fitted_on(partition: &Partition, spec: &Spec) -> usize {
+    let all: usize = partition.folds.iter().map(Vec::len).sum();
+    let count = if partition.folds.is_empty() { partition.train.len() } else { all };
+    match spec.wire.train_limit {
+        0 => count,
+        limit => count.min(usize::try_from(limit).unwrap_or(usize::MAX)),
+    }
 }
 
 /// Columns without which an object is no example.

@@ -46,9 +46,9 @@ pub fn fit(
     if matches!(spec.head, head::Kind::Token(_)) {
         return segments::fit(tools, &view, &spec, &request, stop, progress);
     }
-    let data = Dataset::gather(&tools.db, &view, &spec, stop, progress)?;
-    check_classes(&data)?;
     let keeps = !request.name.is_empty();
+    let data = Dataset::gather(&tools.db, &view, &spec, keeps, stop, progress)?;
+    check_classes(&data)?;
     let run = if data.partition.folds.is_empty() {
         once(tools, &spec, &data, keeps, progress)?
     } else {

@@ -23,6 +23,7 @@ mod model;
 mod presets;
 mod record;
 mod segments;
+mod size;
 mod spec;
 mod table;
 mod tokens;

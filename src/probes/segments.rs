@@ -193,14 +193,35 @@ fn read(
             };
             labelled.add(table, place, states, &list, length)?;
         }
-        if labelled.states.len() * size_of::<f64>() > BYTES_MAX {
-            return Err(ProbeError::bad(
-                format!("the tokens of these objects take more than {} GiB", BYTES_MAX >> 30),
-                "choose fewer objects (--where)",
-            ));
-        }
+        let last = places.last().map_or(0, |place| *place as usize + 1);
+        check_memory(labelled.labels.len(), space.dimension, (last, table.count()))?;
     }
     Ok(labelled)
+}
+
+/// Refuses more tokens than are held at once, of so many objects that were read of all of them.
+fn check_memory(
+    tokens: usize,
+    width: usize,
+    (read, all): (usize, usize),
+) -> Result<(), ProbeError> {
+    let each = width * size_of::<f64>();
+    let bytes = tokens.saturating_mul(each);
+    if bytes <= BYTES_MAX {
+        return Ok(());
+    }
+    // As many objects as fit, where the others have as many tokens as these.
+    let fit = read as u128 * BYTES_MAX as u128 / bytes as u128;
+    Err(ProbeError::bad(
+        format!(
+            "a token head holds every labelled token in memory, {each} bytes for {width} components: those of {read} of the {all} objects take {} MiB already",
+            bytes >> 20
+        ),
+        format!(
+            "at most {} MiB are held, the tokens of some {fit} such objects: choose fewer (--where), or label fewer tokens of each (NaN for none)",
+            BYTES_MAX >> 20
+        ),
+    ))
 }
 
 impl Labelled {
@@ -335,4 +356,22 @@ pub(super) fn apply(
         tell(v1::ApplyProbeResponse { done, total, predictions, skipped });
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_tokens_than_memory_are_refused_with_how_many_fit() {
+        // 2 GiB are 349,525 tokens of 768 components.
+        check_memory(349_525, 768, (1_024, 10_000)).expect("fits");
+        let refused = check_memory(349_526, 768, (1_024, 10_000)).expect_err("one too many");
+        let refused = refused.to_string();
+        for told in ["6144 bytes for 768 components", "1024 of the 10000 objects", "2048 MiB"] {
+            assert!(refused.contains(told), "{told}: {refused}");
+        }
+        assert!(refused.contains("some 1023 such objects") && refused.contains("--where"));
+        assert!(check_memory(usize::MAX, 768, (64, 64)).is_err());
+    }
 }

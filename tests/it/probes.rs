@@ -1,5 +1,7 @@
 //! Probes through a real server, against scikit-learn on the same split.
 
+mod beside;
+mod cancelled;
 mod kept;
 mod networks;
 mod refused;

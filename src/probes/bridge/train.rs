@@ -11,7 +11,8 @@ use crate::learn::{LearnError, Progress, epoch_order};
 use crate::probes::Tools;
 use crate::wire::v1;
 
-const DIMENSION_DEFAULT: u32 = 128;
+/// Components of the space of both sides where nothing is said.
+pub(super) const DIMENSION_DEFAULT: u32 = 128;
 const TEMPERATURE_DEFAULT: f32 = 0.07;
 
 /// Pairs that are compared with each other: the more, the harder it is to tell the own one.

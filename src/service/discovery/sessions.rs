@@ -290,3 +290,35 @@ fn next(
         unusable: batch.unusable,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(session: &v1::Session) -> Vec<(i64, bool, u32)> {
+        let told = |label: &v1::SessionLabel| match label.id.as_ref().and_then(|id| id.id.clone()) {
+            Some(v1::object_id::Id::Number(id)) => (id, label.positive, label.round),
+            other => panic!("a number: {other:?}"),
+        };
+        session.labels.iter().map(told).collect()
+    }
+
+    #[test]
+    fn an_object_has_one_label_however_often_it_is_given() {
+        let mut session = v1::Session::default();
+        let set = |session: &mut v1::Session, ids: &[i64], label| {
+            set_labels(session, ids.iter().copied().map(ObjectId::Number).collect(), label);
+        };
+        set(&mut session, &[5, 3, 5, 5], Some(true));
+        assert_eq!(told(&session), [(5, true, 0), (3, true, 0)]);
+        session.rounds.push(v1::SessionRound::default());
+        set(&mut session, &[3, 8, 3], Some(false));
+        assert_eq!(told(&session), [(5, true, 0), (3, false, 1), (8, false, 1)]);
+        set(&mut session, &[5, 5, 99], None);
+        assert_eq!(told(&session), [(3, false, 1), (8, false, 1)]);
+        set(&mut session, &[8, 3], None);
+        assert!(told(&session).is_empty());
+        set(&mut session, &[8], Some(true));
+        assert_eq!(told(&session), [(8, true, 1)]);
+    }
+}
