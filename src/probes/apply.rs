@@ -216,8 +216,8 @@ fn told(page: &Table<'_>, predicted: &Predicted, output: &Output) -> Vec<v1::Pre
             Output::All | Output::Label(_) => row.to_vec(),
         };
         v1::Prediction {
-            id: Some(record::wire_id(&page.id(number))),
-            position: page.position(number).map(record::wire_position),
+            id: Some(page.id(number).into()),
+            position: page.position(number).map(Into::into),
             predicted: shown,
             sigma: predicted.sigmas.get(number).copied(),
             ..v1::Prediction::default()

@@ -242,7 +242,7 @@ fn drop_missing(keep: &mut [bool], numbers: &[f64]) {
     }
 }
 
-fn split_id(id: &ObjectId) -> SplitId<'_> {
+pub(super) fn split_id(id: &ObjectId) -> SplitId<'_> {
     match id {
         ObjectId::Number(number) => SplitId::Number(*number),
         ObjectId::Text(text) => SplitId::Text(text),

@@ -121,11 +121,7 @@ pub(super) fn probe_of(
     v1::Probe {
         name: name.to_owned(),
         collection: view.schema().name.clone(),
-        provenances: spec
-            .spaces
-            .iter()
-            .map(|space| record::provenance(&space.provenance))
-            .collect(),
+        provenances: spec.spaces.iter().map(|space| space.provenance.clone().into()).collect(),
         classes: measured.classes,
         n_train: measured.trained as u64,
         n_test: measured.tested as u64,
@@ -295,8 +291,8 @@ fn predictions(data: &Dataset<'_>, tested: &[u32], predicted: &Predicted) -> Vec
     let of = |(number, &place): (usize, &u32)| {
         let place = place as usize;
         v1::Prediction {
-            id: Some(record::wire_id(&data.table.id(place))),
-            position: data.table.position(place).map(record::wire_position),
+            id: Some(data.table.id(place).into()),
+            position: data.table.position(place).map(Into::into),
             truth: data.targets.told(place),
             predicted: predicted.row(number).to_vec(),
             sigma: predicted.sigmas.get(number).copied(),
@@ -306,6 +302,7 @@ fn predictions(data: &Dataset<'_>, tested: &[u32], predicted: &Predicted) -> Vec
     tested.iter().enumerate().map(of).collect()
 }
 
-fn now() -> u64 {
+/// Seconds since 1970.
+pub(super) fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }

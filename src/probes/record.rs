@@ -5,8 +5,7 @@ use prost::Message;
 use super::model::Model;
 use super::{ProbeError, Tools, formula};
 use crate::engine::{CollectionView, Db, RecordKind};
-use crate::schema::{CollectionSchema, ObjectId, Provenance};
-use crate::sky::Position;
+use crate::schema::CollectionSchema;
 use crate::wire::internal::{ProbeHeader, ProbeRecord};
 use crate::wire::v1;
 
@@ -67,7 +66,7 @@ fn stale(probe: &v1::Probe, schema: &CollectionSchema) -> Option<String> {
         let Some(space) = schema.space(name) else {
             return Some(format!("its space `{name}` is gone"));
         };
-        if provenance(&space.provenance) != *fitted {
+        if v1::Provenance::from(space.provenance.clone()) != *fitted {
             return Some(format!("its space `{name}` holds vectors of another provenance"));
         }
     }
@@ -174,25 +173,4 @@ pub fn drop_probe(db: &Db, collection: &str, name: &str) -> Result<(), ProbeErro
 
 fn no_probe(collection: String, name: &str) -> ProbeError {
     ProbeError::NoProbe { collection, name: name.to_owned() }
-}
-
-pub(super) fn provenance(provenance: &Provenance) -> v1::Provenance {
-    v1::Provenance {
-        encoder: provenance.encoder.clone(),
-        weights_hash: provenance.weights_hash.clone(),
-        preprocessing: provenance.preprocessing.clone(),
-        pooling: provenance.pooling.clone(),
-    }
-}
-
-pub(super) fn wire_id(id: &ObjectId) -> v1::ObjectId {
-    let id = match id {
-        ObjectId::Number(number) => v1::object_id::Id::Number(*number),
-        ObjectId::Text(text) => v1::object_id::Id::Text(text.clone()),
-    };
-    v1::ObjectId { id: Some(id) }
-}
-
-pub(super) fn wire_position(position: Position) -> v1::Position {
-    v1::Position { ra: position.ra().0, dec: position.dec().0 }
 }

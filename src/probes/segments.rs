@@ -345,8 +345,8 @@ pub(super) fn apply(
         for (&place, &length) in places.iter().zip(&read.lengths) {
             let last = first + length as usize;
             predictions.push(v1::Prediction {
-                id: Some(record::wire_id(&table.id(place as usize))),
-                position: table.position(place as usize).map(record::wire_position),
+                id: Some(table.id(place as usize).into()),
+                position: table.position(place as usize).map(Into::into),
                 predicted: (first..last).map(class).collect(),
                 ..v1::Prediction::default()
             });

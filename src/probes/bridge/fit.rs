@@ -1,6 +1,6 @@
 //! Fitting a bridge and measuring it.
 
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 use super::record::Record;
 use super::spec::{Spec, Way};
@@ -9,8 +9,9 @@ use crate::engine::{CollectionView, Db, RecordKind};
 use crate::learn::bridge::{self, Fitted, HELD_OUT, Likeness, Measured, Measuring, Pairs, UNUSED};
 use crate::learn::split::{Side, SplitId, SplitSpec, SplitSubject, few_shot};
 use crate::learn::{Features, LearnError, Progress};
+use crate::probes::dataset::split_id;
 use crate::probes::features::Stored;
-use crate::probes::record::provenance;
+use crate::probes::fit::now;
 use crate::probes::table::{Table, label};
 use crate::query::StopFlag;
 use crate::schema::{ObjectId, check_name};
@@ -61,8 +62,8 @@ impl Bridges {
             name: name.clone(),
             collection: view.schema().name.clone(),
             version: 0,
-            from_provenance: Some(provenance(&spec.from.provenance)),
-            to_provenance: Some(provenance(&spec.to.provenance)),
+            from_provenance: Some(spec.from.provenance.clone().into()),
+            to_provenance: Some(spec.to.provenance.clone().into()),
             dimension: map.to.outputs() as u32,
             leads_into_target,
             collection_version: view.version(),
@@ -111,10 +112,6 @@ impl Bridges {
         crate::probes::refresh(db, collection)?;
         Ok(record.bridge)
     }
-}
-
-fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 fn likeness(metric: Metric) -> Likeness {
@@ -201,13 +198,6 @@ impl Data {
 
     fn tested(&self) -> usize {
         self.folds.iter().filter(|fold| **fold == HELD_OUT).count()
-    }
-}
-
-fn split_id(id: &ObjectId) -> SplitId<'_> {
-    match id {
-        ObjectId::Number(number) => SplitId::Number(*number),
-        ObjectId::Text(text) => SplitId::Text(text),
     }
 }
 
