@@ -62,9 +62,6 @@ pub fn fit(
         warnings
             .push(format!("measured on {} objects only: intervals are rough", run.tested.len()));
     }
-    if spec.weight.is_some() && matches!(data.targets, Targets::Numbers(_)) {
-        warnings.push("weights count in the fit; numbers are measured without them".to_owned());
-    }
     let measured = Measured {
         trained: run.trained,
         tested: run.tested.len(),
