@@ -152,12 +152,12 @@ impl<'v> Dataset<'v> {
         }
         let mut partition = Partition::of(&sides)?;
         let targets = targets(&table, &spec.target)?;
+        let mut warnings: Vec<String> = told_limit(&partition, spec).into_iter().collect();
         partition.train = limited(&partition.train, &table, &targets, spec);
         if keeps {
             size::check(spec, fitted_on(&partition, spec), targets.classes().len())?;
         }
         let weights = weights(&table, spec)?;
-        let mut warnings = Vec::new();
         let leaked = leaks(&table, &partition)?;
         if leaked > 0 {
             warnings.push(format!(
@@ -225,6 +225,16 @@ fn fitted_on(partition: &Partition, spec: &Spec) -> usize {
         0 => count,
         limit => count.min(usize::try_from(limit).unwrap_or(usize::MAX)),
     }
+}
+
+/// What is said of a limit that limits nothing.
+fn told_limit(partition: &Partition, spec: &Spec) -> Option<String> {
+    let all: usize = partition.folds.iter().map(Vec::len).sum();
+    let there = if partition.folds.is_empty() { partition.train.len() } else { all };
+    let limit = spec.wire.train_limit;
+    (limit > there as u64).then(|| {
+        format!("{limit} training examples were asked for, and there are {there}: all were used")
+    })
 }
 
 /// Columns without which an object is no example.
