@@ -122,20 +122,7 @@ impl<'v> Dataset<'v> {
         let mut table = Table::choose(view, spec.predicate.as_deref(), stop)?;
         let changed = table.take_changed(&still).len() as u64;
         let chosen = table.count();
-        let spaces: Vec<_> = spec.spaces.iter().map(|space| space.id).collect();
-        let mut keep = heads::have_features(&table, &still, spec, &spaces)?;
-        for column in &spec.columns {
-            drop_missing(&mut keep, &table.numbers(column));
-        }
-        let required = required_columns(&spec.target);
-        for column in required {
-            for (place, keep) in keep.iter_mut().enumerate() {
-                *keep &= label(&table.value(column, place)).is_some();
-            }
-        }
-        if let Some(column) = &spec.weight {
-            drop_missing(&mut keep, &table.numbers(column));
-        }
+        let keep = usable(&table, &still, spec)?;
         table.retain(&keep);
         let missing = (chosen - table.count()) as u64;
         let sides = sides(&table, spec)?;
@@ -225,6 +212,25 @@ fn fitted_on(partition: &Partition, spec: &Spec) -> usize {
         0 => count,
         limit => count.min(usize::try_from(limit).unwrap_or(usize::MAX)),
     }
+}
+
+/// Whether each object has all features, the target and the weight.
+fn usable(table: &Table<'_>, still: &Still<'_>, spec: &Spec) -> Result<Vec<bool>, ProbeError> {
+    let spaces: Vec<_> = spec.spaces.iter().map(|space| space.id).collect();
+    let mut keep = heads::have_features(table, still, spec, &spaces)?;
+    for column in &spec.columns {
+        drop_missing(&mut keep, &table.numbers(column));
+    }
+    let required = required_columns(&spec.target);
+    for column in required {
+        for (place, keep) in keep.iter_mut().enumerate() {
+            *keep &= label(&table.value(column, place)).is_some();
+        }
+    }
+    if let Some(column) = &spec.weight {
+        drop_missing(&mut keep, &table.numbers(column));
+    }
+    Ok(keep)
 }
 
 /// What is said of a limit that limits nothing.

@@ -113,11 +113,23 @@ pub(super) fn fit(
         alpha_scores: Vec::new(),
     };
     let probe = probe_of(view, spec, &request.name, counts, outcome, started);
-    if !request.name.is_empty() {
-        let record = Record { probe: probe.clone(), model: Model::Logistic(fitted.model) };
-        record::keep(tools, view, &request.name, record, request.overwrite)?;
-    }
+    keep(tools, view, request, &probe, fitted.model)?;
     Ok(Fitted { probe, predictions: Vec::new() })
+}
+
+/// Keeps a probe that has a name.
+fn keep(
+    tools: &Tools,
+    view: &CollectionView,
+    request: &v1::FitProbeRequest,
+    probe: &v1::Probe,
+    model: Logistic,
+) -> Result<(), ProbeError> {
+    if request.name.is_empty() {
+        return Ok(());
+    }
+    let record = Record { probe: probe.clone(), model: Model::Logistic(model) };
+    record::keep(tools, view, &request.name, record, request.overwrite)
 }
 
 fn probabilities(model: &Logistic, tokens: &Subset<'_>) -> Result<Vec<f64>, LearnError> {
