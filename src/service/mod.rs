@@ -29,6 +29,7 @@ mod error_code;
 mod gate;
 mod http;
 mod ingest;
+mod jobs;
 mod layers;
 mod limits;
 mod maintenance;

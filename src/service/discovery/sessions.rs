@@ -1,7 +1,6 @@
 //! Sessions of labelling: what is stored of them, and how it changes.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
 
 use prost::Message;
 
@@ -33,7 +32,7 @@ impl Discovery {
         door: Door,
         request: v1::StartSessionRequest,
     ) -> Result<v1::Session, ServiceError> {
-        let change = Arc::clone(&self.change).lock_owned().await;
+        let change = self.turns.of(&request.name).await;
         blocking(move || -> Result<_, ServiceError> {
             let _held = change;
             let v1::StartSessionRequest { collection, name, space, seed } = request;
@@ -61,7 +60,7 @@ impl Discovery {
             request;
         let given = positives.len() + negatives.len() + unlabelled.len();
         at_most("labels", "limits.ids", given, self.context.limits.ids_max)?;
-        let change = Arc::clone(&self.change).lock_owned().await;
+        let change = self.turns.of(&name).await;
         blocking(move || -> Result<_, ServiceError> {
             let _held = change;
             let mut session = find(&door, &collection, &name)?;
@@ -87,8 +86,8 @@ impl Discovery {
         request: v1::NextObjectsRequest,
     ) -> Result<v1::NextObjectsResponse, ServiceError> {
         let limits = self.context.limits.clone();
-        // First the sessions, then the turn: one that waits for the others keeps no search from its own.
-        let change = Arc::clone(&self.change).lock_owned().await;
+        // First the session, then the turn: one that waits for the others keeps no search from its own.
+        let change = self.turns.of(&request.name).await;
         let turn = self.context.search_turn(Cost::of(Work::Session, None)).await?;
         let stop = StopFlag::default();
         let _stop = StopWhenDropped(stop.clone());
@@ -132,7 +131,7 @@ impl Discovery {
         collection: String,
         name: String,
     ) -> Result<(), ServiceError> {
-        let change = Arc::clone(&self.change).lock_owned().await;
+        let change = self.turns.of(&name).await;
         blocking(move || -> Result<_, ServiceError> {
             let _held = change;
             let session = find(&door, &collection, &name)?;
@@ -326,4 +325,36 @@ fn next(
         scored: batch.scored,
         unusable: batch.unusable,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(session: &v1::Session) -> Vec<(i64, bool, u32)> {
+        let told = |label: &v1::SessionLabel| match label.id.as_ref().and_then(|id| id.id.clone()) {
+            Some(v1::object_id::Id::Number(id)) => (id, label.positive, label.round),
+            other => panic!("a number: {other:?}"),
+        };
+        session.labels.iter().map(told).collect()
+    }
+
+    #[test]
+    fn an_object_has_one_label_however_often_it_is_given() {
+        let mut session = v1::Session::default();
+        let set = |session: &mut v1::Session, ids: &[i64], label| {
+            set_labels(session, ids.iter().copied().map(ObjectId::Number).collect(), label);
+        };
+        set(&mut session, &[5, 3, 5, 5], Some(true));
+        assert_eq!(told(&session), [(5, true, 0), (3, true, 0)]);
+        session.rounds.push(v1::SessionRound::default());
+        set(&mut session, &[3, 8, 3], Some(false));
+        assert_eq!(told(&session), [(5, true, 0), (3, false, 1), (8, false, 1)]);
+        set(&mut session, &[5, 5, 99], None);
+        assert_eq!(told(&session), [(3, false, 1), (8, false, 1)]);
+        set(&mut session, &[8, 3], None);
+        assert!(told(&session).is_empty());
+        set(&mut session, &[8], Some(true));
+        assert_eq!(told(&session), [(8, true, 1)]);
+    }
 }

@@ -58,7 +58,11 @@ async fn sizes_of_requests_are_refused_by_the_names_of_their_limits() {
         assert!(status.message().contains(&format!("`{limit}`")), "{limit}: {}", status.message());
     }
     let ids = (0..5).map(number).collect();
-    let get = GetObjectsRequest { collection: "galaxies".to_owned(), ids, with_vectors: false };
+    let get = GetObjectsRequest {
+        collection: "galaxies".to_owned(),
+        ids,
+        ..GetObjectsRequest::default()
+    };
     let status = server.objects().await.get_objects(get).await.expect_err("five ids");
     assert!(status.message().contains("`limits.ids`"), "{}", status.message());
     let objects = (0..21).map(|id| object(id, 1.0, 1.0)).collect();

@@ -197,7 +197,12 @@ async fn a_caller_reads_and_counts_what_his_grant_shows() {
     let counted = objects.count_objects(count.clone()).await.expect("counts").into_inner().count;
     assert_eq!(counted, shown().len() as u64);
     let ids: Vec<_> = (0..40).map(number).collect();
-    let request = GetObjectsRequest { collection: sky(), ids, with_vectors: true };
+    let request = GetObjectsRequest {
+        collection: sky(),
+        ids,
+        with_vectors: true,
+        ..GetObjectsRequest::default()
+    };
     let got = objects.get_objects(request).await.expect("reads").into_inner();
     let found: Vec<i64> = got.objects.iter().map(|object| id_of(object.id.as_ref())).collect();
     assert_eq!(found, (0..40).filter(|id| is_shown(*id)).collect::<Vec<_>>());
