@@ -20,7 +20,8 @@ pub(super) fn of_status(status: &Status) -> anyhow::Error {
         Code::Unauthenticated if !message.contains("--token-file") => {
             Some("show who you are with --token-file FILE, $SIDEREUS_TOKEN, or --cert and --key")
         }
-        _ if message.contains("h2 protocol error") => {
+        // Which of the two depends on whether the server has closed the connection before or after the call was sent.
+        _ if message.contains("h2 protocol error") || message == "operation was canceled" => {
             Some("the server may speak TLS: then its address begins with https://")
         }
         Code::Internal | Code::Unknown | Code::DataLoss => Some("the server's log says more"),

@@ -256,6 +256,8 @@ async fn a_caller_that_allows_no_time_gets_no_answer() {
     let mut request = Request::new(near("galaxies", &[1.0, 0.0, 1.0], 1_000));
     request.set_timeout(Duration::from_micros(1));
     let status = server.searches().await.search(request).await.expect_err("too late");
-    assert!(matches!(status.code(), Code::DeadlineExceeded | Code::Cancelled), "{status:?}");
+    // It may have been over while the call was on its way, or be too short for the queue.
+    let late = [Code::DeadlineExceeded, Code::Cancelled, Code::ResourceExhausted];
+    assert!(late.contains(&status.code()), "{status:?}");
     server.search(near("galaxies", &[1.0, 0.0, 1.0], 1)).await.expect("the server goes on");
 }

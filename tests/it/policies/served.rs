@@ -292,7 +292,7 @@ async fn a_caller_changes_nothing_that_he_does_not_see() {
     let request = DeleteObjectsRequest { collection: "sky".to_owned(), ids, ..Default::default() };
     let reply = student.delete_objects(request).await.expect("done").into_inner();
     assert_eq!((reply.deleted, reply.absent), (1, 3));
-    for (mode, fresh) in [(IngestMode::Unspecified, 1_000), (IngestMode::Bulk, 1_001)] {
+    for (mode, fresh) in [(IngestMode::Unspecified, 310), (IngestMode::Bulk, 350)] {
         let objects = [33, 34, fresh].map(example).to_vec();
         let batch = IngestBatch { objects, ..IngestBatch::default() };
         let messages = vec![open_message("sky", mode), batch_message(batch)];

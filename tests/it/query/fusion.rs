@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use sidereus::learn::Progress;
-use sidereus::learn::discover::{Examples, LinearHead};
+use sidereus::learn::discover::{Even, Examples, LinearHead};
 use sidereus::query::{Fusion, Method, Missing};
 
 use super::*;
@@ -279,10 +279,11 @@ proptest! {
         let (positives, negatives) = (chosen(&positives), chosen(&negatives));
         let named: Vec<ObjectId> = positives.iter().chain(&negatives).map(|object| object.id.clone()).collect();
         let background: Vec<&Object> = with.iter().copied().filter(|object| !named.contains(&object.id)).collect();
-        let head = head_of(space, &positives, &negatives, &background);
+        let even = even_of(space, &background);
+        let head = head_of(space, even.as_ref(), [&positives, &negatives, &background]);
         let truth: HashMap<ObjectId, f64> = background.iter()
             .filter(|object| place.holds(&object.position) && test.holds(object))
-            .map(|object| (object.id.clone(), -head.score(&features(space, object)))).collect();
+            .map(|object| (object.id.clone(), -head.score(&features(space, even.as_ref(), object)))).collect();
         let view = SEVERAL.db.view(NAME).expect("a view");
         let ids = |objects: &[&Object]| objects.iter().map(|object| object.id.clone()).collect();
         let term = Term {
@@ -296,9 +297,22 @@ proptest! {
     }
 }
 
-fn features(space: usize, object: &Object) -> Vec<f64> {
-    let vector: Vec<f64> =
-        vector_of(object, space).expect("a vector").iter().copied().map(f64::from).collect();
+/// Vectors are made even where their lengths mean something.
+fn even_of(space: usize, background: &[&Object]) -> Option<Even> {
+    let vectors = background.iter().map(|object| vector_of(object, space).expect("a vector"));
+    let vectors: Vec<&[f32]> = vectors.map(|vector| &vector[..]).collect();
+    let width = vectors.first()?.len();
+    if space == 2 { None } else { Even::of(&vectors.concat(), width) }
+}
+
+fn features(space: usize, even: Option<&Even>, object: &Object) -> Vec<f64> {
+    let vector = vector_of(object, space).expect("a vector");
+    if let Some(even) = even {
+        let mut features = Vec::new();
+        even.apply(&vector[..], &mut features);
+        return features;
+    }
+    let vector: Vec<f64> = vector.iter().copied().map(f64::from).collect();
     let length = vector.iter().map(|value| value * value).sum::<f64>().sqrt();
     if space == 2 { vector.into_iter().map(|value| value / length).collect() } else { vector }
 }
@@ -306,16 +320,15 @@ fn features(space: usize, object: &Object) -> Vec<f64> {
 /// The head of the definition: positives count half, the others the other half, named ones and sample alike.
 fn head_of(
     space: usize,
-    positives: &[&Object],
-    negatives: &[&Object],
-    background: &[&Object],
+    even: Option<&Even>,
+    [positives, negatives, background]: [&[&Object]; 3],
 ) -> LinearHead {
     let share = if negatives.is_empty() { 0.5 } else { 0.25 };
     let sets = [(positives, true, 0.5), (negatives, false, 0.25), (background, false, share)];
     let (mut rows, mut labels, mut weights) = (Vec::new(), Vec::new(), Vec::new());
     for (set, label, share) in sets {
         for object in set {
-            rows.extend(features(space, object));
+            rows.extend(features(space, even, object));
             labels.push(label);
             weights.push(share / set.len() as f64);
         }
