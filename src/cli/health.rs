@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
 
 use super::render::write_out;
@@ -40,8 +40,9 @@ pub(super) fn run(arguments: &HealthArguments) -> Result<ExitCode> {
         None => address_of(std::env::var(LISTEN_VARIABLE).ok().as_deref())?,
     };
     let path = if arguments.live { "/healthz" } else { "/readyz" };
+    // Told as a text: a pipe that the server closes is not that of somebody who has read enough of our output.
     let answer = ask(address, path, Duration::from_secs(arguments.timeout))
-        .with_context(|| format!("no answer from http://{address}{path}"))?;
+        .map_err(|error| anyhow!("no answer from http://{address}{path}: {error}"))?;
     let (is_good, body) = read(&answer)?;
     write_out(body)?;
     Ok(if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
