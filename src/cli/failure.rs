@@ -20,8 +20,11 @@ pub(super) fn of_status(status: &Status) -> anyhow::Error {
         Code::Unauthenticated if !message.contains("--token-file") => {
             Some("show who you are with --token-file FILE, $SIDEREUS_TOKEN, or --cert and --key")
         }
-        // Which of the two depends on whether the server has closed the connection before or after the call was sent.
-        _ if message.contains("h2 protocol error") || message == "operation was canceled" => {
+        // What is seen of a server that closes the connection depends on how far the call has come.
+        _ if ["h2 protocol error", "operation was canceled", "transport error"]
+            .iter()
+            .any(|broken| message.contains(broken)) =>
+        {
             Some("the server may speak TLS: then its address begins with https://")
         }
         Code::Internal | Code::Unknown | Code::DataLoss => Some("the server's log says more"),
