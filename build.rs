@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-const PROTOS: [&str; 11] = [
+const PROTOS: [&str; 12] = [
     "sidereus/v1/objects.proto",
     "sidereus/v1/collection_service.proto",
     "sidereus/v1/object_service.proto",
@@ -12,6 +12,7 @@ const PROTOS: [&str; 11] = [
     "sidereus/v1/discovery_service.proto",
     "sidereus/v1/probe_service.proto",
     "sidereus/v1/bridge_service.proto",
+    "sidereus/v1/flight.proto",
     "sidereus/internal/v1/encoder.proto",
     "sidereus/internal/v1/probe_record.proto",
     "sidereus/internal/v1/bridge_record.proto",

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use arrow_flight::flight_service_client::FlightServiceClient;
 use clap::Args;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status};
@@ -108,6 +109,10 @@ impl Client {
 
     pub(super) fn discovery(&self) -> DiscoveryServiceClient<Channel> {
         DiscoveryServiceClient::new(self.channel.clone()).max_decoding_message_size(REPLY_BYTES_MAX)
+    }
+
+    pub(super) fn flight(&self) -> FlightServiceClient<Channel> {
+        FlightServiceClient::new(self.channel.clone()).max_decoding_message_size(REPLY_BYTES_MAX)
     }
 
     /// The schema of a collection; an error when there is none of that name.

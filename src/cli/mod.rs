@@ -14,6 +14,7 @@ mod encode;
 mod encoder;
 mod evaluate;
 mod example;
+mod export;
 mod failure;
 mod get;
 mod hits;
@@ -63,6 +64,8 @@ enum Command {
     Count(count::CountArguments),
     /// Find the objects most like an example, in a part of the sky, with given properties
     Search(search::SearchArguments),
+    /// Write a part of a collection into a Parquet, Arrow or CSV file
+    Export(export::ExportArguments),
     /// Make embeddings of a collection's objects with a registered model
     Encode(encode::EncodeArguments),
     /// Build and inspect vector indices
@@ -108,6 +111,7 @@ async fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Get(arguments) => get::run(arguments).await?,
         Command::Count(arguments) => count::run(arguments).await?,
         Command::Search(arguments) => search::run(arguments).await?,
+        Command::Export(arguments) => export::run(arguments).await?,
         Command::Encode(arguments) => encode::run(arguments).await?,
         Command::Index(arguments) => index::run(arguments).await?,
         // A check has an exit status of its own.

@@ -9,7 +9,7 @@ use super::derived::{Derivation, DerivedCache, DerivedValues, Formulas, derive};
 use super::error::EngineError;
 use super::state::{LivePart, State};
 use crate::schema::{CollectionId, CollectionSchema, Object, ObjectId, SpaceId};
-use crate::storage::{Change, ObjectKey, StorageError, Store};
+use crate::storage::{Change, ObjectKey, Snapshot, StorageError, Store};
 use crate::wire::v1::TokenSequence;
 
 /// A consistent view of a collection: what was committed when it was made, and nothing later.
@@ -152,6 +152,11 @@ impl CollectionView {
         visit: &mut dyn FnMut(ObjectKey, &[f32]) -> Result<(), EngineError>,
     ) -> Result<(), EngineError> {
         self.store.snapshot(self.collection)?.visit_vectors(space, visit)
+    }
+
+    /// The store as it is now, which later writes do not change: for long walks.
+    pub fn snapshot(&self) -> Result<Snapshot<'_>, EngineError> {
+        Ok(self.store.snapshot(self.collection)?)
     }
 
     /// Objects by key, as the store has them now: for columns that are not resident, and for given vectors.

@@ -36,6 +36,12 @@ pub enum ServiceError {
     /// Rows that arrived as an Arrow stream could not be read.
     #[error(transparent)]
     Rows(#[from] FileError),
+    /// A call of Flight that this server has no use for.
+    #[error("this server does not know {what}")]
+    Unsupported {
+        /// What was asked for, and what to do instead.
+        what: &'static str,
+    },
     /// The server runs without an encoder.
     #[error("this server runs without an encoder; start it with one to use models")]
     NoEncoder,
@@ -134,7 +140,7 @@ impl ServiceError {
                 Class::Conflict
             }
             Self::ReplyTooLarge { .. } | Self::DeadlineExceeded { .. } => Class::Exhausted,
-            Self::Stream(_) => Class::Invalid,
+            Self::Stream(_) | Self::Unsupported { .. } => Class::Invalid,
             Self::DamagedSession { .. } => Class::Corrupt,
             Self::EncoderMiscounted { .. } | Self::Task { .. } => Class::Internal,
         }

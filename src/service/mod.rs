@@ -18,6 +18,8 @@ mod discovery;
 mod encoding;
 mod error;
 mod error_code;
+mod flight;
+mod gate;
 mod ingest;
 mod limits;
 mod maintenance;
@@ -31,6 +33,7 @@ mod telemetry;
 
 pub use error::ServiceError;
 pub use error_code::code;
+pub use flight::collection_of;
 pub use limits::Limits;
 pub use request_error::RequestError;
 pub use server::{Server, ServerError, ServiceOptions};

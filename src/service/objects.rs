@@ -143,7 +143,7 @@ impl ObjectService for Objects {
         &self,
         request: Request<Streaming<v1::IngestRequest>>,
     ) -> Result<Response<Answers>, Status> {
-        Ok(Response::new(ingest::run(self.context.clone(), request.into_inner())))
+        Ok(Response::new(ingest::run(self.context.clone(), Box::pin(request.into_inner()))))
     }
 
     async fn get_objects(

@@ -16,6 +16,7 @@ use super::bridges::BridgeServer;
 use super::collections::Collections;
 use super::context::{Context, blocking};
 use super::discovery::Discovery;
+use super::flight;
 use super::maintenance::Maintenance;
 use super::objects::Objects;
 use super::probes::Probes;
@@ -273,6 +274,7 @@ fn router(context: &Context, health: &HealthReporter) -> Result<Router, ServerEr
                 .max_decoding_message_size(request)
                 .max_encoding_message_size(reply),
         )
+        .add_service(flight::service(context))
         .add_service(
             DiscoveryServiceServer::new(Discovery::new(context.clone()))
                 .max_decoding_message_size(request)
