@@ -1,0 +1,32 @@
+"""Makes the protocol modules of the package from `proto/`.
+
+    python generate.py [FOLDER]
+
+FOLDER is `src` unless named. The modules are part of the repository, so that nobody needs a protocol compiler to
+use the package; a test compares them with what this script makes.
+"""
+
+from __future__ import annotations
+
+import importlib.resources
+import sys
+from pathlib import Path
+
+from grpc_tools import protoc
+
+HERE = Path(__file__).resolve().parent
+
+
+def generate(folder: Path) -> None:
+    """Write one module and its types for each file of the client's protocol."""
+    protos = HERE.parent / "proto"
+    files = sorted(str(path.relative_to(protos)) for path in (protos / "sidereus/v1").glob("*.proto"))
+    folder.mkdir(parents=True, exist_ok=True)
+    known = importlib.resources.files("grpc_tools") / "_proto"
+    arguments = [f"-I{protos}", f"-I{known}", f"--python_out={folder}", f"--pyi_out={folder}", *files]
+    if protoc.main(["protoc", *arguments]) != 0:
+        raise SystemExit("the protocol does not compile")
+
+
+if __name__ == "__main__":
+    generate(Path(sys.argv[1]) if len(sys.argv) > 1 else HERE / "src")
