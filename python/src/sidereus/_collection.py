@@ -21,7 +21,7 @@ from .v1 import flight_pb2
 from .v1 import maintenance_service_pb2 as maintenance
 from .v1 import object_service_pb2 as wire
 from .v1 import objects_pb2 as objects
-from .v1 import search_service_pb2 as search
+from .v1 import search_service_pb2 as searching
 
 if TYPE_CHECKING:
     import numpy as np
@@ -257,7 +257,7 @@ class Collection:
             ]
         if k is None:
             k = 0 if within is not None else 10
-        request = search.SearchRequest(
+        request = searching.SearchRequest(
             collection=self.name,
             terms=[term.to_message(self._schema) for term in terms],
             region=_sky.part(cone, region, zone),
@@ -272,7 +272,7 @@ class Collection:
             order_by=order_by,
             descending=descending,
             fusion=_search._one_of("fusion", fusion, _search.FUSIONS),
-            missing={"require": search.MISSING_REQUIRE, "neutral": search.MISSING_NEUTRAL}[
+            missing={"require": searching.MISSING_REQUIRE, "neutral": searching.MISSING_NEUTRAL}[
                 _search._one_of("missing", missing, {"require": "require", "neutral": "neutral"})
             ],
             group_within=None if group_within is None else _sky.degrees(group_within, "group_within"),
@@ -280,24 +280,24 @@ class Collection:
         )
         if diversity is not None:
             # A share of nearness is asked for on the wire: the rest is how much hits differ.
-            request.diversity.CopyFrom(search.Diversity(share=1.0 - diversity))
+            request.diversity.CopyFrom(searching.Diversity(share=1.0 - diversity))
         return self._answer(_released(request, release), columns, bool(terms), with_vectors, timeout)
 
     def _answer(
         self,
-        request: search.SearchRequest,
+        request: searching.SearchRequest,
         names: Sequence[str] | None,
         is_near: bool,
         with_vectors: bool,
         timeout: float | None,
     ) -> SearchResult:
-        def ask() -> tuple[list[search.Hit], search.QueryStats]:
-            hits: list[search.Hit] = []
-            stats = search.QueryStats()
+        def ask() -> tuple[list[searching.Hit], searching.QueryStats]:
+            hits: list[searching.Hit] = []
+            stats = searching.QueryStats()
             answers = self._connection.stream(
                 "SearchService/Search",
                 request,
-                search.SearchResponse.FromString,
+                searching.SearchResponse.FromString,
                 timeout=timeout or self._connection.timeout,
             )
             for answer in answers:

@@ -58,6 +58,13 @@ def find_token(token: str | None, token_file: str | os.PathLike[str] | None) -> 
     return token or None
 
 
+def _read(path: str | os.PathLike[str] | None) -> bytes | None:
+    try:
+        return None if path is None else Path(path).expanduser().read_bytes()
+    except OSError as error:
+        raise InvalidRequest(f"a certificate cannot be read: {error}") from error
+
+
 class Connection:
     """A server that can be called. Threads may share one."""
 
@@ -88,11 +95,7 @@ class Connection:
             raise InvalidRequest(f"{self.url} is not encrypted: use https:// with ca, certificate and key")
         self.timeout, self.patience = timeout, patience
         self._token = token
-        read = lambda path: Path(path).expanduser().read_bytes() if path is not None else None  # noqa: E731
-        try:
-            self._ca, self._certificate, self._key = read(ca), read(certificate), read(key)
-        except OSError as error:
-            raise InvalidRequest(f"a certificate cannot be read: {error}") from error
+        self._ca, self._certificate, self._key = _read(ca), _read(certificate), _read(key)
         options = [
             ("grpc.max_receive_message_length", MESSAGE_BYTES),
             ("grpc.max_send_message_length", MESSAGE_BYTES),

@@ -306,7 +306,7 @@ def vector_column(space: str, vectors: Any, dimension: int, rows: int) -> tuple[
     if array.shape[0] != rows:
         raise InvalidRequest(f"{array.shape[0]} vectors of {space!r} do not go with {rows} rows")
     single = np.ascontiguousarray(array, dtype=np.float32)
-    missing = np.isnan(single).all(axis=1)
+    missing = np.asarray(np.isnan(single).all(axis=1))
     mask = pa.array(missing) if missing.any() else None
     if mask is not None:
         single = np.where(missing[:, None], np.float32(0), single)

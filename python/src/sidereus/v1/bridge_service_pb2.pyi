@@ -3,7 +3,7 @@ from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from collections.abc import Iterable as _Iterable, Mapping as _Mapping
-from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+from typing import Any as _Any, ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
@@ -32,7 +32,7 @@ class BridgeSpec(_message.Message):
     seed: int
     train_limit: int
     test_limit: int
-    def __init__(self, to: _Optional[str] = ..., procrustes: _Optional[_Union[ProcrustesBridge, _Mapping]] = ..., ridge: _Optional[_Union[RidgeBridge, _Mapping]] = ..., cca: _Optional[_Union[CcaBridge, _Mapping]] = ..., contrastive: _Optional[_Union[ContrastiveBridge, _Mapping]] = ..., split: _Optional[str] = ..., predicate: _Optional[str] = ..., resamples: _Optional[int] = ..., seed: _Optional[int] = ..., train_limit: _Optional[int] = ..., test_limit: _Optional[int] = ..., **kwargs) -> None: ...
+    def __init__(self, to: _Optional[str] = ..., procrustes: _Optional[_Union[ProcrustesBridge, _Mapping[str, _Any]]] = ..., ridge: _Optional[_Union[RidgeBridge, _Mapping[str, _Any]]] = ..., cca: _Optional[_Union[CcaBridge, _Mapping[str, _Any]]] = ..., contrastive: _Optional[_Union[ContrastiveBridge, _Mapping[str, _Any]]] = ..., split: _Optional[str] = ..., predicate: _Optional[str] = ..., resamples: _Optional[int] = ..., seed: _Optional[int] = ..., train_limit: _Optional[int] = ..., test_limit: _Optional[int] = ..., **kwargs: _Any) -> None: ...
 
 class ProcrustesBridge(_message.Message):
     __slots__ = ("keep_means", "keep_scale")
@@ -134,7 +134,7 @@ class Bridge(_message.Message):
     fitted_at: int
     elapsed_seconds: float
     stale: str
-    def __init__(self, name: _Optional[str] = ..., collection: _Optional[str] = ..., spec: _Optional[_Union[BridgeSpec, _Mapping]] = ..., version: _Optional[int] = ..., from_provenance: _Optional[_Union[_objects_pb2.Provenance, _Mapping]] = ..., to_provenance: _Optional[_Union[_objects_pb2.Provenance, _Mapping]] = ..., dimension: _Optional[int] = ..., leads_into_target: _Optional[bool] = ..., n_train: _Optional[int] = ..., n_test: _Optional[int] = ..., metrics: _Optional[_Iterable[_Union[BridgeMetric, _Mapping]]] = ..., alpha: _Optional[float] = ..., alphas: _Optional[_Iterable[float]] = ..., alpha_scores: _Optional[_Iterable[float]] = ..., scale: _Optional[float] = ..., correlations: _Optional[_Iterable[float]] = ..., collection_version: _Optional[int] = ..., fitted_at: _Optional[int] = ..., elapsed_seconds: _Optional[float] = ..., stale: _Optional[str] = ...) -> None: ...
+    def __init__(self, name: _Optional[str] = ..., collection: _Optional[str] = ..., spec: _Optional[_Union[BridgeSpec, _Mapping[str, _Any]]] = ..., version: _Optional[int] = ..., from_provenance: _Optional[_Union[_objects_pb2.Provenance, _Mapping[str, _Any]]] = ..., to_provenance: _Optional[_Union[_objects_pb2.Provenance, _Mapping[str, _Any]]] = ..., dimension: _Optional[int] = ..., leads_into_target: _Optional[bool] = ..., n_train: _Optional[int] = ..., n_test: _Optional[int] = ..., metrics: _Optional[_Iterable[_Union[BridgeMetric, _Mapping[str, _Any]]]] = ..., alpha: _Optional[float] = ..., alphas: _Optional[_Iterable[float]] = ..., alpha_scores: _Optional[_Iterable[float]] = ..., scale: _Optional[float] = ..., correlations: _Optional[_Iterable[float]] = ..., collection_version: _Optional[int] = ..., fitted_at: _Optional[int] = ..., elapsed_seconds: _Optional[float] = ..., stale: _Optional[str] = ...) -> None: ...
 
 class FitBridgeRequest(_message.Message):
     __slots__ = ("collection", "spec", "name", "overwrite")
@@ -146,7 +146,7 @@ class FitBridgeRequest(_message.Message):
     spec: BridgeSpec
     name: str
     overwrite: bool
-    def __init__(self, collection: _Optional[str] = ..., spec: _Optional[_Union[BridgeSpec, _Mapping]] = ..., name: _Optional[str] = ..., overwrite: _Optional[bool] = ...) -> None: ...
+    def __init__(self, collection: _Optional[str] = ..., spec: _Optional[_Union[BridgeSpec, _Mapping[str, _Any]]] = ..., name: _Optional[str] = ..., overwrite: _Optional[bool] = ...) -> None: ...
 
 class FitBridgeResponse(_message.Message):
     __slots__ = ("stage", "done", "total", "bridge")
@@ -158,7 +158,7 @@ class FitBridgeResponse(_message.Message):
     done: int
     total: int
     bridge: Bridge
-    def __init__(self, stage: _Optional[str] = ..., done: _Optional[int] = ..., total: _Optional[int] = ..., bridge: _Optional[_Union[Bridge, _Mapping]] = ...) -> None: ...
+    def __init__(self, stage: _Optional[str] = ..., done: _Optional[int] = ..., total: _Optional[int] = ..., bridge: _Optional[_Union[Bridge, _Mapping[str, _Any]]] = ...) -> None: ...
 
 class ListBridgesRequest(_message.Message):
     __slots__ = ("collection",)
@@ -170,7 +170,7 @@ class ListBridgesResponse(_message.Message):
     __slots__ = ("bridges",)
     BRIDGES_FIELD_NUMBER: _ClassVar[int]
     bridges: _containers.RepeatedCompositeFieldContainer[Bridge]
-    def __init__(self, bridges: _Optional[_Iterable[_Union[Bridge, _Mapping]]] = ...) -> None: ...
+    def __init__(self, bridges: _Optional[_Iterable[_Union[Bridge, _Mapping[str, _Any]]]] = ...) -> None: ...
 
 class GetBridgeRequest(_message.Message):
     __slots__ = ("collection", "name")
@@ -184,7 +184,7 @@ class GetBridgeResponse(_message.Message):
     __slots__ = ("bridge",)
     BRIDGE_FIELD_NUMBER: _ClassVar[int]
     bridge: Bridge
-    def __init__(self, bridge: _Optional[_Union[Bridge, _Mapping]] = ...) -> None: ...
+    def __init__(self, bridge: _Optional[_Union[Bridge, _Mapping[str, _Any]]] = ...) -> None: ...
 
 class DropBridgeRequest(_message.Message):
     __slots__ = ("collection", "name")

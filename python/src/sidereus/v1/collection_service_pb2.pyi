@@ -3,7 +3,7 @@ from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from collections.abc import Iterable as _Iterable, Mapping as _Mapping
-from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+from typing import Any as _Any, ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
@@ -11,13 +11,13 @@ class CreateCollectionRequest(_message.Message):
     __slots__ = ("schema",)
     SCHEMA_FIELD_NUMBER: _ClassVar[int]
     schema: _objects_pb2.CollectionSchema
-    def __init__(self, schema: _Optional[_Union[_objects_pb2.CollectionSchema, _Mapping]] = ...) -> None: ...
+    def __init__(self, schema: _Optional[_Union[_objects_pb2.CollectionSchema, _Mapping[str, _Any]]] = ...) -> None: ...
 
 class CreateCollectionResponse(_message.Message):
     __slots__ = ("collection",)
     COLLECTION_FIELD_NUMBER: _ClassVar[int]
     collection: _objects_pb2.Collection
-    def __init__(self, collection: _Optional[_Union[_objects_pb2.Collection, _Mapping]] = ...) -> None: ...
+    def __init__(self, collection: _Optional[_Union[_objects_pb2.Collection, _Mapping[str, _Any]]] = ...) -> None: ...
 
 class ListCollectionsRequest(_message.Message):
     __slots__ = ()
@@ -27,7 +27,7 @@ class ListCollectionsResponse(_message.Message):
     __slots__ = ("collections",)
     COLLECTIONS_FIELD_NUMBER: _ClassVar[int]
     collections: _containers.RepeatedCompositeFieldContainer[_objects_pb2.Collection]
-    def __init__(self, collections: _Optional[_Iterable[_Union[_objects_pb2.Collection, _Mapping]]] = ...) -> None: ...
+    def __init__(self, collections: _Optional[_Iterable[_Union[_objects_pb2.Collection, _Mapping[str, _Any]]]] = ...) -> None: ...
 
 class GetCollectionRequest(_message.Message):
     __slots__ = ("name",)
@@ -39,7 +39,7 @@ class GetCollectionResponse(_message.Message):
     __slots__ = ("collection",)
     COLLECTION_FIELD_NUMBER: _ClassVar[int]
     collection: _objects_pb2.Collection
-    def __init__(self, collection: _Optional[_Union[_objects_pb2.Collection, _Mapping]] = ...) -> None: ...
+    def __init__(self, collection: _Optional[_Union[_objects_pb2.Collection, _Mapping[str, _Any]]] = ...) -> None: ...
 
 class DropCollectionRequest(_message.Message):
     __slots__ = ("name",)
@@ -57,13 +57,13 @@ class AddSpaceRequest(_message.Message):
     SPACE_FIELD_NUMBER: _ClassVar[int]
     collection: str
     space: _objects_pb2.EmbeddingSpace
-    def __init__(self, collection: _Optional[str] = ..., space: _Optional[_Union[_objects_pb2.EmbeddingSpace, _Mapping]] = ...) -> None: ...
+    def __init__(self, collection: _Optional[str] = ..., space: _Optional[_Union[_objects_pb2.EmbeddingSpace, _Mapping[str, _Any]]] = ...) -> None: ...
 
 class AddSpaceResponse(_message.Message):
     __slots__ = ("collection",)
     COLLECTION_FIELD_NUMBER: _ClassVar[int]
     collection: _objects_pb2.Collection
-    def __init__(self, collection: _Optional[_Union[_objects_pb2.Collection, _Mapping]] = ...) -> None: ...
+    def __init__(self, collection: _Optional[_Union[_objects_pb2.Collection, _Mapping[str, _Any]]] = ...) -> None: ...
 
 class SetEncodeAtIngestRequest(_message.Message):
     __slots__ = ("collection", "space", "encode_at_ingest", "inputs")
@@ -88,4 +88,4 @@ class SetEncodeAtIngestResponse(_message.Message):
     __slots__ = ("collection",)
     COLLECTION_FIELD_NUMBER: _ClassVar[int]
     collection: _objects_pb2.Collection
-    def __init__(self, collection: _Optional[_Union[_objects_pb2.Collection, _Mapping]] = ...) -> None: ...
+    def __init__(self, collection: _Optional[_Union[_objects_pb2.Collection, _Mapping[str, _Any]]] = ...) -> None: ...

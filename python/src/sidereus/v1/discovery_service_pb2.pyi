@@ -5,7 +5,7 @@ from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from collections.abc import Iterable as _Iterable, Mapping as _Mapping
-from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+from typing import Any as _Any, ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
@@ -49,7 +49,7 @@ class FindOutliersRequest(_message.Message):
     exact: bool
     recall: float
     column: str
-    def __init__(self, collection: _Optional[str] = ..., space: _Optional[str] = ..., method: _Optional[_Union[OutlierMethod, str]] = ..., neighbours: _Optional[int] = ..., region: _Optional[_Union[_region_pb2.Region, _Mapping]] = ..., predicate: _Optional[str] = ..., limit: _Optional[int] = ..., exact: _Optional[bool] = ..., recall: _Optional[float] = ..., column: _Optional[str] = ...) -> None: ...
+    def __init__(self, collection: _Optional[str] = ..., space: _Optional[str] = ..., method: _Optional[_Union[OutlierMethod, str]] = ..., neighbours: _Optional[int] = ..., region: _Optional[_Union[_region_pb2.Region, _Mapping[str, _Any]]] = ..., predicate: _Optional[str] = ..., limit: _Optional[int] = ..., exact: _Optional[bool] = ..., recall: _Optional[float] = ..., column: _Optional[str] = ...) -> None: ...
 
 class OutlierScore(_message.Message):
     __slots__ = ("id", "position", "score")
@@ -59,7 +59,7 @@ class OutlierScore(_message.Message):
     id: _objects_pb2.ObjectId
     position: _objects_pb2.Position
     score: float
-    def __init__(self, id: _Optional[_Union[_objects_pb2.ObjectId, _Mapping]] = ..., position: _Optional[_Union[_objects_pb2.Position, _Mapping]] = ..., score: _Optional[float] = ...) -> None: ...
+    def __init__(self, id: _Optional[_Union[_objects_pb2.ObjectId, _Mapping[str, _Any]]] = ..., position: _Optional[_Union[_objects_pb2.Position, _Mapping[str, _Any]]] = ..., score: _Optional[float] = ...) -> None: ...
 
 class FindOutliersResponse(_message.Message):
     __slots__ = ("stage", "done", "total", "scores", "summary")
@@ -73,7 +73,7 @@ class FindOutliersResponse(_message.Message):
     total: int
     scores: _containers.RepeatedCompositeFieldContainer[OutlierScore]
     summary: OutlierSummary
-    def __init__(self, stage: _Optional[str] = ..., done: _Optional[int] = ..., total: _Optional[int] = ..., scores: _Optional[_Iterable[_Union[OutlierScore, _Mapping]]] = ..., summary: _Optional[_Union[OutlierSummary, _Mapping]] = ...) -> None: ...
+    def __init__(self, stage: _Optional[str] = ..., done: _Optional[int] = ..., total: _Optional[int] = ..., scores: _Optional[_Iterable[_Union[OutlierScore, _Mapping[str, _Any]]]] = ..., summary: _Optional[_Union[OutlierSummary, _Mapping[str, _Any]]] = ...) -> None: ...
 
 class OutlierSummary(_message.Message):
     __slots__ = ("space", "scored", "without_vector", "exact", "estimated_recall", "plan", "elapsed_ms", "written")
@@ -103,7 +103,7 @@ class SessionLabel(_message.Message):
     id: _objects_pb2.ObjectId
     positive: bool
     round: int
-    def __init__(self, id: _Optional[_Union[_objects_pb2.ObjectId, _Mapping]] = ..., positive: _Optional[bool] = ..., round: _Optional[int] = ...) -> None: ...
+    def __init__(self, id: _Optional[_Union[_objects_pb2.ObjectId, _Mapping[str, _Any]]] = ..., positive: _Optional[bool] = ..., round: _Optional[int] = ...) -> None: ...
 
 class SessionRound(_message.Message):
     __slots__ = ("proposed", "strategy", "positives", "negatives", "version")
@@ -117,7 +117,7 @@ class SessionRound(_message.Message):
     positives: int
     negatives: int
     version: int
-    def __init__(self, proposed: _Optional[_Iterable[_Union[_objects_pb2.ObjectId, _Mapping]]] = ..., strategy: _Optional[str] = ..., positives: _Optional[int] = ..., negatives: _Optional[int] = ..., version: _Optional[int] = ...) -> None: ...
+    def __init__(self, proposed: _Optional[_Iterable[_Union[_objects_pb2.ObjectId, _Mapping[str, _Any]]]] = ..., strategy: _Optional[str] = ..., positives: _Optional[int] = ..., negatives: _Optional[int] = ..., version: _Optional[int] = ...) -> None: ...
 
 class Session(_message.Message):
     __slots__ = ("name", "collection", "space", "seed", "labels", "rounds")
@@ -133,7 +133,7 @@ class Session(_message.Message):
     seed: int
     labels: _containers.RepeatedCompositeFieldContainer[SessionLabel]
     rounds: _containers.RepeatedCompositeFieldContainer[SessionRound]
-    def __init__(self, name: _Optional[str] = ..., collection: _Optional[str] = ..., space: _Optional[str] = ..., seed: _Optional[int] = ..., labels: _Optional[_Iterable[_Union[SessionLabel, _Mapping]]] = ..., rounds: _Optional[_Iterable[_Union[SessionRound, _Mapping]]] = ...) -> None: ...
+    def __init__(self, name: _Optional[str] = ..., collection: _Optional[str] = ..., space: _Optional[str] = ..., seed: _Optional[int] = ..., labels: _Optional[_Iterable[_Union[SessionLabel, _Mapping[str, _Any]]]] = ..., rounds: _Optional[_Iterable[_Union[SessionRound, _Mapping[str, _Any]]]] = ...) -> None: ...
 
 class StartSessionRequest(_message.Message):
     __slots__ = ("collection", "name", "space", "seed")
@@ -151,7 +151,7 @@ class StartSessionResponse(_message.Message):
     __slots__ = ("session",)
     SESSION_FIELD_NUMBER: _ClassVar[int]
     session: Session
-    def __init__(self, session: _Optional[_Union[Session, _Mapping]] = ...) -> None: ...
+    def __init__(self, session: _Optional[_Union[Session, _Mapping[str, _Any]]] = ...) -> None: ...
 
 class LabelObjectsRequest(_message.Message):
     __slots__ = ("collection", "name", "positives", "negatives", "unlabelled")
@@ -165,13 +165,13 @@ class LabelObjectsRequest(_message.Message):
     positives: _containers.RepeatedCompositeFieldContainer[_objects_pb2.ObjectId]
     negatives: _containers.RepeatedCompositeFieldContainer[_objects_pb2.ObjectId]
     unlabelled: _containers.RepeatedCompositeFieldContainer[_objects_pb2.ObjectId]
-    def __init__(self, collection: _Optional[str] = ..., name: _Optional[str] = ..., positives: _Optional[_Iterable[_Union[_objects_pb2.ObjectId, _Mapping]]] = ..., negatives: _Optional[_Iterable[_Union[_objects_pb2.ObjectId, _Mapping]]] = ..., unlabelled: _Optional[_Iterable[_Union[_objects_pb2.ObjectId, _Mapping]]] = ...) -> None: ...
+    def __init__(self, collection: _Optional[str] = ..., name: _Optional[str] = ..., positives: _Optional[_Iterable[_Union[_objects_pb2.ObjectId, _Mapping[str, _Any]]]] = ..., negatives: _Optional[_Iterable[_Union[_objects_pb2.ObjectId, _Mapping[str, _Any]]]] = ..., unlabelled: _Optional[_Iterable[_Union[_objects_pb2.ObjectId, _Mapping[str, _Any]]]] = ...) -> None: ...
 
 class LabelObjectsResponse(_message.Message):
     __slots__ = ("session",)
     SESSION_FIELD_NUMBER: _ClassVar[int]
     session: Session
-    def __init__(self, session: _Optional[_Union[Session, _Mapping]] = ...) -> None: ...
+    def __init__(self, session: _Optional[_Union[Session, _Mapping[str, _Any]]] = ...) -> None: ...
 
 class NextObjectsRequest(_message.Message):
     __slots__ = ("collection", "name", "count", "region", "predicate", "strategy")
@@ -187,7 +187,7 @@ class NextObjectsRequest(_message.Message):
     region: _region_pb2.Region
     predicate: str
     strategy: NextStrategy
-    def __init__(self, collection: _Optional[str] = ..., name: _Optional[str] = ..., count: _Optional[int] = ..., region: _Optional[_Union[_region_pb2.Region, _Mapping]] = ..., predicate: _Optional[str] = ..., strategy: _Optional[_Union[NextStrategy, str]] = ...) -> None: ...
+    def __init__(self, collection: _Optional[str] = ..., name: _Optional[str] = ..., count: _Optional[int] = ..., region: _Optional[_Union[_region_pb2.Region, _Mapping[str, _Any]]] = ..., predicate: _Optional[str] = ..., strategy: _Optional[_Union[NextStrategy, str]] = ...) -> None: ...
 
 class NextObject(_message.Message):
     __slots__ = ("id", "position", "probability")
@@ -197,7 +197,7 @@ class NextObject(_message.Message):
     id: _objects_pb2.ObjectId
     position: _objects_pb2.Position
     probability: float
-    def __init__(self, id: _Optional[_Union[_objects_pb2.ObjectId, _Mapping]] = ..., position: _Optional[_Union[_objects_pb2.Position, _Mapping]] = ..., probability: _Optional[float] = ...) -> None: ...
+    def __init__(self, id: _Optional[_Union[_objects_pb2.ObjectId, _Mapping[str, _Any]]] = ..., position: _Optional[_Union[_objects_pb2.Position, _Mapping[str, _Any]]] = ..., probability: _Optional[float] = ...) -> None: ...
 
 class NextObjectsResponse(_message.Message):
     __slots__ = ("objects", "strategy", "scored", "unusable")
@@ -209,7 +209,7 @@ class NextObjectsResponse(_message.Message):
     strategy: str
     scored: int
     unusable: int
-    def __init__(self, objects: _Optional[_Iterable[_Union[NextObject, _Mapping]]] = ..., strategy: _Optional[str] = ..., scored: _Optional[int] = ..., unusable: _Optional[int] = ...) -> None: ...
+    def __init__(self, objects: _Optional[_Iterable[_Union[NextObject, _Mapping[str, _Any]]]] = ..., strategy: _Optional[str] = ..., scored: _Optional[int] = ..., unusable: _Optional[int] = ...) -> None: ...
 
 class GetSessionRequest(_message.Message):
     __slots__ = ("collection", "name")
@@ -223,7 +223,7 @@ class GetSessionResponse(_message.Message):
     __slots__ = ("session",)
     SESSION_FIELD_NUMBER: _ClassVar[int]
     session: Session
-    def __init__(self, session: _Optional[_Union[Session, _Mapping]] = ...) -> None: ...
+    def __init__(self, session: _Optional[_Union[Session, _Mapping[str, _Any]]] = ...) -> None: ...
 
 class ListSessionsRequest(_message.Message):
     __slots__ = ("collection",)
@@ -235,7 +235,7 @@ class ListSessionsResponse(_message.Message):
     __slots__ = ("sessions",)
     SESSIONS_FIELD_NUMBER: _ClassVar[int]
     sessions: _containers.RepeatedCompositeFieldContainer[Session]
-    def __init__(self, sessions: _Optional[_Iterable[_Union[Session, _Mapping]]] = ...) -> None: ...
+    def __init__(self, sessions: _Optional[_Iterable[_Union[Session, _Mapping[str, _Any]]]] = ...) -> None: ...
 
 class DropSessionRequest(_message.Message):
     __slots__ = ("collection", "name")

@@ -5,7 +5,7 @@ from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from collections.abc import Iterable as _Iterable, Mapping as _Mapping
-from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+from typing import Any as _Any, ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
@@ -15,7 +15,7 @@ class FlightCommand(_message.Message):
     INGEST_FIELD_NUMBER: _ClassVar[int]
     export: FlightExport
     ingest: FlightIngest
-    def __init__(self, export: _Optional[_Union[FlightExport, _Mapping]] = ..., ingest: _Optional[_Union[FlightIngest, _Mapping]] = ...) -> None: ...
+    def __init__(self, export: _Optional[_Union[FlightExport, _Mapping[str, _Any]]] = ..., ingest: _Optional[_Union[FlightIngest, _Mapping[str, _Any]]] = ...) -> None: ...
 
 class FlightExport(_message.Message):
     __slots__ = ("collection", "region", "predicate", "columns", "without_columns", "spaces", "endpoints", "cells", "release")
@@ -37,7 +37,7 @@ class FlightExport(_message.Message):
     endpoints: int
     cells: CellRange
     release: str
-    def __init__(self, collection: _Optional[str] = ..., region: _Optional[_Union[_region_pb2.Region, _Mapping]] = ..., predicate: _Optional[str] = ..., columns: _Optional[_Iterable[str]] = ..., without_columns: _Optional[bool] = ..., spaces: _Optional[_Iterable[str]] = ..., endpoints: _Optional[int] = ..., cells: _Optional[_Union[CellRange, _Mapping]] = ..., release: _Optional[str] = ...) -> None: ...
+    def __init__(self, collection: _Optional[str] = ..., region: _Optional[_Union[_region_pb2.Region, _Mapping[str, _Any]]] = ..., predicate: _Optional[str] = ..., columns: _Optional[_Iterable[str]] = ..., without_columns: _Optional[bool] = ..., spaces: _Optional[_Iterable[str]] = ..., endpoints: _Optional[int] = ..., cells: _Optional[_Union[CellRange, _Mapping[str, _Any]]] = ..., release: _Optional[str] = ...) -> None: ...
 
 class CellRange(_message.Message):
     __slots__ = ("start", "end")
@@ -55,7 +55,7 @@ class FlightIngest(_message.Message):
         VALUE_FIELD_NUMBER: _ClassVar[int]
         key: str
         value: _objects_pb2.Provenance
-        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[_objects_pb2.Provenance, _Mapping]] = ...) -> None: ...
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[_objects_pb2.Provenance, _Mapping[str, _Any]]] = ...) -> None: ...
     COLLECTION_FIELD_NUMBER: _ClassVar[int]
     MODE_FIELD_NUMBER: _ClassVar[int]
     PROVENANCE_FIELD_NUMBER: _ClassVar[int]
@@ -74,4 +74,4 @@ class FlightIngestResult(_message.Message):
     BATCHES_DURABLE_FIELD_NUMBER: _ClassVar[int]
     batch: _object_service_pb2.IngestResponse
     batches_durable: int
-    def __init__(self, batch: _Optional[_Union[_object_service_pb2.IngestResponse, _Mapping]] = ..., batches_durable: _Optional[int] = ...) -> None: ...
+    def __init__(self, batch: _Optional[_Union[_object_service_pb2.IngestResponse, _Mapping[str, _Any]]] = ..., batches_durable: _Optional[int] = ...) -> None: ...

@@ -4,7 +4,7 @@ from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from collections.abc import Iterable as _Iterable, Mapping as _Mapping
-from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+from typing import Any as _Any, ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
@@ -26,7 +26,7 @@ class BuildIndexResponse(_message.Message):
     done: int
     total: int
     status: GetIndexStatusResponse
-    def __init__(self, stage: _Optional[str] = ..., done: _Optional[int] = ..., total: _Optional[int] = ..., status: _Optional[_Union[GetIndexStatusResponse, _Mapping]] = ...) -> None: ...
+    def __init__(self, stage: _Optional[str] = ..., done: _Optional[int] = ..., total: _Optional[int] = ..., status: _Optional[_Union[GetIndexStatusResponse, _Mapping[str, _Any]]] = ...) -> None: ...
 
 class GetIndexStatusRequest(_message.Message):
     __slots__ = ("collection",)
@@ -48,7 +48,7 @@ class GetIndexStatusResponse(_message.Message):
     tail_rows: int
     deleted_rows: int
     segments: _containers.RepeatedCompositeFieldContainer[SegmentStatus]
-    def __init__(self, collection: _Optional[str] = ..., version: _Optional[int] = ..., indexed_version: _Optional[int] = ..., tail_rows: _Optional[int] = ..., deleted_rows: _Optional[int] = ..., segments: _Optional[_Iterable[_Union[SegmentStatus, _Mapping]]] = ...) -> None: ...
+    def __init__(self, collection: _Optional[str] = ..., version: _Optional[int] = ..., indexed_version: _Optional[int] = ..., tail_rows: _Optional[int] = ..., deleted_rows: _Optional[int] = ..., segments: _Optional[_Iterable[_Union[SegmentStatus, _Mapping[str, _Any]]]] = ...) -> None: ...
 
 class SegmentStatus(_message.Message):
     __slots__ = ("rows", "bytes_on_disk", "spaces")
@@ -58,7 +58,7 @@ class SegmentStatus(_message.Message):
     rows: int
     bytes_on_disk: int
     spaces: _containers.RepeatedCompositeFieldContainer[SpaceIndexStatus]
-    def __init__(self, rows: _Optional[int] = ..., bytes_on_disk: _Optional[int] = ..., spaces: _Optional[_Iterable[_Union[SpaceIndexStatus, _Mapping]]] = ...) -> None: ...
+    def __init__(self, rows: _Optional[int] = ..., bytes_on_disk: _Optional[int] = ..., spaces: _Optional[_Iterable[_Union[SpaceIndexStatus, _Mapping[str, _Any]]]] = ...) -> None: ...
 
 class SpaceIndexStatus(_message.Message):
     __slots__ = ("space", "kind", "vectors", "lists", "default_probes", "measured_recall")
@@ -90,7 +90,7 @@ class ListModelsResponse(_message.Message):
     unavailable: str
     metrics: _containers.RepeatedCompositeFieldContainer[EncoderMetrics]
     unserved: _containers.RepeatedCompositeFieldContainer[UnservedModel]
-    def __init__(self, models: _Optional[_Iterable[_Union[Model, _Mapping]]] = ..., unavailable: _Optional[str] = ..., metrics: _Optional[_Iterable[_Union[EncoderMetrics, _Mapping]]] = ..., unserved: _Optional[_Iterable[_Union[UnservedModel, _Mapping]]] = ...) -> None: ...
+    def __init__(self, models: _Optional[_Iterable[_Union[Model, _Mapping[str, _Any]]]] = ..., unavailable: _Optional[str] = ..., metrics: _Optional[_Iterable[_Union[EncoderMetrics, _Mapping[str, _Any]]]] = ..., unserved: _Optional[_Iterable[_Union[UnservedModel, _Mapping[str, _Any]]]] = ...) -> None: ...
 
 class UnservedModel(_message.Message):
     __slots__ = ("id", "reason")
@@ -140,7 +140,7 @@ class Model(_message.Message):
     inputs: _containers.RepeatedScalarFieldContainer[str]
     description: str
     outputs: _containers.RepeatedCompositeFieldContainer[ModelOutput]
-    def __init__(self, id: _Optional[str] = ..., modality: _Optional[str] = ..., dimension: _Optional[int] = ..., provenance: _Optional[_Union[_objects_pb2.Provenance, _Mapping]] = ..., inputs: _Optional[_Iterable[str]] = ..., description: _Optional[str] = ..., outputs: _Optional[_Iterable[_Union[ModelOutput, _Mapping]]] = ...) -> None: ...
+    def __init__(self, id: _Optional[str] = ..., modality: _Optional[str] = ..., dimension: _Optional[int] = ..., provenance: _Optional[_Union[_objects_pb2.Provenance, _Mapping[str, _Any]]] = ..., inputs: _Optional[_Iterable[str]] = ..., description: _Optional[str] = ..., outputs: _Optional[_Iterable[_Union[ModelOutput, _Mapping[str, _Any]]]] = ...) -> None: ...
 
 class ModelOutput(_message.Message):
     __slots__ = ("pooling", "form", "dimension")
@@ -191,7 +191,7 @@ class EncodeCollectionResponse(_message.Message):
     encoded: int
     skipped: int
     failed: _containers.RepeatedCompositeFieldContainer[FailedObject]
-    def __init__(self, total: _Optional[int] = ..., encoded: _Optional[int] = ..., skipped: _Optional[int] = ..., failed: _Optional[_Iterable[_Union[FailedObject, _Mapping]]] = ...) -> None: ...
+    def __init__(self, total: _Optional[int] = ..., encoded: _Optional[int] = ..., skipped: _Optional[int] = ..., failed: _Optional[_Iterable[_Union[FailedObject, _Mapping[str, _Any]]]] = ...) -> None: ...
 
 class FailedObject(_message.Message):
     __slots__ = ("id", "reason")
@@ -199,7 +199,7 @@ class FailedObject(_message.Message):
     REASON_FIELD_NUMBER: _ClassVar[int]
     id: _objects_pb2.ObjectId
     reason: str
-    def __init__(self, id: _Optional[_Union[_objects_pb2.ObjectId, _Mapping]] = ..., reason: _Optional[str] = ...) -> None: ...
+    def __init__(self, id: _Optional[_Union[_objects_pb2.ObjectId, _Mapping[str, _Any]]] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class EncodeInputsRequest(_message.Message):
     __slots__ = ("start", "batch")
@@ -207,7 +207,7 @@ class EncodeInputsRequest(_message.Message):
     BATCH_FIELD_NUMBER: _ClassVar[int]
     start: EncodeInputsStart
     batch: EncodeInputsBatch
-    def __init__(self, start: _Optional[_Union[EncodeInputsStart, _Mapping]] = ..., batch: _Optional[_Union[EncodeInputsBatch, _Mapping]] = ...) -> None: ...
+    def __init__(self, start: _Optional[_Union[EncodeInputsStart, _Mapping[str, _Any]]] = ..., batch: _Optional[_Union[EncodeInputsBatch, _Mapping[str, _Any]]] = ...) -> None: ...
 
 class EncodeInputsStart(_message.Message):
     __slots__ = ("collection", "model", "space", "pooling", "overwrite")
@@ -227,7 +227,7 @@ class EncodeInputsBatch(_message.Message):
     __slots__ = ("inputs",)
     INPUTS_FIELD_NUMBER: _ClassVar[int]
     inputs: _containers.RepeatedCompositeFieldContainer[ObjectInput]
-    def __init__(self, inputs: _Optional[_Iterable[_Union[ObjectInput, _Mapping]]] = ...) -> None: ...
+    def __init__(self, inputs: _Optional[_Iterable[_Union[ObjectInput, _Mapping[str, _Any]]]] = ...) -> None: ...
 
 class ObjectInput(_message.Message):
     __slots__ = ("id", "payload")
@@ -235,7 +235,7 @@ class ObjectInput(_message.Message):
     PAYLOAD_FIELD_NUMBER: _ClassVar[int]
     id: _objects_pb2.ObjectId
     payload: _search_service_pb2.Payload
-    def __init__(self, id: _Optional[_Union[_objects_pb2.ObjectId, _Mapping]] = ..., payload: _Optional[_Union[_search_service_pb2.Payload, _Mapping]] = ...) -> None: ...
+    def __init__(self, id: _Optional[_Union[_objects_pb2.ObjectId, _Mapping[str, _Any]]] = ..., payload: _Optional[_Union[_search_service_pb2.Payload, _Mapping[str, _Any]]] = ...) -> None: ...
 
 class EncodeInputsResponse(_message.Message):
     __slots__ = ("encoded", "skipped", "failed")
@@ -245,4 +245,4 @@ class EncodeInputsResponse(_message.Message):
     encoded: int
     skipped: int
     failed: _containers.RepeatedCompositeFieldContainer[FailedObject]
-    def __init__(self, encoded: _Optional[int] = ..., skipped: _Optional[int] = ..., failed: _Optional[_Iterable[_Union[FailedObject, _Mapping]]] = ...) -> None: ...
+    def __init__(self, encoded: _Optional[int] = ..., skipped: _Optional[int] = ..., failed: _Optional[_Iterable[_Union[FailedObject, _Mapping[str, _Any]]]] = ...) -> None: ...

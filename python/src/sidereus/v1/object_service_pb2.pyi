@@ -5,7 +5,7 @@ from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from collections.abc import Iterable as _Iterable, Mapping as _Mapping
-from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+from typing import Any as _Any, ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
@@ -22,7 +22,7 @@ class IngestRequest(_message.Message):
     BATCH_FIELD_NUMBER: _ClassVar[int]
     open: IngestOpen
     batch: IngestBatch
-    def __init__(self, open: _Optional[_Union[IngestOpen, _Mapping]] = ..., batch: _Optional[_Union[IngestBatch, _Mapping]] = ...) -> None: ...
+    def __init__(self, open: _Optional[_Union[IngestOpen, _Mapping[str, _Any]]] = ..., batch: _Optional[_Union[IngestBatch, _Mapping[str, _Any]]] = ...) -> None: ...
 
 class IngestOpen(_message.Message):
     __slots__ = ("collection", "mode", "provenance")
@@ -32,7 +32,7 @@ class IngestOpen(_message.Message):
         VALUE_FIELD_NUMBER: _ClassVar[int]
         key: str
         value: _objects_pb2.Provenance
-        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[_objects_pb2.Provenance, _Mapping]] = ...) -> None: ...
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[_objects_pb2.Provenance, _Mapping[str, _Any]]] = ...) -> None: ...
     COLLECTION_FIELD_NUMBER: _ClassVar[int]
     MODE_FIELD_NUMBER: _ClassVar[int]
     PROVENANCE_FIELD_NUMBER: _ClassVar[int]
@@ -51,7 +51,7 @@ class IngestBatch(_message.Message):
     objects: _containers.RepeatedCompositeFieldContainer[_objects_pb2.Object]
     arrow_ipc: bytes
     merge: bool
-    def __init__(self, sequence: _Optional[int] = ..., objects: _Optional[_Iterable[_Union[_objects_pb2.Object, _Mapping]]] = ..., arrow_ipc: _Optional[bytes] = ..., merge: _Optional[bool] = ...) -> None: ...
+    def __init__(self, sequence: _Optional[int] = ..., objects: _Optional[_Iterable[_Union[_objects_pb2.Object, _Mapping[str, _Any]]]] = ..., arrow_ipc: _Optional[bytes] = ..., merge: _Optional[bool] = ...) -> None: ...
 
 class IngestResponse(_message.Message):
     __slots__ = ("sequence", "inserted", "replaced", "refused", "version")
@@ -65,7 +65,7 @@ class IngestResponse(_message.Message):
     replaced: int
     refused: _containers.RepeatedCompositeFieldContainer[RefusedRow]
     version: int
-    def __init__(self, sequence: _Optional[int] = ..., inserted: _Optional[int] = ..., replaced: _Optional[int] = ..., refused: _Optional[_Iterable[_Union[RefusedRow, _Mapping]]] = ..., version: _Optional[int] = ...) -> None: ...
+    def __init__(self, sequence: _Optional[int] = ..., inserted: _Optional[int] = ..., replaced: _Optional[int] = ..., refused: _Optional[_Iterable[_Union[RefusedRow, _Mapping[str, _Any]]]] = ..., version: _Optional[int] = ...) -> None: ...
 
 class RefusedRow(_message.Message):
     __slots__ = ("row", "object_id", "reason")
@@ -85,7 +85,7 @@ class GetObjectsRequest(_message.Message):
     collection: str
     ids: _containers.RepeatedCompositeFieldContainer[_objects_pb2.ObjectId]
     with_vectors: bool
-    def __init__(self, collection: _Optional[str] = ..., ids: _Optional[_Iterable[_Union[_objects_pb2.ObjectId, _Mapping]]] = ..., with_vectors: _Optional[bool] = ...) -> None: ...
+    def __init__(self, collection: _Optional[str] = ..., ids: _Optional[_Iterable[_Union[_objects_pb2.ObjectId, _Mapping[str, _Any]]]] = ..., with_vectors: _Optional[bool] = ...) -> None: ...
 
 class GetObjectsResponse(_message.Message):
     __slots__ = ("objects", "missing")
@@ -93,7 +93,7 @@ class GetObjectsResponse(_message.Message):
     MISSING_FIELD_NUMBER: _ClassVar[int]
     objects: _containers.RepeatedCompositeFieldContainer[_objects_pb2.Object]
     missing: _containers.RepeatedCompositeFieldContainer[_objects_pb2.ObjectId]
-    def __init__(self, objects: _Optional[_Iterable[_Union[_objects_pb2.Object, _Mapping]]] = ..., missing: _Optional[_Iterable[_Union[_objects_pb2.ObjectId, _Mapping]]] = ...) -> None: ...
+    def __init__(self, objects: _Optional[_Iterable[_Union[_objects_pb2.Object, _Mapping[str, _Any]]]] = ..., missing: _Optional[_Iterable[_Union[_objects_pb2.ObjectId, _Mapping[str, _Any]]]] = ...) -> None: ...
 
 class DeleteObjectsRequest(_message.Message):
     __slots__ = ("collection", "ids")
@@ -101,7 +101,7 @@ class DeleteObjectsRequest(_message.Message):
     IDS_FIELD_NUMBER: _ClassVar[int]
     collection: str
     ids: _containers.RepeatedCompositeFieldContainer[_objects_pb2.ObjectId]
-    def __init__(self, collection: _Optional[str] = ..., ids: _Optional[_Iterable[_Union[_objects_pb2.ObjectId, _Mapping]]] = ...) -> None: ...
+    def __init__(self, collection: _Optional[str] = ..., ids: _Optional[_Iterable[_Union[_objects_pb2.ObjectId, _Mapping[str, _Any]]]] = ...) -> None: ...
 
 class DeleteObjectsResponse(_message.Message):
     __slots__ = ("deleted", "absent")
@@ -119,7 +119,7 @@ class CountObjectsRequest(_message.Message):
     collection: str
     region: _region_pb2.Region
     predicate: str
-    def __init__(self, collection: _Optional[str] = ..., region: _Optional[_Union[_region_pb2.Region, _Mapping]] = ..., predicate: _Optional[str] = ...) -> None: ...
+    def __init__(self, collection: _Optional[str] = ..., region: _Optional[_Union[_region_pb2.Region, _Mapping[str, _Any]]] = ..., predicate: _Optional[str] = ...) -> None: ...
 
 class CountObjectsResponse(_message.Message):
     __slots__ = ("count",)

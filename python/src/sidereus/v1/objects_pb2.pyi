@@ -3,7 +3,7 @@ from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from collections.abc import Iterable as _Iterable, Mapping as _Mapping
-from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+from typing import Any as _Any, ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
@@ -85,7 +85,7 @@ class Value(_message.Message):
     text: str
     binary: bytes
     floats: FloatList
-    def __init__(self, boolean: _Optional[bool] = ..., integer: _Optional[int] = ..., real: _Optional[float] = ..., text: _Optional[str] = ..., binary: _Optional[bytes] = ..., floats: _Optional[_Union[FloatList, _Mapping]] = ...) -> None: ...
+    def __init__(self, boolean: _Optional[bool] = ..., integer: _Optional[int] = ..., real: _Optional[float] = ..., text: _Optional[str] = ..., binary: _Optional[bytes] = ..., floats: _Optional[_Union[FloatList, _Mapping[str, _Any]]] = ...) -> None: ...
 
 class FloatList(_message.Message):
     __slots__ = ("values",)
@@ -103,7 +103,7 @@ class TokenSequence(_message.Message):
     __slots__ = ("runs",)
     RUNS_FIELD_NUMBER: _ClassVar[int]
     runs: _containers.RepeatedCompositeFieldContainer[TokenRun]
-    def __init__(self, runs: _Optional[_Iterable[_Union[TokenRun, _Mapping]]] = ...) -> None: ...
+    def __init__(self, runs: _Optional[_Iterable[_Union[TokenRun, _Mapping[str, _Any]]]] = ...) -> None: ...
 
 class TokenRun(_message.Message):
     __slots__ = ("modality", "count", "width", "states", "ids")
@@ -127,21 +127,21 @@ class Object(_message.Message):
         VALUE_FIELD_NUMBER: _ClassVar[int]
         key: str
         value: Value
-        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[Value, _Mapping]] = ...) -> None: ...
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[Value, _Mapping[str, _Any]]] = ...) -> None: ...
     class VectorsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
         VALUE_FIELD_NUMBER: _ClassVar[int]
         key: str
         value: Vector
-        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[Vector, _Mapping]] = ...) -> None: ...
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[Vector, _Mapping[str, _Any]]] = ...) -> None: ...
     class TokensEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
         VALUE_FIELD_NUMBER: _ClassVar[int]
         key: str
         value: TokenSequence
-        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[TokenSequence, _Mapping]] = ...) -> None: ...
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[TokenSequence, _Mapping[str, _Any]]] = ...) -> None: ...
     ID_FIELD_NUMBER: _ClassVar[int]
     POSITION_FIELD_NUMBER: _ClassVar[int]
     COLUMNS_FIELD_NUMBER: _ClassVar[int]
@@ -152,7 +152,7 @@ class Object(_message.Message):
     columns: _containers.MessageMap[str, Value]
     vectors: _containers.MessageMap[str, Vector]
     tokens: _containers.MessageMap[str, TokenSequence]
-    def __init__(self, id: _Optional[_Union[ObjectId, _Mapping]] = ..., position: _Optional[_Union[Position, _Mapping]] = ..., columns: _Optional[_Mapping[str, Value]] = ..., vectors: _Optional[_Mapping[str, Vector]] = ..., tokens: _Optional[_Mapping[str, TokenSequence]] = ...) -> None: ...
+    def __init__(self, id: _Optional[_Union[ObjectId, _Mapping[str, _Any]]] = ..., position: _Optional[_Union[Position, _Mapping[str, _Any]]] = ..., columns: _Optional[_Mapping[str, Value]] = ..., vectors: _Optional[_Mapping[str, Vector]] = ..., tokens: _Optional[_Mapping[str, TokenSequence]] = ...) -> None: ...
 
 class Column(_message.Message):
     __slots__ = ("name", "type", "unit", "ucd", "description")
@@ -207,7 +207,7 @@ class EmbeddingSpace(_message.Message):
     encode_at_ingest: bool
     inputs: _containers.ScalarMap[str, str]
     shared: str
-    def __init__(self, name: _Optional[str] = ..., modality: _Optional[str] = ..., dimension: _Optional[int] = ..., metric: _Optional[_Union[Metric, str]] = ..., provenance: _Optional[_Union[Provenance, _Mapping]] = ..., form: _Optional[_Union[SpaceForm, str]] = ..., encode_at_ingest: _Optional[bool] = ..., inputs: _Optional[_Mapping[str, str]] = ..., shared: _Optional[str] = ...) -> None: ...
+    def __init__(self, name: _Optional[str] = ..., modality: _Optional[str] = ..., dimension: _Optional[int] = ..., metric: _Optional[_Union[Metric, str]] = ..., provenance: _Optional[_Union[Provenance, _Mapping[str, _Any]]] = ..., form: _Optional[_Union[SpaceForm, str]] = ..., encode_at_ingest: _Optional[bool] = ..., inputs: _Optional[_Mapping[str, str]] = ..., shared: _Optional[str] = ...) -> None: ...
 
 class IngestEncoding(_message.Message):
     __slots__ = ("waiting", "failed", "without_inputs", "paused", "last_failure")
@@ -235,7 +235,7 @@ class CollectionSchema(_message.Message):
     columns: _containers.RepeatedCompositeFieldContainer[Column]
     spaces: _containers.RepeatedCompositeFieldContainer[EmbeddingSpace]
     description: str
-    def __init__(self, name: _Optional[str] = ..., id_kind: _Optional[_Union[IdKind, str]] = ..., columns: _Optional[_Iterable[_Union[Column, _Mapping]]] = ..., spaces: _Optional[_Iterable[_Union[EmbeddingSpace, _Mapping]]] = ..., description: _Optional[str] = ...) -> None: ...
+    def __init__(self, name: _Optional[str] = ..., id_kind: _Optional[_Union[IdKind, str]] = ..., columns: _Optional[_Iterable[_Union[Column, _Mapping[str, _Any]]]] = ..., spaces: _Optional[_Iterable[_Union[EmbeddingSpace, _Mapping[str, _Any]]]] = ..., description: _Optional[str] = ...) -> None: ...
 
 class Collection(_message.Message):
     __slots__ = ("schema", "object_count", "vector_counts", "footprint", "version", "encoding")
@@ -252,7 +252,7 @@ class Collection(_message.Message):
         VALUE_FIELD_NUMBER: _ClassVar[int]
         key: str
         value: IngestEncoding
-        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[IngestEncoding, _Mapping]] = ...) -> None: ...
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[IngestEncoding, _Mapping[str, _Any]]] = ...) -> None: ...
     SCHEMA_FIELD_NUMBER: _ClassVar[int]
     OBJECT_COUNT_FIELD_NUMBER: _ClassVar[int]
     VECTOR_COUNTS_FIELD_NUMBER: _ClassVar[int]
@@ -265,4 +265,4 @@ class Collection(_message.Message):
     footprint: str
     version: int
     encoding: _containers.MessageMap[str, IngestEncoding]
-    def __init__(self, schema: _Optional[_Union[CollectionSchema, _Mapping]] = ..., object_count: _Optional[int] = ..., vector_counts: _Optional[_Mapping[str, int]] = ..., footprint: _Optional[str] = ..., version: _Optional[int] = ..., encoding: _Optional[_Mapping[str, IngestEncoding]] = ...) -> None: ...
+    def __init__(self, schema: _Optional[_Union[CollectionSchema, _Mapping[str, _Any]]] = ..., object_count: _Optional[int] = ..., vector_counts: _Optional[_Mapping[str, int]] = ..., footprint: _Optional[str] = ..., version: _Optional[int] = ..., encoding: _Optional[_Mapping[str, IngestEncoding]] = ...) -> None: ...

@@ -4,7 +4,7 @@ from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from collections.abc import Iterable as _Iterable, Mapping as _Mapping
-from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+from typing import Any as _Any, ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
@@ -52,7 +52,7 @@ class ProbeSpec(_message.Message):
     seed: int
     train_limit: int
     preset: str
-    def __init__(self, spaces: _Optional[_Iterable[str]] = ..., columns: _Optional[_Iterable[str]] = ..., target: _Optional[_Union[Target, _Mapping]] = ..., head: _Optional[_Union[Head, _Mapping]] = ..., split: _Optional[str] = ..., predicate: _Optional[str] = ..., weight: _Optional[str] = ..., standardize: _Optional[bool] = ..., resamples: _Optional[int] = ..., seed: _Optional[int] = ..., train_limit: _Optional[int] = ..., preset: _Optional[str] = ...) -> None: ...
+    def __init__(self, spaces: _Optional[_Iterable[str]] = ..., columns: _Optional[_Iterable[str]] = ..., target: _Optional[_Union[Target, _Mapping[str, _Any]]] = ..., head: _Optional[_Union[Head, _Mapping[str, _Any]]] = ..., split: _Optional[str] = ..., predicate: _Optional[str] = ..., weight: _Optional[str] = ..., standardize: _Optional[bool] = ..., resamples: _Optional[int] = ..., seed: _Optional[int] = ..., train_limit: _Optional[int] = ..., preset: _Optional[str] = ...) -> None: ...
 
 class Target(_message.Message):
     __slots__ = ("column", "fractions", "votes", "kind")
@@ -82,7 +82,7 @@ class Head(_message.Message):
     attention: AttentionHead
     density: DensityHead
     token: TokenHead
-    def __init__(self, knn: _Optional[_Union[KnnHead, _Mapping]] = ..., ridge: _Optional[_Union[RidgeHead, _Mapping]] = ..., logistic: _Optional[_Union[LogisticHead, _Mapping]] = ..., mlp: _Optional[_Union[MlpHead, _Mapping]] = ..., attention: _Optional[_Union[AttentionHead, _Mapping]] = ..., density: _Optional[_Union[DensityHead, _Mapping]] = ..., token: _Optional[_Union[TokenHead, _Mapping]] = ...) -> None: ...
+    def __init__(self, knn: _Optional[_Union[KnnHead, _Mapping[str, _Any]]] = ..., ridge: _Optional[_Union[RidgeHead, _Mapping[str, _Any]]] = ..., logistic: _Optional[_Union[LogisticHead, _Mapping[str, _Any]]] = ..., mlp: _Optional[_Union[MlpHead, _Mapping[str, _Any]]] = ..., attention: _Optional[_Union[AttentionHead, _Mapping[str, _Any]]] = ..., density: _Optional[_Union[DensityHead, _Mapping[str, _Any]]] = ..., token: _Optional[_Union[TokenHead, _Mapping[str, _Any]]] = ...) -> None: ...
 
 class KnnHead(_message.Message):
     __slots__ = ("k", "by_distance", "metric")
@@ -134,7 +134,7 @@ class AttentionHead(_message.Message):
     MLP_FIELD_NUMBER: _ClassVar[int]
     heads: int
     mlp: MlpHead
-    def __init__(self, heads: _Optional[int] = ..., mlp: _Optional[_Union[MlpHead, _Mapping]] = ...) -> None: ...
+    def __init__(self, heads: _Optional[int] = ..., mlp: _Optional[_Union[MlpHead, _Mapping[str, _Any]]] = ...) -> None: ...
 
 class DensityHead(_message.Message):
     __slots__ = ("components", "mlp")
@@ -142,7 +142,7 @@ class DensityHead(_message.Message):
     MLP_FIELD_NUMBER: _ClassVar[int]
     components: int
     mlp: MlpHead
-    def __init__(self, components: _Optional[int] = ..., mlp: _Optional[_Union[MlpHead, _Mapping]] = ...) -> None: ...
+    def __init__(self, components: _Optional[int] = ..., mlp: _Optional[_Union[MlpHead, _Mapping[str, _Any]]] = ...) -> None: ...
 
 class TokenHead(_message.Message):
     __slots__ = ("alpha",)
@@ -212,7 +212,7 @@ class Probe(_message.Message):
     stale: str
     warnings: _containers.RepeatedScalarFieldContainer[str]
     calibration: _containers.RepeatedCompositeFieldContainer[CalibrationBin]
-    def __init__(self, name: _Optional[str] = ..., collection: _Optional[str] = ..., spec: _Optional[_Union[ProbeSpec, _Mapping]] = ..., provenances: _Optional[_Iterable[_Union[_objects_pb2.Provenance, _Mapping]]] = ..., classes: _Optional[_Iterable[str]] = ..., n_train: _Optional[int] = ..., n_test: _Optional[int] = ..., n_missing: _Optional[int] = ..., n_leaked: _Optional[int] = ..., metrics: _Optional[_Iterable[_Union[MetricValue, _Mapping]]] = ..., confusion: _Optional[_Union[Confusion, _Mapping]] = ..., alpha: _Optional[float] = ..., alphas: _Optional[_Iterable[float]] = ..., alpha_scores: _Optional[_Iterable[float]] = ..., version: _Optional[int] = ..., fitted_at: _Optional[int] = ..., elapsed_seconds: _Optional[float] = ..., stale: _Optional[str] = ..., warnings: _Optional[_Iterable[str]] = ..., calibration: _Optional[_Iterable[_Union[CalibrationBin, _Mapping]]] = ...) -> None: ...
+    def __init__(self, name: _Optional[str] = ..., collection: _Optional[str] = ..., spec: _Optional[_Union[ProbeSpec, _Mapping[str, _Any]]] = ..., provenances: _Optional[_Iterable[_Union[_objects_pb2.Provenance, _Mapping[str, _Any]]]] = ..., classes: _Optional[_Iterable[str]] = ..., n_train: _Optional[int] = ..., n_test: _Optional[int] = ..., n_missing: _Optional[int] = ..., n_leaked: _Optional[int] = ..., metrics: _Optional[_Iterable[_Union[MetricValue, _Mapping[str, _Any]]]] = ..., confusion: _Optional[_Union[Confusion, _Mapping[str, _Any]]] = ..., alpha: _Optional[float] = ..., alphas: _Optional[_Iterable[float]] = ..., alpha_scores: _Optional[_Iterable[float]] = ..., version: _Optional[int] = ..., fitted_at: _Optional[int] = ..., elapsed_seconds: _Optional[float] = ..., stale: _Optional[str] = ..., warnings: _Optional[_Iterable[str]] = ..., calibration: _Optional[_Iterable[_Union[CalibrationBin, _Mapping[str, _Any]]]] = ...) -> None: ...
 
 class CalibrationBin(_message.Message):
     __slots__ = ("predicted", "observed", "count")
@@ -236,7 +236,7 @@ class FitProbeRequest(_message.Message):
     name: str
     overwrite: bool
     with_predictions: bool
-    def __init__(self, collection: _Optional[str] = ..., spec: _Optional[_Union[ProbeSpec, _Mapping]] = ..., name: _Optional[str] = ..., overwrite: _Optional[bool] = ..., with_predictions: _Optional[bool] = ...) -> None: ...
+    def __init__(self, collection: _Optional[str] = ..., spec: _Optional[_Union[ProbeSpec, _Mapping[str, _Any]]] = ..., name: _Optional[str] = ..., overwrite: _Optional[bool] = ..., with_predictions: _Optional[bool] = ...) -> None: ...
 
 class FitProbeResponse(_message.Message):
     __slots__ = ("stage", "done", "total", "predictions", "probe")
@@ -250,7 +250,7 @@ class FitProbeResponse(_message.Message):
     total: int
     predictions: _containers.RepeatedCompositeFieldContainer[Prediction]
     probe: Probe
-    def __init__(self, stage: _Optional[str] = ..., done: _Optional[int] = ..., total: _Optional[int] = ..., predictions: _Optional[_Iterable[_Union[Prediction, _Mapping]]] = ..., probe: _Optional[_Union[Probe, _Mapping]] = ...) -> None: ...
+    def __init__(self, stage: _Optional[str] = ..., done: _Optional[int] = ..., total: _Optional[int] = ..., predictions: _Optional[_Iterable[_Union[Prediction, _Mapping[str, _Any]]]] = ..., probe: _Optional[_Union[Probe, _Mapping[str, _Any]]] = ...) -> None: ...
 
 class Prediction(_message.Message):
     __slots__ = ("id", "position", "truth", "predicted", "sigma", "log_density")
@@ -266,7 +266,7 @@ class Prediction(_message.Message):
     predicted: _containers.RepeatedScalarFieldContainer[float]
     sigma: float
     log_density: float
-    def __init__(self, id: _Optional[_Union[_objects_pb2.ObjectId, _Mapping]] = ..., position: _Optional[_Union[_objects_pb2.Position, _Mapping]] = ..., truth: _Optional[_Iterable[float]] = ..., predicted: _Optional[_Iterable[float]] = ..., sigma: _Optional[float] = ..., log_density: _Optional[float] = ...) -> None: ...
+    def __init__(self, id: _Optional[_Union[_objects_pb2.ObjectId, _Mapping[str, _Any]]] = ..., position: _Optional[_Union[_objects_pb2.Position, _Mapping[str, _Any]]] = ..., truth: _Optional[_Iterable[float]] = ..., predicted: _Optional[_Iterable[float]] = ..., sigma: _Optional[float] = ..., log_density: _Optional[float] = ...) -> None: ...
 
 class ListProbesRequest(_message.Message):
     __slots__ = ("collection",)
@@ -278,7 +278,7 @@ class ListProbesResponse(_message.Message):
     __slots__ = ("probes",)
     PROBES_FIELD_NUMBER: _ClassVar[int]
     probes: _containers.RepeatedCompositeFieldContainer[Probe]
-    def __init__(self, probes: _Optional[_Iterable[_Union[Probe, _Mapping]]] = ...) -> None: ...
+    def __init__(self, probes: _Optional[_Iterable[_Union[Probe, _Mapping[str, _Any]]]] = ...) -> None: ...
 
 class GetProbeRequest(_message.Message):
     __slots__ = ("collection", "name")
@@ -292,7 +292,7 @@ class GetProbeResponse(_message.Message):
     __slots__ = ("probe",)
     PROBE_FIELD_NUMBER: _ClassVar[int]
     probe: Probe
-    def __init__(self, probe: _Optional[_Union[Probe, _Mapping]] = ...) -> None: ...
+    def __init__(self, probe: _Optional[_Union[Probe, _Mapping[str, _Any]]] = ...) -> None: ...
 
 class DropProbeRequest(_message.Message):
     __slots__ = ("collection", "name")
@@ -317,7 +317,7 @@ class ApplyProbeRequest(_message.Message):
     name: str
     predicate: str
     column: str
-    def __init__(self, collection: _Optional[str] = ..., name: _Optional[str] = ..., predicate: _Optional[str] = ..., column: _Optional[str] = ..., **kwargs) -> None: ...
+    def __init__(self, collection: _Optional[str] = ..., name: _Optional[str] = ..., predicate: _Optional[str] = ..., column: _Optional[str] = ..., **kwargs: _Any) -> None: ...
 
 class ApplyProbeResponse(_message.Message):
     __slots__ = ("done", "total", "predictions")
@@ -327,4 +327,4 @@ class ApplyProbeResponse(_message.Message):
     done: int
     total: int
     predictions: _containers.RepeatedCompositeFieldContainer[Prediction]
-    def __init__(self, done: _Optional[int] = ..., total: _Optional[int] = ..., predictions: _Optional[_Iterable[_Union[Prediction, _Mapping]]] = ...) -> None: ...
+    def __init__(self, done: _Optional[int] = ..., total: _Optional[int] = ..., predictions: _Optional[_Iterable[_Union[Prediction, _Mapping[str, _Any]]]] = ...) -> None: ...

@@ -3,7 +3,7 @@ from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from collections.abc import Iterable as _Iterable, Mapping as _Mapping
-from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+from typing import Any as _Any, ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
@@ -19,7 +19,7 @@ class Region(_message.Message):
     zone: Zone
     moc: Moc
     cells: CellList
-    def __init__(self, cone: _Optional[_Union[Cone, _Mapping]] = ..., polygon: _Optional[_Union[Polygon, _Mapping]] = ..., zone: _Optional[_Union[Zone, _Mapping]] = ..., moc: _Optional[_Union[Moc, _Mapping]] = ..., cells: _Optional[_Union[CellList, _Mapping]] = ...) -> None: ...
+    def __init__(self, cone: _Optional[_Union[Cone, _Mapping[str, _Any]]] = ..., polygon: _Optional[_Union[Polygon, _Mapping[str, _Any]]] = ..., zone: _Optional[_Union[Zone, _Mapping[str, _Any]]] = ..., moc: _Optional[_Union[Moc, _Mapping[str, _Any]]] = ..., cells: _Optional[_Union[CellList, _Mapping[str, _Any]]] = ...) -> None: ...
 
 class Cone(_message.Message):
     __slots__ = ("centre", "radius")
@@ -27,13 +27,13 @@ class Cone(_message.Message):
     RADIUS_FIELD_NUMBER: _ClassVar[int]
     centre: _objects_pb2.Position
     radius: float
-    def __init__(self, centre: _Optional[_Union[_objects_pb2.Position, _Mapping]] = ..., radius: _Optional[float] = ...) -> None: ...
+    def __init__(self, centre: _Optional[_Union[_objects_pb2.Position, _Mapping[str, _Any]]] = ..., radius: _Optional[float] = ...) -> None: ...
 
 class Polygon(_message.Message):
     __slots__ = ("vertices",)
     VERTICES_FIELD_NUMBER: _ClassVar[int]
     vertices: _containers.RepeatedCompositeFieldContainer[_objects_pb2.Position]
-    def __init__(self, vertices: _Optional[_Iterable[_Union[_objects_pb2.Position, _Mapping]]] = ...) -> None: ...
+    def __init__(self, vertices: _Optional[_Iterable[_Union[_objects_pb2.Position, _Mapping[str, _Any]]]] = ...) -> None: ...
 
 class Zone(_message.Message):
     __slots__ = ("ra_min", "ra_max", "dec_min", "dec_max")

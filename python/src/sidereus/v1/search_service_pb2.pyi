@@ -5,7 +5,7 @@ from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from collections.abc import Iterable as _Iterable, Mapping as _Mapping
-from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+from typing import Any as _Any, ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
@@ -86,7 +86,7 @@ class SearchRequest(_message.Message):
     diversity: Diversity
     group_within: float
     exclude_within: float
-    def __init__(self, collection: _Optional[str] = ..., terms: _Optional[_Iterable[_Union[VectorTerm, _Mapping]]] = ..., region: _Optional[_Union[_region_pb2.Region, _Mapping]] = ..., predicate: _Optional[str] = ..., k: _Optional[int] = ..., within: _Optional[float] = ..., exact: _Optional[bool] = ..., explain: _Optional[bool] = ..., columns: _Optional[_Iterable[str]] = ..., with_vectors: _Optional[bool] = ..., plan: _Optional[str] = ..., recall: _Optional[float] = ..., rerank: _Optional[_Union[Rerank, _Mapping]] = ..., order_by: _Optional[str] = ..., descending: _Optional[bool] = ..., fusion: _Optional[_Union[Fusion, str]] = ..., missing: _Optional[_Union[Missing, str]] = ..., diversity: _Optional[_Union[Diversity, _Mapping]] = ..., group_within: _Optional[float] = ..., exclude_within: _Optional[float] = ...) -> None: ...
+    def __init__(self, collection: _Optional[str] = ..., terms: _Optional[_Iterable[_Union[VectorTerm, _Mapping[str, _Any]]]] = ..., region: _Optional[_Union[_region_pb2.Region, _Mapping[str, _Any]]] = ..., predicate: _Optional[str] = ..., k: _Optional[int] = ..., within: _Optional[float] = ..., exact: _Optional[bool] = ..., explain: _Optional[bool] = ..., columns: _Optional[_Iterable[str]] = ..., with_vectors: _Optional[bool] = ..., plan: _Optional[str] = ..., recall: _Optional[float] = ..., rerank: _Optional[_Union[Rerank, _Mapping[str, _Any]]] = ..., order_by: _Optional[str] = ..., descending: _Optional[bool] = ..., fusion: _Optional[_Union[Fusion, str]] = ..., missing: _Optional[_Union[Missing, str]] = ..., diversity: _Optional[_Union[Diversity, _Mapping[str, _Any]]] = ..., group_within: _Optional[float] = ..., exclude_within: _Optional[float] = ...) -> None: ...
 
 class Diversity(_message.Message):
     __slots__ = ("share", "candidates")
@@ -104,7 +104,7 @@ class Rerank(_message.Message):
     space: str
     candidates: int
     tokens: _containers.RepeatedCompositeFieldContainer[_objects_pb2.TokenSequence]
-    def __init__(self, space: _Optional[str] = ..., candidates: _Optional[int] = ..., tokens: _Optional[_Iterable[_Union[_objects_pb2.TokenSequence, _Mapping]]] = ...) -> None: ...
+    def __init__(self, space: _Optional[str] = ..., candidates: _Optional[int] = ..., tokens: _Optional[_Iterable[_Union[_objects_pb2.TokenSequence, _Mapping[str, _Any]]]] = ...) -> None: ...
 
 class VectorTerm(_message.Message):
     __slots__ = ("space", "weight", "like", "unlike", "vectors", "examples", "provenance", "from_space", "bridge", "method")
@@ -128,7 +128,7 @@ class VectorTerm(_message.Message):
     from_space: str
     bridge: str
     method: ExampleMethod
-    def __init__(self, space: _Optional[str] = ..., weight: _Optional[float] = ..., like: _Optional[_Iterable[_Union[_objects_pb2.ObjectId, _Mapping]]] = ..., unlike: _Optional[_Iterable[_Union[_objects_pb2.ObjectId, _Mapping]]] = ..., vectors: _Optional[_Iterable[_Union[_objects_pb2.Vector, _Mapping]]] = ..., examples: _Optional[_Iterable[_Union[Payload, _Mapping]]] = ..., provenance: _Optional[_Union[_objects_pb2.Provenance, _Mapping]] = ..., from_space: _Optional[str] = ..., bridge: _Optional[str] = ..., method: _Optional[_Union[ExampleMethod, str]] = ...) -> None: ...
+    def __init__(self, space: _Optional[str] = ..., weight: _Optional[float] = ..., like: _Optional[_Iterable[_Union[_objects_pb2.ObjectId, _Mapping[str, _Any]]]] = ..., unlike: _Optional[_Iterable[_Union[_objects_pb2.ObjectId, _Mapping[str, _Any]]]] = ..., vectors: _Optional[_Iterable[_Union[_objects_pb2.Vector, _Mapping[str, _Any]]]] = ..., examples: _Optional[_Iterable[_Union[Payload, _Mapping[str, _Any]]]] = ..., provenance: _Optional[_Union[_objects_pb2.Provenance, _Mapping[str, _Any]]] = ..., from_space: _Optional[str] = ..., bridge: _Optional[str] = ..., method: _Optional[_Union[ExampleMethod, str]] = ...) -> None: ...
 
 class Payload(_message.Message):
     __slots__ = ("modality", "image", "row", "arrays")
@@ -140,7 +140,7 @@ class Payload(_message.Message):
     image: bytes
     row: NamedValues
     arrays: NamedArrays
-    def __init__(self, modality: _Optional[str] = ..., image: _Optional[bytes] = ..., row: _Optional[_Union[NamedValues, _Mapping]] = ..., arrays: _Optional[_Union[NamedArrays, _Mapping]] = ...) -> None: ...
+    def __init__(self, modality: _Optional[str] = ..., image: _Optional[bytes] = ..., row: _Optional[_Union[NamedValues, _Mapping[str, _Any]]] = ..., arrays: _Optional[_Union[NamedArrays, _Mapping[str, _Any]]] = ...) -> None: ...
 
 class NamedArrays(_message.Message):
     __slots__ = ("arrays",)
@@ -150,7 +150,7 @@ class NamedArrays(_message.Message):
         VALUE_FIELD_NUMBER: _ClassVar[int]
         key: str
         value: Array
-        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[Array, _Mapping]] = ...) -> None: ...
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[Array, _Mapping[str, _Any]]] = ...) -> None: ...
     ARRAYS_FIELD_NUMBER: _ClassVar[int]
     arrays: _containers.MessageMap[str, Array]
     def __init__(self, arrays: _Optional[_Mapping[str, Array]] = ...) -> None: ...
@@ -184,7 +184,7 @@ class SearchResponse(_message.Message):
     STATS_FIELD_NUMBER: _ClassVar[int]
     hits: _containers.RepeatedCompositeFieldContainer[Hit]
     stats: QueryStats
-    def __init__(self, hits: _Optional[_Iterable[_Union[Hit, _Mapping]]] = ..., stats: _Optional[_Union[QueryStats, _Mapping]] = ...) -> None: ...
+    def __init__(self, hits: _Optional[_Iterable[_Union[Hit, _Mapping[str, _Any]]]] = ..., stats: _Optional[_Union[QueryStats, _Mapping[str, _Any]]] = ...) -> None: ...
 
 class Hit(_message.Message):
     __slots__ = ("id", "position", "distance", "score", "columns", "vectors", "beside")
@@ -194,14 +194,14 @@ class Hit(_message.Message):
         VALUE_FIELD_NUMBER: _ClassVar[int]
         key: str
         value: _objects_pb2.Value
-        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[_objects_pb2.Value, _Mapping]] = ...) -> None: ...
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[_objects_pb2.Value, _Mapping[str, _Any]]] = ...) -> None: ...
     class VectorsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
         VALUE_FIELD_NUMBER: _ClassVar[int]
         key: str
         value: _objects_pb2.Vector
-        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[_objects_pb2.Vector, _Mapping]] = ...) -> None: ...
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[_objects_pb2.Vector, _Mapping[str, _Any]]] = ...) -> None: ...
     ID_FIELD_NUMBER: _ClassVar[int]
     POSITION_FIELD_NUMBER: _ClassVar[int]
     DISTANCE_FIELD_NUMBER: _ClassVar[int]
@@ -216,7 +216,7 @@ class Hit(_message.Message):
     columns: _containers.MessageMap[str, _objects_pb2.Value]
     vectors: _containers.MessageMap[str, _objects_pb2.Vector]
     beside: _containers.RepeatedCompositeFieldContainer[Beside]
-    def __init__(self, id: _Optional[_Union[_objects_pb2.ObjectId, _Mapping]] = ..., position: _Optional[_Union[_objects_pb2.Position, _Mapping]] = ..., distance: _Optional[float] = ..., score: _Optional[float] = ..., columns: _Optional[_Mapping[str, _objects_pb2.Value]] = ..., vectors: _Optional[_Mapping[str, _objects_pb2.Vector]] = ..., beside: _Optional[_Iterable[_Union[Beside, _Mapping]]] = ...) -> None: ...
+    def __init__(self, id: _Optional[_Union[_objects_pb2.ObjectId, _Mapping[str, _Any]]] = ..., position: _Optional[_Union[_objects_pb2.Position, _Mapping[str, _Any]]] = ..., distance: _Optional[float] = ..., score: _Optional[float] = ..., columns: _Optional[_Mapping[str, _objects_pb2.Value]] = ..., vectors: _Optional[_Mapping[str, _objects_pb2.Vector]] = ..., beside: _Optional[_Iterable[_Union[Beside, _Mapping[str, _Any]]]] = ...) -> None: ...
 
 class Beside(_message.Message):
     __slots__ = ("id", "position", "distance", "separation_arcsec")
@@ -228,7 +228,7 @@ class Beside(_message.Message):
     position: _objects_pb2.Position
     distance: float
     separation_arcsec: float
-    def __init__(self, id: _Optional[_Union[_objects_pb2.ObjectId, _Mapping]] = ..., position: _Optional[_Union[_objects_pb2.Position, _Mapping]] = ..., distance: _Optional[float] = ..., separation_arcsec: _Optional[float] = ...) -> None: ...
+    def __init__(self, id: _Optional[_Union[_objects_pb2.ObjectId, _Mapping[str, _Any]]] = ..., position: _Optional[_Union[_objects_pb2.Position, _Mapping[str, _Any]]] = ..., distance: _Optional[float] = ..., separation_arcsec: _Optional[float] = ...) -> None: ...
 
 class QueryStats(_message.Message):
     __slots__ = ("plan", "exact", "estimated_recall", "rows_total", "rows_in_cover", "rows_surviving", "rows_scanned", "lists_probed", "bytes_read", "tail_rows", "elapsed_ms", "explanation", "version", "survivors_are_counted", "candidates_reranked", "candidates_without_tokens", "method", "fusion", "scales")
@@ -270,7 +270,7 @@ class QueryStats(_message.Message):
     method: str
     fusion: str
     scales: _containers.RepeatedCompositeFieldContainer[TermScale]
-    def __init__(self, plan: _Optional[str] = ..., exact: _Optional[bool] = ..., estimated_recall: _Optional[float] = ..., rows_total: _Optional[int] = ..., rows_in_cover: _Optional[int] = ..., rows_surviving: _Optional[int] = ..., rows_scanned: _Optional[int] = ..., lists_probed: _Optional[int] = ..., bytes_read: _Optional[int] = ..., tail_rows: _Optional[int] = ..., elapsed_ms: _Optional[float] = ..., explanation: _Optional[str] = ..., version: _Optional[int] = ..., survivors_are_counted: _Optional[bool] = ..., candidates_reranked: _Optional[int] = ..., candidates_without_tokens: _Optional[int] = ..., method: _Optional[str] = ..., fusion: _Optional[str] = ..., scales: _Optional[_Iterable[_Union[TermScale, _Mapping]]] = ...) -> None: ...
+    def __init__(self, plan: _Optional[str] = ..., exact: _Optional[bool] = ..., estimated_recall: _Optional[float] = ..., rows_total: _Optional[int] = ..., rows_in_cover: _Optional[int] = ..., rows_surviving: _Optional[int] = ..., rows_scanned: _Optional[int] = ..., lists_probed: _Optional[int] = ..., bytes_read: _Optional[int] = ..., tail_rows: _Optional[int] = ..., elapsed_ms: _Optional[float] = ..., explanation: _Optional[str] = ..., version: _Optional[int] = ..., survivors_are_counted: _Optional[bool] = ..., candidates_reranked: _Optional[int] = ..., candidates_without_tokens: _Optional[int] = ..., method: _Optional[str] = ..., fusion: _Optional[str] = ..., scales: _Optional[_Iterable[_Union[TermScale, _Mapping[str, _Any]]]] = ...) -> None: ...
 
 class TermScale(_message.Message):
     __slots__ = ("space", "mean", "spread", "sampled")
