@@ -4,7 +4,7 @@
 
     import sidereus
     galaxies = sidereus.connect("https://host:50051", token="...")["galaxies"]
-    galaxies.search(like=4974, cone=(150.1, 2.2, "3deg"), where="z < 0.3").to_table()
+    galaxies.search(like=4974, space="photometry", cone=(150.1, 2.2, "3deg"), where="z < 0.3").to_table()
 """
 
 from ._client import Client, connect

@@ -222,7 +222,8 @@ class Collection:
             How several terms become one order (``distances``, ``weighted``, ``rrf``, ``max``, ``min``), and what becomes
             of objects that lack one of the vectors (``require``, ``neutral``).
         diversity
-            From 0 to 1: how much hits should differ from each other.
+            Hits that differ from each other, too: what nearness to the query counts, from 0 to 1; the rest is distance from
+            other hits.
         group_within
             Objects at most this far apart on the sky are one hit.
         exclude_within
@@ -279,8 +280,7 @@ class Collection:
             exclude_within=None if exclude_within is None else _sky.degrees(exclude_within, "exclude_within"),
         )
         if diversity is not None:
-            # A share of nearness is asked for on the wire: the rest is how much hits differ.
-            request.diversity.CopyFrom(searching.Diversity(share=1.0 - diversity))
+            request.diversity.CopyFrom(searching.Diversity(share=diversity))
         return self._answer(_released(request, release), columns, bool(terms), with_vectors, timeout)
 
     def _answer(

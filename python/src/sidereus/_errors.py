@@ -133,6 +133,7 @@ def of_flight(error: BaseException) -> SidereusError:
     found = _MESSAGE.search(text)
     message = found.group(1).strip() if found else text
     prefix = text[: found.start()].lower() if found else text.lower()
+    message = message or "the server says no more; is it of another version?"
     for known, ours in _FLIGHT:
         if isinstance(error, known):
             return ours(message)

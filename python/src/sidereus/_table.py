@@ -280,7 +280,15 @@ def _values(name: str, column: Any, units: Mapping[str, str]) -> tuple[Any, str]
             return (np.asarray(getattr(plain, "value", plain)) * own).to_value(target), str(wanted)
         except Exception as error:
             raise InvalidRequest(f"column {name!r} is in {own}, which is not converted to {wanted}") from error
-    return getattr(plain, "value", plain), wanted or own.to_string()
+    return getattr(plain, "value", plain), wanted or _written(own)
+
+
+def _written(unit: Any) -> str:
+    """Write a unit as VOUnit string, or as astropy does where that has no word for it."""
+    try:
+        return str(unit.to_string("vounit"))
+    except ValueError:
+        return str(unit.to_string())
 
 
 def _array(values: np.ndarray[Any, Any], mask: Any = None) -> Any:
