@@ -115,7 +115,8 @@ _FLIGHT_WORDS: Sequence[tuple[str, type[SidereusError]]] = (
     ("invalid argument", InvalidRequest),
 )
 
-_MESSAGE = re.compile(r"with message: (.*?)(?:\. gRPC client debug context:|\. Client context:|\. Detail:|$)", re.DOTALL)
+# What Arrow puts behind a message: the state of the connection, and the server's details.
+_BEHIND = re.compile(r"\.? ?(?:gRPC client debug context|Client context|Detail):", re.DOTALL)
 
 
 def of_grpc(error: grpc.RpcError) -> SidereusError:
@@ -130,9 +131,9 @@ def of_flight(error: BaseException) -> SidereusError:
     if isinstance(error, SidereusError):
         return error
     text = str(error)
-    found = _MESSAGE.search(text)
-    message = found.group(1).strip() if found else text
-    prefix = text[: found.start()].lower() if found else text.lower()
+    before, told, behind = text.partition("with message: ")
+    message = _BEHIND.split(behind if told else text)[0].strip()
+    prefix = before.lower()
     message = message or "the server says no more; is it of another version?"
     for known, ours in _FLIGHT:
         if isinstance(error, known):
