@@ -16,11 +16,12 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
 import sidereus
+
+Way = Callable[[sidereus.Collection, int], int]
 
 #: Objects that one message of ids may name, so that its answer stays below 16 MiB.
 PAGE = 8_000
@@ -95,15 +96,15 @@ def main() -> None:
                     rate = fill(client, metric, metric, given.rows, given.dimension)
                     lines.append((metric, "Flight in (DoPut, bulk)", given.rows, rate))
                     sky = client[metric]
-                    ways: list[tuple[str, Callable[[], Any]]] = [
-                        ("Flight out, 1 stream", lambda sky=sky: flight(sky, 1)),
-                        ("Flight out, 2 streams", lambda sky=sky: flight(sky, 2)),
-                        ("gRPC GetObjects", lambda sky=sky: by_id(sky, given.part)),
-                        ("gRPC Search", lambda sky=sky: by_search(sky, given.part)),
+                    ways: list[tuple[str, Way, int]] = [
+                        ("Flight out, 1 stream", flight, 1),
+                        ("Flight out, 2 streams", flight, 2),
+                        ("gRPC GetObjects", by_id, given.part),
+                        ("gRPC Search", by_search, given.part),
                     ]
-                    for name, way in ways:
+                    for name, way, much in ways:
                         begun = time.perf_counter()
-                        count = way()
+                        count = way(sky, much)
                         seconds = time.perf_counter() - begun
                         lines.append((metric, name, count, count * given.dimension * 4 / 1e6 / seconds))
         finally:

@@ -142,7 +142,8 @@ def connect(
     token_file
         File that holds the token; ``SIDEREUS_TOKEN_FILE`` unless said.
     ca
-        PEM file of the authority that signed the server's certificate, where the system does not know it.
+        PEM file of the authority that signed the server's certificate, where the system does not know it; ``SIDEREUS_CA``
+        unless said.
     certificate, key
         PEM files of your own certificate, for servers that ask for one.
     timeout

@@ -95,6 +95,8 @@ class Connection:
             raise InvalidRequest(f"{self.url} is not encrypted: use https:// with ca, certificate and key")
         self.timeout, self.patience = timeout, patience
         self._token = token
+        if ca is None and self.is_encrypted:
+            ca = os.environ.get("SIDEREUS_CA") or None
         self._ca, self._certificate, self._key = _read(ca), _read(certificate), _read(key)
         options = [
             ("grpc.max_receive_message_length", MESSAGE_BYTES),

@@ -5,7 +5,7 @@ use arrow_flight::{FlightData, FlightDescriptor, Ticket};
 use prost::Message;
 
 use super::{RequestError, ServiceError};
-use crate::access::Grant;
+use crate::access::{Grant, Role};
 use crate::engine::EngineError;
 use crate::wire::v1;
 use crate::wire::v1::flight_command::Command;
@@ -75,9 +75,15 @@ fn unreadable(reason: &str) -> RequestError {
     RequestError::BadFlightCommand { reason: reason.to_owned() }
 }
 
-/// Refuses a collection that is not the one that the decision was about.
-pub(super) fn check_granted(grant: &Grant, collection: &str) -> Result<(), ServiceError> {
-    if grant.open || grant.collection.as_deref() == Some(collection) {
+/// Refuses a collection that is not the one that the decision was about, in the words for one that there is not; and what
+/// takes a greater role than was given. Releases have names that no client may write.
+pub(super) fn check_granted(
+    grant: &Grant,
+    collection: &str,
+    needed: Role,
+) -> Result<(), ServiceError> {
+    let is_decided = grant.open || grant.collection.as_deref() == Some(collection);
+    if is_decided && grant.role >= needed && !collection.contains('@') {
         return Ok(());
     }
     Err(EngineError::NoCollection { name: collection.to_owned() }.into())
@@ -135,11 +141,14 @@ mod tests {
     #[test]
     fn a_grant_of_one_collection_is_none_of_another() {
         let mut grant = Grant::open(Some("stars"));
-        assert!(check_granted(&grant, "galaxies").is_ok());
+        assert!(check_granted(&grant, "galaxies", Role::Ingest).is_ok());
+        assert!(check_granted(&grant, "stars@dr1", Role::Read).is_err());
         grant.open = false;
-        assert!(check_granted(&grant, "stars").is_ok());
-        assert!(check_granted(&grant, "galaxies").is_err());
+        grant.role = Role::Read;
+        assert!(check_granted(&grant, "stars", Role::Read).is_ok());
+        assert!(check_granted(&grant, "stars", Role::Ingest).is_err());
+        assert!(check_granted(&grant, "galaxies", Role::Read).is_err());
         grant.collection = None;
-        assert!(check_granted(&grant, "stars").is_err());
+        assert!(check_granted(&grant, "stars", Role::Read).is_err());
     }
 }

@@ -25,6 +25,7 @@ use crate::engine::{CollectionView, EngineError};
 use crate::query::{self, Export, StopFlag};
 use crate::service::context::{blocking, turn};
 use crate::service::convert;
+use crate::service::gate::RowsServed;
 use crate::service::limits::{Limits, at_most};
 use crate::service::search::StopWhenDropped;
 use crate::service::{RequestError, ServiceError};
@@ -162,6 +163,7 @@ impl Flights {
     pub(super) async fn export(
         &self,
         grant: &Grant,
+        served: RowsServed,
         ticket: Ticket,
     ) -> Result<Answers<FlightData>, ServiceError> {
         let asked = command::export(command::of_ticket(&ticket)?)?;
@@ -174,8 +176,12 @@ impl Flights {
         let schema: SchemaRef = query::export_schema(&view, &export)?;
         let stop = StopWhenDropped(export.stop.clone());
         let (sender, batches) = mpsc::channel(1);
-        let reader =
-            Reader { sender, handle: Handle::current(), stopping: self.context.stopping.clone() };
+        let reader = Reader {
+            served,
+            sender,
+            handle: Handle::current(),
+            stopping: self.context.stopping.clone(),
+        };
         let span = tracing::Span::current();
         tokio::task::spawn_blocking(move || {
             let _turn = turn;
@@ -197,6 +203,7 @@ impl Flights {
 
 /// Whoever takes the batches of an export.
 struct Reader {
+    served: RowsServed,
     sender: mpsc::Sender<Result<RecordBatch, ServiceError>>,
     handle: Handle,
     stopping: tokio_util::sync::CancellationToken,
@@ -204,7 +211,12 @@ struct Reader {
 
 impl Reader {
     fn feed(&self, view: &CollectionView, export: &Export) {
-        let exported = query::export(view, export, &mut |batch| self.take(Ok(batch)));
+        let exported = query::export(view, export, &mut |batch| {
+            let rows = batch.num_rows() as u64;
+            let is_taken = self.take(Ok(batch));
+            self.served.add(if is_taken { rows } else { 0 });
+            is_taken
+        });
         match exported {
             Ok(rows) => tracing::debug!(rows, "exported"),
             Err(error) => drop(self.take(Err(error.into()))),

@@ -7,7 +7,8 @@ use prost::Message;
 use tonic::{Status, Streaming};
 
 use super::{Answers, Flights, command};
-use crate::access::Grant;
+use crate::access::{Grant, Role};
+use crate::service::gate::RowsServed;
 use crate::service::ingest::{self, Requests};
 use crate::service::{RequestError, ServiceError};
 use crate::wire::v1;
@@ -24,6 +25,7 @@ impl Flights {
     pub(super) async fn ingest(
         &self,
         grant: &Grant,
+        served: RowsServed,
         mut inbound: Streaming<FlightData>,
     ) -> Result<Answers<PutResult>, ServiceError> {
         let broken = |status: Status| ServiceError::Stream(Box::new(status));
@@ -32,9 +34,13 @@ impl Flights {
         let descriptor = first.flight_descriptor.as_ref();
         let descriptor = descriptor.ok_or(RequestError::Missing { field: "flight_descriptor" })?;
         let asked = command::ingest(command::of_descriptor(descriptor)?)?;
-        command::check_granted(grant, &asked.collection)?;
+        command::check_granted(grant, &asked.collection, Role::Ingest)?;
         let answers = ingest::run(self.context.clone(), requests(asked, first, inbound));
-        Ok(Box::pin(answers.map(|answer| answer.map(put_result))))
+        Ok(Box::pin(answers.map(move |answer| {
+            let batch = answer?;
+            served.add(batch.inserted + batch.replaced);
+            Ok(put_result(batch))
+        })))
     }
 }
 
