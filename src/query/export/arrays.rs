@@ -256,14 +256,23 @@ impl<'a> Arrays<'a> {
                 own.push(place.row);
             }
         }
+        // Parts without a row among these have nothing to compute.
+        let mut used = Vec::with_capacity(rows.len());
         let mut computed: Vec<Vec<ArrayRef>> = vec![Vec::new(); columns.len()];
-        for (live, rows) in self.parts.iter().zip(&rows) {
+        for (part, (live, rows)) in self.parts.iter().zip(&rows).enumerate() {
+            if rows.is_empty() {
+                continue;
+            }
+            used.push(part);
             let stopped = || self.stop.check().is_err();
             let values = self.view.derive(live, &columns, rows, &stopped)?;
             let values = values.ok_or(QueryError::Stopped)?;
             for (column, values) in computed.iter_mut().zip(values) {
                 column.push(values.to_arrow(0..rows.len()));
             }
+        }
+        for (part, _) in &mut order {
+            *part = used.binary_search(part).map_err(|_| lost("a derived column"))?;
         }
         let join = |parts: &Vec<ArrayRef>| {
             let sources: Vec<&dyn Array> = parts.iter().map(AsRef::as_ref).collect();
