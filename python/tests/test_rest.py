@@ -102,6 +102,7 @@ def test_the_notebook_runs(server: Server, monkeypatch: pytest.MonkeyPatch) -> N
     from nbclient import NotebookClient
 
     monkeypatch.setenv("SIDEREUS_SERVER", server.url)
+    monkeypatch.delenv("MPLBACKEND", raising=False)
     notebook = nbformat.read(HERE / "examples/quickstart.ipynb", as_version=4)
     NotebookClient(notebook, timeout=120, kernel_name="python3").execute()
     outputs = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]

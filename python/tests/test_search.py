@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from astropy import units as u
 from astropy.coordinates import Angle, SkyCoord
+from astropy.table import QTable
 from mocpy import MOC
 from regions import CircleSkyRegion, PolygonSkyRegion
 
@@ -126,6 +128,14 @@ def test_a_result_is_what_astronomers_use(sky: sidereus.Collection, catalogue: C
     assert next(iter(found))["object_id"] == 1000 and found["kind"][0] == catalogue.kind[0]
     with pytest.raises(KeyError, match="no column 'zz'"):
         found["zz"]
+
+
+def test_a_result_is_written_as_fits(sky: sidereus.Collection, tmp_path: Path) -> None:
+    table = sky.search(like=1000, space="image", k=50, columns=["z", "velocity", "mag"]).to_table()
+    table.write(tmp_path / "found.fits")
+    again = QTable.read(tmp_path / "found.fits")
+    assert again["velocity"].unit == u.km / u.s and again["coord"].separation(table["coord"]).max() < 1 * u.uas
+    np.testing.assert_array_equal(again["object_id"], table["object_id"])
 
 
 def test_text_is_not_markup(sky: sidereus.Collection) -> None:

@@ -18,7 +18,6 @@ fn the_python_client_passes_its_tests_against_this_server() {
         .env("SIDEREUS_BIN", env!("CARGO_BIN_EXE_sidereus"))
         .env("IPYTHONDIR", work.path())
         .env("MPLCONFIGDIR", work.path())
-        .env("MPLBACKEND", "agg")
         .output()
         .expect("python starts");
     assert!(output.status.success(), "{}", said(&output));

@@ -21,7 +21,7 @@ use crate::sky::{Cell29, Region};
 
 /// Rows of a batch, and bytes of one, about.
 const BATCH_ROWS_MAX: usize = 65_536;
-const BATCH_BYTES: usize = 16 << 20;
+const BATCH_BYTES: usize = 8 << 20;
 
 /// Rows of the first batch where values lie in the store, whose length is not known before.
 const FIRST_ROWS: usize = 256;
