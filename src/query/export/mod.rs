@@ -71,8 +71,8 @@ pub fn export_schema(view: &CollectionView, export: &Export) -> Result<SchemaRef
 
 /// Hands on the objects of an export in sky order, and returns how many there were; ends early when `each` returns `false`.
 ///
-/// Columns are those of the view. What lies in the store alone (binary and list columns, vectors of cosine spaces, which parts keep at unit length) is
-/// as it is there when the export begins.
+/// Columns are those of the view. What lies in the store alone (binary and list columns, and vectors of cosine spaces, which
+/// parts keep at unit length) is as it is there when the export begins.
 ///
 /// # Errors
 /// As [`export_schema`]; [`QueryError`] for a predicate that is refused, a stopped query, or damaged data.
@@ -112,7 +112,7 @@ pub fn export(
 /// How many objects an export has.
 ///
 /// # Errors
-/// As [`export`].
+/// As [`export()`].
 pub fn export_count(view: &CollectionView, export: &Export) -> Result<u64, QueryError> {
     let (region, predicate) = (export.region.as_ref(), export.predicate.as_deref());
     if export.cells == (0..Cell29::COUNT) {

@@ -1,7 +1,8 @@
 //! Arrow Flight: objects in bulk, out and in, on the same address as everything else.
 //!
-//! Descriptors and tickets are a [`FlightCommand`](crate::wire::v1::FlightCommand). What comes out is what [`query::export`] makes; what comes in takes the
-//! way of `ObjectService.Ingest`, so that both keep to the same limits and invariants.
+//! Descriptors and tickets are a [`FlightCommand`](crate::wire::v1::FlightCommand). What comes out is what
+//! [`crate::query::export()`] makes; what comes in takes the way of `ObjectService.Ingest`, so that both keep to the same limits
+//! and invariants.
 
 mod command;
 mod get;
