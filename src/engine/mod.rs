@@ -23,6 +23,7 @@ mod release;
 mod residency;
 mod row_policy;
 mod segment;
+mod shown;
 mod sky_rows;
 mod standing;
 mod state;
@@ -48,6 +49,7 @@ pub use release::{
 };
 pub use row_policy::{PolicyKey, RowPolicy};
 pub use segment::{Manifest, Progress, SpaceManifest};
+pub use shown::ShownSnapshot;
 pub use sky_rows::{RegionRows, RegionTest, RowRun};
 pub use standing::Standing;
 pub use state::LivePart;

@@ -8,6 +8,7 @@ use super::cost::CostModel;
 use super::derived::{Derivation, DerivedCache, DerivedValues, Formulas, derive};
 use super::error::EngineError;
 use super::row_policy::{self, RowPolicy};
+use super::shown::ShownSnapshot;
 use super::state::{LivePart, State};
 use super::status::{CollectionInfo, IndexStatus};
 use crate::schema::{CollectionId, CollectionSchema, Object, ObjectId, SpaceId};
@@ -15,7 +16,7 @@ use crate::storage::{Change, ObjectKey, StorageError, Store};
 use crate::wire::v1::TokenSequence;
 
 /// An object with its key, where there is one.
-type Stored = Option<(ObjectKey, Object)>;
+pub(super) type Stored = Option<(ObjectKey, Object)>;
 
 /// A consistent view of a collection: what was committed when it was made, and nothing later; with policies, of that what all
 /// of them admit. Objects that they hide do not exist in it, whichever method is asked.
@@ -147,7 +148,7 @@ impl CollectionView {
     }
 
     /// Those of some objects, as the store has them, that all policies admit.
-    fn admitted(&self, mut found: Vec<Stored>) -> Result<Vec<Stored>, EngineError> {
+    pub(super) fn admitted(&self, mut found: Vec<Stored>) -> Result<Vec<Stored>, EngineError> {
         for policy in &self.policies {
             let is_there: Vec<bool> = found.iter().map(Option::is_some).collect();
             let rows: Vec<(ObjectKey, Object)> = found.into_iter().flatten().collect();
@@ -246,6 +247,15 @@ impl CollectionView {
         snapshot.visit_vectors(space, &mut |key, vector| {
             if self.shows(key) { visit(key, vector) } else { Ok(()) }
         })
+    }
+
+    /// The store as it is now, which later writes do not change: for long walks. Objects that a policy hides in it are not
+    /// there.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn snapshot(&self) -> Result<ShownSnapshot<'_>, EngineError> {
+        Ok(ShownSnapshot::new(self, self.store.snapshot(self.collection)?))
     }
 
     /// Objects by key, as the store has them now: for columns that are not resident, and for given vectors.
