@@ -115,8 +115,8 @@ fn vectors_json(schema: &CollectionSchema, vectors: &HashMap<String, Vector>) ->
 pub(super) struct HitLayout<'a> {
     pub(super) schema: &'a CollectionSchema,
     pub(super) columns: Columns,
-    /// Whether hits have a distance.
-    pub(super) with_distance: bool,
+    /// What their distance is called; `None` where they have none.
+    pub(super) distance: Option<&'static str>,
     /// Whether the similarity is printed beside the distance: for programs only.
     pub(super) with_score: bool,
     /// Whether vectors are printed.
@@ -127,9 +127,7 @@ impl HitLayout<'_> {
     /// Hits as rows.
     pub(super) fn table(&self, hits: &[Hit]) -> Table {
         let mut headings: Vec<String> = ["object_id", "ra", "dec"].map(str::to_owned).to_vec();
-        if self.with_distance {
-            headings.push("distance".to_owned());
-        }
+        headings.extend(self.distance.map(str::to_owned));
         if self.with_score {
             headings.push("score".to_owned());
         }
@@ -152,7 +150,7 @@ impl HitLayout<'_> {
     fn row(&self, hit: &Hit, is_grouped: bool) -> Vec<Cell> {
         let mut row = vec![Cell::Id(id_text(hit.id.as_ref()))];
         row.extend(degrees(hit.position.as_ref()));
-        if self.with_distance {
+        if self.distance.is_some() {
             row.push(Cell::optional_real(hit.distance));
         }
         if self.with_score {

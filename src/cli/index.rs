@@ -11,7 +11,9 @@ use super::progress;
 use super::render::{
     Cell, Format, Json, Table, duration, print_facts, print_json, print_table, write_out,
 };
-use crate::wire::v1::{BuildIndexRequest, GetIndexStatusRequest, GetIndexStatusResponse};
+use crate::wire::v1::{
+    BuildIndexRequest, BuildIndexResponse, GetIndexStatusRequest, GetIndexStatusResponse,
+};
 
 /// Words of `sidereus index`.
 #[derive(Debug, Args)]
@@ -72,16 +74,12 @@ async fn build(
     let request = BuildIndexRequest { collection, space };
     let reply =
         client.maintenance().build_index(request).await.map_err(|status| of_status(&status))?;
-    let mut stream = reply.into_inner();
-    let bar = progress::stage_bar();
     let mut status = None;
-    while let Some(message) = stream.message().await.map_err(|status| of_status(&status))? {
-        bar.set_message(message.stage);
-        bar.set_length(message.total);
-        bar.set_position(message.done);
-        status = message.status.or(status);
-    }
-    bar.finish_and_clear();
+    let step = |message: BuildIndexResponse| {
+        status = message.status.or(status.take());
+        (Some(message.stage), message.done, message.total)
+    };
+    progress::watch(reply.into_inner(), &progress::stage_bar(), step).await?;
     status.context("the build ended without a word; see `sidereus index status`, then try again")
 }
 

@@ -1,6 +1,10 @@
 //! Progress on standard error: a bar on a terminal, nothing elsewhere.
 
+use anyhow::Result;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use tonic::Streaming;
+
+use super::failure::of_status;
 
 /// Redraws a second; more is only heat.
 const REDRAWS_PER_SECOND: u8 = 8;
@@ -25,6 +29,28 @@ pub(super) fn stage_bar() -> ProgressBar {
     let bar = ProgressBar::with_draw_target(Some(0), target);
     bar.set_style(style("{msg} {wide_bar} {human_pos}/{human_len}  {eta} left"));
     bar
+}
+
+/// Shows the messages of a long work on a bar until the last one. `step` takes what a message says and tells how far it is:
+/// the stage, where it has one, the steps that are done, and how many there are.
+///
+/// # Errors
+/// What the server says when the work fails.
+pub(super) async fn watch<T>(
+    mut messages: Streaming<T>,
+    bar: &ProgressBar,
+    mut step: impl FnMut(T) -> (Option<String>, u64, u64),
+) -> Result<()> {
+    while let Some(message) = messages.message().await.map_err(|status| of_status(&status))? {
+        let (stage, done, total) = step(message);
+        if let Some(stage) = stage {
+            bar.set_message(stage);
+        }
+        bar.set_length(total);
+        bar.set_position(done);
+    }
+    bar.finish_and_clear();
+    Ok(())
 }
 
 fn style(template: &str) -> ProgressStyle {

@@ -182,7 +182,7 @@ fn print(
     let layout = HitLayout {
         schema,
         columns: Columns::new(schema, &arguments.columns).with(ordered_by),
-        with_distance: with_distance || format != Format::Table,
+        distance: distance_heading(with_distance, &answer.stats, format),
         with_score: format != Format::Table,
         with_vectors: arguments.with_vectors,
     };
@@ -212,6 +212,25 @@ fn print(
     }
 }
 
+/// What the number is called by which hits are ordered. Programs always find it as `distance`; people are told where it is none.
+fn distance_heading(
+    with_distance: bool,
+    stats: &QueryStats,
+    format: Format,
+) -> Option<&'static str> {
+    if format != Format::Table {
+        return Some("distance");
+    }
+    with_distance.then(|| match (stats.fusion.as_str(), stats.method.as_str()) {
+        ("" | "distances", method) if method.split(", ").any(|method| method == "probe") => {
+            "minus logit"
+        }
+        ("" | "distances", _) => "distance",
+        ("rrf", _) => "fused ranks",
+        _ => "fused score",
+    })
+}
+
 /// What it took, in one line for people.
 fn stats_line(answer: &Answer) -> String {
     let stats = &answer.stats;
@@ -225,7 +244,7 @@ fn stats_line(answer: &Answer) -> String {
     // Writing to a string cannot fail.
     let _ = write!(
         line,
-        " ({recall}; plan {}; {} of {} objects satisfy the query, {} scanned, {} read; {} ms)",
+        " ({recall}; plan {}; {} of {} objects satisfy the conditions, {} scanned, {} read; {} ms)",
         stats.plan,
         match stats.survivors_are_counted {
             true => thousands(stats.rows_surviving),
@@ -311,5 +330,26 @@ mod tests {
         answer.stats.estimated_recall = Some(0.997);
         answer.hits.push(Hit::default());
         assert!(stats_line(&answer).starts_with("1 hit (recall 0.997 when the index was built;"));
+    }
+
+    #[test]
+    fn the_number_that_orders_is_named_for_what_it_is() {
+        let heading = |fusion: &str, method: &str| {
+            let stats = QueryStats {
+                fusion: fusion.to_owned(),
+                method: method.to_owned(),
+                ..QueryStats::default()
+            };
+            distance_heading(true, &stats, Format::Table)
+        };
+        assert_eq!(heading("", "example"), Some("distance"));
+        assert_eq!(heading("distances", "example, centroid"), Some("distance"));
+        assert_eq!(heading("", "probe"), Some("minus logit"));
+        assert_eq!(heading("weighted", "example, probe"), Some("fused score"));
+        assert_eq!(heading("max", "example, example"), Some("fused score"));
+        assert_eq!(heading("rrf", "example, example"), Some("fused ranks"));
+        let stats = QueryStats { fusion: "max".to_owned(), ..QueryStats::default() };
+        assert_eq!(distance_heading(true, &stats, Format::Csv), Some("distance"));
+        assert_eq!(distance_heading(false, &stats, Format::Table), None);
     }
 }

@@ -165,7 +165,7 @@ pub(super) async fn encode(
     request.set_timeout(within.saturating_add(DEADLINE_SLACK));
     let reply = in_time(within, client.encode(request)).await?;
     let provenance =
-        reply.provenance.map(provenance).ok_or_else(|| bad_reply("it has no provenance"))?;
+        reply.provenance.map(Provenance::from).ok_or_else(|| bad_reply("it has no provenance"))?;
     if reply.results.len() != expected {
         return Err(bad_reply(&format!("{} results for {expected} inputs", reply.results.len())));
     }
@@ -262,15 +262,6 @@ fn result(encoded: internal::Encoded) -> Result<Result<Made, String>, EncoderErr
     }
 }
 
-fn provenance(provenance: v1::Provenance) -> Provenance {
-    Provenance {
-        encoder: provenance.encoder,
-        weights_hash: provenance.weights_hash,
-        preprocessing: provenance.preprocessing,
-        pooling: provenance.pooling,
-    }
-}
-
 fn model_info(model: internal::RegisteredModel) -> Result<ModelInfo, EncoderError> {
     let metric = match model.metric() {
         v1::Metric::Cosine => Metric::Cosine,
@@ -280,8 +271,10 @@ fn model_info(model: internal::RegisteredModel) -> Result<ModelInfo, EncoderErro
     };
     let internal::RegisteredModel { model, optional_inputs, .. } = model;
     let model = model.ok_or_else(|| bad_reply("a model is empty"))?;
-    let provenance =
-        model.provenance.map(provenance).ok_or_else(|| bad_reply("a model has no provenance"))?;
+    let provenance = model
+        .provenance
+        .map(Provenance::from)
+        .ok_or_else(|| bad_reply("a model has no provenance"))?;
     let mut outputs: Vec<ModelOutput> = model.outputs.iter().map(Into::into).collect();
     if outputs.is_empty() {
         // A process of an older program knows one output only.

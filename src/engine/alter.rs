@@ -8,7 +8,16 @@ use super::error::EngineError;
 use super::status::{CollectionInfo, same_space};
 use super::view::CollectionView;
 use crate::schema::{AtIngest, CollectionSchema, Column, EmbeddingSpace};
-use crate::storage::{RecordKind, ServerRecordKind};
+use crate::storage::{RecordKind, ServerRecordKind, StorageError};
+
+/// Why a walk ended: an error of the store, or of who is shown its records.
+struct Ended<E>(E);
+
+impl<E: From<EngineError>> From<StorageError> for Ended<E> {
+    fn from(error: StorageError) -> Self {
+        Self(EngineError::from(error).into())
+    }
+}
 
 impl Db {
     /// Adds an embedding space, or confirms that an equal one is there. One that shares nothing yet can be declared to share a
@@ -141,7 +150,24 @@ impl Db {
         Ok(self.store().record(collection.id(), kind, name)?)
     }
 
-    /// All records of a kind with their names, ordered by the names in lower case.
+    /// Shows all records of a kind with their names, ordered by the names in lower case, one after the other; the first error
+    /// of `visit` ends it.
+    ///
+    /// # Errors
+    /// As [`Db::record`], and those of `visit`.
+    pub fn visit_records<E: From<EngineError>>(
+        &self,
+        collection: &str,
+        kind: RecordKind,
+        visit: &mut dyn FnMut(String, Vec<u8>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let collection = self.find(collection)?;
+        let mut each = |name, bytes| visit(name, bytes).map_err(Ended);
+        let walked = self.store().visit_records(collection.id(), kind, &mut each);
+        walked.map_err(|Ended(error)| error)
+    }
+
+    /// The same records all together.
     ///
     /// # Errors
     /// As [`Db::record`].

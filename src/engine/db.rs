@@ -341,7 +341,20 @@ impl Db {
         Ok(self.view_of(&collection, state))
     }
 
-    /// The same, where nothing has to be read from the disk for it.
+    /// A view as another one, of what is committed now: of the same collection, and under the same policies.
+    ///
+    /// # Errors
+    /// [`EngineError::NoCollection`] where that collection was dropped, also when another one has its name since.
+    pub fn view_again(&self, view: &CollectionView) -> Result<CollectionView, EngineError> {
+        let next = self.view(&view.schema().name)?;
+        if next.collection() != view.collection() {
+            return Err(EngineError::NoCollection { name: view.schema().name.clone() });
+        }
+        let policies = view.policies_on(next.schema());
+        Ok(policies.into_iter().fold(next, CollectionView::restricted))
+    }
+
+    /// A view for one query, where nothing has to be read from the disk for it.
     pub fn view_at_hand(&self, name: &str) -> Option<CollectionView> {
         let collection = self.find(name).ok()?;
         let state = collection.published()?;

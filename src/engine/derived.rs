@@ -1,5 +1,6 @@
 //! Columns that are computed from vectors and columns when a query asks for them.
 
+mod blocks;
 mod cache;
 mod compute;
 mod formulas;

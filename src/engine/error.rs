@@ -177,6 +177,14 @@ pub enum EngineError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// A view that is older than what the store remembers of its changes.
+    #[error(
+        "the index of collection `{name}` was built again while its objects were read, so that it is not known which have changed; try again"
+    )]
+    Outdated {
+        /// The collection.
+        name: String,
+    },
     /// A build of the same collection is running.
     #[error("an index build of collection `{name}` is running already; wait for it")]
     BuildRunning {
@@ -214,7 +222,7 @@ impl EngineError {
             }
             Self::Arrow(_) => Class::Internal,
             Self::NoThread { .. } => Class::Exhausted,
-            Self::UnreadableVectors { .. } => Class::Unavailable,
+            Self::UnreadableVectors { .. } | Self::Outdated { .. } => Class::Unavailable,
             Self::SegmentFile { source, .. } => {
                 if source.kind() == std::io::ErrorKind::StorageFull {
                     Class::Exhausted

@@ -38,6 +38,9 @@ pub trait RowPolicy: std::fmt::Debug + Send + Sync {
 
     /// The rows of a part that it admits, dead ones among them.
     fn admitted_rows(&self, part: &Part) -> RoaringBitmap;
+
+    /// The same policy for a collection whose schema is this one by now: a column that it names may have come. Its key stays.
+    fn on(&self, schema: &CollectionSchema) -> Arc<dyn RowPolicy>;
 }
 
 /// Whether a policy admits each of some objects.

@@ -4,7 +4,7 @@ use super::error::EngineError;
 use super::row_policy::{self, RowPolicy};
 use super::state::State;
 use crate::schema::{CollectionId, CollectionSchema, Object, ObjectId, SpaceId};
-use crate::storage::Store;
+use crate::storage::{Change, StorageError, Store};
 use crate::wire::v1::TokenSequence;
 
 /// What a collection holds at a moment in which nobody else can write to it: a batch that is made of it is written before it
@@ -19,6 +19,26 @@ pub struct Standing<'c> {
 impl<'c> Standing<'c> {
     pub(super) fn new(store: &'c Store, collection: CollectionId, state: &'c State) -> Self {
         Self { store, collection, state }
+    }
+
+    /// Number of the collection: another one may have its name by now.
+    pub fn collection(&self) -> CollectionId {
+        self.collection
+    }
+
+    /// What later commits than `version` changed; `None` where the store does not remember them all.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn changes_since(
+        &self,
+        version: u64,
+    ) -> Result<Option<Vec<(u64, Vec<Change>)>>, EngineError> {
+        match self.store.changes_since(self.collection, version) {
+            Ok(changes) => Ok(Some(changes)),
+            Err(StorageError::ChangesTrimmed { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Schema of the collection.

@@ -135,6 +135,7 @@ impl IndexStatus {
         for (segment, live) in self.segments.iter_mut().zip(live) {
             segment.rows = live.live_count();
             segment.size_bytes = 0;
+            segment.files.clear();
             for space in &mut segment.spaces {
                 space.vectors = vectors_of(live, SpaceId(space.space));
                 if let Some(index) = &mut space.index {

@@ -8,15 +8,14 @@ use super::cost::CostModel;
 use super::derived::{Derivation, DerivedCache, DerivedValues, Formulas, derive};
 use super::error::EngineError;
 use super::row_policy::{self, RowPolicy};
-use super::shown::ShownSnapshot;
 use super::state::{LivePart, State};
 use super::status::{CollectionInfo, IndexStatus};
 use crate::schema::{CollectionId, CollectionSchema, Object, ObjectId, SpaceId};
-use crate::storage::{Change, ObjectKey, StorageError, Store};
+use crate::storage::{Change, ObjectKey, Snapshot, StorageError, Store};
 use crate::wire::v1::TokenSequence;
 
 /// An object with its key, where there is one.
-pub(super) type Stored = Option<(ObjectKey, Object)>;
+type Stored = Option<(ObjectKey, Object)>;
 
 /// A consistent view of a collection: what was committed when it was made, and nothing later; with policies, of that what all
 /// of them admit. Objects that they hide do not exist in it, whichever method is asked.
@@ -54,6 +53,14 @@ impl CollectionView {
     /// business.
     pub fn is_restricted(&self) -> bool {
         !self.policies.is_empty()
+    }
+
+    /// Its policies, for the schema that the collection has by now.
+    pub(super) fn policies_on(&self, schema: &CollectionSchema) -> Vec<Arc<dyn RowPolicy>> {
+        if *self.schema() == *schema {
+            return self.policies.clone();
+        }
+        self.policies.iter().map(|policy| policy.on(schema)).collect()
     }
 
     /// Number of the collection.
@@ -100,10 +107,11 @@ impl CollectionView {
             formulas: &self.formulas,
             cache: &self.derived,
             collection: self.collection,
+            version: self.version(),
             store: &self.store,
             should_stop,
         };
-        derive(&derivation, live.part(), columns, rows)
+        derive(&derivation, live, columns, rows)
     }
 
     /// Commit that the view shows.
@@ -162,13 +170,14 @@ impl CollectionView {
         Ok(found)
     }
 
-    /// Whether objects exist, for this view.
-    fn exist(&self, ids: &[ObjectId]) -> Result<Vec<bool>, EngineError> {
-        Ok(self.columns_of(ids)?.iter().map(Option::is_some).collect())
+    /// Whether objects that the store has at a moment exist, for this view.
+    fn exist(&self, snapshot: &Snapshot<'_>, ids: &[ObjectId]) -> Result<Vec<bool>, EngineError> {
+        let found = self.admitted(snapshot.get(ids, false)?)?;
+        Ok(found.iter().map(Option::is_some).collect())
     }
 
     /// Whether a row of the view has this key.
-    fn shows(&self, key: ObjectKey) -> bool {
+    pub(super) fn shows(&self, key: ObjectKey) -> bool {
         self.state
             .parts()
             .any(|live| live.part.row_of(key).is_some_and(|row| !live.dead.contains(row as u32)))
@@ -210,9 +219,10 @@ impl CollectionView {
         space: SpaceId,
         ids: &[ObjectId],
     ) -> Result<Vec<Option<TokenSequence>>, EngineError> {
-        let mut found = self.store.snapshot(self.collection)?.tokens(space, ids)?;
+        let snapshot = self.store.snapshot(self.collection)?;
+        let mut found = snapshot.tokens(space, ids)?;
         if self.is_restricted() {
-            for (tokens, exists) in found.iter_mut().zip(self.exist(ids)?) {
+            for (tokens, exists) in found.iter_mut().zip(self.exist(&snapshot, ids)?) {
                 tokens.take_if(|_| !exists);
             }
         }
@@ -221,41 +231,14 @@ impl CollectionView {
 
     /// Whether objects have a vector or tokens in a space, as the store has it now.
     pub fn have(&self, space: SpaceId, ids: &[ObjectId]) -> Result<Vec<bool>, EngineError> {
-        let mut have = self.store.snapshot(self.collection)?.have(space, ids)?;
+        let snapshot = self.store.snapshot(self.collection)?;
+        let mut have = snapshot.have(space, ids)?;
         if self.is_restricted() {
-            for (has, exists) in have.iter_mut().zip(self.exist(ids)?) {
+            for (has, exists) in have.iter_mut().zip(self.exist(&snapshot, ids)?) {
                 *has &= exists;
             }
         }
         Ok(have)
-    }
-
-    /// Shows every vector of a space as it was given, in the order of the keys, as the store has them now; the first error of
-    /// `visit` ends the walk. A restricted view shows those of its own rows.
-    ///
-    /// # Errors
-    /// Those of the disk, and those of `visit`.
-    pub fn visit_vectors(
-        &self,
-        space: SpaceId,
-        visit: &mut dyn FnMut(ObjectKey, &[f32]) -> Result<(), EngineError>,
-    ) -> Result<(), EngineError> {
-        let snapshot = self.store.snapshot(self.collection)?;
-        if !self.is_restricted() {
-            return snapshot.visit_vectors(space, visit);
-        }
-        snapshot.visit_vectors(space, &mut |key, vector| {
-            if self.shows(key) { visit(key, vector) } else { Ok(()) }
-        })
-    }
-
-    /// The store as it is now, which later writes do not change: for long walks. Objects that a policy hides in it are not
-    /// there.
-    ///
-    /// # Errors
-    /// Those of the disk.
-    pub fn snapshot(&self) -> Result<ShownSnapshot<'_>, EngineError> {
-        Ok(ShownSnapshot::new(self, self.store.snapshot(self.collection)?))
     }
 
     /// Objects by key, as the store has them now: for columns that are not resident, and for given vectors.

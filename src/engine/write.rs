@@ -43,7 +43,8 @@ pub enum Write {
         /// Its new tokens; those of other spaces stay.
         tokens: Vec<(SpaceId, TokenSequence)>,
     },
-    /// Values of some columns of an existing object.
+    /// Values of some columns of an existing object. What a space that is filled at ingest held goes where it was made of a
+    /// column that is another now: it is made again.
     SetColumns {
         /// The object.
         id: ObjectId,
@@ -162,11 +163,16 @@ impl Write {
                 if let Some(existing) = known.get_mut(&id)
                     && schema.check_columns(&columns).is_ok()
                 {
+                    let before = existing.columns.clone();
                     for (place, value) in &columns {
                         if let Some(column) = existing.columns.get_mut(*place) {
                             column.clone_from(value);
                         }
                     }
+                    let now = &existing.columns;
+                    let stale = fed.iter().filter(|fed| fed.differs(&before, now));
+                    let stale: Vec<SpaceId> = stale.map(|fed| fed.space).collect();
+                    existing.vectors.retain(|(space, _)| !stale.contains(space));
                 }
                 return (Self::SetColumns { id, columns }, forgets);
             }

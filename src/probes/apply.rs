@@ -1,16 +1,18 @@
 //! Predicting for stored objects.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
+use super::again::{self, Chosen, Pages};
 use super::features::Stored;
 use super::heads;
 use super::measure::Predicted;
+use super::model::Model;
 use super::record::{self, Record};
 use super::spec::Spec;
 use super::table::Table;
 use super::{ProbeError, Tools, derived, segments, tokens};
-use crate::engine::{CollectionView, Write, WriteMode, WriteOutcome};
-use crate::learn::{LearnError, Progress};
+use crate::engine::{CollectionView, Still, Write};
+use crate::learn::Progress;
 use crate::query::StopFlag;
 use crate::schema::{Column, ColumnType, Value};
 use crate::wire::v1::{self, head};
@@ -53,47 +55,62 @@ pub fn apply(
     let spec = Spec::resolve(view, probe.spec.clone().unwrap_or_default())?;
     let predicate = Some(request.predicate.as_str()).filter(|text| !text.is_empty());
     let mut table = Table::choose(view, predicate, stop)?;
+    if matches!(spec.head, head::Kind::Token(_)) {
+        return segments::apply(table, &spec, &model, request, flag, tell);
+    }
+    retain_usable(&mut table, &view.still()?, &spec)?;
+    let total = table.count() as u64;
+    let place =
+        if request.column.is_empty() { None } else { Some(column(tools, request, &output)?) };
+    let mut answer = v1::ApplyProbeResponse { total, ..v1::ApplyProbeResponse::default() };
+    tell(answer.clone());
+    let pages = Pages { db: &tools.db, chosen_in: view, flag };
+    for first in (0..table.count()).step_by(AT_ONCE) {
+        let page = table.page(first..(first + AT_ONCE).min(table.count()));
+        let mut predictions = Vec::new();
+        let skipped = pages.page(page.objects(), &mut |page, still| {
+            retain_usable(page, still, &spec)?;
+            let predicted = predict(tools, &spec, &model, page, still)?;
+            let Some(place) = place else {
+                predictions.extend(told(page, &predicted, &output));
+                return Ok::<_, ProbeError>(Vec::new());
+            };
+            write(tools, page, &predicted, &output, place)
+        })?;
+        answer.done += page.count() as u64;
+        answer.skipped += skipped;
+        tell(v1::ApplyProbeResponse { predictions, ..answer.clone() });
+    }
+    Ok(())
+}
+
+/// Keeps the objects that have all features.
+fn retain_usable(table: &mut Table<'_>, still: &Still<'_>, spec: &Spec) -> Result<(), ProbeError> {
     let spaces: Vec<_> = spec.spaces.iter().map(|space| space.id).collect();
-    let mut keep = heads::have_features(&table, &spec, &spaces)?;
+    let mut keep = heads::have_features(table, still, spec, &spaces)?;
     for column in &spec.columns {
         let numbers = table.numbers(column);
         keep.iter_mut().zip(numbers).for_each(|(keep, number)| *keep &= number.is_finite());
     }
     table.retain(&keep);
-    let total = table.count() as u64;
-    if matches!(spec.head, head::Kind::Token(_)) {
-        return segments::apply(&table, &spec, &model, request, flag, tell);
-    }
-    let place =
-        if request.column.is_empty() { None } else { Some(column(tools, request, &output)?) };
-    let mut done = 0;
-    tell(v1::ApplyProbeResponse { done, total, predictions: Vec::new() });
-    for first in (0..table.count()).step_by(AT_ONCE) {
-        if flag.load(Ordering::Relaxed) {
-            return Err(LearnError::Stopped.into());
-        }
-        let page = table.page(first..(first + AT_ONCE).min(table.count()));
-        let predicted = if spec.uses_tokens() {
-            let places: Vec<u32> = (0..page.count() as u32).collect();
-            tokens::predict(&page, &spec.spaces[0], &places, &[], &model)?
-        } else {
-            let features =
-                Stored::gather(&tools.db, &page, &spec.spaces, &spec.columns, Progress::silent())?;
-            heads::predict_all(&features, &model, tools.threads)?
-        };
-        // Places of columns are those of the collection that the view is of.
-        tools.db.check_there(view)?;
-        done += page.count() as u64;
-        let predictions = match place {
-            Some(place) => {
-                write(tools, &request.collection, &page, &predicted, &output, place)?;
-                Vec::new()
-            }
-            None => told(&page, &predicted, &output),
-        };
-        tell(v1::ApplyProbeResponse { done, total, predictions });
-    }
     Ok(())
+}
+
+/// Predicts for all objects of a page.
+fn predict(
+    tools: &Tools,
+    spec: &Spec,
+    model: &Model,
+    page: &Table<'_>,
+    still: &Still<'_>,
+) -> Result<Predicted, ProbeError> {
+    if let Some(space) = spec.spaces.first().filter(|_| spec.uses_tokens()) {
+        let places: Vec<u32> = (0..page.count() as u32).collect();
+        return tokens::predict(page, still, space, &places, &[], model);
+    }
+    let (spaces, columns) = (&spec.spaces, &spec.columns);
+    let features = Stored::gather(&tools.db, page, still, spaces, columns, Progress::silent())?;
+    heads::predict_all(&features, model, tools.threads)
 }
 
 fn output(probe: &v1::Probe, request: &v1::ApplyProbeRequest) -> Result<Output, ProbeError> {
@@ -166,14 +183,14 @@ fn label(classes: &[String], row: &[f64]) -> Value {
     name.map_or(Value::Null, |name| Value::Text(name.clone()))
 }
 
+/// Writes predictions, but for objects that have changed since: these are returned.
 fn write(
     tools: &Tools,
-    collection: &str,
     page: &Table<'_>,
     predicted: &Predicted,
     output: &Output,
     place: usize,
-) -> Result<(), ProbeError> {
+) -> Result<Vec<Chosen>, ProbeError> {
     let write = |number: usize| {
         let row = predicted.row(number);
         let value = match output {
@@ -184,14 +201,10 @@ fn write(
         Write::SetColumns { id: page.id(number), columns: vec![(place, value)] }
     };
     let writes: Vec<Write> = (0..page.count()).map(write).collect();
-    let report = tools.db.write(collection, WriteMode::Bulk, writes)?;
-    let refused = report.outcomes.into_iter().find_map(|outcome| match outcome {
-        WriteOutcome::Refused(reason) => Some(reason),
-        _ => None,
-    });
-    match refused {
+    let (again, refused) = again::write(&tools.db, page, writes)?;
+    match refused.into_iter().next() {
         Some(reason) => Err(ProbeError::bad(reason, "nothing of this page was written")),
-        None => Ok(()),
+        None => Ok(again),
     }
 }
 
@@ -203,8 +216,8 @@ fn told(page: &Table<'_>, predicted: &Predicted, output: &Output) -> Vec<v1::Pre
             Output::All | Output::Label(_) => row.to_vec(),
         };
         v1::Prediction {
-            id: Some(record::wire_id(&page.id(number))),
-            position: page.position(number).map(record::wire_position),
+            id: Some(page.id(number).into()),
+            position: page.position(number).map(Into::into),
             predicted: shown,
             sigma: predicted.sigmas.get(number).copied(),
             ..v1::Prediction::default()

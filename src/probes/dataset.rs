@@ -1,19 +1,18 @@
 //! Examples of a probe: which objects, with what targets and weights, on which side of the split.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 
 use super::ProbeError;
 use super::features::Stored;
-use super::heads;
 use super::spec::{Spec, TargetSpec};
 use super::table::{Column, Table, label};
-use crate::engine::{CollectionView, Db};
+use super::{heads, size};
+use crate::engine::{CollectionView, Db, Still};
 use crate::learn::split::{self, LEAK_ARCSEC, Partition, Side, SplitId, SplitSubject};
 use crate::learn::{LearnError, Progress};
 use crate::query::StopFlag;
 use crate::schema::ObjectId;
 use crate::sky::Position;
-use crate::storage::ObjectKey;
 
 /// Most classes of a target.
 const CLASSES_MAX: usize = 1_000;
@@ -92,18 +91,21 @@ impl Targets {
 /// Everything that a fit reads.
 pub(super) struct Dataset<'v> {
     pub(super) table: Table<'v>,
+    /// Where tokens are read from, which a fit does again and again; `None` for vectors, which are read once.
+    pub(super) still: Option<Still<'v>>,
     pub(super) features: Stored,
     pub(super) targets: Targets,
     /// Sample weights; empty where all count the same.
     pub(super) weights: Vec<f64>,
     pub(super) partition: Partition,
     pub(super) missing: u64,
+    pub(super) changed: u64,
     pub(super) leaked: u64,
     pub(super) warnings: Vec<String>,
 }
 
 impl<'v> Dataset<'v> {
-    /// Finds the objects, splits them and reads what is needed of them.
+    /// Finds the objects, splits them and reads what is needed of them; `keeps` says that the probe will be stored.
     ///
     /// # Errors
     /// [`ProbeError`] for what the request or the data does not allow.
@@ -111,26 +113,16 @@ impl<'v> Dataset<'v> {
         db: &Db,
         view: &'v CollectionView,
         spec: &Spec,
+        keeps: bool,
         stop: &StopFlag,
         progress: Progress<'_>,
     ) -> Result<Self, ProbeError> {
         progress.step("choosing objects", 0, 0)?;
+        let still = view.still()?;
         let mut table = Table::choose(view, spec.predicate.as_deref(), stop)?;
+        let changed = table.take_changed(&still).len() as u64;
         let chosen = table.count();
-        let spaces: Vec<_> = spec.spaces.iter().map(|space| space.id).collect();
-        let mut keep = heads::have_features(&table, spec, &spaces)?;
-        for column in &spec.columns {
-            drop_missing(&mut keep, &table.numbers(column));
-        }
-        let required = required_columns(&spec.target);
-        for column in required {
-            for (place, keep) in keep.iter_mut().enumerate() {
-                *keep &= label(&table.value(column, place)).is_some();
-            }
-        }
-        if let Some(column) = &spec.weight {
-            drop_missing(&mut keep, &table.numbers(column));
-        }
+        let keep = usable(&table, &still, spec)?;
         table.retain(&keep);
         let missing = (chosen - table.count()) as u64;
         let sides = sides(&table, spec)?;
@@ -147,9 +139,12 @@ impl<'v> Dataset<'v> {
         }
         let mut partition = Partition::of(&sides)?;
         let targets = targets(&table, &spec.target)?;
+        let mut warnings: Vec<String> = told_limit(&partition, spec).into_iter().collect();
         partition.train = limited(&partition.train, &table, &targets, spec);
+        if keeps {
+            size::check(spec, fitted_on(&partition, spec), targets.classes().len())?;
+        }
         let weights = weights(&table, spec)?;
-        let mut warnings = Vec::new();
         let leaked = leaks(&table, &partition)?;
         if leaked > 0 {
             warnings.push(format!(
@@ -162,19 +157,35 @@ impl<'v> Dataset<'v> {
             ));
         }
         let vector_spaces = if spec.uses_tokens() { &[][..] } else { &spec.spaces[..] };
-        let features = Stored::gather(db, &table, vector_spaces, &spec.columns, progress)?;
-        let rewritten = rewritten(&table)?;
-        if rewritten > 0 {
-            warnings.push(format!(
-                "{rewritten} objects were written while they were read: their vectors may be newer than their columns"
-            ));
-        }
-        Ok(Self { table, features, targets, weights, partition, missing, leaked, warnings })
+        let features = Stored::gather(db, &table, &still, vector_spaces, &spec.columns, progress)?;
+        warnings.extend(told_changed(changed));
+        let still = spec.uses_tokens().then_some(still);
+        Ok(Self {
+            table,
+            still,
+            features,
+            targets,
+            weights,
+            partition,
+            missing,
+            changed,
+            leaked,
+            warnings,
+        })
     }
 
     /// Training examples, or as many of them as the request lets a fit see.
     pub(super) fn limited(&self, train: &[u32], spec: &Spec) -> Vec<u32> {
         limited(train, &self.table, &self.targets, spec)
+    }
+
+    /// The moment that tokens are read from.
+    ///
+    /// # Errors
+    /// [`ProbeError::BadSpec`] for a dataset of vectors.
+    pub(super) fn tokens_from(&self) -> Result<&Still<'v>, ProbeError> {
+        let missing = || ProbeError::bad("its features are vectors", "name a space of tokens");
+        self.still.as_ref().ok_or_else(missing)
     }
 
     /// The sample weights of some examples; empty where all count the same.
@@ -186,16 +197,49 @@ impl<'v> Dataset<'v> {
     }
 }
 
-/// Objects of a table that later commits than its view's have changed.
-fn rewritten(table: &Table<'_>) -> Result<usize, ProbeError> {
-    let view = table.view();
-    let changes = view.changes_since(view.version())?.unwrap_or_default();
-    let changed: HashSet<ObjectKey> =
-        changes.into_iter().flat_map(|(_, changes)| changes).map(|change| change.key).collect();
-    Ok(if changed.is_empty() {
-        0
-    } else {
-        table.keys().filter(|key| changed.contains(key)).count()
+/// What is said of objects that were written again while they were read.
+pub(super) fn told_changed(changed: u64) -> Option<String> {
+    (changed > 0).then(|| {
+        format!("{changed} objects were written again while they were read, and are left out")
+    })
+}
+
+/// Examples that the head is fitted on which is kept.
+fn fitted_on(partition: &Partition, spec: &Spec) -> usize {
+    let all: usize = partition.folds.iter().map(Vec::len).sum();
+    let count = if partition.folds.is_empty() { partition.train.len() } else { all };
+    match spec.wire.train_limit {
+        0 => count,
+        limit => count.min(usize::try_from(limit).unwrap_or(usize::MAX)),
+    }
+}
+
+/// Whether each object has all features, the target and the weight.
+fn usable(table: &Table<'_>, still: &Still<'_>, spec: &Spec) -> Result<Vec<bool>, ProbeError> {
+    let spaces: Vec<_> = spec.spaces.iter().map(|space| space.id).collect();
+    let mut keep = heads::have_features(table, still, spec, &spaces)?;
+    for column in &spec.columns {
+        drop_missing(&mut keep, &table.numbers(column));
+    }
+    let required = required_columns(&spec.target);
+    for column in required {
+        for (place, keep) in keep.iter_mut().enumerate() {
+            *keep &= label(&table.value(column, place)).is_some();
+        }
+    }
+    if let Some(column) = &spec.weight {
+        drop_missing(&mut keep, &table.numbers(column));
+    }
+    Ok(keep)
+}
+
+/// What is said of a limit that limits nothing.
+fn told_limit(partition: &Partition, spec: &Spec) -> Option<String> {
+    let all: usize = partition.folds.iter().map(Vec::len).sum();
+    let there = if partition.folds.is_empty() { partition.train.len() } else { all };
+    let limit = spec.wire.train_limit;
+    (limit > there as u64).then(|| {
+        format!("{limit} training examples were asked for, and there are {there}: all were used")
     })
 }
 
@@ -214,7 +258,7 @@ fn drop_missing(keep: &mut [bool], numbers: &[f64]) {
     }
 }
 
-fn split_id(id: &ObjectId) -> SplitId<'_> {
+pub(super) fn split_id(id: &ObjectId) -> SplitId<'_> {
     match id {
         ObjectId::Number(number) => SplitId::Number(*number),
         ObjectId::Text(text) => SplitId::Text(text),

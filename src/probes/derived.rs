@@ -2,12 +2,14 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::again::{self, Pages};
 use super::apply::own_column;
+use super::table::Table;
 use super::{ProbeError, Tools};
-use crate::engine::{CollectionView, DerivedKind, LivePart, Write, WriteMode};
+use crate::engine::{CollectionView, DerivedKind, Write};
 use crate::learn::LearnError;
-use crate::query::{self, StopFlag};
-use crate::schema::ColumnType;
+use crate::query::StopFlag;
+use crate::schema::{ColumnType, Value};
 use crate::wire::v1;
 
 /// Objects that are written at a time.
@@ -26,7 +28,7 @@ pub(super) fn store(
     flag: &AtomicBool,
     tell: &mut dyn FnMut(v1::ApplyProbeResponse),
 ) -> Result<(), ProbeError> {
-    let (from, kind) = find(view, &request.name)?;
+    let (_, kind) = find(view, &request.name)?;
     if request.column.is_empty() || !request.class.is_empty() {
         let hint = "give --column to write it down, and no --class; searches show it by its name (--columns)";
         return Err(ProbeError::bad(format!("`{}` is a column", request.name), hint));
@@ -34,17 +36,20 @@ pub(super) fn store(
     let words = format!("values of {}", request.name.to_lowercase());
     let to = own_column(tools, &request.collection, &request.column, kind, words)?;
     let predicate = Some(request.predicate.as_str()).filter(|text| !text.is_empty());
-    let rows = query::rows(view, None, predicate, stop)?;
-    let total = rows.iter().map(|rows| rows.len() as u64).sum();
-    let mut done = 0;
-    for (live, rows) in view.parts().into_iter().zip(&rows) {
-        for rows in rows.chunks(AT_ONCE) {
-            let writes = writes(view, live, rows, (from, to), flag)?;
-            tools.db.check_there(view)?;
-            tools.db.write(&request.collection, WriteMode::Bulk, writes)?;
-            done += rows.len() as u64;
-            tell(v1::ApplyProbeResponse { done, total, predictions: Vec::new() });
-        }
+    let table = Table::choose(view, predicate, stop)?;
+    let total = table.count() as u64;
+    let mut answer = v1::ApplyProbeResponse { total, ..v1::ApplyProbeResponse::default() };
+    let pages = Pages { db: &tools.db, chosen_in: view, flag };
+    for first in (0..table.count()).step_by(AT_ONCE) {
+        let page = table.page(first..(first + AT_ONCE).min(table.count()));
+        answer.skipped += pages.page(page.objects(), &mut |page, _| {
+            // A probe may have come, or gone, meanwhile.
+            let (from, _) = find(page.view(), &request.name)?;
+            let writes = writes(page, (from, to), flag)?;
+            Ok::<_, ProbeError>(again::write(&tools.db, page, writes)?.0)
+        })?;
+        answer.done += page.count() as u64;
+        tell(answer.clone());
     }
     Ok(())
 }
@@ -68,21 +73,32 @@ fn find(view: &CollectionView, name: &str) -> Result<(usize, ColumnType), ProbeE
     })
 }
 
+/// One write for each object of a page.
 fn writes(
-    view: &CollectionView,
-    live: &LivePart,
-    rows: &[u32],
+    page: &Table<'_>,
     (from, to): (usize, usize),
     flag: &AtomicBool,
 ) -> Result<Vec<Write>, ProbeError> {
     let should_stop = || flag.load(Ordering::Relaxed);
-    let derived = view.derive(live, &[from], rows, &should_stop)?;
-    let Some(values) = derived.as_deref().and_then(<[_]>::first) else {
-        return Err(LearnError::Stopped.into());
-    };
-    let write = |(place, &row): (usize, &u32)| {
-        let id = live.part().id_at(row as usize)?;
-        Some(Write::SetColumns { id, columns: vec![(to, values.value(place))] })
-    };
-    Ok(rows.iter().enumerate().filter_map(write).collect())
+    let mut values = vec![Value::Null; page.count()];
+    // Rows of one part are derived together; a part's rows ascend as the keys do.
+    let places: Vec<usize> = (0..page.count()).collect();
+    for live in page.view().parts() {
+        let is_here = |place: &&usize| std::ptr::eq(page.row(**place).0, live);
+        let here: Vec<usize> = places.iter().filter(is_here).copied().collect();
+        if here.is_empty() {
+            continue;
+        }
+        let rows: Vec<u32> = here.iter().map(|place| page.row(*place).1).collect();
+        let derived = page.view().derive(live, &[from], &rows, &should_stop)?;
+        let Some(derived) = derived.as_deref().and_then(<[_]>::first) else {
+            return Err(LearnError::Stopped.into());
+        };
+        for (number, place) in here.into_iter().enumerate() {
+            values[place] = derived.value(number);
+        }
+    }
+    let write =
+        |(place, value)| Write::SetColumns { id: page.id(place), columns: vec![(to, value)] };
+    Ok(values.into_iter().enumerate().map(write).collect())
 }

@@ -9,9 +9,9 @@ use std::os::unix::fs::FileExt;
 
 use super::ProbeError;
 use super::table::{Column, Table, number};
-use crate::engine::{Db, EngineError};
+use crate::engine::{Db, EngineError, Still};
 use crate::learn::{Features, LearnError, Progress};
-use crate::schema::{EmbeddingSpace, Object};
+use crate::schema::EmbeddingSpace;
 use crate::storage::ObjectKey;
 
 /// Bytes of vectors that stay in memory.
@@ -46,13 +46,15 @@ enum Vectors {
 }
 
 impl Stored {
-    /// Reads the features of all objects of a table, each of which has a vector in every space.
+    /// Reads the features of all objects of a table, each of which has a vector in every space and has not changed at the
+    /// moment from which vectors are read.
     ///
     /// # Errors
-    /// [`ProbeError::BadSpec`] when the collection changed meanwhile so that a vector is gone; those of the disk.
+    /// [`ProbeError::BadSpec`] when a vector is not there; those of the disk.
     pub(super) fn gather(
         db: &Db,
         table: &Table<'_>,
+        still: &Still<'_>,
         spaces: &[EmbeddingSpace],
         columns: &[Column],
         progress: Progress<'_>,
@@ -71,19 +73,15 @@ impl Stored {
         for space in spaces {
             let mut sink = Sink::new(&mut vectors, vector_width, offset, space.dimension);
             let found = if few {
-                fetch(table, space, &keys, &mut sink, progress)?
+                fetch(still, space, &keys, &mut sink, progress)?
             } else {
-                walk(table, space, &keys, &mut sink, progress)?
+                walk(still, space, &keys, &mut sink, progress)?
             };
             sink.flush()?;
             if found < count {
                 return Err(ProbeError::bad(
-                    format!(
-                        "{} vectors of `{}` went away while they were read",
-                        count - found,
-                        space.name
-                    ),
-                    "try again when nothing deletes objects",
+                    format!("{} vectors of `{}` are not in the store", count - found, space.name),
+                    "build the index again (sidereus index build)",
                 ));
             }
             offset += space.dimension;
@@ -263,7 +261,7 @@ impl<'a> Sink<'a> {
 
 /// Walks past all vectors of a space and keeps those of the objects; how many it found.
 fn walk(
-    table: &Table<'_>,
+    still: &Still<'_>,
     space: &EmbeddingSpace,
     keys: &[ObjectKey],
     sink: &mut Sink<'_>,
@@ -272,7 +270,7 @@ fn walk(
     let (mut place, mut found) = (0, 0);
     let mut failed = None;
     let stage = format!("reading {}", space.name);
-    let walked = table.view().visit_vectors(space.id, &mut |key, vector| {
+    let walked = still.visit_vectors(space.id, &mut |key, vector| {
         while keys.get(place).is_some_and(|&wanted| wanted < key) {
             place += 1;
         }
@@ -299,22 +297,19 @@ fn walk(
 
 /// Fetches the vectors of a few objects; how many it found.
 fn fetch(
-    table: &Table<'_>,
+    still: &Still<'_>,
     space: &EmbeddingSpace,
     keys: &[ObjectKey],
     sink: &mut Sink<'_>,
     progress: Progress<'_>,
 ) -> Result<usize, ProbeError> {
-    let mut found = 0;
+    let (mut found, total) = (0, keys.len() as u64);
     for (number, keys) in keys.chunks(FETCHED_AT_ONCE).enumerate() {
-        progress.step(&format!("reading {}", space.name), found as u64, table.count() as u64)?;
-        let objects = table.view().fetch(keys, true)?;
-        for (place, object) in objects.into_iter().enumerate() {
-            let Some((_, Object { vectors, .. })) = object else { continue };
-            if let Some((_, vector)) = vectors.iter().find(|(id, _)| *id == space.id) {
-                sink.put(number * FETCHED_AT_ONCE + place, vector)?;
-                found += 1;
-            }
+        progress.step(&format!("reading {}", space.name), found as u64, total)?;
+        for (place, vector) in still.vectors_at(space.id, keys)?.into_iter().enumerate() {
+            let Some(vector) = vector else { continue };
+            sink.put(number * FETCHED_AT_ONCE + place, &vector)?;
+            found += 1;
         }
     }
     Ok(found)

@@ -46,9 +46,9 @@ pub fn fit(
     if matches!(spec.head, head::Kind::Token(_)) {
         return segments::fit(tools, view, &spec, &request, stop, progress);
     }
-    let data = Dataset::gather(&tools.db, view, &spec, stop, progress)?;
-    check_classes(&data)?;
     let keeps = !request.name.is_empty();
+    let data = Dataset::gather(&tools.db, view, &spec, keeps, stop, progress)?;
+    check_classes(&data)?;
     let run = if data.partition.folds.is_empty() {
         once(tools, &spec, &data, keeps, progress)?
     } else {
@@ -62,13 +62,11 @@ pub fn fit(
         warnings
             .push(format!("measured on {} objects only: intervals are rough", run.tested.len()));
     }
-    if spec.weight.is_some() && matches!(data.targets, Targets::Numbers(_)) {
-        warnings.push("weights count in the fit; numbers are measured without them".to_owned());
-    }
     let measured = Measured {
         trained: run.trained,
         tested: run.tested.len(),
         missing: data.missing,
+        changed: data.changed,
         leaked: data.leaked,
         classes: data.targets.classes().to_vec(),
         warnings,
@@ -99,6 +97,7 @@ pub(super) struct Measured {
     pub(super) trained: usize,
     pub(super) tested: usize,
     pub(super) missing: u64,
+    pub(super) changed: u64,
     pub(super) leaked: u64,
     pub(super) classes: Vec<String>,
     pub(super) warnings: Vec<String>,
@@ -119,15 +118,12 @@ pub(super) fn probe_of(
     v1::Probe {
         name: name.to_owned(),
         collection: view.schema().name.clone(),
-        provenances: spec
-            .spaces
-            .iter()
-            .map(|space| record::provenance(&space.provenance))
-            .collect(),
+        provenances: spec.spaces.iter().map(|space| space.provenance.clone().into()).collect(),
         classes: measured.classes,
         n_train: measured.trained as u64,
         n_test: measured.tested as u64,
         n_missing: measured.missing,
+        n_changed: measured.changed,
         n_leaked: measured.leaked,
         metrics: outcome.metrics,
         confusion: outcome.confusion,
@@ -239,7 +235,7 @@ fn predict(
         Targets::Classes { .. } | Targets::Fractions { .. } => Vec::new(),
     };
     if let Some(space) = spec.spaces.first().filter(|_| spec.uses_tokens()) {
-        return tokens::predict(&data.table, space, places, &truth, model);
+        return tokens::predict(&data.table, data.tokens_from()?, space, places, &truth, model);
     }
     let features = Subset::new(&data.features, places);
     let width = features.width();
@@ -292,8 +288,8 @@ fn predictions(data: &Dataset<'_>, tested: &[u32], predicted: &Predicted) -> Vec
     let of = |(number, &place): (usize, &u32)| {
         let place = place as usize;
         v1::Prediction {
-            id: Some(record::wire_id(&data.table.id(place))),
-            position: data.table.position(place).map(record::wire_position),
+            id: Some(data.table.id(place).into()),
+            position: data.table.position(place).map(Into::into),
             truth: data.targets.told(place),
             predicted: predicted.row(number).to_vec(),
             sigma: predicted.sigmas.get(number).copied(),
@@ -303,6 +299,7 @@ fn predictions(data: &Dataset<'_>, tested: &[u32], predicted: &Predicted) -> Vec
     tested.iter().enumerate().map(of).collect()
 }
 
-fn now() -> u64 {
+/// Seconds since 1970.
+pub(super) fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }

@@ -1,5 +1,6 @@
 //! Probes as columns that queries can name.
 
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::ProbeError;
@@ -127,34 +128,32 @@ pub fn refresh(db: &Db, collection: &str) -> Result<(), ProbeError> {
     let schema = db.schema(collection)?;
     let mut formulas: Vec<Arc<dyn Formula>> = Vec::new();
     let mut registered = REGISTERED.lock().unwrap_or_else(PoisonError::into_inner);
-    let records = db.records(collection, RecordKind::Probe)?;
-    // What was dropped is let go.
-    registered.retain(|each| {
-        each.collection != schema.name || records.iter().any(|(name, _)| *name == each.name)
-    });
-    for (name, bytes) in records {
+    let mut names = HashSet::new();
+    db.visit_records(collection, RecordKind::Probe, &mut |name, bytes| {
+        names.insert(name.clone());
         let hash = blake3::hash(&bytes);
         // What was computed with the same formula is kept with it.
         let known = registered
             .iter()
             .find(|each| each.collection == schema.name && each.hash == hash)
             .map(|each| Arc::clone(&each.formula));
-        let formula = match known {
-            Some(formula) => Some(formula),
-            None => match Record::decode(&name, &bytes, &schema) {
-                Ok(record) => formula_of(record, &schema),
-                Err(error) => {
-                    tracing::warn!(collection, name, %error, "a probe is left out");
-                    None
-                }
-            },
-        };
-        let Some(formula) = formula else { continue };
-        registered.retain(|each| each.collection != schema.name || each.name != name);
-        let collection = schema.name.clone();
-        registered.push(Registered { collection, name, hash, formula: Arc::clone(&formula) });
-        formulas.push(formula);
-    }
+        let formula = known.or_else(|| match Record::decode(&name, &bytes, &schema) {
+            Ok(record) => formula_of(record, &schema),
+            Err(error) => {
+                tracing::warn!(collection, name, %error, "a probe is left out");
+                None
+            }
+        });
+        if let Some(formula) = formula {
+            registered.retain(|each| each.collection != schema.name || each.name != name);
+            let collection = schema.name.clone();
+            registered.push(Registered { collection, name, hash, formula: Arc::clone(&formula) });
+            formulas.push(formula);
+        }
+        Ok::<_, ProbeError>(())
+    })?;
+    // What was dropped is let go.
+    registered.retain(|each| each.collection != schema.name || names.contains(&each.name));
     formulas.extend(super::bridge::formulas(db, &schema)?);
     // Still under the lock: of two refreshes the later one has the last word.
     set(db, collection, formulas)

@@ -8,6 +8,7 @@ use super::spec::Spec;
 use super::table::Table;
 use super::train;
 use super::{ProbeError, Tools, tokens};
+use crate::engine::Still;
 use crate::learn::knn::{Distance, KnnOptions, neighbours};
 use crate::learn::linear::{
     self, Folds, Labels, LogisticOptions, RidgeOptions, logistic_path, ridge_path,
@@ -23,9 +24,6 @@ const NEIGHBOURS_MAX: usize = 1_000;
 /// Most folds of the training set, and bytes of their sums, by which a strength is chosen.
 const FOLDS_MAX: u32 = 50;
 const SUMS_BYTES_MAX: usize = 4 << 30;
-
-/// Bytes of training features that a kept probe of neighbours may hold, in single precision.
-const NEIGHBOUR_BYTES_MAX: usize = 48 << 20;
 
 /// Examples on one side of a split.
 pub(super) struct Examples<'a> {
@@ -160,22 +158,6 @@ fn neighbours_model(
     progress: Progress<'_>,
 ) -> Result<Model, ProbeError> {
     let width = train.features.width();
-    let targets_bytes =
-        train.places.len() * train.targets.classes().len().max(1) * size_of::<f64>();
-    let bytes = targets_bytes + train.places.len() * width * size_of::<f32>();
-    if bytes > NEIGHBOUR_BYTES_MAX {
-        return Err(ProbeError::bad(
-            format!(
-                "a probe of neighbours keeps its {} training examples: {} MiB",
-                train.places.len(),
-                bytes >> 20
-            ),
-            format!(
-                "at most {} MiB can be kept; give --train-limit, or leave --name out to measure only",
-                NEIGHBOUR_BYTES_MAX >> 20
-            ),
-        ));
-    }
     let mut values = Vec::with_capacity(train.places.len() * width);
     train.features.pass(&mut |first, block| {
         // It is kept in single precision.
@@ -346,11 +328,12 @@ pub(super) fn predict_by_neighbours(
 /// Whether each object has what the features of a spec are made of, columns left aside.
 pub(super) fn have_features(
     table: &Table<'_>,
+    still: &Still<'_>,
     spec: &Spec,
     spaces: &[SpaceId],
 ) -> Result<Vec<bool>, ProbeError> {
     match spaces.first() {
-        Some(space) if spec.uses_tokens() => tokens::have(table, *space),
+        Some(space) if spec.uses_tokens() => tokens::have(table, still, *space),
         _ => Ok(table.have_vectors(spaces)),
     }
 }

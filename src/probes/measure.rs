@@ -21,6 +21,8 @@ pub(super) struct Predicted {
     /// Of densities: standard deviations, and the logarithm of the density at the truth.
     pub(super) sigmas: Vec<f64>,
     pub(super) log_densities: Vec<f64>,
+    /// Of densities: the probability of a value below the truth.
+    pub(super) below: Vec<f64>,
 }
 
 impl Predicted {
@@ -33,6 +35,7 @@ impl Predicted {
         self.values.extend(other.values);
         self.sigmas.extend(other.sigmas);
         self.log_densities.extend(other.log_densities);
+        self.below.extend(other.below);
     }
 
     /// What is said of one object.
@@ -78,8 +81,13 @@ pub(super) fn measure(
     match data.targets.select(tested) {
         Targets::Numbers(truth) => {
             let mut measure = Regression::new(&truth, &predicted.values)?;
+            let weights = data.weights_of(tested);
+            if !weights.is_empty() {
+                measure = measure.weights(&weights)?;
+            }
             if !predicted.log_densities.is_empty() {
                 measure = measure.log_density(&predicted.log_densities)?;
+                measure = measure.below(&predicted.below)?;
             }
             if spec.is_redshift {
                 measure = measure.redshift()?;

@@ -8,6 +8,7 @@
 //! **Invariants.** Nothing of the test side is seen by a fit, the standardisation included. A probe whose space has another
 //! provenance than when it was fitted is stale, and is refused.
 
+mod again;
 mod apply;
 pub mod bridge;
 mod dataset;
@@ -22,6 +23,7 @@ mod model;
 mod presets;
 mod record;
 mod segments;
+mod size;
 mod spec;
 mod table;
 mod tokens;

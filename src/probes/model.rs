@@ -189,6 +189,8 @@ impl Network {
             predicted.sigmas.push(density.sigma());
             if let Some(&truth) = truth.get(number) {
                 predicted.log_densities.push(density.log_density(truth));
+                // Rounding may lead a hair beyond.
+                predicted.below.push(density.cdf(truth).clamp(0.0, 1.0));
             }
         }
         Ok(predicted)

@@ -5,9 +5,8 @@ use prost::Message;
 use super::model::Model;
 use super::{ProbeError, Tools, formula};
 use crate::engine::{CollectionView, Db, RecordKind};
-use crate::schema::{CollectionSchema, ObjectId, Provenance};
-use crate::sky::Position;
-use crate::wire::internal::ProbeRecord;
+use crate::schema::CollectionSchema;
+use crate::wire::internal::{ProbeHeader, ProbeRecord};
 use crate::wire::v1;
 
 /// Longest name: with `probe.` and the word of a class it is the name of a column.
@@ -43,6 +42,16 @@ impl Record {
     }
 }
 
+/// Reads what a record says of its probe and passes over the rest, which may be large; the probe is marked stale where the
+/// collection has changed under it.
+fn header(name: &str, bytes: &[u8], schema: &CollectionSchema) -> Result<v1::Probe, ProbeError> {
+    let damaged = |reason: String| ProbeError::Damaged { name: name.to_owned(), reason };
+    let header = ProbeHeader::decode(bytes).map_err(|error| damaged(error.to_string()))?;
+    let mut probe = header.probe.ok_or_else(|| damaged("it says nothing".to_owned()))?;
+    probe.stale = stale(&probe, schema).unwrap_or_default();
+    Ok(probe)
+}
+
 /// Features that a probe reads of each object, or of each token.
 fn width_of(probe: &v1::Probe, schema: &CollectionSchema) -> usize {
     let Some(spec) = &probe.spec else { return 0 };
@@ -57,7 +66,7 @@ fn stale(probe: &v1::Probe, schema: &CollectionSchema) -> Option<String> {
         let Some(space) = schema.space(name) else {
             return Some(format!("its space `{name}` is gone"));
         };
-        if provenance(&space.provenance) != *fitted {
+        if v1::Provenance::from(space.provenance.clone()) != *fitted {
             return Some(format!("its space `{name}` holds vectors of another provenance"));
         }
     }
@@ -111,16 +120,18 @@ pub(super) fn keep(
 /// Those of the disk.
 pub fn list(db: &Db, collection: &str) -> Result<Vec<v1::Probe>, ProbeError> {
     let schema = db.schema(collection)?;
-    let probe = |(name, bytes): &(String, Vec<u8>)| match Record::decode(name, bytes, &schema) {
-        Ok(record) => record.probe,
-        Err(error) => v1::Probe {
-            name: name.clone(),
+    let mut probes = Vec::new();
+    db.visit_records(collection, RecordKind::Probe, &mut |name, bytes| {
+        let probe = header(&name, &bytes, &schema).unwrap_or_else(|error| v1::Probe {
+            name,
             collection: schema.name.clone(),
             stale: error.to_string(),
             ..v1::Probe::default()
-        },
-    };
-    Ok(db.records(collection, RecordKind::Probe)?.iter().map(probe).collect())
+        });
+        probes.push(probe);
+        Ok::<_, ProbeError>(())
+    })?;
+    Ok(probes)
 }
 
 /// One probe.
@@ -128,13 +139,23 @@ pub fn list(db: &Db, collection: &str) -> Result<Vec<v1::Probe>, ProbeError> {
 /// # Errors
 /// [`ProbeError::NoProbe`], [`ProbeError::Damaged`]; those of the disk.
 pub fn get(db: &Db, collection: &str, name: &str) -> Result<v1::Probe, ProbeError> {
-    Ok(find(db, collection, name)?.probe)
+    let (schema, bytes) = stored(db, collection, name)?;
+    header(name, &bytes, &schema)
 }
 
 pub(super) fn find(db: &Db, collection: &str, name: &str) -> Result<Record, ProbeError> {
+    let (schema, bytes) = stored(db, collection, name)?;
+    Record::decode(name, &bytes, &schema)
+}
+
+fn stored(
+    db: &Db,
+    collection: &str,
+    name: &str,
+) -> Result<(CollectionSchema, Vec<u8>), ProbeError> {
     let schema = db.schema(collection)?;
     match db.record(collection, RecordKind::Probe, name)? {
-        Some(bytes) => Record::decode(name, &bytes, &schema),
+        Some(bytes) => Ok((schema, bytes)),
         None => Err(no_probe(schema.name, name)),
     }
 }
@@ -152,25 +173,4 @@ pub fn drop_probe(db: &Db, collection: &str, name: &str) -> Result<(), ProbeErro
 
 fn no_probe(collection: String, name: &str) -> ProbeError {
     ProbeError::NoProbe { collection, name: name.to_owned() }
-}
-
-pub(super) fn provenance(provenance: &Provenance) -> v1::Provenance {
-    v1::Provenance {
-        encoder: provenance.encoder.clone(),
-        weights_hash: provenance.weights_hash.clone(),
-        preprocessing: provenance.preprocessing.clone(),
-        pooling: provenance.pooling.clone(),
-    }
-}
-
-pub(super) fn wire_id(id: &ObjectId) -> v1::ObjectId {
-    let id = match id {
-        ObjectId::Number(number) => v1::object_id::Id::Number(*number),
-        ObjectId::Text(text) => v1::object_id::Id::Text(text.clone()),
-    };
-    v1::ObjectId { id: Some(id) }
-}
-
-pub(super) fn wire_position(position: Position) -> v1::Position {
-    v1::Position { ra: position.ra().0, dec: position.dec().0 }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use super::dataset::sides;
+use super::dataset::{sides, told_changed};
 use super::features::Subset;
 use super::fit::{Fitted, Measured, probe_of};
 use super::measure::{self, Outcome};
@@ -13,7 +13,7 @@ use super::record::{self, Record};
 use super::spec::Spec;
 use super::table::Table;
 use super::{ProbeError, Tools, tokens};
-use crate::engine::CollectionView;
+use crate::engine::{CollectionView, Still};
 use crate::learn::linear::{Folds, Labels, Logistic, LogisticOptions, logistic_path};
 use crate::learn::metrics::{Bootstrap, Classification};
 use crate::learn::split::{Partition, Side, check_classes};
@@ -56,16 +56,20 @@ pub(super) fn fit(
 ) -> Result<Fitted, ProbeError> {
     let started = Instant::now();
     let column = label_column(view, spec)?;
+    progress.step("choosing objects", 0, 0)?;
+    let still = view.still()?;
     let mut table = Table::choose(view, spec.predicate.as_deref(), stop)?;
+    let changed = table.take_changed(&still).len() as u64;
     let chosen = table.count();
-    table.retain(&tokens::have(&table, spec.spaces[0].id)?);
+    table.retain(&tokens::have(&table, &still, spec.spaces[0].id)?);
     let sides = sides(&table, spec)?;
     let partition = Partition::of(&sides)?;
     if !partition.folds.is_empty() {
         let hint = "use random, healpix, column or survey";
         return Err(ProbeError::bad("a token head cannot be split into folds", hint));
     }
-    let mut labelled = read(&table, spec, column, progress)?;
+    let mut labelled = read(&table, &still, spec, column, progress)?;
+    drop(still);
     labelled.missing += (chosen - table.count()) as u64;
     let (names, classes) = labelled.classes()?;
     let on = |side| labelled.tokens_on(&sides, side);
@@ -100,19 +104,32 @@ pub(super) fn fit(
         trained: partition.train.len(),
         tested: partition.test.len(),
         missing: labelled.missing,
+        changed,
         leaked: 0,
         classes: names,
-        warnings: fitted.warnings,
+        warnings: fitted.warnings.into_iter().chain(told_changed(changed)).collect(),
         alpha: options.alphas.first().copied(),
         alphas: options.alphas.clone(),
         alpha_scores: Vec::new(),
     };
     let probe = probe_of(view, spec, &request.name, counts, outcome, started);
-    if !request.name.is_empty() {
-        let record = Record { probe: probe.clone(), model: Model::Logistic(fitted.model) };
-        record::keep(tools, view, &request.name, record, request.overwrite)?;
-    }
+    keep(tools, view, request, &probe, fitted.model)?;
     Ok(Fitted { probe, predictions: Vec::new() })
+}
+
+/// Keeps a probe that has a name.
+fn keep(
+    tools: &Tools,
+    view: &CollectionView,
+    request: &v1::FitProbeRequest,
+    probe: &v1::Probe,
+    model: Logistic,
+) -> Result<(), ProbeError> {
+    if request.name.is_empty() {
+        return Ok(());
+    }
+    let record = Record { probe: probe.clone(), model: Model::Logistic(model) };
+    record::keep(tools, view, &request.name, record, request.overwrite)
 }
 
 fn probabilities(model: &Logistic, tokens: &Subset<'_>) -> Result<Vec<f64>, LearnError> {
@@ -159,6 +176,7 @@ fn label_column(view: &CollectionView, spec: &Spec) -> Result<usize, ProbeError>
 
 fn read(
     table: &Table<'_>,
+    still: &Still<'_>,
     spec: &Spec,
     column: usize,
     progress: Progress<'_>,
@@ -169,8 +187,8 @@ fn read(
     for places in places.chunks(READ_AT_ONCE) {
         progress.step("reading tokens", u64::from(places[0]), table.count() as u64)?;
         let keys: Vec<_> = places.iter().map(|&place| table.key(place as usize)).collect();
-        let objects = table.view().fetch(&keys, false)?;
-        let read = tokens::read(table, space, places)?;
+        let objects = still.fetch(&keys)?;
+        let read = tokens::read(table, still, space, places)?;
         let mut first = 0;
         for ((&place, object), &length) in places.iter().zip(objects).zip(&read.lengths) {
             let length = length as usize;
@@ -187,14 +205,35 @@ fn read(
             };
             labelled.add(table, place, states, &list, length)?;
         }
-        if labelled.states.len() * size_of::<f64>() > BYTES_MAX {
-            return Err(ProbeError::bad(
-                format!("the tokens of these objects take more than {} GiB", BYTES_MAX >> 30),
-                "choose fewer objects (--where)",
-            ));
-        }
+        let last = places.last().map_or(0, |place| *place as usize + 1);
+        check_memory(labelled.labels.len(), space.dimension, (last, table.count()))?;
     }
     Ok(labelled)
+}
+
+/// Refuses more tokens than are held at once, of so many objects that were read of all of them.
+fn check_memory(
+    tokens: usize,
+    width: usize,
+    (read, all): (usize, usize),
+) -> Result<(), ProbeError> {
+    let each = width * size_of::<f64>();
+    let bytes = tokens.saturating_mul(each);
+    if bytes <= BYTES_MAX {
+        return Ok(());
+    }
+    // As many objects as fit, where the others have as many tokens as these.
+    let fit = read as u128 * BYTES_MAX as u128 / bytes as u128;
+    Err(ProbeError::bad(
+        format!(
+            "a token head holds every labelled token in memory, {each} bytes for {width} components: those of {read} of the {all} objects take {} MiB already",
+            bytes >> 20
+        ),
+        format!(
+            "at most {} MiB are held, the tokens of some {fit} such objects: choose fewer (--where), or label fewer tokens of each (NaN for none)",
+            BYTES_MAX >> 20
+        ),
+    ))
 }
 
 impl Labelled {
@@ -283,7 +322,7 @@ fn measured(
 /// # Errors
 /// [`ProbeError::BadSpec`] when a column is to be written: only numbers and texts can be; [`LearnError::Stopped`].
 pub(super) fn apply(
-    table: &Table<'_>,
+    mut table: Table<'_>,
     spec: &Spec,
     model: &Model,
     request: &v1::ApplyProbeRequest,
@@ -294,14 +333,18 @@ pub(super) fn apply(
         let hint = "leave --column and --class out: the classes of all tokens are told";
         return Err(ProbeError::bad("a token head predicts a list for each object", hint));
     }
-    let (space, total) = (&spec.spaces[0], table.count() as u64);
+    let space = &spec.spaces[0];
+    let still = table.view().still()?;
+    let skipped = table.take_changed(&still).len() as u64;
+    table.retain(&tokens::have(&table, &still, space.id)?);
+    let (total, mut done) = (table.count() as u64, 0);
+    tell(v1::ApplyProbeResponse { total, skipped, ..v1::ApplyProbeResponse::default() });
     let places: Vec<u32> = (0..table.count() as u32).collect();
-    let mut done = 0;
     for places in places.chunks(READ_AT_ONCE) {
         if flag.load(Ordering::Relaxed) {
             return Err(LearnError::Stopped.into());
         }
-        let read = tokens::read(table, space, places)?;
+        let read = tokens::read(&table, &still, space, places)?;
         let states: Vec<f64> = read.values.iter().map(|&value| f64::from(value)).collect();
         let count = states.len() / space.dimension.max(1);
         let predicted = model.predict(&states, count, 1)?;
@@ -314,15 +357,33 @@ pub(super) fn apply(
         for (&place, &length) in places.iter().zip(&read.lengths) {
             let last = first + length as usize;
             predictions.push(v1::Prediction {
-                id: Some(record::wire_id(&table.id(place as usize))),
-                position: table.position(place as usize).map(record::wire_position),
+                id: Some(table.id(place as usize).into()),
+                position: table.position(place as usize).map(Into::into),
                 predicted: (first..last).map(class).collect(),
                 ..v1::Prediction::default()
             });
             first = last;
         }
         done += places.len() as u64;
-        tell(v1::ApplyProbeResponse { done, total, predictions });
+        tell(v1::ApplyProbeResponse { done, total, predictions, skipped });
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_tokens_than_memory_are_refused_with_how_many_fit() {
+        // 2 GiB are 349,525 tokens of 768 components.
+        check_memory(349_525, 768, (1_024, 10_000)).expect("fits");
+        let refused = check_memory(349_526, 768, (1_024, 10_000)).expect_err("one too many");
+        let refused = refused.to_string();
+        for told in ["6144 bytes for 768 components", "1024 of the 10000 objects", "2048 MiB"] {
+            assert!(refused.contains(told), "{told}: {refused}");
+        }
+        assert!(refused.contains("some 1023 such objects") && refused.contains("--where"));
+        assert!(check_memory(usize::MAX, 768, (64, 64)).is_err());
+    }
 }

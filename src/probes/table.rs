@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::ProbeError;
-use crate::engine::{BUILT_IN_COUNT, CollectionView, LivePart, is_resident};
+use crate::engine::{BUILT_IN_COUNT, CollectionView, LivePart, Still, is_resident};
 use crate::query::{self, StopFlag};
 use crate::schema::{ColumnType, ObjectId, SpaceId, Value};
 use crate::sky::Position;
@@ -49,8 +49,64 @@ impl<'v> Table<'v> {
         Ok(Self { view, parts, entries })
     }
 
+    /// Those of some objects that the view has, by the id of each and the key that it had.
+    ///
+    /// # Errors
+    /// Those of the store, which is asked for objects that have moved.
+    pub(super) fn of(
+        view: &'v CollectionView,
+        objects: &[(ObjectKey, ObjectId)],
+    ) -> Result<Self, ProbeError> {
+        let parts = view.parts();
+        let find = |key: ObjectKey, id: &ObjectId| {
+            let mut numbered = (0u32..).zip(&parts);
+            numbered.find_map(|(number, live)| {
+                let row = live.part().row_of(key)?;
+                let is_it = !live.dead().contains(row as u32)
+                    && live.part().id_at(row).is_some_and(|other| other == *id);
+                is_it.then_some(Entry { key, part: number, row: row as u32 })
+            })
+        };
+        let mut entries = Vec::with_capacity(objects.len());
+        let mut elsewhere = Vec::new();
+        for (key, id) in objects {
+            match find(*key, id) {
+                Some(entry) => entries.push(entry),
+                None => elsewhere.push(id.clone()),
+            }
+        }
+        if !elsewhere.is_empty() {
+            // Deleted, or at another place of the sky.
+            let found = view.columns_of(&elsewhere)?.into_iter().flatten();
+            entries.extend(found.filter_map(|(key, object)| find(key, &object.id)));
+        }
+        entries.sort_by_key(|entry| entry.key);
+        Ok(Self { view, parts, entries })
+    }
+
     pub(super) fn view(&self) -> &'v CollectionView {
         self.view
+    }
+
+    /// Key and id of each object.
+    pub(super) fn objects(&self) -> Vec<(ObjectKey, ObjectId)> {
+        (0..self.count()).map(|place| (self.key(place), self.id(place))).collect()
+    }
+
+    /// Takes out the objects that were written again since the view was made.
+    pub(super) fn take_changed(&mut self, still: &Still<'_>) -> Vec<(ObjectKey, ObjectId)> {
+        let is_kept: Vec<bool> = self.keys().map(|key| !still.is_changed(&key)).collect();
+        let is_changed = |place: &usize| !is_kept[*place];
+        let changed = (0..self.count()).filter(is_changed);
+        let changed = changed.map(|place| (self.key(place), self.id(place))).collect();
+        self.retain(&is_kept);
+        changed
+    }
+
+    /// The live part and the row of an object.
+    pub(super) fn row(&self, place: usize) -> (&'v LivePart, u32) {
+        let (live, row) = self.of_place(place);
+        (live, row as u32)
     }
 
     pub(super) fn count(&self) -> usize {
@@ -65,24 +121,24 @@ impl<'v> Table<'v> {
         self.entries.iter().map(|entry| entry.key)
     }
 
-    fn of(&self, place: usize) -> (&'v LivePart, usize) {
+    fn of_place(&self, place: usize) -> (&'v LivePart, usize) {
         let entry = self.entries[place];
         (self.parts[entry.part as usize], entry.row as usize)
     }
 
     /// The id of an object; rows without one do not exist.
     pub(super) fn id(&self, place: usize) -> ObjectId {
-        let (live, row) = self.of(place);
+        let (live, row) = self.of_place(place);
         live.part().id_at(row).unwrap_or(ObjectId::Number(0))
     }
 
     pub(super) fn position(&self, place: usize) -> Option<Position> {
-        let (live, row) = self.of(place);
+        let (live, row) = self.of_place(place);
         live.part().position_at(row)
     }
 
     pub(super) fn value(&self, column: &Column, place: usize) -> Value {
-        let (live, row) = self.of(place);
+        let (live, row) = self.of_place(place);
         live.part().value_at(column.place, row)
     }
 
@@ -94,7 +150,7 @@ impl<'v> Table<'v> {
     /// Whether each object has a vector in every one of some spaces.
     pub(super) fn have_vectors(&self, spaces: &[SpaceId]) -> Vec<bool> {
         let has = |place: usize| {
-            let (live, row) = self.of(place);
+            let (live, row) = self.of_place(place);
             spaces.iter().all(|space| {
                 let vectors = live.part().vectors(*space);
                 vectors.is_some_and(|vectors| vectors.vector_of(row).is_some())

@@ -6,6 +6,7 @@ use super::ProbeError;
 use super::measure::Predicted;
 use super::model::Model;
 use super::table::Table;
+use crate::engine::Still;
 use crate::schema::{EmbeddingSpace, ObjectId, SpaceId};
 use crate::wire::v1::TokenSequence;
 
@@ -23,11 +24,15 @@ pub(super) struct Tokens {
 }
 
 /// Whether each object has tokens in a space.
-pub(super) fn have(table: &Table<'_>, space: SpaceId) -> Result<Vec<bool>, ProbeError> {
+pub(super) fn have(
+    table: &Table<'_>,
+    still: &Still<'_>,
+    space: SpaceId,
+) -> Result<Vec<bool>, ProbeError> {
     let ids: Vec<ObjectId> = (0..table.count()).map(|place| table.id(place)).collect();
     let mut have = Vec::with_capacity(ids.len());
     for some in ids.chunks(ASKED_AT_ONCE) {
-        have.extend(table.view().have(space, some)?);
+        have.extend(still.have(space, some)?);
     }
     Ok(have)
 }
@@ -38,17 +43,19 @@ pub(super) fn have(table: &Table<'_>, space: SpaceId) -> Result<Vec<bool>, Probe
 /// [`ProbeError::BadSpec`] when they are gone, or of another width than the space's.
 pub(super) fn read(
     table: &Table<'_>,
+    still: &Still<'_>,
     space: &EmbeddingSpace,
     places: &[u32],
 ) -> Result<Tokens, ProbeError> {
     let mut tokens = Tokens::default();
     let ids: Vec<ObjectId> = places.iter().map(|&place| table.id(place as usize)).collect();
     for ids in ids.chunks(READ_AT_ONCE) {
-        let found = table.view().tokens(space.id, ids)?;
+        let found = still.tokens(space.id, ids)?;
         for (id, sequence) in ids.iter().zip(found) {
             let gone = || {
-                let what = format!("the tokens of object {id} in `{}` are gone", space.name);
-                ProbeError::bad(what, "try again when nothing deletes objects")
+                let what =
+                    format!("the tokens of object {id} in `{}` are gone or cut off", space.name);
+                ProbeError::bad(what, "set the tokens of the object again")
             };
             tokens.push(&sequence.ok_or_else(gone)?, space.dimension).ok_or_else(gone)?;
         }
@@ -77,6 +84,7 @@ impl Tokens {
 /// Predicts for some objects of a table from their tokens; `truth` is empty, or one number for each.
 pub(super) fn predict(
     table: &Table<'_>,
+    still: &Still<'_>,
     space: &EmbeddingSpace,
     places: &[u32],
     truth: &[f64],
@@ -84,7 +92,7 @@ pub(super) fn predict(
 ) -> Result<Predicted, ProbeError> {
     let mut predicted = Predicted::default();
     for (number, some) in places.chunks(READ_AT_ONCE).enumerate() {
-        let tokens = read(table, space, some)?;
+        let tokens = read(table, still, space, some)?;
         let first = number * READ_AT_ONCE;
         let truth = truth.get(first..first + some.len()).unwrap_or(&[]);
         predicted.append(model.predict_tokens(&tokens.values, &tokens.lengths, truth)?);

@@ -7,7 +7,10 @@ use super::heads::{Examples, Fit};
 use super::model::Model;
 use super::spec::Spec;
 use super::{ProbeError, Tools, tokens};
-use crate::encoder::{Chunk, ChunkRows, ChunkSource, TowerInput, TrainError, TrainSpec, TrainTask};
+use crate::encoder::{
+    Chunk, ChunkRows, ChunkSource, EncoderHandle, TowerInput, TrainError, TrainSpec, TrainStep,
+    TrainTask, Trained,
+};
 use crate::learn::scale::Scale;
 use crate::learn::{
     Activation, AttentionShape, Features, LearnError, Progress, Scaling, epoch_order,
@@ -62,24 +65,13 @@ pub(super) fn fit(
             hint,
         )
     })?;
-    let runtime = Handle::try_current().map_err(|_| {
-        ProbeError::bad("no runtime to train a network in", "fit it through the server")
-    })?;
     let wanted = train_spec(spec, network, train, validation, progress)?;
     let examples_at_once =
         wanted.chunk_examples(if spec.uses_tokens() { TOKENS_GUESS } else { 1 }).max(1);
     let mut source =
         Source { spec, train, validation, examples_at_once, order: (u32::MAX, Vec::new()) };
-    let mut told = |step: &crate::encoder::TrainStep| {
-        let total = train.places.len() as u64 * u64::from(step.epochs);
-        let done = u64::from(step.epoch) * train.places.len() as u64 + step.examples;
-        progress.step(&format!("training, loss {:.4}", step.loss), done.min(total), total)
-    };
-    let trained = encoder.train_blocking(&runtime, &wanted, &mut source, &mut told);
-    let trained = trained.map_err(|error| match error {
-        TrainError::Encoder(error) => ProbeError::Encoder(error),
-        TrainError::Learn(error) => ProbeError::Learn(error),
-    })?;
+    let count = train.places.len();
+    let trained = train_watched(encoder, &wanted, &mut source, count, progress)?;
     let mut fit = Fit::of(Model::network(trained.head)?);
     if !validation.places.is_empty() {
         let (best, ran) = (trained.best_epoch + 1, trained.epochs);
@@ -87,6 +79,32 @@ pub(super) fn fit(
             .push(format!("weights of epoch {best} of {ran}, the best on the validation side"));
     }
     Ok(fit)
+}
+
+/// Trains what a spec says on so many examples, and tells how far it is.
+///
+/// # Errors
+/// [`ProbeError::Encoder`] when the encoder program is not there or dies; [`ProbeError::Learn`].
+pub(super) fn train_watched(
+    encoder: &EncoderHandle,
+    spec: &TrainSpec,
+    source: &mut dyn ChunkSource,
+    examples: usize,
+    progress: Progress<'_>,
+) -> Result<Trained, ProbeError> {
+    let runtime = Handle::try_current().map_err(|_| {
+        ProbeError::bad("no runtime to train a network in", "fit it through the server")
+    })?;
+    let examples = examples as u64;
+    let mut told = |step: &TrainStep| {
+        let total = examples * u64::from(step.epochs);
+        let done = u64::from(step.epoch) * examples + step.examples;
+        progress.step(&format!("training, loss {:.4}", step.loss), done.min(total), total)
+    };
+    encoder.train_blocking(&runtime, spec, source, &mut told).map_err(|error| match error {
+        TrainError::Encoder(error) => ProbeError::Encoder(error),
+        TrainError::Learn(error) => ProbeError::Learn(error),
+    })
 }
 
 fn train_spec(
@@ -180,18 +198,20 @@ impl Source<'_> {
         if examples.is_empty() {
             return Ok(None);
         }
-        let first =
-            if let Some(space) = self.spec.spaces.first().filter(|_| self.spec.uses_tokens()) {
-                let places: Vec<u32> = examples.iter().map(|&at| of.places[at as usize]).collect();
-                let read = tokens::read(&of.data.table, space, &places);
-                let read =
-                    read.map_err(|error| LearnError::Unreadable { reason: error.to_string() })?;
-                ChunkRows { values: read.values, lengths: read.lengths }
-            } else {
-                let mut values = Vec::new();
-                of.features.read(examples, &mut values)?;
-                ChunkRows { values: singles(&values), lengths: Vec::new() }
-            };
+        let first = if let Some(space) =
+            self.spec.spaces.first().filter(|_| self.spec.uses_tokens())
+        {
+            let places: Vec<u32> = examples.iter().map(|&at| of.places[at as usize]).collect();
+            let from = of.data.tokens_from();
+            let read = from.and_then(|still| tokens::read(&of.data.table, still, space, &places));
+            let read =
+                read.map_err(|error| LearnError::Unreadable { reason: error.to_string() })?;
+            ChunkRows { values: read.values, lengths: read.lengths }
+        } else {
+            let mut values = Vec::new();
+            of.features.read(examples, &mut values)?;
+            ChunkRows { values: singles(&values), lengths: Vec::new() }
+        };
         let (mut targets, mut classes) = (Vec::new(), Vec::new());
         match of.targets.select(examples) {
             Targets::Numbers(values) | Targets::Fractions { values, .. } => {

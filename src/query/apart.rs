@@ -62,7 +62,7 @@ pub(super) fn answer(
         }
         let found = leads.len();
         let chosen = match query.diversity {
-            Some(diversity) => chosen(view, &bound, diversity, leads, k)?,
+            Some(diversity) => chosen(view, query, &bound, diversity, leads, k)?,
             None => leads.into_iter().take(k).collect(),
         };
         tell(query, &mut stats, limit, found);
@@ -151,14 +151,19 @@ type Vectors = Vec<Option<Vec<f32>>>;
 /// to mean 0 and spread 1, distances from each other by those of pairs.
 fn chosen(
     view: &CollectionView,
+    query: &Query,
     bound: &Bound,
     diversity: Diversity,
     mut leads: Vec<Lead>,
     k: usize,
 ) -> Result<Vec<Lead>, QueryError> {
     leads.truncate(CHOSEN_FROM_MAX.max(k));
-    let vectors: Vec<Vectors> =
-        leads.iter().map(|lead| vectors_of(view, bound, &lead.found)).collect::<Result<_, _>>()?;
+    let may_go_on = || query.stop.check();
+    let vectors = |lead: &Lead| {
+        may_go_on()?;
+        vectors_of(view, bound, &lead.found)
+    };
+    let vectors: Vec<Vectors> = leads.iter().map(vectors).collect::<Result<_, _>>()?;
     let between = |one: usize, other: usize| -> f64 {
         let terms = bound.targets.iter().zip(vectors[one].iter().zip(&vectors[other]));
         let distance = |(target, (one, other)): (
@@ -173,7 +178,13 @@ fn chosen(
     let far: Vec<f64> = leads.iter().map(|lead| lead.distance.value()).collect();
     let order = if bound.metric().is_some() {
         let relevance: Vec<f64> = far.iter().map(|distance| -distance).collect();
-        marginal_relevance(&relevance, |one, other| -between(one, other), diversity.share, k)
+        marginal_relevance(
+            &relevance,
+            |one, other| -between(one, other),
+            diversity.share,
+            k,
+            may_go_on,
+        )?
     } else {
         let own = Calibration::of(&far);
         let count = leads.len();
@@ -186,7 +197,7 @@ fn chosen(
         let pairs = Calibration::of(&pairs);
         let relevance: Vec<f64> = far.iter().map(|&distance| own.similarity(distance)).collect();
         let similarity = |one: usize, other: usize| pairs.similarity(between(one, other));
-        marginal_relevance(&relevance, similarity, diversity.share, k)
+        marginal_relevance(&relevance, similarity, diversity.share, k, may_go_on)?
     };
     let mut leads: Vec<Option<Lead>> = leads.into_iter().map(Some).collect();
     Ok(order.into_iter().filter_map(|place| leads.get_mut(place)?.take()).collect())

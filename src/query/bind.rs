@@ -209,8 +209,7 @@ fn bind_term(
     let (measure, method) = match term.method {
         Method::MaxSim => (Measure::MaxSim { positives, negatives }, "max-sim"),
         Method::Probe => {
-            let head = measure::fit(view, &space, [&positives, &negatives], &named, stop)?;
-            (Measure::from(head), "probe")
+            (measure::fit(view, &space, [&positives, &negatives], &named, stop)?, "probe")
         }
         Method::Centroid if !negatives.is_empty() => {
             return Err(QueryError::NoUseForNegatives { space: space.name });

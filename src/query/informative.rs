@@ -114,7 +114,7 @@ pub fn next_batch(view: &CollectionView, query: &BatchQuery) -> Result<Batch, Qu
     let filter = Filter::new(view, query.region.as_ref(), query.predicate.as_deref(), &known.keys)?;
     let filters = filter.bind(view, &query.stop)?;
     let labelled: Vec<&[f32]> = positives.iter().chain(&negatives).map(Vec::as_slice).collect();
-    let pool = Pool::find(query, strategy, &space, head.map(Measure::from), &filters)?;
+    let pool = Pool::find(query, strategy, &space, head, &filters)?;
     let chosen = pool.choose(query.count, strategy, space.metric, &labelled);
     let proposals = chosen.into_iter().filter_map(|place| pool.proposals.get(place).cloned());
     Ok(Batch {

@@ -1,10 +1,12 @@
 //! What makes a distance of an object's vector: the nearness to one vector, to any of several, or a fitted head.
 
+use std::sync::Arc;
+
 use super::error::QueryError;
 use super::request::StopFlag;
 use super::sample::sample;
 use crate::engine::CollectionView;
-use crate::learn::discover::{Examples, LinearHead};
+use crate::learn::discover::{Even, Examples, LinearHead};
 use crate::learn::{LearnError, Progress};
 use crate::schema::EmbeddingSpace;
 use crate::storage::ObjectKey;
@@ -42,6 +44,13 @@ pub(super) enum Measure {
         /// Score of the origin.
         intercept: f64,
     },
+    /// Minus a linear score of the vector as it is made even: for spaces whose vectors may be of any length.
+    Evened {
+        even: Arc<Even>,
+        /// One for each component.
+        weights: Vec<f64>,
+        intercept: f64,
+    },
 }
 
 impl Measure {
@@ -64,6 +73,9 @@ impl Measure {
                 };
                 0.0 - (product + intercept)
             }
+            Self::Evened { even, weights, intercept } => {
+                0.0 - (even.dot(weights, stored) + intercept)
+            }
         };
         // No number at all comes of no finite vectors, and those are refused at the door.
         Distance::new(value).unwrap_or_else(|| metric.distance(stored, stored))
@@ -76,7 +88,7 @@ impl Measure {
             Self::MaxSim { positives, negatives } if negatives.is_empty() => {
                 Some(positives.iter().map(Vec::as_slice).collect())
             }
-            Self::MaxSim { .. } | Self::Linear { .. } => None,
+            Self::MaxSim { .. } | Self::Linear { .. } | Self::Evened { .. } => None,
         }
     }
 
@@ -85,14 +97,16 @@ impl Measure {
         match self {
             Self::Nearest => true,
             Self::MaxSim { negatives, .. } => negatives.is_empty(),
-            Self::Linear { .. } => false,
+            Self::Linear { .. } | Self::Evened { .. } => false,
         }
     }
 }
 
 /// Fits a head that tells positives from negatives and from a sample of the collection, in a space.
 ///
-/// Positives count as much together as all others do; negatives that were named count as much together as the sample.
+/// Positives count as much together as all others do; negatives that were named count as much together as the sample. Where
+/// lengths mean something (all but cosine), vectors are made even by the sample first: otherwise the objects that score most are
+/// those that lie farthest out, whatever they are.
 ///
 /// # Errors
 /// Those of reading vectors; [`QueryError::Learn`] where nothing can be learned.
@@ -102,7 +116,7 @@ pub(super) fn fit(
     [positives, negatives]: [&[Vec<f32>]; 2],
     without: &[ObjectKey],
     stop: &StopFlag,
-) -> Result<LinearHead, QueryError> {
+) -> Result<Measure, QueryError> {
     let background = sample(view, space, BACKGROUND, without)?;
     let width = space.dimension;
     let counts = [positives.len(), negatives.len(), background.len() / width];
@@ -111,8 +125,18 @@ pub(super) fn fit(
         [_, _, 0] => [0.5, 0.5, 0.0],
         [..] => [0.5, 0.25, 0.25],
     };
-    let named = positives.iter().chain(negatives).flatten();
-    let features: Vec<f64> = named.chain(&background).copied().map(f64::from).collect();
+    let even = match space.metric {
+        Metric::Cosine => None,
+        Metric::L2 | Metric::Ip => even_by(&background, [positives, negatives], width),
+    };
+    let named = positives.iter().chain(negatives).map(Vec::as_slice);
+    let mut features = Vec::with_capacity(width * counts.iter().sum::<usize>());
+    for vector in named.chain(background.chunks_exact(width)) {
+        match &even {
+            Some(even) => even.apply(vector, &mut features),
+            None => features.extend(vector.iter().copied().map(f64::from)),
+        }
+    }
     let (mut labels, mut weights) = (Vec::new(), Vec::new());
     for (place, (count, share)) in counts.into_iter().zip(shares).enumerate() {
         labels.extend(std::iter::repeat_n(place == 0, count));
@@ -120,15 +144,24 @@ pub(super) fn fit(
     }
     let examples = Examples { width, features: &features, labels: &labels, weights: &weights };
     let progress = Progress::new(&|_, _, _| {}, stop.flag());
-    LinearHead::fit(&examples, ALPHA, progress).map_err(|error| match error {
+    let head = LinearHead::fit(&examples, ALPHA, progress).map_err(|error| match error {
         LearnError::Stopped => QueryError::Stopped,
         other => QueryError::Learn { space: space.name.clone(), source: other },
+    })?;
+    let LinearHead { weights, intercept } = head;
+    Ok(match even {
+        Some(even) => Measure::Evened { even: Arc::new(even), weights, intercept },
+        None => {
+            let weights = weights.iter().map(|&weight| weight as f32).collect();
+            Measure::Linear { weights, intercept }
+        }
     })
 }
 
-impl From<LinearHead> for Measure {
-    fn from(head: LinearHead) -> Self {
-        let weights = head.weights.iter().map(|&weight| weight as f32).collect();
-        Self::Linear { weights, intercept: head.intercept }
-    }
+/// By a sample of the collection; by the examples where that is empty.
+fn even_by(background: &[f32], named: [&[Vec<f32>]; 2], width: usize) -> Option<Even> {
+    Even::of(background, width).or_else(|| {
+        let named: Vec<f32> = named.into_iter().flatten().flatten().copied().collect();
+        Even::of(&named, width)
+    })
 }

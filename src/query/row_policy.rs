@@ -51,7 +51,7 @@ pub fn row_policy(
         hash.update(&today.mjd().to_le_bytes());
     }
     let key = PolicyKey(*hash.finalize().as_bytes());
-    Arc::new(Policy { key, predicates: predicates.to_vec(), clauses })
+    Arc::new(Policy { key, predicates: predicates.to_vec(), today, clauses })
 }
 
 /// Checks a predicate of a row policy against the schema that it is written for.
@@ -68,6 +68,7 @@ pub fn check_policy(schema: &CollectionSchema, predicate: &str) -> Result<(), Qu
 struct Policy {
     key: PolicyKey,
     predicates: Vec<String>,
+    today: Day,
     /// Those that fit the schema.
     clauses: Vec<Clause>,
 }
@@ -100,6 +101,10 @@ impl RowPolicy for Policy {
 
     fn admitted_rows(&self, part: &Part) -> RoaringBitmap {
         self.clauses.iter().fold(RoaringBitmap::new(), |all, clause| all | clause.rows(part))
+    }
+
+    fn on(&self, schema: &CollectionSchema) -> Arc<dyn RowPolicy> {
+        row_policy(schema, &self.predicates, self.today)
     }
 }
 

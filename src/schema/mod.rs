@@ -8,6 +8,7 @@ mod object;
 mod rows;
 mod space;
 mod tokens;
+mod wire;
 
 pub use at_ingest::{AtIngest, FedSpace};
 pub(crate) use collection::check_name;

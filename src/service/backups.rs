@@ -7,7 +7,7 @@ use tonic::{Request, Response, Status};
 use super::ServiceError;
 use super::context::Context;
 use super::convert;
-use super::probes::{Answers, QUEUE};
+use super::jobs::{Answers, QUEUE};
 use crate::backup::{self, BackupError, Remote};
 use crate::wire::v1;
 use crate::wire::v1::backup_service_server::BackupService;

@@ -1,15 +1,13 @@
 //! `BridgeService`: maps between embedding spaces.
 
-use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 use super::ServiceError;
 use super::context::{Context, blocking};
 use super::door::Door;
 use super::gate;
-use super::probes::{Answers, QUEUE, Watch, check_predicate};
-use super::telemetry::watched;
+use super::jobs::{self, Answers};
+use super::probes::check_predicate;
 use crate::learn::Progress;
 use crate::wire::v1;
 use crate::wire::v1::bridge_service_server::BridgeService;
@@ -26,34 +24,21 @@ impl BridgeServer {
     }
 
     fn fit(&self, door: Door, request: v1::FitBridgeRequest) -> Answers<v1::FitBridgeResponse> {
-        let (sender, receiver) = mpsc::channel(QUEUE);
-        let (context, watch) = (self.context.clone(), Watch::default());
-        tokio::spawn(async move {
-            let (told, watched, bridges) = (sender.clone(), watch.clone(), context.bridges.clone());
-            let work = blocking(move || {
-                let tell = |stage: &str, done: u64, total: u64| {
-                    let stage = stage.to_owned();
-                    let step = v1::FitBridgeResponse { stage, done, total, bridge: None };
-                    // A slow reader misses steps, never the end.
-                    let _ = told.try_send(Ok(step));
-                };
-                let progress = Progress::new(&tell, &watched.flag);
-                let view = door.view(&request.collection)?;
-                Ok::<_, ServiceError>(bridges.fit(&view, request, &watched.stop, progress)?)
-            });
-            let last = match watch.over(&context, &sender, work).await {
-                None => return,
-                Some(Err(error)) => Err(error.into()),
-                Some(Ok(bridge)) => Ok(v1::FitBridgeResponse {
-                    stage: "done".to_owned(),
-                    done: 1,
-                    total: 1,
-                    bridge: Some(bridge),
-                }),
+        let bridges = self.context.bridges.clone();
+        let work = move |listener: &jobs::Listener<v1::FitBridgeResponse>| {
+            let tell = |stage: &str, done: u64, total: u64| {
+                let stage = stage.to_owned();
+                listener.step(v1::FitBridgeResponse { stage, done, total, bridge: None });
             };
-            let _ = sender.send(last).await;
-        });
-        Box::pin(watched(ReceiverStream::new(receiver)))
+            let progress = Progress::new(&tell, listener.flag());
+            let view = door.view(&request.collection)?;
+            Ok(bridges.fit(&view, request, listener.stop(), progress)?)
+        };
+        let last = |bridge| {
+            let (stage, bridge) = ("done".to_owned(), Some(bridge));
+            Some(v1::FitBridgeResponse { stage, done: 1, total: 1, bridge })
+        };
+        jobs::start(&self.context, work, last)
     }
 
     fn apply(
@@ -61,24 +46,14 @@ impl BridgeServer {
         door: Door,
         request: v1::ApplyBridgeRequest,
     ) -> Answers<v1::ApplyBridgeResponse> {
-        let (sender, receiver) = mpsc::channel(QUEUE);
-        let (context, watch) = (self.context.clone(), Watch::default());
-        tokio::spawn(async move {
-            let (told, watched, bridges) = (sender.clone(), watch.clone(), context.bridges.clone());
-            let work = blocking(move || {
-                let mut tell = |message: v1::ApplyBridgeResponse| {
-                    // The thread waits for a slow reader; one that has gone stops the work at its next step.
-                    let _ = told.blocking_send(Ok(message));
-                };
-                let view = door.view(&request.collection)?;
-                let (stop, flag) = (&watched.stop, &watched.flag);
-                Ok::<_, ServiceError>(bridges.apply(&view, &request, stop, flag, &mut tell)?)
-            });
-            if let Some(Err(error)) = watch.over(&context, &sender, work).await {
-                let _ = sender.send(Err(error.into())).await;
-            }
-        });
-        Box::pin(watched(ReceiverStream::new(receiver)))
+        let bridges = self.context.bridges.clone();
+        let work = move |listener: &jobs::Listener<v1::ApplyBridgeResponse>| {
+            let mut tell = |message| listener.tell(message);
+            let view = door.view(&request.collection)?;
+            let (stop, flag) = (listener.stop(), listener.flag());
+            Ok(bridges.apply(&view, &request, stop, flag, &mut tell)?)
+        };
+        jobs::start(&self.context, work, |()| None)
     }
 }
 

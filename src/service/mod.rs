@@ -30,6 +30,7 @@ mod flight;
 mod gate;
 mod http;
 mod ingest;
+mod jobs;
 mod layers;
 mod limits;
 mod maintenance;

@@ -1,12 +1,5 @@
 //! `ProbeService`: heads on embeddings.
 
-use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-
-use futures::Stream;
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
-use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 use super::ServiceError;
@@ -14,53 +7,19 @@ use super::context::{Context, blocking};
 use super::convert;
 use super::door::Door;
 use super::gate;
-use super::telemetry::watched;
+use super::jobs::{self, Answers};
 use crate::learn::Progress;
 use crate::probes::{self, Tools};
-use crate::query::StopFlag;
 use crate::wire::v1;
 use crate::wire::v1::probe_service_server::ProbeService;
 
-/// Messages that may wait for their reader.
-pub(super) const QUEUE: usize = 16;
-
 /// Predictions in one message.
 const PREDICTIONS_AT_ONCE: usize = 4_096;
-
-pub(super) type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
-type Sender<T> = mpsc::Sender<Result<T, Status>>;
 
 /// Fits, keeps, lists, applies and drops probes.
 #[derive(Clone)]
 pub(super) struct Probes {
     context: Context,
-}
-
-/// Raised when nobody waits for the answers any more.
-#[derive(Clone, Default)]
-pub(super) struct Watch {
-    pub(super) flag: Arc<AtomicBool>,
-    pub(super) stop: StopFlag,
-}
-
-impl Watch {
-    /// Waits for work; `None` when its caller has gone or the server stops first, and then the work ends at its next step.
-    pub(super) async fn over<T, W: Send + 'static>(
-        &self,
-        context: &Context,
-        sender: &Sender<W>,
-        work: impl Future<Output = Result<T, ServiceError>>,
-    ) -> Option<Result<T, ServiceError>> {
-        let outcome = tokio::select! {
-            outcome = work => Some(outcome),
-            () = sender.closed() => None,
-            () = context.stopping.cancelled() => Some(Err(ServiceError::Stopping)),
-        };
-        // Also when all went well: there is nothing left to be stopped then.
-        self.flag.store(true, Ordering::Relaxed);
-        self.stop.raise();
-        outcome
-    }
 }
 
 impl Probes {
@@ -73,85 +32,51 @@ impl Probes {
     }
 
     fn fit(&self, door: Door, request: v1::FitProbeRequest) -> Answers<v1::FitProbeResponse> {
-        let (sender, receiver) = mpsc::channel(QUEUE);
-        let (context, tools, watch) = (self.context.clone(), self.tools(), Watch::default());
-        tokio::spawn(async move {
-            let (told, watched) = (sender.clone(), watch.clone());
-            let Some(turn) = turn(&context, &sender).await else { return };
-            let work = blocking(move || {
-                let _turn = turn;
-                let tell = |stage: &str, done: u64, total: u64| {
-                    let stage = stage.to_owned();
-                    let step = v1::FitProbeResponse { stage, done, total, ..Default::default() };
-                    // A slow reader misses steps, never the end.
-                    let _ = told.try_send(Ok(step));
-                };
-                let progress = Progress::new(&tell, &watched.flag);
-                let view = door.view(&request.collection)?;
-                Ok::<_, ServiceError>(probes::fit(&tools, &view, request, &watched.stop, progress)?)
-            });
-            match watch.over(&context, &sender, work).await {
-                None => {}
-                Some(Err(error)) => {
-                    let _ = sender.send(Err(error.into())).await;
-                }
-                Some(Ok(fitted)) => send_fitted(&sender, fitted).await,
-            }
-        });
-        Box::pin(watched(ReceiverStream::new(receiver)))
+        let tools = self.tools();
+        let work = move |listener: &jobs::Listener<v1::FitProbeResponse>| {
+            let tell = |stage: &str, done: u64, total: u64| {
+                let stage = stage.to_owned();
+                listener.step(v1::FitProbeResponse { stage, done, total, ..Default::default() });
+            };
+            let progress = Progress::new(&tell, listener.flag());
+            let view = door.view(&request.collection)?;
+            Ok(probes::fit(&tools, &view, request, listener.stop(), progress)?)
+        };
+        jobs::start(&self.context, work, last_messages)
     }
 
     fn apply(&self, door: Door, request: v1::ApplyProbeRequest) -> Answers<v1::ApplyProbeResponse> {
-        let (sender, receiver) = mpsc::channel(QUEUE);
-        let (context, tools, watch) = (self.context.clone(), self.tools(), Watch::default());
-        tokio::spawn(async move {
-            let (told, watched) = (sender.clone(), watch.clone());
-            let Some(turn) = turn(&context, &sender).await else { return };
-            let work = blocking(move || {
-                let _turn = turn;
-                let mut tell = |message: v1::ApplyProbeResponse| {
-                    // The thread waits for a slow reader; one that has gone stops the work at its next step.
-                    let _ = told.blocking_send(Ok(message));
-                };
-                let view = door.view(&request.collection)?;
-                let (stop, flag) = (&watched.stop, &watched.flag);
-                Ok::<_, ServiceError>(probes::apply(
-                    &tools, &view, &request, stop, flag, &mut tell,
-                )?)
-            });
-            if let Some(Err(error)) = watch.over(&context, &sender, work).await {
-                let _ = sender.send(Err(error.into())).await;
-            }
-        });
-        Box::pin(watched(ReceiverStream::new(receiver)))
+        let (tools, context) = (self.tools(), self.context.clone());
+        let work = move |listener: &jobs::Listener<v1::ApplyProbeResponse>| {
+            let mut tell = |message| listener.tell(message);
+            let view = door.view(&request.collection)?;
+            let (stop, flag) = (listener.stop(), listener.flag());
+            let applied = probes::apply(&tools, &view, &request, stop, flag, &mut tell);
+            // A column that was written may be what a space is filled from.
+            context.at_ingest.wake(&request.collection);
+            Ok(applied?)
+        };
+        jobs::start(&self.context, work, |()| None)
     }
 }
 
-/// Waits for a turn to work; `None` when the caller has gone or the server stops first.
-async fn turn<T>(context: &Context, sender: &Sender<T>) -> Option<OwnedSemaphorePermit> {
-    tokio::select! {
-        turn = context.fit_turn() => turn.ok(),
-        () = sender.closed() => None,
-        () = context.stopping.cancelled() => None,
-    }
-}
-
-async fn send_fitted(answers: &Sender<v1::FitProbeResponse>, fitted: probes::Fitted) {
-    for some in fitted.predictions.chunks(PREDICTIONS_AT_ONCE) {
-        let message =
-            v1::FitProbeResponse { predictions: some.to_vec(), ..v1::FitProbeResponse::default() };
-        if answers.send(Ok(message)).await.is_err() {
-            return;
-        }
-    }
+/// The predictions of a fit, and the probe at the end.
+fn last_messages(fitted: probes::Fitted) -> impl Iterator<Item = v1::FitProbeResponse> + Send {
+    let probes::Fitted { probe, predictions } = fitted;
+    let mut predictions = predictions.into_iter();
+    let some = move || {
+        let some: Vec<v1::Prediction> = predictions.by_ref().take(PREDICTIONS_AT_ONCE).collect();
+        (!some.is_empty())
+            .then(|| v1::FitProbeResponse { predictions: some, ..v1::FitProbeResponse::default() })
+    };
     let last = v1::FitProbeResponse {
         stage: "done".to_owned(),
         done: 1,
         total: 1,
-        probe: Some(fitted.probe),
+        probe: Some(probe),
         ..v1::FitProbeResponse::default()
     };
-    let _ = answers.send(Ok(last)).await;
+    std::iter::from_fn(some).chain(std::iter::once(last))
 }
 
 #[tonic::async_trait]

@@ -397,6 +397,13 @@ fn check_exposure(options: &ServiceOptions) -> Result<(), ServerError> {
     Ok(())
 }
 
+/// A service whose messages have their largest sizes.
+macro_rules! sized {
+    ($service:expr, $request:expr, $reply:expr) => {
+        $service.max_decoding_message_size($request).max_encoding_message_size($reply)
+    };
+}
+
 fn router(
     context: &Context,
     health: &HealthReporter,
@@ -404,6 +411,7 @@ fn router(
 ) -> Result<LayeredRouter, ServerError> {
     let limits = &context.limits;
     let (request, reply) = (limits.request_bytes_max, limits.reply_bytes_max + ENVELOPE_BYTES);
+    let ingest = limits.ingest_message_bytes_max;
     let mut builder = tonic::transport::Server::builder()
         .max_concurrent_streams(STREAMS_PER_CONNECTION_MAX)
         .concurrency_limit_per_connection(REQUESTS_PER_CONNECTION_MAX)
@@ -421,57 +429,45 @@ fn router(
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?)
         .add_service(HealthServer::new(HealthService::from_health_reporter(health.clone())))
-        .add_service(
-            CollectionServiceServer::new(Collections::new(context.clone()))
-                .max_decoding_message_size(request)
-                .max_encoding_message_size(reply),
-        )
-        .add_service(
-            ObjectServiceServer::new(Objects::new(context.clone()))
-                .max_decoding_message_size(limits.ingest_message_bytes_max)
-                .max_encoding_message_size(reply),
-        )
-        .add_service(
-            SearchServiceServer::new(Searches::new(context.clone()))
-                .max_decoding_message_size(request)
-                .max_encoding_message_size(reply),
-        )
-        .add_service(
-            MaintenanceServiceServer::new(Maintenance::new(context.clone()))
-                .max_decoding_message_size(request)
-                .max_encoding_message_size(reply),
-        )
-        .add_service(
-            ProbeServiceServer::new(Probes::new(context.clone()))
-                .max_decoding_message_size(request)
-                .max_encoding_message_size(reply),
-        )
-        .add_service(
-            BridgeServiceServer::new(BridgeServer::new(context.clone()))
-                .max_decoding_message_size(request)
-                .max_encoding_message_size(reply),
-        )
-        .add_service(flight::service(context))
-        .add_service(
-            DiscoveryServiceServer::new(Discovery::new(context.clone()))
-                .max_decoding_message_size(request)
-                .max_encoding_message_size(reply),
-        )
-        .add_service(
-            AccessServiceServer::new(Access::new(context.clone()))
-                .max_decoding_message_size(request)
-                .max_encoding_message_size(reply),
-        )
-        .add_service(
-            ReleaseServiceServer::new(Releases::new(context.clone()))
-                .max_decoding_message_size(request)
-                .max_encoding_message_size(reply),
-        )
-        .add_service(
-            BackupServiceServer::new(Backups::new(context.clone()))
-                .max_decoding_message_size(request)
-                .max_encoding_message_size(reply),
+        .add_service(sized!(
+            CollectionServiceServer::new(Collections::new(context.clone())),
+            request,
+            reply
         ))
+        .add_service(sized!(ObjectServiceServer::new(Objects::new(context.clone())), ingest, reply))
+        .add_service(sized!(
+            SearchServiceServer::new(Searches::new(context.clone())),
+            request,
+            reply
+        ))
+        .add_service(sized!(
+            MaintenanceServiceServer::new(Maintenance::new(context.clone())),
+            request,
+            reply
+        ))
+        .add_service(sized!(ProbeServiceServer::new(Probes::new(context.clone())), request, reply))
+        .add_service(sized!(
+            BridgeServiceServer::new(BridgeServer::new(context.clone())),
+            request,
+            reply
+        ))
+        .add_service(flight::service(context))
+        .add_service(sized!(
+            DiscoveryServiceServer::new(Discovery::new(context.clone())),
+            request,
+            reply
+        ))
+        .add_service(sized!(AccessServiceServer::new(Access::new(context.clone())), request, reply))
+        .add_service(sized!(
+            ReleaseServiceServer::new(Releases::new(context.clone())),
+            request,
+            reply
+        ))
+        .add_service(sized!(
+            BackupServiceServer::new(Backups::new(context.clone())),
+            request,
+            reply
+        )))
 }
 
 /// Tells clients what they can call, and nothing about the protocol with the encoder process.

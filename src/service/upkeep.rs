@@ -16,12 +16,18 @@ use crate::wire::v1;
 const PAUSE: Duration = Duration::from_hours(24);
 
 /// What a server does for its data, as the operator wants it.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UpkeepOptions {
     /// Places for backups by the names that clients use: directories or `s3://BUCKET/PREFIX`.
     pub destinations: BTreeMap<String, String>,
     /// Bytes a second that a scrub reads; 0 for no scrub unless somebody starts one, which then reads 32 MiB a second.
     pub scrub_bytes_per_s: u64,
+}
+
+impl Default for UpkeepOptions {
+    fn default() -> Self {
+        Self { destinations: BTreeMap::new(), scrub_bytes_per_s: 8 << 20 }
+    }
 }
 
 /// Bytes a second of a scrub that somebody starts where the operator set none.

@@ -121,7 +121,28 @@ impl Store {
         found.map(|bytes| Ok(decode_named(&bytes)?.1)).transpose()
     }
 
-    /// All records of a kind with their names as they were given, ordered by the names in lower case.
+    /// Shows all records of a kind with their names as they were given, ordered by the names in lower case, one after the
+    /// other: they are large, and not held together. The first error of `visit` ends it.
+    ///
+    /// # Errors
+    /// As [`Store::record`], and those of `visit`.
+    pub fn visit_records<E: From<StorageError>>(
+        &self,
+        collection: CollectionId,
+        kind: RecordKind,
+        visit: &mut dyn FnMut(String, Vec<u8>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        self.slot(collection)?.meta()?;
+        let view = self.engine.view();
+        let mut cursor = view.cursor(KeyRange::collection(kind.table(), collection))?;
+        while let Some((_, bytes)) = cursor.advance()? {
+            let (name, record) = decode_named(bytes)?;
+            visit(name, record)?;
+        }
+        Ok(())
+    }
+
+    /// The same records all together.
     ///
     /// # Errors
     /// As [`Store::record`].
@@ -130,13 +151,11 @@ impl Store {
         collection: CollectionId,
         kind: RecordKind,
     ) -> Result<Vec<(String, Vec<u8>)>, StorageError> {
-        self.slot(collection)?.meta()?;
-        let view = self.engine.view();
-        let mut cursor = view.cursor(KeyRange::collection(kind.table(), collection))?;
         let mut records = Vec::new();
-        while let Some((_, bytes)) = cursor.advance()? {
-            records.push(decode_named(bytes)?);
-        }
+        self.visit_records(collection, kind, &mut |name, bytes| {
+            records.push((name, bytes));
+            Ok::<_, StorageError>(())
+        })?;
         Ok(records)
     }
 }

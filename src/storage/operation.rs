@@ -31,7 +31,8 @@ pub enum Operation {
         /// The new tokens.
         tokens: Vec<(SpaceId, TokenSequence)>,
     },
-    /// Sets values of some columns of a stored object; its position, its other columns, its vectors and its tokens stay.
+    /// Sets values of some columns of a stored object; its position, its other columns, its vectors and its tokens stay, but
+    /// for those of spaces that are filled at ingest from a column that is another now.
     SetColumns {
         /// The object.
         id: ObjectId,

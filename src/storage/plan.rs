@@ -15,7 +15,7 @@ use super::record::{
 };
 use super::table::Table;
 use crate::schema::{
-    CollectionId, CollectionSchema, IdRef, Object, ObjectId, SchemaError, SpaceId, Value,
+    CollectionId, CollectionSchema, FedSpace, IdRef, Object, ObjectId, SchemaError, SpaceId, Value,
 };
 use crate::sky::Cell29;
 use crate::wire::v1::TokenSequence;
@@ -158,6 +158,8 @@ struct Ledger<'v, 'o> {
     view: &'v dyn KvView,
     collection: CollectionId,
     schema: &'v CollectionSchema,
+    /// Spaces whose content is made of columns.
+    fed: Vec<FedSpace>,
     tracks: Vec<Track<'o>>,
     by_id: HashMap<&'o ObjectId, usize>,
     /// Keys that objects of this batch have taken.
@@ -182,6 +184,7 @@ impl<'v, 'o> Ledger<'v, 'o> {
             view,
             collection,
             schema,
+            fed: schema.fed_spaces(),
             tracks: Vec::with_capacity(operations.len()),
             by_id: HashMap::with_capacity(operations.len()),
             taken: HashMap::with_capacity(operations.len()),
@@ -375,10 +378,17 @@ impl Ledger<'_, '_> {
             let detail = format!("the row of object `{id}` is missing");
             return Err(StorageError::corrupt("object row", detail));
         };
+        let before = if self.fed.is_empty() { Vec::new() } else { object.columns.clone() };
         for (place, value) in columns {
             if let Some(column) = object.columns.get_mut(*place) {
                 column.clone_from(value);
             }
+        }
+        // What was made of other columns goes, and is made again.
+        for fed in self.fed.iter().filter(|fed| fed.differs(&before, &object.columns)) {
+            now.spaces.remove(&fed.space);
+            now.vectors.remove(&fed.space);
+            now.tokens.remove(&fed.space);
         }
         now.row = Some(encode_row(&object));
         Ok(Outcome::ColumnsSet { key: now.key })

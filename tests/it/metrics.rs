@@ -59,8 +59,13 @@ fn assert_measured(measured: &dyn Measure, expected: &Value) {
 
 fn regression(case: &Value) -> Result<(), LearnError> {
     let (truth, predicted) = (reals(&case["truth"]), reals(&case["predicted"]));
-    let log_density = reals(&case["log_density"]);
-    let all = Regression::new(&truth, &predicted)?.log_density(&log_density)?.redshift()?;
+    let (log_density, below) = (reals(&case["log_density"]), reals(&case["below"]));
+    let plain = Regression::new(&truth, &predicted)?.log_density(&log_density)?.below(&below)?;
+    let weights = case["weights"].as_array().map(|_| reals(&case["weights"]));
+    let all = match &weights {
+        Some(weights) => plain.weights(weights)?.redshift()?,
+        None => plain.redshift()?,
+    };
     assert_measured(&all, &case["expected"]);
     Ok(())
 }

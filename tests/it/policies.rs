@@ -1,6 +1,7 @@
 //! Row policies: what somebody sees equals what there would be if nothing else had ever been.
 
 mod apart;
+mod between;
 mod exports;
 mod fits;
 mod plans;

@@ -1,5 +1,7 @@
 //! Probes through a real server, against scikit-learn on the same split.
 
+mod beside;
+mod cancelled;
 mod kept;
 mod networks;
 mod refused;
@@ -300,7 +302,13 @@ async fn leaks_are_told_and_few_shots_are_nested() {
     let (probe, _) = fit(&server, measure_only(few.clone())).await.expect("fit");
     assert_eq!(probe.n_train, 30);
     few.split = "kfold:4:0".to_owned();
-    let (probe, _) = fit(&server, measure_only(few)).await.expect("fit");
+    let (probe, _) = fit(&server, measure_only(few.clone())).await.expect("fit");
     assert_eq!((probe.n_train, probe.n_test), (30, 421));
+    // More than there are: said, and not taken for a size that was reached.
+    few.split = "column:side".to_owned();
+    few.train_limit = 5_000;
+    let (probe, _) = fit(&server, measure_only(few)).await.expect("fit");
+    let told = "5000 training examples were asked for, and there are 315: all were used";
+    assert!(probe.warnings.iter().any(|warning| warning == told), "{:?}", probe.warnings);
     server.stop().await;
 }

@@ -20,32 +20,59 @@ from sklearn.calibration import calibration_curve
 NMAD_FACTOR = 1.4826
 
 
-def regression(rng: np.random.Generator, count: int) -> dict[str, Any]:
-    """Redshifts, most of them good, some catastrophic, with Gaussian densities."""
+def median(values: np.ndarray, weights: np.ndarray | None) -> float:
+    """The value at which half of the weight is reached."""
+    if weights is None:
+        return np.median(values)
+    return np.quantile(values, 0.5, weights=weights, method="inverted_cdf")
+
+
+def from_uniform(below: np.ndarray, weights: np.ndarray | None) -> float:
+    """Kolmogorov and Smirnov's distance from the uniform distribution."""
+    if weights is None:
+        return stats.kstest(below, "uniform").statistic
+    order = np.argsort(below)
+    above = np.cumsum(weights[order]) / weights.sum()
+    before = above - weights[order] / weights.sum()
+    return max(np.abs(above - below[order]).max(), np.abs(before - below[order]).max())
+
+
+def regression(rng: np.random.Generator, count: int, weighted: bool) -> dict[str, Any]:
+    """Redshifts, most of them good, some catastrophic, with Gaussian densities; with weights or without."""
     truth = rng.gamma(3.0, 0.3, count)
     predicted = truth + rng.normal(0.01, 0.05, count) * (1 + truth)
     predicted[:: 11] += rng.uniform(-1, 1, predicted[:: 11].size)
     sigma = rng.uniform(0.05, 0.3, count)
     log_density = stats.norm.logpdf(truth, predicted, sigma)
+    below = stats.norm.cdf(truth, predicted, sigma)
+    # Some weigh nothing.
+    weights = rng.integers(0, 4, count) * rng.uniform(0.5, 1.5, count) if weighted else None
+    given = {"sample_weight": weights}
     dz = (predicted - truth) / (1 + truth)
     error = predicted - truth
-    older = np.median(np.abs(error - np.median(error)) / (1 + truth))
+    nmad = median(np.abs(dz - median(dz, weights)), weights)
+    older = median(np.abs(error - median(error, weights)) / (1 + truth), weights)
+    if not weighted:
+        assert np.isclose(nmad, median_absolute_deviation(dz))
     return {
         "truth": truth,
         "predicted": predicted,
         "log_density": log_density,
+        "below": below,
+        "weights": weights,
         "expected": {
-            "r2": metrics.r2_score(truth, predicted),
-            "rmse": metrics.root_mean_squared_error(truth, predicted),
-            "mae": metrics.mean_absolute_error(truth, predicted),
-            "bias": np.mean(error),
-            "nll": -np.mean(log_density),
-            "dz_mean": np.mean(dz),
-            "dz_median": np.median(dz),
-            "sigma_nmad": NMAD_FACTOR * median_absolute_deviation(dz),
+            "r2": metrics.r2_score(truth, predicted, **given),
+            "rmse": metrics.root_mean_squared_error(truth, predicted, **given),
+            "mae": metrics.mean_absolute_error(truth, predicted, **given),
+            "bias": np.average(error, weights=weights),
+            "nll": -np.average(log_density, weights=weights),
+            "pit_ks": from_uniform(below, weights),
+            "dz_mean": np.average(dz, weights=weights),
+            "dz_median": median(dz, weights),
+            "sigma_nmad": NMAD_FACTOR * nmad,
             "sigma_nmad_brammer": NMAD_FACTOR * older,
-            "outliers_0.15": np.mean(np.abs(dz) > 0.15),
-            "outliers_0.05": np.mean(np.abs(dz) > 0.05),
+            "outliers_0.15": np.average(np.abs(dz) > 0.15, weights=weights),
+            "outliers_0.05": np.average(np.abs(dz) > 0.05, weights=weights),
         },
     }
 
@@ -209,7 +236,11 @@ def main() -> None:
     """Writes all cases."""
     rng = np.random.default_rng(20250610)
     cases = {
-        "regression": [regression(rng, count) for count in (7, 500, 1001)],
+        "regression": [
+            *(regression(rng, count, weighted=False) for count in (7, 500, 1001)),
+            # Numbers of their own, so that the cases below stay what they are.
+            *(regression(np.random.default_rng(count), count, weighted=True) for count in (7, 500, 1001)),
+        ],
         "classification": [
             classification(rng, count, classes, weighted)
             for count, classes in ((60, 2), (900, 2), (400, 3), (1200, 8))

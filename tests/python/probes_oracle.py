@@ -41,12 +41,13 @@ def regression(name, head, features=x, among=None, weights=None, alpha=None):
     train, test = is_train & among, ~is_train & among
     head.fit(features[train], y[train], **({} if weights is None else {"sample_weight": weights[train]}))
     found = head.predict(features[test])
+    told = {} if weights is None else {"sample_weight": weights[test]}
     answer[name] = {
         "predictions": {str(i): [value] for i, value in zip(ids[test], found)},
         "metrics": {
-            "r2": r2_score(y[test], found),
-            "rmse": root_mean_squared_error(y[test], found),
-            "mae": mean_absolute_error(y[test], found),
+            "r2": r2_score(y[test], found, **told),
+            "rmse": root_mean_squared_error(y[test], found, **told),
+            "mae": mean_absolute_error(y[test], found, **told),
         },
     }
     if alpha is not None:

@@ -15,7 +15,7 @@ use super::progress;
 use super::render::{Cell, Format, duration, print_facts, print_table, thousands, write_out};
 use crate::wire::v1::{
     ApplyBridgeRequest, ApplyBridgeResponse, Bridge, DropBridgeRequest, FitBridgeRequest,
-    GetBridgeRequest, ListBridgesRequest,
+    FitBridgeResponse, GetBridgeRequest, ListBridgesRequest,
 };
 
 /// Words of `sidereus bridge`.
@@ -120,16 +120,12 @@ pub(super) async fn run(arguments: BridgeArguments) -> Result<()> {
 
 async fn fit(client: &Client, request: FitBridgeRequest) -> Result<Bridge> {
     let reply = client.bridges().fit_bridge(request).await.map_err(|status| of_status(&status))?;
-    let mut stream = reply.into_inner();
-    let bar = progress::stage_bar();
     let mut bridge = None;
-    while let Some(message) = stream.message().await.map_err(|status| of_status(&status))? {
-        bar.set_message(message.stage);
-        bar.set_length(message.total);
-        bar.set_position(message.done);
-        bridge = message.bridge.or(bridge);
-    }
-    bar.finish_and_clear();
+    let step = |message: FitBridgeResponse| {
+        bridge = message.bridge.or(bridge.take());
+        (Some(message.stage), message.done, message.total)
+    };
+    progress::watch(reply.into_inner(), &progress::stage_bar(), step).await?;
     bridge.context(NO_BRIDGE)
 }
 
@@ -138,24 +134,31 @@ async fn apply(client: &Client, request: ApplyBridgeRequest, format: Format) -> 
     let name = request.name.clone();
     let reply =
         client.bridges().apply_bridge(request).await.map_err(|status| of_status(&status))?;
-    let mut stream = reply.into_inner();
-    let bar = progress::rows_bar(Some(0), "mapping");
     let mut last = ApplyBridgeResponse::default();
-    while let Some(message) = stream.message().await.map_err(|status| of_status(&status))? {
-        bar.set_length(message.total);
-        bar.set_position(message.done);
+    let step = |message: ApplyBridgeResponse| {
+        let far = (None, message.done, message.total);
         last = message;
-    }
-    bar.finish_and_clear();
+        far
+    };
+    let bar = progress::rows_bar(Some(0), "mapping");
+    progress::watch(reply.into_inner(), &bar, step).await?;
+    let written = last.done.saturating_sub(last.refused + last.skipped);
     match format {
         Format::Table => {
             let refused = match last.refused {
                 0 => String::new(),
                 count => format!(" ({} became zero and were left out)", thousands(count)),
             };
+            let skipped = match last.skipped {
+                0 => String::new(),
+                count => format!(
+                    " ({} changed each time that they were mapped; apply it once more)",
+                    thousands(count)
+                ),
+            };
             write_out(&format!(
-                "bridge {name}: {} vectors written into {}{refused} in {}\n",
-                thousands(last.done - last.refused),
+                "bridge {name}: {} vectors written into {}{refused}{skipped} in {}\n",
+                thousands(written),
                 last.spaces.join(" and "),
                 duration(started.elapsed()),
             ))
@@ -164,8 +167,9 @@ async fn apply(client: &Client, request: ApplyBridgeRequest, format: Format) -> 
             &[
                 ("bridge", Cell::text(name)),
                 ("spaces", Cell::text(last.spaces.join(" "))),
-                ("written", Cell::Count(last.done - last.refused)),
+                ("written", Cell::Count(written)),
                 ("refused", Cell::Count(last.refused)),
+                ("skipped", Cell::Count(last.skipped)),
                 ("seconds", Cell::Real(started.elapsed().as_secs_f64())),
             ],
             format,

@@ -3,7 +3,8 @@
 use anyhow::Result;
 
 use crate::cli::render::{
-    Cell, Format, Json, Table, print_facts, print_json, print_table, significant, write_out,
+    Cell, Format, Json, Table, print_facts, print_json, print_table, significant, thousands,
+    write_out,
 };
 use crate::wire::v1::{Bridge, BridgeMetric, BridgeSpec, bridge_spec};
 
@@ -84,6 +85,12 @@ pub(super) fn print_bridge(bridge: &Bridge, format: Format) -> Result<()> {
     match format {
         Format::Table => {
             print_facts(&facts, format)?;
+            if bridge.n_changed > 0 {
+                let changed = thousands(bridge.n_changed);
+                write_out(&format!(
+                    "\nnote: {changed} objects were written again while they were read, and are left out\n"
+                ))?;
+            }
             if bridge.n_test < FEW_TESTED {
                 write_out(&format!("\nnote: measured on {} objects only\n", bridge.n_test))?;
             }
@@ -114,6 +121,7 @@ fn facts(bridge: &Bridge) -> Vec<(&'static str, Cell)> {
         ("split", Cell::text(&spec.split)),
         ("n_train", Cell::Count(bridge.n_train)),
         ("n_test", Cell::Count(bridge.n_test)),
+        ("n_changed", Cell::Count(bridge.n_changed)),
         ("alpha", Cell::optional_real(bridge.alpha)),
         ("scale", Cell::optional_real(bridge.scale)),
     ];

@@ -14,8 +14,8 @@ use super::failure::of_status;
 use super::progress;
 use super::render::{Format, Table, duration, print_table, thousands, write_out};
 use crate::wire::v1::{
-    ApplyProbeRequest, DropProbeRequest, FitProbeRequest, FitProbeResponse, GetProbeRequest,
-    ListProbesRequest, Prediction, Probe,
+    ApplyProbeRequest, ApplyProbeResponse, DropProbeRequest, FitProbeRequest, FitProbeResponse,
+    GetProbeRequest, ListProbesRequest, Prediction, Probe,
 };
 
 use show::print_probe;
@@ -157,18 +157,14 @@ pub(super) async fn fit(
     request: FitProbeRequest,
 ) -> Result<(Probe, Vec<Prediction>)> {
     let reply = client.probes().fit_probe(request).await.map_err(|status| of_status(&status))?;
-    let mut stream = reply.into_inner();
-    let bar = progress::stage_bar();
     let (mut probe, mut predictions) = (None, Vec::new());
-    while let Some(message) = stream.message().await.map_err(|status| of_status(&status))? {
+    let step = |message: FitProbeResponse| {
         let FitProbeResponse { stage, done, total, predictions: some, probe: last } = message;
-        bar.set_message(stage);
-        bar.set_length(total);
-        bar.set_position(done);
         predictions.extend(some);
-        probe = last.or(probe);
-    }
-    bar.finish_and_clear();
+        probe = last.or(probe.take());
+        (Some(stage), done, total)
+    };
+    progress::watch(reply.into_inner(), &progress::stage_bar(), step).await?;
     Ok((probe.context(NO_PROBE)?, predictions))
 }
 
@@ -189,26 +185,30 @@ async fn apply(client: &Client, request: ApplyProbeRequest, format: Format) -> R
     let column = request.column.clone();
     let class = request.class.clone();
     let reply = client.probes().apply_probe(request).await.map_err(|status| of_status(&status))?;
-    let mut stream = reply.into_inner();
-    let bar = progress::rows_bar(None, "predicting");
     let mut headings = vec!["object_id", "ra", "dec", "prediction"];
     if !classes.is_empty() && class.is_empty() {
         headings.push("probability");
     }
     let mut table = Table::new(headings);
-    let mut done = 0;
-    while let Some(message) = stream.message().await.map_err(|status| of_status(&status))? {
-        done = message.done;
-        bar.set_length(message.total);
-        bar.set_position(done);
+    let (mut done, mut skipped) = (0, 0);
+    let step = |message: ApplyProbeResponse| {
+        (done, skipped) = (message.done, message.skipped);
         for prediction in &message.predictions {
             table.push(show::prediction(prediction, &classes, &class));
         }
+        (None, message.done, message.total)
+    };
+    progress::watch(reply.into_inner(), &progress::rows_bar(None, "predicting"), step).await?;
+    if skipped > 0 {
+        let count = thousands(skipped);
+        eprintln!(
+            "{count} objects were written again each time that they were predicted; apply it once more"
+        );
     }
-    bar.finish_and_clear();
     if column.is_empty() {
         return print_table(&table, format);
     }
+    let done = done.saturating_sub(skipped);
     if format == Format::Table {
         let took: Duration = started.elapsed();
         let per = format!(

@@ -193,6 +193,7 @@ fn to_json(probe: &Probe) -> Json {
         ("split", Cell::text(&spec.split).to_json()),
         ("n_train", Cell::Count(probe.n_train).to_json()),
         ("n_test", Cell::Count(probe.n_test).to_json()),
+        ("n_changed", Cell::Count(probe.n_changed).to_json()),
         ("n_missing", Cell::Count(probe.n_missing).to_json()),
         ("n_leaked", Cell::Count(probe.n_leaked).to_json()),
         ("metrics", Json::object(metrics)),

@@ -27,6 +27,32 @@ pub(in crate::cli) enum HeadName {
     Token,
 }
 
+/// Settings of a network, and more.
+macro_rules! network {
+    ($($more:literal)?) => {
+        &["hidden", "dropout", "epochs", "batch", "learning-rate", "weight-decay", "activation" $(, $more)?]
+    };
+}
+
+impl HeadName {
+    /// Names of the words that set it.
+    fn settings(self) -> &'static [&'static str] {
+        match self {
+            Self::Knn => &["k", "weights", "metric"],
+            Self::Ridge | Self::Logistic => &["alpha", "folds"],
+            Self::Mlp => network!(),
+            Self::Attention => network!("attention-heads"),
+            Self::Density => network!("components"),
+            Self::Token => &["alpha"],
+        }
+    }
+
+    /// The word for it.
+    fn word(&self) -> String {
+        self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Weights {
     /// All neighbours count the same
@@ -116,21 +142,21 @@ pub(in crate::cli) struct SettingArguments {
     /// Folds of the training set by which the strength is chosen; 0 leaves one out at a time
     #[arg(long, value_name = "K")]
     folds: Option<u32>,
-    /// Neighbours (knn)
-    #[arg(short, long, value_name = "K", default_value_t = 20)]
-    k: u32,
-    /// How neighbours count (knn)
-    #[arg(long, value_enum, default_value_t = Weights::Uniform)]
-    weights: Weights,
-    /// How near neighbours are (knn)
-    #[arg(long, value_enum, default_value_t = Distance::L2)]
-    metric: Distance,
+    /// Neighbours (knn) [default: 20]
+    #[arg(short, long, value_name = "K")]
+    k: Option<u32>,
+    /// How neighbours count (knn) [default: uniform]
+    #[arg(long, value_enum)]
+    weights: Option<Weights>,
+    /// How near neighbours are (knn) [default: l2]
+    #[arg(long, value_enum)]
+    metric: Option<Distance>,
     /// Widths of the hidden layers (mlp, attention, density) [default: 256]
     #[arg(long, value_name = "N[,N...]", value_delimiter = ',')]
     hidden: Vec<u32>,
-    /// Share of hidden units that are left out in each step of the training
-    #[arg(long, value_name = "P", default_value_t = 0.0)]
-    dropout: f64,
+    /// Share of hidden units that are left out in each step of the training [default: 0]
+    #[arg(long, value_name = "P")]
+    dropout: Option<f64>,
     /// Times that the training goes through all examples [default: 10]
     #[arg(long, value_name = "N")]
     epochs: Option<u32>,
@@ -140,12 +166,12 @@ pub(in crate::cli) struct SettingArguments {
     /// Step size of the training [default: 0.001]
     #[arg(long, value_name = "R")]
     learning_rate: Option<f64>,
-    /// Decay of the weights in the training
-    #[arg(long, value_name = "R", default_value_t = 0.0)]
-    weight_decay: f64,
-    /// What stands between the layers
-    #[arg(long, value_enum, default_value_t = ActivationName::Relu)]
-    activation: ActivationName,
+    /// Decay of the weights in the training [default: 0]
+    #[arg(long, value_name = "R")]
+    weight_decay: Option<f64>,
+    /// What stands between the layers [default: relu]
+    #[arg(long, value_enum)]
+    activation: Option<ActivationName>,
     /// Heads of the attention
     #[arg(long, value_name = "N")]
     attention_heads: Option<u32>,
@@ -166,6 +192,7 @@ impl SpecArguments {
         if self.target.is_none() && self.fractions.is_empty() {
             bail!("name what to predict: --target COLUMN, or --fractions COLUMN,COLUMN,...");
         }
+        self.settings.check(self.head.as_slice())?;
         let target = Target {
             column: self.target.clone().unwrap_or_default(),
             fractions: self.fractions.clone(),
@@ -203,6 +230,56 @@ impl SettingArguments {
         }
     }
 
+    /// Refuses settings that none of some heads has, so that nobody believes that they counted. A preset has its own.
+    pub(in crate::cli) fn check(&self, heads: &[HeadName]) -> Result<()> {
+        for (name, is_given) in self.given() {
+            if is_given && !heads.iter().any(|head| head.settings().contains(&name)) {
+                let all = HeadName::value_variants().iter();
+                let others: Vec<String> = all
+                    .filter(|head| head.settings().contains(&name))
+                    .map(HeadName::word)
+                    .collect();
+                let others = others.join(", ");
+                let Some(head) = heads.first() else {
+                    bail!(
+                        "a preset has settings of its own: leave --{name} out, or name a --head that has it ({others})"
+                    );
+                };
+                let words: Vec<String> = heads.iter().map(HeadName::word).collect();
+                let own = head.settings().iter().map(|name| format!("--{name}"));
+                bail!(
+                    "--{name} is of no use to {}, which has {}; it is a setting of {others}",
+                    words.join(" and "),
+                    own.collect::<Vec<_>>().join(", ")
+                );
+            }
+        }
+        if self.alpha.len() > 1 && heads == [HeadName::Token] {
+            bail!("--alpha names {} strengths, and the token head takes one", self.alpha.len());
+        }
+        Ok(())
+    }
+
+    /// Settings of heads, and whether each was given.
+    fn given(&self) -> [(&'static str, bool); 14] {
+        [
+            ("alpha", !self.alpha.is_empty()),
+            ("folds", self.folds.is_some()),
+            ("k", self.k.is_some()),
+            ("weights", self.weights.is_some()),
+            ("metric", self.metric.is_some()),
+            ("hidden", !self.hidden.is_empty()),
+            ("dropout", self.dropout.is_some()),
+            ("epochs", self.epochs.is_some()),
+            ("batch", self.batch.is_some()),
+            ("learning-rate", self.learning_rate.is_some()),
+            ("weight-decay", self.weight_decay.is_some()),
+            ("activation", self.activation.is_some()),
+            ("attention-heads", self.attention_heads.is_some()),
+            ("components", self.components.is_some()),
+        ]
+    }
+
     /// Whether targets are said to be classes.
     pub(in crate::cli) fn are_classes(&self) -> bool {
         self.kind == Some(As::Class)
@@ -211,13 +288,13 @@ impl SettingArguments {
     /// A head of a name with the settings that were given.
     fn head_of(&self, name: HeadName) -> head::Kind {
         let metric = match self.metric {
-            Distance::Cosine => Metric::Cosine,
-            Distance::L2 => Metric::L2,
+            Some(Distance::Cosine) => Metric::Cosine,
+            Some(Distance::L2) | None => Metric::L2,
         };
         match name {
             HeadName::Knn => head::Kind::Knn(KnnHead {
-                k: self.k,
-                by_distance: self.weights == Weights::Distance,
+                k: self.k.unwrap_or(0),
+                by_distance: self.weights == Some(Weights::Distance),
                 metric: metric.into(),
             }),
             HeadName::Ridge => head::Kind::Ridge(RidgeHead {
@@ -245,17 +322,76 @@ impl SettingArguments {
 
     fn mlp(&self) -> MlpHead {
         let activation = match self.activation {
-            ActivationName::Relu => Activation::Unspecified,
-            ActivationName::Gelu => Activation::Gelu,
+            Some(ActivationName::Gelu) => Activation::Gelu,
+            Some(ActivationName::Relu) | None => Activation::Unspecified,
         };
         MlpHead {
             hidden: self.hidden.clone(),
-            dropout: self.dropout,
+            dropout: self.dropout.unwrap_or(0.0),
             learning_rate: self.learning_rate.unwrap_or(0.0),
             epochs: self.epochs.unwrap_or(0),
             batch: self.batch.unwrap_or(0),
-            weight_decay: self.weight_decay,
+            weight_decay: self.weight_decay.unwrap_or(0.0),
             activation: activation.into(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Words {
+        #[command(flatten)]
+        spec: SpecArguments,
+    }
+
+    fn refused(words: &str) -> Option<String> {
+        let words = format!("fit --space image --target z {words}");
+        let words = Words::try_parse_from(words.split_whitespace()).expect("words");
+        words.spec.to_wire().err().map(|error| error.to_string())
+    }
+
+    #[test]
+    fn settings_that_a_head_does_not_have_are_refused_with_those_that_it_has() {
+        for (words, told) in [
+            (
+                "--head ridge --k 5",
+                "--k is of no use to ridge, which has --alpha, --folds; it is a setting of knn",
+            ),
+            ("--head knn --alpha 1,2", "it is a setting of ridge, logistic, token"),
+            ("--head knn --epochs 3", "which has --k, --weights, --metric"),
+            ("--head logistic --components 3", "it is a setting of density"),
+            ("--head mlp --attention-heads 2", "it is a setting of attention"),
+            ("--head token --folds 3", "--folds is of no use to token"),
+            ("--head token --alpha 1,2", "takes one"),
+            ("--preset gz5 --hidden 64", "a preset has settings of its own"),
+        ] {
+            let refused = refused(words).unwrap_or_else(|| panic!("{words} is taken"));
+            assert!(refused.contains(told), "{words}: {refused}");
+        }
+        for words in [
+            "--head ridge --alpha 1,2 --folds 3",
+            "--head knn --k 5 --weights distance --metric cosine",
+            "--head attention --attention-heads 2 --epochs 3 --dropout 0.1 --activation gelu",
+            "--head density --components 3 --batch 8 --learning-rate 0.1 --weight-decay 0.1",
+            "--head token --alpha 2",
+            "--preset gz5",
+        ] {
+            assert_eq!(refused(words), None, "{words}");
+        }
+    }
+
+    #[test]
+    fn one_of_several_heads_is_enough() {
+        let words = "fit --space image --target z --head knn --k 5 --alpha 1";
+        let words = Words::try_parse_from(words.split_whitespace()).expect("words");
+        let check = |heads: &[HeadName]| words.spec.settings.check(heads);
+        assert!(check(&[HeadName::Knn, HeadName::Ridge]).is_ok());
+        let refused = check(&[HeadName::Knn, HeadName::Mlp]).expect_err("no head of strengths");
+        assert!(refused.to_string().contains("--alpha is of no use to knn and mlp"), "{refused}");
     }
 }

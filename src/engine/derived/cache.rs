@@ -4,11 +4,21 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use arrow::array::{Array, Float64Array};
+use roaring::RoaringBitmap;
 
 use super::Formula;
 
 /// All outputs of a formula for the rows of one block of a part.
-pub(super) type BlockValues = Arc<Vec<Float64Array>>;
+#[derive(Debug)]
+pub(super) struct BlockOutputs {
+    /// One for each output, as long as the block.
+    pub(super) outputs: Vec<Float64Array>,
+    /// Places in the block of rows that were not computed for everybody: they were dead, or written again since. Their values
+    /// are null here.
+    pub(super) without: RoaringBitmap,
+}
+
+pub(super) type BlockValues = Arc<BlockOutputs>;
 
 /// Share of the budget that is left when room is made, in eighths: making room looks at everything, and is done rarely.
 const LEFT_EIGHTHS: u64 = 7;
@@ -86,8 +96,8 @@ impl DerivedCache {
         block: usize,
         values: &BlockValues,
     ) {
-        let bytes: usize = values.iter().map(Array::get_array_memory_size).sum();
-        let bytes = bytes as u64;
+        let bytes: usize = values.outputs.iter().map(Array::get_array_memory_size).sum();
+        let bytes = (bytes + values.without.serialized_size()) as u64;
         if bytes > self.budget_bytes {
             return;
         }
@@ -156,7 +166,8 @@ mod tests {
     }
 
     fn values(first: f64) -> BlockValues {
-        Arc::new(vec![Float64Array::from(vec![first; 1000])])
+        let outputs = vec![Float64Array::from(vec![first; 1000])];
+        Arc::new(BlockOutputs { outputs, without: RoaringBitmap::new() })
     }
 
     #[test]
@@ -172,7 +183,7 @@ mod tests {
         cache.put(&part, &formulas[1], 0, &values(-1.0));
         assert!((0..9).all(|block| is_there(0, block)) && is_there(1, 0));
         let found = cache.get(&part, &formulas[0], 3).expect("is there");
-        assert_eq!(found[0].value(0), 3.0);
+        assert_eq!(found.outputs[0].value(0), 3.0);
         assert!(is_there(0, 0), "asked for again");
         for block in 9..14 {
             cache.put(&part, &formulas[0], block, &values(0.0));

@@ -3,25 +3,26 @@
 //! Rows are computed by whole blocks, which are kept, where many of a block are asked for, and one by one, which are not
 //! kept, where few are: an answer costs in proportion to what it looks at, and the next one of its kind hardly anything.
 //! Parts hold the vectors of cosine spaces scaled to unit length; as they were given they are read from the store, which is
-//! walked along the sky beside the part. What the store has now may be later than the part: such a row is dead in every view
-//! of now.
+//! walked along the sky beside the part. What the store has now may be later than the view: a row that was written again since
+//! is computed of what there is, for this answer alone, and not kept. Nor are dead rows: they may live in an older view, of
+//! which the store has nothing any more.
 
-use std::ops::Range;
 use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use arrow::array::builder::Float64Builder;
-use arrow::array::{Array, AsArray, Float64Array, UInt32Array};
-use arrow::compute::{concat, take};
+use arrow::array::{Array, AsArray, Float64Array};
 use arrow::datatypes::{DataType, Float32Type, Float64Type, Int64Type};
 
-use super::cache::{BlockValues, DerivedCache};
+use super::blocks::outputs;
+use super::cache::DerivedCache;
 use super::formulas::{DerivedValues, Formulas, number_column};
 use super::{DerivedKind, Formula};
 use crate::engine::error::EngineError;
 use crate::engine::part::{BATCH_ROWS, Part};
+use crate::engine::state::LivePart;
 use crate::engine::vectors::PartVectors;
 use crate::schema::{CollectionId, SpaceId};
 use crate::storage::{ObjectKey, Snapshot, Store, VectorFollower};
@@ -32,10 +33,6 @@ const INPUTS_MAX: usize = 1 << 18;
 
 /// Rows that a formula is given at once, at most.
 const ROWS_MAX: usize = 4_096;
-
-/// Share of a block's rows from which the whole block is computed, and the length of blocks that always are.
-const MANY_SHARE: usize = 8;
-const SMALL_ROWS: usize = 4_096;
 
 /// Inputs for which a further thread is worth starting.
 const THREAD_INPUTS: usize = 1 << 20;
@@ -48,6 +45,8 @@ pub(in crate::engine) struct Derivation<'a> {
     pub(in crate::engine) formulas: &'a Formulas,
     pub(in crate::engine) cache: &'a DerivedCache,
     pub(in crate::engine) collection: CollectionId,
+    /// Commit that the view shows.
+    pub(in crate::engine) version: u64,
     pub(in crate::engine) store: &'a Store,
     /// Asked between blocks; when it says so, the work ends.
     pub(in crate::engine) should_stop: &'a (dyn Fn() -> bool + Sync),
@@ -56,7 +55,7 @@ pub(in crate::engine) struct Derivation<'a> {
 /// Values of derived columns for rows of a part, which ascend; `None` when the work was stopped.
 pub(in crate::engine) fn derive(
     derivation: &Derivation<'_>,
-    part: &Part,
+    live: &LivePart,
     columns: &[usize],
     rows: &[u32],
 ) -> Result<Option<Vec<DerivedValues>>, EngineError> {
@@ -69,7 +68,7 @@ pub(in crate::engine) fn derive(
         let place = match known {
             Some(place) => place,
             None => {
-                let Some(outputs) = outputs(derivation, part, formula, rows)? else {
+                let Some(outputs) = outputs(derivation, live, formula, rows)? else {
                     return Ok(None);
                 };
                 computed.push((formula, outputs));
@@ -85,94 +84,10 @@ pub(in crate::engine) fn derive(
     Ok(Some(values))
 }
 
-/// Rows of one block that are wanted.
-struct Wanted<'a> {
-    block: usize,
-    rows: &'a [u32],
-    /// Of the whole block, or of the rows alone.
-    values: Option<BlockValues>,
-    is_whole: bool,
-}
-
-/// Every output of a formula for rows of a part.
-fn outputs(
-    derivation: &Derivation<'_>,
-    part: &Part,
-    formula: &Arc<dyn Formula>,
-    rows: &[u32],
-) -> Result<Option<Vec<Float64Array>>, EngineError> {
-    let block_of = |row: u32| row as usize / BATCH_ROWS;
-    let groups = rows.chunk_by(|left, right| block_of(*left) == block_of(*right));
-    let mut wanted: Vec<Wanted<'_>> = groups
-        .map(|rows| {
-            let block = rows.first().map_or(0, |row| block_of(*row));
-            let values = derivation.cache.get(part.identity(), formula, block);
-            let len = block_rows(part, block).len();
-            let is_whole = values.is_some() || len <= SMALL_ROWS || rows.len() * MANY_SHARE >= len;
-            Wanted { block, rows, values, is_whole }
-        })
-        .collect();
-    let missing: Vec<(usize, Vec<u32>)> = wanted
-        .iter()
-        .enumerate()
-        .filter(|(_, wanted)| wanted.values.is_none())
-        .map(|(place, wanted)| match wanted.is_whole {
-            true => (place, block_rows(part, wanted.block).collect()),
-            false => (place, wanted.rows.to_vec()),
-        })
-        .collect();
-    if !missing.is_empty() {
-        let work = Work::new(derivation, part, &**formula)?;
-        let lists: Vec<&[u32]> = missing.iter().map(|(_, rows)| rows.as_slice()).collect();
-        let Some(computed) = work.of_lists(&lists)? else { return Ok(None) };
-        for ((place, _), values) in missing.iter().zip(computed) {
-            let values = Arc::new(values);
-            if let Some(wanted) = wanted.get_mut(*place) {
-                if wanted.is_whole {
-                    derivation.cache.put(part.identity(), formula, wanted.block, &values);
-                }
-                wanted.values = Some(values);
-            }
-        }
-    }
-    let count = formula.outputs().len();
-    (0..count).map(|output| joined(part, &wanted, output)).collect::<Result<_, _>>().map(Some)
-}
-
-fn block_rows(part: &Part, block: usize) -> Range<u32> {
-    let start = block * BATCH_ROWS;
-    start as u32..(start + BATCH_ROWS).min(part.row_count()) as u32
-}
-
-/// One output of all wanted rows.
-fn joined(part: &Part, wanted: &[Wanted<'_>], output: usize) -> Result<Float64Array, EngineError> {
-    let mut arrays = Vec::with_capacity(wanted.len());
-    for Wanted { block, rows, values, is_whole } in wanted {
-        let all = block_rows(part, *block);
-        arrays.push(match values.as_ref().and_then(|values| values.get(output)) {
-            None => Float64Array::new_null(rows.len()),
-            Some(values) if !is_whole || rows.len() == all.len() => values.clone(),
-            Some(values) => {
-                let places: UInt32Array = rows.iter().map(|row| row - all.start).collect();
-                take(values, &places, None)?.as_primitive::<Float64Type>().clone()
-            }
-        });
-    }
-    match arrays.as_slice() {
-        [] => Ok(Float64Array::new_null(0)),
-        [only] => Ok(only.clone()),
-        several => {
-            let several: Vec<&dyn Array> =
-                several.iter().map(|array| array as &dyn Array).collect();
-            Ok(concat(&several)?.as_primitive::<Float64Type>().clone())
-        }
-    }
-}
-
 /// A formula on its way through a part.
-struct Work<'a> {
-    derivation: &'a Derivation<'a>,
-    part: &'a Part,
+pub(super) struct Work<'a> {
+    pub(super) derivation: &'a Derivation<'a>,
+    pub(super) part: &'a Part,
     formula: &'a dyn Formula,
     spaces: Vec<Origin<'a>>,
     /// Places of the input columns among the resident ones.
@@ -194,7 +109,7 @@ enum Origin<'a> {
 }
 
 impl<'a> Work<'a> {
-    fn new(
+    pub(super) fn new(
         derivation: &'a Derivation<'a>,
         part: &'a Part,
         formula: &'a dyn Formula,
@@ -217,7 +132,10 @@ impl<'a> Work<'a> {
     }
 
     /// Computes several lists of ascending rows, on several threads where that is worth it.
-    fn of_lists(&self, lists: &[&[u32]]) -> Result<Option<Vec<Vec<Float64Array>>>, EngineError> {
+    pub(super) fn of_lists(
+        &self,
+        lists: &[&[u32]],
+    ) -> Result<Option<Vec<Vec<Float64Array>>>, EngineError> {
         let next = AtomicUsize::new(0);
         let run = || {
             let mut done = Vec::new();

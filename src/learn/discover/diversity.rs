@@ -2,23 +2,28 @@
 
 /// Chooses `k` of some candidates, one after the other: each time the one with the most of `share` times its relevance less
 /// `1 - share` times its similarity to the most similar of those chosen already. Ties go to the earlier candidate. With a
-/// share of 1 this is the order of relevance.
+/// share of 1 this is the order of relevance. `may_go_on` is asked before every choice; its error ends the work.
+///
+/// # Errors
+/// Those of `may_go_on`.
 ///
 /// # Complexity
 /// One similarity for each candidate and each choice.
 ///
 /// # Reference
 /// Maximal marginal relevance: Carbonell & Goldstein 1998, SIGIR, 335.
-pub fn marginal_relevance(
+pub fn marginal_relevance<E>(
     relevance: &[f64],
     similarity: impl Fn(usize, usize) -> f64,
     share: f64,
     k: usize,
-) -> Vec<usize> {
+    may_go_on: impl Fn() -> Result<(), E>,
+) -> Result<Vec<usize>, E> {
     let mut chosen: Vec<usize> = Vec::with_capacity(k.min(relevance.len()));
     let mut left: Vec<usize> = (0..relevance.len()).collect();
     let mut nearest = vec![f64::NEG_INFINITY; relevance.len()];
     while chosen.len() < k && !left.is_empty() {
+        may_go_on()?;
         let worth = |candidate: usize| {
             let relevant = share * relevance[candidate];
             // Nothing has been chosen yet, or nothing of it counts.
@@ -40,11 +45,13 @@ pub fn marginal_relevance(
         }
         chosen.push(next);
     }
-    chosen
+    Ok(chosen)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -79,7 +86,9 @@ mod tests {
         ) {
             let points: Vec<f64> = points.into_iter().map(f64::from).collect();
             let relevance: Vec<f64> = points.iter().map(|point| -(point - 0.0).abs()).collect();
-            let found = marginal_relevance(&relevance, |a, b| -(points[a] - points[b]).abs(), share, k);
+            let similarity = |a: usize, b: usize| -(points[a] - points[b]).abs();
+            let found = marginal_relevance(&relevance, similarity, share, k, || Ok::<(), ()>(()));
+            let found = found.expect("goes on");
             prop_assert_eq!(found, by_definition(&points, 0.0, share, k));
         }
     }
@@ -89,7 +98,24 @@ mod tests {
         let points = [0.0, 0.01, 0.02, 1.0, -1.1];
         let relevance = points.map(|point: f64| -point.abs());
         let similarity = |a: usize, b: usize| -(points[a] - points[b]).abs();
-        assert_eq!(marginal_relevance(&relevance, similarity, 1.0, 3), [0, 1, 2]);
-        assert_eq!(marginal_relevance(&relevance, similarity, 0.3, 3), [0, 4, 3]);
+        let chosen =
+            |share| marginal_relevance(&relevance, similarity, share, 3, || Ok::<(), ()>(()));
+        assert_eq!(chosen(1.0), Ok(vec![0, 1, 2]));
+        assert_eq!(chosen(0.3), Ok(vec![0, 4, 3]));
+    }
+
+    #[test]
+    fn nothing_is_chosen_any_more_when_it_is_stopped() {
+        let (compared, asked) = (Cell::new(0), Cell::new(0));
+        let similarity = |_: usize, _: usize| {
+            compared.set(compared.get() + 1);
+            0.0
+        };
+        let stops = || {
+            asked.set(asked.get() + 1);
+            if asked.get() > 2 { Err("stopped") } else { Ok(()) }
+        };
+        let found = marginal_relevance(&[1.0; 100], similarity, 0.5, 50, stops);
+        assert_eq!((found, compared.get()), (Err("stopped"), 99 + 98));
     }
 }

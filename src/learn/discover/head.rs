@@ -1,4 +1,9 @@
 //! A line between a few positives and everything else, fitted while somebody waits.
+//!
+//! The same minimum as [`logistic_path`](crate::learn::linear::logistic_path) finds, which a test compares it with. That one
+//! chooses strengths by folds, for any number of examples and classes, from the spectrum of the features' covariance; for one
+//! strength and the few thousand rows of a search that spectrum alone takes many times as long as the whole fit here, which
+//! never makes a matrix of features by features.
 
 use crate::learn::{LearnError, Progress};
 
@@ -245,6 +250,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::learn::Matrix;
+    use crate::learn::linear::{Folds, Labels, LogisticOptions, logistic_path};
 
     fn fit(
         width: usize,
@@ -285,6 +292,40 @@ mod tests {
                 prop_assert!(objective(&near, &examples, alpha) >= best - 1e-9);
             }
         }
+    }
+
+    #[test]
+    fn the_minimum_is_that_of_logistic_regression() {
+        const WIDTH: usize = 5;
+        let features: Vec<f64> =
+            (0..60 * WIDTH).map(|at| ((at * at * 37 + at * 11) % 101) as f64 / 25.0).collect();
+        let labels: Vec<bool> =
+            features.chunks(WIDTH).map(|row| row[0] + row[3] > 4.0 + row[1] / 2.0).collect();
+        let weights: Vec<f64> = (0..60).map(|at| 1.0 + f64::from(at % 3)).collect();
+        let found = fit(WIDTH, &features, &labels, &weights, 0.02);
+        let examples =
+            Examples { width: WIDTH, features: &features, labels: &labels, weights: &weights };
+        let scaled = Scaled::new(&examples);
+        let options = LogisticOptions {
+            alphas: vec![0.02 * scaled.scale * scaled.scale],
+            ..LogisticOptions::default()
+        };
+        let classes: Vec<u32> = labels.iter().map(|label| u32::from(*label)).collect();
+        let other = logistic_path(
+            &Matrix::new(WIDTH, features.clone()).expect("rows"),
+            Labels::Classes(&classes),
+            2,
+            Some(&scaled.shares),
+            Folds::None,
+            &options,
+            1,
+            Progress::silent(),
+        );
+        let other = other.expect("fits").model.linear;
+        for (found, other) in found.weights.iter().zip(&other.weights) {
+            assert!((found - other).abs() < 1e-5, "{found} {other}");
+        }
+        assert!((found.intercept - other.intercepts[0]).abs() < 1e-5);
     }
 
     #[test]

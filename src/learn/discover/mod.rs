@@ -4,6 +4,7 @@
 mod batch;
 mod calibration;
 mod diversity;
+mod even;
 mod head;
 mod outlier;
 mod ranks;
@@ -11,6 +12,7 @@ mod ranks;
 pub use batch::{most_different, most_telling};
 pub use calibration::Calibration;
 pub use diversity::marginal_relevance;
+pub use even::Even;
 pub use head::{Examples, LinearHead};
 pub use outlier::{Neighbours, local_outlier_factors};
 pub use ranks::{RANK_CONSTANT, reciprocal_rank};

@@ -1,7 +1,7 @@
 //! Errors of numbers, and of redshifts in their own unit.
 
 use super::super::LearnError;
-use super::{Measure, all_finite, ratio, same_length, some};
+use super::{Measure, all_finite, fit_weights, ratio, same_length, some, weight};
 
 /// A catastrophic redshift error, as the photometric redshift literature counts it.
 const OUTLIER: f64 = 0.15;
@@ -21,11 +21,18 @@ const NMAD_FACTOR: f64 = 1.4826;
 /// - for redshifts, with dz = (predicted - true) / (1 + true): `dz_mean` and `dz_median`; `sigma_nmad`, 1.4826 times the
 ///   median of |dz - median dz|; `sigma_nmad_brammer`, where the median is taken of the plain errors instead and the
 ///   deviations are divided by 1 + true (Brammer et al. 2008); `outliers_0.15` and `outliers_0.05`, the fractions with
-///   |dz| above these.
+///   |dz| above these;
+/// - `pit_ks`, where the probabilities below the truth are given (the probability integral transform, PIT): the
+///   Kolmogorov-Smirnov distance of their distribution from the uniform one that they have where densities are right.
+///
+/// With weights all of them are weighted, as scikit-learn does with `sample_weight`; a weighted median is the smallest value
+/// at which half of the weight is reached, or the mean of it and the next one where it is half exactly.
 #[derive(Debug, Clone)]
 pub struct Regression<'a> {
     truth: &'a [f64],
     predicted: &'a [f64],
+    weights: Option<&'a [f64]>,
+    below: Option<&'a [f64]>,
     log_density: Option<&'a [f64]>,
     is_redshift: bool,
 }
@@ -40,7 +47,38 @@ impl<'a> Regression<'a> {
         same_length("predictions", predicted.len(), truth.len())?;
         all_finite("the target", truth, 1)?;
         all_finite("the prediction", predicted, 1)?;
-        Ok(Self { truth, predicted, log_density: None, is_redshift: false })
+        Ok(Self {
+            truth,
+            predicted,
+            weights: None,
+            below: None,
+            log_density: None,
+            is_redshift: false,
+        })
+    }
+
+    /// Has objects count by their weights.
+    ///
+    /// # Errors
+    /// [`LearnError::Shape`], [`LearnError::NotFinite`]; [`LearnError::BadSetting`] for a negative weight, or where all are 0.
+    pub fn weights(mut self, weights: &'a [f64]) -> Result<Self, LearnError> {
+        fit_weights(weights, self.truth.len())?;
+        self.weights = Some(weights);
+        Ok(self)
+    }
+
+    /// Adds `pit_ks`: takes the predicted probability of a value below the truth, from 0 to 1.
+    ///
+    /// # Errors
+    /// [`LearnError::Shape`], [`LearnError::NotFinite`], [`LearnError::NotAFraction`].
+    pub fn below(mut self, below: &'a [f64]) -> Result<Self, LearnError> {
+        same_length("probabilities below the truth", below.len(), self.truth.len())?;
+        all_finite("the probability below the truth", below, 1)?;
+        if let Some(example) = below.iter().position(|value| !(0.0..=1.0).contains(value)) {
+            return Err(LearnError::NotAFraction { example, value: below[example] });
+        }
+        self.below = Some(below);
+        Ok(self)
     }
 
     /// Adds `nll`: takes the natural logarithm of the predicted density at the truth.
@@ -74,7 +112,7 @@ impl<'a> Regression<'a> {
         let (mut count, mut squares, mut absolutes, mut errors) = (0.0, 0.0, 0.0, 0.0);
         let (mut truths, mut log_densities) = (0.0, 0.0);
         for (object, (truth, predicted)) in self.truth.iter().zip(self.predicted).enumerate() {
-            let times = f64::from(sample[object]);
+            let times = weight(sample, self.weights, object);
             let error = predicted - truth;
             count += times;
             squares += times * error * error;
@@ -84,9 +122,10 @@ impl<'a> Regression<'a> {
             log_densities += self.log_density.map_or(0.0, |values| times * values[object]);
         }
         let mean = truths / count;
-        let spread = self.truth.iter().zip(sample);
-        let total: f64 =
-            spread.map(|(truth, times)| f64::from(*times) * (truth - mean).powi(2)).sum();
+        let spread = self.truth.iter().enumerate();
+        let total: f64 = spread
+            .map(|(object, truth)| weight(sample, self.weights, object) * (truth - mean).powi(2))
+            .sum();
         let mut values = vec![
             ratio(squares, total).map(|share| 1.0 - share),
             ratio(squares, count).map(f64::sqrt),
@@ -98,32 +137,55 @@ impl<'a> Regression<'a> {
     }
 
     fn of_redshift(&self, sample: &[u32]) -> Vec<Option<f64>> {
-        let pairs = self.truth.iter().zip(self.predicted).zip(sample);
-        let repeated = pairs.flat_map(|((truth, predicted), times)| {
-            std::iter::repeat_n((*truth, predicted - truth), *times as usize)
-        });
-        let (truths, errors): (Vec<f64>, Vec<f64>) = repeated.unzip();
-        let relative: Vec<f64> =
-            truths.iter().zip(&errors).map(|(truth, error)| error / (1.0 + truth)).collect();
-        let count = relative.len() as f64;
-        let beyond = |limit| relative.iter().filter(|dz| dz.abs() > limit).count() as f64;
-        let mut room = relative.clone();
-        let centre = median_of(&mut room);
-        let nmad = centre.and_then(|centre| {
-            for dz in &mut room {
-                *dz = (*dz - centre).abs();
-            }
-            median_of(&mut room)
-        });
-        let brammer = brammer(&truths, &errors);
+        // dz, the plain error, 1 + truth and the weight of each object that is there.
+        let objects: Vec<[f64; 4]> = (0..self.truth.len())
+            .map(|object| {
+                let (truth, predicted) = (self.truth[object], self.predicted[object]);
+                let (error, unit) = (predicted - truth, 1.0 + truth);
+                [error / unit, error, unit, weight(sample, self.weights, object)]
+            })
+            .filter(|[.., weight]| *weight > 0.0)
+            .collect();
+        let total: f64 = objects.iter().map(|[.., weight]| weight).sum();
+        let sum = |of: &dyn Fn(f64) -> f64| -> f64 {
+            objects.iter().map(|[dz, _, _, weight]| weight * of(*dz)).sum()
+        };
+        let beyond = |limit: f64| ratio(sum(&|dz| f64::from(u8::from(dz.abs() > limit))), total);
+        let mut room: Vec<(f64, f64)> = Vec::with_capacity(objects.len());
+        let mut median = |of: &dyn Fn(&[f64; 4]) -> f64| {
+            room.clear();
+            room.extend(objects.iter().map(|object| (of(object), object[3])));
+            weighted_median(&mut room)
+        };
+        let centre = median(&|object| object[0]);
+        let nmad = centre.and_then(|centre| median(&|object| (object[0] - centre).abs()));
+        let plain = median(&|object| object[1]);
+        let brammer =
+            plain.and_then(|centre| median(&|object| (object[1] - centre).abs() / object[2]));
         vec![
-            ratio(relative.iter().sum(), count),
+            ratio(sum(&|dz| dz), total),
             centre,
             nmad.map(|deviation| NMAD_FACTOR * deviation),
-            brammer,
-            ratio(beyond(OUTLIER), count),
-            ratio(beyond(OUTLIER_STRICT), count),
+            brammer.map(|deviation| NMAD_FACTOR * deviation),
+            beyond(OUTLIER),
+            beyond(OUTLIER_STRICT),
         ]
+    }
+
+    /// The largest distance of the distribution of the probabilities below the truth from the uniform one.
+    fn from_uniform(&self, below: &[f64], sample: &[u32]) -> Option<f64> {
+        let each = below.iter().enumerate();
+        let weighed = each.map(|(object, below)| (*below, weight(sample, self.weights, object)));
+        let mut steps: Vec<(f64, f64)> = weighed.filter(|(_, weight)| *weight > 0.0).collect();
+        steps.sort_by(|a, b| a.0.total_cmp(&b.0));
+        let total: f64 = steps.iter().map(|(_, weight)| weight).sum();
+        let (mut reached, mut largest) = (0.0, 0.0_f64);
+        for (below, weight) in steps {
+            let before = reached / total;
+            reached += weight;
+            largest = largest.max((below - before).abs()).max((reached / total - below).abs());
+        }
+        (total > 0.0).then_some(largest)
     }
 }
 
@@ -135,6 +197,7 @@ impl Measure for Regression<'_> {
     fn names(&self) -> Vec<String> {
         let mut names = vec!["r2", "rmse", "mae", "bias"];
         names.extend(self.log_density.map(|_| "nll"));
+        names.extend(self.below.map(|_| "pit_ks"));
         if self.is_redshift {
             names.extend(["dz_mean", "dz_median", "sigma_nmad", "sigma_nmad_brammer"]);
             names.extend(["outliers_0.15", "outliers_0.05"]);
@@ -144,6 +207,7 @@ impl Measure for Regression<'_> {
 
     fn measure(&self, sample: &[u32]) -> Vec<Option<f64>> {
         let mut values = self.plain(sample);
+        values.extend(self.below.map(|below| self.from_uniform(below, sample)));
         if self.is_redshift {
             values.extend(self.of_redshift(sample));
         }
@@ -218,6 +282,40 @@ pub fn median(mut values: Vec<f64>) -> Option<f64> {
     median_of(&mut values)
 }
 
+/// The smallest value at which half of the weight is reached; where it is half exactly, the mean of it and the next one. Values
+/// are moved around.
+fn weighted_median(values: &mut [(f64, f64)]) -> Option<f64> {
+    let total: f64 = values.iter().map(|(_, weight)| weight).sum();
+    if values.is_empty() || total <= 0.0 {
+        return None;
+    }
+    if let Some((_, first)) = values.first()
+        && values.iter().all(|(_, weight)| weight == first)
+    {
+        // All count the same: no need to sort.
+        let middle = values.len() / 2;
+        let is_odd = values.len() % 2 == 1;
+        let (below, upper, _) = values.select_nth_unstable_by(middle, |a, b| a.0.total_cmp(&b.0));
+        let upper = upper.0;
+        let lower = below.iter().map(|(value, _)| *value).max_by(f64::total_cmp);
+        return Some(lower.filter(|_| !is_odd).map_or(upper, |lower| f64::midpoint(lower, upper)));
+    }
+    values.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
+    let mut reached = 0.0;
+    let mut values = values.iter().filter(|(_, weight)| *weight > 0.0).peekable();
+    while let Some((value, weight)) = values.next() {
+        reached += weight;
+        let half = total / 2.0;
+        if reached == half {
+            return values.peek().map(|(next, _)| f64::midpoint(*value, *next));
+        }
+        if reached > half || values.peek().is_none() {
+            return Some(*value);
+        }
+    }
+    None
+}
+
 /// The median, by moving the values around.
 fn median_of(values: &mut [f64]) -> Option<f64> {
     let middle = values.len() / 2;
@@ -280,6 +378,21 @@ mod tests {
     }
 
     #[test]
+    fn probabilities_below_the_truth_are_compared_with_uniform_ones() {
+        let truth = [0.0; 4];
+        let ks = |below: [f64; 4]| {
+            let all = Regression::new(&truth, &truth)
+                .and_then(|all| all.below(&below).map(|all| all.measure(&[1; 4])));
+            all.expect("fractions")[4].expect("there")
+        };
+        assert!((ks([0.125, 0.375, 0.625, 0.875]) - 0.125).abs() < 1e-12, "even");
+        assert!((ks([0.5; 4]) - 0.5).abs() < 1e-12, "too wide");
+        assert!((ks([1.0; 4]) - 1.0).abs() < 1e-12, "all above");
+        let all = Regression::new(&truth, &truth).expect("numbers");
+        assert!(all.clone().below(&[0.5, 1.5, 0.5, 0.5]).is_err() && all.below(&[0.5]).is_err());
+    }
+
+    #[test]
     fn medians_of_odd_even_and_nothing() {
         assert_eq!(median(vec![3.0, 1.0, 2.0]), Some(2.0));
         assert_eq!(median(vec![4.0, 1.0, 2.0, 3.0]), Some(2.5));
@@ -300,6 +413,29 @@ mod tests {
     }
 
     proptest! {
+        /// Whole weights count as repetitions do.
+        #[test]
+        fn whole_weights_are_repetitions(
+            objects in prop::collection::vec((0.0..3.0_f64, 0.0..3.0_f64, 0_u32..4), 1..40)
+        ) {
+            let times: Vec<u32> = objects.iter().map(|object| object.2).collect();
+            prop_assume!(times.iter().any(|times| *times > 0));
+            let truth: Vec<f64> = objects.iter().map(|object| object.0).collect();
+            let predicted: Vec<f64> = objects.iter().map(|object| object.1).collect();
+            let below: Vec<f64> = predicted.iter().map(|value| value / 3.0).collect();
+            let weights: Vec<f64> = times.iter().map(|times| f64::from(*times)).collect();
+            let all = Regression::new(&truth, &predicted).and_then(|all| all.log_density(&truth));
+            let all = all.and_then(|all| all.below(&below)).and_then(Regression::redshift);
+            let all = all.expect("redshifts");
+            let repeated = all.measure(&times);
+            let weighted = all.weights(&weights).expect("weights").measure(&vec![1; truth.len()]);
+            prop_assert_eq!(repeated.len(), weighted.len());
+            for (repeated, weighted) in repeated.into_iter().zip(weighted) {
+                let gap = repeated.zip(weighted).map(|(a, b)| (a - b).abs() / (1.0 + a.abs()));
+                prop_assert!(repeated.is_none() == weighted.is_none() && gap.is_none_or(|gap| gap < 1e-9));
+            }
+        }
+
         /// A sample with repetitions is measured as the list in which they are written out.
         #[test]
         fn counts_are_repetitions(

@@ -1,18 +1,16 @@
 //! Writing what a bridge makes of stored vectors, so that it is indexed and searched as any other space.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
 use super::record::Record;
 use super::{BridgeError, Bridges, rule};
-use crate::engine::{CollectionView, Write, WriteMode, WriteOutcome};
-use crate::learn::LearnError;
+use crate::engine::{CollectionView, Still, Write};
 use crate::learn::bridge::SideMap;
+use crate::probes::again::{self, Chosen, Pages};
 use crate::probes::table::Table;
 use crate::query::StopFlag;
-use crate::schema::{
-    EmbeddingSpace, Modality, ObjectId, Provenance, SpaceForm, SpaceId, check_name,
-};
+use crate::schema::{EmbeddingSpace, Modality, Provenance, SpaceForm, SpaceId, check_name};
 use crate::storage::ObjectKey;
 use crate::vector::Metric;
 use crate::wire::v1;
@@ -66,15 +64,18 @@ impl Bridges {
             answer.total += table.count() as u64;
             tables.push(table);
         }
+        let pages = Pages { db, chosen_in: view, flag };
         for (writing, table) in writings.iter().zip(&tables) {
-            let places: Vec<usize> = (0..table.count()).collect();
-            for places in places.chunks(AT_ONCE) {
-                if flag.load(Ordering::Relaxed) {
-                    return Err(LearnError::Stopped.into());
-                }
-                let objects =
-                    places.iter().map(|place| (table.key(*place), table.id(*place))).collect();
-                self.write(view, writing, objects, &mut answer)?;
+            for first in (0..table.count()).step_by(AT_ONCE) {
+                let page = table.page(first..(first + AT_ONCE).min(table.count()));
+                let mut refused = 0;
+                answer.skipped += pages.page(page.objects(), &mut |page, still| {
+                    let (again, reasons) = self.write(writing, page, still)?;
+                    refused += reasons.len() as u64;
+                    Ok::<_, BridgeError>(again)
+                })?;
+                answer.refused += refused;
+                answer.done += page.count() as u64;
                 tell(answer.clone());
             }
         }
@@ -83,39 +84,27 @@ impl Bridges {
         Ok(())
     }
 
+    /// Maps the vectors of a page and writes what comes of them, but for objects that have changed since: these are returned,
+    /// with the reasons for which others were refused.
     fn write(
         &self,
-        view: &CollectionView,
         writing: &Writing<'_>,
-        objects: Vec<(ObjectKey, ObjectId)>,
-        answer: &mut v1::ApplyBridgeResponse,
-    ) -> Result<(), BridgeError> {
-        let keys: Vec<ObjectKey> = objects.iter().map(|(key, _)| *key).collect();
-        let (mut ids, mut vectors) = (Vec::new(), Vec::new());
-        for ((_, id), found) in objects.into_iter().zip(view.fetch(&keys, true)?) {
-            answer.done += 1;
-            // An object that was deleted meanwhile, or whose key another one has now.
-            let Some((_, object)) = found.filter(|(_, object)| object.id == id) else { continue };
-            let own = object.vectors.into_iter().find(|(space, _)| *space == writing.source);
-            if let Some((_, vector)) = own {
-                ids.push(id);
-                vectors.extend(vector);
-            }
-        }
+        page: &mut Table<'_>,
+        still: &Still<'_>,
+    ) -> Result<(Vec<Chosen>, Vec<String>), BridgeError> {
+        let keys: Vec<ObjectKey> = page.keys().collect();
+        let found = still.vectors_at(writing.source, &keys)?;
+        let has: Vec<bool> = found.iter().map(Option::is_some).collect();
+        page.retain(&has);
+        let vectors: Vec<f32> = found.into_iter().flatten().flatten().collect();
         let mapped = writing.map.apply_stored(&vectors)?;
-        let space = writing.target.id;
-        let set = |(id, vector): (ObjectId, &[f32])| Write::SetVectors {
-            id,
-            vectors: vec![(space, vector.to_vec())],
-        };
         let rows = mapped.chunks_exact(writing.target.dimension);
-        let writes = ids.into_iter().zip(rows).map(set).collect();
-        self.tools.db.check_there(view)?;
-        let report = self.tools.db.write(&view.schema().name, WriteMode::Bulk, writes)?;
-        let refused =
-            report.outcomes.iter().filter(|outcome| matches!(outcome, WriteOutcome::Refused(_)));
-        answer.refused += refused.count() as u64;
-        Ok(())
+        let write = |(place, vector): (usize, &[f32])| Write::SetVectors {
+            id: page.id(place),
+            vectors: vec![(writing.target.id, vector.to_vec())],
+        };
+        let writes = rows.enumerate().map(write).collect();
+        Ok(again::write(&self.tools.db, page, writes)?)
     }
 }
 

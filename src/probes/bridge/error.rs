@@ -3,7 +3,6 @@
 use thiserror::Error;
 
 use crate::class::Class;
-use crate::encoder::EncoderError;
 use crate::engine::EngineError;
 use crate::learn::LearnError;
 use crate::probes::ProbeError;
@@ -141,15 +140,12 @@ pub enum BridgeError {
     /// What the pairs do not teach.
     #[error(transparent)]
     Learn(#[from] LearnError),
-    /// Finding or reading the objects.
+    /// Finding or reading the objects, or training networks on them.
     #[error(transparent)]
     Gather(#[from] ProbeError),
     /// The database.
     #[error(transparent)]
     Engine(#[from] EngineError),
-    /// The encoder program, which trains networks.
-    #[error(transparent)]
-    Encoder(#[from] EncoderError),
 }
 
 impl BridgeError {
@@ -170,7 +166,6 @@ impl BridgeError {
             Self::Learn(_) => Class::Invalid,
             Self::Gather(error) => error.class(),
             Self::Engine(error) => error.class(),
-            Self::Encoder(error) => error.class(),
         }
     }
 

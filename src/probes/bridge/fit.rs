@@ -1,6 +1,6 @@
 //! Fitting a bridge and measuring it.
 
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 use super::record::Record;
 use super::spec::{Spec, Way};
@@ -9,8 +9,9 @@ use crate::engine::{CollectionView, Db, RecordKind};
 use crate::learn::bridge::{self, Fitted, HELD_OUT, Likeness, Measured, Measuring, Pairs, UNUSED};
 use crate::learn::split::{Side, SplitId, SplitSpec, SplitSubject, few_shot};
 use crate::learn::{Features, LearnError, Progress};
+use crate::probes::dataset::split_id;
 use crate::probes::features::Stored;
-use crate::probes::record::provenance;
+use crate::probes::fit::now;
 use crate::probes::table::{Table, label};
 use crate::query::StopFlag;
 use crate::schema::{ObjectId, check_name};
@@ -61,11 +62,12 @@ impl Bridges {
             name: name.clone(),
             collection: view.schema().name.clone(),
             version: 0,
-            from_provenance: Some(provenance(&spec.from.provenance)),
-            to_provenance: Some(provenance(&spec.to.provenance)),
+            from_provenance: Some(spec.from.provenance.clone().into()),
+            to_provenance: Some(spec.to.provenance.clone().into()),
             dimension: map.to.outputs() as u32,
             leads_into_target,
             collection_version: view.version(),
+            n_changed: data.changed,
             fitted_at: now(),
             elapsed_seconds: started.elapsed().as_secs_f64(),
             stale: String::new(),
@@ -112,10 +114,6 @@ impl Bridges {
     }
 }
 
-fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
-}
-
 fn likeness(metric: Metric) -> Likeness {
     match metric {
         Metric::Cosine => Likeness::Cosine,
@@ -150,6 +148,8 @@ fn told(fitted: &Fitted, tested: usize, measured: Vec<Measured>) -> v1::Bridge {
 struct Data {
     features: Stored,
     folds: Vec<u8>,
+    /// Objects that were written again while they were read, and are left out.
+    changed: u64,
 }
 
 impl Data {
@@ -161,7 +161,9 @@ impl Data {
         progress: Progress<'_>,
     ) -> Result<Self, BridgeError> {
         progress.step("choosing objects", 0, 0)?;
+        let still = view.still()?;
         let mut table = Table::choose(view, spec.predicate.as_deref(), stop)?;
+        let changed = table.take_changed(&still).len() as u64;
         let keep = table.have_vectors(&[spec.from.id, spec.to.id]);
         table.retain(&keep);
         let folds = folds(&table, spec)?;
@@ -179,8 +181,8 @@ impl Data {
         table.retain(&used);
         let folds: Vec<u8> = folds.into_iter().filter(|fold| *fold != UNUSED).collect();
         let spaces = [spec.from.clone(), spec.to.clone()];
-        let features = Stored::gather(db, &table, &spaces, &[], progress)?;
-        Ok(Self { features, folds })
+        let features = Stored::gather(db, &table, &still, &spaces, &[], progress)?;
+        Ok(Self { features, folds, changed })
     }
 
     fn pairs(&self, spec: &Spec) -> Pairs<'_> {
@@ -196,13 +198,6 @@ impl Data {
 
     fn tested(&self) -> usize {
         self.folds.iter().filter(|fold| **fold == HELD_OUT).count()
-    }
-}
-
-fn split_id(id: &ObjectId) -> SplitId<'_> {
-    match id {
-        ObjectId::Number(number) => SplitId::Number(*number),
-        ObjectId::Text(text) => SplitId::Text(text),
     }
 }
 

@@ -111,7 +111,7 @@ pub(in crate::probes) fn formulas(
             columns.push(Column { name: name_of(from, to), from, to, bridge: None });
         }
     }
-    for (record, bytes) in &records {
+    for (record, hash) in &records {
         let Ok((from, to)) = record.spaces(schema) else { continue };
         let same = |other: &Record| other.from() == record.from() && other.to() == record.to();
         let is_alone = records.iter().filter(|(other, _)| same(other)).count() == 1;
@@ -119,13 +119,13 @@ pub(in crate::probes) fn formulas(
         if !is_alone || columns.iter().any(|column| column.name == name) {
             name = format!("{name}.{}", record.bridge.name);
         }
-        columns.push(Column { name, from, to, bridge: Some((record, bytes)) });
+        columns.push(Column { name, from, to, bridge: Some((record, hash)) });
     }
     keep_namable(&mut columns, schema);
     let mut registered = REGISTERED.lock().unwrap_or_else(PoisonError::into_inner);
     let mut formulas = Vec::with_capacity(columns.len());
     for Column { name, from, to, bridge } in columns {
-        let hash = fingerprint(from, to, bridge.map(|(_, bytes)| bytes.as_slice()));
+        let hash = fingerprint(from, to, bridge.map(|(_, hash)| hash));
         let known = registered
             .iter()
             .find(|each| each.collection == schema.name && each.name == name && each.hash == hash)
@@ -147,8 +147,8 @@ struct Column<'a> {
     name: String,
     from: &'a EmbeddingSpace,
     to: &'a EmbeddingSpace,
-    /// With the bytes of its record.
-    bridge: Option<(&'a Record, &'a Vec<u8>)>,
+    /// With a hash of the bytes of its record.
+    bridge: Option<(&'a Record, &'a blake3::Hash)>,
 }
 
 fn name_of(from: &EmbeddingSpace, to: &EmbeddingSpace) -> String {
@@ -170,29 +170,36 @@ fn keep_namable(columns: &mut Vec<Column<'_>>, schema: &CollectionSchema) {
     });
 }
 
-/// Bridges that can be used, with the bytes of their records.
-fn usable(db: &Db, schema: &CollectionSchema) -> Result<Vec<(Record, Vec<u8>)>, EngineError> {
+/// Bridges that can be used, with hashes of their records.
+fn usable(db: &Db, schema: &CollectionSchema) -> Result<Vec<(Record, blake3::Hash)>, EngineError> {
     let mut usable = Vec::new();
-    for (name, bytes) in db.records(&schema.name, RecordKind::Bridge)? {
-        let collection = schema.name.as_str();
+    let collection = schema.name.as_str();
+    db.visit_records(collection, RecordKind::Bridge, &mut |name, bytes| {
         match Record::decode(&name, &bytes) {
             Ok(record) => match record.stale(schema) {
-                None => usable.push((record, bytes)),
+                None => usable.push((record, blake3::hash(&bytes))),
                 Some(reason) => tracing::warn!(collection, name, reason, "a bridge is stale"),
             },
             Err(error) => tracing::warn!(collection, name, %error, "a bridge is left out"),
         }
-    }
+        Ok::<_, EngineError>(())
+    })?;
     Ok(usable)
 }
 
-fn fingerprint(from: &EmbeddingSpace, to: &EmbeddingSpace, bridge: Option<&[u8]>) -> blake3::Hash {
+fn fingerprint(
+    from: &EmbeddingSpace,
+    to: &EmbeddingSpace,
+    bridge: Option<&blake3::Hash>,
+) -> blake3::Hash {
     let mut hasher = blake3::Hasher::new();
     for space in [from, to] {
         let own = format!("{} {} {:?}\n", space.id.0, space.dimension, space.provenance);
         hasher.update(own.as_bytes());
     }
-    hasher.update(bridge.unwrap_or_default());
+    if let Some(bridge) = bridge {
+        hasher.update(bridge.as_bytes());
+    }
     hasher.finalize()
 }
 

@@ -87,9 +87,13 @@ impl Bridges {
             }
             known.forgotten
         };
-        let stored = self.tools.db.records(&view.schema().name, RecordKind::Bridge)?;
-        let records = stored.iter().map(|(name, bytes)| Record::decode(name, bytes).map(Arc::new));
-        let records = Arc::new(records.collect::<Result<Vec<_>, _>>()?);
+        let mut records = Vec::new();
+        let collection = &view.schema().name;
+        self.tools.db.visit_records(collection, RecordKind::Bridge, &mut |name, bytes| {
+            records.push(Arc::new(Record::decode(&name, &bytes)?));
+            Ok::<_, BridgeError>(())
+        })?;
+        let records = Arc::new(records);
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if known.forgotten == forgotten {
             known.of.insert(view.collection(), Arc::clone(&records));

@@ -4,7 +4,6 @@ use prost::Message;
 
 use super::BridgeError;
 use crate::learn::bridge::{Activation, BridgeMap, Layer, SideMap};
-use crate::probes::record::provenance;
 use crate::schema::{CollectionSchema, EmbeddingSpace};
 use crate::wire::internal::{self, BridgeRecord, MapActivation, MapLayer};
 use crate::wire::v1;
@@ -68,7 +67,7 @@ impl Record {
             let Some(space) = schema.space(name) else {
                 return Some(format!("its space `{name}` is gone"));
             };
-            if fitted != Some(&provenance(&space.provenance)) {
+            if fitted != Some(&space.provenance.clone().into()) {
                 return Some(format!(
                     "its space `{name}` holds vectors of {} now",
                     space.provenance

@@ -190,7 +190,6 @@ fn told(record: &Record) -> String {
 mod tests {
     use super::*;
     use crate::learn::bridge::{BridgeMap, SideMap};
-    use crate::probes::record::provenance;
     use crate::schema::{IdKind, Modality, Provenance, SpaceForm, SpaceId};
     use crate::vector::Metric;
     use crate::wire::v1;
@@ -226,7 +225,7 @@ mod tests {
     fn bridge(name: &str, from: &str, to: &str) -> Arc<Record> {
         let made_by = |name: &str| {
             let space = schema().space(name).cloned();
-            space.map(|space| provenance(&space.provenance))
+            space.map(|space| space.provenance.into())
         };
         let spec =
             v1::BridgeSpec { from: from.to_owned(), to: to.to_owned(), ..Default::default() };

@@ -1,6 +1,7 @@
 //! What is asked of a fit, with the gaps filled and the contradictions refused.
 
 use super::BridgeError;
+use super::train::DIMENSION_DEFAULT;
 use crate::engine::{CollectionView, RECORD_BYTES_MAX};
 use crate::learn::bridge::Method;
 use crate::learn::split::SplitSpec;
@@ -104,9 +105,43 @@ impl Spec {
         let split_column = column.transpose()?;
         fill_numbers(&mut wire);
         let (way, folds) = way(&mut wire)?;
+        check_size(&way, from.dimension, to.dimension)?;
         let predicate = Some(wire.predicate.trim().to_owned()).filter(|text| !text.is_empty());
         Ok(Self { wire, from, to, way, split, split_column, predicate, folds })
     }
+}
+
+/// Refuses a bridge whose maps could not be kept, before anything is read for it.
+fn check_size(way: &Way, from: usize, to: usize) -> Result<(), BridgeError> {
+    let numbers = match way {
+        Way::Moments(Method::Cca { components, .. }) => {
+            let most = from.min(to);
+            let components = if *components == 0 { most } else { most.min(*components) };
+            (from + to).saturating_mul(components)
+        }
+        // One map into the other space, which is checked for every method.
+        Way::Moments(_) => 0,
+        Way::Contrastive(given) => {
+            let dimension = if given.dimension == 0 { DIMENSION_DEFAULT } else { given.dimension };
+            let tower = |input: usize| {
+                let widths = given.hidden.iter().chain([&dimension]).map(|width| *width as usize);
+                let layer = |(from, count): (usize, usize), to: usize| {
+                    (to, count.saturating_add(from.saturating_add(1).saturating_mul(to)))
+                };
+                widths.fold((input, 0), layer).1
+            };
+            tower(from).saturating_add(tower(to))
+        }
+    };
+    if numbers <= MATRIX_MAX {
+        return Ok(());
+    }
+    Err(BridgeError::bad(
+        format!("the maps of both sides have {numbers} numbers"),
+        format!(
+            "at most {MATRIX_MAX} are kept; give fewer components (--components) or hidden units"
+        ),
+    ))
 }
 
 fn fill_numbers(wire: &mut v1::BridgeSpec) {
@@ -178,4 +213,28 @@ pub(super) fn space<'schema>(
         return Err(BridgeError::NotOfVectors { space, holds });
     }
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn maps_that_could_not_be_kept_are_refused() {
+        let cca =
+            |components| Way::Moments(Method::Cca { components, regularisation: 0.0, power: 1.0 });
+        let towers = |hidden: &[u32]| {
+            let hidden = hidden.to_vec();
+            Way::Contrastive(v1::ContrastiveBridge { hidden, ..v1::ContrastiveBridge::default() })
+        };
+        for (way, from, to) in
+            [(cca(0), 4_000, 4_000), (towers(&[65_536]), 768, 768), (towers(&[u32::MAX; 3]), 8, 8)]
+        {
+            let refused = check_size(&way, from, to).expect_err("too large").to_string();
+            assert!(refused.contains("at most 14680064 are kept"), "{refused}");
+        }
+        check_size(&cca(1_000), 4_000, 4_000).expect("fits");
+        check_size(&towers(&[4_096]), 768, 768).expect("fits");
+        check_size(&towers(&[]), 4_000, 4_000).expect("fits");
+    }
 }

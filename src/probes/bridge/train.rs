@@ -1,17 +1,15 @@
 //! Bridges of two networks, trained by the encoder program so that an object's own vectors are the most alike of all.
 
-use tokio::runtime::Handle;
-
 use super::BridgeError;
-use crate::encoder::{
-    Chunk, ChunkRows, ChunkSource, TowerInput, TrainError, TrainSpec, TrainStep, TrainTask,
-};
+use crate::encoder::{Chunk, ChunkRows, ChunkSource, TowerInput, TrainSpec, TrainTask};
 use crate::learn::bridge::{self, BridgeMap, Fitted, Pairs, UNUSED};
 use crate::learn::{LearnError, Progress, epoch_order};
-use crate::probes::Tools;
+use crate::probes::train::train_watched;
+use crate::probes::{ProbeError, Tools};
 use crate::wire::v1;
 
-const DIMENSION_DEFAULT: u32 = 128;
+/// Components of the space of both sides where nothing is said.
+pub(super) const DIMENSION_DEFAULT: u32 = 128;
 const TEMPERATURE_DEFAULT: f32 = 0.07;
 
 /// Pairs that are compared with each other: the more, the harder it is to tell the own one.
@@ -20,7 +18,7 @@ const BATCH_DEFAULT: usize = 1_024;
 /// Trains both sides.
 ///
 /// # Errors
-/// [`BridgeError::NoEncoder`]; [`BridgeError::Encoder`] when the encoder program is not there or dies;
+/// [`BridgeError::NoEncoder`]; [`BridgeError::Gather`] when the encoder program is not there or dies;
 /// [`BridgeError::Learn`].
 pub(super) fn fit(
     tools: &Tools,
@@ -30,25 +28,13 @@ pub(super) fn fit(
     progress: Progress<'_>,
 ) -> Result<Fitted, BridgeError> {
     let encoder = tools.encoder.as_ref().ok_or(BridgeError::NoEncoder)?;
-    let runtime = Handle::try_current().map_err(|_| {
-        BridgeError::bad("no runtime to train a network in", "fit it through the server")
-    })?;
     let places: Vec<u32> =
         (0..).zip(pairs.folds).filter(|(_, fold)| **fold < UNUSED).map(|(at, _)| at).collect();
     let spec = spec(given, seed, pairs, places.len(), progress)?;
     let at_once = spec.chunk_examples(1).max(1);
     let mut source = Source { pairs, places, seed, at_once, order: None };
-    let total = source.places.len() as u64;
-    let mut told = |step: &TrainStep| {
-        let done = u64::from(step.epoch) * total + step.examples;
-        let all = total * u64::from(step.epochs);
-        progress.step(&format!("training, loss {:.4}", step.loss), done.min(all), all)
-    };
-    let trained = encoder.train_blocking(&runtime, &spec, &mut source, &mut told);
-    let trained = trained.map_err(|error| match error {
-        TrainError::Encoder(error) => BridgeError::Encoder(error),
-        TrainError::Learn(error) => BridgeError::Learn(error),
-    })?;
+    let count = source.places.len();
+    let trained = train_watched(encoder, &spec, &mut source, count, progress)?;
     let second = trained.second.ok_or_else(|| LearnError::NoResult {
         what: "the training of two networks",
         hint: "the encoder gave one back; is it of another version?".to_owned(),
@@ -93,7 +79,7 @@ fn spec(
     if given.epochs > 0 {
         spec.epochs = given.epochs;
     }
-    spec.check()?;
+    spec.check().map_err(ProbeError::from)?;
     Ok(spec)
 }
 

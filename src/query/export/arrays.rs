@@ -15,7 +15,7 @@ use arrow::error::ArrowError;
 use super::Export;
 use super::walk::Place;
 use crate::engine::{
-    BATCH_ROWS, CollectionView, DerivedKind, EngineError, LivePart, PartVectors, ShownSnapshot,
+    BATCH_ROWS, CollectionView, DerivedKind, EngineError, LivePart, PartVectors, Still,
 };
 use crate::files::{META_DESCRIPTION, META_UCD, META_UNIT, VECTOR_PREFIX, arrow_type};
 use crate::query::bind::find_space;
@@ -62,6 +62,12 @@ impl Layout {
         let vectors: usize =
             self.spaces.iter().map(|space| space.dimension * size_of::<f32>()).sum();
         bytes / (vectors + 16 * (BUILT_IN + self.wanted.len()))
+    }
+
+    /// Whether anything is read from the store.
+    fn reads_store(&self) -> bool {
+        let is_cosine = |space: &EmbeddingSpace| matches!(space.metric, Metric::Cosine);
+        self.reads_values() || self.spaces.iter().any(is_cosine)
     }
 
     /// Whether values lie in the store alone, where they may be long.
@@ -144,7 +150,8 @@ pub(super) struct Arrays<'a> {
     parts: Vec<&'a LivePart>,
     /// Number of the first batch of each part among those of all parts.
     first_batch: Vec<usize>,
-    snapshot: ShownSnapshot<'a>,
+    /// Where something is read from the store.
+    still: Option<Still<'a>>,
 }
 
 impl<'a> Arrays<'a> {
@@ -160,7 +167,12 @@ impl<'a> Arrays<'a> {
             first_batch.push(batches);
             batches += live.part().batches().len();
         }
-        Ok(Self { view, layout, stop, parts, first_batch, snapshot: view.snapshot()? })
+        let still = layout.reads_store().then(|| view.still()).transpose()?;
+        Ok(Self { view, layout, stop, parts, first_batch, still })
+    }
+
+    fn still(&self) -> Result<&Still<'a>, QueryError> {
+        self.still.as_ref().ok_or_else(|| lost("what the store has"))
     }
 
     /// The batch of some rows, which are in the order of their keys.
@@ -204,7 +216,8 @@ impl<'a> Arrays<'a> {
         let mut objects = Vec::with_capacity(keys.len());
         for page in keys.chunks(PAGE_OBJECTS) {
             self.stop.check()?;
-            objects.extend(self.snapshot.objects(page)?);
+            let found = self.still()?.fetch(page)?;
+            objects.extend(found.into_iter().map(|found| found.map(|(_, object)| object)));
         }
         Ok(objects)
     }
@@ -342,11 +355,11 @@ impl<'a> Arrays<'a> {
     ) -> Result<(), QueryError> {
         let keys: Vec<ObjectKey> = places.iter().map(|place| place.key).collect();
         if self.passed(places) <= PASSED_OVER * places.len() {
-            return Ok(self.snapshot.vectors_along(space.id, &keys, take)?);
+            return Ok(self.still()?.vectors_along(space.id, &keys, take)?);
         }
         for page in keys.chunks(PAGE_OBJECTS) {
             self.stop.check()?;
-            let found = self.snapshot.vectors_at(space.id, page)?;
+            let found = self.still()?.vectors_at(space.id, page)?;
             found.iter().for_each(|vector| take(vector.as_deref()));
         }
         Ok(())

@@ -89,23 +89,8 @@ fn known<E: TryFrom<i32>>(field: &'static str, value: i32) -> Result<E, RequestE
 
 /// Reads a provenance; a message without any word means vectors that are made elsewhere.
 pub(in crate::service) fn provenance(given: v1::Provenance) -> Provenance {
-    let read = Provenance {
-        encoder: given.encoder,
-        weights_hash: given.weights_hash,
-        preprocessing: given.preprocessing,
-        pooling: given.pooling,
-    };
+    let read = Provenance::from(given);
     if read == Provenance::default() { Provenance::external() } else { read }
-}
-
-/// Writes a provenance.
-pub(in crate::service) fn provenance_of(provenance: Provenance) -> v1::Provenance {
-    v1::Provenance {
-        encoder: provenance.encoder,
-        weights_hash: provenance.weights_hash,
-        preprocessing: provenance.preprocessing,
-        pooling: provenance.pooling,
-    }
 }
 
 /// Writes what a server tells about a collection, but for how far its encoding at ingest is.
@@ -151,7 +136,7 @@ fn space_of(space: EmbeddingSpace) -> v1::EmbeddingSpace {
         modality: space.modality.0,
         dimension: u32::try_from(space.dimension).unwrap_or(u32::MAX),
         metric: metric.into(),
-        provenance: Some(provenance_of(space.provenance)),
+        provenance: Some(v1::Provenance::from(space.provenance)),
         form: v1::SpaceForm::from(space.form).into(),
         shared: space.shared.unwrap_or_default(),
         encode_at_ingest: space.at_ingest.is_some(),

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::catalogue::provenance_of;
 use crate::encoder::ModelInfo;
 use crate::schema::{CollectionSchema, ColumnType, Modality, Object, Value};
 use crate::service::RequestError;
@@ -17,7 +16,7 @@ pub(in crate::service) fn model_of(model: ModelInfo) -> v1::Model {
         id: model.id,
         modality: model.modality.0,
         dimension: u32::try_from(model.dimension).unwrap_or(u32::MAX),
-        provenance: Some(provenance_of(model.provenance)),
+        provenance: Some(v1::Provenance::from(model.provenance)),
         inputs: model.inputs,
         description: model.description,
         outputs: model.outputs.iter().map(Into::into).collect(),

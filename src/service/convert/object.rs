@@ -42,11 +42,7 @@ pub(in crate::service) fn object_ids(
 
 /// Writes an object id.
 pub(in crate::service) fn object_id_of(id: ObjectId) -> v1::ObjectId {
-    let id = match id {
-        ObjectId::Number(number) => v1::object_id::Id::Number(number),
-        ObjectId::Text(text) => v1::object_id::Id::Text(text),
-    };
-    v1::ObjectId { id: Some(id) }
+    id.into()
 }
 
 /// What to call a row in a report: its id as text, or nothing.
@@ -69,7 +65,7 @@ pub(super) fn position(
 
 /// Writes a position.
 pub(in crate::service) fn position_of(position: Position) -> v1::Position {
-    v1::Position { ra: position.ra().0, dec: position.dec().0 }
+    position.into()
 }
 
 /// Reads and checks one object to be written.

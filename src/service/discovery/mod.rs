@@ -2,13 +2,14 @@
 
 mod outliers;
 mod sessions;
+mod turns;
 
 use std::sync::Arc;
 
-use tokio::sync::Mutex;
 use tonic::{Request, Response, Status};
 
 use self::outliers::OutlierAnswers;
+use self::turns::Turns;
 use super::context::Context;
 use super::deadline::Deadline;
 use super::gate;
@@ -19,13 +20,12 @@ use crate::wire::v1::discovery_service_server::DiscoveryService;
 #[derive(Clone)]
 pub(super) struct Discovery {
     context: Context,
-    /// Held while a session is read, changed and written back.
-    change: Arc<Mutex<()>>,
+    turns: Arc<Turns>,
 }
 
 impl Discovery {
     pub(super) fn new(context: Context) -> Self {
-        Self { context, change: Arc::default() }
+        Self { context, turns: Arc::default() }
     }
 }
 
@@ -86,8 +86,8 @@ impl DiscoveryService for Discovery {
         &self,
         request: Request<v1::ListSessionsRequest>,
     ) -> Result<Response<v1::ListSessionsResponse>, Status> {
-        let door = self.context.door(gate::grant(&request)?);
-        let sessions = self.list(door, request.into_inner().collection).await?;
+        let grant = gate::grant(&request)?;
+        let sessions = self.list(grant, request.into_inner().collection).await?;
         Ok(Response::new(v1::ListSessionsResponse { sessions }))
     }
 

@@ -1,16 +1,16 @@
 //! Sessions of labelling: what is stored of them, and how it changes.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
 
 use prost::Message;
 
 use super::Discovery;
+use crate::access::Grant;
 use crate::engine::RecordKind;
 use crate::query::{self, BatchQuery, StopFlag, Strategy};
 use crate::schema::{CollectionSchema, ObjectId, check_name};
 use crate::service::admission::{Cost, Work};
-use crate::service::context::blocking;
+use crate::service::context::{Context, blocking};
 use crate::service::door::Door;
 use crate::service::limits::{FIXED, Limits, at_most};
 use crate::service::search::StopWhenDropped;
@@ -33,7 +33,7 @@ impl Discovery {
         door: Door,
         request: v1::StartSessionRequest,
     ) -> Result<v1::Session, ServiceError> {
-        let change = Arc::clone(&self.change).lock_owned().await;
+        let change = self.turns.of(&request.name).await;
         blocking(move || -> Result<_, ServiceError> {
             let _held = change;
             let v1::StartSessionRequest { collection, name, space, seed } = request;
@@ -61,7 +61,7 @@ impl Discovery {
             request;
         let given = positives.len() + negatives.len() + unlabelled.len();
         at_most("labels", "limits.ids", given, self.context.limits.ids_max)?;
-        let change = Arc::clone(&self.change).lock_owned().await;
+        let change = self.turns.of(&name).await;
         blocking(move || -> Result<_, ServiceError> {
             let _held = change;
             let mut session = find(&door, &collection, &name)?;
@@ -87,8 +87,8 @@ impl Discovery {
         request: v1::NextObjectsRequest,
     ) -> Result<v1::NextObjectsResponse, ServiceError> {
         let limits = self.context.limits.clone();
-        // First the sessions, then the turn: one that waits for the others keeps no search from its own.
-        let change = Arc::clone(&self.change).lock_owned().await;
+        // First the session, then the turn: one that waits for the others keeps no search from its own.
+        let change = self.turns.of(&request.name).await;
         let turn = self.context.search_turn(Cost::of(Work::Session, None)).await?;
         let stop = StopFlag::default();
         let _stop = StopWhenDropped(stop.clone());
@@ -111,12 +111,13 @@ impl Discovery {
 
     pub(super) async fn list(
         &self,
-        door: Door,
+        grant: Grant,
         collection: String,
     ) -> Result<Vec<v1::Session>, ServiceError> {
+        let context = self.context.clone();
         blocking(move || -> Result<_, ServiceError> {
             let mut sessions = Vec::new();
-            for collection in collections(&door, &collection)? {
+            for (door, collection) in doors(&context, grant, collection)? {
                 for (name, bytes) in door.db().records(&collection, RecordKind::Session)? {
                     sessions.push(shown(&door, decode(&name, &bytes)?)?);
                 }
@@ -132,7 +133,7 @@ impl Discovery {
         collection: String,
         name: String,
     ) -> Result<(), ServiceError> {
-        let change = Arc::clone(&self.change).lock_owned().await;
+        let change = self.turns.of(&name).await;
         blocking(move || -> Result<_, ServiceError> {
             let _held = change;
             let session = find(&door, &collection, &name)?;
@@ -143,13 +144,23 @@ impl Discovery {
     }
 }
 
-/// The collection that is named, or all that the caller may look into.
-fn collections(door: &Door, named: &str) -> Result<Vec<String>, ServiceError> {
-    if named.is_empty() {
-        return door.collections();
+/// The collection that is named, or all that the caller may look into, each with its door.
+fn doors(
+    context: &Context,
+    grant: Grant,
+    named: String,
+) -> Result<Vec<(Door, String)>, ServiceError> {
+    if !named.is_empty() {
+        let door = context.door(grant);
+        door.check(&named)?;
+        return Ok(vec![(door, named)]);
     }
-    door.check(named)?;
-    Ok(vec![named.to_owned()])
+    let names = context.db.collections()?.into_iter().map(|info| info.schema.name);
+    let granted = names.filter_map(|name| {
+        let grant = context.grant_of(&grant, &name)?;
+        Some((context.door(grant), name))
+    });
+    Ok(granted.collect())
 }
 
 /// A session as the caller may see it: of objects that are hidden from him no label is told, and no proposal, and of the
@@ -326,4 +337,36 @@ fn next(
         scored: batch.scored,
         unusable: batch.unusable,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(session: &v1::Session) -> Vec<(i64, bool, u32)> {
+        let told = |label: &v1::SessionLabel| match label.id.as_ref().and_then(|id| id.id.clone()) {
+            Some(v1::object_id::Id::Number(id)) => (id, label.positive, label.round),
+            other => panic!("a number: {other:?}"),
+        };
+        session.labels.iter().map(told).collect()
+    }
+
+    #[test]
+    fn an_object_has_one_label_however_often_it_is_given() {
+        let mut session = v1::Session::default();
+        let set = |session: &mut v1::Session, ids: &[i64], label| {
+            set_labels(session, ids.iter().copied().map(ObjectId::Number).collect(), label);
+        };
+        set(&mut session, &[5, 3, 5, 5], Some(true));
+        assert_eq!(told(&session), [(5, true, 0), (3, true, 0)]);
+        session.rounds.push(v1::SessionRound::default());
+        set(&mut session, &[3, 8, 3], Some(false));
+        assert_eq!(told(&session), [(5, true, 0), (3, false, 1), (8, false, 1)]);
+        set(&mut session, &[5, 5, 99], None);
+        assert_eq!(told(&session), [(3, false, 1), (8, false, 1)]);
+        set(&mut session, &[8, 3], None);
+        assert!(told(&session).is_empty());
+        set(&mut session, &[8], Some(true));
+        assert_eq!(told(&session), [(8, true, 1)]);
+    }
 }

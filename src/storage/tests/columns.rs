@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::class::Class;
+use crate::schema::AtIngest;
 use crate::storage::{Operation, Outcome};
 
 const ID: ObjectId = ObjectId::Number(7);
@@ -81,4 +82,40 @@ fn values_that_do_not_fit_are_refused_and_those_of_no_object_are_not_kept() {
     assert_eq!(built_in.expect_err("the name is built in").class(), Class::Invalid);
     let record = store.collection(collection).expect("reads").expect("is there");
     assert_eq!(record.schema.columns.len(), 2, "what was refused left nothing");
+}
+
+#[test]
+fn what_was_made_of_a_column_goes_with_its_old_value() {
+    let store = in_memory();
+    let mut fed = schema("galaxies");
+    let provenance = Provenance { encoder: "model".to_owned(), ..Provenance::default() };
+    for place in [0, 3] {
+        fed.spaces[place].provenance = provenance.clone();
+        let inputs = BTreeMap::from([("text".to_owned(), "note".to_owned())]);
+        fed.spaces[place].at_ingest = Some(AtIngest { inputs });
+    }
+    let collection = store.create_collection(fed).expect("creates").id;
+    let mut whole = with_image(object(7, 1.0, 1.0, 1), 1.0);
+    whole.vectors.push((SPECTRUM, vec![5.0, 6.0]));
+    let tokens = || Operation::SetTokens { id: ID, tokens: vec![(CODES, sequence(CODES, 3, 1))] };
+    store.write(collection, vec![Operation::Put(whole), tokens()]).expect("writes");
+    let spaces = || -> Vec<bool> {
+        let snapshot = store.snapshot(collection).expect("a snapshot");
+        [IMAGE, SPECTRUM, CODES].map(|space| snapshot.have(space, &[ID]).expect("reads")[0]).into()
+    };
+    let note = |text: &str| (1, Value::Text(text.to_owned()));
+    store.write(collection, vec![set(vec![(0, Value::Float64(9.0))])]).expect("writes");
+    store.write(collection, vec![set(vec![note("write 1")])]).expect("writes");
+    assert_eq!(spaces(), [true, true, true], "of another column, and of the same value");
+    store.write(collection, vec![set(vec![note("new")])]).expect("writes");
+    assert_eq!(spaces(), [false, true, false]);
+    contents(&store, collection);
+    let image = vec![(IMAGE, vec![3.0, 3.0, 3.0])];
+    let vectors = Operation::SetVectors { id: ID, vectors: image.clone() };
+    store.write(collection, vec![set(vec![note("newer")]), vectors, tokens()]).expect("writes");
+    assert_eq!(spaces(), [true, true, true], "made again in the same batch");
+    let vectors = Operation::SetVectors { id: ID, vectors: image };
+    store.write(collection, vec![vectors, set(vec![note("newest")])]).expect("writes");
+    assert_eq!(spaces(), [false, true, false], "of the value before");
+    contents(&store, collection);
 }

@@ -2,7 +2,9 @@
 
 use arrow::array::{ArrayRef, Float32Array, Float64Array, Int64Array, RecordBatch};
 use arrow::datatypes::{Field, Schema};
+use sidereus::engine::{Write, WriteMode};
 use sidereus::files::encode_ipc;
+use sidereus::schema::{ObjectId, Value as Stored};
 use sidereus::wire::v1::{
     CountObjectsRequest, DeleteObjectsRequest, EncodeCollectionRequest, IngestBatch, IngestMode,
     IngestOpen, IngestRequest, Rerank, SearchRequest, VectorTerm, ingest_request,
@@ -285,4 +287,30 @@ async fn an_object_that_is_written_again_while_it_is_encoded_has_the_vector_of_i
     assert_eq!(last, Some((2, 2, 0)));
     let found = vectors(&server, "asked", &[1, 2]).await;
     assert_eq!((found[&1][0], found[&2][0]), (99.0, 30.0));
+}
+
+/// Values that are set in a column from which a space is filled, as a probe or a search for outliers sets them.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_value_that_is_set_has_the_vector_made_again() {
+    let (_folder, server, controls) = server().await;
+    server.create(filled()).await.expect("created");
+    server.write(NAME, (0..20).map(|id| with_fluxes(id, id as f64, 0.25)).collect()).await;
+    assert_eq!(done(&server, "colours").await, (0, 0));
+    let schema = server.db.schema(NAME).expect("there");
+    let place = schema.column_place("flux_g").expect("a column");
+    let set = |id: i64, flux: f32| Write::SetColumns {
+        id: ObjectId::Number(id),
+        columns: vec![(place, Stored::Float32(flux))],
+    };
+    let before = encoded(&controls);
+    let writes = vec![set(3, 70.0), set(4, 4.0)];
+    server.db.write(NAME, WriteMode::Bulk, writes).expect("written");
+    assert!(vectors(&server, "colours", &[3]).await.is_empty(), "nothing of the old value");
+    assert_eq!(vectors(&server, "colours", &[4]).await[&4], [4.0, 0.25, 1.0], "the same value");
+    // Any write wakes the worker.
+    server.write(NAME, vec![with_fluxes(20, 20.0, 0.25)]).await;
+    assert_eq!(done(&server, "colours").await, (0, 0));
+    assert_eq!(vectors(&server, "colours", &[3]).await[&3], [70.0, 0.25, 1.0]);
+    assert_eq!(encoded(&controls), before + 2, "one again, and the new one");
+    server.stop().await;
 }

@@ -4,10 +4,12 @@ use std::collections::HashMap;
 
 use sidereus::engine::{RecordKind, Write, WriteMode, WriteOutcome};
 use sidereus::schema::{Column, ColumnType, Object, ObjectId as Id, Value as Stored};
-use sidereus::wire::v1::SearchRequest;
+use sidereus::wire::v1::{
+    IngestBatch, IngestMode, IngestOpen, IngestRequest, SearchRequest, ingest_request,
+};
 
 use super::{Model, NAME, change, filled, in_order, n_of, number_of, sum};
-use crate::support::{TestServer, ids_of, near, schema};
+use crate::support::{TestServer, batch_message, galaxy, ids_of, near, schema};
 
 /// The column that came later says what the model says, and everything else is as before.
 async fn agrees(server: &TestServer, model: &Model, when: &str) {
@@ -118,4 +120,61 @@ async fn records_go_with_their_collection() {
     server.create(schema(NAME)).await.expect("created again");
     assert!(server.db.records(NAME, RecordKind::Probe).expect("read").is_empty());
     assert!(!server.db.delete_record(NAME, RecordKind::Probe, "lens").expect("is gone"));
+}
+
+/// A column that comes while objects arrive: those on their way have null in it, and what others set in it meanwhile stays where
+/// rows are merged.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_import_goes_on_while_a_column_is_added() {
+    let place = tempfile::tempdir().expect("a folder");
+    let server = TestServer::start(place.path()).await;
+    server.create(schema(NAME)).await.expect("created");
+    let width = schema(NAME).columns.len();
+    let modes = [
+        (IngestMode::Unspecified, false),
+        (IngestMode::Bulk, false),
+        (IngestMode::Unspecified, true),
+    ];
+    for (number, (mode, merge)) in modes.into_iter().enumerate() {
+        let first = number as i64 * 1_000;
+        let open =
+            IngestOpen { collection: NAME.to_owned(), mode: mode.into(), ..IngestOpen::default() };
+        let open = IngestRequest { message: Some(ingest_request::Message::Open(open)) };
+        let batch = |ids: std::ops::Range<i64>| {
+            let objects = ids.map(|id| galaxy(id, 10.0 + id as f64 / 100.0, 1.0)).collect();
+            batch_message(IngestBatch { objects, merge, ..IngestBatch::default() })
+        };
+        let (sender, requests) = tokio::sync::mpsc::channel(4);
+        sender.send(open).await.expect("listens");
+        sender.send(batch(first..first + 50)).await.expect("listens");
+        let requests = tokio_stream::wrappers::ReceiverStream::new(requests);
+        let mut answers =
+            server.objects().await.ingest(requests).await.expect("begins").into_inner();
+        let answer = answers.message().await.expect("goes on").expect("an answer");
+        assert!(answer.refused.is_empty(), "{answer:?}");
+        let column = Column::new(format!("late{number}"), ColumnType::Float64);
+        server.db.add_column(NAME, column).expect("added");
+        let set = Write::SetColumns {
+            id: Id::Number(first),
+            columns: vec![(width + number, Stored::Float64(1.5))],
+        };
+        server.db.write(NAME, WriteMode::Logged, vec![set]).expect("written");
+        sender.send(batch(first..first + 100)).await.expect("listens");
+        drop(sender);
+        while let Some(answer) = answers.message().await.expect("goes on") {
+            assert!(answer.refused.is_empty(), "{answer:?}");
+        }
+        let ids: Vec<Id> = (first..first + 100).map(Id::Number).collect();
+        let objects = server.db.get(NAME, &ids).expect("readable");
+        for (object, id) in objects.into_iter().zip(first..) {
+            let columns = object.expect("is there").columns;
+            assert_eq!(columns.len(), width + number + 1);
+            let kept = merge && id == first;
+            let expected = if kept { Stored::Float64(1.5) } else { Stored::Null };
+            assert_eq!(columns[width + number], expected, "{id}, {mode:?}, {merge}");
+        }
+        let late = format!("late{number} IS NOT NULL");
+        assert_eq!(server.count(NAME, None, &late).await.expect("counted"), u64::from(merge));
+    }
+    server.stop().await;
 }

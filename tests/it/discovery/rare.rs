@@ -2,6 +2,8 @@
 
 use std::sync::LazyLock;
 
+use sidereus::learn::Progress;
+use sidereus::learn::discover::{Examples, LinearHead};
 use sidereus::query::{self, BatchQuery, Method, Query, StopFlag, Strategy, Term};
 
 use super::*;
@@ -172,4 +174,55 @@ fn without_a_positive_the_next_objects_differ() {
     assert!(batch.proposals.iter().all(|proposal| proposal.probability.is_none()));
     assert_eq!(batch, next(1), "the same for the same seed");
     assert_ne!(batch.proposals, next(2).proposals);
+}
+
+/// Vectors that lie far out, as broken cutouts do, are nobody's class: a head must not put them first because they are long.
+#[test]
+fn a_head_does_not_put_what_lies_farthest_out_first() {
+    let mut random = Random(0xBEE);
+    let mut unit = || -> Vec<f64> {
+        let vector: Vec<f64> = (0..DIMENSION).map(|_| random.normal()).collect();
+        let length = vector.iter().map(|value| value * value).sum::<f64>().sqrt();
+        vector.into_iter().map(|value| value / length).collect()
+    };
+    let moved = unit();
+    // Class 1 is moved; class 2 is broken, a hundred times as long.
+    let mut random = Random(0xCAB);
+    let (mut vectors, mut classes) = (Vec::new(), Vec::new());
+    for number in 0..3_000_usize {
+        let class = if number % 50 == 7 { 2 } else { i64::from(number % 20 == 3) };
+        let length = if class == 2 { 100.0 } else { 1.0 };
+        let along = if class == 1 { 3.0 } else { 0.0 };
+        let vector = moved.iter().map(|axis| (length * (random.normal() + along * axis)) as f32);
+        vectors.push(vector.collect::<Vec<f32>>());
+        classes.push(class);
+    }
+    let like: Vec<usize> = (0..3_000).filter(|id| classes[*id] == 1).take(15).collect();
+    // Before: the same fit on the vectors as they are.
+    let of = |id: usize| vectors[id].iter().map(|value| f64::from(*value));
+    let others: Vec<usize> = (0..3_000).step_by(2).filter(|id| !like.contains(id)).collect();
+    let features: Vec<f64> = like.iter().chain(&others).flat_map(|id| of(*id)).collect();
+    let labels: Vec<bool> = (0..like.len() + others.len()).map(|at| at < like.len()).collect();
+    let weights: Vec<f64> =
+        labels.iter().map(|is| 0.5 / if *is { like.len() } else { others.len() } as f64).collect();
+    let examples =
+        Examples { width: DIMENSION, features: &features, labels: &labels, weights: &weights };
+    let plain = LinearHead::fit(&examples, 1e-3, Progress::silent()).expect("fits");
+    let mut before: Vec<(f64, usize)> =
+        (0..3_000).map(|id| (-plain.score(&of(id).collect::<Vec<f64>>()), id)).collect();
+    before.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let broken = |found: &[usize]| found.iter().filter(|id| classes[**id] == 2).count();
+    let before: Vec<usize> = before.into_iter().take(10).map(|(_, id)| id).collect();
+    for metric in [Metric::L2, Metric::Ip] {
+        let catalogue = Catalogue::new(metric, &vectors, |number| classes[number]);
+        let found = nearest(&catalogue.view(), &like, Method::Probe);
+        let good = ndcg(&found, &classes, 1);
+        println!(
+            "{metric:?}: broken before {}, now {}; nDCG {good:.3}",
+            broken(&before),
+            broken(&found)
+        );
+        assert!(broken(&before) >= 8 && broken(&found) == 0, "{metric:?}: {before:?} {found:?}");
+        assert!(good > 0.8, "{metric:?}: {good}");
+    }
 }

@@ -46,7 +46,7 @@ fn hidden_objects_are_not_there_by_id_by_key_or_by_vector() {
         visited.insert(key);
         Ok(())
     };
-    view.visit_vectors(space, &mut visit).expect("walks");
+    view.still().expect("a moment").visit_vectors(space, &mut visit).expect("walks");
     let wanted = got.iter().flatten().filter(|(_, object)| object.vectors.len() == 2);
     assert_eq!(visited, wanted.map(|(key, _)| *key).collect());
     let indexed = open.index_status().indexed_version;

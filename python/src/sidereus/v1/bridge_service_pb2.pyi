@@ -94,7 +94,7 @@ class BridgeMetric(_message.Message):
     def __init__(self, name: _Optional[str] = ..., value: _Optional[float] = ..., low: _Optional[float] = ..., high: _Optional[float] = ..., chance: _Optional[float] = ...) -> None: ...
 
 class Bridge(_message.Message):
-    __slots__ = ("name", "collection", "spec", "version", "from_provenance", "to_provenance", "dimension", "leads_into_target", "n_train", "n_test", "metrics", "alpha", "alphas", "alpha_scores", "scale", "correlations", "collection_version", "fitted_at", "elapsed_seconds", "stale")
+    __slots__ = ("name", "collection", "spec", "version", "from_provenance", "to_provenance", "dimension", "leads_into_target", "n_train", "n_test", "metrics", "alpha", "alphas", "alpha_scores", "scale", "correlations", "collection_version", "fitted_at", "elapsed_seconds", "stale", "n_changed")
     NAME_FIELD_NUMBER: _ClassVar[int]
     COLLECTION_FIELD_NUMBER: _ClassVar[int]
     SPEC_FIELD_NUMBER: _ClassVar[int]
@@ -115,6 +115,7 @@ class Bridge(_message.Message):
     FITTED_AT_FIELD_NUMBER: _ClassVar[int]
     ELAPSED_SECONDS_FIELD_NUMBER: _ClassVar[int]
     STALE_FIELD_NUMBER: _ClassVar[int]
+    N_CHANGED_FIELD_NUMBER: _ClassVar[int]
     name: str
     collection: str
     spec: BridgeSpec
@@ -135,7 +136,8 @@ class Bridge(_message.Message):
     fitted_at: int
     elapsed_seconds: float
     stale: str
-    def __init__(self, name: _Optional[str] = ..., collection: _Optional[str] = ..., spec: _Optional[_Union[BridgeSpec, _Mapping[str, _Any]]] = ..., version: _Optional[int] = ..., from_provenance: _Optional[_Union[_objects_pb2.Provenance, _Mapping[str, _Any]]] = ..., to_provenance: _Optional[_Union[_objects_pb2.Provenance, _Mapping[str, _Any]]] = ..., dimension: _Optional[int] = ..., leads_into_target: _Optional[bool] = ..., n_train: _Optional[int] = ..., n_test: _Optional[int] = ..., metrics: _Optional[_Iterable[_Union[BridgeMetric, _Mapping[str, _Any]]]] = ..., alpha: _Optional[float] = ..., alphas: _Optional[_Iterable[float]] = ..., alpha_scores: _Optional[_Iterable[float]] = ..., scale: _Optional[float] = ..., correlations: _Optional[_Iterable[float]] = ..., collection_version: _Optional[int] = ..., fitted_at: _Optional[int] = ..., elapsed_seconds: _Optional[float] = ..., stale: _Optional[str] = ...) -> None: ...
+    n_changed: int
+    def __init__(self, name: _Optional[str] = ..., collection: _Optional[str] = ..., spec: _Optional[_Union[BridgeSpec, _Mapping[str, _Any]]] = ..., version: _Optional[int] = ..., from_provenance: _Optional[_Union[_objects_pb2.Provenance, _Mapping[str, _Any]]] = ..., to_provenance: _Optional[_Union[_objects_pb2.Provenance, _Mapping[str, _Any]]] = ..., dimension: _Optional[int] = ..., leads_into_target: _Optional[bool] = ..., n_train: _Optional[int] = ..., n_test: _Optional[int] = ..., metrics: _Optional[_Iterable[_Union[BridgeMetric, _Mapping[str, _Any]]]] = ..., alpha: _Optional[float] = ..., alphas: _Optional[_Iterable[float]] = ..., alpha_scores: _Optional[_Iterable[float]] = ..., scale: _Optional[float] = ..., correlations: _Optional[_Iterable[float]] = ..., collection_version: _Optional[int] = ..., fitted_at: _Optional[int] = ..., elapsed_seconds: _Optional[float] = ..., stale: _Optional[str] = ..., n_changed: _Optional[int] = ...) -> None: ...
 
 class FitBridgeRequest(_message.Message):
     __slots__ = ("collection", "spec", "name", "overwrite")
@@ -214,13 +216,15 @@ class ApplyBridgeRequest(_message.Message):
     def __init__(self, collection: _Optional[str] = ..., name: _Optional[str] = ..., space: _Optional[str] = ...) -> None: ...
 
 class ApplyBridgeResponse(_message.Message):
-    __slots__ = ("done", "total", "refused", "spaces")
+    __slots__ = ("done", "total", "refused", "spaces", "skipped")
     DONE_FIELD_NUMBER: _ClassVar[int]
     TOTAL_FIELD_NUMBER: _ClassVar[int]
     REFUSED_FIELD_NUMBER: _ClassVar[int]
     SPACES_FIELD_NUMBER: _ClassVar[int]
+    SKIPPED_FIELD_NUMBER: _ClassVar[int]
     done: int
     total: int
     refused: int
     spaces: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, done: _Optional[int] = ..., total: _Optional[int] = ..., refused: _Optional[int] = ..., spaces: _Optional[_Iterable[str]] = ...) -> None: ...
+    skipped: int
+    def __init__(self, done: _Optional[int] = ..., total: _Optional[int] = ..., refused: _Optional[int] = ..., spaces: _Optional[_Iterable[str]] = ..., skipped: _Optional[int] = ...) -> None: ...

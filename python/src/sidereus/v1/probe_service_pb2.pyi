@@ -172,7 +172,7 @@ class Confusion(_message.Message):
     def __init__(self, classes: _Optional[_Iterable[str]] = ..., counts: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class Probe(_message.Message):
-    __slots__ = ("name", "collection", "spec", "provenances", "classes", "n_train", "n_test", "n_missing", "n_leaked", "metrics", "confusion", "alpha", "alphas", "alpha_scores", "version", "fitted_at", "elapsed_seconds", "stale", "warnings", "calibration")
+    __slots__ = ("name", "collection", "spec", "provenances", "classes", "n_train", "n_test", "n_missing", "n_leaked", "metrics", "confusion", "alpha", "alphas", "alpha_scores", "version", "fitted_at", "elapsed_seconds", "stale", "warnings", "calibration", "n_changed")
     NAME_FIELD_NUMBER: _ClassVar[int]
     COLLECTION_FIELD_NUMBER: _ClassVar[int]
     SPEC_FIELD_NUMBER: _ClassVar[int]
@@ -193,6 +193,7 @@ class Probe(_message.Message):
     STALE_FIELD_NUMBER: _ClassVar[int]
     WARNINGS_FIELD_NUMBER: _ClassVar[int]
     CALIBRATION_FIELD_NUMBER: _ClassVar[int]
+    N_CHANGED_FIELD_NUMBER: _ClassVar[int]
     name: str
     collection: str
     spec: ProbeSpec
@@ -213,7 +214,8 @@ class Probe(_message.Message):
     stale: str
     warnings: _containers.RepeatedScalarFieldContainer[str]
     calibration: _containers.RepeatedCompositeFieldContainer[CalibrationBin]
-    def __init__(self, name: _Optional[str] = ..., collection: _Optional[str] = ..., spec: _Optional[_Union[ProbeSpec, _Mapping[str, _Any]]] = ..., provenances: _Optional[_Iterable[_Union[_objects_pb2.Provenance, _Mapping[str, _Any]]]] = ..., classes: _Optional[_Iterable[str]] = ..., n_train: _Optional[int] = ..., n_test: _Optional[int] = ..., n_missing: _Optional[int] = ..., n_leaked: _Optional[int] = ..., metrics: _Optional[_Iterable[_Union[MetricValue, _Mapping[str, _Any]]]] = ..., confusion: _Optional[_Union[Confusion, _Mapping[str, _Any]]] = ..., alpha: _Optional[float] = ..., alphas: _Optional[_Iterable[float]] = ..., alpha_scores: _Optional[_Iterable[float]] = ..., version: _Optional[int] = ..., fitted_at: _Optional[int] = ..., elapsed_seconds: _Optional[float] = ..., stale: _Optional[str] = ..., warnings: _Optional[_Iterable[str]] = ..., calibration: _Optional[_Iterable[_Union[CalibrationBin, _Mapping[str, _Any]]]] = ...) -> None: ...
+    n_changed: int
+    def __init__(self, name: _Optional[str] = ..., collection: _Optional[str] = ..., spec: _Optional[_Union[ProbeSpec, _Mapping[str, _Any]]] = ..., provenances: _Optional[_Iterable[_Union[_objects_pb2.Provenance, _Mapping[str, _Any]]]] = ..., classes: _Optional[_Iterable[str]] = ..., n_train: _Optional[int] = ..., n_test: _Optional[int] = ..., n_missing: _Optional[int] = ..., n_leaked: _Optional[int] = ..., metrics: _Optional[_Iterable[_Union[MetricValue, _Mapping[str, _Any]]]] = ..., confusion: _Optional[_Union[Confusion, _Mapping[str, _Any]]] = ..., alpha: _Optional[float] = ..., alphas: _Optional[_Iterable[float]] = ..., alpha_scores: _Optional[_Iterable[float]] = ..., version: _Optional[int] = ..., fitted_at: _Optional[int] = ..., elapsed_seconds: _Optional[float] = ..., stale: _Optional[str] = ..., warnings: _Optional[_Iterable[str]] = ..., calibration: _Optional[_Iterable[_Union[CalibrationBin, _Mapping[str, _Any]]]] = ..., n_changed: _Optional[int] = ...) -> None: ...
 
 class CalibrationBin(_message.Message):
     __slots__ = ("predicted", "observed", "count")
@@ -325,11 +327,13 @@ class ApplyProbeRequest(_message.Message):
     def __init__(self, collection: _Optional[str] = ..., name: _Optional[str] = ..., predicate: _Optional[str] = ..., column: _Optional[str] = ..., **kwargs: _Any) -> None: ...
 
 class ApplyProbeResponse(_message.Message):
-    __slots__ = ("done", "total", "predictions")
+    __slots__ = ("done", "total", "predictions", "skipped")
     DONE_FIELD_NUMBER: _ClassVar[int]
     TOTAL_FIELD_NUMBER: _ClassVar[int]
     PREDICTIONS_FIELD_NUMBER: _ClassVar[int]
+    SKIPPED_FIELD_NUMBER: _ClassVar[int]
     done: int
     total: int
     predictions: _containers.RepeatedCompositeFieldContainer[Prediction]
-    def __init__(self, done: _Optional[int] = ..., total: _Optional[int] = ..., predictions: _Optional[_Iterable[_Union[Prediction, _Mapping[str, _Any]]]] = ...) -> None: ...
+    skipped: int
+    def __init__(self, done: _Optional[int] = ..., total: _Optional[int] = ..., predictions: _Optional[_Iterable[_Union[Prediction, _Mapping[str, _Any]]]] = ..., skipped: _Optional[int] = ...) -> None: ...

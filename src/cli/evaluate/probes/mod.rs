@@ -95,7 +95,8 @@ async fn carry_out(
         // As many examples as there are in all were used already: runs on all come first.
         let full = done.iter().find(|done| done.run.shots.is_none() && done.run.is_like(&run));
         let all = full.map(|full| full.probe.n_train);
-        if run.shots.zip(all).is_some_and(|(shots, all)| shots >= all) {
+        if let Some((_, all)) = run.shots.zip(all).filter(|(shots, all)| shots >= all) {
+            refused.push(format!("{}: there are {all} training examples in all", run.name()));
             continue;
         }
         let request = FitProbeRequest {

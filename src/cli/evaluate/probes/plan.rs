@@ -65,6 +65,7 @@ impl Run {
 
 /// Every head on every space for every target that it fits, on all examples first.
 pub(super) fn plan(arguments: &ProbesArguments, schema: &CollectionSchema) -> Result<Vec<Run>> {
+    arguments.settings.check(&arguments.head)?;
     let mut features: Vec<(Vec<String>, Vec<String>)> = Vec::new();
     for text in &arguments.space {
         features.push((spaces(schema, text)?, Vec::new()));
