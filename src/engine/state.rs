@@ -36,6 +36,8 @@ pub struct LivePart {
     shown: Arc<PerPolicy<Shown>>,
     /// The rows that there are, where policies hide others.
     visible: Option<Arc<RoaringBitmap>>,
+    /// The rows that are dead to everybody, where policies hide others.
+    dead_to_all: Option<Arc<RoaringBitmap>>,
     /// The first and the last commit that its rows are from.
     commits: (u64, u64),
 }
@@ -58,6 +60,7 @@ impl LivePart {
             admitted: Arc::default(),
             shown: Arc::default(),
             visible: None,
+            dead_to_all: None,
             commits,
         }
     }
@@ -92,6 +95,7 @@ impl LivePart {
             admitted: Arc::default(),
             shown: Arc::default(),
             visible: Some(Arc::clone(&shown.visible)),
+            dead_to_all: Some(Arc::clone(self.dead_to_all.as_ref().unwrap_or(&self.dead))),
             commits: self.commits,
         }
     }
@@ -111,7 +115,12 @@ impl LivePart {
         &self.dead
     }
 
-    /// The same as a bitmap of all rows; `None` when every row is there.
+    /// Those of them that are dead to everybody, and not hidden by a policy alone.
+    pub(super) fn dead_to_all(&self) -> &RoaringBitmap {
+        self.dead_to_all.as_ref().unwrap_or(&self.dead)
+    }
+
+    /// Rows that are not there any more as a bitmap of all rows; `None` when every row is there.
     pub fn dead_rows(&self) -> Option<&RowBitmap> {
         let make = || {
             let mut rows = RowBitmap::empty(self.part.row_count());

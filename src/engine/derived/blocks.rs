@@ -91,7 +91,7 @@ fn fill_blocks(
         return Ok(true);
     }
     let changed = changed_rows(work)?;
-    let mut unsure = live.dead().clone();
+    let mut unsure = live.dead_to_all().clone();
     unsure |= changed.as_ref().unwrap_or(&RoaringBitmap::new());
     let sure = |rows: Range<u32>| rows.filter(|row| !unsure.contains(*row)).collect();
     let lists: Vec<Vec<u32>> =

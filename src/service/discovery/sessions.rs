@@ -187,6 +187,15 @@ fn shown(door: &Door, mut session: v1::Session) -> Result<v1::Session, ServiceEr
     Ok(session)
 }
 
+/// The collection that is named, or all that the call may look into.
+fn collections(door: &Door, named: &str) -> Result<Vec<String>, ServiceError> {
+    if named.is_empty() {
+        return door.collections();
+    }
+    door.check(named)?;
+    Ok(vec![named.to_owned()])
+}
+
 /// The session of a name, in the collection that is named or in the only one that has such a session.
 fn find(door: &Door, collection: &str, name: &str) -> Result<v1::Session, ServiceError> {
     let mut found = Vec::new();
