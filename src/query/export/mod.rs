@@ -75,7 +75,8 @@ pub fn export_schema(view: &CollectionView, export: &Export) -> Result<SchemaRef
 /// parts keep at unit length) is as it is there when the export begins.
 ///
 /// # Errors
-/// As [`export_schema`]; [`QueryError`] for a predicate that is refused, a stopped query, or damaged data.
+/// As [`export_schema`]; [`QueryError`] for a predicate that is refused, a stopped query, damaged data, or a view that is so old
+/// that the store does not tell what has changed since.
 pub fn export(
     view: &CollectionView,
     export: &Export,

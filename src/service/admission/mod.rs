@@ -145,11 +145,12 @@ impl Admission {
     /// [`Limited`] where the wait is too long, or the memory used up.
     pub(super) async fn export(&self, caller: Option<&Caller>) -> Result<ExportTurn, Limited> {
         let inner = &self.inner;
-        let memory = inner.budget.take(EXPORT_BYTES)?;
         let left = caller.map_or(Duration::MAX, Caller::left);
         let place = Arc::clone(&inner.exports).acquire_owned();
         match tokio::time::timeout(inner.options.wait_max.min(left), place).await {
-            Ok(Ok(place)) => Ok(ExportTurn { _place: place, _memory: memory }),
+            Ok(Ok(place)) => {
+                Ok(ExportTurn { _place: place, _memory: inner.budget.take(EXPORT_BYTES)? })
+            }
             // Nobody closes the semaphore.
             Ok(Err(_)) | Err(_) => {
                 let what = format!("{EXPORTS_AT_ONCE} exports are under way");
