@@ -6,7 +6,7 @@ mod rules;
 
 use std::path::{Path, PathBuf};
 
-const PROTOS: [&str; 14] = [
+const PROTOS: [&str; 15] = [
     "sidereus/v1/objects.proto",
     "sidereus/v1/collection_service.proto",
     "sidereus/v1/object_service.proto",
@@ -18,6 +18,7 @@ const PROTOS: [&str; 14] = [
     "sidereus/v1/access_service.proto",
     "sidereus/v1/release_service.proto",
     "sidereus/v1/backup_service.proto",
+    "sidereus/v1/flight.proto",
     "sidereus/internal/v1/encoder.proto",
     "sidereus/internal/v1/probe_record.proto",
     "sidereus/internal/v1/bridge_record.proto",

@@ -17,6 +17,7 @@ mod encode;
 mod encoder;
 mod evaluate;
 mod example;
+mod export;
 mod failure;
 mod get;
 mod health;
@@ -74,6 +75,8 @@ enum Command {
     Count(count::CountArguments),
     /// Find the objects most like an example, in a part of the sky, with given properties
     Search(search::SearchArguments),
+    /// Write a part of a collection into a Parquet, Arrow or CSV file
+    Export(export::ExportArguments),
     /// Make embeddings of a collection's objects with a registered model
     Encode(encode::EncodeArguments),
     /// Build and inspect vector indices
@@ -134,6 +137,7 @@ async fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Get(arguments) => get::run(arguments).await?,
         Command::Count(arguments) => count::run(arguments).await?,
         Command::Search(arguments) => search::run(arguments).await?,
+        Command::Export(arguments) => export::run(arguments).await?,
         Command::Encode(arguments) => encode::run(arguments).await?,
         Command::Index(arguments) => index::run(arguments).await?,
         // A check has an exit status of its own.

@@ -122,6 +122,27 @@ impl Still<'_> {
         Ok(found)
     }
 
+    /// Hands on the vectors of objects in a space as they were given, in the order of their keys, which ascend; reads all that
+    /// lie between the first and the last.
+    ///
+    /// # Errors
+    /// When the collection has no such space of vectors; those of the disk.
+    pub fn vectors_along(
+        &self,
+        space: SpaceId,
+        keys: &[ObjectKey],
+        take: &mut dyn FnMut(Option<&[f32]>),
+    ) -> Result<(), EngineError> {
+        let (Some(first), Some(last)) = (keys.first(), keys.last()) else { return Ok(()) };
+        let cells = first.cell.0..last.cell.0.saturating_add(1);
+        let mut follower = self.snapshot.follow_vectors(cells, space)?;
+        for (key, is_shown) in keys.iter().zip(self.shown(keys)?) {
+            let vector = follower.vector_of(*key)?;
+            take(vector.as_deref().filter(|_| is_shown));
+        }
+        Ok(())
+    }
+
     /// Objects by key, without their vectors: for columns that are not resident.
     ///
     /// # Errors

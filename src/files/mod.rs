@@ -3,7 +3,7 @@
 //! Reading: [`open`] gives a [`TableReader`] for CSV, Parquet, Arrow IPC and FITS binary tables, [`NpyReader`] reads
 //! `.npy` vectors, [`Import`] joins both, matches them with a collection ([`Mapping`], [`infer_schema`], [`Plan`])
 //! and hands out [`IngestRows`]. Observations: [`read_observation`] and [`read_observations`] make arrays for
-//! encoders of cutouts and spectra. Receiving: [`decode_ipc`] and [`decode_ingest`] turn bytes of anybody into objects
+//! encoders of cutouts and spectra. [`TableWriter`] makes files of tables. Receiving: [`decode_ipc`] and [`decode_ingest`] turn bytes of anybody into objects
 //! that the collection accepts. Nothing here stores, searches or talks to the network.
 //!
 //! Invariants: FIL-1, a bad row never costs a good one: it becomes a [`RefusedRow`] with its number and reason.
@@ -32,6 +32,7 @@ mod reader;
 mod refused;
 mod units;
 mod wire;
+mod write;
 
 pub use assign::{VECTOR_PREFIX, VectorSource, VectorSpec};
 pub use block::ObjectBlock;
@@ -55,3 +56,4 @@ pub use reader::{
 };
 pub use refused::{RefusedReport, RefusedRow};
 pub use wire::{IpcLimits, decode_ipc, decode_ipc_owned, encode_ipc};
+pub use write::TableWriter;

@@ -18,7 +18,7 @@ pub(super) const ANSWER_BYTES_MAX: usize = 256 << 20;
 const PAGE_OBJECTS: usize = 256;
 
 /// Where a column's values are.
-enum Source {
+pub(super) enum Source {
     /// Place in the resident schema.
     Resident(usize),
     /// Place in the collection's schema.
@@ -27,9 +27,10 @@ enum Source {
     Derived(usize),
 }
 
-struct Wanted {
-    name: String,
-    source: Source,
+/// A column of an answer.
+pub(super) struct Wanted {
+    pub(super) name: String,
+    pub(super) source: Source,
 }
 
 pub(super) fn hydrate(
@@ -86,7 +87,11 @@ pub(super) fn resident_width(view: &CollectionView, query: &Query) -> Option<usi
     wanted.iter().all(is_resident).then_some(wanted.len())
 }
 
-fn wanted_columns(view: &CollectionView, query: &Query) -> Result<Vec<Wanted>, QueryError> {
+/// The columns of an answer; all but binary ones where a query names none.
+pub(super) fn wanted_columns(
+    view: &CollectionView,
+    query: &Query,
+) -> Result<Vec<Wanted>, QueryError> {
     let schema = view.schema();
     let mut resident_place = BUILT_IN_COUNT;
     let mut all = Vec::with_capacity(schema.columns.len());

@@ -21,6 +21,7 @@ mod day;
 mod error;
 mod execute;
 mod explain;
+mod export;
 mod filter;
 mod fused;
 mod hydrate;
@@ -43,6 +44,7 @@ pub use answer::{Answer, Beside, Hit, QueryStats, TermScale};
 pub use combine::{Fusion, Method, Missing};
 pub use day::Day;
 pub use error::QueryError;
+pub use export::{Export, export, export_count, export_schema, export_shares};
 pub use informative::{BATCH_MAX, Batch, BatchQuery, Proposal, Strategy, next_batch};
 pub use late_interaction::{
     CANDIDATES_MAX, Candidates, Ranking, candidates, candidates_for, distances, max_sim, tokens_of,

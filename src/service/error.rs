@@ -55,6 +55,12 @@ pub enum ServiceError {
     /// A request without a decision beside it.
     #[error("nobody has decided on this call")]
     NotThroughTheGate,
+    /// A call of Flight that this server has no use for.
+    #[error("this server does not know {what}")]
+    Unsupported {
+        /// What was asked for, and what to do instead.
+        what: &'static str,
+    },
     /// The server runs without an encoder.
     #[error("this server runs without an encoder; start it with one to use models")]
     NoEncoder,
@@ -166,7 +172,10 @@ impl ServiceError {
             Self::ReplyTooLarge { .. } | Self::DeadlineExceeded { .. } | Self::Limited(_) => {
                 Class::Exhausted
             }
-            Self::Stream(_) | Self::NotGranted { .. } | Self::NotThroughTheGate => Class::Invalid,
+            Self::Stream(_)
+            | Self::Unsupported { .. }
+            | Self::NotGranted { .. }
+            | Self::NotThroughTheGate => Class::Invalid,
             Self::DamagedSession { .. } => Class::Corrupt,
             Self::EncoderMiscounted { .. } | Self::Task { .. } => Class::Internal,
         }

@@ -47,6 +47,9 @@ impl From<ServiceError> for Status {
                 tracing::info!(%error, "deadline exceeded");
                 Self::new(Code::DeadlineExceeded, one_line(&error.to_string()))
             }
+            (error @ ServiceError::Unsupported { .. }, _) => {
+                Self::new(Code::Unimplemented, one_line(&error.to_string()))
+            }
             (error, Class::Corrupt | Class::Internal) => {
                 let incident = INCIDENTS.fetch_add(1, Ordering::Relaxed);
                 tracing::error!(incident, error = %chain(&error), "request failed");

@@ -17,7 +17,7 @@ use prost::Message as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
-use tonic::{Status, Streaming};
+use tonic::Status;
 use tracing::Instrument;
 
 use super::context::{Context, blocking, turn};
@@ -37,6 +37,9 @@ use crate::wire::v1::ingest_request::Message;
 
 /// The answers of one ingest stream.
 pub(super) type Answers = Pin<Box<dyn Stream<Item = Result<v1::IngestResponse, Status>> + Send>>;
+
+/// The messages of one ingest stream, wherever they come from.
+pub(super) type Requests = Pin<Box<dyn Stream<Item = Result<v1::IngestRequest, Status>> + Send>>;
 
 /// Bytes of waiting batches from which a commit takes no more of them.
 const COMMIT_BYTES: usize = 128 << 20;
@@ -116,18 +119,13 @@ struct Answered {
 }
 
 /// Starts a session and returns its answers.
-pub(super) fn run(context: Context, door: Door, inbound: Streaming<v1::IngestRequest>) -> Answers {
+pub(super) fn run(context: Context, door: Door, inbound: Requests) -> Answers {
     let (answers, outbound) = mpsc::channel(context.limits.ingest_window.max(1));
     tokio::spawn(session(context, door, inbound, answers).in_current_span());
     Box::pin(watched(ReceiverStream::new(outbound).map(|answered: Answered| Ok(answered.reply?))))
 }
 
-async fn session(
-    context: Context,
-    door: Door,
-    inbound: Streaming<v1::IngestRequest>,
-    answers: mpsc::Sender<Answered>,
-) {
+async fn session(context: Context, door: Door, inbound: Requests, answers: mpsc::Sender<Answered>) {
     let (prepared, to_write) = mpsc::channel(context.limits.ingest_window.max(1));
     let written_out = CancellationToken::new();
     let reading = read(&context, door, inbound, prepared, written_out.clone());
@@ -143,7 +141,7 @@ async fn session(
 async fn read(
     context: &Context,
     door: Door,
-    inbound: Streaming<v1::IngestRequest>,
+    inbound: Requests,
     prepared: mpsc::Sender<Result<Held, ServiceError>>,
     written_out: CancellationToken,
 ) {
@@ -161,7 +159,7 @@ async fn read(
 async fn read_batches(
     context: &Context,
     door: Door,
-    mut inbound: Streaming<v1::IngestRequest>,
+    mut inbound: Requests,
     prepared: &mpsc::Sender<Result<Held, ServiceError>>,
 ) -> Result<(), ServiceError> {
     let Some(first) = next(&mut inbound).await? else { return Ok(()) };
@@ -183,14 +181,14 @@ async fn read_batches(
     }
 }
 
-async fn next(inbound: &mut Streaming<v1::IngestRequest>) -> Result<Option<Message>, ServiceError> {
-    match inbound.message().await {
-        Ok(None) => Ok(None),
-        Ok(Some(request)) => match request.message {
+async fn next(inbound: &mut Requests) -> Result<Option<Message>, ServiceError> {
+    match inbound.next().await {
+        None => Ok(None),
+        Some(Ok(request)) => match request.message {
             Some(message) => Ok(Some(message)),
             None => Err(RequestError::Missing { field: "message" }.into()),
         },
-        Err(status) => Err(ServiceError::Stream(Box::new(status))),
+        Some(Err(status)) => Err(ServiceError::Stream(Box::new(status))),
     }
 }
 

@@ -26,6 +26,7 @@ mod door;
 mod encoding;
 mod error;
 mod error_code;
+mod flight;
 mod gate;
 mod http;
 mod ingest;

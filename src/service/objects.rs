@@ -164,7 +164,7 @@ impl ObjectService for Objects {
         request: Request<Streaming<v1::IngestRequest>>,
     ) -> Result<Response<Answers>, Status> {
         let (door, rows) = (self.context.door(gate::grant(&request)?), gate::rows_served(&request));
-        let answers = ingest::run(self.context.clone(), door, request.into_inner());
+        let answers = ingest::run(self.context.clone(), door, Box::pin(request.into_inner()));
         let counted = answers.inspect_ok(move |answer| rows.add(answer.inserted + answer.replaced));
         Ok(Response::new(Box::pin(counted)))
     }

@@ -342,6 +342,18 @@ pub enum RequestError {
         /// Its id.
         id: String,
     },
+    /// A descriptor or ticket of Flight that says nothing.
+    #[error("the Flight command cannot be read: {reason}; it is a sidereus.v1.FlightCommand")]
+    BadFlightCommand {
+        /// What is wrong.
+        reason: String,
+    },
+    /// A stream of Flight that is no table.
+    #[error("the Flight stream cannot be read: {reason}")]
+    BadFlightStream {
+        /// What is wrong.
+        reason: String,
+    },
     /// A position that is none.
     #[error(transparent)]
     Position(#[from] PositionError),
@@ -408,6 +420,8 @@ impl RequestError {
             | Self::WrongInputType { .. }
             | Self::NotAScoreColumn { .. }
             | Self::SeveralSessions { .. }
+            | Self::BadFlightCommand { .. }
+            | Self::BadFlightStream { .. }
             | Self::Position(_)
             | Self::Region(_)
             | Self::Cell(_)

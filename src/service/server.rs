@@ -19,6 +19,7 @@ use super::bridges::BridgeServer;
 use super::collections::Collections;
 use super::context::{Context, Watching, blocking};
 use super::discovery::Discovery;
+use super::flight;
 use super::http::{HttpListener, HttpOptions};
 use super::layers::{LayeredRouter, Layers, layers};
 use super::maintenance::Maintenance;
@@ -450,6 +451,7 @@ fn router(
             request,
             reply
         ))
+        .add_service(flight::service(context))
         .add_service(sized!(
             DiscoveryServiceServer::new(Discovery::new(context.clone())),
             request,

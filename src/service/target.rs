@@ -34,6 +34,7 @@ targeted! {
     ListBridgesRequest by collection,
     GetBridgeRequest by collection,
     GetCollectionRequest by name,
+    FlightExport by collection,
 }
 
 impl Context {

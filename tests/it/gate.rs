@@ -4,6 +4,7 @@
 mod rules;
 
 mod client;
+mod flight;
 mod frames;
 mod matrix;
 mod names;

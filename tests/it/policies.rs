@@ -2,6 +2,7 @@
 
 mod apart;
 mod between;
+mod exports;
 mod fits;
 mod plans;
 mod reads;

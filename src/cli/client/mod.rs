@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use arrow_flight::flight_service_client::FlightServiceClient;
 use clap::Args;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint};
@@ -171,6 +172,10 @@ impl Client {
 
     pub(super) fn backups(&self) -> BackupServiceClient<Caller> {
         BackupServiceClient::new(self.channel.clone()).max_decoding_message_size(REPLY_BYTES_MAX)
+    }
+
+    pub(super) fn flight(&self) -> FlightServiceClient<Caller> {
+        FlightServiceClient::new(self.channel.clone()).max_decoding_message_size(REPLY_BYTES_MAX)
     }
 
     /// The schema of a collection; an error when there is none of that name.

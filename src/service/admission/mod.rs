@@ -23,6 +23,8 @@ mod quotas;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
 pub(super) use caller::Caller;
 pub(super) use cost::{Cost, Work};
 pub(super) use layer::AdmissionLayer;
@@ -33,6 +35,15 @@ pub use quotas::{Pass, Quotas};
 
 use cost::Experience;
 use lane::{Ask, Lane, Sender, Slot};
+
+/// Exports that run at once. They have places of their own, for one takes as long as its reader takes.
+const EXPORTS_AT_ONCE: usize = 8;
+
+/// Memory of an export: a batch that is read, one that waits, and one that is encoded.
+const EXPORT_BYTES: u64 = 24 << 20;
+
+/// When it is worth to ask for an export again.
+const EXPORT_RETRY: Duration = Duration::from_secs(5);
 
 /// The name under which the server does work of its own.
 const SERVER: &str = "(the server)";
@@ -48,6 +59,7 @@ struct Inner {
     options: AdmissionOptions,
     queries: Arc<Lane>,
     long: Arc<Lane>,
+    exports: Arc<Semaphore>,
     budget: Budget,
     experience: Experience,
 }
@@ -61,6 +73,13 @@ pub(super) struct Turn {
     inner: Arc<Inner>,
 }
 
+/// An export that runs. Dropping it lets the next one begin.
+#[derive(Debug)]
+pub(super) struct ExportTurn {
+    _place: OwnedSemaphorePermit,
+    _memory: Reserved,
+}
+
 impl Admission {
     /// Nothing runs.
     pub(super) fn new(options: AdmissionOptions) -> Self {
@@ -71,6 +90,7 @@ impl Admission {
             options,
             queries: Lane::new(running, options.queue),
             long: Lane::new(long, options.queue),
+            exports: Arc::new(Semaphore::new(EXPORTS_AT_ONCE)),
             budget: Budget::new(options.memory_bytes),
             experience: Experience::default(),
         };
@@ -117,6 +137,26 @@ impl Admission {
         let ask = Ask { cost: expected, wait_max: inner.options.wait_max, left };
         let slot = lane.enter(sender, ask).await?;
         Ok(Turn { slot, cost, memory: Some(memory), inner: Arc::clone(inner) })
+    }
+
+    /// Waits for a place among the exports.
+    ///
+    /// # Errors
+    /// [`Limited`] where the wait is too long, or the memory used up.
+    pub(super) async fn export(&self, caller: Option<&Caller>) -> Result<ExportTurn, Limited> {
+        let inner = &self.inner;
+        let left = caller.map_or(Duration::MAX, Caller::left);
+        let place = Arc::clone(&inner.exports).acquire_owned();
+        match tokio::time::timeout(inner.options.wait_max.min(left), place).await {
+            Ok(Ok(place)) => {
+                Ok(ExportTurn { _place: place, _memory: inner.budget.take(EXPORT_BYTES)? })
+            }
+            // Nobody closes the semaphore.
+            Ok(Err(_)) | Err(_) => {
+                let what = format!("{EXPORTS_AT_ONCE} exports are under way");
+                Err(Limited::new("admission.wait_ms", EXPORT_RETRY, what))
+            }
+        }
     }
 }
 

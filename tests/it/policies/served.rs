@@ -27,10 +27,10 @@ use crate::support::{
     vector,
 };
 
-const OBJECTS: i64 = 300;
+pub(super) const OBJECTS: i64 = 300;
 
 /// A server, and tokens for it. The student may see what is released, as everybody may, and his own programme.
-struct Served {
+pub(super) struct Served {
     server: TestServer,
     student: String,
     astronomer: String,
@@ -71,7 +71,7 @@ impl Served {
         Self { server, student, astronomer }
     }
 
-    async fn stop(self) {
+    pub(super) async fn stop(self) {
         self.server.stop().await;
     }
 
@@ -82,7 +82,7 @@ impl Served {
 
 /// Says who calls.
 #[derive(Clone)]
-struct Caller(String);
+pub(super) struct Caller(String);
 
 impl tonic::service::Interceptor for Caller {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
@@ -92,13 +92,13 @@ impl tonic::service::Interceptor for Caller {
     }
 }
 
-type Wire = InterceptedService<Channel, Caller>;
+pub(super) type Wire = InterceptedService<Channel, Caller>;
 
-async fn as_student(server: &Served) -> Wire {
+pub(super) async fn as_student(server: &Served) -> Wire {
     server.wire(&server.student).await
 }
 
-async fn as_astronomer(server: &Served) -> Wire {
+pub(super) async fn as_astronomer(server: &Served) -> Wire {
     server.wire(&server.astronomer).await
 }
 
@@ -116,11 +116,11 @@ fn schema(name: &str) -> CollectionSchema {
 }
 
 /// One in three is released, one in ten is the student's, one in seven says nothing of its release.
-fn is_shown(id: i64) -> bool {
+pub(super) fn is_shown(id: i64) -> bool {
     id % 10 == 0 || (id % 3 == 0 && id % 7 != 0)
 }
 
-fn example(id: i64) -> Object {
+pub(super) fn example(id: i64) -> Object {
     let mut made = object(id, id as f64, (id % 120) as f64 - 60.0);
     let date = if id % 3 == 0 { "2001-09-09" } else { "2999-01-01" };
     if id % 7 != 0 {
@@ -133,7 +133,7 @@ fn example(id: i64) -> Object {
     made
 }
 
-async fn with_objects(folder: &std::path::Path) -> Served {
+pub(super) async fn with_objects(folder: &std::path::Path) -> Served {
     let server = Served::start(folder).await;
     for name in ["sky", "secret"] {
         let schema = sidereus::wire::v1::CreateCollectionRequest { schema: Some(schema(name)) };
@@ -161,7 +161,7 @@ async fn with_objects(folder: &std::path::Path) -> Served {
     server
 }
 
-fn shown() -> Vec<i64> {
+pub(super) fn shown() -> Vec<i64> {
     (0..OBJECTS).filter(|id| is_shown(*id)).collect()
 }
 
