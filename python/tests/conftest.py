@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,12 +31,18 @@ class Server:
     def __init__(self, folder: Path) -> None:
         self.folder, self.port = folder, 0
         self.process: subprocess.Popen[str] | None = None
+        self._lock, self._is_over = threading.Lock(), False
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
     def start(self) -> Server:
+        """Start the server; nothing happens when the test is over, as a timer may fire late."""
+        with self._lock:
+            return self if self._is_over else self._start()
+
+    def _start(self) -> Server:
         program = os.environ.get("SIDEREUS_BIN")
         if not program:
             pytest.exit("SIDEREUS_BIN names the server program to test against", returncode=3)
@@ -58,6 +65,12 @@ class Server:
     def stop(self) -> None:
         self._end(signal.SIGTERM)
 
+    def close(self) -> None:
+        """Stop the server for good."""
+        with self._lock:
+            self._is_over = True
+        self.stop()
+
     def _end(self, number: int) -> None:
         if self.process is not None:
             self.process.send_signal(number)
@@ -72,7 +85,7 @@ def own_server(tmp_path: Path) -> Iterator[Server]:
     """A server for one test alone."""
     server = Server(tmp_path / "data").start()
     yield server
-    server.stop()
+    server.close()
 
 
 @pytest.fixture(scope="session")
@@ -80,7 +93,7 @@ def server() -> Iterator[Server]:
     with tempfile.TemporaryDirectory() as folder:
         server = Server(Path(folder) / "data").start()
         yield server
-        server.stop()
+        server.close()
 
 
 @pytest.fixture(scope="session")

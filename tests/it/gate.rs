@@ -8,6 +8,7 @@ mod flight;
 mod frames;
 mod matrix;
 mod names;
+mod python;
 mod raw;
 mod tls;
 

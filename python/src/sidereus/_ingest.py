@@ -152,7 +152,8 @@ def _cut(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     for batch in batches:
         if batch.num_rows == 0:
             continue
-        each = max(1, batch.get_total_buffer_size() // batch.num_rows)
+        # `nbytes` counts what a slice holds, and not all that it was cut from.
+        each = max(1, batch.nbytes // batch.num_rows)
         rows = int(np.clip(BATCH_BYTES // each, 1, BATCH_ROWS))
         for start in range(0, batch.num_rows, rows):
             yield batch.slice(start, rows)
