@@ -14,7 +14,6 @@ mod record;
 mod tests;
 
 use std::sync::PoisonError;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 pub use diff::{ChangedObjects, DiffSide, ReleaseDiff};
 pub use hash::ContentHash;
@@ -24,6 +23,7 @@ use super::collection::Collection;
 use super::db::{Db, fold};
 use super::error::EngineError;
 use super::segment::Progress;
+use crate::clock::now_ms;
 use crate::schema::{CollectionSchema, check_name, release_name, split_release};
 use crate::storage::{CollectionRecord, RecordKind, Snapshot, Store};
 
@@ -400,12 +400,6 @@ fn space_counts(record: &CollectionRecord) -> Vec<SpaceCount> {
         provenance: space.provenance.to_string(),
     };
     counts.map(count).collect()
-}
-
-/// Milliseconds since 1970; 0 on a machine whose clock is before.
-fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// The error of a write into a release.
