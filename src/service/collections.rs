@@ -94,12 +94,10 @@ impl Collections {
         let db = self.context.db.clone();
         let registry = self.context.registry.clone();
         blocking(move || -> Result<(), ServiceError> {
-            if with_releases {
-                db.drop_with_releases(&name)?;
-            } else {
-                db.drop_collection(&name)?;
-            }
-            registry.forget_collection(&name)?;
+            registry.drop_collection(&name, |records| {
+                let records = records.iter().map(|(kind, name)| ((*kind).into(), name.clone()));
+                db.drop_with_records(&name, with_releases, &records.collect::<Vec<_>>())
+            })?;
             probes::forget(&name);
             Ok(())
         })
