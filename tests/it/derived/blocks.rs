@@ -6,14 +6,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use sidereus::engine::{
     BATCH_ROWS, Db, DbOptions, DerivedColumn, DerivedKind, Formula, Write, WriteMode,
 };
-use sidereus::schema::{
-    CollectionSchema, Column, ColumnType, EmbeddingSpace, IdKind, Modality, Object, ObjectId as Id,
-    Provenance, SpaceForm, SpaceId, Value as Stored,
-};
+use sidereus::schema::{ColumnType, Object, ObjectId as Id, SpaceId, Value as Stored};
 use sidereus::sky::{Degrees, Position};
 use sidereus::vector::Metric;
 
 use super::{NAME, sum_of};
+use crate::support::made;
 
 const ROWS: i64 = 140_000;
 const WIDTH: usize = 11;
@@ -78,25 +76,9 @@ fn expected(id: i64) -> Option<f64> {
 fn filled(folder: &std::path::Path) -> Db {
     let options = DbOptions { auto_index_rows: None, ..DbOptions::new(folder) };
     let db = Db::open(options).expect("opens");
-    let space = |name: &str, dimension, metric| EmbeddingSpace {
-        id: SpaceId(0),
-        name: name.to_owned(),
-        modality: Modality("image".to_owned()),
-        form: SpaceForm::default(),
-        dimension,
-        metric,
-        provenance: Provenance::external(),
-        at_ingest: None,
-        shared: None,
-    };
-    db.create_collection(CollectionSchema {
-        name: NAME.to_owned(),
-        id_kind: IdKind::Number,
-        columns: vec![Column::new("z", ColumnType::Float64)],
-        spaces: vec![space("flat", 8, Metric::Ip), space("angle", 2, Metric::Cosine)],
-        description: String::new(),
-    })
-    .expect("created");
+    let spaces = vec![made::space("flat", 8, Metric::Ip), made::space("angle", 2, Metric::Cosine)];
+    db.create_collection(made::schema(NAME, &[("z", ColumnType::Float64)], spaces))
+        .expect("created");
     let writes = (0..ROWS).map(|id| Write::Put(object(id))).collect();
     db.write(NAME, WriteMode::Bulk, writes).expect("written");
     db
