@@ -6,16 +6,16 @@
 
 #![allow(missing_docs, reason = "criterion's macros make public functions")]
 
+#[path = "../tests/harness/made.rs"]
+mod made;
+
 use std::hint::black_box;
 use std::time::Instant;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use sidereus::engine::{CollectionView, Db, DbOptions, Write, WriteMode};
 use sidereus::query::{self, Query, Term};
-use sidereus::schema::{
-    CollectionSchema, EmbeddingSpace, IdKind, Modality, Object, ObjectId, Provenance, SpaceForm,
-    SpaceId,
-};
+use sidereus::schema::{Object, ObjectId};
 use sidereus::sky::{Cone, Degrees, Position, Region};
 use sidereus::vector::{CODE_STEP, CodeWeights, Metric, dot};
 use tempfile::TempDir;
@@ -54,24 +54,7 @@ fn sky(rows: i64, dimension: usize) -> Sky {
     let folder = tempfile::tempdir().expect("a folder");
     let db = Db::open(DbOptions { auto_index_rows: None, ..DbOptions::new(folder.path()) })
         .expect("opens");
-    let space = EmbeddingSpace {
-        id: SpaceId(0),
-        name: "space".to_owned(),
-        modality: Modality("image".to_owned()),
-        form: SpaceForm::default(),
-        dimension,
-        metric: Metric::L2,
-        provenance: Provenance::external(),
-        shared: None,
-        at_ingest: None,
-    };
-    let schema = CollectionSchema {
-        name: NAME.to_owned(),
-        id_kind: IdKind::Number,
-        columns: vec![],
-        spaces: vec![space],
-        description: String::new(),
-    };
+    let schema = made::schema(NAME, &[], vec![made::space("space", dimension, Metric::L2)]);
     let space = db.create_collection(schema).expect("creates").schema.spaces[0].id;
     let mut random = Random(0x5EED);
     // A few directions hold the vectors, as they do those of encoders.

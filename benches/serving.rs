@@ -5,6 +5,9 @@
 
 #![allow(missing_docs, reason = "a program")]
 
+#[path = "../tests/harness/made.rs"]
+mod made;
+
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -12,10 +15,7 @@ use std::time::{Duration, Instant};
 
 use sidereus::encoder::{EncoderHandle, EncoderOptions};
 use sidereus::engine::{Db, DbOptions, Write, WriteMode};
-use sidereus::schema::{
-    CollectionSchema, Column, ColumnType, EmbeddingSpace, IdKind, Modality, Object, ObjectId,
-    Provenance, SpaceForm, SpaceId, Value,
-};
+use sidereus::schema::{CollectionSchema, Column, ColumnType, Object, ObjectId, Value};
 use sidereus::service::{Server, ServiceOptions};
 use sidereus::sky::{Degrees, Position};
 use sidereus::vector::Metric;
@@ -125,26 +125,10 @@ fn vector(centre: f64, state: &mut u64) -> Vec<f32> {
 }
 
 fn collection(db: &Db) {
-    let space = EmbeddingSpace {
-        id: SpaceId(0),
-        name: "given".to_owned(),
-        modality: Modality("image".to_owned()),
-        form: SpaceForm::Vector,
-        dimension: DIMENSION,
-        metric: Metric::Cosine,
-        provenance: Provenance::external(),
-        shared: None,
-        at_ingest: None,
-    };
     let names = BANDS.iter().flat_map(|band| [format!("flux_{band}"), format!("ivar_{band}")]);
     let columns = names.map(|name| Column::new(&name, ColumnType::Float64)).collect();
-    let schema = CollectionSchema {
-        name: "sky".to_owned(),
-        id_kind: IdKind::Number,
-        columns,
-        spaces: vec![space],
-        description: String::new(),
-    };
+    let spaces = vec![made::space("given", DIMENSION, Metric::Cosine)];
+    let schema = CollectionSchema { columns, ..made::schema("sky", &[], spaces) };
     let info = db.create_collection(schema).expect("made");
     let space = info.schema.space("given").expect("there").id;
     let mut state = 7;

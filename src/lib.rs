@@ -1,7 +1,8 @@
 #![doc = include_str!("ARCHITECTURE.md")]
 
-// Floor 0: ground. Pure: no I/O, no threads, no clock, no foreign engine; `idle` asks the system for one thing.
+// Floor 0: ground. Pure: no I/O, no threads, no foreign engine; `idle` and `clock` ask the system for one thing each.
 pub mod class;
+pub mod clock;
 pub mod idle;
 pub mod schema;
 pub mod sky;

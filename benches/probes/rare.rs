@@ -7,6 +7,11 @@
 
 #![allow(missing_docs, reason = "a program")]
 
+#[path = "../../tests/harness/classes.rs"]
+mod classes;
+#[path = "../../tests/harness/made.rs"]
+mod made;
+
 use std::error::Error;
 use std::path::PathBuf;
 use std::time::Instant;
@@ -14,23 +19,16 @@ use std::time::Instant;
 use plotters::prelude::*;
 use sidereus::engine::{CollectionView, Db, DbOptions, Write, WriteMode};
 use sidereus::query::{self, BatchQuery, Method, Query, StopFlag, Strategy, Term};
-use sidereus::schema::{
-    CollectionSchema, Column, ColumnType, EmbeddingSpace, IdKind, Modality, Object, ObjectId,
-    Provenance, SpaceForm, SpaceId, Value,
-};
+use sidereus::schema::{ColumnType, Object, ObjectId, Value};
 use sidereus::sky::{Degrees, Position};
 use sidereus::vector::Metric;
 
+use classes::{Classes, DIMENSION, Random};
+
 const NAME: &str = "sky";
 const ROWS: usize = 50_000;
-const DIMENSION: usize = 64;
 
-/// Directions of noise, and how far it and classes move vectors, in units of an object's own scatter of 0.3 a component.
-const NUISANCES: usize = 12;
-const NUISANCE: f64 = 1.2;
-const MOVE: f64 = 1.6;
-
-const CLASSES: [(i64, f64, &str); 3] = [(1, 0.26, "26 %"), (2, 0.02, "2 %"), (3, 0.001, "0.1 %")];
+const CLASSES: [(i64, &str); 3] = [(1, "26 %"), (2, "2 %"), (3, "0.1 %")];
 const COUNTS: [usize; 5] = [1, 2, 5, 10, 15];
 const DRAWS: usize = 30;
 
@@ -38,31 +36,6 @@ const DRAWS: usize = 30;
 const BATCH: usize = 10;
 const BATCHES: usize = 15;
 const SESSIONS: usize = 6;
-
-struct Random(u64);
-
-impl Random {
-    fn unit(&mut self) -> f64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        ((self.0 >> 11) as f64 + 0.5) / (1u64 << 53) as f64
-    }
-
-    fn below(&mut self, bound: usize) -> usize {
-        (self.unit() * bound as f64) as usize
-    }
-
-    fn normal(&mut self) -> f64 {
-        (-2.0 * self.unit().ln()).sqrt() * (std::f64::consts::TAU * self.unit()).cos()
-    }
-
-    fn direction(&mut self) -> Vec<f64> {
-        let vector: Vec<f64> = (0..DIMENSION).map(|_| self.normal()).collect();
-        let length = vector.iter().map(|value| value * value).sum::<f64>().sqrt();
-        vector.into_iter().map(|value| value / length).collect()
-    }
-}
 
 struct Sky {
     view: CollectionView,
@@ -75,48 +48,20 @@ impl Sky {
     fn new(rows: usize) -> Result<Self, Box<dyn Error>> {
         let folder = tempfile::tempdir()?;
         let db = Db::open(DbOptions { auto_index_rows: None, ..DbOptions::new(folder.path()) })?;
-        let space = EmbeddingSpace {
-            id: SpaceId(0),
-            name: "image".to_owned(),
-            modality: Modality("image".to_owned()),
-            form: SpaceForm::default(),
-            dimension: DIMENSION,
-            metric: Metric::Cosine,
-            provenance: Provenance::external(),
-            at_ingest: None,
-            shared: None,
-        };
-        let schema = CollectionSchema {
-            name: NAME.to_owned(),
-            id_kind: IdKind::Number,
-            columns: vec![Column::new("class", ColumnType::Int64)],
-            spaces: vec![space],
-            description: String::new(),
-        };
+        let spaces = vec![made::space("image", DIMENSION, Metric::Cosine)];
+        let schema = made::schema(NAME, &[("class", ColumnType::Int64)], spaces);
         let space = db.create_collection(schema)?.schema.spaces[0].id;
-        let mut random = Random(0xACE);
-        let nuisances: Vec<Vec<f64>> = (0..NUISANCES).map(|_| random.direction()).collect();
-        let moves: Vec<Vec<f64>> = (0..=CLASSES.len()).map(|_| random.direction()).collect();
+        let mut drawn = Classes::new();
         let (mut classes, mut writes) = (Vec::with_capacity(rows), Vec::with_capacity(rows));
         for number in 0..rows {
-            let mut drawn = random.unit();
-            let of_share = |(class, share, _): &(i64, f64, &str)| {
-                drawn -= share;
-                (drawn < 0.0).then_some(*class)
-            };
-            let class = CLASSES.iter().find_map(of_share).unwrap_or(0);
-            let mut vector: Vec<f64> = (0..DIMENSION).map(|_| 0.3 * random.normal()).collect();
-            let noise = nuisances.iter().map(|along| (NUISANCE * random.normal(), along));
-            let noise: Vec<(f64, &Vec<f64>)> = noise.collect();
-            for (much, along) in noise.into_iter().chain([(MOVE, &moves[class as usize])]) {
-                vector.iter_mut().zip(along).for_each(|(value, along)| *value += much * along);
-            }
+            let (class, vector) = drawn.draw();
+            let random = &mut drawn.random;
             let dec = (2.0 * random.unit() - 1.0).asin().to_degrees();
             writes.push(Write::Put(Object {
                 id: ObjectId::Number(number as i64),
                 position: Position::new(Degrees(360.0 * random.unit()), Degrees(dec))?,
                 columns: vec![Value::Int64(class)],
-                vectors: vec![(space, vector.into_iter().map(|value| value as f32).collect())],
+                vectors: vec![(space, vector)],
             }));
             classes.push(class);
         }
@@ -188,7 +133,7 @@ fn by_examples(sky: &Sky) -> Result<Vec<Line>, Box<dyn Error>> {
     println!("| class | method | {} |", COUNTS.map(|count| count.to_string()).join(" | "));
     println!("| :-- | :-- |{}", " --: |".repeat(COUNTS.len()));
     let mut lines = Vec::new();
-    for (class, _, share) in CLASSES {
+    for (class, share) in CLASSES {
         let members = sky.members(class);
         for (name, method, with_negatives) in methods {
             let (mut row, mut points) = (Vec::new(), Vec::new());
@@ -281,7 +226,7 @@ fn by_sessions(sky: &Sky) -> Result<Vec<Line>, Box<dyn Error>> {
         ("likely", Some(Strategy::Likely)),
     ];
     let mut lines = Vec::new();
-    for (class, _, share) in CLASSES.into_iter().skip(1) {
+    for (class, share) in CLASSES.into_iter().skip(1) {
         let members = sky.members(class);
         for (name, strategy) in strategies {
             let firsts = members.iter().step_by(members.len() / SESSIONS).take(SESSIONS);

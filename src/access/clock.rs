@@ -1,7 +1,8 @@
 //! What time it is: handed in, so that tests can say so.
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::clock::since_1970;
 
 /// Tells the seconds since 1970-01-01 UTC.
 pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
@@ -11,9 +12,7 @@ const DAY_S: u64 = 86_400;
 /// The clock of this machine.
 pub fn system_clock() -> Clock {
     // A clock before 1970 tells the end of time, in which every token has expired: nobody is let in by it.
-    Arc::new(|| {
-        SystemTime::now().duration_since(UNIX_EPOCH).map_or(u64::MAX, |since| since.as_secs())
-    })
+    Arc::new(|| since_1970().map_or(u64::MAX, |since| since.as_secs()))
 }
 
 /// A moment as people write it: `2026-11-26 12:58 UTC`.

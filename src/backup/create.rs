@@ -7,7 +7,8 @@ use super::error::BackupError;
 use super::manifest::{FORMAT, SnapshotCollection, SnapshotFile, SnapshotManifest};
 use super::remote::{Remote, on_a_thread};
 use super::under_way::{Doing, UnderWay};
-use super::{Progress, manifest_name, now_ms, object_name};
+use super::{Progress, manifest_name, object_name};
+use crate::clock::now_ms;
 use crate::engine::{Db, Frozen};
 use crate::storage;
 

@@ -44,9 +44,3 @@ fn manifest_name(snapshot: &str) -> String {
 fn object_name(hash: &str) -> String {
     format!("{OBJECTS}/{hash}")
 }
-
-/// Milliseconds since 1970; 0 on a machine whose clock is before.
-fn now_ms() -> u64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    u64::try_from(since.unwrap_or_default().as_millis()).unwrap_or(u64::MAX)
-}

@@ -4,8 +4,8 @@
 //! sees the other, and gives way. What a crash left is no longer minded after a while.
 
 use super::error::BackupError;
-use super::now_ms;
 use super::remote::Remote;
+use crate::clock::now_ms;
 
 const FOLDER: &str = "under-way";
 

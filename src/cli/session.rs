@@ -10,6 +10,7 @@ use super::region::RegionArguments;
 use super::render::{
     Cell, Format, Json, Table, print_facts, print_json, print_table, thousands, write_out,
 };
+use crate::service::RequestError;
 use crate::wire::v1;
 use crate::wire::v1::{NextObjectsResponse, Session};
 
@@ -104,6 +105,7 @@ pub(super) async fn run(arguments: SessionArguments) -> Result<()> {
             print_session(reply.session, format)
         }
         Action::Label { session, labels } => {
+            let collection = collection_of(&client, collection, &session).await?;
             let session = label(&client, collection, session, &labels).await?;
             print_session(Some(session), format)
         }
@@ -114,7 +116,7 @@ pub(super) async fn run(arguments: SessionArguments) -> Result<()> {
                 Strategy::Diverse => v1::NextStrategy::Diverse,
             };
             let request = v1::NextObjectsRequest {
-                collection,
+                collection: collection_of(&client, collection, &session).await?,
                 name: session,
                 count: n,
                 region: region.to_wire()?,
@@ -124,14 +126,35 @@ pub(super) async fn run(arguments: SessionArguments) -> Result<()> {
             let reply = client.discovery().next_objects(request).await;
             print_next(&reply.map_err(|status| of_status(&status))?.into_inner(), format)
         }
-        Action::Show { session } => print_labels(&get(&client, collection, session).await?, format),
-        Action::List => list(&client, collection, format).await,
+        Action::Show { session } => {
+            let collection = collection_of(&client, collection, &session).await?;
+            print_labels(&get(&client, collection, session).await?, format)
+        }
+        Action::List => print_sessions(&list(&client, collection).await?, format),
         Action::Drop { session } => {
+            let collection = collection_of(&client, collection, &session).await?;
             let request = v1::DropSessionRequest { collection, name: session };
             let reply = client.discovery().drop_session(request).await;
             reply.map_err(|status| of_status(&status))?;
             Ok(())
         }
+    }
+}
+
+/// The collection of a session: the one that is named, or the only one with such a session among those that the caller may know
+/// of. A server that asks who calls takes no session without its collection.
+async fn collection_of(client: &Client, named: String, session: &str) -> Result<String> {
+    if !named.is_empty() {
+        return Ok(named);
+    }
+    let mut sessions = list(client, named).await?;
+    sessions.retain(|each| each.name.to_lowercase() == session.to_lowercase());
+    let mut found: Vec<String> = sessions.into_iter().map(|each| each.collection).collect();
+    let name = session.to_owned();
+    match found.len() {
+        0 => Err(RequestError::NoSession { name }.into()),
+        1 => Ok(found.swap_remove(0)),
+        _ => Err(RequestError::SeveralSessions { name, collections: found.join(", ") }.into()),
     }
 }
 
@@ -173,13 +196,16 @@ async fn label(
     reply.session.context("the server's answer lacks the session")
 }
 
-async fn list(client: &Client, collection: String, format: Format) -> Result<()> {
+async fn list(client: &Client, collection: String) -> Result<Vec<Session>> {
     let request = v1::ListSessionsRequest { collection };
     let reply = client.discovery().list_sessions(request).await;
-    let sessions = reply.map_err(|status| of_status(&status))?.into_inner().sessions;
+    Ok(reply.map_err(|status| of_status(&status))?.into_inner().sessions)
+}
+
+fn print_sessions(sessions: &[Session], format: Format) -> Result<()> {
     let mut table =
         Table::new(["session", "collection", "space", "positives", "negatives", "batches"]);
-    for session in &sessions {
+    for session in sessions {
         let (positives, negatives) = counts(session);
         table.push(vec![
             Cell::text(&session.name),

@@ -20,7 +20,7 @@ use super::view::CollectionView;
 use super::write::{Write, WriteMode, WriteReport};
 use crate::files::ObjectBlock;
 use crate::schema::{CollectionId, CollectionSchema, Object, ObjectId, SpaceId, check_name};
-use crate::storage::{CollectionRecord, Store, StoreOptions};
+use crate::storage::{CollectionRecord, ServerRecordKind, Store, StoreOptions};
 use crate::wire::v1::TokenSequence;
 
 /// Time between two looks at a build in the background.
@@ -255,16 +255,33 @@ impl Db {
     /// # Errors
     /// [`EngineError::HasReleases`]; [`EngineError::Release`] for a release, which is withdrawn instead.
     pub fn drop_collection(&self, name: &str) -> Result<(), EngineError> {
-        let collection = self.find(name)?;
-        collection.check_writable()?;
-        self.check_no_releases(&collection)?;
-        self.drop_found(&collection)
+        self.drop_with_records(name, false, &[])
     }
 
-    pub(super) fn drop_found(&self, collection: &Collection) -> Result<(), EngineError> {
-        self.inner.store.drop_collection(collection.id())?;
-        self.leave(collection.name());
+    /// Removes a collection and everything in it, its releases too where that is wanted, and in the same commit records of the
+    /// server that must not outlive it.
+    ///
+    /// # Errors
+    /// As [`Db::drop_collection`], with its releases without [`EngineError::HasReleases`]. Nothing is removed then.
+    pub fn drop_with_records(
+        &self,
+        name: &str,
+        with_releases: bool,
+        records: &[(ServerRecordKind, String)],
+    ) -> Result<(), EngineError> {
+        let collection = self.find(name)?;
+        collection.check_writable()?;
+        if !with_releases {
+            self.check_no_releases(&collection)?;
+        }
+        let name = collection.record()?.schema.name.clone();
+        // The collection first: its releases are then none, and a start that finds one removes it.
+        self.inner.store.drop_with_records(collection.id(), records)?;
+        self.leave(&name);
         self.remove_segments(collection.id());
+        if with_releases {
+            self.remove_releases(&name);
+        }
         Ok(())
     }
 

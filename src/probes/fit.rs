@@ -1,6 +1,6 @@
 //! Fitting a probe and measuring it.
 
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 use super::dataset::{Dataset, Targets};
 use super::features::Subset;
@@ -9,6 +9,7 @@ use super::measure::{self, Outcome, Predicted};
 use super::record::{self, Record};
 use super::spec::Spec;
 use super::{ProbeError, Tools, segments, tokens};
+use crate::clock::now_s;
 use crate::engine::CollectionView;
 use crate::learn::{Features, LearnError, Progress, split};
 use crate::query::StopFlag;
@@ -132,7 +133,7 @@ pub(super) fn probe_of(
         alphas: measured.alphas,
         alpha_scores: measured.alpha_scores,
         version: view.version(),
-        fitted_at: now(),
+        fitted_at: now_s(),
         elapsed_seconds: started.elapsed().as_secs_f64(),
         stale: String::new(),
         warnings: measured.warnings,
@@ -297,9 +298,4 @@ fn predictions(data: &Dataset<'_>, tested: &[u32], predicted: &Predicted) -> Vec
         }
     };
     tested.iter().enumerate().map(of).collect()
-}
-
-/// Seconds since 1970.
-pub(super) fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }

@@ -1,13 +1,11 @@
 //! `BackupService`: snapshots in the places that the operator has named. Clients never name a path or an address.
 
-use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 use super::ServiceError;
 use super::context::Context;
 use super::convert;
-use super::jobs::{Answers, QUEUE};
+use super::jobs::{Answers, told};
 use crate::backup::{self, BackupError, Remote};
 use crate::wire::v1;
 use crate::wire::v1::backup_service_server::BackupService;
@@ -43,28 +41,13 @@ impl Backups {
         let place = self.place(&request.destination)?;
         tracing::info!(destination = request.destination, "making a snapshot");
         let db = self.context.db.clone();
-        let (sender, receiver) = mpsc::channel(QUEUE);
-        tokio::spawn(async move {
-            let steps = sender.clone();
-            let mut progress = move |stage: &str, done, total| {
-                let step = v1::CreateSnapshotResponse {
-                    stage: stage.to_owned(),
-                    done,
-                    total,
-                    snapshot: None,
-                };
-                let _ = steps.try_send(Ok(step));
-            };
-            let made = backup::create(&db, &place, &mut progress).await;
-            let last = made.map(|manifest| v1::CreateSnapshotResponse {
-                stage: "done".to_owned(),
-                done: 1,
-                total: 1,
-                snapshot: Some(convert::snapshot(manifest)),
-            });
-            let _ = sender.send(last.map_err(|error| ServiceError::from(error).into())).await;
-        });
-        Ok(Box::pin(ReceiverStream::new(receiver)))
+        let step =
+            |stage, done, total| v1::CreateSnapshotResponse { stage, done, total, snapshot: None };
+        Ok(told(step, |mut steps| async move {
+            let made = backup::create(&db, &place, &mut *steps).await?;
+            let (stage, snapshot) = ("done".to_owned(), Some(convert::snapshot(made)));
+            Ok(v1::CreateSnapshotResponse { stage, done: 1, total: 1, snapshot })
+        }))
     }
 
     fn verify(
@@ -72,28 +55,13 @@ impl Backups {
         request: v1::VerifySnapshotRequest,
     ) -> Result<Answers<v1::VerifySnapshotResponse>, ServiceError> {
         let place = self.place(&request.destination)?;
-        let (sender, receiver) = mpsc::channel(QUEUE);
-        tokio::spawn(async move {
-            let steps = sender.clone();
-            let mut progress = move |stage: &str, done, total| {
-                let step = v1::VerifySnapshotResponse {
-                    stage: stage.to_owned(),
-                    done,
-                    total,
-                    snapshot: None,
-                };
-                let _ = steps.try_send(Ok(step));
-            };
-            let verified = backup::verify(&place, &request.name, &mut progress).await;
-            let last = verified.map(|manifest| v1::VerifySnapshotResponse {
-                stage: "done".to_owned(),
-                done: 1,
-                total: 1,
-                snapshot: Some(convert::snapshot(manifest)),
-            });
-            let _ = sender.send(last.map_err(|error| ServiceError::from(error).into())).await;
-        });
-        Ok(Box::pin(ReceiverStream::new(receiver)))
+        let step =
+            |stage, done, total| v1::VerifySnapshotResponse { stage, done, total, snapshot: None };
+        Ok(told(step, |mut steps| async move {
+            let verified = backup::verify(&place, &request.name, &mut *steps).await?;
+            let (stage, snapshot) = ("done".to_owned(), Some(convert::snapshot(verified)));
+            Ok(v1::VerifySnapshotResponse { stage, done: 1, total: 1, snapshot })
+        }))
     }
 }
 

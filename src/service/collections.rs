@@ -68,13 +68,11 @@ impl Collections {
     }
 
     async fn list(&self, grant: Grant) -> Result<Vec<v1::Collection>, ServiceError> {
-        let db = self.context.db.clone();
-        let infos = blocking(move || db.collections()).await?;
-        let mut collections = Vec::with_capacity(infos.len());
-        for info in infos {
-            if let Some(grant) = self.context.grant_of(&grant, &info.schema.name) {
-                collections.push(self.told_to(self.context.door(grant), info).await?);
-            }
+        let context = self.context.clone();
+        let known = blocking(move || context.known(&grant)).await?;
+        let mut collections = Vec::with_capacity(known.len());
+        for (door, info) in known {
+            collections.push(self.told_to(door, info).await?);
         }
         Ok(collections)
     }
@@ -96,12 +94,10 @@ impl Collections {
         let db = self.context.db.clone();
         let registry = self.context.registry.clone();
         blocking(move || -> Result<(), ServiceError> {
-            if with_releases {
-                db.drop_with_releases(&name)?;
-            } else {
-                db.drop_collection(&name)?;
-            }
-            registry.forget_collection(&name)?;
+            registry.drop_collection(&name, |records| {
+                let records = records.iter().map(|(kind, name)| ((*kind).into(), name.clone()));
+                db.drop_with_records(&name, with_releases, &records.collect::<Vec<_>>())
+            })?;
             probes::forget(&name);
             Ok(())
         })

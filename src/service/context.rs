@@ -15,7 +15,7 @@ use super::upkeep::Upkeep;
 use super::{Limits, ServiceError};
 use crate::access::{Grant, Registry, Role};
 use crate::encoder::EncoderHandle;
-use crate::engine::{CollectionView, Db};
+use crate::engine::{CollectionInfo, CollectionView, Db, EngineError};
 use crate::probes::Tools;
 use crate::probes::bridge::Bridges;
 use crate::schema::CollectionSchema;
@@ -125,12 +125,20 @@ impl Context {
         self.door(grant.clone()).view(collection)
     }
 
-    /// The grant for one of all collections, for a call that lists them; `None` where the caller may not know of it.
-    pub(super) fn grant_of(&self, grant: &Grant, collection: &str) -> Option<Grant> {
-        if grant.open {
-            return Some(Grant { collection: Some(collection.into()), ..grant.clone() });
-        }
-        self.registry.decide(&grant.identity, Role::Read, Some(collection)).ok()
+    /// The collections that a caller may know of, each with the door to it, for a call that names none.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub(super) fn known(&self, grant: &Grant) -> Result<Vec<(Door, CollectionInfo)>, EngineError> {
+        let grant_of = |name: &str| {
+            if grant.open {
+                return Some(Grant { collection: Some(name.into()), ..grant.clone() });
+            }
+            self.registry.decide(&grant.identity, Role::Read, Some(name)).ok()
+        };
+        let infos = self.db.collections()?.into_iter();
+        let known = infos.filter_map(|info| Some((self.door(grant_of(&info.schema.name)?), info)));
+        Ok(known.collect())
     }
 
     /// Schema of a collection as it is now.

@@ -204,18 +204,4 @@ impl Door {
             None => self.db.insert(collection, blocks)?,
         })
     }
-
-    /// The collections that the call may look into where it names none.
-    ///
-    /// # Errors
-    /// Those of the database.
-    pub(super) fn collections(&self) -> Result<Vec<String>, ServiceError> {
-        match &self.grant.collection {
-            Some(granted) => Ok(vec![granted.to_string()]),
-            None if self.grant.open => {
-                Ok(self.db.collections()?.into_iter().map(|info| info.schema.name).collect())
-            }
-            None => Ok(Vec::new()),
-        }
-    }
 }

@@ -1,5 +1,5 @@
-//! Fits and applications of probes and bridges: each waits for its turn, tells how far it is, and ends at its next step when
-//! nobody listens any more or the server stops.
+//! Long work that tells how far it is. Fits and applications of probes and bridges wait for their turn, and end at their next
+//! step when nobody listens any more or the server stops; indices, releases and snapshots are made whoever listens.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -17,11 +17,14 @@ use super::telemetry::watched;
 use crate::query::StopFlag;
 
 /// Messages that may wait for their reader.
-pub(super) const QUEUE: usize = 16;
+const QUEUE: usize = 16;
 
 /// What a job tells.
 pub(super) type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 type Sender<T> = mpsc::Sender<Result<T, Status>>;
+
+/// Told of a step of long work: its stage, and how much of how much is done.
+pub(super) type Steps = Box<dyn FnMut(&str, u64, u64) + Send>;
 
 /// Raised when nobody waits for the answers any more.
 #[derive(Clone, Default)]
@@ -77,9 +80,8 @@ where
     I: IntoIterator<Item = T>,
     I::IntoIter: Send,
 {
-    let (sender, receiver) = mpsc::channel(QUEUE);
     let context = context.clone();
-    let job = async move {
+    answers(|sender| async move {
         let outcome = match turn(&context, &sender).await {
             None => return,
             Some(Err(error)) => Err(error),
@@ -100,8 +102,38 @@ where
                 }
             }
         }
-    };
-    tokio::spawn(job.in_current_span());
+    })
+}
+
+/// Answers with the steps of long work and its end. A caller that goes away does not stop it.
+pub(super) fn told<T, W>(
+    step: fn(String, u64, u64) -> T,
+    work: impl FnOnce(Steps) -> W,
+) -> Answers<T>
+where
+    T: Send + 'static,
+    W: Future<Output = Result<T, ServiceError>> + Send + 'static,
+{
+    answers(|sender| {
+        let steps = sender.clone();
+        let working = work(Box::new(move |stage, done, total| {
+            // A slow reader misses steps, never the end.
+            let _ = steps.try_send(Ok(step(stage.to_owned(), done, total)));
+        }));
+        async move {
+            let _ = sender.send(working.await.map_err(Status::from)).await;
+        }
+    })
+}
+
+/// What a task tells, as the answers of its call. The task belongs to the call's span, and the call is told of its error.
+fn answers<T, W>(task: impl FnOnce(Sender<T>) -> W) -> Answers<T>
+where
+    T: Send + 'static,
+    W: Future<Output = ()> + Send + 'static,
+{
+    let (sender, receiver) = mpsc::channel(QUEUE);
+    tokio::spawn(task(sender).in_current_span());
     Box::pin(watched(ReceiverStream::new(receiver)))
 }
 

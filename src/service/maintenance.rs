@@ -1,26 +1,15 @@
 //! `MaintenanceService`: indices and embeddings made from what is stored.
 
-use std::pin::Pin;
-
-use futures::Stream;
-use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 use super::context::{Context, blocking};
 use super::door::Door;
 use super::encoding::{self, EncodeAnswers, InputAnswers};
-use super::telemetry::watched;
+use super::jobs::{Answers, Steps, told};
 use super::{ServiceError, convert, gate};
 use crate::engine::EngineError;
 use crate::wire::v1;
 use crate::wire::v1::maintenance_service_server::MaintenanceService;
-
-/// Progress messages that may wait for their reader; what does not fit is left out.
-const PROGRESS_QUEUE: usize = 16;
-
-type BuildAnswers = Pin<Box<dyn Stream<Item = Result<v1::BuildIndexResponse, Status>> + Send>>;
-type BuildSender = mpsc::Sender<Result<v1::BuildIndexResponse, Status>>;
 
 /// Builds indices, lists models, and runs encoding jobs.
 #[derive(Clone)]
@@ -37,7 +26,7 @@ impl Maintenance {
         &self,
         door: Door,
         request: v1::BuildIndexRequest,
-    ) -> Result<BuildAnswers, ServiceError> {
+    ) -> Result<Answers<v1::BuildIndexResponse>, ServiceError> {
         door.check(&request.collection)?;
         let schema = self.context.schema(&request.collection).await?;
         if !request.space.is_empty() && schema.space(&request.space).is_none() {
@@ -49,9 +38,9 @@ impl Maintenance {
             }
             .into());
         }
-        let (sender, receiver) = mpsc::channel(PROGRESS_QUEUE);
-        tokio::spawn(build(self.context.clone(), door, request.collection, sender));
-        Ok(Box::pin(watched(ReceiverStream::new(receiver))))
+        let context = self.context.clone();
+        let step = |stage, done, total| v1::BuildIndexResponse { stage, done, total, status: None };
+        Ok(told(step, |steps| build(context, door, request.collection, steps)))
     }
 
     async fn status(
@@ -95,50 +84,40 @@ impl Maintenance {
 }
 
 /// Runs a build, which a caller that goes away does not stop: what it has done so far is of use to everybody.
-async fn build(context: Context, door: Door, collection: String, sender: BuildSender) {
-    let progress = sender.clone();
+async fn build(
+    context: Context,
+    door: Door,
+    collection: String,
+    mut steps: Steps,
+) -> Result<v1::BuildIndexResponse, ServiceError> {
     let outcome = blocking(move || {
         let mut report = |stage: &str, done: u64, total: u64| {
             // How far it is tells how many rows there are.
             let (done, total) = if door.is_restricted() { (0, 0) } else { (done, total) };
-            // A slow reader misses steps, never the end.
-            let _ = progress.try_send(Ok(v1::BuildIndexResponse {
-                stage: stage.to_owned(),
-                done,
-                total,
-                status: None,
-            }));
+            steps(stage, done, total);
         };
         door.db().build_index(&collection, &mut report)?;
         door.index_status(&collection)
     });
     // A server that stops waits for no build: the next start goes on with it.
-    let outcome = tokio::select! {
-        outcome = outcome => outcome,
-        () = context.stopping.cancelled() => Err(ServiceError::Stopping),
+    let status = tokio::select! {
+        outcome = outcome => outcome?,
+        () = context.stopping.cancelled() => return Err(ServiceError::Stopping),
     };
-    let last = match outcome {
-        Ok(status) => Ok(v1::BuildIndexResponse {
-            stage: "done".to_owned(),
-            done: 1,
-            total: 1,
-            status: Some(convert::index_status(&status)),
-        }),
-        Err(error) => Err(error.into()),
-    };
-    let _ = sender.send(last).await;
+    let (stage, status) = ("done".to_owned(), Some(convert::index_status(&status)));
+    Ok(v1::BuildIndexResponse { stage, done: 1, total: 1, status })
 }
 
 #[tonic::async_trait]
 impl MaintenanceService for Maintenance {
-    type BuildIndexStream = BuildAnswers;
+    type BuildIndexStream = Answers<v1::BuildIndexResponse>;
     type EncodeCollectionStream = EncodeAnswers;
     type EncodeInputsStream = InputAnswers;
 
     async fn build_index(
         &self,
         request: Request<v1::BuildIndexRequest>,
-    ) -> Result<Response<BuildAnswers>, Status> {
+    ) -> Result<Response<Self::BuildIndexStream>, Status> {
         let door = self.context.door(gate::grant(&request)?);
         Ok(Response::new(self.build(door, request.into_inner()).await?))
     }

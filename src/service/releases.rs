@@ -1,14 +1,12 @@
 //! `ReleaseService`: named states of a collection that do not change any more.
 
-use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 use super::context::{Context, blocking};
 use super::convert;
 use super::door::Door;
 use super::gate;
-use super::jobs::{Answers, QUEUE};
+use super::jobs::{self, Answers};
 use super::limits::FIXED;
 use super::{RequestError, ServiceError};
 use crate::engine::{DiffSide, Release, ReleaseText};
@@ -30,22 +28,11 @@ pub(super) struct Releases {
 }
 
 /// Runs long work on a thread and answers with its steps and its end. A caller that goes away does not stop it.
-pub(super) fn told<T: Send + 'static>(
+fn told<T: Send + 'static>(
     step: fn(String, u64, u64) -> T,
     work: impl FnOnce(&mut dyn FnMut(&str, u64, u64)) -> Result<T, ServiceError> + Send + 'static,
 ) -> Answers<T> {
-    let (sender, receiver) = mpsc::channel(QUEUE);
-    tokio::spawn(async move {
-        let progress = sender.clone();
-        let outcome = blocking(move || {
-            work(&mut |stage, done, total| {
-                // A slow reader misses steps, never the end.
-                let _ = progress.try_send(Ok(step(stage.to_owned(), done, total)));
-            })
-        });
-        let _ = sender.send(outcome.await.map_err(Status::from)).await;
-    });
-    Box::pin(ReceiverStream::new(receiver))
+    jobs::told(step, |mut steps| blocking(move || work(&mut *steps)))
 }
 
 impl Releases {

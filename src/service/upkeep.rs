@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
 use super::context::{Context, blocking};
 use super::{RequestError, ServiceError};
+use crate::clock::now_ms;
 use crate::engine::{Db, ScrubReport};
 use crate::wire::v1;
 
@@ -91,9 +92,7 @@ impl Upkeep {
             complete = report.is_complete,
             "scrub ended"
         );
-        let ended_ms = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let ended_ms = u64::try_from(ended_ms.as_millis()).unwrap_or(u64::MAX);
-        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some((ended_ms, report));
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some((now_ms(), report));
         self.is_scrubbing.store(false, Ordering::Release);
     }
 }

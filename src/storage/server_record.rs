@@ -43,6 +43,11 @@ impl ServerRecordKind {
             Self::Policy => 4,
         }
     }
+
+    /// The key of one of its names.
+    pub(super) fn key(self, name: &str) -> ServerKey {
+        ServerKey { kind: self.tag(), name: name.to_owned() }
+    }
 }
 
 impl Store {
@@ -70,8 +75,7 @@ impl Store {
             return Err(StorageError::RecordTooLarge { what, name, size_bytes, size_bytes_max });
         }
         let mut batch = Batch::default();
-        let key = ServerKey { kind: kind.tag(), name: name.to_owned() };
-        batch.put(&key, encode_named(name, bytes));
+        batch.put(&kind.key(name), encode_named(name, bytes));
         self.engine.commit(&batch, Patience::Long)
     }
 
@@ -84,7 +88,7 @@ impl Store {
         kind: ServerRecordKind,
         name: &str,
     ) -> Result<bool, StorageError> {
-        let key = ServerKey { kind: kind.tag(), name: name.to_owned() };
+        let key = kind.key(name);
         let was_there = self.engine.view().fetch(&key)?.is_some();
         if was_there {
             let mut batch = Batch::default();

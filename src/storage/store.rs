@@ -14,6 +14,7 @@ use super::memory::MemoryEngine;
 use super::migrate::{NEWEST_FORMAT, migrate};
 use super::record::{CollectionMeta, Head, decode_number};
 use super::rocks::RocksEngine;
+use super::server_record::ServerRecordKind;
 use super::slot::{Slot, State};
 use super::table::Table;
 use crate::schema::{
@@ -315,6 +316,19 @@ impl Store {
     /// # Errors
     /// [`StorageError::UnknownCollection`].
     pub fn drop_collection(&self, collection: CollectionId) -> Result<(), StorageError> {
+        self.drop_with_records(collection, &[])
+    }
+
+    /// Removes records of the server in the commit that drops a collection: there are all of them, or none. Those that are not
+    /// there need not be.
+    ///
+    /// # Errors
+    /// As [`Store::drop_collection`].
+    pub fn drop_with_records(
+        &self,
+        collection: CollectionId,
+        records: &[(ServerRecordKind, String)],
+    ) -> Result<(), StorageError> {
         let _catalogue = self.catalogue.lock().unwrap_or_else(PoisonError::into_inner);
         let slot = self.slot(collection)?;
         let _turn = slot.turn();
@@ -324,6 +338,9 @@ impl Store {
         batch.delete(&MetaKey::Head(collection));
         for table in Table::ALL.into_iter().filter(|table| table.is_per_collection()) {
             batch.delete_range(KeyRange::collection(table, collection));
+        }
+        for (kind, name) in records {
+            batch.delete(&kind.key(name));
         }
         let mut gate = slot.close();
         self.engine.commit(&batch, Patience::Short)?;

@@ -5,12 +5,11 @@ use std::path::Path;
 
 use sidereus::engine::{Db, DbOptions, Write, WriteMode};
 use sidereus::query::{Query, Term, search};
-use sidereus::schema::{
-    CollectionSchema, Column, ColumnType, EmbeddingSpace, IdKind, Modality, Object, ObjectId,
-    Provenance, SpaceForm, SpaceId, Value,
-};
+use sidereus::schema::{ColumnType, Object, ObjectId, SpaceId, Value};
 use sidereus::sky::{Degrees, Position};
 use sidereus::vector::Metric;
+
+use super::made::{schema, space};
 
 /// Name of the collection.
 pub(crate) const NAME: &str = "sky";
@@ -57,27 +56,9 @@ pub(crate) fn options(path: &Path) -> DbOptions {
 
 /// Makes the collection.
 pub(crate) fn create(db: &Db) {
-    db.create_collection(CollectionSchema {
-        name: NAME.to_owned(),
-        id_kind: IdKind::Number,
-        columns: vec![
-            Column::new("version", ColumnType::Int64),
-            Column::new("z", ColumnType::Float64),
-        ],
-        spaces: vec![EmbeddingSpace {
-            id: SpaceId(0),
-            name: "v".to_owned(),
-            modality: Modality("image".to_owned()),
-            form: SpaceForm::Vector,
-            dimension: DIMENSION,
-            metric: Metric::L2,
-            provenance: Provenance::external(),
-            shared: None,
-            at_ingest: None,
-        }],
-        description: String::new(),
-    })
-    .expect("creates");
+    let columns = [("version", ColumnType::Int64), ("z", ColumnType::Float64)];
+    let spaces = vec![space("v", DIMENSION, Metric::L2)];
+    db.create_collection(schema(NAME, &columns, spaces)).expect("creates");
 }
 
 /// The vector of an object that was written at a version; its first component is never 0.

@@ -258,6 +258,45 @@ fn groups_roles_and_policies_are_managed_by_those_who_may() {
 }
 
 #[test]
+fn a_session_is_found_without_its_collection_by_those_who_may_know_of_it() {
+    let (place, root) = bootstrapped();
+    let schema = place.folder.path().join("looks.toml");
+    std::fs::write(
+        schema,
+        "id = 'number'\n[[space]]\nname = 'v'\nmodality = 'image'\ndimension = 2\nmetric = 'l2'\n",
+    )
+    .expect("written");
+    for name in ["stars", "secrets"] {
+        place.says(&root, &["collection", "create", name, "--schema", "looks.toml"]);
+    }
+    for (name, session) in [("stars", "arcs"), ("secrets", "arcs"), ("secrets", "rings")] {
+        place.says(&root, &["session", "start", name, "--name", session]);
+    }
+    let ada = place.token_of(&root, "ada");
+    place.says(&root, &["access", "grant", "user:ada", "annotate", "stars"]);
+    // Of the other collection, and of what is there, she is told nothing.
+    for session in ["rings", "nothing"] {
+        let complaint = place.complains(&ada, &["session", "show", session]);
+        assert!(complaint.contains(&format!("no session `{session}`")), "{complaint}");
+    }
+    assert_eq!(place.json(&ada, &["session", "show", "ARCS"])["collection"], "stars");
+    let several = place.complains(&root, &["session", "show", "arcs"]);
+    assert!(several.contains("name the collection"), "{several}");
+    let named = place.json(&root, &["session", "show", "arcs", "--collection", "secrets"]);
+    assert_eq!(named["collection"], "secrets");
+    assert_eq!(place.json(&root, &["session", "show", "rings"])["collection"], "secrets");
+    for words in [
+        &["session", "label", "arcs", "1="] as &[_],
+        &["session", "next", "arcs", "-n", "1"],
+        &["session", "drop", "arcs"],
+    ] {
+        place.says(&ada, words);
+    }
+    let left = place.json(&root, &["session", "list"]);
+    assert_eq!(left["sessions"].as_array().map(Vec::len), Some(2), "{left}");
+}
+
+#[test]
 fn a_server_that_asks_nobody_can_be_made_ready() {
     let mut place = Place::new();
     place.serve("off");

@@ -2,13 +2,12 @@
 
 use sidereus::engine::{Db, DbOptions, Write, WriteMode};
 use sidereus::query::{self, Query, Term};
-use sidereus::schema::{
-    CollectionSchema, Column, ColumnType, EmbeddingSpace, IdKind, Modality, Object, ObjectId,
-    Provenance, SpaceForm, SpaceId, Value,
-};
+use sidereus::schema::{ColumnType, Object, ObjectId, Value};
 use sidereus::sky::{Cone, Degrees, Position, Region};
 use sidereus::vector::Metric;
 use tempfile::TempDir;
+
+use crate::support::made;
 
 const NAME: &str = "galaxies";
 const DIMENSION: usize = 8;
@@ -20,23 +19,8 @@ fn filled() -> (TempDir, Db) {
     let folder = tempfile::tempdir().expect("a folder");
     let options = DbOptions { auto_index_rows: None, ..DbOptions::new(folder.path()) };
     let db = Db::open(options).expect("opens");
-    let schema = CollectionSchema {
-        name: NAME.to_owned(),
-        id_kind: IdKind::Number,
-        columns: vec![Column::new("z", ColumnType::Float64), Column::new("name", ColumnType::Text)],
-        spaces: vec![EmbeddingSpace {
-            id: SpaceId(0),
-            name: "v".to_owned(),
-            modality: Modality("image".to_owned()),
-            form: SpaceForm::default(),
-            dimension: DIMENSION,
-            metric: Metric::L2,
-            provenance: Provenance::external(),
-            shared: None,
-            at_ingest: None,
-        }],
-        description: String::new(),
-    };
+    let columns = [("z", ColumnType::Float64), ("name", ColumnType::Text)];
+    let schema = made::schema(NAME, &columns, vec![made::space("v", DIMENSION, Metric::L2)]);
     let space = db.create_collection(schema).expect("created").schema.spaces[0].id;
     let writes = (0..ROWS).map(|id| {
         let position = Position::new(

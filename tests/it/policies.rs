@@ -15,13 +15,12 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use sidereus::engine::{CollectionView, Db, DbOptions, Write, WriteMode, WriteOutcome};
 use sidereus::query::{self, Day};
-use sidereus::schema::{
-    CollectionSchema, Column, ColumnType, EmbeddingSpace, IdKind, Modality, Object, ObjectId,
-    Provenance, SpaceForm, SpaceId, Value,
-};
+use sidereus::schema::{CollectionSchema, ColumnType, Object, ObjectId, SpaceId, Value};
 use sidereus::sky::{Degrees, Position};
 use sidereus::vector::Metric;
 use tempfile::TempDir;
+
+use crate::support::made;
 
 pub(crate) const NAME: &str = "survey";
 const INDEXED_ROWS: i64 = 4_000;
@@ -48,32 +47,18 @@ impl Random {
 }
 
 pub(crate) fn schema() -> CollectionSchema {
-    let space = |name: &str, dimension, metric| EmbeddingSpace {
-        id: SpaceId(0),
-        name: name.to_owned(),
-        modality: Modality("image".to_owned()),
-        form: SpaceForm::default(),
-        dimension,
-        metric,
-        provenance: Provenance::external(),
-        at_ingest: None,
-        shared: None,
-    };
-    CollectionSchema {
-        name: NAME.to_owned(),
-        id_kind: IdKind::Number,
-        columns: vec![
-            Column::new("z", ColumnType::Float64),
-            Column::new("class", ColumnType::Text),
-            Column::new("n", ColumnType::Int64),
-            Column::new("release_date", ColumnType::Text),
-            Column::new("programme", ColumnType::Text),
-            Column::new("release_mjd", ColumnType::Float64),
-            Column::new("note", ColumnType::Binary),
-        ],
-        spaces: vec![space("euclid", 3, Metric::L2), space("angle", 5, Metric::Cosine)],
-        description: String::new(),
-    }
+    let columns = [
+        ("z", ColumnType::Float64),
+        ("class", ColumnType::Text),
+        ("n", ColumnType::Int64),
+        ("release_date", ColumnType::Text),
+        ("programme", ColumnType::Text),
+        ("release_mjd", ColumnType::Float64),
+        ("note", ColumnType::Binary),
+    ];
+    let spaces =
+        vec![made::space("euclid", 3, Metric::L2), made::space("angle", 5, Metric::Cosine)];
+    made::schema(NAME, &columns, spaces)
 }
 
 /// The day of the tests: 2026-03-15.

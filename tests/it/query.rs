@@ -8,13 +8,12 @@ use std::sync::LazyLock;
 use proptest::prelude::*;
 use sidereus::engine::{CollectionView, Db, DbOptions, Write, WriteMode, WriteOutcome};
 use sidereus::query::{self, Query, Term};
-use sidereus::schema::{
-    CollectionSchema, Column, ColumnType, EmbeddingSpace, IdKind, Modality, Object, ObjectId,
-    Provenance, SpaceForm, SpaceId, Value,
-};
+use sidereus::schema::{CollectionSchema, ColumnType, Object, ObjectId, SpaceId, Value};
 use sidereus::sky::{Cone, Degrees, Position, Region, Zone};
 use sidereus::vector::Metric;
 use tempfile::TempDir;
+
+use crate::support::made;
 
 const NAME: &str = "galaxies";
 const INDEXED_ROWS: i64 = 4_000;
@@ -46,32 +45,14 @@ struct Fixture {
 }
 
 fn schema() -> CollectionSchema {
-    let space = |name: &str, dimension, metric| EmbeddingSpace {
-        id: SpaceId(0),
-        name: name.to_owned(),
-        modality: Modality("image".to_owned()),
-        form: SpaceForm::default(),
-        dimension,
-        metric,
-        provenance: Provenance::external(),
-        at_ingest: None,
-        shared: None,
-    };
-    CollectionSchema {
-        name: NAME.to_owned(),
-        id_kind: IdKind::Number,
-        columns: vec![
-            Column::new("z", ColumnType::Float64),
-            Column::new("class", ColumnType::Text),
-            Column::new("n", ColumnType::Int64),
-        ],
-        spaces: vec![
-            space("euclid", 3, Metric::L2),
-            space("inner", 4, Metric::Ip),
-            space("angle", 5, Metric::Cosine),
-        ],
-        description: String::new(),
-    }
+    let columns =
+        [("z", ColumnType::Float64), ("class", ColumnType::Text), ("n", ColumnType::Int64)];
+    let spaces = vec![
+        made::space("euclid", 3, Metric::L2),
+        made::space("inner", 4, Metric::Ip),
+        made::space("angle", 5, Metric::Cosine),
+    ];
+    made::schema(NAME, &columns, spaces)
 }
 
 /// Integer components: distances in `euclid` and `inner` are exact, so ties are real ties.

@@ -1,5 +1,8 @@
 //! A real server on a free port of this machine, with a real store in a folder of its own, and clients for it.
 
+#[path = "../harness/made.rs"]
+pub(crate) mod made;
+
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::Path;

@@ -12,40 +12,24 @@ use arrow::datatypes::{DataType, Field};
 use proptest::prelude::*;
 use sidereus::engine::{CollectionView, Db, DbOptions, Write, WriteMode, WriteOutcome};
 use sidereus::files::{ObjectBlock, decode_block};
-use sidereus::schema::{
-    CollectionSchema, Column, ColumnType, EmbeddingSpace, IdKind, Modality, Object, ObjectId,
-    Provenance, Rows, SpaceForm, SpaceId, Value,
-};
+use sidereus::schema::{CollectionSchema, ColumnType, Object, ObjectId, Rows, Value};
 use sidereus::storage::StoreOptions;
 use sidereus::vector::Metric;
 use tempfile::TempDir;
+
+use crate::support::made;
 
 const NAME: &str = "galaxies";
 const DIMENSION: usize = 3;
 
 fn schema() -> CollectionSchema {
-    CollectionSchema {
-        name: NAME.to_owned(),
-        id_kind: IdKind::Number,
-        columns: vec![
-            Column::new("z", ColumnType::Float64),
-            Column::new("class", ColumnType::Text),
-            Column::new("is_clean", ColumnType::Boolean),
-            Column::new("n", ColumnType::Int64),
-        ],
-        spaces: vec![EmbeddingSpace {
-            id: SpaceId(0),
-            name: "v".to_owned(),
-            modality: Modality("image".to_owned()),
-            form: SpaceForm::default(),
-            dimension: DIMENSION,
-            metric: Metric::Cosine,
-            provenance: Provenance::external(),
-            at_ingest: None,
-            shared: None,
-        }],
-        description: String::new(),
-    }
+    let columns = [
+        ("z", ColumnType::Float64),
+        ("class", ColumnType::Text),
+        ("is_clean", ColumnType::Boolean),
+        ("n", ColumnType::Int64),
+    ];
+    made::schema(NAME, &columns, vec![made::space("v", DIMENSION, Metric::Cosine)])
 }
 
 /// A database in which every bulk write goes through files and nothing is built by itself.

@@ -2,14 +2,13 @@
 
 use sidereus::engine::{Db, DbOptions, Write, WriteMode, WriteOutcome};
 use sidereus::query::{self, StopFlag};
-use sidereus::schema::{
-    CollectionSchema, EmbeddingSpace, IdKind, Modality, Object, ObjectId, Provenance, SpaceForm,
-    SpaceId,
-};
+use sidereus::schema::{CollectionSchema, EmbeddingSpace, Object, ObjectId, SpaceForm, SpaceId};
 use sidereus::sky::{Degrees, Position};
 use sidereus::vector::Metric;
 use sidereus::wire::v1::{TokenRun, TokenSequence};
 use tempfile::TempDir;
+
+use crate::support::made;
 
 const NAME: &str = "galaxies";
 const VECTORS: SpaceId = SpaceId(1);
@@ -23,27 +22,15 @@ fn open(folder: &TempDir) -> Db {
 
 fn schema() -> CollectionSchema {
     let space = |name: &str, form, dimension| EmbeddingSpace {
-        id: SpaceId(0),
-        name: name.to_owned(),
-        modality: Modality("image".to_owned()),
         form,
-        dimension,
-        metric: Metric::Cosine,
-        provenance: Provenance::external(),
-        at_ingest: None,
-        shared: None,
+        ..made::space(name, dimension, Metric::Cosine)
     };
-    CollectionSchema {
-        name: NAME.to_owned(),
-        id_kind: IdKind::Number,
-        columns: Vec::new(),
-        spaces: vec![
-            space("v", SpaceForm::Vector, 2),
-            space("t", SpaceForm::Tokens, 2),
-            space("codes", SpaceForm::TokenIds, 0),
-        ],
-        description: String::new(),
-    }
+    let spaces = vec![
+        space("v", SpaceForm::Vector, 2),
+        space("t", SpaceForm::Tokens, 2),
+        space("codes", SpaceForm::TokenIds, 0),
+    ];
+    made::schema(NAME, &[], spaces)
 }
 
 fn object(id: i64) -> Object {

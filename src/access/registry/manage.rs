@@ -71,10 +71,10 @@ impl Registry {
     /// Makes a new state of the one there is. What `make` writes to the records is durable before anybody sees the new state;
     /// where it fails, what it had written until then is seen after the next start, so that it must write what takes rights
     /// away first.
-    pub(super) fn change<T>(
+    pub(super) fn change<T, E>(
         &self,
-        make: impl FnOnce(&mut State, &dyn Records) -> Result<T, AccessError>,
-    ) -> Result<T, AccessError> {
+        make: impl FnOnce(&mut State, &dyn Records) -> Result<T, E>,
+    ) -> Result<T, E> {
         let _turn = self.inner.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut state = State::clone(&self.state());
         let made = make(&mut state, &*self.inner.records)?;
@@ -264,22 +264,27 @@ impl Registry {
         })
     }
 
-    /// Forgets the roles and policies of a collection that was dropped, so that another of its name begins with none.
+    /// Has a collection dropped with its roles and policies, so that another of its name begins with none.
+    ///
+    /// `drop` is given the records of them by name, and must remove these with the collection in one commit, or nothing: a role
+    /// that outlived its collection would hold for the next of its name, and one that went before it would, with its policy, show
+    /// what was hidden. Until it returns no other change is made.
     ///
     /// # Errors
-    /// Those of the store.
-    pub fn forget_collection(&self, collection: &str) -> Result<(), AccessError> {
+    /// Those of `drop`.
+    pub fn drop_collection<E>(
+        &self,
+        collection: &str,
+        drop: impl FnOnce(&[(AccessRecord, String)]) -> Result<(), E>,
+    ) -> Result<(), E> {
         let base = base_of(collection);
         let scope = Scope::Collection(base.clone());
-        self.change(|state, records| {
-            // Roles go first: a policy that stays without one shows nothing.
-            for principal in state.roles.remove(&scope).unwrap_or_default().keys() {
-                records.delete(AccessRecord::Grant, &name_of(&scope, principal))?;
-            }
-            for principal in state.policies.remove(&base).unwrap_or_default().keys() {
-                records.delete(AccessRecord::Policy, &name_of(&scope, principal))?;
-            }
-            Ok(())
+        self.change(|state, _| {
+            let roles = state.roles.remove(&scope).unwrap_or_default().into_keys();
+            let policies = state.policies.remove(&base).unwrap_or_default().into_keys();
+            let roles = roles.map(|who| (AccessRecord::Grant, name_of(&scope, &who)));
+            let policies = policies.map(|who| (AccessRecord::Policy, name_of(&scope, &who)));
+            drop(&roles.chain(policies).collect::<Vec<_>>())
         })
     }
 }

@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::*;
 use crate::access::records::testing::InMemory;
-use crate::access::{AccessRecord, EVERYONE, Principal, Scope};
+use crate::access::{AccessRecord, EVERYONE, Principal, Scope, system_clock};
+use crate::engine::{DbOptions, EngineError};
+use crate::schema::{CollectionSchema, IdKind};
 
 const START: u64 = 1_795_000_000;
 
@@ -287,12 +289,57 @@ fn a_dropped_collection_leaves_nothing_to_the_next_of_its_name() {
     give(&registry, "group:everyone", Role::Read, "galaxies");
     give(&registry, "group:everyone", Role::Read, "stars");
     any_policy(&registry, "group:everyone", "galaxies", "mag < 3");
-    registry.forget_collection("Galaxies").expect("forgets");
+    let forget = |records: &[(AccessRecord, String)]| {
+        records.iter().try_for_each(|(kind, name)| bench.records.delete(*kind, name))
+    };
+    registry.drop_collection("Galaxies", forget).expect("drops");
     for registry in [registry, bench.open()] {
         let ada = somebody("ada", &[EVERYONE]);
         assert!(registry.decide(&ada, Role::Read, Some("galaxies")).is_err());
         assert!(registry.decide(&ada, Role::Read, Some("stars")).is_ok());
         assert!(registry.policies(None).is_empty());
+    }
+}
+
+#[test]
+fn a_collection_and_its_roles_and_policies_go_in_one_commit() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let db = Db::open(DbOptions::new(folder.path())).expect("opens");
+    let schema = CollectionSchema {
+        name: "galaxies".to_owned(),
+        id_kind: IdKind::Number,
+        columns: Vec::new(),
+        spaces: Vec::new(),
+        description: String::new(),
+    };
+    db.create_collection(schema.clone()).expect("creates");
+    let open = || Registry::open(db.clone(), system_clock()).expect("opens");
+    let registry = open();
+    give(&registry, "group:everyone", Role::Read, "galaxies");
+    any_policy(&registry, "group:everyone", "galaxies", "mag < 3");
+    let found = |registry: &Registry| {
+        let decided = registry.decide(&somebody("ada", &[EVERYONE]), Role::Read, Some("galaxies"));
+        (db.schema("galaxies").is_ok(), decided.is_ok(), registry.policies(None).len())
+    };
+    let drop = |name: &str, records: &[(AccessRecord, String)]| {
+        let records = records.iter().map(|(kind, name)| ((*kind).into(), name.clone()));
+        db.drop_with_records(name, false, &records.collect::<Vec<_>>())
+    };
+    // What is not dropped keeps them.
+    registry.drop_collection("galaxies", |records| drop("stars", records)).expect_err("no such");
+    for registry in [&registry, &open()] {
+        assert_eq!(found(registry), (true, true, 1));
+    }
+    let dropped: Result<(), EngineError> = registry.drop_collection("Galaxies", |records| {
+        assert_eq!(found(&open()), (true, true, 1), "a start after a crash before");
+        drop("galaxies", records)?;
+        assert_eq!(found(&open()), (false, false, 0), "a start after a crash behind");
+        Ok(())
+    });
+    dropped.expect("drops");
+    db.create_collection(schema).expect("creates");
+    for registry in [&registry, &open()] {
+        assert_eq!(found(registry), (true, false, 0), "another of its name");
     }
 }
 

@@ -139,7 +139,7 @@ impl Registry {
     /// the next start, for a full disk must not keep a stolen one alive.
     pub fn revoke_token(&self, id: &str, owner: Option<&str>) -> Result<TokenInfo, AccessError> {
         let now = self.now();
-        self.change(|state, records| {
+        self.change(|state, records| -> Result<_, AccessError> {
             let token = state
                 .tokens
                 .get(id)

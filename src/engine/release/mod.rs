@@ -14,7 +14,6 @@ mod record;
 mod tests;
 
 use std::sync::PoisonError;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 pub use diff::{ChangedObjects, DiffSide, ReleaseDiff};
 pub use hash::ContentHash;
@@ -24,6 +23,7 @@ use super::collection::Collection;
 use super::db::{Db, fold};
 use super::error::EngineError;
 use super::segment::Progress;
+use crate::clock::now_ms;
 use crate::schema::{CollectionSchema, check_name, release_name, split_release};
 use crate::storage::{CollectionRecord, RecordKind, Snapshot, Store};
 
@@ -329,23 +329,20 @@ impl Db {
         })
     }
 
-    /// Removes a collection, its releases, and all that is known of them.
-    ///
-    /// # Errors
-    /// As [`Db::drop_collection`], without [`EngineError::HasReleases`].
-    pub fn drop_with_releases(&self, name: &str) -> Result<(), EngineError> {
-        let collection = self.find(name)?;
-        collection.check_writable()?;
-        let name = collection.record()?.schema.name.clone();
-        // The collection first: its releases are then none, and a start that finds one removes it.
-        self.drop_found(&collection)?;
-        for record in self.store().collections()? {
-            if split_release(&record.schema.name).is_some_and(|(of, _)| fold(of) == fold(&name)) {
-                self.leave(&record.schema.name);
-                self.remove_release_data(&record.schema.name);
-            }
+    /// Removes what were the releases of a collection that was dropped. What cannot be removed now is at the next start.
+    pub(super) fn remove_releases(&self, collection: &str) {
+        let is_one =
+            |name: &String| split_release(name).is_some_and(|(of, _)| fold(of) == fold(collection));
+        for name in self.released_collections().iter().filter(|name| is_one(name)) {
+            self.leave(name);
         }
-        Ok(())
+        match self.store().collections() {
+            Ok(records) => {
+                let names = records.iter().map(|record| &record.schema.name);
+                names.filter(|name| is_one(name)).for_each(|name| self.remove_release_data(name));
+            }
+            Err(error) => tracing::warn!(collection, %error, "releases are not removed yet"),
+        }
     }
 }
 
@@ -400,12 +397,6 @@ fn space_counts(record: &CollectionRecord) -> Vec<SpaceCount> {
         provenance: space.provenance.to_string(),
     };
     counts.map(count).collect()
-}
-
-/// Milliseconds since 1970; 0 on a machine whose clock is before.
-fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// The error of a write into a release.

@@ -137,7 +137,7 @@ fn nothing_is_written_into_a_release() {
         db.put_record(name, RecordKind::Probe, "p", b"x").err(),
         db.delete_record(name, RecordKind::Probe, "photoz").err(),
         db.drop_collection(name).err(),
-        db.drop_with_releases(name).err(),
+        db.drop_with_records(name, true, &[]).err(),
         db.build_index(name, &mut |_, _, _| {}).err(),
         db.create_release(name, "dr2", ReleaseText::default(), &mut |_, _, _| {}).err(),
     ];
@@ -224,7 +224,7 @@ fn what_is_left_of_an_unfinished_release_goes_at_the_next_start() {
         .collect();
     assert_eq!(names, ["sky", "sky@dr1"]);
     release(&db, "dr2");
-    db.drop_with_releases("sky").expect("drops");
+    db.drop_with_records("sky", true, &[]).expect("drops");
     assert!(db.store().collections().expect("reads").is_empty());
     assert!(db.released("sky", "dr1").is_err());
 }

@@ -5,13 +5,13 @@ use std::time::Instant;
 use super::record::Record;
 use super::spec::{Spec, Way};
 use super::{BridgeError, Bridges, train};
+use crate::clock::now_s;
 use crate::engine::{CollectionView, Db, RecordKind};
 use crate::learn::bridge::{self, Fitted, HELD_OUT, Likeness, Measured, Measuring, Pairs, UNUSED};
 use crate::learn::split::{Side, SplitId, SplitSpec, SplitSubject, few_shot};
 use crate::learn::{Features, LearnError, Progress};
 use crate::probes::dataset::split_id;
 use crate::probes::features::Stored;
-use crate::probes::fit::now;
 use crate::probes::table::{Table, label};
 use crate::query::StopFlag;
 use crate::schema::{ObjectId, check_name};
@@ -68,7 +68,7 @@ impl Bridges {
             leads_into_target,
             collection_version: view.version(),
             n_changed: data.changed,
-            fitted_at: now(),
+            fitted_at: now_s(),
             elapsed_seconds: started.elapsed().as_secs_f64(),
             stale: String::new(),
             spec: Some(spec.wire.clone()),

@@ -57,8 +57,8 @@ impl DiscoveryService for Discovery {
         &self,
         request: Request<v1::LabelObjectsRequest>,
     ) -> Result<Response<v1::LabelObjectsResponse>, Status> {
-        let door = self.context.door(gate::grant(&request)?);
-        let session = Some(self.label(door, request.into_inner()).await?);
+        let grant = gate::grant(&request)?;
+        let session = Some(self.label(grant, request.into_inner()).await?);
         Ok(Response::new(v1::LabelObjectsResponse { session }))
     }
 
@@ -67,8 +67,8 @@ impl DiscoveryService for Discovery {
         request: Request<v1::NextObjectsRequest>,
     ) -> Result<Response<v1::NextObjectsResponse>, Status> {
         let deadline = Deadline::new(request.metadata(), self.context.limits.request_time_max);
-        let door = self.context.door(gate::grant(&request)?);
-        let next = deadline.run(self.next(door, request.into_inner())).await?;
+        let grant = gate::grant(&request)?;
+        let next = deadline.run(self.next(grant, request.into_inner())).await?;
         Ok(Response::new(next))
     }
 
@@ -76,9 +76,9 @@ impl DiscoveryService for Discovery {
         &self,
         request: Request<v1::GetSessionRequest>,
     ) -> Result<Response<v1::GetSessionResponse>, Status> {
-        let door = self.context.door(gate::grant(&request)?);
+        let grant = gate::grant(&request)?;
         let v1::GetSessionRequest { collection, name } = request.into_inner();
-        let session = Some(self.get(door, collection, name).await?);
+        let session = Some(self.get(grant, collection, name).await?);
         Ok(Response::new(v1::GetSessionResponse { session }))
     }
 
@@ -95,9 +95,9 @@ impl DiscoveryService for Discovery {
         &self,
         request: Request<v1::DropSessionRequest>,
     ) -> Result<Response<v1::DropSessionResponse>, Status> {
-        let door = self.context.door(gate::grant(&request)?);
+        let grant = gate::grant(&request)?;
         let v1::DropSessionRequest { collection, name } = request.into_inner();
-        self.remove(door, collection, name).await?;
+        self.remove(grant, collection, name).await?;
         Ok(Response::new(v1::DropSessionResponse {}))
     }
 }

@@ -12,7 +12,7 @@ use crate::schema::{CollectionSchema, ObjectId, check_name};
 use crate::service::admission::{Cost, Work};
 use crate::service::context::{Context, blocking};
 use crate::service::door::Door;
-use crate::service::limits::{FIXED, Limits, at_most};
+use crate::service::limits::{FIXED, at_most};
 use crate::service::search::StopWhenDropped;
 use crate::service::{RequestError, ServiceError, convert};
 use crate::wire::v1;
@@ -54,17 +54,18 @@ impl Discovery {
 
     pub(super) async fn label(
         &self,
-        door: Door,
+        grant: Grant,
         request: v1::LabelObjectsRequest,
     ) -> Result<v1::Session, ServiceError> {
         let v1::LabelObjectsRequest { collection, name, positives, negatives, unlabelled } =
             request;
         let given = positives.len() + negatives.len() + unlabelled.len();
         at_most("labels", "limits.ids", given, self.context.limits.ids_max)?;
+        let context = self.context.clone();
         let change = self.turns.of(&name).await;
         blocking(move || -> Result<_, ServiceError> {
             let _held = change;
-            let mut session = find(&door, &collection, &name)?;
+            let (door, mut session) = find(&context, grant, collection, &name)?;
             let schema = door.db().schema(&session.collection)?;
             let labels = [(positives, Some(true)), (negatives, Some(false)), (unlabelled, None)];
             for (ids, label) in labels {
@@ -83,10 +84,10 @@ impl Discovery {
 
     pub(super) async fn next(
         &self,
-        door: Door,
+        grant: Grant,
         request: v1::NextObjectsRequest,
     ) -> Result<v1::NextObjectsResponse, ServiceError> {
-        let limits = self.context.limits.clone();
+        let context = self.context.clone();
         // First the session, then the turn: one that waits for the others keeps no search from its own.
         let change = self.turns.of(&request.name).await;
         let turn = self.context.search_turn(Cost::of(Work::Session, None)).await?;
@@ -95,18 +96,23 @@ impl Discovery {
         blocking(move || {
             // Held by the work itself: it goes on when its caller has gone, and writes at its end.
             let _held = (change, turn);
-            next(&door, &limits, request, stop)
+            next(&context, grant, request, stop)
         })
         .await
     }
 
     pub(super) async fn get(
         &self,
-        door: Door,
+        grant: Grant,
         collection: String,
         name: String,
     ) -> Result<v1::Session, ServiceError> {
-        blocking(move || shown(&door, find(&door, &collection, &name)?)).await
+        let context = self.context.clone();
+        blocking(move || {
+            let (door, session) = find(&context, grant, collection, &name)?;
+            shown(&door, session)
+        })
+        .await
     }
 
     pub(super) async fn list(
@@ -129,14 +135,15 @@ impl Discovery {
 
     pub(super) async fn remove(
         &self,
-        door: Door,
+        grant: Grant,
         collection: String,
         name: String,
     ) -> Result<(), ServiceError> {
+        let context = self.context.clone();
         let change = self.turns.of(&name).await;
         blocking(move || -> Result<_, ServiceError> {
             let _held = change;
-            let session = find(&door, &collection, &name)?;
+            let (door, session) = find(&context, grant, collection, &name)?;
             door.db().delete_record(&session.collection, RecordKind::Session, &name)?;
             Ok(())
         })
@@ -155,12 +162,7 @@ fn doors(
         door.check(&named)?;
         return Ok(vec![(door, named)]);
     }
-    let names = context.db.collections()?.into_iter().map(|info| info.schema.name);
-    let granted = names.filter_map(|name| {
-        let grant = context.grant_of(&grant, &name)?;
-        Some((context.door(grant), name))
-    });
-    Ok(granted.collect())
+    Ok(context.known(&grant)?.into_iter().map(|(door, info)| (door, info.schema.name)).collect())
 }
 
 /// A session as the caller may see it: of objects that are hidden from him no label is told, and no proposal, and of the
@@ -187,28 +189,26 @@ fn shown(door: &Door, mut session: v1::Session) -> Result<v1::Session, ServiceEr
     Ok(session)
 }
 
-/// The collection that is named, or all that the call may look into.
-fn collections(door: &Door, named: &str) -> Result<Vec<String>, ServiceError> {
-    if named.is_empty() {
-        return door.collections();
-    }
-    door.check(named)?;
-    Ok(vec![named.to_owned()])
-}
-
-/// The session of a name, in the collection that is named or in the only one that has such a session.
-fn find(door: &Door, collection: &str, name: &str) -> Result<v1::Session, ServiceError> {
+/// The session of a name, in the collection that is named or in the only one that has such a session, and the door to it.
+fn find(
+    context: &Context,
+    grant: Grant,
+    collection: String,
+    name: &str,
+) -> Result<(Door, v1::Session), ServiceError> {
     let mut found = Vec::new();
-    for collection in collections(door, collection)? {
+    for (door, collection) in doors(context, grant, collection)? {
         if let Some(bytes) = door.db().record(&collection, RecordKind::Session, name)? {
-            found.push(decode(name, &bytes)?);
+            let session = decode(name, &bytes)?;
+            found.push((door, session));
         }
     }
     match found.len() {
         0 => Err(RequestError::NoSession { name: name.to_owned() }.into()),
         1 => Ok(found.swap_remove(0)),
         _ => {
-            let owners: Vec<String> = found.into_iter().map(|session| session.collection).collect();
+            let owners: Vec<String> =
+                found.into_iter().map(|(_, session)| session.collection).collect();
             let (name, collections) = (name.to_owned(), owners.join(", "));
             Err(RequestError::SeveralSessions { name, collections }.into())
         }
@@ -287,8 +287,8 @@ fn set_labels(session: &mut v1::Session, ids: Vec<ObjectId>, label: Option<bool>
 }
 
 fn next(
-    door: &Door,
-    limits: &Limits,
+    context: &Context,
+    grant: Grant,
     request: v1::NextObjectsRequest,
     stop: StopFlag,
 ) -> Result<v1::NextObjectsResponse, ServiceError> {
@@ -301,10 +301,10 @@ fn next(
             return Err(RequestError::UnknownEnum { field: "strategy", value }.into());
         }
     };
-    let mut session = find(door, &request.collection, &request.name)?;
+    let (door, mut session) = find(context, grant, request.collection, &request.name)?;
     let view = door.view(&session.collection)?;
     // What is hidden teaches nothing, and is not counted as what is gone either.
-    let known = shown(door, session.clone())?;
+    let known = shown(&door, session.clone())?;
     let ids = |positive: bool| {
         let labels = known.labels.iter().filter(|label| label.positive == positive);
         let ids = labels.filter_map(|label| label.id.clone()).collect();
@@ -312,6 +312,7 @@ fn next(
     };
     let (positives, negatives) = (ids(true)?, ids(false)?);
     let count = if request.count == 0 { COUNT_DEFAULT } else { request.count as usize };
+    let limits = &context.limits;
     let query = BatchQuery {
         space: session.space.clone(),
         region: request.region.map(|region| convert::region(limits, region)).transpose()?,
@@ -334,7 +335,7 @@ fn next(
         negatives: query.negatives.len() as u32,
         version: view.version(),
     });
-    keep(door, &session)?;
+    keep(&door, &session)?;
     let object = |proposal: query::Proposal| v1::NextObject {
         id: Some(convert::object_id_of(proposal.id)),
         position: Some(convert::position_of(proposal.position)),

@@ -62,11 +62,11 @@ impl Flights {
     async fn known(&self, grant: Grant) -> Result<Vec<CollectionView>, ServiceError> {
         let context = self.context.clone();
         blocking(move || -> Result<_, ServiceError> {
-            let infos = context.db.collections()?.into_iter();
-            let names = infos.map(|info| info.schema.name);
+            let mut known = context.known(&grant)?;
+            known.retain(|(_, info)| split_release(&info.schema.name).is_none());
             // One that was dropped meanwhile is not there.
-            let view = |name: String| context.view(&context.grant_of(&grant, &name)?, &name).ok();
-            Ok(names.filter(|name| split_release(name).is_none()).filter_map(view).collect())
+            let views = known.iter().filter_map(|(door, info)| door.view(&info.schema.name).ok());
+            Ok(views.collect())
         })
         .await
     }

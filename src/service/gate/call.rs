@@ -9,20 +9,15 @@ use std::task::{Poll, ready};
 use std::time::{Duration, Instant};
 
 use futures::Stream;
-use prost::bytes::{Buf, BufMut, Bytes};
 use tonic::body::Body;
-use tonic::codec::{
-    BufferSettings, DecodeBuf, Decoder, EncodeBody, EncodeBuf, Encoder,
-    SingleMessageCompressionOverride, Streaming,
-};
 use tonic::codegen::Body as _;
-use tonic::codegen::http::{Response, StatusCode};
+use tonic::codegen::http::Response;
 use tonic::{Code, Status};
 
 use super::refusal::Refusal;
 use crate::access::{Grant, Identity};
-use crate::service::telemetry;
 use crate::service::tls::Peer;
+use crate::service::{raw, telemetry};
 
 /// Rows that a call has read for its caller, or written. Handlers add to it; it is in the extensions of every request.
 #[derive(Debug, Clone, Default)]
@@ -296,7 +291,7 @@ impl Drop for Held {
 
 /// The body of an answer that is a stream: its messages pass as they are, and its status, which comes last, is noted.
 fn streamed(body: Body, mut call: Call) -> Body {
-    let mut messages = Streaming::new_response(Raw, body, StatusCode::OK, None, Some(usize::MAX));
+    let mut messages = raw::messages(body);
     let passed = futures::stream::poll_fn(move |context| {
         let next = ready!(Pin::new(&mut messages).poll_next(context));
         match &next {
@@ -306,44 +301,7 @@ fn streamed(body: Body, mut call: Call) -> Body {
         }
         Poll::Ready(next)
     });
-    let compression = SingleMessageCompressionOverride::default();
-    Body::new(EncodeBody::new_server(Raw, passed, None, compression, None))
-}
-
-/// Messages as bytes.
-#[derive(Debug, Clone, Copy)]
-struct Raw;
-
-/// Buffers of a stream that is passed on: they grow with its messages.
-const BUFFER_BYTES: usize = 1 << 10;
-const YIELD_BYTES: usize = 32 << 10;
-
-impl Decoder for Raw {
-    type Item = Bytes;
-    type Error = Status;
-
-    fn decode(&mut self, from: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Status> {
-        let length = from.remaining();
-        Ok(Some(from.copy_to_bytes(length)))
-    }
-
-    fn buffer_settings(&self) -> BufferSettings {
-        BufferSettings::new(BUFFER_BYTES, YIELD_BYTES)
-    }
-}
-
-impl Encoder for Raw {
-    type Item = Bytes;
-    type Error = Status;
-
-    fn encode(&mut self, message: Bytes, into: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        into.put(message);
-        Ok(())
-    }
-
-    fn buffer_settings(&self) -> BufferSettings {
-        BufferSettings::new(BUFFER_BYTES, YIELD_BYTES)
-    }
+    raw::body(passed)
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@ use std::future::poll_fn;
 use std::sync::Mutex;
 
 use futures::executor::block_on;
+use prost::bytes::Bytes;
 
 use super::*;
 
@@ -28,9 +29,7 @@ fn call(notes: &Arc<Notes>) -> Call {
 
 /// An answer as a handler gives it.
 fn answer(messages: Vec<Result<Bytes, Status>>) -> Response<Body> {
-    let compression = SingleMessageCompressionOverride::default();
-    let messages = futures::stream::iter(messages);
-    Response::new(Body::new(EncodeBody::new_server(Raw, messages, None, compression, None)))
+    Response::new(raw::body(futures::stream::iter(messages)))
 }
 
 /// All data of a body, and the status in its trailers.

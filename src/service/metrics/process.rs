@@ -1,7 +1,9 @@
 //! The process, as the system sees it.
 
 use std::sync::OnceLock;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
+
+use crate::clock::since_1970;
 
 /// Ticks of a second in `/proc/self/stat`; the same on every Linux that there is.
 const TICKS: f64 = 100.0;
@@ -28,10 +30,7 @@ pub(super) struct Process {
 /// Remembers the moment as the start. Asked for by everything that counts, first when the server is made.
 fn start() -> (Instant, f64) {
     static START: OnceLock<(Instant, f64)> = OnceLock::new();
-    *START.get_or_init(|| {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH);
-        (Instant::now(), now.map_or(0.0, |since| since.as_secs_f64()))
-    })
+    *START.get_or_init(|| (Instant::now(), since_1970().map_or(0.0, |since| since.as_secs_f64())))
 }
 
 impl Process {

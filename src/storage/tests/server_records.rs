@@ -56,6 +56,27 @@ fn server_records_are_kept_in_memory_and_on_the_disk() {
 }
 
 #[test]
+fn records_that_are_named_go_with_a_collection() {
+    let place = tempfile::tempdir().expect("a temporary directory");
+    for store in [in_memory(), on_disk(place.path())] {
+        let collection = create(&store, "galaxies");
+        for kind in KINDS {
+            put(&store, kind, "goes", b"x");
+            put(&store, kind, "stays", b"x");
+        }
+        let goes = |kind| (kind, "goes".to_owned());
+        let absent = (ServerRecordKind::Grant, "absent".to_owned());
+        let named = [goes(ServerRecordKind::Grant), absent, goes(ServerRecordKind::Policy)];
+        store.drop_with_records(collection, &named).expect("drops");
+        assert!(store.collections().expect("reads").is_empty());
+        assert_eq!(KINDS.map(|kind| records(&store, kind).len()), [2, 2, 1, 1]);
+        put(&store, ServerRecordKind::Grant, "goes", b"x");
+        store.drop_with_records(collection, &named).expect_err("is gone");
+        assert_eq!(records(&store, ServerRecordKind::Grant).len(), 2, "nothing is removed");
+    }
+}
+
+#[test]
 fn what_is_no_name_is_refused() {
     let store = in_memory();
     for name in ["", "a\nb", "\0", &"x".repeat(SERVER_NAME_BYTES_MAX + 1)] {

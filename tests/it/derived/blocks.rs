@@ -4,16 +4,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use sidereus::engine::{
-    BATCH_ROWS, Db, DbOptions, DerivedColumn, DerivedKind, Formula, Write, WriteMode,
+    BATCH_ROWS, CollectionView, Db, DbOptions, DerivedColumn, DerivedKind, Formula, Write,
+    WriteMode,
 };
-use sidereus::schema::{
-    CollectionSchema, Column, ColumnType, EmbeddingSpace, IdKind, Modality, Object, ObjectId as Id,
-    Provenance, SpaceForm, SpaceId, Value as Stored,
-};
+use sidereus::schema::{ColumnType, Object, ObjectId as Id, SpaceId, Value as Stored};
 use sidereus::sky::{Degrees, Position};
 use sidereus::vector::Metric;
 
 use super::{NAME, sum_of};
+use crate::support::made;
 
 const ROWS: i64 = 140_000;
 const WIDTH: usize = 11;
@@ -68,36 +67,23 @@ fn object(id: i64) -> Object {
 }
 
 fn expected(id: i64) -> Option<f64> {
-    let object = object(id);
+    expected_of(&object(id))
+}
+
+fn expected_of(object: &Object) -> Option<f64> {
     let z = object.columns[0].as_f64()?;
     let numbers = object.vectors.iter().flat_map(|(_, vector)| vector).copied().map(f64::from);
     let numbers: Vec<f64> = numbers.chain([z]).collect();
     (numbers.len() == WIDTH).then(|| sum_of(&numbers))
 }
 
-fn filled(folder: &std::path::Path) -> Db {
+fn filled(folder: &std::path::Path, rows: i64) -> Db {
     let options = DbOptions { auto_index_rows: None, ..DbOptions::new(folder) };
     let db = Db::open(options).expect("opens");
-    let space = |name: &str, dimension, metric| EmbeddingSpace {
-        id: SpaceId(0),
-        name: name.to_owned(),
-        modality: Modality("image".to_owned()),
-        form: SpaceForm::default(),
-        dimension,
-        metric,
-        provenance: Provenance::external(),
-        at_ingest: None,
-        shared: None,
-    };
-    db.create_collection(CollectionSchema {
-        name: NAME.to_owned(),
-        id_kind: IdKind::Number,
-        columns: vec![Column::new("z", ColumnType::Float64)],
-        spaces: vec![space("flat", 8, Metric::Ip), space("angle", 2, Metric::Cosine)],
-        description: String::new(),
-    })
-    .expect("created");
-    let writes = (0..ROWS).map(|id| Write::Put(object(id))).collect();
+    let spaces = vec![made::space("flat", 8, Metric::Ip), made::space("angle", 2, Metric::Cosine)];
+    db.create_collection(made::schema(NAME, &[("z", ColumnType::Float64)], spaces))
+        .expect("created");
+    let writes = (0..rows).map(|id| Write::Put(object(id))).collect();
     db.write(NAME, WriteMode::Bulk, writes).expect("written");
     db
 }
@@ -115,7 +101,7 @@ fn formula() -> Arc<Wide> {
 #[test]
 fn blocks_and_single_rows_are_computed_alike() {
     let folder = tempfile::tempdir().expect("a folder");
-    let db = filled(folder.path());
+    let db = filled(folder.path(), ROWS);
     let formula = formula();
     db.set_formulas(NAME, vec![formula.clone()]).expect("fits");
     let view = db.view(NAME).expect("a view");
@@ -157,7 +143,7 @@ fn blocks_and_single_rows_are_computed_alike() {
 #[test]
 fn without_memory_everything_is_computed_again() {
     let folder = tempfile::tempdir().expect("a folder");
-    drop(filled(folder.path()));
+    drop(filled(folder.path(), ROWS));
     let options = DbOptions { auto_index_rows: None, ..DbOptions::new(folder.path()) };
     let db = Db::open(DbOptions { derived_bytes: Some(0), ..options }).expect("opens");
     let formula = formula();
@@ -173,5 +159,58 @@ fn without_memory_everything_is_computed_again() {
         }
         let computed = formula.computed.load(Ordering::Relaxed);
         assert!(computed > 0 && computed % times == 0, "{computed} after {times}");
+    }
+}
+
+/// The store has nothing any more of what an older view shows of a row that was rewritten: what is computed of the row instead is
+/// as old as the answer, whichever view asked for its block first.
+#[test]
+fn what_is_computed_of_rewritten_rows_is_not_kept() {
+    const ID: i64 = 1;
+    for is_newer_first in [false, true] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let db = filled(folder.path(), 1_000);
+        db.build_index(NAME, &mut |_, _, _| {}).expect("built");
+        let formula = formula();
+        db.set_formulas(NAME, vec![formula.clone()]).expect("fits");
+        let older = db.view(NAME).expect("a view");
+        let rewrite = |angle: [f32; 2]| {
+            let vectors = vec![(SpaceId(2), angle.to_vec())];
+            let write = Write::SetVectors { id: Id::Number(ID), vectors };
+            db.write(NAME, WriteMode::Logged, vec![write]).expect("written");
+            let mut object = object(ID);
+            object.vectors[1].1 = angle.to_vec();
+            expected_of(&object)
+        };
+        // How many objects of the segment the formula was asked about, and what a view tells of the rewritten one.
+        let asked = |view: &CollectionView| {
+            let before = formula.computed.load(Ordering::Relaxed);
+            let parts = view.parts();
+            let live =
+                parts.iter().find(|live| live.part().row_count() == 1_000).expect("is there");
+            let rows: Vec<u32> = (0..1_000).filter(|row| !live.dead().contains(*row)).collect();
+            let values = view.derive(live, &[0], &rows, &|| false).expect("read").expect("values");
+            let mut of_rewritten = None;
+            for (place, row) in rows.iter().enumerate() {
+                match live.part().id_at(*row as usize) {
+                    Some(Id::Number(ID)) => of_rewritten = values[0].real(place),
+                    Some(Id::Number(id)) => assert_eq!(values[0].real(place), expected(id)),
+                    other => panic!("a number: {other:?}"),
+                }
+            }
+            (formula.computed.load(Ordering::Relaxed) - before, of_rewritten)
+        };
+        let complete = (0..1_000).filter(|id| expected(*id).is_some()).count();
+        let first = rewrite([9.0, 2.0]);
+        if is_newer_first {
+            let newer = db.view(NAME).expect("a view");
+            assert_eq!(asked(&newer), (complete - 1, None), "it is dead there");
+            assert_eq!(asked(&older), (1, first), "the other rows are kept");
+        } else {
+            assert_eq!(asked(&older), (complete, first));
+        }
+        let second = rewrite([5.0, -3.0]);
+        assert!(first.is_some() && second.is_some() && first != second);
+        assert_eq!(asked(&older), (1, second), "newer first: {is_newer_first}");
     }
 }

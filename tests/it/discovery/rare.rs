@@ -6,44 +6,14 @@ use sidereus::learn::Progress;
 use sidereus::learn::discover::{Examples, LinearHead};
 use sidereus::query::{self, BatchQuery, Method, Query, StopFlag, Strategy, Term};
 
+use super::classes::{Classes, DIMENSION, SHARES};
 use super::*;
 
 const ROWS: usize = 4_000;
-const DIMENSION: usize = 64;
 
-/// Classes 1, 2 and 3 with their shares; 0 is everything else.
-const SHARES: [(i64, f64); 3] = [(1, 0.26), (2, 0.02), (3, 0.001)];
-
-/// Most of what embeddings tell apart has nothing to do with the class: a few directions vary much, and classes are moved a
-/// little in others.
 static CATALOGUE: LazyLock<(Catalogue, Vec<i64>)> = LazyLock::new(|| {
-    let mut random = Random(0xACE);
-    let mut unit = || -> Vec<f64> {
-        let vector: Vec<f64> = (0..DIMENSION).map(|_| random.normal()).collect();
-        let length = vector.iter().map(|value| value * value).sum::<f64>().sqrt();
-        vector.into_iter().map(|value| value / length).collect()
-    };
-    let nuisances: Vec<Vec<f64>> = (0..12).map(|_| unit()).collect();
-    let moves: Vec<Vec<f64>> = (0..4).map(|_| unit()).collect();
-    let mut vectors: Vec<Vec<f32>> = Vec::new();
-    let mut classes: Vec<i64> = Vec::new();
-    for _ in 0..ROWS {
-        let mut drawn = random.unit();
-        let of_share = |(class, share): &(i64, f64)| {
-            drawn -= share;
-            (drawn < 0.0).then_some(*class)
-        };
-        let class = SHARES.iter().find_map(of_share).unwrap_or(0);
-        let mut vector: Vec<f64> = (0..DIMENSION).map(|_| 0.3 * random.normal()).collect();
-        for direction in &nuisances {
-            let much = 1.2 * random.normal();
-            vector.iter_mut().zip(direction).for_each(|(value, along)| *value += much * along);
-        }
-        let moved = &moves[class as usize];
-        vector.iter_mut().zip(moved).for_each(|(value, along)| *value += 1.6 * along);
-        vectors.push(vector.into_iter().map(|value| value as f32).collect());
-        classes.push(class);
-    }
+    let mut drawn = Classes::new();
+    let (classes, vectors): (Vec<i64>, Vec<Vec<f32>>) = (0..ROWS).map(|_| drawn.draw()).unzip();
     (Catalogue::new(Metric::Cosine, &vectors, |number| classes[number]), classes)
 });
 

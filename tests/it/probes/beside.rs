@@ -8,15 +8,13 @@ use sidereus::engine::{Db, DbOptions, RecordKind, Write, WriteMode};
 use sidereus::learn::Progress;
 use sidereus::probes::{self, Fitted, ProbeError, Tools};
 use sidereus::query::StopFlag;
-use sidereus::schema::{
-    CollectionSchema, Column, ColumnType, EmbeddingSpace, IdKind, Modality, Object, ObjectId,
-    Provenance, SpaceForm, SpaceId, Value,
-};
+use sidereus::schema::{CollectionSchema, ColumnType, Object, ObjectId, SpaceId, Value};
 use sidereus::sky::{Degrees, Position};
 use sidereus::vector::Metric;
 use sidereus::wire::v1::{ApplyProbeRequest, ApplyProbeResponse, FitProbeRequest, ProbeSpec};
 
 use super::{noise, ridge, spec};
+use crate::support::made;
 
 const ROWS: i64 = 240;
 const PLAIN: SpaceId = SpaceId(1);
@@ -48,27 +46,9 @@ fn row(id: i64, writing: u64) -> Object {
 }
 
 fn sky() -> CollectionSchema {
-    CollectionSchema {
-        name: "sky".to_owned(),
-        id_kind: IdKind::Number,
-        columns: vec![
-            Column::new("y", ColumnType::Float64),
-            Column::new("side", ColumnType::Text),
-            Column::new("mag", ColumnType::Float64),
-        ],
-        spaces: vec![EmbeddingSpace {
-            id: SpaceId(0),
-            name: "plain".to_owned(),
-            modality: Modality("image".to_owned()),
-            form: SpaceForm::Vector,
-            dimension: 3,
-            metric: Metric::L2,
-            provenance: Provenance::external(),
-            shared: None,
-            at_ingest: None,
-        }],
-        description: String::new(),
-    }
+    let columns =
+        [("y", ColumnType::Float64), ("side", ColumnType::Text), ("mag", ColumnType::Float64)];
+    made::schema("sky", &columns, vec![made::space("plain", 3, Metric::L2)])
 }
 
 fn filled(folder: &Path) -> Db {
