@@ -3,6 +3,9 @@
 //! The order is that of start-time fair queueing (Goyal, Vin and Cheng 1996): every query has a tag, the virtual time at which it
 //! would begin if its sender had a share of the processors of his own, and the lowest tag is next. Somebody who sends a
 //! thousand queries gets tags far in the future; somebody who sends one gets the present.
+//!
+//! Where more is asked than can be done, the queue is short, and one slot is kept from whoever has more than his share: others,
+//! who ask for less, find it free.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,12 +18,12 @@ use super::Limited;
 /// Flows that are remembered although nothing of theirs waits.
 const FLOWS_MAX: usize = 1_024;
 
-/// After somebody was refused because the queue was full, it is short for so long: where more come than can be served, a long
-/// queue only makes everybody wait.
+/// After somebody was refused because the queue was full, it holds for so long no more than what begins next: where more come
+/// than can be served, a longer queue only makes everybody wait.
 const SHORT_FOR: Duration = Duration::from_secs(1);
 
-/// The part of the queue that is left then.
-const SHORT: usize = 16;
+/// When it is worth to ask again, at the soonest.
+const SOON: Duration = Duration::from_millis(50);
 
 /// What a query is expected to have left when it has taken longer than expected.
 const OVERDUE: Duration = Duration::from_millis(1);
@@ -80,6 +83,16 @@ struct Flow {
     /// Virtual time at which his next query may begin.
     next: u64,
     waiting: usize,
+    running: usize,
+    weight: u32,
+    /// When he asked last.
+    asked: Option<Instant>,
+}
+
+impl Flow {
+    fn is_recent(&self) -> bool {
+        self.running > 0 || self.asked.is_some_and(|asked| asked.elapsed() < SHORT_FOR)
+    }
 }
 
 /// A query that runs: when this is dropped, the next one begins.
@@ -108,7 +121,7 @@ impl State {
         if self.flows.len() > FLOWS_MAX && !self.flows.contains_key(&sender.name) {
             let now = self.now;
             // Whose turn is now or was before is like somebody who was never seen.
-            self.flows.retain(|_, flow| flow.waiting > 0 || flow.next > now);
+            self.flows.retain(|_, flow| flow.waiting > 0 || flow.is_recent() || flow.next > now);
         }
         self.flows.entry(Arc::clone(&sender.name)).or_default()
     }
@@ -140,6 +153,19 @@ impl State {
             flow.next = flow.next.saturating_sub(length);
         }
         Some(waiting)
+    }
+
+    /// Whether there was lately more than could be done.
+    fn is_short(&self) -> bool {
+        self.full.is_some_and(|full| full.elapsed() < SHORT_FOR)
+    }
+
+    /// Forgets a query that ran.
+    fn stop(&mut self, number: u64, sender: &Sender) {
+        self.running.remove(&number);
+        if let Some(flow) = self.flows.get_mut(&sender.name) {
+            flow.running = flow.running.saturating_sub(1);
+        }
     }
 
     /// The newest query of him who has most of them waiting, if those are more than `than`.
@@ -193,17 +219,35 @@ impl Lane {
 
     /// How many may wait now.
     fn room(&self, state: &State) -> usize {
-        let is_short = state.full.is_some_and(|full| full.elapsed() < SHORT_FOR);
-        if is_short {
-            (self.queue_max / SHORT).max(self.slots * 2).min(self.queue_max)
-        } else {
-            self.queue_max
+        if state.is_short() { self.slots.min(self.queue_max) } else { self.queue_max }
+    }
+
+    /// Whether somebody has his share already: then one slot is left to others, and he does not wait.
+    fn has_share(&self, state: &State, sender: &Sender, is_free: bool) -> bool {
+        if !state.is_short() {
+            return false;
         }
+        let recent = state.flows.iter().filter(|(_, flow)| flow.is_recent());
+        let others = recent.filter(|(name, _)| **name != sender.name);
+        let others: usize = others.map(|(_, flow)| flow.weight.max(1) as usize).sum();
+        let Some(flow) = state.flows.get(&sender.name).filter(|_| others > 0) else { return false };
+        let weight = sender.weight.max(1) as usize;
+        let share = (self.slots * weight).div_ceil(weight + others);
+        let most = if is_free { share.max(self.slots - 1) } else { share };
+        flow.running + flow.waiting >= most
     }
 
     fn arrive(self: &Arc<Self>, sender: Sender, ask: Ask) -> Result<Arrived, Limited> {
         let mut state = self.state();
-        if state.running.len() < self.slots && state.waiting.is_empty() {
+        let is_free = state.running.len() < self.slots && state.waiting.is_empty();
+        let flow = state.flow(&sender);
+        (flow.weight, flow.asked) = (sender.weight, Some(Instant::now()));
+        if self.has_share(&state, &sender, is_free) {
+            state.full = Some(Instant::now());
+            let what = "more is asked than can be answered, and your share of it is under way";
+            return Err(Limited::new("admission.queue", ask.cost.max(SOON), what.to_owned()));
+        }
+        if is_free {
             let tag = state.tag(&sender, ask.cost);
             state.now = state.now.max(tag);
             return Ok(Arrived::Runs(self.begin(&mut state, sender, ask.cost)));
@@ -219,7 +263,7 @@ impl Lane {
             let (own, waiting) = (state.flow(&sender).waiting, state.waiting.len());
             let full = || {
                 let what = format!("{waiting} queries wait already");
-                Limited::new("admission.queue", wait.max(Duration::from_millis(50)), what)
+                Limited::new("admission.queue", wait.max(SOON), what)
             };
             // Who has filled the queue makes room for those who have less in it.
             let hog = state.hog(own + 1).ok_or_else(full)?;
@@ -239,13 +283,14 @@ impl Lane {
     fn begin(self: &Arc<Self>, state: &mut State, sender: Sender, cost: Duration) -> Slot {
         let (number, began) = (state.number(), Instant::now());
         state.running.insert(number, began + cost);
+        state.flow(&sender).running += 1;
         Slot { lane: Arc::clone(self), number, sender, cost, began, is_armed: true }
     }
 
     /// Ends a query, and begins those that now may.
     fn end(self: &Arc<Self>, number: u64, sender: &Sender, cost: Duration, took: Duration) {
         let mut state = self.state();
-        state.running.remove(&number);
+        state.stop(number, sender);
         // What was charged beforehand becomes what it took.
         let (charged, true_one) =
             (tag_length(cost, sender.weight), tag_length(took, sender.weight));
@@ -262,7 +307,7 @@ impl Lane {
             if let Err(Ok(mut slot)) = waiting.grant.send(Ok(slot)) {
                 // Its caller has just gone: the slot is free again.
                 slot.is_armed = false;
-                state.running.remove(&slot.number);
+                state.stop(slot.number, &slot.sender);
             }
         }
     }
@@ -286,11 +331,7 @@ fn too_long(ask: Ask, wait: Duration) -> Limited {
             ask.wait_max.as_secs_f64()
         )
     };
-    Limited::new(
-        "admission.wait_ms",
-        wait.clamp(Duration::from_millis(50), Duration::from_mins(1)),
-        what,
-    )
+    Limited::new("admission.wait_ms", wait.clamp(SOON, Duration::from_mins(1)), what)
 }
 
 /// A place in the queue that may have been given up.
@@ -322,159 +363,4 @@ impl Drop for Slot {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn sender(name: &str) -> Sender {
-        Sender { name: Arc::from(name), weight: 1 }
-    }
-
-    fn ask(ms: u64) -> Ask {
-        let long = Duration::from_secs(60);
-        Ask { cost: Duration::from_millis(ms), wait_max: long, left: long }
-    }
-
-    async fn settle() {
-        for _ in 0..50 {
-            tokio::task::yield_now().await;
-        }
-    }
-
-    #[tokio::test]
-    async fn one_query_of_somebody_else_comes_before_the_many_of_one() {
-        let lane = Lane::new(1, 1_000);
-        let first = lane.enter(sender("hog"), ask(10)).await.expect("free");
-        let order = Arc::new(Mutex::new(Vec::new()));
-        let mut tasks = Vec::new();
-        for (name, count) in [("hog", 100), ("one", 2), ("other", 2)] {
-            for _ in 0..count {
-                let (lane, order) = (Arc::clone(&lane), Arc::clone(&order));
-                tasks.push(tokio::spawn(async move {
-                    let slot = lane.enter(sender(name), ask(10)).await.expect("its turn");
-                    order.lock().expect("whole").push(name);
-                    tokio::time::sleep(Duration::from_millis(1)).await;
-                    drop(slot);
-                }));
-                settle().await;
-            }
-        }
-        drop(first);
-        for task in tasks {
-            task.await.expect("no panic");
-        }
-        let order = order.lock().expect("whole");
-        let last = order.iter().rposition(|name| *name != "hog").expect("there");
-        assert!(last < 10, "{:?}", &order[..12]);
-        assert_eq!((order.len(), lane.running(), lane.waiting()), (104, 0, 0));
-    }
-
-    #[tokio::test]
-    async fn weights_are_shares() {
-        let lane = Lane::new(1, 1_000);
-        let first = lane.enter(sender("first"), ask(10)).await.expect("free");
-        let order = Arc::new(Mutex::new(Vec::new()));
-        let mut tasks = Vec::new();
-        for _ in 0..60 {
-            for weight in [1, 3] {
-                let (lane, order) = (Arc::clone(&lane), Arc::clone(&order));
-                let sender = Sender { name: Arc::from(format!("{weight}")), weight };
-                tasks.push(tokio::spawn(async move {
-                    let mut slot = lane.enter(sender, ask(10)).await.expect("its turn");
-                    order.lock().expect("whole").push(weight);
-                    // As if it had taken what was expected.
-                    slot.began = Instant::now().checked_sub(Duration::from_millis(10)).expect("up");
-                }));
-                settle().await;
-            }
-        }
-        drop(first);
-        for task in tasks {
-            task.await.expect("no panic");
-        }
-        let order = order.lock().expect("whole");
-        let light = order[..40].iter().filter(|weight| **weight == 1).count();
-        assert!((8..=12).contains(&light), "{light} of 40");
-    }
-
-    #[tokio::test]
-    async fn who_would_wait_too_long_is_told_at_once() {
-        let lane = Lane::new(1, 4);
-        let held = lane.enter(sender("a"), ask(1_000)).await.expect("free");
-        let began = Instant::now();
-        let hurried = Ask { left: Duration::from_millis(500), ..ask(10) };
-        let limited = lane.enter(sender("b"), hurried).await.expect_err("no time");
-        assert_eq!(limited.name, "admission.wait_ms");
-        assert!(limited.retry_after >= Duration::from_millis(800), "{limited:?}");
-        let impatient = Ask { wait_max: Duration::from_millis(100), ..ask(10) };
-        assert!(lane.enter(sender("b"), impatient).await.is_err());
-        assert!(began.elapsed() < Duration::from_millis(50));
-        // The queue is full of one's own; another takes the place of his newest.
-        let full: Vec<_> = (0..4)
-            .map(|_| {
-                let lane = Arc::clone(&lane);
-                tokio::spawn(async move { lane.enter(sender("b"), ask(1)).await.map(drop) })
-            })
-            .collect();
-        settle().await;
-        assert_eq!(
-            lane.enter(sender("b"), ask(1)).await.expect_err("full").name,
-            "admission.queue"
-        );
-        let other = Arc::clone(&lane);
-        let other = tokio::spawn(async move { other.enter(sender("c"), ask(1)).await.map(drop) });
-        settle().await;
-        drop(held);
-        other.await.expect("no panic").expect("served");
-        let mut refused = 0;
-        for task in full {
-            refused += usize::from(task.await.expect("no panic").is_err());
-        }
-        assert_eq!((refused, lane.running(), lane.waiting()), (1, 0, 0));
-    }
-
-    #[tokio::test]
-    async fn places_of_those_who_go_are_free_and_waits_end() {
-        let lane = Lane::new(1, 4);
-        let held = lane.enter(sender("a"), ask(1)).await.expect("free");
-        // Expected to end at once, it does not: the wait ends when it became too long.
-        let soon = Ask { wait_max: Duration::from_millis(30), ..ask(1) };
-        let limited = lane.enter(sender("b"), soon).await.expect_err("it waited");
-        assert_eq!((limited.name, lane.waiting()), ("admission.wait_ms", 0));
-        for _ in 0..10 {
-            let gone =
-                tokio::time::timeout(Duration::from_millis(1), lane.enter(sender("b"), ask(1)));
-            assert!(gone.await.is_err());
-        }
-        assert_eq!(lane.waiting(), 0);
-        drop(held);
-        assert_eq!(lane.running(), 0);
-        lane.enter(sender("b"), ask(1)).await.map(drop).expect("free");
-    }
-
-    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-    async fn no_slot_is_lost_or_doubled_whatever_callers_do() {
-        let lane = Lane::new(3, 64);
-        let at_once = Arc::new(std::sync::atomic::AtomicUsize::new(0));
-        let mut tasks = Vec::new();
-        for number in 0..2_000_u64 {
-            let (lane, at_once) = (Arc::clone(&lane), Arc::clone(&at_once));
-            tasks.push(tokio::spawn(async move {
-                let name = format!("{}", number % 7);
-                let enter = lane.enter(sender(&name), ask(number % 5));
-                let patience = Duration::from_micros(number * 37 % 4_000);
-                if let Ok(Ok(slot)) = tokio::time::timeout(patience, enter).await {
-                    let beside = at_once.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
-                    assert!(beside < 3, "{beside} beside");
-                    tokio::time::sleep(Duration::from_micros(number % 300)).await;
-                    at_once.fetch_sub(1, std::sync::atomic::Ordering::SeqCst);
-                    drop(slot);
-                }
-            }));
-        }
-        for task in tasks {
-            task.await.expect("no panic");
-        }
-        assert_eq!((lane.running(), lane.waiting()), (0, 0));
-        assert!(lane.state().flows.values().all(|flow| flow.waiting == 0));
-    }
-}
+mod tests;

@@ -2,8 +2,8 @@
 
 use std::process::Command;
 
-use super::tls::{Authority, encrypted};
 use super::Tokens;
+use super::tls::{Authority, encrypted};
 use crate::convert::{python, said};
 
 #[tokio::test(flavor = "multi_thread")]
