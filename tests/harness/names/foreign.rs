@@ -58,10 +58,16 @@ const METHODS: [(&str, &str); 10] = [
     ("/arrow.flight.protocol.FlightService/DoAction", ".arrow.flight.protocol.Action"),
     ("/arrow.flight.protocol.FlightService/DoGet", ".arrow.flight.protocol.Ticket"),
     ("/arrow.flight.protocol.FlightService/DoPut", ".arrow.flight.protocol.FlightData"),
-    ("/arrow.flight.protocol.FlightService/GetFlightInfo", ".arrow.flight.protocol.FlightDescriptor"),
+    (
+        "/arrow.flight.protocol.FlightService/GetFlightInfo",
+        ".arrow.flight.protocol.FlightDescriptor",
+    ),
     ("/arrow.flight.protocol.FlightService/GetSchema", ".arrow.flight.protocol.FlightDescriptor"),
     ("/arrow.flight.protocol.FlightService/ListFlights", ".arrow.flight.protocol.Criteria"),
-    ("/arrow.flight.protocol.FlightService/PollFlightInfo", ".arrow.flight.protocol.FlightDescriptor"),
+    (
+        "/arrow.flight.protocol.FlightService/PollFlightInfo",
+        ".arrow.flight.protocol.FlightDescriptor",
+    ),
     ("/grpc.health.v1.Health/Check", ".grpc.health.v1.HealthCheckRequest"),
     (
         "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
@@ -80,7 +86,9 @@ pub(super) fn all_methods(protocol: &mut Protocol) -> Vec<(String, String)> {
             let (number, kind, message) = (*number, *kind, (*message).to_owned());
             ((*name).to_owned(), Field { number, kind, repeated: false, message })
         };
-        protocol.messages.insert(message.to_owned(), described.iter().map(field).collect::<Fields>());
+        protocol
+            .messages
+            .insert(message.to_owned(), described.iter().map(field).collect::<Fields>());
     }
     let ours = protocol.methods.iter().map(|method| (method.path.clone(), method.input.clone()));
     let theirs = METHODS.map(|(path, input)| (path.to_owned(), input.to_owned()));

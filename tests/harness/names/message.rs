@@ -91,7 +91,8 @@ pub(super) fn encode(protocol: &Protocol, message: &str, value: &Value, given: G
 
 fn one(protocol: &Protocol, known: &Field, value: &Value, given: Given, bytes: &mut Vec<u8>) {
     let key = u64::from(known.number) << 3;
-    let number = || if value.is_string() { given.own as f64 } else { value.as_f64().expect("a number") };
+    let number =
+        || if value.is_string() { given.own as f64 } else { value.as_f64().expect("a number") };
     let whole = || match value {
         Value::String(_) => given.own as i64,
         Value::Bool(flag) => i64::from(*flag),

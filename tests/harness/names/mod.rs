@@ -32,6 +32,9 @@ use watched::{Program, Seen, judge};
 const AT_ONCE: usize = 64;
 const CONNECTIONS: usize = 4;
 
+/// Strange lines of the log that a failure shows.
+const SHOWN_MAX: usize = 20;
+
 /// The collection of most requests.
 const OURS: &str = "des";
 
@@ -65,6 +68,20 @@ pub(crate) struct Report {
     pub(crate) system: u64,
     pub(crate) outside: u64,
     pub(crate) seconds: f64,
+}
+
+impl std::fmt::Display for Report {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { methods, fields, payloads, calls, unsayable, answers, .. } = self;
+        let Self { watched, inside, system, outside, seconds, .. } = self;
+        write!(
+            out,
+            "{methods} methods, {fields} fields, {payloads} payloads: {calls} calls in {seconds:.0} s, answered {answers:?}, \
+             and {unsayable} that HTTP cannot say; {} watched: {inside} names of files in the folders of the server, \
+             {system} of the system, {outside} elsewhere",
+            if *watched { "strace has" } else { "nobody has" },
+        )
+    }
 }
 
 /// Folders of a run.
@@ -127,7 +144,8 @@ impl Places {
             let link = self.data.join(link);
             std::fs::create_dir_all(link.parent().expect("a folder")).expect("a folder");
             let file = if is_file { link.clone() } else { link.join("canary.txt") };
-            let target = if is_file { self.outside.join("canary.txt") } else { self.outside.clone() };
+            let target =
+                if is_file { self.outside.join("canary.txt") } else { self.outside.clone() };
             std::os::unix::fs::symlink(target, &link).expect("a link");
             let real = file.canonicalize().expect("it leads somewhere");
             assert!(file.starts_with(&self.data) && real.starts_with(&self.outside), "{real:?}");
@@ -218,18 +236,29 @@ pub(crate) async fn run(folder: &Path, program: &Path, share: Share) -> Report {
     let known = &plan.requests[0];
     assert_eq!(answered(&plan, known, 0, &channels[1]).await, None);
     assert_eq!(contents(&places.outside), before);
+    look(&server, begun, &places, &mut report);
+    report
+}
+
+/// Judges everything that the server has done from a place in the log on.
+fn look(server: &Program, begun: u64, places: &Places, report: &mut Report) {
     let mut strange = Vec::new();
-    for line in server.since(begun) {
-        match judge(&line, &places.known()) {
+    server.since(begun, |line| {
+        match judge(line, &places.known()) {
             Seen::Nothing => {}
             Seen::Inside => report.inside += 1,
             Seen::System => report.system += 1,
-            Seen::Outside => strange.push(line),
+            Seen::Outside => {
+                report.outside += 1;
+                strange.extend((strange.len() < SHOWN_MAX).then(|| line.to_owned()));
+            }
         }
-    }
-    assert!(strange.is_empty(), "{} of {}: {strange:#?}", strange.len(), report.inside);
+        true
+    });
+    assert!(strange.is_empty(), "{report}; the first of them: {strange:#?}");
     assert!(report.inside > 0 || !report.watched, "nothing was seen, not even its own files");
-    report
+    let said = server.said();
+    assert!(!said.contains("panicked"), "{said}");
 }
 
 /// What is wrong with the answer to a request as it should be.
@@ -242,7 +271,9 @@ async fn answered(plan: &Plan, asked: &Asked, own: u64, channel: &Channel) -> Op
         plan.call(step, own).send(channel).await;
     }
     let is_right = status.code() == Code::from(asked.answer);
-    (!is_right).then(|| format!("{}: {:?} {}: {:?}", asked.path, status.code(), status.message(), asked.send))
+    (!is_right).then(|| {
+        format!("{}: {:?} {}: {:?}", asked.path, status.code(), status.message(), asked.send)
+    })
 }
 
 /// Whether an answer is one that a caller should not get: the server has come to an end with it, or does not know what it is.
@@ -266,7 +297,8 @@ async fn try_all(
         due.map(move |(at, payload)| (target, at, payload))
     });
     let calls = futures::stream::iter(pairs).map(|(target, at, payload)| {
-        let (own, channel) = (count.fetch_add(1, Ordering::Relaxed), &channels[at % channels.len()]);
+        let (own, channel) =
+            (count.fetch_add(1, Ordering::Relaxed), &channels[at % channels.len()]);
         async move { (target, payload, try_one(plan, target, payload, own, channel, http).await) }
     });
     let mut calls = std::pin::pin!(calls.buffer_unordered(AT_ONCE));
@@ -282,7 +314,11 @@ async fn try_all(
             continue;
         };
         let name = target.name();
-        assert!(!is_unheard(code, &words), "{name} {:?}: {code:?} {words}", String::from_utf8_lossy(payload));
+        assert!(
+            !is_unheard(code, &words),
+            "{name} {:?}: {code:?} {words}",
+            String::from_utf8_lossy(payload)
+        );
         report.calls += 1;
         *report.answers.entry(format!("{code:?}")).or_default() += 1;
     }
@@ -309,8 +345,10 @@ async fn try_one(
         plan.call(step, own).send(channel).await;
     }
     let status = call.send(channel).await;
-    for step in &asked.then {
-        plan.call(step, own).send(channel).await;
+    if status.code() == Code::Ok {
+        for step in &asked.then {
+            plan.call(step, own).send(channel).await;
+        }
     }
     Some((status.code(), status.message().to_owned()))
 }

@@ -39,6 +39,9 @@ pub(super) struct Asked {
     /// How often it is asked while everything is set up.
     #[serde(default = "once")]
     pub(super) times: u64,
+    /// The only texts of it that are replaced; empty for all.
+    #[serde(default)]
+    only: Vec<String>,
     #[serde(default)]
     pub(super) first: Vec<Asked>,
     #[serde(default)]
@@ -168,7 +171,10 @@ impl Plan {
     /// The first request of a method with all fields on the way to a place, and which of its messages that is.
     fn request_with(&self, path: &str, place: &Place) -> Option<(usize, usize)> {
         let words = Given { own: 0, words: &self.words };
-        self.requests.iter().enumerate().filter(|(_, asked)| asked.path == path).find_map(
+        let suits = |asked: &Asked| {
+            asked.path == path && (asked.only.is_empty() || asked.only.contains(&place.name))
+        };
+        self.requests.iter().enumerate().filter(|(_, asked)| suits(asked)).find_map(
             |(at, asked)| {
                 let messages = self.messages(asked, words);
                 let has = |message: &Vec<u8>| depth(message, &place.numbers) == place.numbers.len();
@@ -194,8 +200,7 @@ impl Plan {
 fn table(column: &str) -> Vec<(&'static str, Vec<u8>)> {
     let real = |value: f64| -> ArrayRef { std::sync::Arc::new(Float64Array::from(vec![value])) };
     let id: ArrayRef = std::sync::Arc::new(Int64Array::from(vec![7]));
-    let columns =
-        [("object_id", id), ("ra", real(1.0)), ("dec", real(2.0)), (column, real(3.0))];
+    let columns = [("object_id", id), ("ra", real(1.0)), ("dec", real(2.0)), (column, real(3.0))];
     let batch = RecordBatch::try_from_iter(columns).expect("a table");
     let mut stream = Vec::new();
     let mut writer = StreamWriter::try_new(&mut stream, &batch.schema()).expect("a stream");

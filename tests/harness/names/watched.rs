@@ -1,21 +1,31 @@
 //! The real program under `strace`, and what its log says of files and connections.
 
-use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
-use std::path::{Path, PathBuf};
+use std::io::{BufRead, BufReader, Seek, SeekFrom};
+use std::path::{Component, Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 /// Every call that takes the name of a file, and every way out. The others run at full speed.
 const WATCHED: &str = "trace=%file,connect";
 
-/// What the system tells of this machine, and where the time zone is.
-const OF_THE_SYSTEM: [&str; 6] = [
-    "/proc/self/",
-    "/proc/meminfo",
-    "/proc/sys/vm/overcommit_memory",
-    "/sys/fs/cgroup",
-    "/sys/devices/system",
-    "/etc/localtime",
-];
+/// What the system tells of this machine and of the process, and where the time zone is.
+const OF_THE_SYSTEM: [&str; 4] =
+    ["/etc/localtime", "/proc/meminfo", "/proc/self/cgroup", "/proc/sys/vm/overcommit_memory"];
+
+/// The same, with everything below: the limits of memory, and the blocks of the disk that the records are on.
+const TREES_OF_THE_SYSTEM: [&str; 3] = ["/sys/fs/cgroup", "/sys/dev", "/sys/devices"];
+
+/// Whether a file is one of those, by its name or, where it is of a process, by its real path.
+fn is_of_the_system(path: &Path) -> bool {
+    let text = path.to_string_lossy();
+    let mine = text.strip_prefix("/proc/").and_then(|rest| rest.split_once('/'));
+    let known = match mine {
+        Some((id, file)) if id.bytes().all(|byte| byte.is_ascii_digit()) => {
+            OF_THE_SYSTEM.contains(&&*format!("/proc/self/{file}"))
+        }
+        _ => OF_THE_SYSTEM.contains(&&*text),
+    };
+    known || text == "/sys" || TREES_OF_THE_SYSTEM.iter().any(|tree| path.starts_with(tree))
+}
 
 /// A command under `strace`, with every file by its real path.
 fn traced(log: &Path, program: &Path) -> Command {
@@ -51,6 +61,7 @@ pub(super) struct Program {
     pub(super) http: String,
     /// Where `strace` writes.
     pub(super) log: Option<PathBuf>,
+    errors: PathBuf,
 }
 
 impl Program {
@@ -61,7 +72,9 @@ impl Program {
             None => Command::new(program),
         };
         let fixed = ["serve", "--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0", "--log", "error"];
-        let command = command.args(fixed).args(words).stdout(Stdio::piped());
+        let errors = folder.join("errors");
+        let said = std::fs::File::create(&errors).expect("a file");
+        let command = command.args(fixed).args(words).stdout(Stdio::piped()).stderr(said);
         let mut child = command.spawn().expect("the server starts");
         let mut line = String::new();
         let output = child.stdout.take().expect("a pipe");
@@ -71,7 +84,7 @@ impl Program {
             rest.split_whitespace().next().expect("an address").to_owned()
         };
         let (grpc, http) = (format!("http://{}", address("grpc://")), address("http://"));
-        Self { child, grpc, http, log }
+        Self { child, grpc, http, log, errors }
     }
 
     /// Length of what it has done.
@@ -79,20 +92,33 @@ impl Program {
         self.log.as_ref().map_or(0, |log| std::fs::metadata(log).expect("a log").len())
     }
 
-    /// What it has done from there on.
-    pub(super) fn since(&self, begin: u64) -> Vec<String> {
-        let Some(log) = &self.log else { return Vec::new() };
-        let (mut file, mut bytes) = (std::fs::File::open(log).expect("a log"), Vec::new());
+    /// Gives every line of what it has done from there on, until one is enough.
+    pub(super) fn since(&self, begin: u64, mut goes_on: impl FnMut(&str) -> bool) {
+        let Some(log) = &self.log else { return };
+        let mut file = std::fs::File::open(log).expect("a log");
         file.seek(SeekFrom::Start(begin)).expect("a place in it");
-        file.read_to_end(&mut bytes).expect("it can be read");
-        lines(&bytes)
+        for line in BufReader::new(file).split(b'\n') {
+            let line = line.expect("it can be read");
+            if !goes_on(&String::from_utf8_lossy(&line)) {
+                break;
+            }
+        }
+    }
+
+    /// What it has said on standard error.
+    pub(super) fn said(&self) -> String {
+        String::from_utf8_lossy(&std::fs::read(&self.errors).expect("a file")).into_owned()
     }
 }
 
 impl Drop for Program {
     fn drop(&mut self) {
         // Under strace the program is the process of its first line.
-        let first = self.since(0).into_iter().next().unwrap_or_default();
+        let mut first = String::new();
+        self.since(0, |line| {
+            line.clone_into(&mut first);
+            false
+        });
         if let Some(id) = first.split(' ').next().filter(|id| !id.is_empty()) {
             let _ = Command::new("kill").args(["-KILL", id]).status();
         }
@@ -118,26 +144,21 @@ pub(super) enum Seen {
 
 /// Judges a line: a file must be in one of the folders by the name that was used and, where it was opened, by its real path.
 pub(super) fn judge(line: &str, folders: &[&Path]) -> Seen {
-    let real = line.split_once("resumed>").map_or(line, |(_, end)| end);
+    let answer = line.split_once("resumed>").map_or(line, |(_, end)| end);
+    let is_straight = |name: &str| {
+        let mut parts = Path::new(name).components();
+        name.starts_with('/') && parts.all(|part| part != Component::ParentDir)
+    };
     let is_within = |name: &str| {
-        let path = Path::new(name);
-        path.is_absolute()
-            && path.components().all(|part| part != std::path::Component::ParentDir)
-            && folders.iter().any(|folder| path.starts_with(folder))
+        is_straight(name) && folders.iter().any(|folder| Path::new(name).starts_with(folder))
     };
-    let is_system = |name: &str| {
-        !name.split('/').any(|part| part == "..")
-            && OF_THE_SYSTEM.iter().any(|known| name.starts_with(known))
-    };
+    let is_system = |name: &str| is_straight(name) && is_of_the_system(Path::new(name));
     // A descriptor that was given back is told with its file: `= 7</real/path>`.
-    let opened = real.rsplit_once("= ").and_then(|(_, end)| end.split_once('<')?.1.strip_suffix('>'));
-    let opened = opened.filter(|path| path.starts_with('/'));
+    let opened = answer.rsplit_once("= ").and_then(|(_, end)| end.split_once('<'));
+    let opened = opened.and_then(|(_, end)| end.strip_suffix('>'));
     if line.contains("resumed>") {
-        return match opened {
-            Some(path) if is_within(path) => Seen::Nothing,
-            Some(path) if !is_system(path) => Seen::Outside,
-            _ => Seen::Nothing,
-        };
+        let is_known = opened.is_none_or(|path| is_within(path) || is_system(path));
+        return if is_known { Seen::Nothing } else { Seen::Outside };
     }
     let call = line.split_once(' ').map_or(line, |(_, call)| call).trim_start();
     if call.starts_with("+++") || call.starts_with("---") {
@@ -162,7 +183,9 @@ pub(super) fn judge(line: &str, folders: &[&Path]) -> Seen {
 fn named(call: &str) -> Vec<String> {
     let mut found = Vec::new();
     let (mut rest, mut folder) = (call, None);
-    while let Some(at) = rest.find(['"', '<']) {
+    // What a link says is an answer, not a name.
+    let is_link = call.starts_with("readlink");
+    while let Some(at) = rest.find(['"', '<']).filter(|_| found.is_empty() || !is_link) {
         let is_text = rest.as_bytes()[at] == b'"';
         let inner = &rest[at + 1..];
         let end = if is_text { end_of_text(inner) } else { inner.find('>') };
@@ -175,7 +198,9 @@ fn named(call: &str) -> Vec<String> {
         match (is_text, &folder) {
             (false, _) => folder = Some(word.to_owned()),
             (true, Some(folder)) if word.is_empty() => found.push(String::clone(folder)),
-            (true, Some(folder)) if !word.starts_with('/') => found.push(format!("{folder}/{word}")),
+            (true, Some(folder)) if !word.starts_with('/') => {
+                found.push(format!("{folder}/{word}"))
+            }
             (true, _) => found.push(word.to_owned()),
         }
         rest = &inner[end + 1..];

@@ -55,7 +55,8 @@ impl Call {
     /// The call to another path; `None` where HTTP has no such path.
     pub(super) fn with_path(mut self, path: &[u8]) -> Option<Self> {
         let path = std::str::from_utf8(path).ok().filter(|path| path.len() <= HEADER_BYTES_MAX)?;
-        let is_path = path.starts_with('/') && path.parse::<Uri>().is_ok_and(|uri| uri.host().is_none());
+        let is_path =
+            path.starts_with('/') && path.parse::<Uri>().is_ok_and(|uri| uri.host().is_none());
         self.path = is_path.then(|| path.to_owned())?;
         Some(self)
     }
@@ -98,7 +99,8 @@ impl Call {
 pub(super) async fn get(address: &str, path: &[u8]) -> String {
     let answer = async {
         let mut stream = TcpStream::connect(address).await?;
-        let request = [b"GET ", path, b" HTTP/1.1\r\nhost: here\r\nconnection: close\r\n\r\n"].concat();
+        let request =
+            [b"GET ", path, b" HTTP/1.1\r\nhost: here\r\nconnection: close\r\n\r\n"].concat();
         stream.write_all(&request).await?;
         let mut bytes = Vec::new();
         stream.read_to_end(&mut bytes).await?;
