@@ -10,7 +10,7 @@ use super::raw::{call, field};
 use crate::upkeep::harness::names::{self, Share};
 
 /// One of so many pairs of a field and a payload is tried, another with every run.
-const SHARES: usize = 80;
+const SHARES: usize = 100;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_name_reaches_a_file_or_another_machine() {

@@ -117,12 +117,13 @@ async fn a_space_is_added_once_and_never_with_another_meaning() {
 async fn nobody_is_told_of_a_collection_that_somebody_else_drops() {
     let folder = tempfile::tempdir().expect("a folder");
     let server = TestServer::start(folder.path()).await;
-    let work = async |who: usize| {
-        let mut client = server.collections().await;
+    let shared = &server;
+    let work = |who: usize| async move {
+        let mut client = shared.collections().await;
         for round in 0..150 {
             let name = format!("c{who}_{round}");
             // Both look at every collection there is.
-            server.create(schema(&name)).await.expect("created");
+            shared.create(schema(&name)).await.expect("created");
             let listed = client.list_collections(ListCollectionsRequest {}).await.expect("listed");
             let listed = listed.into_inner().collections;
             assert!(listed.iter().any(|each| each.schema.as_ref().expect("it").name == name));
