@@ -1,4 +1,5 @@
-//! Restore drills, `kill -9`, and flipped bits in numbers: `cargo bench --bench drills -- --drills 100 --kills 1000 --flips 10000`.
+//! Restore drills, `kill -9`, and flipped bits in numbers: `cargo bench --bench drills -- --drills 100 --kills 1000 --flips 10000`;
+//! and, with `--names`, every hostile text in every field of every request, watched by `strace`.
 //!
 //! What is left out is run zero times. Each harness ends at the first thing that is wrong.
 
@@ -10,7 +11,7 @@ mod harness;
 use std::process::Command;
 use std::time::Instant;
 
-use harness::{drills, flips, kills};
+use harness::{drills, flips, kills, names};
 
 /// Tells the program that it is the process that is to be killed, and where to work.
 const SECOND: &str = "SIDEREUS_TEST_UPKEEP_PROCESS";
@@ -60,5 +61,14 @@ fn main() {
         let began = Instant::now();
         let report = flips::run(&folder.path().join("flips"), flip_count, 1);
         println!("{report:?} in {:.0} s", began.elapsed().as_secs_f64());
+    }
+    if std::env::args().any(|word| word == "--names") {
+        let place = folder.path().join("names");
+        std::fs::create_dir_all(&place).expect("a folder");
+        let program = std::path::Path::new(env!("CARGO_BIN_EXE_sidereus"));
+        let all = names::Share { of: 1, turn: 0 };
+        let report = runtime.block_on(names::run(&place, program, all));
+        println!("{report}");
+        assert!(report.watched, "strace is not installed, or may not be used: nothing was watched");
     }
 }

@@ -2,12 +2,17 @@
 //!
 //! - [`drills`]: snapshots under concurrent writes, restored and compared with an independent model.
 //! - [`kills`]: a process with mixed load is killed at random moments and compared with what it had acknowledged.
+//! - [`names`]: hostile texts in every place of every request, while every file that the program opens is watched.
 //! - [`flips`]: single bits of a data directory are flipped: an error or the right answer, never a wrong one.
 //!
 //! Beside them are schemas and classes of objects that are made up, which tests and benchmarks take file by file.
+
+#[path = "../../build/rules.rs"]
+pub(crate) mod rules;
 
 pub(crate) mod drills;
 pub(crate) mod flips;
 pub(crate) mod kills;
 mod made;
+pub(crate) mod names;
 pub(crate) mod world;

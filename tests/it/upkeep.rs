@@ -1,7 +1,7 @@
 //! Restore drills, kills and flipped bits, a few of each; `cargo bench --bench drills` runs many.
 
 #[path = "../harness/mod.rs"]
-mod harness;
+pub(crate) mod harness;
 
 use std::process::Command;
 
