@@ -3,6 +3,7 @@
 //! Every fit needs the second moments of the pairs alone, which one pass sums up: memory grows with the square of the
 //! dimensions and not with the number of objects.
 
+mod begin;
 mod cca;
 mod evaluate;
 mod linear;
@@ -14,6 +15,7 @@ mod ridge;
 mod tests;
 mod towers;
 
+pub use begin::{Beginning, Towers, begin};
 pub use evaluate::{Likeness, Measured, Measuring, RECALL_AT, evaluate};
 pub use map::{Activation, BridgeMap, Layer, SideMap};
 pub use moments::{HELD_OUT, Pairs, UNUSED};
