@@ -2,7 +2,8 @@
 //! pairs say everything, so that training only refines what a closed form knows already.
 
 use super::cca::{self, Canonical};
-use super::linear::{product_nt, scale_rows};
+use super::judge::{Judged, Judges};
+use super::linear::scale_rows;
 use super::map::{Activation, BridgeMap, Layer, SideMap, dot};
 use super::moments::{self, Moments, Pairs};
 use crate::learn::network::{HeadShape, NamedTensor, Scaling};
@@ -14,25 +15,23 @@ const REGULARISATION: f64 = 1e-3;
 /// Correlations are taken to lie between these, so that no component counts for nothing or for all.
 const CORRELATION: (f64, f64) = (1e-4, 0.9999);
 
-/// Temperatures that are tried: these powers of ten. Finer similarities are lost in single precision.
-const COLDEST: f64 = -4.75;
-const TEMPERATURES: u32 = 20;
-
-/// Pairs that judge, at most: their similarities are as many as their square.
-const JUDGES_MAX: usize = 512;
-
 /// Components that no correlation fills begin random, with this share of a temperature as the square of their length: they
 /// can learn, and change no similarity yet.
 const FREE_SHARE: f64 = 0.1;
+
+/// The stream of random numbers that these are of.
+const STREAM: u64 = 0xbe91;
 
 /// A beginning.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Beginning {
     /// The closed form, learned from the pairs of all folds: what there is where training makes nothing better.
     pub map: BridgeMap,
-    /// Tensors of both networks that compute the closed form of the first fold.
+    /// The closed form of the first fold.
+    pub taught: BridgeMap,
+    /// Tensors of both networks that compute it.
     pub towers: [Vec<NamedTensor>; 2],
-    /// The temperature that suits it best.
+    /// The temperature that suits it.
     pub temperature: f64,
 }
 
@@ -64,8 +63,8 @@ const FORMS: [Form; 3] = [
     Form { by_information: false, flat: false },
 ];
 
-/// Finds where networks begin: of the ways to turn the correlations of the first fold into vectors the one that makes the
-/// InfoNCE loss of the judges, pairs that should be of another fold, least. Absent where a hidden layer is too narrow to hand
+/// Finds where networks begin: of the ways to turn the correlations of the first fold into vectors the one by which most of the
+/// judges, pairs that should be of another fold, find their own among them; of equal ones that of the least InfoNCE loss. Absent where a hidden layer is too narrow to hand
 /// anything on.
 ///
 /// # Errors
@@ -92,37 +91,41 @@ pub fn begin(
         cca::fit(pairs, moments, &settings)
     };
     let taught = of(&moments::together(folds.get(..1).unwrap_or(&[]))?)?;
-    let mut rows = Vec::new();
-    pairs.features.read(judges.get(..JUDGES_MAX).unwrap_or(judges), &mut rows)?;
-    pairs.prepare(&mut rows);
-    let mut best: Option<(f64, f64, Form, BridgeMap)> = None;
-    for form in FORMS.into_iter().filter(|form| !form.flat || components < dimension) {
+    let judges = Judges::read(pairs, judges)?;
+    let mut best: Option<(Judged, Form, BridgeMap)> = None;
+    for form in FORMS.into_iter().filter(|form| !form.flat || dimension > 1) {
         progress.step("choosing a beginning", 0, 0)?;
         let map = form.shaped(&taught, dimension)?;
-        let (loss, temperature) = judge(pairs, &map, &rows)?;
-        if best.as_ref().is_none_or(|(least, ..)| loss < *least) {
-            best = Some((loss, temperature, form, map));
+        let judged = judges.judge(&map)?;
+        if best.as_ref().is_none_or(|(best, ..)| judged.is_better(best)) {
+            best = Some((judged, form, map));
         }
     }
-    let Some((_, temperature, form, map)) = best else { return Ok(None) };
+    let Some((judged, form, taught)) = best else { return Ok(None) };
+    let components = form.components(components, dimension);
     let filled = components + usize::from(form.flat);
-    let mut random = Sampler::stream(towers.seed, 0xbe91);
+    let mut random = Sampler::stream(towers.seed, STREAM);
     let mut tensors = |place: usize, side: &SideMap| {
         let plan = Plan {
             shape: towers.shapes[place],
             scaling: towers.scalings[place],
             components,
             filled,
-            free: FREE_SHARE * temperature,
+            free: FREE_SHARE * judged.temperature,
         };
         plan.tensors(side, &mut random)
     };
-    let towers = [tensors(0, &map.from)?, tensors(1, &map.to)?];
+    let towers = [tensors(0, &taught.from)?, tensors(1, &taught.to)?];
     let map = form.shaped(&of(&moments::together(&folds)?)?, dimension)?;
-    Ok(Some(Beginning { map, towers, temperature }))
+    Ok(Some(Beginning { map, taught, towers, temperature: judged.temperature }))
 }
 
 impl Form {
+    /// Components that vary, of so many: the constant one takes one place.
+    fn components(self, most: usize, dimension: usize) -> usize {
+        most.min(dimension - usize::from(self.flat && dimension > 1))
+    }
+
     /// Both sides as maps to vectors of unit length with so many components.
     fn shaped(self, found: &Canonical, dimension: usize) -> Result<BridgeMap, LearnError> {
         let weight = |correlation: &f64| {
@@ -130,7 +133,8 @@ impl Form {
             let r = correlation.clamp(least, greatest);
             if self.by_information { (r / (1.0 - r * r)).sqrt() } else { r }
         };
-        let weights: Vec<f64> = found.correlations.iter().map(weight).collect();
+        let components = self.components(found.correlations.len(), dimension);
+        let weights: Vec<f64> = found.correlations.iter().take(components).map(weight).collect();
         // Every component has the variance one: this is the mean square of a vector's length.
         let square = dot(&weights, &weights);
         let (all, constant) =
@@ -155,6 +159,8 @@ fn side(
         .layers
         .first()
         .map_or_else(Default::default, |layer| (layer.weights.clone(), layer.bias.clone()));
+    weights.truncate(by.len() * map.width);
+    bias.truncate(by.len());
     scale_rows(&mut weights, map.width, by.iter().copied());
     scale_rows(&mut bias, 1, by.iter().copied());
     bias.extend(constant);
@@ -162,41 +168,6 @@ fn side(
     weights.resize(dimension * map.width, 0.0);
     let layers = vec![Layer::new(map.width, weights, bias, Activation::None)?];
     Ok(SideMap { width: map.width, unit_input: map.unit_input, layers, unit_output: true })
-}
-
-/// The InfoNCE loss of pairs that are prepared, at the temperature that makes it least.
-fn judge(pairs: &Pairs<'_>, map: &BridgeMap, rows: &[f64]) -> Result<(f64, f64), LearnError> {
-    let (mut from, mut to) = (Vec::new(), Vec::new());
-    for row in rows.chunks_exact(pairs.features.width()) {
-        let (x, y) = row.split_at(pairs.from_width);
-        from.extend_from_slice(x);
-        to.extend_from_slice(y);
-    }
-    let (from, to) = (map.from.apply(&from)?, map.to.apply(&to)?);
-    let cosines = product_nt(&from, &to, map.to.outputs())?;
-    let back = product_nt(&to, &from, map.to.outputs())?;
-    let mut best = (f64::INFINITY, 1.0);
-    for step in 0..TEMPERATURES {
-        let temperature = 10.0_f64.powf(COLDEST + 0.25 * f64::from(step));
-        let loss = info_nce(&cosines, temperature) + info_nce(&back, temperature);
-        if loss < best.0 {
-            best = (loss, temperature);
-        }
-    }
-    Ok(best)
-}
-
-/// The mean over the rows of a square matrix of how improbable the number on the diagonal is.
-fn info_nce(cosines: &[f64], temperature: f64) -> f64 {
-    let count = cosines.len().isqrt();
-    let of_row = |(place, row): (usize, &[f64])| {
-        let own = row.get(place).copied().unwrap_or(0.0);
-        let most = row.iter().copied().fold(own, f64::max);
-        let sum: f64 = row.iter().map(|other| ((other - most) / temperature).exp()).sum();
-        (most - own) / temperature + sum.ln()
-    };
-    let sum: f64 = cosines.chunks_exact(count.max(1)).enumerate().map(of_row).sum();
-    sum / count.max(1) as f64
 }
 
 /// How one network is made to compute an affine map.
@@ -302,4 +273,141 @@ fn unscaled(layer: &Layer, scaling: &Scaling) -> (Vec<f64>, Vec<f64>) {
 fn uniform(count: usize, bound: f64, random: &mut Sampler) -> Vec<f64> {
     let unit = |random: &mut Sampler| (random.bits() >> 11) as f64 / (1_u64 << 53) as f64;
     (0..count).map(|_| (2.0 * unit(random) - 1.0) * bound).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{Normal, folds, linear, paired, pairs};
+    use super::super::{Likeness, Measured, Measuring, Method, evaluate, fit, scaling, tower};
+    use super::*;
+    use crate::learn::network::{self, HeadOutput, HeadWeights};
+    use crate::learn::{Features, Matrix};
+
+    const FROM: usize = 9;
+    const TO: usize = 6;
+
+    /// Two views of four hidden numbers, each beside much that the other does not show.
+    fn views(count: usize) -> Matrix {
+        let mut normal = Normal(7);
+        let zs = normal.many(count * 4);
+        let mut view = |width: usize, mean: f64| {
+            let mixing = normal.many(width * 4);
+            let seen = linear(&mut normal, &zs, &mixing, &vec![mean; width], 4, 0.15);
+            let along = normal.many(width);
+            let rows = seen.chunks_exact(width).flat_map(|row| {
+                let strength = 3.0 * normal.next();
+                row.iter().zip(&along).map(move |(value, along)| value + strength * along)
+            });
+            rows.collect::<Vec<f64>>()
+        };
+        let (xs, ys) = (view(FROM, 4.0), view(TO, -1.0));
+        paired(&xs, &ys, FROM, TO)
+    }
+
+    fn shape(input: usize, hidden: &[usize], dimension: usize) -> HeadShape {
+        HeadShape {
+            input,
+            attention: None,
+            hidden: hidden.to_vec(),
+            activation: network::Activation::Relu,
+            output: HeadOutput::Embedding(dimension),
+        }
+    }
+
+    fn begun(
+        pairs: &Pairs<'_>,
+        judges: &[u32],
+        shapes: [&HeadShape; 2],
+    ) -> (Option<Beginning>, [Scaling; 2]) {
+        let scalings = scaling(pairs, Progress::silent()).expect("objects");
+        let towers = Towers { shapes, scalings: scalings.each_ref(), seed: 5 };
+        let found = begin(pairs, judges, &towers, 2, Progress::silent()).expect("found");
+        (found, scalings)
+    }
+
+    #[test]
+    fn networks_begin_as_the_closed_form_whatever_their_layers() {
+        let matrix = views(600);
+        // All are of one fold: both closed forms are the same.
+        let folds = vec![0; 600];
+        let pairs = pairs(&matrix, FROM, &folds);
+        let judges: Vec<u32> = (0..300).collect();
+        let mut rows = Vec::new();
+        matrix.read(&judges, &mut rows).expect("rows");
+        let wide = [&[][..], &[12], &[20, 14], &[33, 12, 40]];
+        for (hidden, dimension) in wide.into_iter().flat_map(|hidden| [(hidden, 7), (hidden, 40)]) {
+            for activation in [network::Activation::Relu, network::Activation::Gelu] {
+                let of = |input| HeadShape { activation, ..shape(input, hidden, dimension) };
+                let shapes = [of(FROM), of(TO)];
+                let (found, scalings) = begun(&pairs, &judges, shapes.each_ref());
+                let found = found.expect("wide enough");
+                assert!((1e-5..=1.0).contains(&found.temperature));
+                let sides = [&found.map.from, &found.map.to];
+                let inputs: [Vec<f64>; 2] = [0..FROM, FROM..FROM + TO].map(|part| {
+                    rows.chunks_exact(FROM + TO)
+                        .flat_map(|row| row[part.clone()].to_vec())
+                        .collect()
+                });
+                for place in 0..2 {
+                    let head = HeadWeights {
+                        shape: shapes[place].clone(),
+                        inputs: Some(scalings[place].clone()),
+                        targets: None,
+                        members: vec![found.towers[place].clone()],
+                    };
+                    let network = tower(&head, false).expect("a tower");
+                    let (ours, theirs) =
+                        (network.apply(&inputs[place]), sides[place].apply(&inputs[place]));
+                    let (ours, theirs) = (ours.expect("fits"), theirs.expect("fits"));
+                    let worst = ours.chunks_exact(dimension).zip(theirs.chunks_exact(dimension));
+                    let worst = worst.map(|(a, b)| 1.0 - dot(a, b)).fold(0.0, f64::max);
+                    // What is free is small against what the temperature tells apart.
+                    let allowed = if dimension == 7 { 1e-9 } else { 5.0 * found.temperature };
+                    assert!(worst < allowed, "{hidden:?} {dimension}: {worst} of {allowed}");
+                    assert!(dimension == 7 || worst > 0.0, "free components can learn");
+                }
+            }
+        }
+        let narrow = [shape(FROM, &[8, 1], 7), shape(TO, &[8, 1], 7)];
+        assert_eq!(begun(&pairs, &judges, narrow.each_ref()).0, None);
+    }
+
+    #[test]
+    fn the_beginning_finds_more_than_correlations_alone() {
+        let matrix = views(3_000);
+        // The last fold of those that teach judges.
+        let judged = |fold| match fold {
+            0..=3 => 0,
+            4 => 1,
+            held => held,
+        };
+        let split: Vec<u8> = folds(3_000).into_iter().map(judged).collect();
+        let pairs = pairs(&matrix, FROM, &split);
+        let judges: Vec<u32> =
+            (0..).zip(&split).filter(|(_, fold)| **fold == 1).map(|(place, _)| place).collect();
+        let measuring = Measuring {
+            from: Likeness::Euclidean,
+            to: Likeness::Euclidean,
+            across: Likeness::Cosine,
+            resamples: 20,
+            seed: 1,
+            threads: 2,
+        };
+        let recall = |map: &BridgeMap| {
+            let measured = evaluate(&pairs, map, &measuring, Progress::silent()).expect("measured");
+            let of = |name| {
+                measured.iter().find(|each: &&Measured| each.name == name).expect(name).value
+            };
+            of("recall@1") + of("recall_back@1")
+        };
+        // Where one component cannot be spared for being the same, little is won.
+        for (dimension, more) in [(7, 0.2), (6, 0.2), (3, -0.05)] {
+            let shapes = [shape(FROM, &[], dimension), shape(TO, &[], dimension)];
+            let ours = recall(&begun(&pairs, &judges, shapes.each_ref()).0.expect("found").map);
+            let components = dimension.min(TO);
+            let cca = Method::Cca { components, regularisation: 1e-3, power: 1.0 };
+            let cca = recall(&fit(&pairs, &cca, 2, Progress::silent()).expect("fitted").map);
+            assert!(ours > cca + more, "{dimension}: {ours}, and {cca} by correlations alone");
+        }
+    }
 }

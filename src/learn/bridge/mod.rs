@@ -6,6 +6,7 @@
 mod begin;
 mod cca;
 mod evaluate;
+mod judge;
 mod linear;
 mod map;
 mod moments;
@@ -17,6 +18,7 @@ mod towers;
 
 pub use begin::{Beginning, Towers, begin};
 pub use evaluate::{Likeness, Measured, Measuring, RECALL_AT, evaluate};
+pub use judge::finds_as_much;
 pub use map::{Activation, BridgeMap, Layer, SideMap};
 pub use moments::{HELD_OUT, Pairs, UNUSED};
 pub use towers::{scaling, tower};

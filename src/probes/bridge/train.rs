@@ -78,9 +78,16 @@ pub(super) fn fit(
     let count = sides.learning.len() + sides.judging.len();
     let map = match beginning {
         Some(beginning) if sides.judging.is_empty() => beginning.map,
-        Some(bridge::Beginning { map, towers: [first, second], .. }) => {
+        Some(bridge::Beginning { map, taught, towers: [first, second], .. }) => {
+            let judges = sides.judging.clone();
             let towers = Beginning { first, second };
-            trained(encoder, &spec, (pairs, sides), Some(towers), progress)?.unwrap_or(map)
+            match trained(encoder, &spec, (pairs, sides), Some(towers), progress)? {
+                // A smaller loss may find less.
+                Some(trained) if bridge::finds_as_much(pairs, &judges, &trained, &taught)? => {
+                    trained
+                }
+                _ => map,
+            }
         }
         None => trained(encoder, &spec, (pairs, sides), None, progress)?.ok_or_else(no_network)?,
     };
@@ -138,8 +145,7 @@ impl Sides {
         let spared = (all.len() / JUDGING_SHARE).clamp(2, JUDGING_MAX);
         // An order that no epoch has.
         let order = epoch_order(all.len(), u32::MAX, seed);
-        let mut judging: Vec<u32> = order[..spared].iter().map(|at| all[*at as usize]).collect();
-        judging.sort_unstable();
+        let judging: Vec<u32> = order[..spared].iter().map(|at| all[*at as usize]).collect();
         for place in &judging {
             folds[*place as usize] = 1;
         }
