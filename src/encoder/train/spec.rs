@@ -272,7 +272,9 @@ impl TrainSpec {
             }
             TrainTask::Contrastive { temperature, .. } => {
                 let (least, most) = Self::TEMPERATURE;
-                between("temperature", f64::from(temperature), least, most)?;
+                // A bound in single precision is a little off.
+                let rounded = (f64::from(temperature) * 1e9).round() / 1e9;
+                between("temperature", rounded, least, most)?;
                 if self.members > 1 {
                     return Err(refusal("two towers are trained alone; set members to 1"));
                 }

@@ -89,7 +89,7 @@ fn a_training_that_cannot_be_is_refused_and_told_why() {
     };
     refused(at(1e-6), "temperature");
     refused(at(f32::NAN), "temperature");
-    at(2e-5).check().expect("the similarities may be that fine");
+    at(1e-5).check().expect("the similarities may be that fine");
     refused(TrainSpec { task: TrainTask::Classes { classes: 1 }, ..regression() }, "two classes");
 }
 

@@ -130,7 +130,9 @@ fn check_size(way: &Way, from: usize, to: usize) -> Result<(), BridgeError> {
                 };
                 widths.fold((input, 0), layer).1
             };
-            tower(from).saturating_add(tower(to))
+            // What is kept may be the closed form that they begin as.
+            let affine = (from + to).saturating_add(2).saturating_mul(dimension as usize);
+            tower(from).saturating_add(tower(to)).max(affine)
         }
     };
     if numbers <= MATRIX_MAX {
@@ -236,6 +238,12 @@ mod tests {
             let refused = check_size(&way, from, to).expect_err("too large").to_string();
             assert!(refused.contains("at most 14680064 are kept"), "{refused}");
         }
+        let given = v1::ContrastiveBridge {
+            hidden: vec![2],
+            dimension: 65_536,
+            ..v1::ContrastiveBridge::default()
+        };
+        check_size(&Way::Contrastive(given), 4_000, 4_000).expect_err("of a closed form");
         check_size(&cca(1_000), 4_000, 4_000).expect("fits");
         check_size(&towers(&[4_096]), 768, 768).expect("fits");
         check_size(&towers(&[]), 4_000, 4_000).expect("fits");
