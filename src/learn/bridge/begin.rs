@@ -348,7 +348,7 @@ mod tests {
                         .flat_map(|row| row[part.clone()].to_vec())
                         .collect()
                 });
-                for place in 0..2 {
+                for (place, side) in sides.into_iter().enumerate() {
                     let head = HeadWeights {
                         shape: shapes[place].clone(),
                         inputs: Some(scalings[place].clone()),
@@ -357,7 +357,7 @@ mod tests {
                     };
                     let network = tower(&head, false).expect("a tower");
                     let (ours, theirs) =
-                        (network.apply(&inputs[place]), sides[place].apply(&inputs[place]));
+                        (network.apply(&inputs[place]), side.apply(&inputs[place]));
                     let (ours, theirs) = (ours.expect("fits"), theirs.expect("fits"));
                     let worst = ours.chunks_exact(dimension).zip(theirs.chunks_exact(dimension));
                     let worst = worst.map(|(a, b)| 1.0 - dot(a, b)).fold(0.0, f64::max);

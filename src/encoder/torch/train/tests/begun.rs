@@ -73,7 +73,9 @@ fn the_beginning_is_kept_where_training_only_harms_and_left_where_it_helps() {
         let mut other_side = identity(&second);
         if !good {
             // Everything is the opposite of its own.
-            other_side[0].values.iter_mut().for_each(|value| *value = -*value);
+            for value in &mut other_side[0].values {
+                *value = -*value;
+            }
         }
         trainer.begin(&other_side, true).expect("fits");
         trainer.validate(&other.all(spec), &mut on).expect("measures");
