@@ -39,14 +39,8 @@ fn main() {
     }
     if kill_count > 0 {
         let began = Instant::now();
-        // Kept where something is wrong.
-        let place = tempfile::tempdir().expect("a folder").keep();
-        let report = runtime.block_on({
-            let place = place.clone();
-            async move { tokio::spawn(async move { kills::run(&place, kill_count).await }).await }
-        });
-        let report = report.expect("nothing is wrong");
-        std::fs::remove_dir_all(&place).expect("removes");
+        let report = runtime.spawn(kills::run(kill_count));
+        let report = runtime.block_on(report).expect("nothing is wrong");
         println!("{report:?} in {:.0} s", began.elapsed().as_secs_f64());
     }
     if flip_count > 0 {

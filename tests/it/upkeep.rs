@@ -14,9 +14,8 @@ async fn restored_databases_are_those_of_their_versions() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_servers_lose_nothing() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let report = kills::run(folder.path(), 4).await;
-    assert!(report.kills == 4 && report.acknowledged > 10, "{report:?}");
+    let report = kills::run(4).await;
+    assert!(report.kills == 4 && !report.acknowledged.is_empty(), "{report:?}");
     assert!(report.phases.len() > 1, "{report:?}");
 }
 

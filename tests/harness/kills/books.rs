@@ -71,6 +71,7 @@ pub(super) struct Books {
     pub(super) indexed: AtomicU64,
     /// The version of the last check.
     pub(super) checked: AtomicU64,
+    acknowledged: Mutex<BTreeMap<&'static str, u64>>,
 }
 
 /// A lock, whoever panicked.
@@ -89,6 +90,7 @@ impl Books {
             labels: Mutex::default(),
             indexed: AtomicU64::new(0),
             checked: AtomicU64::new(0),
+            acknowledged: Mutex::default(),
         }
     }
 
@@ -99,6 +101,16 @@ impl Books {
         } else {
             Err(format!("a call failed while the server lived ({doing}): {status}"))
         }
+    }
+
+    /// Counts something that was acknowledged.
+    pub(super) fn count(&self, what: &'static str) {
+        *locked(&self.acknowledged).entry(what).or_default() += 1;
+    }
+
+    /// How much of everything was acknowledged.
+    pub(super) fn acknowledged(&self) -> BTreeMap<&'static str, u64> {
+        locked(&self.acknowledged).clone()
     }
 
     /// The steps that every writer has sent.

@@ -15,10 +15,9 @@ mod victim;
 mod writer;
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sidereus::wire::v1::collection_service_client::CollectionServiceClient;
 use sidereus::wire::v1::{
@@ -29,12 +28,19 @@ use tokio::task::JoinSet;
 use tonic::transport::Endpoint;
 
 use super::world::{DIMENSION, NAME, mixed};
-use books::{Books, Ended, locked};
+use books::{Books, Ended};
 use steps::WRITERS;
 use victim::{Places, Victim};
+use writer::Pace;
 
 /// Of so many kills one comes while the server opens its database.
 const OPENING: u64 = 10;
+
+/// Of so many servers one has little to do.
+const CALM: u64 = 3;
+
+/// The longest wait for something that takes long.
+const CALM_MAX: Duration = Duration::from_secs(10);
 
 /// How long a check, or the end of the clients after a kill, may take.
 const PATIENCE: Duration = Duration::from_mins(2);
@@ -47,9 +53,9 @@ pub(crate) struct Report {
     pub(crate) kills_while_opening: u64,
     /// What clients were waiting for when a kill came, and how often.
     pub(crate) phases: BTreeMap<String, u64>,
-    /// Messages and deletes that were acknowledged.
-    pub(crate) acknowledged: u64,
-    /// Those found after a kill although no answer came, and those that were sent and are not there.
+    /// What was acknowledged.
+    pub(crate) acknowledged: BTreeMap<&'static str, u64>,
+    /// Messages and deletes found after a kill although no answer came, and those that were sent and are not there.
     pub(crate) found_unacknowledged: u64,
     pub(crate) sent_and_not_there: u64,
     /// Releases hashed again after a kill, and those whose objects were compared one by one.
@@ -57,9 +63,6 @@ pub(crate) struct Report {
     pub(crate) releases_compared: u64,
     /// Snapshots that were read whole after a kill.
     pub(crate) snapshots_verified: u64,
-    /// Changes of the collection that comes and goes, and of the labels.
-    pub(crate) passing: u64,
-    pub(crate) labels: u64,
     /// Version of the collection at the end.
     pub(crate) version: u64,
     /// The longest start after a kill, in milliseconds.
@@ -92,12 +95,13 @@ fn schema() -> CollectionSchema {
     }
 }
 
-/// Kills so many servers, one after the other, whose data are in the folder.
+/// Kills so many servers, one after the other, with the same data, which stay where they are when something is wrong.
 ///
 /// # Panics
 /// With what is wrong and the end of the server's log, when something is not as it was acknowledged.
-pub(crate) async fn run(folder: &Path, kills: u64) -> Report {
-    let places = Places::new(folder);
+pub(crate) async fn run(kills: u64) -> Report {
+    let folder = tempfile::tempdir().expect("a folder").keep();
+    let places = Places::new(&folder);
     let books = Arc::new(Books::new());
     let mut report = Report::default();
     let outcome = run_all(&places, &books, kills, &mut report).await;
@@ -108,6 +112,7 @@ pub(crate) async fn run(folder: &Path, kills: u64) -> Report {
             folder.display()
         );
     }
+    let _ = std::fs::remove_dir_all(&folder);
     report
 }
 
@@ -139,8 +144,6 @@ async fn run_all(
         } else {
             begin(&server, books).await?;
         }
-        report.passing = locked(&books.passing).settled;
-        report.labels = locked(&books.labels).settled;
         if report.kills == kills {
             return Ok(());
         }
@@ -156,7 +159,7 @@ async fn begin(server: &Endpoint, books: &Books) -> Result<(), String> {
     let request = CreateCollectionRequest { schema: Some(schema()) };
     client.create_collection(request).await.map_err(|status| status.to_string())?;
     for writer in 0..WRITERS {
-        writer::write(server.connect_lazy(), books, writer, 1).await?;
+        writer::write(server.connect_lazy(), books, writer, Pace::Once).await?;
     }
     Ok(())
 }
@@ -168,16 +171,22 @@ async fn load_and_kill(
     books: &Arc<Books>,
     report: &mut Report,
 ) -> Result<(), String> {
-    let before: u64 = begun(books);
     books.is_killed.store(false, Ordering::Release);
+    // Builds give way to everything else on the machine, and are rarely done while everybody writes: sometimes few do.
+    let is_calm = mixed(report.kills ^ 0xca1).is_multiple_of(CALM);
+    let (pace, writers) = if is_calm { (Pace::Calm, 1) } else { (Pace::Full, WRITERS) };
     let mut clients: JoinSet<Ended> = JoinSet::new();
-    for writer in 0..WRITERS {
+    for writer in 0..writers {
         let (channel, books) = (server.connect_lazy(), Arc::clone(books));
-        clients.spawn(async move { writer::write(channel, &books, writer, u64::MAX).await });
+        clients.spawn(async move { writer::write(channel, &books, writer, pace).await });
     }
     // Not all of the rest at once, lest nothing of it be far when the kill comes.
     let chosen = mixed(report.kills ^ 0xc105e);
-    for other in (0..5).filter(|other| !(chosen >> (other * 7)).is_multiple_of(3)) {
+    let others: Vec<u64> = match is_calm {
+        true => vec![chosen % 3],
+        false => (0..5).filter(|other| !(chosen >> (other * 7)).is_multiple_of(3)).collect(),
+    };
+    for other in others {
         let (channel, books) = (server.connect_lazy(), Arc::clone(books));
         clients.spawn(async move {
             match other {
@@ -189,9 +198,8 @@ async fn load_and_kill(
             }
         });
     }
-    let wait = tokio::time::sleep(Duration::from_millis(200 + mixed(report.kills ^ 0xdead) % 900));
     tokio::select! {
-        () = wait => {}
+        () = moment(books, is_calm, mixed(report.kills ^ 0xdead)) => {}
         early = clients.join_next() => return Err(format!("a client ended early: {early:?}")),
     }
     books.is_killed.store(true, Ordering::Release);
@@ -203,11 +211,24 @@ async fn load_and_kill(
             *report.phases.entry(doing).or_default() += 1;
         }
     }
-    report.acknowledged += begun(books) - before;
+    report.acknowledged = books.acknowledged();
     Ok(())
 }
 
-/// The steps of all writers that were acknowledged.
-fn begun(books: &Books) -> u64 {
-    books.ledgers.iter().map(|ledger| locked(ledger).settled).sum()
+/// Waits for the random moment of a kill; with little to do, one soon after a build, a release or a snapshot was acknowledged.
+async fn moment(books: &Books, is_calm: bool, random: u64) {
+    if !is_calm {
+        return tokio::time::sleep(Duration::from_millis(200 + random % 900)).await;
+    }
+    let long_ones = || -> u64 {
+        let acknowledged = books.acknowledged();
+        let counted =
+            ["builds", "releases", "snapshots"].map(|what| acknowledged.get(what).copied());
+        counted.into_iter().flatten().sum()
+    };
+    let (before, began) = (long_ones(), Instant::now());
+    while long_ones() == before && began.elapsed() < CALM_MAX {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    tokio::time::sleep(Duration::from_millis(random % 400)).await;
 }

@@ -65,6 +65,7 @@ pub(super) async fn pass(channel: Channel, books: &Books) -> Ended {
             return books.ended(doing[(step % 3) as usize], &status);
         }
         locked(&books.passing).settled = step;
+        books.count("changes of another collection");
     }
 }
 
@@ -162,6 +163,7 @@ pub(super) async fn label_forever(channel: Channel, books: &Books) -> Ended {
             return books.ended("labels", &status);
         }
         locked(&books.labels).settled = step;
+        books.count("changes of labels");
     }
 }
 

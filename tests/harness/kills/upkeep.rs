@@ -70,6 +70,7 @@ pub(super) async fn build(channel: Channel, books: &Books) -> Ended {
             Ok(message) => {
                 let status = message.status.ok_or("a build ended without a status")?;
                 books.indexed.fetch_max(status.indexed_version, Ordering::AcqRel);
+                books.count("builds");
             }
             Err(status) => return books.ended(&doing, &status),
         }
@@ -100,6 +101,7 @@ pub(super) async fn release(channel: Channel, books: &Books) -> Ended {
                 let pinned = releases.get_mut(&number).ok_or("the release is not in the books")?;
                 pinned.stage = Stage::Made(made.content_hash);
                 pinned.to = Some(sent);
+                books.count("releases");
             }
             Err(status) => return books.ended(&doing, &status),
         }
@@ -136,7 +138,10 @@ async fn withdraw_old(
             keep_data: keeps_data(number),
         };
         match client.withdraw_release(request).await {
-            Ok(_) => become_of(Stage::Withdrawn),
+            Ok(_) => {
+                become_of(Stage::Withdrawn);
+                books.count("withdrawals");
+            }
             Err(status) => return books.ended("withdrawal", &status).map(Some),
         }
     }
@@ -164,6 +169,7 @@ pub(super) async fn snapshot(channel: Channel, books: &Books) -> Ended {
         let old = {
             let mut snapshots = locked(&books.snapshots);
             snapshots.is_making = false;
+            books.count("snapshots");
             snapshots.made.push(made);
             let old = (snapshots.made.len() > KEPT).then(|| snapshots.made[0].name.clone());
             snapshots.leaving.clone_from(&old);
@@ -176,6 +182,7 @@ pub(super) async fn snapshot(channel: Channel, books: &Books) -> Ended {
                     let mut snapshots = locked(&books.snapshots);
                     snapshots.made.remove(0);
                     snapshots.leaving = None;
+                    books.count("dropped snapshots");
                 }
                 Err(status) => return books.ended("dropping a snapshot", &status),
             }

@@ -1,6 +1,7 @@
 //! A writer: streams with several messages on their way, and deletes between them.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use sidereus::wire::v1::object_service_client::ObjectServiceClient;
 use sidereus::wire::v1::{
@@ -17,8 +18,23 @@ use super::steps::{Done, Kind, batch, ids, kind, mode, wire_id};
 /// Messages of a stream that wait for their answers.
 const WINDOW: usize = 4;
 
-/// Writes until the server is killed; `steps_max` ends it before, for a beginning.
-pub(super) async fn write(channel: Channel, books: &Books, writer: u64, steps_max: u64) -> Ended {
+/// How much is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pace {
+    /// One step, for a beginning.
+    Once,
+    /// A stream and a delete now and then.
+    Calm,
+    /// As fast as the answers come.
+    Full,
+}
+
+/// Rest between two streams of a calm writer.
+const REST: Duration = Duration::from_millis(200);
+
+/// Writes until the server is killed.
+pub(super) async fn write(channel: Channel, books: &Books, writer: u64, pace: Pace) -> Ended {
+    let steps_max = if pace == Pace::Once { 1 } else { u64::MAX };
     let mut client = ObjectServiceClient::new(channel);
     loop {
         let next = locked(&books.ledgers[writer as usize]).sent + 1;
@@ -32,6 +48,9 @@ pub(super) async fn write(channel: Channel, books: &Books, writer: u64, steps_ma
         };
         if let Some(doing) = over {
             return Ok(doing);
+        }
+        if pace == Pace::Calm {
+            tokio::time::sleep(REST).await;
         }
     }
 }
@@ -48,6 +67,7 @@ async fn delete(client: &mut ObjectServiceClient<Channel>, books: &Books, writer
             let reply = reply.into_inner();
             let done = Done { deleted: reply.deleted, absent: reply.absent, ..Done::default() };
             locked(&books.ledgers[writer as usize]).acknowledge(step, done)?;
+            books.count("deletes");
             Ok(None)
         }
         Err(status) => books.ended("delete", &status).map(Some),
@@ -98,6 +118,7 @@ async fn stream(
         match answers.message().await {
             Ok(Some(answer)) => {
                 acknowledge(books, writer, in_flight.pop_front(), &answer)?;
+                books.count(if mode == IngestMode::Bulk { "bulk messages" } else { "messages" });
                 answered += 1;
             }
             Ok(None) if in_flight.is_empty() && sender.is_none() => return Ok(None),
