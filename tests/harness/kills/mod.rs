@@ -48,7 +48,7 @@ const PATIENCE: Duration = Duration::from_mins(2);
 /// What the kills met.
 #[derive(Debug, Default)]
 pub(crate) struct Report {
-    /// Servers killed, those among them that did not listen yet.
+    /// Servers killed, and those among them that were killed while they opened the database.
     pub(crate) kills: u64,
     pub(crate) kills_while_opening: u64,
     /// What clients were waiting for when a kill came, and how often.
@@ -182,9 +182,10 @@ async fn load_and_kill(
     }
     // Not all of the rest at once, lest nothing of it be far when the kill comes.
     let chosen = mixed(report.kills ^ 0xc105e);
-    let others: Vec<u64> = match is_calm {
-        true => vec![chosen % 3],
-        false => (0..5).filter(|other| !(chosen >> (other * 7)).is_multiple_of(3)).collect(),
+    let others: Vec<u64> = if is_calm {
+        vec![chosen % 3]
+    } else {
+        (0..5).filter(|other| !(chosen >> (other * 7)).is_multiple_of(3)).collect()
     };
     for other in others {
         let (channel, books) = (server.connect_lazy(), Arc::clone(books));
