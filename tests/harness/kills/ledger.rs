@@ -126,7 +126,7 @@ mod tests {
             assert!(known == step as u64 && state.len() == found[step - 1].len());
         }
         let lost = ledger.step_of(&found[0], 4).expect_err("an acknowledged step is lost");
-        assert!(lost.contains("not at step 2") && lost.contains("lost"), "{lost}");
+        assert!(lost.contains("not at step 2") && lost.contains("objects of"), "{lost}");
         ledger.step_of(&found[3], 3).expect_err("the last was not sent by then");
     }
 
