@@ -8,13 +8,9 @@
 #[path = "../tests/harness/mod.rs"]
 mod harness;
 
-use std::process::Command;
 use std::time::Instant;
 
 use harness::{drills, flips, kills, names};
-
-/// Tells the program that it is the process that is to be killed, and where to work.
-const SECOND: &str = "SIDEREUS_TEST_UPKEEP_PROCESS";
 
 /// Queries by which a restored database is compared.
 const QUERIES: u64 = 1_000;
@@ -28,9 +24,6 @@ fn wanted(name: &str) -> u64 {
 }
 
 fn main() {
-    if let Some(place) = std::env::var_os(SECOND) {
-        kills::work_forever(place.as_ref());
-    }
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let (drill_count, kill_count) = (wanted("--drills"), wanted("--kills"));
     let flip_count = wanted("--flips");
@@ -47,14 +40,8 @@ fn main() {
     }
     if kill_count > 0 {
         let began = Instant::now();
-        let start = |place: &std::path::Path| {
-            let mut command = Command::new(std::env::current_exe().expect("this program"));
-            command.env(SECOND, place).stderr(std::process::Stdio::null());
-            command
-        };
-        let place = folder.path().join("kills");
-        std::fs::create_dir_all(&place).expect("a folder");
-        let report = runtime.block_on(kills::run(&place, kill_count, start));
+        let report = runtime.spawn(kills::run(kill_count));
+        let report = runtime.block_on(report).expect("nothing is wrong");
         println!("{report:?} in {:.0} s", began.elapsed().as_secs_f64());
     }
     if flip_count > 0 {

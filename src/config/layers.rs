@@ -194,7 +194,7 @@ fn of_file(
             return Err(at(&origin, unknown(known, &key)));
         };
         let example = &found.example;
-        if found.key != key {
+        if found.key != key && found.around_name().is_none() {
             // An entry of a table: what may be in it is known to whoever reads it.
             origins.insert(found.key.clone(), origin);
             continue;
@@ -245,7 +245,9 @@ fn of_variable(
     text: &str,
     origin: &Origin,
 ) -> Result<Value, ConfigError> {
-    let Some(Known { example, .. }) = known.iter().find(|each| each.key == key) else {
+    let is_meant =
+        |each: &&Known| each.key == key || (each.around_name().is_some() && each.is_of(key));
+    let Some(Known { example, .. }) = known.iter().find(is_meant) else {
         return Err(at(origin, unknown(known, key)));
     };
     let trimmed = text.trim();
