@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use super::ProbeError;
 use super::features::Stored;
-use super::spec::{Spec, TargetSpec};
+use super::spec::{CLASSES_MAX, Spec, TargetSpec};
 use super::table::{Column, Table, label};
 use super::{heads, size};
 use crate::engine::{CollectionView, Db, Still};
@@ -13,9 +13,6 @@ use crate::learn::{LearnError, Progress};
 use crate::query::StopFlag;
 use crate::schema::ObjectId;
 use crate::sky::Position;
-
-/// Most classes of a target.
-const CLASSES_MAX: usize = 1_000;
 
 /// Most probabilities that are held at once: 1 GiB of them.
 const PROBABILITIES_MAX: usize = 128 << 20;
@@ -323,6 +320,7 @@ fn targets(table: &Table<'_>, target: &TargetSpec) -> Result<Targets, ProbeError
             Ok(Targets::Classes { names, of })
         }
         TargetSpec::Fractions(columns, _) => {
+            check_budget(table.count(), columns.len())?;
             let by_column: Vec<Vec<f64>> =
                 columns.iter().map(|column| table.numbers(column)).collect();
             let mut values = Vec::with_capacity(table.count() * columns.len());

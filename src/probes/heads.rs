@@ -21,7 +21,7 @@ use crate::wire::v1::{self, head};
 /// Most neighbours of a probe.
 const NEIGHBOURS_MAX: usize = 1_000;
 
-/// Most folds of the training set, and bytes of their sums, by which a strength is chosen.
+/// Most folds of the training set by which a strength is chosen, and bytes of the sums of all folds or threads.
 const FOLDS_MAX: u32 = 50;
 const SUMS_BYTES_MAX: usize = 4 << 30;
 
@@ -237,6 +237,7 @@ fn fit_logistic(
     progress: Progress<'_>,
 ) -> Result<Fit, ProbeError> {
     check_alphas(&logistic.alphas)?;
+    check_sums(train.features.width(), train.targets.classes().len(), tools.threads)?;
     let labels = match &train.targets {
         Targets::Classes { of, .. } => Labels::Classes(of),
         Targets::Fractions { values, .. } => Labels::Fractions(values),
@@ -291,6 +292,22 @@ fn check_alphas(alphas: &[f64]) -> Result<(), ProbeError> {
         }
         None => Ok(()),
     }
+}
+
+/// Refuses sums of a logistic head that would not fit: each thread has one number for every pair of classes and for every
+/// class and feature.
+fn check_sums(width: usize, classes: usize, threads: usize) -> Result<(), ProbeError> {
+    let each =
+        classes.saturating_mul(width.saturating_add(classes)).saturating_mul(size_of::<f64>());
+    if each.saturating_mul(threads.saturating_add(1)) <= SUMS_BYTES_MAX {
+        return Ok(());
+    }
+    let what = format!("{classes} classes of {width} features on {threads} threads");
+    let hint = format!(
+        "their sums would take more than {} MiB: use fewer classes or features",
+        SUMS_BYTES_MAX >> 20
+    );
+    Err(ProbeError::bad(what, hint))
 }
 
 fn check_folds(count: u32, train: &Examples<'_>) -> Result<(), ProbeError> {
@@ -351,4 +368,17 @@ pub(super) fn predict_all(
         Ok(())
     })?;
     Ok(predicted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sums_that_do_not_fit_are_refused_before_they_are_made() {
+        check_sums(1_024, 1_000, 64).expect("fits");
+        let refused = check_sums(64, 100_002, 16).expect_err("80 GB of each thread").to_string();
+        assert!(refused.contains("100002 classes of 64 features"), "{refused}");
+        assert!(check_sums(usize::MAX, usize::MAX, usize::MAX).is_err());
+    }
 }

@@ -1,5 +1,7 @@
 //! What is asked for, with the gaps filled and the contradictions refused.
 
+use std::collections::HashSet;
+
 use super::ProbeError;
 use crate::engine::CollectionView;
 use crate::learn::split::SplitSpec;
@@ -18,6 +20,9 @@ const RESAMPLES_MAX: u32 = 100_000;
 
 /// Most features of an example.
 const WIDTH_MAX: usize = 16_384;
+
+/// Most classes of a target.
+pub(super) const CLASSES_MAX: usize = 1_000;
 
 /// What is predicted.
 #[derive(Debug, Clone)]
@@ -178,10 +183,7 @@ fn find_target(
     let missing = || ProbeError::bad("no target is given", "name the column to predict (--target)");
     let target = target.ok_or_else(missing)?;
     if !target.fractions.is_empty() {
-        if target.fractions.len() < 2 {
-            let hint = "name the columns of at least two answers";
-            return Err(ProbeError::bad("one column of vote fractions", hint));
-        }
+        check_fractions(&target.fractions)?;
         let find = |name: &String| find_column(view, name);
         let columns = target.fractions.iter().map(find).collect::<Result<Vec<_>, _>>()?;
         if let Some(column) = columns.iter().find(|column| !column.is_number()) {
@@ -234,6 +236,32 @@ fn find_target(
     }
 }
 
+/// Refuses too few or too many answers, and one that is named twice.
+fn check_fractions(names: &[String]) -> Result<(), ProbeError> {
+    if names.len() < 2 {
+        let hint = "name the columns of at least two answers";
+        return Err(ProbeError::bad("one column of vote fractions", hint));
+    }
+    if names.len() > CLASSES_MAX {
+        let what = format!("{} columns of vote fractions", names.len());
+        let hint = format!("at most {CLASSES_MAX} answers can be told apart: name fewer columns");
+        return Err(ProbeError::bad(what, hint));
+    }
+    refuse_twice("column of vote fractions", names)
+}
+
+/// Refuses a name that is given twice, without regard to case.
+fn refuse_twice(what: &str, names: &[String]) -> Result<(), ProbeError> {
+    let mut seen = HashSet::with_capacity(names.len());
+    match names.iter().find(|name| !seen.insert(name.to_lowercase())) {
+        None => Ok(()),
+        Some(name) => {
+            let what = format!("{what} `{name}` is named twice");
+            Err(ProbeError::bad(what, "name each column once"))
+        }
+    }
+}
+
 fn refuse_target_as_feature(target: &TargetSpec, columns: &[Column]) -> Result<(), ProbeError> {
     let targets: Vec<&Column> = match target {
         TargetSpec::Tokens => Vec::new(),
@@ -259,4 +287,21 @@ fn is_redshift(view: &CollectionView, target: &TargetSpec) -> bool {
         column.ucd.to_lowercase().contains("src.redshift")
             || NAMES.contains(&column.name.to_lowercase().as_str())
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_that_could_not_be_told_apart_are_refused() {
+        let names =
+            |count: usize| -> Vec<String> { (0..count).map(|at| format!("f{at}")).collect() };
+        check_fractions(&names(CLASSES_MAX)).expect("as many as there may be");
+        let refused = |names: &[String]| check_fractions(names).expect_err("refused").to_string();
+        assert!(refused(&names(1)).contains("at least two"));
+        assert!(refused(&names(100_000)).contains("at most 1000 answers"));
+        let twice = ["f1".to_owned(), "f2".to_owned(), "F1".to_owned()];
+        assert!(refused(&twice).contains("`F1` is named twice"), "{}", refused(&twice));
+    }
 }

@@ -62,6 +62,20 @@ fn refused() -> Vec<(ProbeSpec, &'static str)> {
         ),
         (
             ProbeSpec {
+                target: Some(fractions(&["mag", "w", "w"])),
+                ..spec("plain", "y", logistic())
+            },
+            "`w` is named twice",
+        ),
+        (
+            ProbeSpec {
+                target: Some(fractions(&["w"; 100_000])),
+                ..spec("plain", "y", logistic())
+            },
+            "at most 1000 answers",
+        ),
+        (
+            ProbeSpec {
                 head: Some(Head {
                     kind: Some(head::Kind::Mlp(sidereus::wire::v1::MlpHead::default())),
                 }),
