@@ -213,8 +213,7 @@ fn fitted_on(partition: &Partition, spec: &Spec) -> usize {
 
 /// Whether each object has all features, the target and the weight.
 fn usable(table: &Table<'_>, still: &Still<'_>, spec: &Spec) -> Result<Vec<bool>, ProbeError> {
-    let spaces: Vec<_> = spec.spaces.iter().map(|space| space.id).collect();
-    let mut keep = heads::have_features(table, still, spec, &spaces)?;
+    let mut keep = heads::have_features(table, still, &spec.spaces)?;
     for column in &spec.columns {
         drop_missing(&mut keep, &table.numbers(column));
     }

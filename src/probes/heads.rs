@@ -4,7 +4,7 @@ use super::dataset::{Dataset, Targets};
 use super::features::Subset;
 use super::measure::Predicted;
 use super::model::{Model, Neighbours};
-use super::spec::Spec;
+use super::spec::{Spec, are_tokens};
 use super::table::Table;
 use super::train;
 use super::{ProbeError, Tools, tokens};
@@ -15,7 +15,7 @@ use crate::learn::linear::{
 };
 use crate::learn::scale::Scale;
 use crate::learn::{Features, LearnError, Matrix, Progress};
-use crate::schema::SpaceId;
+use crate::schema::EmbeddingSpace;
 use crate::wire::v1::{self, head};
 
 /// Most neighbours of a probe.
@@ -342,16 +342,18 @@ pub(super) fn predict_by_neighbours(
     Ok(Predicted::new(values, outputs))
 }
 
-/// Whether each object has what the features of a spec are made of, columns left aside.
+/// Whether each object has what features are made of, columns left aside.
 pub(super) fn have_features(
     table: &Table<'_>,
     still: &Still<'_>,
-    spec: &Spec,
-    spaces: &[SpaceId],
+    spaces: &[EmbeddingSpace],
 ) -> Result<Vec<bool>, ProbeError> {
     match spaces.first() {
-        Some(space) if spec.uses_tokens() => tokens::have(table, still, *space),
-        _ => Ok(table.have_vectors(spaces)),
+        Some(space) if are_tokens(spaces) => tokens::have(table, still, space.id),
+        _ => {
+            let spaces: Vec<_> = spaces.iter().map(|space| space.id).collect();
+            Ok(table.have_vectors(&spaces))
+        }
     }
 }
 

@@ -19,7 +19,7 @@ use crate::learn::metrics::{Bootstrap, Classification};
 use crate::learn::split::{Partition, Side, check_classes};
 use crate::learn::{Features, LearnError, Matrix, Progress};
 use crate::query::StopFlag;
-use crate::schema::{ColumnType, Value};
+use crate::schema::{ColumnType, EmbeddingSpace, Value};
 use crate::wire::v1;
 
 /// Bytes of token states, in double precision, that a fit may hold.
@@ -323,7 +323,7 @@ fn measured(
 /// [`ProbeError::BadSpec`] when a column is to be written: only numbers and texts can be; [`LearnError::Stopped`].
 pub(super) fn apply(
     mut table: Table<'_>,
-    spec: &Spec,
+    space: &EmbeddingSpace,
     model: &Model,
     request: &v1::ApplyProbeRequest,
     flag: &AtomicBool,
@@ -333,7 +333,6 @@ pub(super) fn apply(
         let hint = "leave --column and --class out: the classes of all tokens are told";
         return Err(ProbeError::bad("a token head predicts a list for each object", hint));
     }
-    let space = &spec.spaces[0];
     let still = table.view().still()?;
     let skipped = table.take_changed(&still).len() as u64;
     table.retain(&tokens::have(&table, &still, space.id)?);

@@ -76,22 +76,7 @@ impl Spec {
         })?;
         presets::complete(&mut head);
         wire.head = Some(v1::Head { kind: Some(head.clone()) });
-        let spaces = find_spaces(view, &wire.spaces, &head)?;
-        let find = |name: &String| find_column(view, name);
-        let columns = wire.columns.iter().map(find).collect::<Result<Vec<_>, _>>()?;
-        if let Some(column) = columns.iter().find(|column| !column.is_number()) {
-            let what = format!("column `{}` is of type {}", column.name, column.kind);
-            return Err(ProbeError::bad(what, "features are numbers or flags"));
-        }
-        let width = spaces.iter().map(|space| space.dimension).sum::<usize>() + columns.len();
-        if width == 0 {
-            let hint = "name an embedding space (--space) or feature columns (--columns)";
-            return Err(ProbeError::bad("there are no features", hint));
-        }
-        if width > WIDTH_MAX {
-            let what = format!("{width} features of each object");
-            return Err(ProbeError::bad(what, format!("at most {WIDTH_MAX} can be used at once")));
-        }
+        let Inputs { spaces, columns } = Inputs::find(view, &wire, &head)?;
         let target = find_target(view, wire.target.as_ref(), &head)?;
         refuse_target_as_feature(&target, &columns)?;
         let split = SplitSpec::parse(&wire.split)?;
@@ -125,7 +110,55 @@ impl Spec {
 
     /// Whether the features are tokens of one space.
     pub(super) fn uses_tokens(&self) -> bool {
-        self.spaces.iter().any(|space| !space.holds_vectors())
+        are_tokens(&self.spaces)
+    }
+}
+
+/// Whether features are tokens of one space.
+pub(super) fn are_tokens(spaces: &[EmbeddingSpace]) -> bool {
+    spaces.iter().any(|space| !space.holds_vectors())
+}
+
+/// What a probe reads of each object: all that must still be there to apply it.
+#[derive(Debug, Clone)]
+pub(super) struct Inputs {
+    pub(super) spaces: Vec<EmbeddingSpace>,
+    pub(super) columns: Vec<Column>,
+}
+
+impl Inputs {
+    /// Those of a kept probe. Its target, weights and split are not asked for, and may be gone.
+    ///
+    /// # Errors
+    /// [`ProbeError::BadSpec`], [`ProbeError::UnknownColumn`], [`ProbeError::UnknownSpace`].
+    pub(super) fn of_kept(view: &CollectionView, kept: &v1::ProbeSpec) -> Result<Self, ProbeError> {
+        let head = kept.head.as_ref().and_then(|head| head.kind.as_ref());
+        let missing = || ProbeError::bad("the probe does not say its head", "fit it again");
+        Self::find(view, kept, head.ok_or_else(missing)?)
+    }
+
+    fn find(
+        view: &CollectionView,
+        wire: &v1::ProbeSpec,
+        head: &head::Kind,
+    ) -> Result<Self, ProbeError> {
+        let spaces = find_spaces(view, &wire.spaces, head)?;
+        let find = |name: &String| find_column(view, name);
+        let columns = wire.columns.iter().map(find).collect::<Result<Vec<_>, _>>()?;
+        if let Some(column) = columns.iter().find(|column| !column.is_number()) {
+            let what = format!("column `{}` is of type {}", column.name, column.kind);
+            return Err(ProbeError::bad(what, "features are numbers or flags"));
+        }
+        let width = spaces.iter().map(|space| space.dimension).sum::<usize>() + columns.len();
+        if width == 0 {
+            let hint = "name an embedding space (--space) or feature columns (--columns)";
+            return Err(ProbeError::bad("there are no features", hint));
+        }
+        if width > WIDTH_MAX {
+            let what = format!("{width} features of each object");
+            return Err(ProbeError::bad(what, format!("at most {WIDTH_MAX} can be used at once")));
+        }
+        Ok(Self { spaces, columns })
     }
 }
 
