@@ -159,15 +159,17 @@ fn neighbours_model(
 ) -> Result<Model, ProbeError> {
     let width = train.features.width();
     let mut values = Vec::with_capacity(train.places.len() * width);
-    train.features.pass(&mut |first, block| {
-        // It is kept in single precision.
-        if let Some(at) = block.iter().position(|value| !(*value as f32).is_finite()) {
-            let example = first + at / width;
-            return Err(LearnError::NotFinite { what: "a feature in single precision", example });
+    let mut is_wide = vec![false; width];
+    train.features.pass(&mut |_, block| {
+        for row in block.chunks(width) {
+            for (is_wide, value) in is_wide.iter_mut().zip(row) {
+                *is_wide |= f64::from(*value as f32) != *value;
+            }
         }
         values.extend_from_slice(block);
         Ok(())
     })?;
+    let wide = (0..width as u32).filter(|place| is_wide[*place as usize]).collect();
     let scale = if options.standardize {
         let scale = Scale::fit(&train.features, None, progress)?;
         scale.apply(&mut values);
@@ -182,6 +184,7 @@ fn neighbours_model(
         distance: options.distance,
         scale,
         train: Matrix::new(width, values)?,
+        wide,
         targets,
         outputs,
     }))
