@@ -1,14 +1,12 @@
 //! What predicts: fitted weights, or training examples.
 
 use super::measure::Predicted;
-use crate::encoder::{head_from_bytes, head_to_bytes};
+use super::network::{Frame, Network};
 use crate::learn::knn::{Distance, KnnOptions, neighbours};
 use crate::learn::linear::{Linear, Logistic};
 use crate::learn::scale::Scale;
-use crate::learn::{
-    Features, HeadInputs, HeadOutput, HeadWeights, LearnError, Matrix, NetworkHead, Progress,
-};
-use crate::wire::internal::{LinearModel, NeighbourModel, probe_record};
+use crate::learn::{Features, HeadInputs, HeadWeights, LearnError, Matrix, Progress};
+use crate::wire::internal::{LinearModel, NeighbourModel, NetworkModel, probe_record};
 use crate::wire::v1;
 
 /// A head that predicts.
@@ -18,13 +16,6 @@ pub(super) enum Model {
     Logistic(Logistic),
     Neighbours(Neighbours),
     Network(Box<Network>),
-}
-
-/// A trained network, ready to compute.
-#[derive(Debug)]
-pub(super) struct Network {
-    weights: HeadWeights,
-    head: NetworkHead,
 }
 
 /// Training examples that vote.
@@ -48,15 +39,13 @@ impl Model {
     ///
     /// # Errors
     /// [`LearnError`] naming what does not.
-    pub(super) fn network(weights: HeadWeights) -> Result<Self, LearnError> {
-        let head = NetworkHead::new(&weights)?;
-        Ok(Self::Network(Box::new(Network { weights, head })))
+    pub(super) fn network(weights: HeadWeights, frame: Frame) -> Result<Self, LearnError> {
+        Ok(Self::Network(Box::new(Network::new(weights, frame)?)))
     }
 
     /// Whether it gives a density of the target.
     pub(super) fn is_density(&self) -> bool {
-        matches!(self, Self::Network(network)
-            if matches!(network.head.shape().output, HeadOutput::Density { .. }))
+        matches!(self, Self::Network(network) if network.is_density())
     }
 
     /// Predicts for some objects from their features, row-major.
@@ -134,7 +123,7 @@ impl Model {
                 probe_record::Model::Linear(linear_to_wire(&logistic.linear, true))
             }
             Self::Neighbours(neighbours) => probe_record::Model::Neighbours(neighbours.to_wire()),
-            Self::Network(network) => probe_record::Model::Network(head_to_bytes(&network.weights)),
+            Self::Network(network) => probe_record::Model::ScaledNetwork(network.to_wire()),
         }
     }
 
@@ -168,35 +157,21 @@ impl Model {
             probe_record::Model::Neighbours(model) => {
                 Neighbours::from_wire(&model, width, outputs).map(Self::Neighbours)
             }
-            probe_record::Model::Network(bytes) => {
-                let weights = head_from_bytes(&bytes).map_err(|error| error.to_string())?;
-                if width.is_some_and(|width| width != weights.shape.input) {
-                    return Err("its network reads another number of features".to_owned());
-                }
-                Self::network(weights).map_err(|error| error.to_string())
+            probe_record::Model::Network(head) => {
+                // Of before the scaling was done outside: it is within the head.
+                network_from_wire(&NetworkModel { head, ..NetworkModel::default() }, width)
             }
+            probe_record::Model::ScaledNetwork(model) => network_from_wire(&model, width),
         }
     }
 }
 
-impl Network {
-    fn predict(&self, inputs: HeadInputs<'_>, truth: &[f64]) -> Result<Predicted, LearnError> {
-        let HeadOutput::Density { .. } = self.head.shape().output else {
-            return Ok(Predicted::new(self.head.apply(inputs)?, self.head.width()));
-        };
-        let densities = self.head.densities(inputs)?;
-        let mut predicted = Predicted { width: 1, ..Predicted::default() };
-        for (number, density) in densities.iter().enumerate() {
-            predicted.values.push(density.mean());
-            predicted.sigmas.push(density.sigma());
-            if let Some(&truth) = truth.get(number) {
-                predicted.log_densities.push(density.log_density(truth));
-                // Rounding may lead a hair beyond.
-                predicted.below.push(density.cdf(truth).clamp(0.0, 1.0));
-            }
-        }
-        Ok(predicted)
+fn network_from_wire(model: &NetworkModel, width: Option<usize>) -> Result<Model, String> {
+    let network = Network::from_wire(model)?;
+    if width.is_some_and(|width| width != network.input()) {
+        return Err("its network reads another number of features".to_owned());
     }
+    Ok(Model::Network(Box::new(network)))
 }
 
 impl Neighbours {
@@ -312,12 +287,12 @@ fn linear_to_wire(linear: &Linear, is_logistic: bool) -> LinearModel {
     LinearModel { weights, intercepts, is_logistic }
 }
 
-fn bytes(values: &[f64]) -> Vec<u8> {
+pub(super) fn bytes(values: &[f64]) -> Vec<u8> {
     values.iter().flat_map(|value| value.to_le_bytes()).collect()
 }
 
 /// Finite numbers of little-endian bytes.
-fn numbers(bytes: &[u8]) -> Result<Vec<f64>, String> {
+pub(super) fn numbers(bytes: &[u8]) -> Result<Vec<f64>, String> {
     let (numbers, rest) = bytes.as_chunks::<8>();
     let numbers: Vec<f64> = numbers.iter().map(|number| f64::from_le_bytes(*number)).collect();
     if rest.is_empty() && numbers.iter().all(|number| number.is_finite()) {
