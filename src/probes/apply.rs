@@ -181,12 +181,6 @@ pub(super) fn own_column(
         .ok_or_else(|| ProbeError::bad("the column was not made", "try again"))
 }
 
-fn label(classes: &[String], row: &[f64]) -> Value {
-    let best = row.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1));
-    let name = best.and_then(|(place, _)| classes.get(place));
-    name.map_or(Value::Null, |name| Value::Text(name.clone()))
-}
-
 /// Writes predictions, but for objects that have changed since: these are returned.
 fn write(
     tools: &Tools,
@@ -198,7 +192,10 @@ fn write(
     let write = |number: usize| {
         let row = predicted.row(number);
         let value = match output {
-            Output::Label(classes) => label(classes, row),
+            Output::Label(classes) => {
+                let name = predicted.class(number).and_then(|place| classes.get(place));
+                name.map_or(Value::Null, |name| Value::Text(name.clone()))
+            }
             Output::Number(at) => row.get(*at).map_or(Value::Null, |value| Value::Float64(*value)),
             Output::All => row.first().map_or(Value::Null, |value| Value::Float64(*value)),
         };

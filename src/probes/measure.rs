@@ -38,6 +38,13 @@ impl Predicted {
         self.below.extend(other.below);
     }
 
+    /// The class of the largest probability of an object, the first of equals; `None` where nothing is known.
+    pub(super) fn class(&self, object: usize) -> Option<usize> {
+        let row = self.row(object);
+        let place = metrics::largest(row);
+        row.get(place).is_some_and(|value| !value.is_nan()).then_some(place)
+    }
+
     /// What is said of one object.
     pub(super) fn row(&self, object: usize) -> &[f64] {
         self.values.get(object * self.width..(object + 1) * self.width).unwrap_or(&[])
@@ -146,4 +153,17 @@ fn told(measured: Vec<Measured>) -> Vec<v1::MetricValue> {
             high: each.high,
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_equal_probabilities_the_first_is_the_class_as_in_the_measures() {
+        let predicted = Predicted::new(vec![0.2, 0.4, 0.4, 0.5, 0.5, 0.0, f64::NAN, 0.3, 0.7], 3);
+        assert_eq!([0, 1, 2, 3].map(|at| predicted.class(at)), [Some(1), Some(0), None, None]);
+        let measure = Classification::new(3, &[1, 0], &predicted.values[..6]).expect("some");
+        assert_eq!(measure.confusion(), [1, 0, 0, 0, 1, 0, 0, 0, 0]);
+    }
 }

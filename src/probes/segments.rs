@@ -347,10 +347,7 @@ pub(super) fn apply(
         let states: Vec<f64> = read.values.iter().map(|&value| f64::from(value)).collect();
         let count = states.len() / space.dimension.max(1);
         let predicted = model.predict(&states, count, 1)?;
-        let class = |token: usize| {
-            let best = predicted.row(token).iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1));
-            best.map_or(f64::NAN, |(place, _)| place as f64)
-        };
+        let class = |token: usize| predicted.class(token).map_or(f64::NAN, |place| place as f64);
         let mut first = 0;
         let mut predictions = Vec::with_capacity(places.len());
         for (&place, &length) in places.iter().zip(&read.lengths) {
