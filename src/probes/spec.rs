@@ -21,6 +21,10 @@ const RESAMPLES_MAX: u32 = 100_000;
 /// Most features of an example.
 const WIDTH_MAX: usize = 16_384;
 
+/// Most features of a head that decomposes the square of them: LAPACK does it at one stretch, during which nobody can end the
+/// fit. So many take it most of a minute.
+const DECOMPOSED_WIDTH_MAX: usize = 5_000;
+
 /// Most classes of a target.
 pub(super) const CLASSES_MAX: usize = 1_000;
 
@@ -76,7 +80,12 @@ impl Spec {
         })?;
         presets::complete(&mut head);
         wire.head = Some(v1::Head { kind: Some(head.clone()) });
+        refuse_twice("feature column", &wire.columns)?;
         let Inputs { spaces, columns } = Inputs::find(view, &wire, &head)?;
+        check_width(
+            &head,
+            spaces.iter().map(|space| space.dimension).sum::<usize>() + columns.len(),
+        )?;
         let target = find_target(view, wire.target.as_ref(), &head)?;
         refuse_target_as_feature(&target, &columns)?;
         let split = SplitSpec::parse(&wire.split)?;
@@ -269,6 +278,20 @@ fn find_target(
     }
 }
 
+/// Refuses more features than a head decomposes in a time that can be waited for.
+fn check_width(head: &head::Kind, width: usize) -> Result<(), ProbeError> {
+    let decomposes =
+        matches!(head, head::Kind::Ridge(_) | head::Kind::Logistic(_) | head::Kind::Token(_));
+    if !decomposes || width <= DECOMPOSED_WIDTH_MAX {
+        return Ok(());
+    }
+    let what = format!("{width} features for a linear head");
+    let hint = format!(
+        "ridge, logistic and token take at most {DECOMPOSED_WIDTH_MAX}: use fewer, or knn or mlp"
+    );
+    Err(ProbeError::bad(what, hint))
+}
+
 /// Refuses too few or too many answers, and one that is named twice.
 fn check_fractions(names: &[String]) -> Result<(), ProbeError> {
     if names.len() < 2 {
@@ -325,6 +348,19 @@ fn is_redshift(view: &CollectionView, target: &TargetSpec) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::v1::{KnnHead, LogisticHead, RidgeHead, TokenHead};
+
+    #[test]
+    fn more_features_than_can_be_decomposed_in_time_are_refused() {
+        let ridge = head::Kind::Ridge(RidgeHead::default());
+        let logistic = head::Kind::Logistic(LogisticHead::default());
+        for head in [ridge, logistic, head::Kind::Token(TokenHead::default())] {
+            check_width(&head, DECOMPOSED_WIDTH_MAX).expect("fits");
+            let refused = check_width(&head, DECOMPOSED_WIDTH_MAX + 1).expect_err("too wide");
+            assert!(refused.to_string().contains("at most 5000"), "{refused}");
+        }
+        check_width(&head::Kind::Knn(KnnHead::default()), WIDTH_MAX).expect("fits");
+    }
 
     #[test]
     fn answers_that_could_not_be_told_apart_are_refused() {

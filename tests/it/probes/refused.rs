@@ -35,6 +35,10 @@ fn refused() -> Vec<(ProbeSpec, &'static str)> {
         (ProbeSpec { predicate: "side = 'train'".to_owned(), ..plain() }, "test examples"),
         (ProbeSpec { columns: vec!["y".to_owned()], ..plain() }, "target and a feature"),
         (ProbeSpec { columns: vec!["class".to_owned()], ..plain() }, "numbers or flags"),
+        (
+            ProbeSpec { columns: vec!["mag".to_owned(), "MAG".to_owned()], ..plain() },
+            "`MAG` is named twice",
+        ),
         (ProbeSpec { weight: "class".to_owned(), ..plain() }, "weight"),
         (spec("plain", "y", ridge(&[-1.0])), "alpha is -1"),
         (spec("plain", "y", knn(100_000)), "neighbours"),
