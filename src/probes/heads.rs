@@ -25,6 +25,9 @@ const NEIGHBOURS_MAX: usize = 1_000;
 const FOLDS_MAX: u32 = 50;
 const SUMS_BYTES_MAX: usize = 4 << 30;
 
+/// Least strength of a logistic head: steps along features that vary hardly at all are divided by it.
+const LOGISTIC_ALPHA_MIN: f64 = 1e-30;
+
 /// Examples on one side of a split.
 pub(super) struct Examples<'a> {
     pub(super) data: &'a Dataset<'a>,
@@ -197,7 +200,6 @@ fn fit_ridge(
     train: &Examples<'_>,
     progress: Progress<'_>,
 ) -> Result<Fit, ProbeError> {
-    check_alphas(&ridge.alphas)?;
     let (targets, outputs) = train.targets.dense();
     let options = RidgeOptions { alphas: ridge.alphas.clone(), standardize: spec.wire.standardize };
     let numbers;
@@ -239,7 +241,6 @@ fn fit_logistic(
     train: &Examples<'_>,
     progress: Progress<'_>,
 ) -> Result<Fit, ProbeError> {
-    check_alphas(&logistic.alphas)?;
     check_sums(train.features.width(), train.targets.classes().len(), tools.threads)?;
     let labels = match &train.targets {
         Targets::Classes { of, .. } => Labels::Classes(of),
@@ -288,8 +289,22 @@ fn fit_logistic(
     })
 }
 
-fn check_alphas(alphas: &[f64]) -> Result<(), ProbeError> {
-    match alphas.iter().find(|alpha| !(alpha.is_finite() && **alpha >= 0.0)) {
+/// Refuses strengths that cannot be tried, or too many of them.
+///
+/// # Errors
+/// [`ProbeError::BadSpec`], [`ProbeError::Learn`].
+pub(super) fn check_alphas(head: &head::Kind) -> Result<(), ProbeError> {
+    let (alphas, least) = match head {
+        head::Kind::Ridge(ridge) => (&ridge.alphas, 0.0),
+        head::Kind::Logistic(logistic) => (&logistic.alphas, LOGISTIC_ALPHA_MIN),
+        _ => return Ok(()),
+    };
+    linear::check_alpha_count(alphas)?;
+    match alphas.iter().find(|alpha| !(alpha.is_finite() && **alpha >= least)) {
+        Some(alpha) if least > 0.0 => {
+            let hint = format!("a logistic head needs {least:e} or more");
+            Err(ProbeError::bad(format!("alpha is {alpha}"), hint))
+        }
         Some(alpha) => {
             Err(ProbeError::bad(format!("alpha is {alpha}"), "give numbers of 0 or more"))
         }
@@ -378,6 +393,21 @@ pub(super) fn predict_all(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn strengths_that_cannot_be_tried_are_refused() {
+        let logistic = |alphas: Vec<f64>| {
+            check_alphas(&head::Kind::Logistic(v1::LogisticHead { alphas, folds: 0 }))
+        };
+        let ridge =
+            |alphas: Vec<f64>| check_alphas(&head::Kind::Ridge(v1::RidgeHead { alphas, folds: 0 }));
+        ridge(vec![0.0; linear::ALPHAS_MAX]).expect("as many as there may be");
+        logistic(vec![LOGISTIC_ALPHA_MIN]).expect("just enough");
+        let told = |refused: Result<(), ProbeError>| refused.expect_err("refused").to_string();
+        assert!(told(ridge(vec![1.0; 200_000])).contains("at most 1000"));
+        assert!(told(ridge(vec![f64::NAN])).contains("alpha is NaN"));
+        assert!(told(logistic(vec![1.0, 1e-300])).contains("1e-30 or more"));
+    }
 
     #[test]
     fn sums_that_do_not_fit_are_refused_before_they_are_made() {

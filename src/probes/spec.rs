@@ -8,8 +8,8 @@ use crate::learn::split::SplitSpec;
 use crate::schema::{EmbeddingSpace, SpaceForm};
 use crate::wire::v1::{self, head};
 
-use super::presets;
 use super::table::{Column, find_column};
+use super::{heads, presets};
 
 /// Split where none is named.
 const SPLIT_DEFAULT: &str = "random:0.2:0";
@@ -79,6 +79,7 @@ impl Spec {
             ProbeError::bad("no head is given", hint)
         })?;
         presets::complete(&mut head);
+        heads::check_alphas(&head)?;
         wire.head = Some(v1::Head { kind: Some(head.clone()) });
         refuse_twice("feature column", &wire.columns)?;
         let Inputs { spaces, columns } = Inputs::find(view, &wire, &head)?;
