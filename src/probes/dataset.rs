@@ -143,16 +143,7 @@ impl<'v> Dataset<'v> {
         }
         let weights = weights(&table, spec)?;
         let leaked = leaks(&table, &partition)?;
-        if leaked > 0 {
-            warnings.push(format!(
-                "{leaked} test objects lie within {LEAK_ARCSEC} arcsec of a training object: the same object may be on both sides"
-            ));
-        }
-        if missing > 0 {
-            warnings.push(format!(
-                "{missing} of {chosen} objects lack a feature, the target or the weight, and are left out"
-            ));
-        }
+        warnings.extend(told_leaked(leaked).into_iter().chain(told_missing(missing, chosen)));
         let vector_spaces = if spec.uses_tokens() { &[][..] } else { &spec.spaces[..] };
         let features = Stored::gather(db, &table, &still, vector_spaces, &spec.columns, progress)?;
         warnings.extend(told_changed(changed));
@@ -192,6 +183,20 @@ impl<'v> Dataset<'v> {
         }
         places.iter().map(|&place| self.weights[place as usize]).collect()
     }
+}
+
+/// What is said of test objects at the position of a training object.
+pub(super) fn told_leaked(leaked: u64) -> Option<String> {
+    (leaked > 0).then(|| {
+        format!("{leaked} test objects lie within {LEAK_ARCSEC} arcsec of a training object: the same object may be on both sides")
+    })
+}
+
+/// What is said of objects that lack something.
+pub(super) fn told_missing(missing: u64, chosen: usize) -> Option<String> {
+    (missing > 0).then(|| {
+        format!("{missing} of {chosen} objects lack a feature, the target or the weight, and are left out")
+    })
 }
 
 /// What is said of objects that were written again while they were read.
@@ -391,7 +396,7 @@ fn weights(table: &Table<'_>, spec: &Spec) -> Result<Vec<f64>, ProbeError> {
 }
 
 /// Test objects at the position of a training object.
-fn leaks(table: &Table<'_>, partition: &Partition) -> Result<u64, ProbeError> {
+pub(super) fn leaks(table: &Table<'_>, partition: &Partition) -> Result<u64, ProbeError> {
     let direction = |place: &u32| {
         let position = table.position(*place as usize);
         let radec = |position: Position| (position.ra().0, position.dec().0);

@@ -82,6 +82,7 @@ impl Spec {
         heads::check_alphas(&head)?;
         wire.head = Some(v1::Head { kind: Some(head.clone()) });
         refuse_twice("feature column", &wire.columns)?;
+        check_tokens(&head, &wire)?;
         let Inputs { spaces, columns } = Inputs::find(view, &wire, &head)?;
         check_width(
             &head,
@@ -279,6 +280,27 @@ fn find_target(
     }
 }
 
+/// Refuses what a head that reads tokens does not use.
+fn check_tokens(head: &head::Kind, wire: &v1::ProbeSpec) -> Result<(), ProbeError> {
+    let is_token = matches!(head, head::Kind::Token(_));
+    if !is_token && !matches!(head, head::Kind::Attention(_)) {
+        return Ok(());
+    }
+    if !wire.columns.is_empty() {
+        let hint = "leave --columns out, or use a head that reads vectors";
+        return Err(ProbeError::bad("columns beside tokens, which alone are read", hint));
+    }
+    if is_token && !wire.weight.is_empty() {
+        let hint = "leave --weight out: every token counts the same";
+        return Err(ProbeError::bad("weights of objects for a token head", hint));
+    }
+    if is_token && wire.train_limit > 0 {
+        let hint = "leave --train-limit out, and choose fewer objects (--where)";
+        return Err(ProbeError::bad("a limit of training objects for a token head", hint));
+    }
+    Ok(())
+}
+
 /// Refuses more features than a head decomposes in a time that can be waited for.
 fn check_width(head: &head::Kind, width: usize) -> Result<(), ProbeError> {
     let decomposes =
@@ -350,6 +372,27 @@ fn is_redshift(view: &CollectionView, target: &TargetSpec) -> bool {
 mod tests {
     use super::*;
     use crate::wire::v1::{KnnHead, LogisticHead, RidgeHead, TokenHead};
+
+    #[test]
+    fn what_heads_of_tokens_do_not_use_is_refused() {
+        let attention = head::Kind::Attention(v1::AttentionHead::default());
+        let token = head::Kind::Token(TokenHead::default());
+        let columns = v1::ProbeSpec { columns: vec!["mag".to_owned()], ..Default::default() };
+        let weight = v1::ProbeSpec { weight: "w".to_owned(), ..Default::default() };
+        let few = v1::ProbeSpec { train_limit: 5, ..Default::default() };
+        for (head, wire, word) in [
+            (&attention, &columns, "--columns"),
+            (&token, &columns, "--columns"),
+            (&token, &weight, "--weight"),
+            (&token, &few, "--train-limit"),
+        ] {
+            let refused = check_tokens(head, wire).expect_err(word).to_string();
+            assert!(refused.contains(word), "{refused}");
+        }
+        for wire in [&weight, &few] {
+            check_tokens(&attention, wire).expect("used");
+        }
+    }
 
     #[test]
     fn more_features_than_can_be_decomposed_in_time_are_refused() {

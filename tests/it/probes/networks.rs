@@ -177,8 +177,22 @@ async fn a_token_head_gives_each_token_a_class() {
     let server = with_tokens(folder.path(), None).await;
     let wanted = spec("states", "parts", head::Kind::Token(TokenHead { alpha: 0.1 }));
     let request = FitProbeRequest { name: "parts".to_owned(), ..measure_only(wanted.clone()) };
-    let (probe, _) = fit(&server, request).await.expect("fitted");
+    // One object has no class at all, and one that tests lies where one teaches.
+    let mut blank = tokened(480);
+    let none = FloatList { values: vec![f64::NAN; TOKENS as usize] };
+    blank.columns.insert("parts".to_owned(), Value { kind: Some(value::Kind::Floats(none)) });
+    let twin = Object { position: tokened(0).position, ..tokened(483) };
+    server.write("sky", vec![blank, twin]).await;
+    let (probe, tested) = fit(&server, request).await.expect("fitted");
     assert_eq!(probe.classes, ["0", "1"]);
+    assert_eq!((probe.n_train, probe.n_test), (360, 121));
+    assert_eq!((probe.n_missing, probe.n_leaked), (1, 1));
+    assert_eq!(tested.len(), 121);
+    let right = |each: &&sidereus::wire::v1::Prediction| each.truth == each.predicted;
+    assert!(tested.values().filter(right).count() > 100);
+    let classes: usize = tested.values().map(|each| each.truth.len()).sum();
+    let counted = probe.confusion.as_ref().expect("counted").counts.iter().sum::<u64>();
+    assert_eq!(classes as u64, counted);
     assert!(metric(&probe, "mean_iou") > 0.95, "{probe:?}");
     let apply = ApplyProbeRequest {
         collection: "sky".to_owned(),
