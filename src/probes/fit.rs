@@ -58,7 +58,7 @@ pub fn fit(
     let outcome =
         measure::measure(&spec, &data, &run.tested, &run.predicted, tools.threads, progress)?;
     let mut warnings = data.warnings.clone();
-    warnings.extend(run.fit.warnings.iter().cloned());
+    warnings.extend(run.fit.warnings.iter().chain(&outcome.warnings).cloned());
     if run.tested.len() < FEW_TESTED {
         warnings
             .push(format!("measured on {} objects only: intervals are rough", run.tested.len()));

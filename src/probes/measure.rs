@@ -57,6 +57,8 @@ pub(super) struct Outcome {
     pub(super) metrics: Vec<v1::MetricValue>,
     pub(super) confusion: Option<v1::Confusion>,
     pub(super) calibration: Vec<v1::CalibrationBin>,
+    /// What deserves a look.
+    pub(super) warnings: Vec<String>,
 }
 
 /// Compares what was predicted for the tested objects with what is true of them.
@@ -96,11 +98,13 @@ pub(super) fn measure(
                 measure = measure.log_density(&predicted.log_densities)?;
                 measure = measure.below(&predicted.below)?;
             }
-            if spec.is_redshift {
+            let warnings: Vec<String> =
+                spec.is_redshift.then(|| told_no_redshift(&truth)).flatten().into_iter().collect();
+            if spec.is_redshift && warnings.is_empty() {
                 measure = measure.redshift()?;
             }
             let measured = metrics::measure(&measure, &bootstrap, progress)?;
-            Ok(Outcome { metrics: told(measured), ..Outcome::default() })
+            Ok(Outcome { metrics: told(measured), warnings, ..Outcome::default() })
         }
         Targets::Classes { names, of } => {
             let mut measure = Classification::new(names.len(), &of, &predicted.values)?;
@@ -122,6 +126,14 @@ pub(super) fn measure(
     }
 }
 
+/// What is said of a target that is called a redshift and is none everywhere, such as one with -9999 for unknown.
+fn told_no_redshift(truth: &[f64]) -> Option<String> {
+    let count = truth.iter().filter(|truth| **truth <= -1.0).count();
+    (count > 0).then(|| {
+        format!("{count} of {} tested redshifts are -1 or less: the target is measured as a plain number (leave unknown ones out with --where)", truth.len())
+    })
+}
+
 /// Measures, confusion matrix and calibration of classes.
 pub(super) fn of_classes(
     measure: &Classification<'_>,
@@ -140,6 +152,7 @@ pub(super) fn of_classes(
         metrics: told(measured),
         confusion: Some(v1::Confusion { classes: names.to_vec(), counts: measure.confusion() }),
         calibration: calibration.collect(),
+        ..Outcome::default()
     })
 }
 
@@ -158,6 +171,13 @@ fn told(measured: Vec<Measured>) -> Vec<v1::MetricValue> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_no_redshift_is_a_plain_number_and_said() {
+        assert_eq!(told_no_redshift(&[0.1, -0.001, 7.0]), None);
+        let told = told_no_redshift(&[0.1, -9999.0, -1.0]).expect("said");
+        assert!(told.starts_with("2 of 3 tested redshifts") && told.contains("--where"), "{told}");
+    }
 
     #[test]
     fn of_equal_probabilities_the_first_is_the_class_as_in_the_measures() {

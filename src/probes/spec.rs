@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use super::ProbeError;
 use crate::engine::CollectionView;
 use crate::learn::split::SplitSpec;
-use crate::schema::{EmbeddingSpace, SpaceForm};
+use crate::schema::{self, EmbeddingSpace, SpaceForm};
 use crate::wire::v1::{self, head};
 
 use super::table::{Column, find_column};
@@ -356,22 +356,35 @@ fn refuse_target_as_feature(target: &TargetSpec, columns: &[Column]) -> Result<(
     Ok(())
 }
 
-/// Whether a target is a redshift, by its UCD or by a usual name, so that the errors of redshifts are measured.
+/// Whether a target is a redshift, so that the errors of redshifts are measured.
 fn is_redshift(view: &CollectionView, target: &TargetSpec) -> bool {
-    const NAMES: [&str; 8] =
-        ["z", "redshift", "zspec", "z_spec", "zphot", "z_phot", "specz", "z_desi"];
     let TargetSpec::Number(target) = target else { return false };
     let column = view.schema().columns.iter().find(|column| column.name == target.name);
-    column.is_some_and(|column| {
-        column.ucd.to_lowercase().contains("src.redshift")
-            || NAMES.contains(&column.name.to_lowercase().as_str())
-    })
+    column.is_some_and(says_redshift)
+}
+
+/// By its UCD, or by a usual name where it has no unit: `z` is a magnitude, too.
+fn says_redshift(column: &schema::Column) -> bool {
+    const NAMES: [&str; 8] =
+        ["z", "redshift", "zspec", "z_spec", "zphot", "z_phot", "specz", "z_desi"];
+    let has_name = NAMES.contains(&column.name.to_lowercase().as_str());
+    column.ucd.to_lowercase().contains("src.redshift") || has_name && column.unit.trim().is_empty()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::wire::v1::{KnnHead, LogisticHead, RidgeHead, TokenHead};
+
+    #[test]
+    fn a_magnitude_called_z_is_no_redshift() {
+        let named = |name: &str| schema::Column::new(name, schema::ColumnType::Float64);
+        assert!(says_redshift(&named("Z")) && says_redshift(&named("z_spec")));
+        let magnitude = schema::Column { unit: "mag".to_owned(), ..named("z") };
+        assert!(!says_redshift(&magnitude) && !says_redshift(&named("y")));
+        let told = schema::Column { ucd: "src.redshift;meta.main".to_owned(), ..named("y") };
+        assert!(says_redshift(&told));
+    }
 
     #[test]
     fn what_heads_of_tokens_do_not_use_is_refused() {
