@@ -408,12 +408,9 @@ pub(super) fn leaks(table: &Table<'_>, partition: &Partition) -> Result<u64, Pro
         let test: Vec<_> = partition.test.iter().map(direction).collect();
         return Ok(split::leaked(&train, &test, LEAK_ARCSEC)?.len() as u64);
     }
-    let mut leaked = 0;
-    for (number, fold) in partition.folds.iter().enumerate() {
-        let others = partition.folds.iter().enumerate().filter(|(other, _)| *other != number);
-        let train: Vec<_> = others.flat_map(|(_, places)| places.iter().map(direction)).collect();
-        let test: Vec<_> = fold.iter().map(direction).collect();
-        leaked += split::leaked(&train, &test, LEAK_ARCSEC)?.len() as u64;
-    }
-    Ok(leaked)
+    let folds = (0u32..).zip(&partition.folds);
+    let points: Vec<_> = folds
+        .flat_map(|(fold, places)| places.iter().map(move |place| (direction(place), fold)))
+        .collect();
+    Ok(split::leaked_between(&points, LEAK_ARCSEC)?)
 }

@@ -10,7 +10,7 @@ mod spec;
 
 pub use few::few_shot;
 pub use hash::SplitId;
-pub use leak::{LEAK_ARCSEC, leaked, unit_vector};
+pub use leak::{LEAK_ARCSEC, leaked, leaked_between, unit_vector};
 pub use spec::{SplitSpec, SplitSubject};
 
 use super::LearnError;
