@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::dataset::{leaks, sides, told_changed, told_leaked, told_missing};
 use super::features::Subset;
-use super::fit::{Fitted, Measured, probe_of};
+use super::fit::{Fitted, Measured, probe_of, told_unused};
 use super::measure::{self, Outcome};
 use super::model::Model;
 use super::record::{self, Record};
@@ -89,6 +89,7 @@ pub(super) fn fit(
         Vec::new()
     };
     let warnings = told_leaked(leaked).into_iter().chain(told_missing(missing, chosen));
+    let warnings = warnings.chain(told_unused(&spec.head, partition.validation.len()));
     let counts = Measured {
         trained: partition.train.len(),
         tested: partition.test.len(),

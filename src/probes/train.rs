@@ -69,14 +69,18 @@ pub(super) fn fit(
     let examples_at_once =
         wanted.chunk_examples(if spec.uses_tokens() { TOKENS_GUESS } else { 1 }).max(1);
     let order = (u32::MAX, Vec::new());
+    let unused = validation.places.len();
+    let validation = Some(validation).filter(|validation| judges(validation));
     let mut source = Source { spec, frame: &frame, train, validation, examples_at_once, order };
     let count = train.places.len();
     let trained = train_watched(encoder, &wanted, &mut source, count, progress)?;
     let mut fit = Fit::of(Model::network(trained.head, frame)?);
-    if !validation.places.is_empty() {
+    if validation.is_some() {
         let (best, ran) = (trained.best_epoch + 1, trained.epochs);
         fit.warnings
             .push(format!("weights of epoch {best} of {ran}, the best on the validation side"));
+    } else if let Some(warning) = told_weightless(unused) {
+        fit.warnings.push(warning);
     }
     Ok(fit)
 }
@@ -160,12 +164,25 @@ fn train_spec(
     wanted.weight_decay = mlp.weight_decay;
     wanted.epochs = mlp.epochs;
     wanted.batch = mlp.batch as usize;
-    if !validation.places.is_empty() {
+    if judges(validation) {
         wanted.patience = PATIENCE;
     }
     wanted.seed = spec.wire.seed;
     wanted.check()?;
     Ok(wanted)
+}
+
+/// Whether a validation side can tell epochs apart.
+fn judges(validation: &Examples<'_>) -> bool {
+    let weights = &validation.weights;
+    !validation.places.is_empty() && (weights.is_empty() || weights.iter().any(|each| *each > 0.0))
+}
+
+/// What is said of so many validation objects that judge nothing.
+fn told_weightless(unused: usize) -> Option<String> {
+    (unused > 0).then(|| {
+        format!("all {unused} objects on the validation side have weight 0: the weights of the last epoch are taken")
+    })
 }
 
 fn singles(values: &[f64]) -> Vec<f32> {
@@ -177,7 +194,8 @@ struct Source<'a> {
     spec: &'a Spec,
     frame: &'a Frame,
     train: &'a Examples<'a>,
-    validation: &'a Examples<'a>,
+    /// `None` where nothing is judged by it.
+    validation: Option<&'a Examples<'a>>,
     examples_at_once: usize,
     /// The order of an epoch.
     order: (u32, Vec<u32>),
@@ -235,8 +253,9 @@ impl ChunkSource for Source<'_> {
     }
 
     fn validation(&mut self, chunk: u32) -> Result<Option<Chunk>, LearnError> {
-        let all: Vec<u32> = (0..self.validation.places.len() as u32).collect();
+        let Some(validation) = self.validation else { return Ok(None) };
+        let all: Vec<u32> = (0..validation.places.len() as u32).collect();
         let examples = self.run(&all, chunk);
-        self.read(self.validation, &examples)
+        self.read(validation, &examples)
     }
 }
