@@ -17,6 +17,9 @@ use crate::sky::Position;
 /// Most probabilities that are held at once: 1 GiB of them.
 const PROBABILITIES_MAX: usize = 128 << 20;
 
+/// Largest number of a target or a feature: a fit sums up squares.
+const MAGNITUDE_MAX: f64 = 1e150;
+
 /// Most votes beyond rounding by which fractions may add up to more than one.
 const FRACTION_SLACK: f64 = 1e-6;
 
@@ -118,9 +121,11 @@ impl<'v> Dataset<'v> {
         let still = view.still()?;
         let mut table = Table::choose(view, spec.predicate.as_deref(), stop)?;
         let changed = table.take_changed(&still).len() as u64;
+        refuse_all_changed(table.count(), changed)?;
         let chosen = table.count();
         let keep = usable(&table, &still, spec)?;
         table.retain(&keep);
+        spec.columns.iter().try_for_each(|column| check_magnitude(&table, column))?;
         let missing = (chosen - table.count()) as u64;
         let sides = sides(&table, spec)?;
         let inside: Vec<bool> = sides.iter().map(|side| *side != Side::Out).collect();
@@ -183,6 +188,37 @@ impl<'v> Dataset<'v> {
         }
         places.iter().map(|&place| self.weights[place as usize]).collect()
     }
+}
+
+/// Refuses a fit of which all objects were written again while it began.
+pub(super) fn refuse_all_changed(left: usize, changed: u64) -> Result<(), LearnError> {
+    if left > 0 || changed == 0 {
+        return Ok(());
+    }
+    let reason = format!(
+        "all {changed} objects were written again while they were read; try again when fewer are written"
+    );
+    Err(LearnError::Unreadable { reason })
+}
+
+/// Refuses numbers whose squares are not finite.
+fn check_magnitude(table: &Table<'_>, column: &Column) -> Result<(), ProbeError> {
+    let numbers = table.numbers(column);
+    match too_large(&numbers) {
+        None => Ok(()),
+        Some(place) => {
+            let (id, value) = (table.id(place), numbers[place]);
+            let what = format!("`{}` of object {id} is {value:e}", column.name);
+            let hint = format!(
+                "numbers up to {MAGNITUDE_MAX:e} can be learnt: scale the column, or leave such objects out (--where)"
+            );
+            Err(ProbeError::bad(what, hint))
+        }
+    }
+}
+
+fn too_large(numbers: &[f64]) -> Option<usize> {
+    numbers.iter().position(|number| number.abs() > MAGNITUDE_MAX)
 }
 
 /// What is said of test objects at the position of a training object.
@@ -301,7 +337,10 @@ fn limited(given: &[u32], table: &Table<'_>, targets: &Targets, spec: &Spec) -> 
 
 fn targets(table: &Table<'_>, target: &TargetSpec) -> Result<Targets, ProbeError> {
     match target {
-        TargetSpec::Number(column) => Ok(Targets::Numbers(table.numbers(column))),
+        TargetSpec::Number(column) => {
+            check_magnitude(table, column)?;
+            Ok(Targets::Numbers(table.numbers(column)))
+        }
         TargetSpec::Tokens => {
             Err(ProbeError::bad("tokens have classes of their own", "use the token head"))
         }
@@ -331,7 +370,8 @@ fn targets(table: &Table<'_>, target: &TargetSpec) -> Result<Targets, ProbeError
             for example in 0..table.count() {
                 let row = by_column.iter().map(|column| column[example]);
                 if let Some(value) = row.clone().find(|value| !(0.0..=1.0).contains(value)) {
-                    return Err(LearnError::NotAFraction { example, value }.into());
+                    let what = format!("a fraction of object {} is {value}", table.id(example));
+                    return Err(ProbeError::bad(what, "fractions lie between 0 and 1"));
                 }
                 let sum: f64 = row.clone().sum();
                 if !(sum > 0.0 && sum <= 1.0 + FRACTION_SLACK) {
@@ -413,4 +453,24 @@ pub(super) fn leaks(table: &Table<'_>, partition: &Partition) -> Result<u64, Pro
         .flat_map(|(fold, places)| places.iter().map(move |place| (direction(place), fold)))
         .collect();
     Ok(split::leaked_between(&points, LEAK_ARCSEC)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_without_a_finite_square_are_found() {
+        assert_eq!(too_large(&[0.0, -MAGNITUDE_MAX, f64::NAN]), None);
+        assert_eq!(too_large(&[0.0, -1e300]), Some(1));
+        assert!((MAGNITUDE_MAX * MAGNITUDE_MAX * 1e6).is_finite());
+    }
+
+    #[test]
+    fn a_writer_that_leaves_no_object_is_told() {
+        assert_eq!(refuse_all_changed(1, 5), Ok(()));
+        assert_eq!(refuse_all_changed(0, 0), Ok(()));
+        let refused = refuse_all_changed(0, 5).expect_err("refused").to_string();
+        assert!(refused.contains("all 5 objects were written again"), "{refused}");
+    }
 }

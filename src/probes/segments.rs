@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use super::dataset::{leaks, sides, told_changed, told_leaked, told_missing};
+use super::dataset::{leaks, refuse_all_changed, sides, told_changed, told_leaked, told_missing};
 use super::features::Subset;
 use super::fit::{Fitted, Measured, probe_of, told_unused};
 use super::measure::{self, Outcome};
@@ -59,6 +59,7 @@ pub(super) fn fit(
     let still = view.still()?;
     let mut table = Table::choose(view, spec.predicate.as_deref(), stop)?;
     let changed = table.take_changed(&still).len() as u64;
+    refuse_all_changed(table.count(), changed)?;
     let chosen = table.count();
     table.retain(&tokens::have(&table, &still, spec.spaces[0].id)?);
     let mut missing = (chosen - table.count()) as u64;

@@ -238,6 +238,10 @@ fn find_target(
             "" => None,
             name => Some(find_column(view, name)?),
         };
+        if let Some(column) = votes.as_ref().filter(|column| !column.is_number()) {
+            let what = format!("column of votes `{}` is of type {}", column.name, column.kind);
+            return Err(ProbeError::bad(what, "numbers of votes are numbers, not negative"));
+        }
         if matches!(head, head::Kind::Density(_)) {
             let what = "vote fractions for a density head";
             return Err(ProbeError::bad(what, "use knn, ridge, logistic, mlp or attention"));

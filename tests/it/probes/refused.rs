@@ -19,6 +19,7 @@ fn refused() -> Vec<(ProbeSpec, &'static str)> {
         fractions: names.iter().map(|name| (*name).to_owned()).collect(),
         ..Target::default()
     };
+    let tiny = head::Kind::Logistic(LogisticHead { alphas: vec![1e-300], folds: 0 });
     vec![
         (spec("nothing", "y", ridge(&[])), "no embedding space `nothing`"),
         (spec("plain", "nothing", ridge(&[])), "no column `nothing`"),
@@ -71,6 +72,15 @@ fn refused() -> Vec<(ProbeSpec, &'static str)> {
             },
             "`w` is named twice",
         ),
+        (
+            ProbeSpec {
+                target: Some(Target { votes: "class".to_owned(), ..fractions(&["mag", "w"]) }),
+                ..spec("plain", "y", logistic())
+            },
+            "votes `class` is of type",
+        ),
+        (ProbeSpec { split: "kfold:400:0".to_owned(), ..plain() }, "give fewer folds"),
+        (spec("plain", "class", tiny), "1e-30 or more"),
         (
             ProbeSpec {
                 target: Some(fractions(&["w"; 100_000])),
