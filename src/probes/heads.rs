@@ -201,6 +201,7 @@ fn fit_ridge(
     progress: Progress<'_>,
 ) -> Result<Fit, ProbeError> {
     let (targets, outputs) = train.targets.dense();
+    check_path(ridge, (train.features.width(), outputs), tools.threads)?;
     let options = RidgeOptions { alphas: ridge.alphas.clone(), standardize: spec.wire.standardize };
     let numbers;
     let folds = match (ridge.alphas.len(), ridge.folds) {
@@ -241,7 +242,8 @@ fn fit_logistic(
     train: &Examples<'_>,
     progress: Progress<'_>,
 ) -> Result<Fit, ProbeError> {
-    check_sums(train.features.width(), train.targets.classes().len(), tools.threads)?;
+    let classes = train.targets.classes().len();
+    let threads = affordable(train.features.width(), classes, tools.threads)?;
     let labels = match &train.targets {
         Targets::Classes { of, .. } => Labels::Classes(of),
         Targets::Fractions { values, .. } => Labels::Fractions(values),
@@ -273,11 +275,11 @@ fn fit_logistic(
     let fitted = logistic_path(
         &train.features,
         labels,
-        train.targets.classes().len(),
+        classes,
         train.weights(),
         folds,
         &options,
-        tools.threads,
+        threads,
         progress,
     )?;
     Ok(Fit {
@@ -312,17 +314,56 @@ pub(super) fn check_alphas(head: &head::Kind) -> Result<(), ProbeError> {
     }
 }
 
-/// Refuses sums of a logistic head that would not fit: each thread has one number for every pair of classes and for every
+/// How many of some threads may each have the sums of a logistic head: a number for every pair of classes, and for every
 /// class and feature.
-fn check_sums(width: usize, classes: usize, threads: usize) -> Result<(), ProbeError> {
-    let each =
-        classes.saturating_mul(width.saturating_add(classes)).saturating_mul(size_of::<f64>());
-    if each.saturating_mul(threads.saturating_add(1)) <= SUMS_BYTES_MAX {
+///
+/// # Errors
+/// [`ProbeError::BadSpec`] where they are too many for one.
+fn affordable(width: usize, classes: usize, threads: usize) -> Result<usize, ProbeError> {
+    let numbers = classes.saturating_mul(width.saturating_add(classes));
+    let each = numbers.saturating_mul(size_of::<f64>()).max(1);
+    // One more for the sum of all.
+    match (SUMS_BYTES_MAX / each).saturating_sub(1) {
+        0 => {
+            let what = format!("{classes} classes of {width} features");
+            let hint = format!(
+                "their sums would take more than {} MiB: use fewer classes or features",
+                SUMS_BYTES_MAX >> 20
+            );
+            Err(ProbeError::bad(what, hint))
+        }
+        most => Ok(threads.clamp(1, most)),
+    }
+}
+
+/// Refuses more coefficients of all strengths together than are held at once: by each thread that fits a fold, or once where
+/// one is left out at a time, beside what each thread predicts.
+fn check_path(
+    ridge: &v1::RidgeHead,
+    (width, outputs): (usize, usize),
+    threads: usize,
+) -> Result<(), ProbeError> {
+    let strengths = match ridge.alphas.len() {
+        0 => linear::STRENGTHS as usize,
+        given => given,
+    };
+    let of_each = match ridge.folds {
+        // There is nothing to choose.
+        _ if strengths == 1 => width.saturating_mul(2),
+        0 => width.saturating_mul(2).saturating_add(threads.saturating_mul(linear::LEFT_OUT_ROWS)),
+        folds => width.saturating_mul(2).saturating_mul(threads.min(folds as usize)),
+    };
+    let bytes =
+        [outputs, of_each, size_of::<f64>()].into_iter().fold(strengths, usize::saturating_mul);
+    if bytes <= SUMS_BYTES_MAX {
         return Ok(());
     }
-    let what = format!("{classes} classes of {width} features on {threads} threads");
+    let what = format!(
+        "{strengths} strengths for {outputs} outputs of {width} features: {} MiB of coefficients",
+        bytes >> 20
+    );
     let hint = format!(
-        "their sums would take more than {} MiB: use fewer classes or features",
+        "at most {} MiB are held; give fewer strengths (--alpha), folds or answers",
         SUMS_BYTES_MAX >> 20
     );
     Err(ProbeError::bad(what, hint))
@@ -411,9 +452,23 @@ mod tests {
 
     #[test]
     fn sums_that_do_not_fit_are_refused_before_they_are_made() {
-        check_sums(1_024, 1_000, 64).expect("fits");
-        let refused = check_sums(64, 100_002, 16).expect_err("80 GB of each thread").to_string();
+        assert_eq!(affordable(1_024, 1_000, 16).ok(), Some(16));
+        // Of 46 MiB each.
+        assert_eq!(affordable(5_000, 1_000, 128).ok(), Some(88));
+        let refused = affordable(64, 100_002, 16).expect_err("80 GB each").to_string();
         assert!(refused.contains("100002 classes of 64 features"), "{refused}");
-        assert!(check_sums(usize::MAX, usize::MAX, usize::MAX).is_err());
+        assert!(affordable(usize::MAX, usize::MAX, usize::MAX).is_err());
+    }
+
+    #[test]
+    fn coefficients_of_all_strengths_are_priced_together() {
+        let ridge = |strengths, folds| v1::RidgeHead { alphas: vec![1.0; strengths], folds };
+        check_path(&ridge(0, 0), (5_000, 1_000), 16).expect("fits");
+        check_path(&ridge(1, 10), (5_000, 1_000), 64).expect("fits");
+        check_path(&ridge(1_000, 5), (5_000, 1), 16).expect("fits");
+        for (folds, word) in [(0, "1000 strengths for 1000 outputs"), (5, "MiB of coefficients")] {
+            let refused = check_path(&ridge(1_000, folds), (5_000, 1_000), 16).expect_err(word);
+            assert!(refused.to_string().contains(word), "{refused}");
+        }
     }
 }

@@ -12,8 +12,9 @@ mod tests;
 use super::LearnError;
 use super::lapack::{View, gemm};
 pub use folds::{Folds, fold_numbers, stratified_fold_numbers};
+pub use leave::LEFT_OUT_ROWS;
 pub use logistic::{Labels, Logistic, LogisticFit, LogisticOptions, LogisticScore, logistic_path};
-pub use ridge::{RidgeFit, RidgeOptions, RidgeScore, ridge_path};
+pub use ridge::{RidgeFit, RidgeOptions, RidgeScore, STRENGTHS, ridge_path};
 
 /// Most strengths of regularisation to choose from: each takes as many sums as a fit.
 pub const ALPHAS_MAX: usize = 1_000;

@@ -51,7 +51,7 @@ pub struct RidgeFit {
 const FOLD_MATRICES: usize = 6;
 
 /// Strengths that are tried when none are given.
-const STRENGTHS: u32 = 20;
+pub const STRENGTHS: u32 = 20;
 
 /// Minimises `sum w (y - x b - c)^2 + alpha ||b||^2` for each strength, and chooses one for all outputs: the one of the
 /// highest fraction of variance explained, as the mean over folds; or, leaving one out at a time, of the lowest mean squared
