@@ -35,6 +35,17 @@ fn metric(probe: &Probe, name: &str) -> f64 {
     probe.metrics.iter().find(|each| each.name == name).expect(name).value
 }
 
+/// An example whose number `mag` is a date around `y`, of more digits than single precision has.
+fn dated(id: i64) -> Object {
+    let mut object = example(id);
+    let y = match object.columns["y"].kind {
+        Some(value::Kind::Real(y)) => y,
+        _ => panic!("a number"),
+    };
+    object.columns.insert("mag".to_owned(), real(2_459_000.5 + 0.01 * y));
+    object
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn networks_are_trained_kept_and_computed_without_the_encoder() {
     let (models, folder) =
@@ -42,12 +53,13 @@ async fn networks_are_trained_kept_and_computed_without_the_encoder() {
     let encoder = encoder(models.path());
     let server = TestServer::start_with(folder.path(), Some(encoder), |_| {}).await;
     server.create(schema("sky")).await.expect("a collection");
-    server.write("sky", (0..600).map(example).collect()).await;
+    server.write("sky", (0..600).map(dated).collect()).await;
     let standard = |spec: ProbeSpec| ProbeSpec { standardize: true, ..spec };
     let density = DensityHead { components: 3, mlp: Some(mlp(60)) };
     let wanted = [
         ("number", standard(spec("plain", "y", head::Kind::Mlp(mlp(60))))),
         ("class", standard(spec("plain", "class", head::Kind::Mlp(mlp(60))))),
+        ("date", standard(spec("plain", "mag", head::Kind::Mlp(mlp(60))))),
         ("density", standard(spec("cosine", "y", head::Kind::Density(density)))),
     ];
     for (name, spec) in wanted {
