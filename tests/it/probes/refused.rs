@@ -15,16 +15,14 @@ fn refused() -> Vec<(ProbeSpec, &'static str)> {
     let plain = || spec("plain", "y", ridge(&[1.0]));
     let logistic = || head::Kind::Logistic(LogisticHead::default());
     let knn = |k| head::Kind::Knn(KnnHead { k, by_distance: false, metric: Metric::L2.into() });
-    let fractions = |names: &[&str]| Target {
-        fractions: names.iter().map(|name| (*name).to_owned()).collect(),
-        ..Target::default()
-    };
     let tiny = head::Kind::Logistic(LogisticHead { alphas: vec![1e-300], folds: 0 });
     vec![
         (spec("nothing", "y", ridge(&[])), "no embedding space `nothing`"),
         (spec("plain", "nothing", ridge(&[])), "no column `nothing`"),
         (spec("plain", "class", ridge(&[])), "use logistic"),
         (ProbeSpec { target: None, ..plain() }, "--target"),
+        (ProbeSpec { split: "kfold:400:0".to_owned(), ..plain() }, "give fewer folds"),
+        (spec("plain", "class", tiny), "1e-30 or more"),
         (ProbeSpec { head: None, ..plain() }, "knn, ridge"),
         (ProbeSpec { spaces: Vec::new(), ..plain() }, "no features"),
         (ProbeSpec { split: "random:2:0".to_owned(), ..plain() }, "fraction that tests"),
@@ -58,6 +56,26 @@ fn refused() -> Vec<(ProbeSpec, &'static str)> {
             "merger",
         ),
         (
+            ProbeSpec {
+                head: Some(Head {
+                    kind: Some(head::Kind::Mlp(sidereus::wire::v1::MlpHead::default())),
+                }),
+                ..plain()
+            },
+            "encoder",
+        ),
+    ]
+}
+
+/// The same of columns of fractions.
+fn refused_fractions() -> Vec<(ProbeSpec, &'static str)> {
+    let logistic = || head::Kind::Logistic(LogisticHead::default());
+    let fractions = |names: &[&str]| Target {
+        fractions: names.iter().map(|name| (*name).to_owned()).collect(),
+        ..Target::default()
+    };
+    vec![
+        (
             ProbeSpec { target: Some(fractions(&["mag", "w"])), ..spec("plain", "y", logistic()) },
             "between 0 and 1",
         ),
@@ -79,23 +97,12 @@ fn refused() -> Vec<(ProbeSpec, &'static str)> {
             },
             "votes `class` is of type",
         ),
-        (ProbeSpec { split: "kfold:400:0".to_owned(), ..plain() }, "give fewer folds"),
-        (spec("plain", "class", tiny), "1e-30 or more"),
         (
             ProbeSpec {
                 target: Some(fractions(&["w"; 100_000])),
                 ..spec("plain", "y", logistic())
             },
             "at most 1000 answers",
-        ),
-        (
-            ProbeSpec {
-                head: Some(Head {
-                    kind: Some(head::Kind::Mlp(sidereus::wire::v1::MlpHead::default())),
-                }),
-                ..plain()
-            },
-            "encoder",
         ),
     ]
 }
@@ -104,7 +111,7 @@ fn refused() -> Vec<(ProbeSpec, &'static str)> {
 async fn what_cannot_be_learnt_is_refused_with_what_to_do() {
     let folder = tempfile::tempdir().expect("a folder");
     let server = with_examples(folder.path()).await;
-    for (spec, word) in refused() {
+    for (spec, word) in refused().into_iter().chain(refused_fractions()) {
         let shown = format!("{spec:?}");
         let status = fit(&server, measure_only(spec)).await.expect_err(&shown);
         assert!(status.message().contains(word), "{word}: {} for {shown}", status.message());
