@@ -8,7 +8,7 @@ use super::heads;
 use super::measure::Predicted;
 use super::model::Model;
 use super::record::{self, Record};
-use super::spec::Spec;
+use super::spec::{Inputs, are_tokens};
 use super::table::Table;
 use super::{ProbeError, Tools, derived, segments, tokens};
 use crate::engine::{CollectionView, Still, Write};
@@ -52,13 +52,14 @@ pub fn apply(
         return Err(ProbeError::Stale { name: probe.name, reason: probe.stale });
     }
     let output = output(&probe, request)?;
-    let spec = Spec::resolve(view, probe.spec.clone().unwrap_or_default())?;
+    let kept = probe.spec.clone().unwrap_or_default();
+    let inputs = Inputs::of_kept(view, &kept)?;
     let predicate = Some(request.predicate.as_str()).filter(|text| !text.is_empty());
     let mut table = Table::choose(view, predicate, stop)?;
-    if matches!(spec.head, head::Kind::Token(_)) {
-        return segments::apply(table, &spec, &model, request, flag, tell);
+    if matches!(kept.head, Some(v1::Head { kind: Some(head::Kind::Token(_)) })) {
+        return segments::apply(table, &inputs.spaces[0], &model, request, flag, tell);
     }
-    retain_usable(&mut table, &view.still()?, &spec)?;
+    retain_usable(&mut table, &view.still()?, &inputs)?;
     let total = table.count() as u64;
     let place =
         if request.column.is_empty() { None } else { Some(column(tools, request, &output)?) };
@@ -69,8 +70,8 @@ pub fn apply(
         let page = table.page(first..(first + AT_ONCE).min(table.count()));
         let mut predictions = Vec::new();
         let skipped = pages.page(page.objects(), &mut |page, still| {
-            retain_usable(page, still, &spec)?;
-            let predicted = predict(tools, &spec, &model, page, still)?;
+            retain_usable(page, still, &inputs)?;
+            let predicted = predict(tools, &inputs, &model, page, still)?;
             let Some(place) = place else {
                 predictions.extend(told(page, &predicted, &output));
                 return Ok::<_, ProbeError>(Vec::new());
@@ -85,10 +86,13 @@ pub fn apply(
 }
 
 /// Keeps the objects that have all features.
-fn retain_usable(table: &mut Table<'_>, still: &Still<'_>, spec: &Spec) -> Result<(), ProbeError> {
-    let spaces: Vec<_> = spec.spaces.iter().map(|space| space.id).collect();
-    let mut keep = heads::have_features(table, still, spec, &spaces)?;
-    for column in &spec.columns {
+fn retain_usable(
+    table: &mut Table<'_>,
+    still: &Still<'_>,
+    inputs: &Inputs,
+) -> Result<(), ProbeError> {
+    let mut keep = heads::have_features(table, still, &inputs.spaces)?;
+    for column in &inputs.columns {
         let numbers = table.numbers(column);
         keep.iter_mut().zip(numbers).for_each(|(keep, number)| *keep &= number.is_finite());
     }
@@ -99,16 +103,16 @@ fn retain_usable(table: &mut Table<'_>, still: &Still<'_>, spec: &Spec) -> Resul
 /// Predicts for all objects of a page.
 fn predict(
     tools: &Tools,
-    spec: &Spec,
+    inputs: &Inputs,
     model: &Model,
     page: &Table<'_>,
     still: &Still<'_>,
 ) -> Result<Predicted, ProbeError> {
-    if let Some(space) = spec.spaces.first().filter(|_| spec.uses_tokens()) {
+    if let Some(space) = inputs.spaces.first().filter(|_| are_tokens(&inputs.spaces)) {
         let places: Vec<u32> = (0..page.count() as u32).collect();
         return tokens::predict(page, still, space, &places, &[], model);
     }
-    let (spaces, columns) = (&spec.spaces, &spec.columns);
+    let (spaces, columns) = (&inputs.spaces, &inputs.columns);
     let features = Stored::gather(&tools.db, page, still, spaces, columns, Progress::silent())?;
     heads::predict_all(&features, model, tools.threads)
 }
@@ -177,12 +181,6 @@ pub(super) fn own_column(
         .ok_or_else(|| ProbeError::bad("the column was not made", "try again"))
 }
 
-fn label(classes: &[String], row: &[f64]) -> Value {
-    let best = row.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1));
-    let name = best.and_then(|(place, _)| classes.get(place));
-    name.map_or(Value::Null, |name| Value::Text(name.clone()))
-}
-
 /// Writes predictions, but for objects that have changed since: these are returned.
 fn write(
     tools: &Tools,
@@ -194,7 +192,10 @@ fn write(
     let write = |number: usize| {
         let row = predicted.row(number);
         let value = match output {
-            Output::Label(classes) => label(classes, row),
+            Output::Label(classes) => {
+                let name = predicted.class(number).and_then(|place| classes.get(place));
+                name.map_or(Value::Null, |name| Value::Text(name.clone()))
+            }
             Output::Number(at) => row.get(*at).map_or(Value::Null, |value| Value::Float64(*value)),
             Output::All => row.first().map_or(Value::Null, |value| Value::Float64(*value)),
         };

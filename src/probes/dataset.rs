@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use super::ProbeError;
 use super::features::Stored;
-use super::spec::{Spec, TargetSpec};
+use super::spec::{CLASSES_MAX, Spec, TargetSpec};
 use super::table::{Column, Table, label};
 use super::{heads, size};
 use crate::engine::{CollectionView, Db, Still};
@@ -14,11 +14,11 @@ use crate::query::StopFlag;
 use crate::schema::ObjectId;
 use crate::sky::Position;
 
-/// Most classes of a target.
-const CLASSES_MAX: usize = 1_000;
-
 /// Most probabilities that are held at once: 1 GiB of them.
 const PROBABILITIES_MAX: usize = 128 << 20;
+
+/// Largest number of a target or a feature: a fit sums up squares.
+const MAGNITUDE_MAX: f64 = 1e150;
 
 /// Most votes beyond rounding by which fractions may add up to more than one.
 const FRACTION_SLACK: f64 = 1e-6;
@@ -121,9 +121,11 @@ impl<'v> Dataset<'v> {
         let still = view.still()?;
         let mut table = Table::choose(view, spec.predicate.as_deref(), stop)?;
         let changed = table.take_changed(&still).len() as u64;
+        refuse_all_changed(table.count(), changed)?;
         let chosen = table.count();
         let keep = usable(&table, &still, spec)?;
         table.retain(&keep);
+        spec.columns.iter().try_for_each(|column| check_magnitude(&table, column))?;
         let missing = (chosen - table.count()) as u64;
         let sides = sides(&table, spec)?;
         let inside: Vec<bool> = sides.iter().map(|side| *side != Side::Out).collect();
@@ -146,16 +148,7 @@ impl<'v> Dataset<'v> {
         }
         let weights = weights(&table, spec)?;
         let leaked = leaks(&table, &partition)?;
-        if leaked > 0 {
-            warnings.push(format!(
-                "{leaked} test objects lie within {LEAK_ARCSEC} arcsec of a training object: the same object may be on both sides"
-            ));
-        }
-        if missing > 0 {
-            warnings.push(format!(
-                "{missing} of {chosen} objects lack a feature, the target or the weight, and are left out"
-            ));
-        }
+        warnings.extend(told_leaked(leaked).into_iter().chain(told_missing(missing, chosen)));
         let vector_spaces = if spec.uses_tokens() { &[][..] } else { &spec.spaces[..] };
         let features = Stored::gather(db, &table, &still, vector_spaces, &spec.columns, progress)?;
         warnings.extend(told_changed(changed));
@@ -197,6 +190,51 @@ impl<'v> Dataset<'v> {
     }
 }
 
+/// Refuses a fit of which all objects were written again while it began.
+pub(super) fn refuse_all_changed(left: usize, changed: u64) -> Result<(), LearnError> {
+    if left > 0 || changed == 0 {
+        return Ok(());
+    }
+    let reason = format!(
+        "all {changed} objects were written again while they were read; try again when fewer are written"
+    );
+    Err(LearnError::Unreadable { reason })
+}
+
+/// Refuses numbers whose squares are not finite.
+fn check_magnitude(table: &Table<'_>, column: &Column) -> Result<(), ProbeError> {
+    let numbers = table.numbers(column);
+    match too_large(&numbers) {
+        None => Ok(()),
+        Some(place) => {
+            let (id, value) = (table.id(place), numbers[place]);
+            let what = format!("`{}` of object {id} is {value:e}", column.name);
+            let hint = format!(
+                "numbers up to {MAGNITUDE_MAX:e} can be learnt: scale the column, or leave such objects out (--where)"
+            );
+            Err(ProbeError::bad(what, hint))
+        }
+    }
+}
+
+fn too_large(numbers: &[f64]) -> Option<usize> {
+    numbers.iter().position(|number| number.abs() > MAGNITUDE_MAX)
+}
+
+/// What is said of test objects at the position of a training object.
+pub(super) fn told_leaked(leaked: u64) -> Option<String> {
+    (leaked > 0).then(|| {
+        format!("{leaked} test objects lie within {LEAK_ARCSEC} arcsec of a training object: the same object may be on both sides")
+    })
+}
+
+/// What is said of objects that lack something.
+pub(super) fn told_missing(missing: u64, chosen: usize) -> Option<String> {
+    (missing > 0).then(|| {
+        format!("{missing} of {chosen} objects lack a feature, the target or the weight, and are left out")
+    })
+}
+
 /// What is said of objects that were written again while they were read.
 pub(super) fn told_changed(changed: u64) -> Option<String> {
     (changed > 0).then(|| {
@@ -216,8 +254,7 @@ fn fitted_on(partition: &Partition, spec: &Spec) -> usize {
 
 /// Whether each object has all features, the target and the weight.
 fn usable(table: &Table<'_>, still: &Still<'_>, spec: &Spec) -> Result<Vec<bool>, ProbeError> {
-    let spaces: Vec<_> = spec.spaces.iter().map(|space| space.id).collect();
-    let mut keep = heads::have_features(table, still, spec, &spaces)?;
+    let mut keep = heads::have_features(table, still, &spec.spaces)?;
     for column in &spec.columns {
         drop_missing(&mut keep, &table.numbers(column));
     }
@@ -300,7 +337,10 @@ fn limited(given: &[u32], table: &Table<'_>, targets: &Targets, spec: &Spec) -> 
 
 fn targets(table: &Table<'_>, target: &TargetSpec) -> Result<Targets, ProbeError> {
     match target {
-        TargetSpec::Number(column) => Ok(Targets::Numbers(table.numbers(column))),
+        TargetSpec::Number(column) => {
+            check_magnitude(table, column)?;
+            Ok(Targets::Numbers(table.numbers(column)))
+        }
         TargetSpec::Tokens => {
             Err(ProbeError::bad("tokens have classes of their own", "use the token head"))
         }
@@ -323,13 +363,15 @@ fn targets(table: &Table<'_>, target: &TargetSpec) -> Result<Targets, ProbeError
             Ok(Targets::Classes { names, of })
         }
         TargetSpec::Fractions(columns, _) => {
+            check_budget(table.count(), columns.len())?;
             let by_column: Vec<Vec<f64>> =
                 columns.iter().map(|column| table.numbers(column)).collect();
             let mut values = Vec::with_capacity(table.count() * columns.len());
             for example in 0..table.count() {
                 let row = by_column.iter().map(|column| column[example]);
                 if let Some(value) = row.clone().find(|value| !(0.0..=1.0).contains(value)) {
-                    return Err(LearnError::NotAFraction { example, value }.into());
+                    let what = format!("a fraction of object {} is {value}", table.id(example));
+                    return Err(ProbeError::bad(what, "fractions lie between 0 and 1"));
                 }
                 let sum: f64 = row.clone().sum();
                 if !(sum > 0.0 && sum <= 1.0 + FRACTION_SLACK) {
@@ -394,7 +436,7 @@ fn weights(table: &Table<'_>, spec: &Spec) -> Result<Vec<f64>, ProbeError> {
 }
 
 /// Test objects at the position of a training object.
-fn leaks(table: &Table<'_>, partition: &Partition) -> Result<u64, ProbeError> {
+pub(super) fn leaks(table: &Table<'_>, partition: &Partition) -> Result<u64, ProbeError> {
     let direction = |place: &u32| {
         let position = table.position(*place as usize);
         let radec = |position: Position| (position.ra().0, position.dec().0);
@@ -406,12 +448,29 @@ fn leaks(table: &Table<'_>, partition: &Partition) -> Result<u64, ProbeError> {
         let test: Vec<_> = partition.test.iter().map(direction).collect();
         return Ok(split::leaked(&train, &test, LEAK_ARCSEC)?.len() as u64);
     }
-    let mut leaked = 0;
-    for (number, fold) in partition.folds.iter().enumerate() {
-        let others = partition.folds.iter().enumerate().filter(|(other, _)| *other != number);
-        let train: Vec<_> = others.flat_map(|(_, places)| places.iter().map(direction)).collect();
-        let test: Vec<_> = fold.iter().map(direction).collect();
-        leaked += split::leaked(&train, &test, LEAK_ARCSEC)?.len() as u64;
+    let folds = (0u32..).zip(&partition.folds);
+    let points: Vec<_> = folds
+        .flat_map(|(fold, places)| places.iter().map(move |place| (direction(place), fold)))
+        .collect();
+    Ok(split::leaked_between(&points, LEAK_ARCSEC)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_without_a_finite_square_are_found() {
+        assert_eq!(too_large(&[0.0, -MAGNITUDE_MAX, f64::NAN]), None);
+        assert_eq!(too_large(&[0.0, -1e300]), Some(1));
+        assert!((MAGNITUDE_MAX * MAGNITUDE_MAX * 1e6).is_finite());
     }
-    Ok(leaked)
+
+    #[test]
+    fn a_writer_that_leaves_no_object_is_told() {
+        assert_eq!(refuse_all_changed(1, 5), Ok(()));
+        assert_eq!(refuse_all_changed(0, 0), Ok(()));
+        let refused = refuse_all_changed(0, 5).expect_err("refused").to_string();
+        assert!(refused.contains("all 5 objects were written again"), "{refused}");
+    }
 }

@@ -58,7 +58,8 @@ pub fn fit(
     let outcome =
         measure::measure(&spec, &data, &run.tested, &run.predicted, tools.threads, progress)?;
     let mut warnings = data.warnings.clone();
-    warnings.extend(run.fit.warnings.iter().cloned());
+    warnings.extend(run.fit.warnings.iter().chain(&outcome.warnings).cloned());
+    warnings.extend(told_unused(&spec.head, data.partition.validation.len()));
     if run.tested.len() < FEW_TESTED {
         warnings
             .push(format!("measured on {} objects only: intervals are rough", run.tested.len()));
@@ -91,6 +92,15 @@ pub fn fit(
         record::keep(tools, view, &request.name, record, request.overwrite)?;
     }
     Ok(Fitted { probe, predictions })
+}
+
+/// What is said of objects on the validation side of a head that has nothing to choose by it.
+pub(super) fn told_unused(head: &head::Kind, validation: usize) -> Option<String> {
+    let is_network =
+        matches!(head, head::Kind::Mlp(_) | head::Kind::Attention(_) | head::Kind::Density(_));
+    (validation > 0 && !is_network).then(|| {
+        format!("the {validation} objects on the validation side are not used: only networks choose by them (mlp, attention, density)")
+    })
 }
 
 /// What is told of a fit beside its measures.
@@ -298,4 +308,18 @@ fn predictions(data: &Dataset<'_>, tested: &[u32], predicted: &Predicted) -> Vec
         }
     };
     tested.iter().enumerate().map(of).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_validation_side_that_nothing_is_chosen_by_is_told() {
+        let mlp = head::Kind::Mlp(v1::MlpHead::default());
+        let ridge = head::Kind::Ridge(v1::RidgeHead::default());
+        assert_eq!(told_unused(&mlp, 7), None);
+        assert_eq!(told_unused(&ridge, 0), None);
+        assert!(told_unused(&ridge, 7).is_some_and(|told| told.contains("the 7 objects")));
+    }
 }

@@ -96,10 +96,7 @@ impl Formula for ProbeFormula {
         };
         let mut outputs = Vec::with_capacity(self.outputs.len());
         if self.has_label {
-            let best = |row: usize| {
-                let best = predicted.row(row).iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1));
-                best.map_or(f64::NAN, |(place, _)| place as f64)
-            };
+            let best = |row: usize| predicted.class(row).map_or(f64::NAN, |place| place as f64);
             outputs.push((0..count).map(best).collect());
         }
         outputs.extend((0..predicted.width).map(column));

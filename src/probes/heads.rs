@@ -4,7 +4,7 @@ use super::dataset::{Dataset, Targets};
 use super::features::Subset;
 use super::measure::Predicted;
 use super::model::{Model, Neighbours};
-use super::spec::Spec;
+use super::spec::{Spec, are_tokens};
 use super::table::Table;
 use super::train;
 use super::{ProbeError, Tools, tokens};
@@ -15,15 +15,18 @@ use crate::learn::linear::{
 };
 use crate::learn::scale::Scale;
 use crate::learn::{Features, LearnError, Matrix, Progress};
-use crate::schema::SpaceId;
+use crate::schema::EmbeddingSpace;
 use crate::wire::v1::{self, head};
 
 /// Most neighbours of a probe.
 const NEIGHBOURS_MAX: usize = 1_000;
 
-/// Most folds of the training set, and bytes of their sums, by which a strength is chosen.
+/// Most folds of the training set by which a strength is chosen, and bytes of the sums of all folds or threads.
 const FOLDS_MAX: u32 = 50;
 const SUMS_BYTES_MAX: usize = 4 << 30;
+
+/// Least strength of a logistic head: steps along features that vary hardly at all are divided by it.
+const LOGISTIC_ALPHA_MIN: f64 = 1e-30;
 
 /// Examples on one side of a split.
 pub(super) struct Examples<'a> {
@@ -159,15 +162,17 @@ fn neighbours_model(
 ) -> Result<Model, ProbeError> {
     let width = train.features.width();
     let mut values = Vec::with_capacity(train.places.len() * width);
-    train.features.pass(&mut |first, block| {
-        // It is kept in single precision.
-        if let Some(at) = block.iter().position(|value| !(*value as f32).is_finite()) {
-            let example = first + at / width;
-            return Err(LearnError::NotFinite { what: "a feature in single precision", example });
+    let mut is_wide = vec![false; width];
+    train.features.pass(&mut |_, block| {
+        for row in block.chunks(width) {
+            for (is_wide, value) in is_wide.iter_mut().zip(row) {
+                *is_wide |= f64::from(*value as f32) != *value;
+            }
         }
         values.extend_from_slice(block);
         Ok(())
     })?;
+    let wide = (0..width as u32).filter(|place| is_wide[*place as usize]).collect();
     let scale = if options.standardize {
         let scale = Scale::fit(&train.features, None, progress)?;
         scale.apply(&mut values);
@@ -182,6 +187,7 @@ fn neighbours_model(
         distance: options.distance,
         scale,
         train: Matrix::new(width, values)?,
+        wide,
         targets,
         outputs,
     }))
@@ -194,8 +200,8 @@ fn fit_ridge(
     train: &Examples<'_>,
     progress: Progress<'_>,
 ) -> Result<Fit, ProbeError> {
-    check_alphas(&ridge.alphas)?;
     let (targets, outputs) = train.targets.dense();
+    check_path(ridge, (train.features.width(), outputs), tools.threads)?;
     let options = RidgeOptions { alphas: ridge.alphas.clone(), standardize: spec.wire.standardize };
     let numbers;
     let folds = match (ridge.alphas.len(), ridge.folds) {
@@ -236,7 +242,8 @@ fn fit_logistic(
     train: &Examples<'_>,
     progress: Progress<'_>,
 ) -> Result<Fit, ProbeError> {
-    check_alphas(&logistic.alphas)?;
+    let classes = train.targets.classes().len();
+    let threads = affordable(train.features.width(), classes, tools.threads)?;
     let labels = match &train.targets {
         Targets::Classes { of, .. } => Labels::Classes(of),
         Targets::Fractions { values, .. } => Labels::Fractions(values),
@@ -268,11 +275,11 @@ fn fit_logistic(
     let fitted = logistic_path(
         &train.features,
         labels,
-        train.targets.classes().len(),
+        classes,
         train.weights(),
         folds,
         &options,
-        tools.threads,
+        threads,
         progress,
     )?;
     Ok(Fit {
@@ -284,13 +291,82 @@ fn fit_logistic(
     })
 }
 
-fn check_alphas(alphas: &[f64]) -> Result<(), ProbeError> {
-    match alphas.iter().find(|alpha| !(alpha.is_finite() && **alpha >= 0.0)) {
+/// Refuses strengths that cannot be tried, or too many of them.
+///
+/// # Errors
+/// [`ProbeError::BadSpec`], [`ProbeError::Learn`].
+pub(super) fn check_alphas(head: &head::Kind) -> Result<(), ProbeError> {
+    let (alphas, least) = match head {
+        head::Kind::Ridge(ridge) => (&ridge.alphas, 0.0),
+        head::Kind::Logistic(logistic) => (&logistic.alphas, LOGISTIC_ALPHA_MIN),
+        _ => return Ok(()),
+    };
+    linear::check_alpha_count(alphas)?;
+    match alphas.iter().find(|alpha| !(alpha.is_finite() && **alpha >= least)) {
+        Some(alpha) if least > 0.0 => {
+            let hint = format!("a logistic head needs {least:e} or more");
+            Err(ProbeError::bad(format!("alpha is {alpha}"), hint))
+        }
         Some(alpha) => {
             Err(ProbeError::bad(format!("alpha is {alpha}"), "give numbers of 0 or more"))
         }
         None => Ok(()),
     }
+}
+
+/// How many of some threads may each have the sums of a logistic head: a number for every pair of classes, and for every
+/// class and feature.
+///
+/// # Errors
+/// [`ProbeError::BadSpec`] where they are too many for one.
+fn affordable(width: usize, classes: usize, threads: usize) -> Result<usize, ProbeError> {
+    let numbers = classes.saturating_mul(width.saturating_add(classes));
+    let each = numbers.saturating_mul(size_of::<f64>()).max(1);
+    // One more for the sum of all.
+    match (SUMS_BYTES_MAX / each).saturating_sub(1) {
+        0 => {
+            let what = format!("{classes} classes of {width} features");
+            let hint = format!(
+                "their sums would take more than {} MiB: use fewer classes or features",
+                SUMS_BYTES_MAX >> 20
+            );
+            Err(ProbeError::bad(what, hint))
+        }
+        most => Ok(threads.clamp(1, most)),
+    }
+}
+
+/// Refuses more coefficients of all strengths together than are held at once: by each thread that fits a fold, or once where
+/// one is left out at a time, beside what each thread predicts.
+fn check_path(
+    ridge: &v1::RidgeHead,
+    (width, outputs): (usize, usize),
+    threads: usize,
+) -> Result<(), ProbeError> {
+    let strengths = match ridge.alphas.len() {
+        0 => linear::STRENGTHS as usize,
+        given => given,
+    };
+    let of_each = match ridge.folds {
+        // There is nothing to choose.
+        _ if strengths == 1 => width.saturating_mul(2),
+        0 => width.saturating_mul(2).saturating_add(threads.saturating_mul(linear::LEFT_OUT_ROWS)),
+        folds => width.saturating_mul(2).saturating_mul(threads.min(folds as usize)),
+    };
+    let bytes =
+        [outputs, of_each, size_of::<f64>()].into_iter().fold(strengths, usize::saturating_mul);
+    if bytes <= SUMS_BYTES_MAX {
+        return Ok(());
+    }
+    let what = format!(
+        "{strengths} strengths for {outputs} outputs of {width} features: {} MiB of coefficients",
+        bytes >> 20
+    );
+    let hint = format!(
+        "at most {} MiB are held; give fewer strengths (--alpha), folds or answers",
+        SUMS_BYTES_MAX >> 20
+    );
+    Err(ProbeError::bad(what, hint))
 }
 
 fn check_folds(count: u32, train: &Examples<'_>) -> Result<(), ProbeError> {
@@ -325,16 +401,18 @@ pub(super) fn predict_by_neighbours(
     Ok(Predicted::new(values, outputs))
 }
 
-/// Whether each object has what the features of a spec are made of, columns left aside.
+/// Whether each object has what features are made of, columns left aside.
 pub(super) fn have_features(
     table: &Table<'_>,
     still: &Still<'_>,
-    spec: &Spec,
-    spaces: &[SpaceId],
+    spaces: &[EmbeddingSpace],
 ) -> Result<Vec<bool>, ProbeError> {
     match spaces.first() {
-        Some(space) if spec.uses_tokens() => tokens::have(table, still, *space),
-        _ => Ok(table.have_vectors(spaces)),
+        Some(space) if are_tokens(spaces) => tokens::have(table, still, space.id),
+        _ => {
+            let spaces: Vec<_> = spaces.iter().map(|space| space.id).collect();
+            Ok(table.have_vectors(&spaces))
+        }
     }
 }
 
@@ -351,4 +429,46 @@ pub(super) fn predict_all(
         Ok(())
     })?;
     Ok(predicted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strengths_that_cannot_be_tried_are_refused() {
+        let logistic = |alphas: Vec<f64>| {
+            check_alphas(&head::Kind::Logistic(v1::LogisticHead { alphas, folds: 0 }))
+        };
+        let ridge =
+            |alphas: Vec<f64>| check_alphas(&head::Kind::Ridge(v1::RidgeHead { alphas, folds: 0 }));
+        ridge(vec![0.0; linear::ALPHAS_MAX]).expect("as many as there may be");
+        logistic(vec![LOGISTIC_ALPHA_MIN]).expect("just enough");
+        let told = |refused: Result<(), ProbeError>| refused.expect_err("refused").to_string();
+        assert!(told(ridge(vec![1.0; 200_000])).contains("at most 1000"));
+        assert!(told(ridge(vec![f64::NAN])).contains("alpha is NaN"));
+        assert!(told(logistic(vec![1.0, 1e-300])).contains("1e-30 or more"));
+    }
+
+    #[test]
+    fn sums_that_do_not_fit_are_refused_before_they_are_made() {
+        assert_eq!(affordable(1_024, 1_000, 16).ok(), Some(16));
+        // Of 46 MiB each.
+        assert_eq!(affordable(5_000, 1_000, 128).ok(), Some(88));
+        let refused = affordable(64, 100_002, 16).expect_err("80 GB each").to_string();
+        assert!(refused.contains("100002 classes of 64 features"), "{refused}");
+        assert!(affordable(usize::MAX, usize::MAX, usize::MAX).is_err());
+    }
+
+    #[test]
+    fn coefficients_of_all_strengths_are_priced_together() {
+        let ridge = |strengths, folds| v1::RidgeHead { alphas: vec![1.0; strengths], folds };
+        check_path(&ridge(0, 0), (5_000, 1_000), 16).expect("fits");
+        check_path(&ridge(1, 10), (5_000, 1_000), 64).expect("fits");
+        check_path(&ridge(1_000, 5), (5_000, 1), 16).expect("fits");
+        for (folds, word) in [(0, "1000 strengths for 1000 outputs"), (5, "MiB of coefficients")] {
+            let refused = check_path(&ridge(1_000, folds), (5_000, 1_000), 16).expect_err(word);
+            assert!(refused.to_string().contains(word), "{refused}");
+        }
+    }
 }

@@ -38,6 +38,13 @@ impl Predicted {
         self.below.extend(other.below);
     }
 
+    /// The class of the largest probability of an object, the first of equals; `None` where nothing is known.
+    pub(super) fn class(&self, object: usize) -> Option<usize> {
+        let row = self.row(object);
+        let place = metrics::largest(row);
+        row.get(place).is_some_and(|value| !value.is_nan()).then_some(place)
+    }
+
     /// What is said of one object.
     pub(super) fn row(&self, object: usize) -> &[f64] {
         self.values.get(object * self.width..(object + 1) * self.width).unwrap_or(&[])
@@ -50,6 +57,8 @@ pub(super) struct Outcome {
     pub(super) metrics: Vec<v1::MetricValue>,
     pub(super) confusion: Option<v1::Confusion>,
     pub(super) calibration: Vec<v1::CalibrationBin>,
+    /// What deserves a look.
+    pub(super) warnings: Vec<String>,
 }
 
 /// Compares what was predicted for the tested objects with what is true of them.
@@ -89,11 +98,13 @@ pub(super) fn measure(
                 measure = measure.log_density(&predicted.log_densities)?;
                 measure = measure.below(&predicted.below)?;
             }
-            if spec.is_redshift {
+            let warnings: Vec<String> =
+                spec.is_redshift.then(|| told_no_redshift(&truth)).flatten().into_iter().collect();
+            if spec.is_redshift && warnings.is_empty() {
                 measure = measure.redshift()?;
             }
             let measured = metrics::measure(&measure, &bootstrap, progress)?;
-            Ok(Outcome { metrics: told(measured), ..Outcome::default() })
+            Ok(Outcome { metrics: told(measured), warnings, ..Outcome::default() })
         }
         Targets::Classes { names, of } => {
             let mut measure = Classification::new(names.len(), &of, &predicted.values)?;
@@ -115,6 +126,14 @@ pub(super) fn measure(
     }
 }
 
+/// What is said of a target that is called a redshift and is none everywhere, such as one with -9999 for unknown.
+fn told_no_redshift(truth: &[f64]) -> Option<String> {
+    let count = truth.iter().filter(|truth| **truth <= -1.0).count();
+    (count > 0).then(|| {
+        format!("{count} of {} tested redshifts are -1 or less: the target is measured as a plain number (leave unknown ones out with --where)", truth.len())
+    })
+}
+
 /// Measures, confusion matrix and calibration of classes.
 pub(super) fn of_classes(
     measure: &Classification<'_>,
@@ -133,6 +152,7 @@ pub(super) fn of_classes(
         metrics: told(measured),
         confusion: Some(v1::Confusion { classes: names.to_vec(), counts: measure.confusion() }),
         calibration: calibration.collect(),
+        ..Outcome::default()
     })
 }
 
@@ -146,4 +166,24 @@ fn told(measured: Vec<Measured>) -> Vec<v1::MetricValue> {
             high: each.high,
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_redshift_is_a_plain_number_and_said() {
+        assert_eq!(told_no_redshift(&[0.1, -0.001, 7.0]), None);
+        let told = told_no_redshift(&[0.1, -9999.0, -1.0]).expect("said");
+        assert!(told.starts_with("2 of 3 tested redshifts") && told.contains("--where"), "{told}");
+    }
+
+    #[test]
+    fn of_equal_probabilities_the_first_is_the_class_as_in_the_measures() {
+        let predicted = Predicted::new(vec![0.2, 0.4, 0.4, 0.5, 0.5, 0.0, f64::NAN, 0.3, 0.7], 3);
+        assert_eq!([0, 1, 2, 3].map(|at| predicted.class(at)), [Some(1), Some(0), None, None]);
+        let measure = Classification::new(3, &[1, 0], &predicted.values[..6]).expect("some");
+        assert_eq!(measure.confusion(), [1, 0, 0, 0, 1, 0, 0, 0, 0]);
+    }
 }

@@ -20,6 +20,7 @@ mod formula;
 mod heads;
 mod measure;
 mod model;
+mod network;
 mod presets;
 mod record;
 mod segments;

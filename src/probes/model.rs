@@ -1,14 +1,12 @@
 //! What predicts: fitted weights, or training examples.
 
 use super::measure::Predicted;
-use crate::encoder::{head_from_bytes, head_to_bytes};
+use super::network::{Frame, Network};
 use crate::learn::knn::{Distance, KnnOptions, neighbours};
 use crate::learn::linear::{Linear, Logistic};
 use crate::learn::scale::Scale;
-use crate::learn::{
-    Features, HeadInputs, HeadOutput, HeadWeights, LearnError, Matrix, NetworkHead, Progress,
-};
-use crate::wire::internal::{LinearModel, NeighbourModel, probe_record};
+use crate::learn::{Features, HeadInputs, HeadWeights, LearnError, Matrix, Progress};
+use crate::wire::internal::{LinearModel, NeighbourModel, NetworkModel, probe_record};
 use crate::wire::v1;
 
 /// A head that predicts.
@@ -20,13 +18,6 @@ pub(super) enum Model {
     Network(Box<Network>),
 }
 
-/// A trained network, ready to compute.
-#[derive(Debug)]
-pub(super) struct Network {
-    weights: HeadWeights,
-    head: NetworkHead,
-}
-
 /// Training examples that vote.
 #[derive(Debug)]
 pub(super) struct Neighbours {
@@ -36,6 +27,8 @@ pub(super) struct Neighbours {
     /// Made of the training examples; applied to them already.
     pub(super) scale: Option<Scale>,
     pub(super) train: Matrix,
+    /// Features that single precision does not hold, ascending: they are kept in double precision.
+    pub(super) wide: Vec<u32>,
     /// Row-major, of the training examples.
     pub(super) targets: Vec<f64>,
     pub(super) outputs: usize,
@@ -46,15 +39,13 @@ impl Model {
     ///
     /// # Errors
     /// [`LearnError`] naming what does not.
-    pub(super) fn network(weights: HeadWeights) -> Result<Self, LearnError> {
-        let head = NetworkHead::new(&weights)?;
-        Ok(Self::Network(Box::new(Network { weights, head })))
+    pub(super) fn network(weights: HeadWeights, frame: Frame) -> Result<Self, LearnError> {
+        Ok(Self::Network(Box::new(Network::new(weights, frame)?)))
     }
 
     /// Whether it gives a density of the target.
     pub(super) fn is_density(&self) -> bool {
-        matches!(self, Self::Network(network)
-            if matches!(network.head.shape().output, HeadOutput::Density { .. }))
+        matches!(self, Self::Network(network) if network.is_density())
     }
 
     /// Predicts for some objects from their features, row-major.
@@ -132,7 +123,7 @@ impl Model {
                 probe_record::Model::Linear(linear_to_wire(&logistic.linear, true))
             }
             Self::Neighbours(neighbours) => probe_record::Model::Neighbours(neighbours.to_wire()),
-            Self::Network(network) => probe_record::Model::Network(head_to_bytes(&network.weights)),
+            Self::Network(network) => probe_record::Model::ScaledNetwork(network.to_wire()),
         }
     }
 
@@ -166,35 +157,21 @@ impl Model {
             probe_record::Model::Neighbours(model) => {
                 Neighbours::from_wire(&model, width, outputs).map(Self::Neighbours)
             }
-            probe_record::Model::Network(bytes) => {
-                let weights = head_from_bytes(&bytes).map_err(|error| error.to_string())?;
-                if width.is_some_and(|width| width != weights.shape.input) {
-                    return Err("its network reads another number of features".to_owned());
-                }
-                Self::network(weights).map_err(|error| error.to_string())
+            probe_record::Model::Network(head) => {
+                // Of before the scaling was done outside: it is within the head.
+                network_from_wire(&NetworkModel { head, ..NetworkModel::default() }, width)
             }
+            probe_record::Model::ScaledNetwork(model) => network_from_wire(&model, width),
         }
     }
 }
 
-impl Network {
-    fn predict(&self, inputs: HeadInputs<'_>, truth: &[f64]) -> Result<Predicted, LearnError> {
-        let HeadOutput::Density { .. } = self.head.shape().output else {
-            return Ok(Predicted::new(self.head.apply(inputs)?, self.head.width()));
-        };
-        let densities = self.head.densities(inputs)?;
-        let mut predicted = Predicted { width: 1, ..Predicted::default() };
-        for (number, density) in densities.iter().enumerate() {
-            predicted.values.push(density.mean());
-            predicted.sigmas.push(density.sigma());
-            if let Some(&truth) = truth.get(number) {
-                predicted.log_densities.push(density.log_density(truth));
-                // Rounding may lead a hair beyond.
-                predicted.below.push(density.cdf(truth).clamp(0.0, 1.0));
-            }
-        }
-        Ok(predicted)
+fn network_from_wire(model: &NetworkModel, width: Option<usize>) -> Result<Model, String> {
+    let network = Network::from_wire(model)?;
+    if width.is_some_and(|width| width != network.input()) {
+        return Err("its network reads another number of features".to_owned());
     }
+    Ok(Model::Network(Box::new(network)))
 }
 
 impl Neighbours {
@@ -228,6 +205,15 @@ impl Neighbours {
             }
             (mean, factor) = (bytes(&scale.mean), bytes(&scale.scale));
         }
+        // But for those that single precision does not hold: they are kept to the last digit, as they are compared.
+        let mut wide_features = Vec::new();
+        let rows = features.chunks_mut(self.train.width());
+        for (row, compared) in rows.zip(self.train.as_slice().chunks(self.train.width())) {
+            for &place in &self.wide {
+                row[place as usize] = 0.0;
+                wide_features.extend(compared[place as usize].to_le_bytes());
+            }
+        }
         NeighbourModel {
             k: self.k as u32,
             by_distance: self.by_distance,
@@ -236,6 +222,8 @@ impl Neighbours {
             scale: factor,
             features: features.iter().flat_map(single).collect(),
             targets: bytes(&self.targets),
+            wide: self.wide.clone(),
+            wide_features,
         }
     }
 
@@ -263,16 +251,35 @@ impl Neighbours {
             }
             scale.apply(&mut features);
         }
+        put_wide(&mut features, own, model)?;
         Ok(Self {
             k: model.k as usize,
             by_distance: model.by_distance,
             distance: if model.is_cosine { Distance::Cosine } else { Distance::Euclidean },
             scale,
             train: Matrix::new(own, features).map_err(|error| error.to_string())?,
+            wide: model.wide.clone(),
             targets,
             outputs,
         })
     }
+}
+
+/// Puts features that are kept in double precision where they belong. Older records have none.
+fn put_wide(features: &mut [f64], width: usize, model: &NeighbourModel) -> Result<(), String> {
+    let ascends = model.wide.windows(2).all(|pair| pair[0] < pair[1]);
+    let fits = ascends && model.wide.iter().all(|place| (*place as usize) < width);
+    let values = numbers(&model.wide_features)?;
+    if !fits || values.len() != features.len() / width * model.wide.len() {
+        return Err("its features in double precision are not all there".to_owned());
+    }
+    let mut values = values.into_iter();
+    for row in features.chunks_mut(width) {
+        for (&place, value) in model.wide.iter().zip(&mut values) {
+            row[place as usize] = value;
+        }
+    }
+    Ok(())
 }
 
 fn linear_to_wire(linear: &Linear, is_logistic: bool) -> LinearModel {
@@ -280,16 +287,75 @@ fn linear_to_wire(linear: &Linear, is_logistic: bool) -> LinearModel {
     LinearModel { weights, intercepts, is_logistic }
 }
 
-fn bytes(values: &[f64]) -> Vec<u8> {
+pub(super) fn bytes(values: &[f64]) -> Vec<u8> {
     values.iter().flat_map(|value| value.to_le_bytes()).collect()
 }
 
 /// Finite numbers of little-endian bytes.
-fn numbers(bytes: &[u8]) -> Result<Vec<f64>, String> {
+pub(super) fn numbers(bytes: &[u8]) -> Result<Vec<f64>, String> {
     let (numbers, rest) = bytes.as_chunks::<8>();
     let numbers: Vec<f64> = numbers.iter().map(|number| f64::from_le_bytes(*number)).collect();
     if rest.is_empty() && numbers.iter().all(|number| number.is_finite()) {
         return Ok(numbers);
     }
     Err("its numbers are cut off or not finite".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Dates, which single precision tells apart by a quarter of a day, beside a component of a vector.
+    fn dated(is_scaled: bool) -> Neighbours {
+        let date = |at: u32| 2_459_000.5 + 1e-3 * f64::from(at);
+        let mut values: Vec<f64> =
+            (0..50).flat_map(|at| [f64::from(at as f32 * 0.1), date(at)]).collect();
+        let scale =
+            is_scaled.then(|| Scale { mean: vec![2.5, date(25)], scale: vec![0.7, 0.0144] });
+        if let Some(scale) = &scale {
+            scale.apply(&mut values);
+        }
+        Neighbours {
+            k: 1,
+            by_distance: false,
+            distance: Distance::Euclidean,
+            scale,
+            train: Matrix::new(2, values).expect("whole"),
+            wide: vec![1],
+            targets: (0..50).map(f64::from).collect(),
+            outputs: 1,
+        }
+    }
+
+    #[test]
+    fn kept_neighbours_hold_what_was_measured_to_the_last_digit() {
+        for is_scaled in [false, true] {
+            let model = dated(is_scaled);
+            let kept = Neighbours::from_wire(&model.to_wire(), Some(2), 1).expect("read");
+            let of = |of: &Neighbours, place: usize| of.train.as_slice()[place];
+            for place in (0..100).filter(|place| place % 2 == 1) {
+                assert_eq!(of(&model, place), of(&kept, place), "{place}");
+            }
+            let vectors = (0..100).step_by(2);
+            assert!(vectors.into_iter().all(|at| (of(&model, at) - of(&kept, at)).abs() < 1e-12));
+            let asked: Vec<f64> = (0..50)
+                .flat_map(|at| [f64::from(at as f32 * 0.1), 2_459_000.5 + 1e-3 * f64::from(at)])
+                .collect();
+            let predicted = kept.predict(&asked, 1).expect("predicted");
+            assert_eq!(predicted.values, model.targets);
+        }
+    }
+
+    #[test]
+    fn neighbours_of_older_records_are_read() {
+        let mut old = dated(false).to_wire();
+        (old.wide, old.wide_features) = (Vec::new(), Vec::new());
+        Neighbours::from_wire(&old, Some(2), 1).expect("read");
+        let mut cut = dated(false).to_wire();
+        cut.wide_features.truncate(8);
+        assert!(Neighbours::from_wire(&cut, Some(2), 1).is_err());
+        let mut beyond = dated(false).to_wire();
+        beyond.wide = vec![2];
+        assert!(Neighbours::from_wire(&beyond, Some(2), 1).is_err());
+    }
 }

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use super::dataset::{sides, told_changed};
+use super::dataset::{leaks, refuse_all_changed, sides, told_changed, told_leaked, told_missing};
 use super::features::Subset;
-use super::fit::{Fitted, Measured, probe_of};
+use super::fit::{Fitted, Measured, probe_of, told_unused};
 use super::measure::{self, Outcome};
 use super::model::Model;
 use super::record::{self, Record};
@@ -14,12 +14,12 @@ use super::spec::Spec;
 use super::table::Table;
 use super::{ProbeError, Tools, tokens};
 use crate::engine::{CollectionView, Still};
-use crate::learn::linear::{Folds, Labels, Logistic, LogisticOptions, logistic_path};
-use crate::learn::metrics::{Bootstrap, Classification};
+use crate::learn::linear::{Folds, Labels, Logistic, LogisticFit, LogisticOptions, logistic_path};
+use crate::learn::metrics::{Bootstrap, Classification, largest};
 use crate::learn::split::{Partition, Side, check_classes};
 use crate::learn::{Features, LearnError, Matrix, Progress};
 use crate::query::StopFlag;
-use crate::schema::{ColumnType, Value};
+use crate::schema::{ColumnType, EmbeddingSpace, Value};
 use crate::wire::v1;
 
 /// Bytes of token states, in double precision, that a fit may hold.
@@ -39,7 +39,6 @@ struct Labelled {
     labels: Vec<i64>,
     /// The object of each token, by its place in the table.
     objects: Vec<u32>,
-    missing: u64,
 }
 
 /// Fits, measures and, where it has a name, keeps a head on tokens.
@@ -60,17 +59,16 @@ pub(super) fn fit(
     let still = view.still()?;
     let mut table = Table::choose(view, spec.predicate.as_deref(), stop)?;
     let changed = table.take_changed(&still).len() as u64;
+    refuse_all_changed(table.count(), changed)?;
     let chosen = table.count();
     table.retain(&tokens::have(&table, &still, spec.spaces[0].id)?);
-    let sides = sides(&table, spec)?;
-    let partition = Partition::of(&sides)?;
-    if !partition.folds.is_empty() {
-        let hint = "use random, healpix, column or survey";
-        return Err(ProbeError::bad("a token head cannot be split into folds", hint));
-    }
-    let mut labelled = read(&table, &still, spec, column, progress)?;
+    let mut missing = (chosen - table.count()) as u64;
+    let sides = inside(&mut table, spec)?;
+    let labelled = read(&table, &still, spec, column, progress)?;
     drop(still);
-    labelled.missing += (chosen - table.count()) as u64;
+    missing += labelled.without_class(table.count());
+    let partition = labelled.partition(&sides)?;
+    let leaked = leaks(&table, &partition)?;
     let (names, classes) = labelled.classes()?;
     let on = |side| labelled.tokens_on(&sides, side);
     let (train, test) = (on(Side::Train), on(Side::Test));
@@ -78,43 +76,92 @@ pub(super) fn fit(
     let (train_classes, test_classes) = (of(&train), of(&test));
     check_classes(&train_classes, &test_classes, &names)?;
     let states = Matrix::new(spec.spaces[0].dimension, labelled.states)?;
-    let options = LogisticOptions {
-        alphas: vec![alpha(spec)?],
-        standardize: spec.wire.standardize,
-        ..LogisticOptions::default()
-    };
-    let labels = Labels::Classes(&train_classes);
     let near = Subset::new(&states, &train);
-    let fitted = logistic_path(
-        &near,
-        labels,
-        names.len(),
-        None,
-        Folds::None,
-        &options,
-        tools.threads,
-        progress,
-    )?;
+    let alpha = alpha(spec)?;
+    let fitted = fit_classes(tools, spec, alpha, &near, &train_classes, names.len(), progress)?;
     let probabilities = probabilities(&fitted.model, &Subset::new(&states, &test))?;
     let groups: Vec<u64> =
         test.iter().map(|&at| u64::from(labelled.objects[at as usize])).collect();
     let outcome =
         measured(spec, &names, (&test_classes, &probabilities), &groups, tools, progress)?;
+    let predictions = if request.with_predictions {
+        predictions(&table, &groups, (&test_classes, &probabilities), names.len())
+    } else {
+        Vec::new()
+    };
+    let warnings = told_leaked(leaked).into_iter().chain(told_missing(missing, chosen));
+    let warnings = warnings.chain(told_unused(&spec.head, partition.validation.len()));
     let counts = Measured {
         trained: partition.train.len(),
         tested: partition.test.len(),
-        missing: labelled.missing,
+        missing,
         changed,
-        leaked: 0,
+        leaked,
         classes: names,
-        warnings: fitted.warnings.into_iter().chain(told_changed(changed)).collect(),
-        alpha: options.alphas.first().copied(),
-        alphas: options.alphas.clone(),
+        warnings: warnings.chain(fitted.warnings).chain(told_changed(changed)).collect(),
+        alpha: Some(alpha),
+        alphas: vec![alpha],
         alpha_scores: Vec::new(),
     };
     let probe = probe_of(view, spec, &request.name, counts, outcome, started);
     keep(tools, view, request, &probe, fitted.model)?;
-    Ok(Fitted { probe, predictions: Vec::new() })
+    Ok(Fitted { probe, predictions })
+}
+
+fn fit_classes(
+    tools: &Tools,
+    spec: &Spec,
+    alpha: f64,
+    tokens: &Subset<'_>,
+    of: &[u32],
+    classes: usize,
+    progress: Progress<'_>,
+) -> Result<LogisticFit, LearnError> {
+    let options = LogisticOptions {
+        alphas: vec![alpha],
+        standardize: spec.wire.standardize,
+        ..LogisticOptions::default()
+    };
+    let (labels, threads) = (Labels::Classes(of), tools.threads);
+    logistic_path(tokens, labels, classes, None, Folds::None, &options, threads, progress)
+}
+
+/// The side of each object of a table, from which those are taken that the split leaves out.
+fn inside(table: &mut Table<'_>, spec: &Spec) -> Result<Vec<Side>, ProbeError> {
+    let mut sides = sides(table, spec)?;
+    if sides.iter().any(|side| matches!(side, Side::Fold(_))) {
+        let hint = "use random, healpix, column or survey";
+        return Err(ProbeError::bad("a token head cannot be split into folds", hint));
+    }
+    table.retain(&sides.iter().map(|side| *side != Side::Out).collect::<Vec<_>>());
+    sides.retain(|side| *side != Side::Out);
+    Ok(sides)
+}
+
+/// The classes of the tested tokens, object by object: which it is, and which is the most probable one. Tokens without a
+/// class are not tested.
+fn predictions(
+    table: &Table<'_>,
+    objects: &[u64],
+    (truth, probabilities): (&[u32], &[f64]),
+    classes: usize,
+) -> Vec<v1::Prediction> {
+    let mut predictions = Vec::new();
+    let mut first = 0;
+    for tokens in objects.chunk_by(|a, b| a == b) {
+        let place = tokens.first().map_or(0, |place| *place as usize);
+        let range = first..first + tokens.len();
+        first = range.end;
+        let rows = probabilities[range.start * classes..range.end * classes].chunks(classes);
+        predictions.push(v1::Prediction {
+            id: Some(table.id(place).into()),
+            position: table.position(place).map(Into::into),
+            truth: truth[range].iter().map(|class| f64::from(*class)).collect(),
+            predicted: rows.map(|row| largest(row) as f64).collect(),
+            ..v1::Prediction::default()
+        });
+    }
+    predictions
 }
 
 /// Keeps a probe that has a name.
@@ -199,11 +246,9 @@ fn read(
                     Some(Value::FloatList(list)) => Some(list),
                     _ => None,
                 });
-            let Some(list) = list else {
-                labelled.missing += 1;
-                continue;
-            };
-            labelled.add(table, place, states, &list, length)?;
+            if let Some(list) = list {
+                labelled.add(table, place, states, &list, length)?;
+            }
         }
         let last = places.last().map_or(0, |place| *place as usize + 1);
         check_memory(labelled.labels.len(), space.dimension, (last, table.count()))?;
@@ -237,6 +282,29 @@ fn check_memory(
 }
 
 impl Labelled {
+    /// Objects, ascending, that have a token with a class.
+    fn with_class(&self) -> Vec<u32> {
+        let mut objects = self.objects.clone();
+        // Tokens are in the order of their objects.
+        objects.dedup();
+        objects
+    }
+
+    /// How many of so many objects have no token with a class.
+    fn without_class(&self, objects: usize) -> u64 {
+        (objects - self.with_class().len()) as u64
+    }
+
+    /// The objects with a class by their sides.
+    fn partition(&self, sides: &[Side]) -> Result<Partition, LearnError> {
+        // Others have no part in the fit.
+        let mut own = vec![Side::Out; sides.len()];
+        for object in self.with_class() {
+            own[object as usize] = sides[object as usize];
+        }
+        Partition::of(&own)
+    }
+
     /// Tokens of the objects on one side.
     fn tokens_on(&self, sides: &[Side], side: Side) -> Vec<u32> {
         let tokens = (0u32..).zip(&self.objects);
@@ -323,7 +391,7 @@ fn measured(
 /// [`ProbeError::BadSpec`] when a column is to be written: only numbers and texts can be; [`LearnError::Stopped`].
 pub(super) fn apply(
     mut table: Table<'_>,
-    spec: &Spec,
+    space: &EmbeddingSpace,
     model: &Model,
     request: &v1::ApplyProbeRequest,
     flag: &AtomicBool,
@@ -333,7 +401,6 @@ pub(super) fn apply(
         let hint = "leave --column and --class out: the classes of all tokens are told";
         return Err(ProbeError::bad("a token head predicts a list for each object", hint));
     }
-    let space = &spec.spaces[0];
     let still = table.view().still()?;
     let skipped = table.take_changed(&still).len() as u64;
     table.retain(&tokens::have(&table, &still, space.id)?);
@@ -348,10 +415,7 @@ pub(super) fn apply(
         let states: Vec<f64> = read.values.iter().map(|&value| f64::from(value)).collect();
         let count = states.len() / space.dimension.max(1);
         let predicted = model.predict(&states, count, 1)?;
-        let class = |token: usize| {
-            let best = predicted.row(token).iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1));
-            best.map_or(f64::NAN, |(place, _)| place as f64)
-        };
+        let class = |token: usize| predicted.class(token).map_or(f64::NAN, |place| place as f64);
         let mut first = 0;
         let mut predictions = Vec::with_capacity(places.len());
         for (&place, &length) in places.iter().zip(&read.lengths) {
@@ -373,6 +437,18 @@ pub(super) fn apply(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn objects_without_a_class_are_on_no_side() {
+        // Of five objects the second and the last have no token with a class.
+        let objects = vec![0, 0, 2, 3, 3, 3];
+        let labelled = Labelled { objects, labels: vec![1; 6], ..Labelled::default() };
+        assert_eq!(labelled.without_class(5), 2);
+        let sides = [Side::Train, Side::Train, Side::Test, Side::Validation, Side::Test];
+        let partition = labelled.partition(&sides).expect("both sides");
+        assert_eq!((partition.train, partition.test), (vec![0], vec![2]));
+        assert_eq!(partition.validation, [3]);
+    }
 
     #[test]
     fn more_tokens_than_memory_are_refused_with_how_many_fit() {

@@ -10,7 +10,7 @@ use crate::wire::v1::{MlpHead, head};
 /// Bytes of what predicts that a record may hold beside what is told of it.
 const MODEL_BYTES_MAX: usize = RECORD_BYTES_MAX / 8 * 7;
 
-/// Bytes of training features that a probe of neighbours may hold, in single precision.
+/// Bytes of training features that a probe of neighbours may hold: vectors in single precision, columns in both.
 const NEIGHBOUR_BYTES_MAX: usize = 48 << 20;
 
 /// Refuses a probe that could not be kept, by the number of its training examples and of its outputs.
@@ -20,17 +20,19 @@ const NEIGHBOUR_BYTES_MAX: usize = 48 << 20;
 pub(super) fn check(spec: &Spec, train: usize, outputs: usize) -> Result<(), ProbeError> {
     let tokens = spec.uses_tokens();
     let vectors: usize = spec.spaces.iter().map(|space| space.dimension).sum();
-    check_head(&spec.head, vectors + spec.columns.len(), tokens, train, outputs)
+    let columns = spec.columns.len();
+    check_head(&spec.head, (vectors + columns, columns), tokens, train, outputs)
 }
 
+/// `width` counts all features, `columns` those of them that are columns.
 fn check_head(
     head: &head::Kind,
-    width: usize,
+    (width, columns): (usize, usize),
     tokens: bool,
     train: usize,
     outputs: usize,
 ) -> Result<(), ProbeError> {
-    let bytes = bytes_of(head, width, tokens, train, outputs);
+    let bytes = bytes_of(head, (width, columns), tokens, train, outputs);
     if let head::Kind::Knn(_) = head {
         if bytes <= NEIGHBOUR_BYTES_MAX {
             return Ok(());
@@ -57,7 +59,13 @@ fn check_head(
 }
 
 /// Bytes of what predicts.
-fn bytes_of(head: &head::Kind, width: usize, tokens: bool, train: usize, outputs: usize) -> usize {
+fn bytes_of(
+    head: &head::Kind,
+    (width, columns): (usize, usize),
+    tokens: bool,
+    train: usize,
+    outputs: usize,
+) -> usize {
     let outputs = outputs.max(1);
     let network = |mlp: Option<&MlpHead>, heads: Option<u32>, output: HeadOutput| {
         let hidden = mlp.map_or(&[][..], |mlp| &mlp.hidden);
@@ -73,7 +81,9 @@ fn bytes_of(head: &head::Kind, width: usize, tokens: bool, train: usize, outputs
     };
     match head {
         head::Kind::Knn(_) => {
-            let features = train.saturating_mul(width).saturating_mul(size_of::<f32>());
+            let single = width.saturating_mul(size_of::<f32>());
+            let each = single.saturating_add(columns.saturating_mul(size_of::<f64>()));
+            let features = train.saturating_mul(each);
             features.saturating_add(train.saturating_mul(outputs).saturating_mul(size_of::<f64>()))
         }
         head::Kind::Ridge(_) | head::Kind::Logistic(_) | head::Kind::Token(_) => {
@@ -112,7 +122,7 @@ mod tests {
             (&density, 768, false, 2_000, 1, "at most 56 MiB"),
             (&attention, 4_096, true, 2_000, 1, "at most 56 MiB"),
         ] {
-            let refused = check_head(head, width, tokens, train, outputs).expect_err(word);
+            let refused = check_head(head, (width, 0), tokens, train, outputs).expect_err(word);
             assert!(refused.to_string().contains(word), "{refused}");
         }
         for (head, width, tokens, train, outputs) in [
@@ -122,9 +132,13 @@ mod tests {
             (&wide, 1_024, false, 10_000_000, 10),
             (&attention, 1_024, true, 10_000_000, 10),
         ] {
-            check_head(head, width, tokens, train, outputs).expect("fits");
+            check_head(head, (width, 0), tokens, train, outputs).expect("fits");
         }
         let endless = head::Kind::Mlp(mlp(u32::MAX));
-        assert!(check_head(&endless, usize::MAX / 2, false, usize::MAX, usize::MAX).is_err());
+        let endless_width = (usize::MAX / 2, 0);
+        assert!(check_head(&endless, endless_width, false, usize::MAX, usize::MAX).is_err());
+        // A column is kept in double precision, too.
+        check_head(&knn, (12, 0), false, 500_000, 1).expect("fits");
+        assert!(check_head(&knn, (12, 12), false, 500_000, 1).is_err());
     }
 }

@@ -1,13 +1,15 @@
 //! What is asked for, with the gaps filled and the contradictions refused.
 
+use std::collections::HashSet;
+
 use super::ProbeError;
 use crate::engine::CollectionView;
 use crate::learn::split::SplitSpec;
-use crate::schema::{EmbeddingSpace, SpaceForm};
+use crate::schema::{self, EmbeddingSpace, SpaceForm};
 use crate::wire::v1::{self, head};
 
-use super::presets;
 use super::table::{Column, find_column};
+use super::{heads, presets};
 
 /// Split where none is named.
 const SPLIT_DEFAULT: &str = "random:0.2:0";
@@ -18,6 +20,13 @@ const RESAMPLES_MAX: u32 = 100_000;
 
 /// Most features of an example.
 const WIDTH_MAX: usize = 16_384;
+
+/// Most features of a head that decomposes the square of them: LAPACK does it at one stretch, during which nobody can end the
+/// fit. So many take it most of a minute.
+const DECOMPOSED_WIDTH_MAX: usize = 5_000;
+
+/// Most classes of a target.
+pub(super) const CLASSES_MAX: usize = 1_000;
 
 /// What is predicted.
 #[derive(Debug, Clone)]
@@ -70,23 +79,15 @@ impl Spec {
             ProbeError::bad("no head is given", hint)
         })?;
         presets::complete(&mut head);
+        heads::check_alphas(&head)?;
         wire.head = Some(v1::Head { kind: Some(head.clone()) });
-        let spaces = find_spaces(view, &wire.spaces, &head)?;
-        let find = |name: &String| find_column(view, name);
-        let columns = wire.columns.iter().map(find).collect::<Result<Vec<_>, _>>()?;
-        if let Some(column) = columns.iter().find(|column| !column.is_number()) {
-            let what = format!("column `{}` is of type {}", column.name, column.kind);
-            return Err(ProbeError::bad(what, "features are numbers or flags"));
-        }
-        let width = spaces.iter().map(|space| space.dimension).sum::<usize>() + columns.len();
-        if width == 0 {
-            let hint = "name an embedding space (--space) or feature columns (--columns)";
-            return Err(ProbeError::bad("there are no features", hint));
-        }
-        if width > WIDTH_MAX {
-            let what = format!("{width} features of each object");
-            return Err(ProbeError::bad(what, format!("at most {WIDTH_MAX} can be used at once")));
-        }
+        refuse_twice("feature column", &wire.columns)?;
+        check_tokens(&head, &wire)?;
+        let Inputs { spaces, columns } = Inputs::find(view, &wire, &head)?;
+        check_width(
+            &head,
+            spaces.iter().map(|space| space.dimension).sum::<usize>() + columns.len(),
+        )?;
         let target = find_target(view, wire.target.as_ref(), &head)?;
         refuse_target_as_feature(&target, &columns)?;
         let split = SplitSpec::parse(&wire.split)?;
@@ -120,7 +121,55 @@ impl Spec {
 
     /// Whether the features are tokens of one space.
     pub(super) fn uses_tokens(&self) -> bool {
-        self.spaces.iter().any(|space| !space.holds_vectors())
+        are_tokens(&self.spaces)
+    }
+}
+
+/// Whether features are tokens of one space.
+pub(super) fn are_tokens(spaces: &[EmbeddingSpace]) -> bool {
+    spaces.iter().any(|space| !space.holds_vectors())
+}
+
+/// What a probe reads of each object: all that must still be there to apply it.
+#[derive(Debug, Clone)]
+pub(super) struct Inputs {
+    pub(super) spaces: Vec<EmbeddingSpace>,
+    pub(super) columns: Vec<Column>,
+}
+
+impl Inputs {
+    /// Those of a kept probe. Its target, weights and split are not asked for, and may be gone.
+    ///
+    /// # Errors
+    /// [`ProbeError::BadSpec`], [`ProbeError::UnknownColumn`], [`ProbeError::UnknownSpace`].
+    pub(super) fn of_kept(view: &CollectionView, kept: &v1::ProbeSpec) -> Result<Self, ProbeError> {
+        let head = kept.head.as_ref().and_then(|head| head.kind.as_ref());
+        let missing = || ProbeError::bad("the probe does not say its head", "fit it again");
+        Self::find(view, kept, head.ok_or_else(missing)?)
+    }
+
+    fn find(
+        view: &CollectionView,
+        wire: &v1::ProbeSpec,
+        head: &head::Kind,
+    ) -> Result<Self, ProbeError> {
+        let spaces = find_spaces(view, &wire.spaces, head)?;
+        let find = |name: &String| find_column(view, name);
+        let columns = wire.columns.iter().map(find).collect::<Result<Vec<_>, _>>()?;
+        if let Some(column) = columns.iter().find(|column| !column.is_number()) {
+            let what = format!("column `{}` is of type {}", column.name, column.kind);
+            return Err(ProbeError::bad(what, "features are numbers or flags"));
+        }
+        let width = spaces.iter().map(|space| space.dimension).sum::<usize>() + columns.len();
+        if width == 0 {
+            let hint = "name an embedding space (--space) or feature columns (--columns)";
+            return Err(ProbeError::bad("there are no features", hint));
+        }
+        if width > WIDTH_MAX {
+            let what = format!("{width} features of each object");
+            return Err(ProbeError::bad(what, format!("at most {WIDTH_MAX} can be used at once")));
+        }
+        Ok(Self { spaces, columns })
     }
 }
 
@@ -178,10 +227,7 @@ fn find_target(
     let missing = || ProbeError::bad("no target is given", "name the column to predict (--target)");
     let target = target.ok_or_else(missing)?;
     if !target.fractions.is_empty() {
-        if target.fractions.len() < 2 {
-            let hint = "name the columns of at least two answers";
-            return Err(ProbeError::bad("one column of vote fractions", hint));
-        }
+        check_fractions(&target.fractions)?;
         let find = |name: &String| find_column(view, name);
         let columns = target.fractions.iter().map(find).collect::<Result<Vec<_>, _>>()?;
         if let Some(column) = columns.iter().find(|column| !column.is_number()) {
@@ -192,6 +238,10 @@ fn find_target(
             "" => None,
             name => Some(find_column(view, name)?),
         };
+        if let Some(column) = votes.as_ref().filter(|column| !column.is_number()) {
+            let what = format!("column of votes `{}` is of type {}", column.name, column.kind);
+            return Err(ProbeError::bad(what, "numbers of votes are numbers, not negative"));
+        }
         if matches!(head, head::Kind::Density(_)) {
             let what = "vote fractions for a density head";
             return Err(ProbeError::bad(what, "use knn, ridge, logistic, mlp or attention"));
@@ -234,6 +284,67 @@ fn find_target(
     }
 }
 
+/// Refuses what a head that reads tokens does not use.
+fn check_tokens(head: &head::Kind, wire: &v1::ProbeSpec) -> Result<(), ProbeError> {
+    let is_token = matches!(head, head::Kind::Token(_));
+    if !is_token && !matches!(head, head::Kind::Attention(_)) {
+        return Ok(());
+    }
+    if !wire.columns.is_empty() {
+        let hint = "leave --columns out, or use a head that reads vectors";
+        return Err(ProbeError::bad("columns beside tokens, which alone are read", hint));
+    }
+    if is_token && !wire.weight.is_empty() {
+        let hint = "leave --weight out: every token counts the same";
+        return Err(ProbeError::bad("weights of objects for a token head", hint));
+    }
+    if is_token && wire.train_limit > 0 {
+        let hint = "leave --train-limit out, and choose fewer objects (--where)";
+        return Err(ProbeError::bad("a limit of training objects for a token head", hint));
+    }
+    Ok(())
+}
+
+/// Refuses more features than a head decomposes in a time that can be waited for.
+fn check_width(head: &head::Kind, width: usize) -> Result<(), ProbeError> {
+    let decomposes =
+        matches!(head, head::Kind::Ridge(_) | head::Kind::Logistic(_) | head::Kind::Token(_));
+    if !decomposes || width <= DECOMPOSED_WIDTH_MAX {
+        return Ok(());
+    }
+    let what = format!("{width} features for a linear head");
+    let hint = format!(
+        "ridge, logistic and token take at most {DECOMPOSED_WIDTH_MAX}: use fewer, or knn or mlp"
+    );
+    Err(ProbeError::bad(what, hint))
+}
+
+/// Refuses too few or too many answers, and one that is named twice.
+fn check_fractions(names: &[String]) -> Result<(), ProbeError> {
+    if names.len() < 2 {
+        let hint = "name the columns of at least two answers";
+        return Err(ProbeError::bad("one column of vote fractions", hint));
+    }
+    if names.len() > CLASSES_MAX {
+        let what = format!("{} columns of vote fractions", names.len());
+        let hint = format!("at most {CLASSES_MAX} answers can be told apart: name fewer columns");
+        return Err(ProbeError::bad(what, hint));
+    }
+    refuse_twice("column of vote fractions", names)
+}
+
+/// Refuses a name that is given twice, without regard to case.
+fn refuse_twice(what: &str, names: &[String]) -> Result<(), ProbeError> {
+    let mut seen = HashSet::with_capacity(names.len());
+    match names.iter().find(|name| !seen.insert(name.to_lowercase())) {
+        None => Ok(()),
+        Some(name) => {
+            let what = format!("{what} `{name}` is named twice");
+            Err(ProbeError::bad(what, "name each column once"))
+        }
+    }
+}
+
 fn refuse_target_as_feature(target: &TargetSpec, columns: &[Column]) -> Result<(), ProbeError> {
     let targets: Vec<&Column> = match target {
         TargetSpec::Tokens => Vec::new(),
@@ -249,14 +360,78 @@ fn refuse_target_as_feature(target: &TargetSpec, columns: &[Column]) -> Result<(
     Ok(())
 }
 
-/// Whether a target is a redshift, by its UCD or by a usual name, so that the errors of redshifts are measured.
+/// Whether a target is a redshift, so that the errors of redshifts are measured.
 fn is_redshift(view: &CollectionView, target: &TargetSpec) -> bool {
-    const NAMES: [&str; 8] =
-        ["z", "redshift", "zspec", "z_spec", "zphot", "z_phot", "specz", "z_desi"];
     let TargetSpec::Number(target) = target else { return false };
     let column = view.schema().columns.iter().find(|column| column.name == target.name);
-    column.is_some_and(|column| {
-        column.ucd.to_lowercase().contains("src.redshift")
-            || NAMES.contains(&column.name.to_lowercase().as_str())
-    })
+    column.is_some_and(says_redshift)
+}
+
+/// By its UCD, or by a usual name where it has no unit: `z` is a magnitude, too.
+fn says_redshift(column: &schema::Column) -> bool {
+    const NAMES: [&str; 8] =
+        ["z", "redshift", "zspec", "z_spec", "zphot", "z_phot", "specz", "z_desi"];
+    let has_name = NAMES.contains(&column.name.to_lowercase().as_str());
+    column.ucd.to_lowercase().contains("src.redshift") || has_name && column.unit.trim().is_empty()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::v1::{KnnHead, LogisticHead, RidgeHead, TokenHead};
+
+    #[test]
+    fn a_magnitude_called_z_is_no_redshift() {
+        let named = |name: &str| schema::Column::new(name, schema::ColumnType::Float64);
+        assert!(says_redshift(&named("Z")) && says_redshift(&named("z_spec")));
+        let magnitude = schema::Column { unit: "mag".to_owned(), ..named("z") };
+        assert!(!says_redshift(&magnitude) && !says_redshift(&named("y")));
+        let told = schema::Column { ucd: "src.redshift;meta.main".to_owned(), ..named("y") };
+        assert!(says_redshift(&told));
+    }
+
+    #[test]
+    fn what_heads_of_tokens_do_not_use_is_refused() {
+        let attention = head::Kind::Attention(v1::AttentionHead::default());
+        let token = head::Kind::Token(TokenHead::default());
+        let columns = v1::ProbeSpec { columns: vec!["mag".to_owned()], ..Default::default() };
+        let weight = v1::ProbeSpec { weight: "w".to_owned(), ..Default::default() };
+        let few = v1::ProbeSpec { train_limit: 5, ..Default::default() };
+        for (head, wire, word) in [
+            (&attention, &columns, "--columns"),
+            (&token, &columns, "--columns"),
+            (&token, &weight, "--weight"),
+            (&token, &few, "--train-limit"),
+        ] {
+            let refused = check_tokens(head, wire).expect_err(word).to_string();
+            assert!(refused.contains(word), "{refused}");
+        }
+        for wire in [&weight, &few] {
+            check_tokens(&attention, wire).expect("used");
+        }
+    }
+
+    #[test]
+    fn more_features_than_can_be_decomposed_in_time_are_refused() {
+        let ridge = head::Kind::Ridge(RidgeHead::default());
+        let logistic = head::Kind::Logistic(LogisticHead::default());
+        for head in [ridge, logistic, head::Kind::Token(TokenHead::default())] {
+            check_width(&head, DECOMPOSED_WIDTH_MAX).expect("fits");
+            let refused = check_width(&head, DECOMPOSED_WIDTH_MAX + 1).expect_err("too wide");
+            assert!(refused.to_string().contains("at most 5000"), "{refused}");
+        }
+        check_width(&head::Kind::Knn(KnnHead::default()), WIDTH_MAX).expect("fits");
+    }
+
+    #[test]
+    fn answers_that_could_not_be_told_apart_are_refused() {
+        let names =
+            |count: usize| -> Vec<String> { (0..count).map(|at| format!("f{at}")).collect() };
+        check_fractions(&names(CLASSES_MAX)).expect("as many as there may be");
+        let refused = |names: &[String]| check_fractions(names).expect_err("refused").to_string();
+        assert!(refused(&names(1)).contains("at least two"));
+        assert!(refused(&names(100_000)).contains("at most 1000 answers"));
+        let twice = ["f1".to_owned(), "f2".to_owned(), "F1".to_owned()];
+        assert!(refused(&twice).contains("`F1` is named twice"), "{}", refused(&twice));
+    }
 }

@@ -234,12 +234,28 @@ pub(super) fn label(value: &Value) -> Option<String> {
         Value::Text(text) => Some(text.clone()),
         Value::Int64(number) => Some(number.to_string()),
         Value::Boolean(flag) => Some(flag.to_string()),
-        Value::Float64(number) if number.is_finite() => Some(number.to_string()),
-        Value::Float32(number) if number.is_finite() => Some(number.to_string()),
+        // Both zeros are equal, and one class: the sum has no sign.
+        Value::Float64(number) if number.is_finite() => Some((number + 0.0).to_string()),
+        Value::Float32(number) if number.is_finite() => Some((number + 0.0).to_string()),
         Value::Null
         | Value::Float64(_)
         | Value::Float32(_)
         | Value::Binary(_)
         | Value::FloatList(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_zeros_are_one_class() {
+        for zero in [0.0, -0.0] {
+            assert_eq!(label(&Value::Float64(zero)).as_deref(), Some("0"));
+            assert_eq!(label(&Value::Float32(zero as f32)).as_deref(), Some("0"));
+        }
+        assert_eq!(label(&Value::Float64(-0.5)).as_deref(), Some("-0.5"));
+        assert_eq!(label(&Value::Float64(f64::NAN)), None);
     }
 }

@@ -5,6 +5,7 @@ use tokio::runtime::Handle;
 use super::dataset::Targets;
 use super::heads::{Examples, Fit};
 use super::model::Model;
+use super::network::Frame;
 use super::spec::Spec;
 use super::{ProbeError, Tools, tokens};
 use crate::encoder::{
@@ -12,9 +13,7 @@ use crate::encoder::{
     TrainTask, Trained,
 };
 use crate::learn::scale::Scale;
-use crate::learn::{
-    Activation, AttentionShape, Features, LearnError, Progress, Scaling, epoch_order,
-};
+use crate::learn::{Activation, AttentionShape, Features, LearnError, Progress, epoch_order};
 use crate::wire::v1;
 
 /// Epochs without a better loss on the validation side after which a training ends.
@@ -65,18 +64,23 @@ pub(super) fn fit(
             hint,
         )
     })?;
-    let wanted = train_spec(spec, network, train, validation, progress)?;
+    let frame = frame(spec, train, progress)?;
+    let wanted = train_spec(spec, network, train, validation)?;
     let examples_at_once =
         wanted.chunk_examples(if spec.uses_tokens() { TOKENS_GUESS } else { 1 }).max(1);
-    let mut source =
-        Source { spec, train, validation, examples_at_once, order: (u32::MAX, Vec::new()) };
+    let order = (u32::MAX, Vec::new());
+    let unused = validation.places.len();
+    let validation = Some(validation).filter(|validation| judges(validation));
+    let mut source = Source { spec, frame: &frame, train, validation, examples_at_once, order };
     let count = train.places.len();
     let trained = train_watched(encoder, &wanted, &mut source, count, progress)?;
-    let mut fit = Fit::of(Model::network(trained.head)?);
-    if !validation.places.is_empty() {
+    let mut fit = Fit::of(Model::network(trained.head, frame)?);
+    if validation.is_some() {
         let (best, ran) = (trained.best_epoch + 1, trained.epochs);
         fit.warnings
             .push(format!("weights of epoch {best} of {ran}, the best on the validation side"));
+    } else if let Some(warning) = told_weightless(unused) {
+        fit.warnings.push(warning);
     }
     Ok(fit)
 }
@@ -107,12 +111,26 @@ pub(super) fn train_watched(
     })
 }
 
+/// How features and targets are scaled before they are cut to single precision.
+fn frame(spec: &Spec, train: &Examples<'_>, progress: Progress<'_>) -> Result<Frame, ProbeError> {
+    let inputs = if spec.wire.standardize && !spec.uses_tokens() {
+        Some(Scale::fit(&train.features, None, progress)?)
+    } else {
+        None
+    };
+    // Networks learn numbers of the order of one.
+    let target = match &train.targets {
+        Targets::Numbers(values) => Some(Frame::target_of(values)),
+        Targets::Classes { .. } | Targets::Fractions { .. } => None,
+    };
+    Ok(Frame { inputs, target })
+}
+
 fn train_spec(
     spec: &Spec,
     network: &Network,
     train: &Examples<'_>,
     validation: &Examples<'_>,
-    progress: Progress<'_>,
 ) -> Result<TrainSpec, ProbeError> {
     let task = match (&train.targets, network.components) {
         (Targets::Numbers(_), Some(components)) => {
@@ -132,19 +150,10 @@ fn train_spec(
         let attention = Some(AttentionShape { heads, width });
         TowerInput { width, attention, scaling: None }
     } else {
-        let scaling = if spec.wire.standardize {
-            let scale = Scale::fit(&train.features, None, progress)?;
-            Some(Scaling { mean: singles(&scale.mean), scale: singles(&scale.scale) })
-        } else {
-            None
-        };
-        TowerInput { width: train.features.width(), attention: None, scaling }
+        TowerInput::rows(train.features.width())
     };
     let mlp = &network.mlp;
     let mut wanted = TrainSpec::new(input, task);
-    if let Targets::Numbers(values) = &train.targets {
-        wanted.targets = Some(scaling_of(values));
-    }
     wanted.hidden = mlp.hidden.iter().map(|width| *width as usize).collect();
     wanted.activation = match mlp.activation() {
         v1::Activation::Unspecified => Activation::Relu,
@@ -155,7 +164,7 @@ fn train_spec(
     wanted.weight_decay = mlp.weight_decay;
     wanted.epochs = mlp.epochs;
     wanted.batch = mlp.batch as usize;
-    if !validation.places.is_empty() {
+    if judges(validation) {
         wanted.patience = PATIENCE;
     }
     wanted.seed = spec.wire.seed;
@@ -163,13 +172,17 @@ fn train_spec(
     Ok(wanted)
 }
 
-/// Mean and standard deviation of a target: networks learn numbers of the order of one.
-fn scaling_of(values: &[f64]) -> Scaling {
-    let count = values.len().max(1) as f64;
-    let mean = values.iter().sum::<f64>() / count;
-    let variance = values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / count;
-    let scale = if variance > 0.0 { variance.sqrt() } else { 1.0 };
-    Scaling { mean: vec![mean as f32], scale: vec![scale as f32] }
+/// Whether a validation side can tell epochs apart.
+fn judges(validation: &Examples<'_>) -> bool {
+    let weights = &validation.weights;
+    !validation.places.is_empty() && (weights.is_empty() || weights.iter().any(|each| *each > 0.0))
+}
+
+/// What is said of so many validation objects that judge nothing.
+fn told_weightless(unused: usize) -> Option<String> {
+    (unused > 0).then(|| {
+        format!("all {unused} objects on the validation side have weight 0: the weights of the last epoch are taken")
+    })
 }
 
 fn singles(values: &[f64]) -> Vec<f32> {
@@ -179,8 +192,10 @@ fn singles(values: &[f64]) -> Vec<f32> {
 /// Reads chunks of shuffled examples.
 struct Source<'a> {
     spec: &'a Spec,
+    frame: &'a Frame,
     train: &'a Examples<'a>,
-    validation: &'a Examples<'a>,
+    /// `None` where nothing is judged by it.
+    validation: Option<&'a Examples<'a>>,
     examples_at_once: usize,
     /// The order of an epoch.
     order: (u32, Vec<u32>),
@@ -210,13 +225,13 @@ impl Source<'_> {
         } else {
             let mut values = Vec::new();
             of.features.read(examples, &mut values)?;
+            self.frame.scale_inputs(&mut values);
             ChunkRows { values: singles(&values), lengths: Vec::new() }
         };
         let (mut targets, mut classes) = (Vec::new(), Vec::new());
         match of.targets.select(examples) {
-            Targets::Numbers(values) | Targets::Fractions { values, .. } => {
-                targets = singles(&values)
-            }
+            Targets::Numbers(values) => targets = singles(&self.frame.scale_targets(&values)),
+            Targets::Fractions { values, .. } => targets = singles(&values),
             Targets::Classes { of, .. } => classes = of,
         }
         let weight = |&at: &u32| of.weights[at as usize] as f32;
@@ -238,8 +253,9 @@ impl ChunkSource for Source<'_> {
     }
 
     fn validation(&mut self, chunk: u32) -> Result<Option<Chunk>, LearnError> {
-        let all: Vec<u32> = (0..self.validation.places.len() as u32).collect();
+        let Some(validation) = self.validation else { return Ok(None) };
+        let all: Vec<u32> = (0..validation.places.len() as u32).collect();
         let examples = self.run(&all, chunk);
-        self.read(self.validation, &examples)
+        self.read(validation, &examples)
     }
 }

@@ -6,6 +6,7 @@ use crate::cli::ids::id_text;
 use crate::cli::render::{
     Cell, Format, Json, Table, print_json, print_table, significant, thousands, write_out,
 };
+use crate::learn::metrics::largest;
 use crate::wire::v1::{MetricValue, Prediction, Probe, ProbeSpec, head};
 
 /// Digits of a measured number in a table.
@@ -262,9 +263,9 @@ pub(super) fn prediction(prediction: &Prediction, classes: &[String], class: &st
         row.push(Cell::optional_real(prediction.predicted.first().copied()));
         return row;
     }
-    let best = prediction.predicted.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1));
-    match best {
-        Some((place, probability)) => {
+    let place = largest(&prediction.predicted);
+    match prediction.predicted.get(place) {
+        Some(probability) => {
             row.push(classes.get(place).map_or(Cell::Null, Cell::text));
             row.push(Cell::Real(*probability));
         }

@@ -5,6 +5,7 @@ use super::map::{BridgeMap, SideMap, dot};
 use super::moments::{Moments, Pairs, block, together};
 use super::procrustes::transposed;
 use crate::learn::lapack::{Eigen, eigh};
+use crate::learn::linear::check_alpha_count;
 use crate::learn::{LearnError, Progress};
 
 /// A linear map and how its strength was chosen.
@@ -30,6 +31,7 @@ pub(super) fn fit(
     alphas: &[f64],
     progress: Progress<'_>,
 ) -> Result<Linear, LearnError> {
+    check_alpha_count(alphas)?;
     let all = together(folds)?;
     let centred = Centred::new(pairs, &all, &all.mean());
     let alphas = if alphas.is_empty() {

@@ -272,6 +272,9 @@ fn what_cannot_be_fitted_is_told() {
     assert!(matches!(result, Err(LearnError::NoResult { .. })), "{result:?}");
     let cca = Method::Cca { components: 0, regularisation: 1e-3, power: 1.0 };
     assert!(matches!(fit(&same, &cca, 2, silent()), Err(LearnError::NoResult { .. })));
+    let many = Method::Ridge { alphas: vec![1.0; 1_001] };
+    let refused = fit(&same, &many, 2, silent()).expect_err("too many");
+    assert!(refused.to_string().contains("at most 1000"), "{refused}");
     let ridge = Method::Ridge { alphas: vec![-1.0] };
     assert!(matches!(fit(&same, &ridge, 2, silent()), Err(LearnError::BadSetting { .. })));
     let stop = std::sync::atomic::AtomicBool::new(true);

@@ -10,8 +10,8 @@ use super::RidgeScore;
 use super::moments::Examples;
 use super::spectrum::Spectrum;
 
-/// Rows that are turned to the axes at once.
-const ROWS: usize = 256;
+/// Rows that are turned to the axes, and predicted for every strength, at once by each thread.
+pub const LEFT_OUT_ROWS: usize = 256;
 
 /// A leverage this near to 1 means that the fit follows the example wherever it is.
 const FREE: f64 = 1e-10;
@@ -60,9 +60,9 @@ pub(super) fn leave_one_out(
     let empty = || Sums {
         squares: vec![0.0; alphas.len() * outputs],
         scaled: Vec::new(),
-        turned: vec![0.0; ROWS * spectrum.width()],
-        predicted: vec![0.0; ROWS * alphas.len() * outputs],
-        leverages: vec![0.0; ROWS * alphas.len()],
+        turned: vec![0.0; LEFT_OUT_ROWS * spectrum.width()],
+        predicted: vec![0.0; LEFT_OUT_ROWS * alphas.len() * outputs],
+        leverages: vec![0.0; LEFT_OUT_ROWS * alphas.len()],
     };
     let sums = (0..threads.max(1)).map(|_| empty()).collect();
     let sums = source.sweep(sums, |sums, block| path.add(sums, block), step)?;
@@ -79,8 +79,8 @@ pub(super) fn leave_one_out(
 impl Path<'_> {
     fn add(&self, sums: &mut Sums, block: &Block<'_>) -> Result<(), LearnError> {
         let width = self.spectrum.width();
-        for (number, rows) in block.rows.chunks(ROWS * width).enumerate() {
-            self.add_rows(sums, block.first + number * ROWS, rows)?;
+        for (number, rows) in block.rows.chunks(LEFT_OUT_ROWS * width).enumerate() {
+            self.add_rows(sums, block.first + number * LEFT_OUT_ROWS, rows)?;
         }
         Ok(())
     }

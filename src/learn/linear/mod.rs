@@ -12,8 +12,12 @@ mod tests;
 use super::LearnError;
 use super::lapack::{View, gemm};
 pub use folds::{Folds, fold_numbers, stratified_fold_numbers};
+pub use leave::LEFT_OUT_ROWS;
 pub use logistic::{Labels, Logistic, LogisticFit, LogisticOptions, LogisticScore, logistic_path};
-pub use ridge::{RidgeFit, RidgeOptions, RidgeScore, ridge_path};
+pub use ridge::{RidgeFit, RidgeOptions, RidgeScore, STRENGTHS, ridge_path};
+
+/// Most strengths of regularisation to choose from: each takes as many sums as a fit.
+pub const ALPHAS_MAX: usize = 1_000;
 
 /// Linear functions of features.
 #[derive(Debug, Clone, PartialEq)]
@@ -81,8 +85,24 @@ fn finite(what: &'static str, values: &[f64], each: usize) -> Result<(), LearnEr
     }
 }
 
-/// Refuses strengths that are negative or not finite.
+/// Refuses more strengths than [`ALPHAS_MAX`].
+///
+/// # Errors
+/// [`LearnError::BadSetting`].
+pub fn check_alpha_count(alphas: &[f64]) -> Result<(), LearnError> {
+    if alphas.len() <= ALPHAS_MAX {
+        return Ok(());
+    }
+    Err(LearnError::BadSetting {
+        what: "the number of strengths (alpha)",
+        value: alphas.len().to_string(),
+        hint: "give at most 1000 to choose from",
+    })
+}
+
+/// Refuses strengths that are negative or not finite, and too many.
 fn check_alphas(alphas: &[f64], is_zero_possible: bool) -> Result<(), LearnError> {
+    check_alpha_count(alphas)?;
     let is_good = |alpha: &f64| {
         alpha.is_finite() && if is_zero_possible { *alpha >= 0.0 } else { *alpha > 0.0 }
     };

@@ -12,6 +12,16 @@ use super::super::{Features, LearnError, Progress};
 /// Rows that are multiplied at once: the product reads and writes the whole sum, so it should be worth it.
 const BLOCK_ROWS: usize = 768;
 
+/// Bytes of matrices that threads may have beside each other: with wide features fewer threads are worth their memory.
+const BYTES_MAX: usize = 4 << 30;
+
+/// So many threads, or as many as may each have `matrices` square matrices of a width; at least one.
+pub(super) fn affordable(threads: usize, matrices: usize, width: usize) -> usize {
+    let square = width.saturating_mul(width).saturating_mul(size_of::<f64>());
+    let each = square.saturating_mul(matrices).max(1);
+    threads.min(BYTES_MAX / each).max(1)
+}
+
 /// Sums over some examples: of the weights, and of features and targets (and their products) less a shift that is the same
 /// for all sums of a pass.
 #[derive(Debug, Clone, PartialEq)]
@@ -67,8 +77,8 @@ pub struct Examples<'a> {
 impl Moments {
     /// Sums over all examples, whose targets, weights and folds the caller has checked.
     ///
-    /// Memory: `max(folds, threads)` matrices as wide as features and targets, and as many blocks of 768 rows, three
-    /// times.
+    /// Memory: `max(folds, threads)` matrices as wide as features and targets, but of threads no more than take 4 GiB; and as
+    /// many blocks of 768 rows, three times.
     ///
     /// # Errors
     /// Those of reading; [`LearnError::TooFew`] without examples.
@@ -81,6 +91,7 @@ impl Moments {
         let (width, outputs) = (features.width(), examples.outputs);
         let folds = examples.folds.map_or(1, |(_, count)| count);
         let wide = width + outputs + 1;
+        let threads = affordable(threads, 1, wide);
         // With fewer folds than threads, each fold has several sums, filled in turn.
         let shares = threads.div_ceil(folds).max(1);
         let empty = || Sums { count: 0, products: vec![0.0; wide * wide] };
@@ -132,6 +143,11 @@ impl Moments {
             return Err(LearnError::TooFew { what: "training examples", given: 0, needed: 1 });
         }
         Ok(moments)
+    }
+
+    /// Number of features.
+    pub fn width(&self) -> usize {
+        self.width
     }
 
     /// Number of folds.
@@ -355,6 +371,16 @@ mod tests {
             prop_assert!(same(&moments.of(0), &part(&|of| of == 0)));
             prop_assert!(same(&moments.without(0), &part(&|of| of != 0)));
         }
+    }
+
+    #[test]
+    fn fewer_threads_share_wide_features() {
+        assert_eq!(affordable(16, 1, 1_000), 16);
+        // A matrix of 16,384 features takes 2 GiB.
+        assert_eq!(affordable(16, 1, 16_384), 2);
+        assert_eq!(affordable(16, 5, 5_000), 4);
+        assert_eq!(affordable(16, 5, usize::MAX), 1);
+        assert_eq!(affordable(0, 5, 0), 1);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use super::super::crew::{Source, divide};
 use super::super::{Features, LearnError, Progress};
 use super::leave::leave_one_out;
-use super::moments::{Examples, Moments, Summary};
+use super::moments::{Examples, Moments, Summary, affordable};
 use super::spectrum::{Spectrum, residuals};
 use super::{Folds, Linear, check_alphas, check_weights, finite};
 
@@ -46,8 +46,12 @@ pub struct RidgeFit {
     pub warnings: Vec<String>,
 }
 
+/// Square matrices that the fit of a fold has at a time: sums and what is made of them, of two sets; axes and the working
+/// memory of finding them.
+const FOLD_MATRICES: usize = 6;
+
 /// Strengths that are tried when none are given.
-const STRENGTHS: u32 = 20;
+pub const STRENGTHS: u32 = 20;
 
 /// Minimises `sum w (y - x b - c)^2 + alpha ||b||^2` for each strength, and chooses one for all outputs: the one of the
 /// highest fraction of variance explained, as the mean over folds; or, leaving one out at a time, of the lowest mean squared
@@ -161,7 +165,8 @@ fn by_folds(
         }
         Ok(())
     };
-    let scores = divide(vec![Vec::new(); folds], threads.min(folds), judge, |hand_in| {
+    let threads = affordable(threads.min(folds), FOLD_MATRICES, moments.width());
+    let scores = divide(vec![Vec::new(); folds], threads, judge, |hand_in| {
         (0..folds).try_for_each(|fold| {
             progress.step("fitting folds", fold as u64, folds as u64)?;
             hand_in(fold, fold)

@@ -192,3 +192,10 @@ fn whoever_stops_ends_the_fit() {
         ridge_path(&x, &y, 1, None, Folds::LeaveOneOut, &RidgeOptions::default(), 2, progress);
     assert_eq!(fit, Err(LearnError::Stopped));
 }
+
+#[test]
+fn more_strengths_than_can_be_tried_are_refused() {
+    check_alphas(&[1.0; ALPHAS_MAX], false).expect("as many as there may be");
+    let refused = check_alphas(&[1.0; ALPHAS_MAX + 1], true).expect_err("one too many");
+    assert!(refused.to_string().contains("at most 1000"), "{refused}");
+}

@@ -101,8 +101,8 @@ fn mean_of(values: impl Iterator<Item = Option<f64>>) -> Option<f64> {
     ratio(sum, count as f64)
 }
 
-/// The place of the largest number, the first of equals.
-fn largest(values: &[f64]) -> usize {
+/// The place of the largest number, the first of equals: the class that probabilities name.
+pub fn largest(values: &[f64]) -> usize {
     let mut best = 0;
     for (place, value) in values.iter().enumerate() {
         if *value > values[best] {

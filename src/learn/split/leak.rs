@@ -36,6 +36,33 @@ pub fn leaked(
     test: &[[f64; 3]],
     radius_arcsec: f64,
 ) -> Result<Vec<u32>, LearnError> {
+    let chord = chord(radius_arcsec)?;
+    for (what, points) in [("a training position", train), ("a test position", test)] {
+        super::super::metrics::all_finite(what, points.as_flattened(), 3)?;
+    }
+    let grid = Grid::new(train.iter().map(|point| (*point, 0)), chord);
+    let found = (0..).zip(test).filter(|(_, point)| grid.has_near(point, None));
+    Ok(found.map(|(place, _)| place).collect())
+}
+
+/// How many objects, given as unit vectors with the fold of each, lie within the radius of an object of another fold: as
+/// [`leaked`] finds them when each fold is tested and the others teach, with all objects sorted once.
+///
+/// # Errors
+/// Those of [`leaked`].
+pub fn leaked_between(points: &[([f64; 3], u32)], radius_arcsec: f64) -> Result<u64, LearnError> {
+    let chord = chord(radius_arcsec)?;
+    if let Some(example) =
+        points.iter().position(|(point, _)| point.iter().any(|each| !each.is_finite()))
+    {
+        return Err(LearnError::NotFinite { what: "a position", example });
+    }
+    let grid = Grid::new(points.iter().copied(), chord);
+    Ok(points.iter().filter(|(point, fold)| grid.has_near(point, Some(*fold))).count() as u64)
+}
+
+/// The length of the chord of an angle.
+fn chord(radius_arcsec: f64) -> Result<f64, LearnError> {
     if !(0.0..=ARCSEC_MAX).contains(&radius_arcsec) {
         return Err(LearnError::BadSetting {
             what: "the radius of the leak check",
@@ -43,13 +70,7 @@ pub fn leaked(
             hint: "give arcseconds from 0 to 648000",
         });
     }
-    for (what, points) in [("a training position", train), ("a test position", test)] {
-        super::super::metrics::all_finite(what, points.as_flattened(), 3)?;
-    }
-    let half_angle = (radius_arcsec / ARCSEC_PER_DEGREE / 2.0).to_radians();
-    let grid = Grid::new(train, 2.0 * half_angle.sin());
-    let found = (0..).zip(test).filter(|(_, point)| grid.has_near(point));
-    Ok(found.map(|(place, _)| place).collect())
+    Ok(2.0 * (radius_arcsec / ARCSEC_PER_DEGREE / 2.0).to_radians().sin())
 }
 
 /// Points sorted by the cube that they lie in.
@@ -57,28 +78,32 @@ struct Grid {
     chord: f64,
     /// Edge of a cube.
     edge: f64,
-    points: Vec<(u64, [f64; 3])>,
+    /// Key of its cube, the point, and its fold.
+    points: Vec<(u64, [f64; 3], u32)>,
 }
 
 impl Grid {
-    fn new(points: &[[f64; 3]], chord: f64) -> Self {
+    fn new(points: impl Iterator<Item = ([f64; 3], u32)>, chord: f64) -> Self {
         // Cubes of a few chords: most spheres touch one or two columns of them.
         let edge = (4.0 * chord).max(GRID_MIN);
-        let mut keyed: Vec<(u64, [f64; 3])> = points
-            .iter()
-            .map(|point| (key(point.map(|coordinate| cube(coordinate, edge))), *point))
-            .collect();
-        keyed.sort_unstable_by_key(|(key, _)| *key);
+        let of = |point: [f64; 3]| key(point.map(|coordinate| cube(coordinate, edge)));
+        let mut keyed: Vec<(u64, [f64; 3], u32)> =
+            points.map(|(point, fold)| (of(point), point, fold)).collect();
+        keyed.sort_unstable_by_key(|(key, ..)| *key);
         Self { chord, edge, points: keyed }
     }
 
-    fn has_near(&self, point: &[f64; 3]) -> bool {
+    /// Whether a point is near, but for those of its own fold.
+    fn has_near(&self, point: &[f64; 3], own: Option<u32>) -> bool {
         let limit = self.chord * self.chord;
         let reach = |axis: usize| {
             cube(point[axis] - self.chord, self.edge)..=cube(point[axis] + self.chord, self.edge)
         };
         let heights = reach(2);
-        let is_near = |(_, other): &(u64, [f64; 3])| {
+        let is_near = |(_, other, fold): &(u64, [f64; 3], u32)| {
+            if own == Some(*fold) {
+                return false;
+            }
             let square: f64 = other.iter().zip(point).map(|(a, b)| (a - b) * (a - b)).sum();
             square <= limit
         };
@@ -86,9 +111,9 @@ impl Grid {
             reach(1).any(|y| {
                 // Cubes above each other have consecutive keys.
                 let (low, high) = (key([x, y, *heights.start()]), key([x, y, *heights.end()]));
-                let begin = self.points.partition_point(|(key, _)| *key < low);
+                let begin = self.points.partition_point(|(key, ..)| *key < low);
                 let column = &self.points[begin..];
-                column.iter().take_while(|(key, _)| *key <= high).any(is_near)
+                column.iter().take_while(|(key, ..)| *key <= high).any(is_near)
             })
         })
     }
@@ -151,6 +176,23 @@ mod tests {
     }
 
     #[test]
+    fn a_thousand_folds_of_many_objects_are_soon_done() {
+        // Pairs within an arcsecond, of which every second one is of two folds.
+        let place = |at: u32| 0.003_6 * f64::from(at / 2) + 0.5 * ARCSEC * f64::from(at % 2);
+        let fold = |at: u32| if at % 4 == 3 { (at + 1) % 1_000 } else { at / 2 % 1_000 };
+        let points: Vec<_> =
+            (0..200_000).map(|at| (unit_vector(place(at), 30.0), fold(at))).collect();
+        let pairs = points.as_chunks::<2>().0;
+        let between = pairs.iter().filter(|pair| pair[0].1 != pair[1].1).count() as u64;
+        let begin = std::time::Instant::now();
+        assert!(between > 40_000);
+        assert_eq!(leaked_between(&points, 1.0), Ok(2 * between));
+        assert!(begin.elapsed().as_secs() < 20, "{:?}", begin.elapsed());
+        assert!(leaked_between(&[([f64::NAN; 3], 0)], 1.0).is_err());
+        assert!(leaked_between(&points, -1.0).is_err());
+    }
+
+    #[test]
     fn many_objects_of_one_declination_are_soon_done() {
         let line = |shift: f64| -> Vec<[f64; 3]> {
             (0..200_000)
@@ -164,6 +206,24 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn folds_are_tested_by_all_others(
+            positions in prop::collection::vec((0.0..1.0_f64, 0.0..1.0_f64, 0u32..4), 2..60),
+            radius in 0.0..1e4_f64,
+        ) {
+            let points: Vec<_> =
+                positions.iter().map(|(ra, dec, fold)| (unit_vector(*ra, *dec), *fold)).collect();
+            let mut wanted = 0;
+            for fold in 0..4 {
+                let side = |is_own: bool| -> Vec<[f64; 3]> {
+                    let of = points.iter().filter(|(_, of)| (*of == fold) == is_own);
+                    of.map(|(point, _)| *point).collect()
+                };
+                wanted += leaked(&side(false), &side(true), radius).expect("finite").len() as u64;
+            }
+            prop_assert_eq!(leaked_between(&points, radius), Ok(wanted));
+        }
+
         #[test]
         fn all_pairs_say_the_same(
             train in prop::collection::vec((0.0..360.0_f64, -90.0..=90.0_f64), 0..60),

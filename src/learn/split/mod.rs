@@ -10,7 +10,7 @@ mod spec;
 
 pub use few::few_shot;
 pub use hash::SplitId;
-pub use leak::{LEAK_ARCSEC, leaked, unit_vector};
+pub use leak::{LEAK_ARCSEC, leaked, leaked_between, unit_vector};
 pub use spec::{SplitSpec, SplitSubject};
 
 use super::LearnError;
@@ -80,7 +80,7 @@ impl Partition {
         } else if partition.folds.len() < 2 {
             return lacks("folds", partition.folds.len(), 2);
         } else if partition.folds.iter().any(Vec::is_empty) {
-            return lacks("examples in one of the folds", 0, 1);
+            return lacks("examples in one of the folds (give fewer folds)", 0, 1);
         }
         Ok(partition)
     }
@@ -128,7 +128,7 @@ mod tests {
         assert!(refused(&[]).contains("0 training examples"));
         assert!(refused(&[Side::Train]).contains("0 test examples"));
         assert!(refused(&[Side::Fold(0)]).contains("1 folds; at least 2"));
-        assert!(refused(&[Side::Fold(2), Side::Fold(0)]).contains("one of the folds"));
+        assert!(refused(&[Side::Fold(2), Side::Fold(0)]).contains("one of the folds (give fewer"));
     }
 
     #[test]

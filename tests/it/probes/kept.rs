@@ -184,6 +184,25 @@ async fn classes_are_labels_and_probabilities() {
     server.stop().await;
 }
 
+/// A preset fills the head in when a probe is fitted, and is not asked again when it is applied.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_probe_of_a_preset_is_applied() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = with_examples(folder.path()).await;
+    let mut request = named("pr", "plain", "y", ridge(&[1.0]));
+    let spec = request.spec.as_mut().expect("a spec");
+    (spec.head, spec.preset) = (None, "aion-linear".to_owned());
+    let (probe, tested) = fit(&server, request).await.expect("a probe");
+    assert_eq!(probe.spec.expect("told").preset, "aion-linear");
+    let predictions = applied(&server, apply("pr")).await.expect("applied");
+    assert_eq!(predictions.len(), 420);
+    for each in predictions {
+        let Some(tested) = tested.get(&id_of(each.id.as_ref())) else { continue };
+        assert!((each.predicted[0] - tested.predicted[0]).abs() < 1e-9);
+    }
+    server.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn probes_are_listed_replaced_on_request_and_dropped() {
     let folder = tempfile::tempdir().expect("a folder");

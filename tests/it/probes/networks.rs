@@ -35,6 +35,17 @@ fn metric(probe: &Probe, name: &str) -> f64 {
     probe.metrics.iter().find(|each| each.name == name).expect(name).value
 }
 
+/// An example whose number `mag` is a date around `y`, of more digits than single precision has.
+fn dated(id: i64) -> Object {
+    let mut object = example(id);
+    let y = match object.columns["y"].kind {
+        Some(value::Kind::Real(y)) => y,
+        _ => panic!("a number"),
+    };
+    object.columns.insert("mag".to_owned(), real(2_459_000.5 + 0.01 * y));
+    object
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn networks_are_trained_kept_and_computed_without_the_encoder() {
     let (models, folder) =
@@ -42,12 +53,13 @@ async fn networks_are_trained_kept_and_computed_without_the_encoder() {
     let encoder = encoder(models.path());
     let server = TestServer::start_with(folder.path(), Some(encoder), |_| {}).await;
     server.create(schema("sky")).await.expect("a collection");
-    server.write("sky", (0..600).map(example).collect()).await;
+    server.write("sky", (0..600).map(dated).collect()).await;
     let standard = |spec: ProbeSpec| ProbeSpec { standardize: true, ..spec };
     let density = DensityHead { components: 3, mlp: Some(mlp(60)) };
     let wanted = [
         ("number", standard(spec("plain", "y", head::Kind::Mlp(mlp(60))))),
         ("class", standard(spec("plain", "class", head::Kind::Mlp(mlp(60))))),
+        ("date", standard(spec("plain", "mag", head::Kind::Mlp(mlp(60))))),
         ("density", standard(spec("cosine", "y", head::Kind::Density(density)))),
     ];
     for (name, spec) in wanted {
@@ -177,8 +189,23 @@ async fn a_token_head_gives_each_token_a_class() {
     let server = with_tokens(folder.path(), None).await;
     let wanted = spec("states", "parts", head::Kind::Token(TokenHead { alpha: 0.1 }));
     let request = FitProbeRequest { name: "parts".to_owned(), ..measure_only(wanted.clone()) };
-    let (probe, _) = fit(&server, request).await.expect("fitted");
+    // One object has no class at all, and one that tests lies where one teaches.
+    let mut blank = tokened(480);
+    let none = FloatList { values: vec![f64::NAN; TOKENS as usize] };
+    blank.columns.insert("parts".to_owned(), Value { kind: Some(value::Kind::Floats(none)) });
+    let twin = Object { position: tokened(0).position, ..tokened(483) };
+    server.write("sky", vec![blank, twin]).await;
+    let (probe, tested) = fit(&server, request).await.expect("fitted");
     assert_eq!(probe.classes, ["0", "1"]);
+    assert_eq!((probe.n_train, probe.n_test), (360, 121));
+    assert_eq!((probe.n_missing, probe.n_leaked), (1, 1));
+    assert_eq!(tested.len(), 121);
+    let pairs = || tested.values().flat_map(|each| each.truth.iter().zip(&each.predicted));
+    let (classes, right) = (pairs().count(), pairs().filter(|(truth, said)| truth == said).count());
+    assert!(right * 100 > classes * 95, "{right} of {classes}");
+    assert!(tested.values().all(|each| each.truth.len() == each.predicted.len()));
+    let counted = probe.confusion.as_ref().expect("counted").counts.iter().sum::<u64>();
+    assert_eq!(classes as u64, counted);
     assert!(metric(&probe, "mean_iou") > 0.95, "{probe:?}");
     let apply = ApplyProbeRequest {
         collection: "sky".to_owned(),

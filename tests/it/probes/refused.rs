@@ -15,15 +15,14 @@ fn refused() -> Vec<(ProbeSpec, &'static str)> {
     let plain = || spec("plain", "y", ridge(&[1.0]));
     let logistic = || head::Kind::Logistic(LogisticHead::default());
     let knn = |k| head::Kind::Knn(KnnHead { k, by_distance: false, metric: Metric::L2.into() });
-    let fractions = |names: &[&str]| Target {
-        fractions: names.iter().map(|name| (*name).to_owned()).collect(),
-        ..Target::default()
-    };
+    let tiny = head::Kind::Logistic(LogisticHead { alphas: vec![1e-300], folds: 0 });
     vec![
         (spec("nothing", "y", ridge(&[])), "no embedding space `nothing`"),
         (spec("plain", "nothing", ridge(&[])), "no column `nothing`"),
         (spec("plain", "class", ridge(&[])), "use logistic"),
         (ProbeSpec { target: None, ..plain() }, "--target"),
+        (ProbeSpec { split: "kfold:400:0".to_owned(), ..plain() }, "give fewer folds"),
+        (spec("plain", "class", tiny), "1e-30 or more"),
         (ProbeSpec { head: None, ..plain() }, "knn, ridge"),
         (ProbeSpec { spaces: Vec::new(), ..plain() }, "no features"),
         (ProbeSpec { split: "random:2:0".to_owned(), ..plain() }, "fraction that tests"),
@@ -35,6 +34,10 @@ fn refused() -> Vec<(ProbeSpec, &'static str)> {
         (ProbeSpec { predicate: "side = 'train'".to_owned(), ..plain() }, "test examples"),
         (ProbeSpec { columns: vec!["y".to_owned()], ..plain() }, "target and a feature"),
         (ProbeSpec { columns: vec!["class".to_owned()], ..plain() }, "numbers or flags"),
+        (
+            ProbeSpec { columns: vec!["mag".to_owned(), "MAG".to_owned()], ..plain() },
+            "`MAG` is named twice",
+        ),
         (ProbeSpec { weight: "class".to_owned(), ..plain() }, "weight"),
         (spec("plain", "y", ridge(&[-1.0])), "alpha is -1"),
         (spec("plain", "y", knn(100_000)), "neighbours"),
@@ -53,14 +56,6 @@ fn refused() -> Vec<(ProbeSpec, &'static str)> {
             "merger",
         ),
         (
-            ProbeSpec { target: Some(fractions(&["mag", "w"])), ..spec("plain", "y", logistic()) },
-            "between 0 and 1",
-        ),
-        (
-            ProbeSpec { target: Some(fractions(&["w"])), ..spec("plain", "y", logistic()) },
-            "at least two",
-        ),
-        (
             ProbeSpec {
                 head: Some(Head {
                     kind: Some(head::Kind::Mlp(sidereus::wire::v1::MlpHead::default())),
@@ -72,11 +67,51 @@ fn refused() -> Vec<(ProbeSpec, &'static str)> {
     ]
 }
 
+/// The same of columns of fractions.
+fn refused_fractions() -> Vec<(ProbeSpec, &'static str)> {
+    let logistic = || head::Kind::Logistic(LogisticHead::default());
+    let fractions = |names: &[&str]| Target {
+        fractions: names.iter().map(|name| (*name).to_owned()).collect(),
+        ..Target::default()
+    };
+    vec![
+        (
+            ProbeSpec { target: Some(fractions(&["mag", "w"])), ..spec("plain", "y", logistic()) },
+            "between 0 and 1",
+        ),
+        (
+            ProbeSpec { target: Some(fractions(&["w"])), ..spec("plain", "y", logistic()) },
+            "at least two",
+        ),
+        (
+            ProbeSpec {
+                target: Some(fractions(&["mag", "w", "w"])),
+                ..spec("plain", "y", logistic())
+            },
+            "`w` is named twice",
+        ),
+        (
+            ProbeSpec {
+                target: Some(Target { votes: "class".to_owned(), ..fractions(&["mag", "w"]) }),
+                ..spec("plain", "y", logistic())
+            },
+            "votes `class` is of type",
+        ),
+        (
+            ProbeSpec {
+                target: Some(fractions(&["w"; 100_000])),
+                ..spec("plain", "y", logistic())
+            },
+            "at most 1000 answers",
+        ),
+    ]
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_learnt_is_refused_with_what_to_do() {
     let folder = tempfile::tempdir().expect("a folder");
     let server = with_examples(folder.path()).await;
-    for (spec, word) in refused() {
+    for (spec, word) in refused().into_iter().chain(refused_fractions()) {
         let shown = format!("{spec:?}");
         let status = fit(&server, measure_only(spec)).await.expect_err(&shown);
         assert!(status.message().contains(word), "{word}: {} for {shown}", status.message());
