@@ -136,6 +136,28 @@ impl Db {
         Ok(self.store().put_record(collection.id(), kind, name, bytes)?)
     }
 
+    /// Keeps what `make` makes of the record that has the name now, or nothing where it refuses. Nobody else writes to the
+    /// collection in between, and it is the collection of the view: not another one that has its name since.
+    ///
+    /// # Errors
+    /// [`EngineError::NoCollection`], those of [`Store::make_record`](crate::storage::Store::make_record), and those of `make`.
+    pub fn make_record<E: From<EngineError>>(
+        &self,
+        view: &CollectionView,
+        kind: RecordKind,
+        name: &str,
+        make: &mut dyn FnMut(Option<Result<Vec<u8>, EngineError>>) -> Result<Vec<u8>, E>,
+    ) -> Result<(), E> {
+        self.check_there(view)?;
+        let collection = self.find(&view.schema().name)?;
+        collection.check_writable()?;
+        let mut each = |present: Option<Result<Vec<u8>, StorageError>>| {
+            make(present.map(|bytes| bytes.map_err(EngineError::from))).map_err(Ended)
+        };
+        let made = self.store().make_record(view.collection(), kind, name, &mut each);
+        made.map_err(|Ended(error)| error)
+    }
+
     /// The record of a name; `None` where there is none.
     ///
     /// # Errors

@@ -75,7 +75,7 @@ fn stale(probe: &v1::Probe, schema: &CollectionSchema) -> Option<String> {
     spec.columns.iter().find(|name| !has(name)).map(|name| format!("its column `{name}` is gone"))
 }
 
-/// Refuses a name that is taken.
+/// Refuses a name that is taken: before the fit, which may be long. [`keep`] looks again.
 pub(super) fn check_name(
     db: &Db,
     collection: &str,
@@ -90,10 +90,7 @@ pub(super) fn check_name(
         return Err(ProbeError::bad(format!("`{name}` cannot name a probe"), hint));
     }
     if !overwrite && db.record(collection, RecordKind::Probe, name)?.is_some() {
-        return Err(ProbeError::Exists {
-            collection: collection.to_owned(),
-            name: name.to_owned(),
-        });
+        return Err(exists(collection, name));
     }
     Ok(())
 }
@@ -107,10 +104,14 @@ pub(super) fn keep(
     overwrite: bool,
 ) -> Result<(), ProbeError> {
     let collection = &view.schema().name;
+    let bytes = record.encode();
     // The collection may be gone, or another one, and somebody else may have taken the name during the fit.
-    tools.db.check_there(view)?;
-    check_name(&tools.db, collection, name, overwrite)?;
-    tools.db.put_record(collection, RecordKind::Probe, name, &record.encode())?;
+    tools.db.make_record(view, RecordKind::Probe, name, &mut |present| {
+        if present.is_some() && !overwrite {
+            return Err(exists(collection, name));
+        }
+        Ok(bytes.clone())
+    })?;
     formula::refresh(&tools.db, collection)
 }
 
@@ -173,4 +174,8 @@ pub fn drop_probe(db: &Db, collection: &str, name: &str) -> Result<(), ProbeErro
 
 fn no_probe(collection: String, name: &str) -> ProbeError {
     ProbeError::NoProbe { collection, name: name.to_owned() }
+}
+
+fn exists(collection: &str, name: &str) -> ProbeError {
+    ProbeError::Exists { collection: collection.to_owned(), name: name.to_owned() }
 }

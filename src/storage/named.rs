@@ -59,35 +59,60 @@ impl Store {
         name: &str,
         bytes: &[u8],
     ) -> Result<(), StorageError> {
-        check_name(kind.name(), name)?;
-        if bytes.len() > RECORD_BYTES_MAX {
-            return Err(StorageError::RecordTooLarge {
-                what: kind.name(),
-                name: name.to_owned(),
-                size_bytes: bytes.len(),
-                size_bytes_max: RECORD_BYTES_MAX,
-            });
-        }
+        check_record(kind, name, bytes)?;
+        let slot = self.slot(collection)?;
+        // A record that came after the collection was dropped would stay for ever.
+        let _turn = slot.turn();
+        slot.meta()?;
         self.set_record(collection, kind, name, Some(encode_named(name, bytes)))
+    }
+
+    /// Keeps what `make` makes of the record that has the name now (`None` where there is none), or nothing where it refuses.
+    /// Nobody else writes to the collection between what `make` sees and what is kept: of two who want a name that is free, one
+    /// finds it taken.
+    ///
+    /// # Errors
+    /// As [`Store::put_record`], and those of `make`. It is given the error of a damaged record, and may replace it.
+    pub fn make_record<E: From<StorageError>>(
+        &self,
+        collection: CollectionId,
+        kind: RecordKind,
+        name: &str,
+        make: &mut dyn FnMut(Option<Result<Vec<u8>, StorageError>>) -> Result<Vec<u8>, E>,
+    ) -> Result<(), E> {
+        let slot = self.slot(collection)?;
+        let _turn = slot.turn();
+        slot.meta()?;
+        let key = NameKey::new(collection, name).encode();
+        let present = self.engine.view().get(kind.table(), &key)?;
+        let bytes = make(present.map(|bytes| Ok(decode_named(&bytes)?.1)))?;
+        check_record(kind, name, &bytes)?;
+        Ok(self.set_record(collection, kind, name, Some(encode_named(name, &bytes)))?)
     }
 
     /// Removes a record; says whether there was one.
     ///
     /// # Errors
-    /// [`StorageError::UnknownCollection`], and those of the disk.
+    /// [`StorageError::UnknownCollection`], and those of the disk. What the record holds is not looked at: a damaged one can
+    /// be removed.
     pub fn delete_record(
         &self,
         collection: CollectionId,
         kind: RecordKind,
         name: &str,
     ) -> Result<bool, StorageError> {
-        let was_there = self.record(collection, kind, name)?.is_some();
+        let slot = self.slot(collection)?;
+        let _turn = slot.turn();
+        slot.meta()?;
+        let key = NameKey::new(collection, name).encode();
+        let was_there = self.engine.view().get(kind.table(), &key)?.is_some();
         if was_there {
             self.set_record(collection, kind, name, None)?;
         }
         Ok(was_there)
     }
 
+    /// Writes the row of a record; the caller has the collection's turn.
     fn set_record(
         &self,
         collection: CollectionId,
@@ -95,10 +120,6 @@ impl Store {
         name: &str,
         value: Option<Vec<u8>>,
     ) -> Result<(), StorageError> {
-        let slot = self.slot(collection)?;
-        // A record that came after the collection was dropped would stay for ever.
-        let _turn = slot.turn();
-        slot.meta()?;
         let mut batch = Batch::default();
         let key = NameKey::new(collection, name).encode();
         batch.row(Row { table: kind.table(), key, value });
@@ -158,4 +179,18 @@ impl Store {
         })?;
         Ok(records)
     }
+}
+
+/// Refuses what is not a name, and what is too large.
+fn check_record(kind: RecordKind, name: &str, bytes: &[u8]) -> Result<(), StorageError> {
+    check_name(kind.name(), name)?;
+    if bytes.len() > RECORD_BYTES_MAX {
+        return Err(StorageError::RecordTooLarge {
+            what: kind.name(),
+            name: name.to_owned(),
+            size_bytes: bytes.len(),
+            size_bytes_max: RECORD_BYTES_MAX,
+        });
+    }
+    Ok(())
 }

@@ -37,7 +37,10 @@ impl Bridges {
         check_name("bridge", &name).map_err(|error| {
             BridgeError::bad(error.to_string(), "give a name under which to keep it (--name)")
         })?;
-        self.check_free(view, &name, overwrite)?;
+        // Told before the fit, which may be long; `keep` looks again.
+        if !overwrite && db.record(&view.schema().name, RecordKind::Bridge, &name)?.is_some() {
+            return Err(exists(view, &name));
+        }
         let spec = Spec::resolve(view, spec.unwrap_or_default())?;
         let data = Data::gather(db, view, &spec, stop, progress)?;
         let pairs = data.pairs(&spec);
@@ -77,24 +80,6 @@ impl Bridges {
         self.keep(view, overwrite, Record { bridge, map })
     }
 
-    /// The version that a bridge of this name would get.
-    fn check_free(
-        &self,
-        view: &CollectionView,
-        name: &str,
-        overwrite: bool,
-    ) -> Result<u32, BridgeError> {
-        let collection = view.schema().name.clone();
-        let Some(bytes) = self.tools.db.record(&collection, RecordKind::Bridge, name)? else {
-            return Ok(1);
-        };
-        if !overwrite {
-            return Err(BridgeError::Exists { collection, name: name.to_owned() });
-        }
-        // A damaged bridge is what somebody may want to replace.
-        Ok(Record::decode(name, &bytes).map_or(0, |record| record.bridge.version) + 1)
-    }
-
     fn keep(
         &self,
         view: &CollectionView,
@@ -102,16 +87,27 @@ impl Bridges {
         mut record: Record,
     ) -> Result<v1::Bridge, BridgeError> {
         let name = record.bridge.name.clone();
-        // The collection may be gone, or another one, and somebody else may have taken the name during the fit.
-        self.tools.db.check_there(view)?;
-        record.bridge.version = self.check_free(view, &name, overwrite)?;
         let db = &self.tools.db;
         let collection = &view.schema().name;
-        db.put_record(collection, RecordKind::Bridge, &name, &record.encode())?;
+        // The collection may be gone, or another one, and somebody else may have taken the name during the fit.
+        db.make_record(view, RecordKind::Bridge, &name, &mut |present| {
+            if present.is_some() && !overwrite {
+                return Err(exists(view, &name));
+            }
+            // A damaged bridge is what somebody may want to replace.
+            let before = present.and_then(Result::ok);
+            let before = before.and_then(|bytes| Record::decode(&name, &bytes).ok());
+            record.bridge.version = before.map_or(0, |before| before.bridge.version) + 1;
+            Ok(record.encode())
+        })?;
         self.forget(view);
         crate::probes::refresh(db, collection)?;
         Ok(record.bridge)
     }
+}
+
+fn exists(view: &CollectionView, name: &str) -> BridgeError {
+    BridgeError::Exists { collection: view.schema().name.clone(), name: name.to_owned() }
 }
 
 fn likeness(metric: Metric) -> Likeness {

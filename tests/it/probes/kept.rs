@@ -216,6 +216,40 @@ async fn probes_are_listed_replaced_on_request_and_dropped() {
     server.stop().await;
 }
 
+/// Who may not overwrite never does, also where a name was free when the fits began; and a fit of a collection that was dropped
+/// is kept nowhere.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_fits_of_one_free_name_one_is_kept() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = with_examples(folder.path()).await;
+    let fits = (0..8)
+        .map(|place| fit(&server, named("one", "plain", "y", ridge(&[f64::from(place) + 1.0]))));
+    let ended = futures::future::join_all(fits).await;
+    let kept: Vec<_> = ended.iter().flatten().map(|(probe, _)| probe.alpha).collect();
+    assert_eq!(kept.len(), 1, "{kept:?}");
+    for status in ended.iter().filter_map(|ended| ended.as_ref().err()) {
+        assert_eq!(status.code(), Code::AlreadyExists, "{}", status.message());
+    }
+    let get = GetProbeRequest {
+        collection: "sky".to_owned(),
+        name: "one".to_owned(),
+        release: String::new(),
+    };
+    let probe = client(&server).await.get_probe(get).await.expect("there").into_inner().probe;
+    assert_eq!(probe.expect("a probe").alpha, kept[0]);
+
+    let view = server.db.view("sky").expect("a view");
+    server.db.drop_collection("sky").expect("dropped");
+    server.create(schema("sky")).await.expect("another of the name");
+    let late = server.db.make_record(&view, RecordKind::Probe, "late", &mut |_| {
+        Ok::<_, sidereus::engine::EngineError>(b"weights".to_vec())
+    });
+    late.expect_err("it is another collection");
+    assert!(server.db.records("sky", RecordKind::Probe).expect("reads").is_empty());
+    drop(view);
+    server.stop().await;
+}
+
 /// A record that says other vectors than the space now holds is refused, and makes no column; fitted again it is one.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_probe_of_other_vectors_is_stale() {
