@@ -20,6 +20,7 @@ mod formula;
 mod heads;
 mod measure;
 mod model;
+mod page;
 mod presets;
 mod record;
 mod segments;
@@ -33,6 +34,7 @@ pub use apply::apply;
 pub use error::ProbeError;
 pub use fit::{Fitted, fit};
 pub use formula::{forget, refresh};
+pub use page::Page;
 pub use presets::PRESETS;
 pub use record::{drop_probe, get, list};
 

@@ -3,7 +3,7 @@
 use prost::Message;
 
 use super::model::Model;
-use super::{ProbeError, Tools, formula};
+use super::{Page, ProbeError, Tools, formula};
 use crate::engine::{CollectionView, Db, RecordKind};
 use crate::schema::CollectionSchema;
 use crate::wire::internal::{ProbeHeader, ProbeRecord};
@@ -115,24 +115,40 @@ pub(super) fn keep(
     formula::refresh(&tools.db, collection)
 }
 
-/// The probes of a collection, by name. One whose record is damaged is listed as stale, with the reason.
+/// A page of the probes of a collection behind a name, by name; of each what can be put beside others. One whose record is
+/// damaged is listed as stale, with the reason.
 ///
 /// # Errors
 /// Those of the disk.
-pub fn list(db: &Db, collection: &str) -> Result<Vec<v1::Probe>, ProbeError> {
+pub fn list(db: &Db, collection: &str, after: &str) -> Result<Page<v1::Probe>, ProbeError> {
     let schema = db.schema(collection)?;
-    let mut probes = Vec::new();
+    let mut page = Page::after(after);
     db.visit_records(collection, RecordKind::Probe, &mut |name, bytes| {
-        let probe = header(&name, &bytes, &schema).unwrap_or_else(|error| v1::Probe {
-            name,
-            collection: schema.name.clone(),
-            stale: error.to_string(),
-            ..v1::Probe::default()
-        });
-        probes.push(probe);
+        if page.wants(&name) {
+            let probe = header(&name, &bytes, &schema).unwrap_or_else(|error| v1::Probe {
+                name: name.clone(),
+                collection: schema.name.clone(),
+                stale: error.to_string(),
+                ..v1::Probe::default()
+            });
+            page.push(&name, in_list(probe));
+        }
         Ok::<_, ProbeError>(())
     })?;
-    Ok(probes)
+    Ok(page)
+}
+
+/// A probe without what grows with its classes and its settings: a confusion matrix of a thousand classes has megabytes.
+fn in_list(probe: v1::Probe) -> v1::Probe {
+    v1::Probe {
+        classes: Vec::new(),
+        confusion: None,
+        calibration: Vec::new(),
+        alphas: Vec::new(),
+        alpha_scores: Vec::new(),
+        warnings: Vec::new(),
+        ..probe
+    }
 }
 
 /// One probe.

@@ -20,7 +20,7 @@ pub use error::BridgeError;
 pub(super) use misalignment::formulas;
 
 use self::record::Record;
-use super::Tools;
+use super::{Page, Tools};
 use crate::engine::{CollectionView, RecordKind};
 use crate::schema::CollectionId;
 use crate::wire::v1;
@@ -46,13 +46,21 @@ impl Bridges {
         Self { tools, known: Arc::default() }
     }
 
-    /// The bridges of a collection, by name.
+    /// A page of the bridges of a collection behind a name, by name; of each what can be put beside others.
     ///
     /// # Errors
     /// [`BridgeError::Damaged`] for a record that cannot be read; those of the disk.
-    pub fn list(&self, view: &CollectionView) -> Result<Vec<v1::Bridge>, BridgeError> {
-        let records = self.records(view)?;
-        Ok(records.iter().map(|record| record.told(view.schema())).collect())
+    pub fn list(
+        &self,
+        view: &CollectionView,
+        after: &str,
+    ) -> Result<Page<v1::Bridge>, BridgeError> {
+        let mut page = Page::after(after);
+        for record in self.records(view)?.iter() {
+            let name = record.bridge.name.clone();
+            page.push(&name, in_list(record.told(view.schema())));
+        }
+        Ok(page)
     }
 
     /// One bridge.
@@ -106,4 +114,10 @@ impl Bridges {
         known.of.remove(&view.collection());
         known.forgotten += 1;
     }
+}
+
+/// A bridge without what grows with its spaces and its settings.
+fn in_list(bridge: v1::Bridge) -> v1::Bridge {
+    let (alphas, alpha_scores, correlations) = (Vec::new(), Vec::new(), Vec::new());
+    v1::Bridge { alphas, alpha_scores, correlations, ..bridge }
 }

@@ -29,7 +29,7 @@ async fn bridges_are_listed_replaced_on_request_and_dropped() {
     assert!(second.alpha.is_some() && second.alphas.len() == second.alpha_scores.len());
     // Between two versions of an encoder, and the other way round.
     fit(&server, wanted("up", "tower_a", "image", procrustes())).await.expect("fits");
-    let list = ListBridgesRequest { collection: "sky".to_owned(), release: String::new() };
+    let list = ListBridgesRequest { collection: "sky".to_owned(), ..Default::default() };
     let listed = client(&server).await.list_bridges(list).await.expect("a list").into_inner();
     let names: Vec<(&str, u32)> =
         listed.bridges.iter().map(|bridge| (bridge.name.as_str(), bridge.version)).collect();

@@ -196,7 +196,7 @@ async fn probes_are_listed_replaced_on_request_and_dropped() {
     let again = FitProbeRequest { overwrite: true, ..named("one", "plain", "y", ridge(&[9.0])) };
     fit(&server, again).await.expect("replaced");
     fit(&server, named("two", "cosine", "y", ridge(&[1.0]))).await.expect("a probe");
-    let list = ListProbesRequest { collection: "sky".to_owned(), release: String::new() };
+    let list = ListProbesRequest { collection: "sky".to_owned(), ..Default::default() };
     let probes = client(&server).await.list_probes(list).await.expect("a list").into_inner().probes;
     let names: Vec<&str> = probes.iter().map(|probe| probe.name.as_str()).collect();
     assert_eq!(names, ["one", "two"]);
@@ -247,6 +247,33 @@ async fn of_fits_of_one_free_name_one_is_kept() {
     late.expect_err("it is another collection");
     assert!(server.db.records("sky", RecordKind::Probe).expect("reads").is_empty());
     drop(view);
+    server.stop().await;
+}
+
+/// Two probes of a thousand classes each are more than one message holds: a list tells of both all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn large_probes_are_listed_without_what_is_large() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = with_examples(folder.path()).await;
+    let head = head::Kind::Logistic(LogisticHead::default());
+    fit(&server, named("kind", "plain", "class", head)).await.expect("a probe");
+    let kept = server.db.record("sky", RecordKind::Probe, "kind").expect("reads").expect("there");
+    let mut record = ProbeRecord::decode(kept.as_slice()).expect("a record");
+    let probe = record.probe.as_mut().expect("a probe");
+    probe.confusion.as_mut().expect("a matrix").counts = vec![u64::MAX; 1_000_000];
+    for name in ["large", "Larger"] {
+        record.probe.as_mut().expect("a probe").name = name.to_owned();
+        let bytes = record.encode_to_vec();
+        server.db.put_record("sky", RecordKind::Probe, name, &bytes).expect("kept");
+    }
+    let list = ListProbesRequest { collection: "sky".to_owned(), ..Default::default() };
+    let page = client(&server).await.list_probes(list.clone()).await.expect("a list").into_inner();
+    let names: Vec<&str> = page.probes.iter().map(|probe| probe.name.as_str()).collect();
+    assert_eq!((names.as_slice(), page.next.as_str()), (&["kind", "large", "Larger"][..], ""));
+    assert!(page.probes.iter().all(|probe| probe.confusion.is_none() && probe.n_test > 0));
+    let behind = ListProbesRequest { after: "LARGE".to_owned(), ..list };
+    let page = client(&server).await.list_probes(behind).await.expect("a list").into_inner();
+    assert_eq!(page.probes.len(), 1);
     server.stop().await;
 }
 
