@@ -172,8 +172,22 @@ impl Db {
         Ok(self.store().record(collection.id(), kind, name)?)
     }
 
-    /// Shows all records of a kind with their names, ordered by the names in lower case, one after the other; the first error
-    /// of `visit` ends it.
+    /// Whether a name has a record, which may be damaged.
+    ///
+    /// # Errors
+    /// When there is no such collection, or the store cannot be read.
+    pub fn has_record(
+        &self,
+        collection: &str,
+        kind: RecordKind,
+        name: &str,
+    ) -> Result<bool, EngineError> {
+        let collection = self.find(collection)?;
+        Ok(self.store().has_record(collection.id(), kind, name)?)
+    }
+
+    /// Shows all records of a kind with their names, ordered by the names in lower case, one after the other, a damaged one as
+    /// its error; the first error of `visit` ends it.
     ///
     /// # Errors
     /// As [`Db::record`], and those of `visit`.
@@ -181,10 +195,12 @@ impl Db {
         &self,
         collection: &str,
         kind: RecordKind,
-        visit: &mut dyn FnMut(String, Vec<u8>) -> Result<(), E>,
+        visit: &mut dyn FnMut(String, Result<Vec<u8>, EngineError>) -> Result<(), E>,
     ) -> Result<(), E> {
         let collection = self.find(collection)?;
-        let mut each = |name, bytes| visit(name, bytes).map_err(Ended);
+        let mut each = |name, bytes: Result<Vec<u8>, StorageError>| {
+            visit(name, bytes.map_err(EngineError::from)).map_err(Ended)
+        };
         let walked = self.store().visit_records(collection.id(), kind, &mut each);
         walked.map_err(|Ended(error)| error)
     }

@@ -131,6 +131,13 @@ pub fn refresh(db: &Db, collection: &str) -> Result<(), ProbeError> {
     let mut names = HashSet::new();
     db.visit_records(collection, RecordKind::Probe, &mut |name, bytes| {
         names.insert(name.clone());
+        let bytes = match bytes {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                tracing::warn!(collection, name, %error, "a probe is left out");
+                return Ok(());
+            }
+        };
         let hash = blake3::hash(&bytes);
         // What was computed with the same formula is kept with it.
         let known = registered

@@ -125,7 +125,8 @@ pub fn list(db: &Db, collection: &str, after: &str) -> Result<Page<v1::Probe>, P
     let mut page = Page::after(after);
     db.visit_records(collection, RecordKind::Probe, &mut |name, bytes| {
         if page.wants(&name) {
-            let probe = header(&name, &bytes, &schema).unwrap_or_else(|error| v1::Probe {
+            let read = bytes.map_err(ProbeError::from).and_then(|it| header(&name, &it, &schema));
+            let probe = read.unwrap_or_else(|error| v1::Probe {
                 name: name.clone(),
                 collection: schema.name.clone(),
                 stale: error.to_string(),

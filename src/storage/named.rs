@@ -142,23 +142,41 @@ impl Store {
         found.map(|bytes| Ok(decode_named(&bytes)?.1)).transpose()
     }
 
-    /// Shows all records of a kind with their names as they were given, ordered by the names in lower case, one after the
-    /// other: they are large, and not held together. The first error of `visit` ends it.
+    /// Whether a name has a record, which may be damaged.
     ///
     /// # Errors
-    /// As [`Store::record`], and those of `visit`.
+    /// [`StorageError::UnknownCollection`], and those of the disk.
+    pub fn has_record(
+        &self,
+        collection: CollectionId,
+        kind: RecordKind,
+        name: &str,
+    ) -> Result<bool, StorageError> {
+        self.slot(collection)?.meta()?;
+        let key = NameKey::new(collection, name).encode();
+        Ok(self.engine.view().get(kind.table(), &key)?.is_some())
+    }
+
+    /// Shows all records of a kind with their names as they were given, ordered by the names in lower case, one after the
+    /// other: they are large, and not held together. A damaged one is shown as its error, under its name in lower case. The
+    /// first error of `visit` ends it.
+    ///
+    /// # Errors
+    /// [`StorageError::UnknownCollection`], those of the disk, and those of `visit`.
     pub fn visit_records<E: From<StorageError>>(
         &self,
         collection: CollectionId,
         kind: RecordKind,
-        visit: &mut dyn FnMut(String, Vec<u8>) -> Result<(), E>,
+        visit: &mut dyn FnMut(String, Result<Vec<u8>, StorageError>) -> Result<(), E>,
     ) -> Result<(), E> {
         self.slot(collection)?.meta()?;
         let view = self.engine.view();
         let mut cursor = view.cursor(KeyRange::collection(kind.table(), collection))?;
-        while let Some((_, bytes)) = cursor.advance()? {
-            let (name, record) = decode_named(bytes)?;
-            visit(name, record)?;
+        while let Some((key, bytes)) = cursor.advance()? {
+            match decode_named(bytes) {
+                Ok((name, record)) => visit(name, Ok(record))?,
+                Err(error) => visit(NameKey::name_in(key)?, Err(error))?,
+            }
         }
         Ok(())
     }
@@ -174,7 +192,7 @@ impl Store {
     ) -> Result<Vec<(String, Vec<u8>)>, StorageError> {
         let mut records = Vec::new();
         self.visit_records(collection, kind, &mut |name, bytes| {
-            records.push((name, bytes));
+            records.push((name, bytes?));
             Ok::<_, StorageError>(())
         })?;
         Ok(records)

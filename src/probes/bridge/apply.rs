@@ -43,8 +43,8 @@ impl Bridges {
         check_name("shared space", &request.space).map_err(|error| {
             BridgeError::bad(error.to_string(), "name the shared space (--materialise)")
         })?;
-        let records = self.records(view)?;
-        let record = Arc::clone(rule::find(view.schema(), &records, &request.name)?);
+        let kept = self.kept(view)?;
+        let record = Arc::clone(rule::find(view.schema(), &kept, &request.name)?);
         let (from, to) = record.spaces(view.schema())?;
         let spaces = [(from, &record.map.from), (to, &record.map.to)];
         let mut writings = Vec::with_capacity(spaces.len());

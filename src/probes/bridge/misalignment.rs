@@ -3,6 +3,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::BridgeError;
 use super::record::Record;
 use crate::engine::{Db, DerivedColumn, DerivedKind, EngineError, Formula, RecordKind};
 use crate::learn::bridge::BridgeMap;
@@ -175,8 +176,9 @@ fn usable(db: &Db, schema: &CollectionSchema) -> Result<Vec<(Record, blake3::Has
     let mut usable = Vec::new();
     let collection = schema.name.as_str();
     db.visit_records(collection, RecordKind::Bridge, &mut |name, bytes| {
-        match Record::decode(&name, &bytes) {
-            Ok(record) => match record.stale(schema) {
+        let read = bytes.map_err(BridgeError::from);
+        match read.and_then(|bytes| Ok((Record::decode(&name, &bytes)?, bytes))) {
+            Ok((record, bytes)) => match record.stale(schema) {
                 None => usable.push((record, blake3::hash(&bytes))),
                 Some(reason) => tracing::warn!(collection, name, reason, "a bridge is stale"),
             },

@@ -119,6 +119,15 @@ fn a_damaged_record_is_told_and_can_be_removed() {
     ] {
         assert_eq!(error.map(|error| error.class()), Some(Class::Corrupt));
     }
+    store.put_record(collection, RecordKind::Probe, "whole", b"weights").expect("puts");
+    let mut seen = Vec::new();
+    let visited = store.visit_records(collection, RecordKind::Probe, &mut |name, bytes| {
+        seen.push((name, bytes.is_ok()));
+        Ok::<_, StorageError>(())
+    });
+    visited.expect("goes on");
+    assert_eq!(seen, [("lens".to_owned(), false), ("whole".to_owned(), true)]);
+    assert!(store.has_record(collection, RecordKind::Probe, "Lens").expect("reads"));
     assert!(store.delete_record(collection, RecordKind::Probe, "LENS").expect("deletes"));
     assert_eq!(store.record(collection, RecordKind::Probe, "lens").expect("reads"), None);
 }

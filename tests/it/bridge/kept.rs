@@ -40,6 +40,22 @@ async fn bridges_are_listed_replaced_on_request_and_dropped() {
         server.search(near(like("image", "spectrum", 3), 3)).await.expect("the new one");
     assert!(stats.explanation.contains("version 2") && hits.len() == 3);
 
+    // A damaged one is named, and in nobody's way who does not mean it.
+    server.db.put_record("sky", RecordKind::Bridge, "torn", b"\x0a\xff").expect("written");
+    fit(&server, wanted("late", "image", "tower_a", procrustes())).await.expect("fits");
+    let list = ListBridgesRequest { collection: "sky".to_owned(), ..Default::default() };
+    let listed = client(&server).await.list_bridges(list).await.expect("a list").into_inner();
+    let names: Vec<&str> = listed.bridges.iter().map(|bridge| bridge.name.as_str()).collect();
+    assert_eq!(names, ["B", "late", "torn", "up"]);
+    assert!(listed.bridges[2].stale.contains("damaged"), "{}", listed.bridges[2].stale);
+    server.search(near(like("tower_a", "tower_b", 3), 3)).await.expect("declared shared");
+    server.search(near(like("image", "spectrum", 3), 3)).await.expect("joined by a whole one");
+    let status = client(&server).await.get_bridge(named("torn")).await.expect_err("damaged");
+    assert_eq!(status.code(), Code::DataLoss);
+    let torn = DropBridgeRequest { collection: "sky".to_owned(), name: "torn".to_owned() };
+    client(&server).await.drop_bridge(torn).await.expect("dropped");
+    client(&server).await.get_bridge(named("late")).await.expect("there");
+
     let request = DropBridgeRequest { collection: "sky".to_owned(), name: "b".to_owned() };
     client(&server).await.drop_bridge(request.clone()).await.expect("dropped");
     let status = client(&server).await.drop_bridge(request).await.expect_err("gone");
