@@ -30,23 +30,42 @@ impl Db {
         name: &str,
         space: EmbeddingSpace,
     ) -> Result<CollectionInfo, EngineError> {
+        self.add_spaces(name, vec![space])
+    }
+
+    /// Adds several embedding spaces as [`Db::add_space`] does, all of them or none.
+    ///
+    /// # Errors
+    /// Those of [`Db::add_space`] for any of them.
+    pub fn add_spaces(
+        &self,
+        name: &str,
+        spaces: Vec<EmbeddingSpace>,
+    ) -> Result<CollectionInfo, EngineError> {
         let collection = self.find(name)?;
         let record = collection.record()?;
-        if let Some(existing) = record.schema.space(&space.name) {
-            same_space(name, existing, &space)?;
-            return match &space.shared {
-                Some(shared) if existing.shared.is_none() => {
-                    let (id, space) = (collection.id(), existing.id);
-                    collection.alter(|store| store.share_space(id, space, shared))?;
-                    Ok(CollectionInfo::of(&collection.record()?, None))
-                }
-                Some(_) | None => Ok(CollectionInfo::of(&record, None)),
+        let (mut new, mut shares) = (Vec::new(), Vec::new());
+        for space in spaces {
+            let Some(existing) = record.schema.space(&space.name) else {
+                new.push(space);
+                continue;
             };
+            same_space(name, existing, &space)?;
+            if let (Some(shared), None) = (space.shared, &existing.shared) {
+                shares.push((existing.id, shared));
+            }
+        }
+        if new.is_empty() && shares.is_empty() {
+            return Ok(CollectionInfo::of(&record, None));
         }
         let mut extended = CollectionSchema::clone(&record.schema);
-        extended.spaces.push(space.clone());
+        extended.spaces.extend(new.iter().cloned());
+        for (id, shared) in &shares {
+            let mut found = extended.spaces.iter_mut().filter(|space| space.id == *id);
+            found.by_ref().for_each(|space| space.shared = Some(shared.clone()));
+        }
         extended.validate()?;
-        collection.alter(|store| store.add_space(collection.id(), space))?;
+        collection.alter(|store| store.add_spaces(collection.id(), new, shares))?;
         Ok(CollectionInfo::of(&collection.record()?, None))
     }
 
