@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use sidereus::engine::RecordKind;
+use sidereus::schema::{Column, ColumnType};
 use sidereus::wire::v1;
 use sidereus::wire::v1::discovery_service_client::DiscoveryServiceClient;
 use tokio_stream::StreamExt;
@@ -57,6 +58,12 @@ async fn outliers_are_streamed_and_written_to_a_column() {
     assert_eq!((ids.len(), scores[0].score), (7, 4.0));
     assert_eq!(server.count("stars", None, "lonely >= 3").await.expect("counts"), 4);
 
+    // A column of scores in another space, as its description says.
+    let others = Column {
+        description: "outlier score in w: larger is lonelier".to_owned(),
+        ..Column::new("lonely_of_others", ColumnType::Float64)
+    };
+    server.db.add_column("stars", others).expect("added");
     let wrong = |change: fn(&mut v1::FindOutliersRequest)| {
         let mut request = request.clone();
         change(&mut request);
@@ -64,6 +71,7 @@ async fn outliers_are_streamed_and_written_to_a_column() {
     };
     for (request, code) in [
         (wrong(|it| it.column = "class".to_owned()), Code::InvalidArgument),
+        (wrong(|it| it.column = "lonely_of_others".to_owned()), Code::AlreadyExists),
         (wrong(|it| it.collection = "nothing".to_owned()), Code::NotFound),
         (wrong(|it| it.method = 77), Code::InvalidArgument),
         (wrong(|it| it.predicate = "n < 2".to_owned()), Code::InvalidArgument),

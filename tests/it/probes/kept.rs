@@ -181,6 +181,20 @@ async fn classes_are_labels_and_probabilities() {
     let status = applied(&server, over).await.expect_err("measured");
     assert!(status.message().contains("nothing is overwritten"), "{}", status.message());
     applied(&server, apply("probe.nothing")).await.expect_err("no such column");
+    // A column holds the probability of one class, and says of which.
+    let of = |class: &str| ApplyProbeRequest {
+        class: class.to_owned(),
+        column: "share".to_owned(),
+        ..apply("kind")
+    };
+    applied(&server, of("late")).await.expect("written");
+    applied(&server, of("late")).await.expect("written again");
+    let status = applied(&server, of("early")).await.expect_err("of another class");
+    for wanted in ["probability of late by probe kind", "probability of early by probe kind"] {
+        assert!(status.message().contains(wanted), "{}", status.message());
+    }
+    let same = "abs(share - probe.kind.late) < 1e-9";
+    assert_eq!(server.count("sky", None, same).await.expect("a count"), 420);
     server.stop().await;
 }
 
