@@ -7,7 +7,7 @@ use super::ProbeError;
 use super::model::Model;
 use super::record::Record;
 use crate::engine::{Db, DerivedColumn, DerivedKind, EngineError, Formula, RecordKind};
-use crate::schema::{CollectionSchema, SpaceId};
+use crate::schema::{CollectionSchema, SpaceId, split_release};
 
 /// Letters of a class that its column's name takes.
 const CLASS_WORD_MAX: usize = 40;
@@ -166,10 +166,16 @@ pub fn refresh(db: &Db, collection: &str) -> Result<(), ProbeError> {
     set(db, collection, formulas)
 }
 
-/// Lets go of what a dropped collection had.
-pub fn forget(collection: &str) {
+/// Lets go of what a dropped collection had, and its releases.
+pub(super) fn forget(collection: &str) {
     let mut registered = REGISTERED.lock().unwrap_or_else(PoisonError::into_inner);
-    registered.retain(|each| !each.collection.eq_ignore_ascii_case(collection));
+    registered.retain(|each| !is_of(&each.collection, collection));
+}
+
+/// Whether this is the name of a collection, or of a release of it.
+pub(super) fn is_of(name: &str, collection: &str) -> bool {
+    let base = split_release(name).map(|(base, _)| base);
+    [Some(name), base].into_iter().flatten().any(|each| each.eq_ignore_ascii_case(collection))
 }
 
 /// Gives a collection all formulas that fit it. One that does not fit must not take the others along.
@@ -202,6 +208,14 @@ fn formula_of(record: Record, schema: &CollectionSchema) -> Option<Arc<dyn Formu
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_collection_is_forgotten_with_its_releases() {
+        let of = |name| is_of(name, "sky");
+        assert!(of("sky") && of("Sky@dr1") && !of("skyline") && !of("skyline@sky"));
+        assert!(is_of("sky@dr1", "sky@dr1") && !is_of("sky@dr2", "sky@dr1"));
+        assert!(!is_of("sky", "sky@dr1"));
+    }
 
     #[test]
     fn classes_become_names_that_differ() {

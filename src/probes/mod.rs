@@ -33,7 +33,7 @@ mod train;
 pub use apply::apply;
 pub use error::ProbeError;
 pub use fit::{Fitted, fit};
-pub use formula::{forget, refresh};
+pub use formula::refresh;
 pub use page::Page;
 pub use presets::PRESETS;
 pub use record::{drop_probe, get, list};

@@ -20,6 +20,7 @@ pub use error::BridgeError;
 pub(super) use misalignment::formulas;
 
 use self::record::Record;
+use super::formula::is_of;
 use super::{Page, Tools};
 use crate::engine::{CollectionView, RecordKind};
 use crate::schema::CollectionId;
@@ -54,9 +55,18 @@ impl Kept {
 /// Bridges that were read: their maps are large, and every search across spaces needs one.
 #[derive(Debug, Default)]
 struct Known {
-    of: HashMap<CollectionId, Arc<Kept>>,
+    /// With the name of the collection.
+    of: HashMap<CollectionId, (String, Arc<Kept>)>,
     /// How often something was forgotten: what was read before that may be of yesterday.
     forgotten: u64,
+}
+
+impl Known {
+    /// Forgets a collection and its releases.
+    fn forget(&mut self, name: &str) {
+        self.of.retain(|_, (collection, _)| !is_of(collection, name));
+        self.forgotten += 1;
+    }
 }
 
 impl Bridges {
@@ -120,7 +130,7 @@ impl Bridges {
     fn kept(&self, view: &CollectionView) -> Result<Arc<Kept>, BridgeError> {
         let forgotten = {
             let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(kept) = known.of.get(&view.collection()) {
+            if let Some((_, kept)) = known.of.get(&view.collection()) {
                 return Ok(Arc::clone(kept));
             }
             known.forgotten
@@ -136,12 +146,21 @@ impl Bridges {
             }
             Ok::<_, BridgeError>(())
         })?;
+        // They are of the view's collection, and not of another one that has its name since.
+        self.tools.db.check_there(view)?;
         let kept = Arc::new(kept);
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if known.forgotten == forgotten {
-            known.of.insert(view.collection(), Arc::clone(&kept));
+            known.of.insert(view.collection(), (collection.clone(), Arc::clone(&kept)));
         }
         Ok(kept)
+    }
+
+    /// Lets go of all probes and bridges that a dropped collection had, and its releases.
+    pub fn forget_collection(&self, name: &str) {
+        super::formula::forget(name);
+        misalignment::forget(name);
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).forget(name);
     }
 
     fn forget(&self, view: &CollectionView) {
@@ -159,4 +178,20 @@ fn in_list(bridge: v1::Bridge) -> v1::Bridge {
 
 fn damaged(name: &str, reason: &str) -> BridgeError {
     BridgeError::Damaged { name: name.to_owned(), reason: reason.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bridges_go_with_their_collection_and_its_releases() {
+        let mut known = Known::default();
+        for (id, name) in [(1, "sky"), (2, "Sky@dr1"), (3, "skyline")] {
+            known.of.insert(CollectionId(id), (name.to_owned(), Arc::default()));
+        }
+        known.forget("sky");
+        assert_eq!(known.of.into_keys().collect::<Vec<_>>(), [CollectionId(3)]);
+        assert_eq!(known.forgotten, 1);
+    }
 }
