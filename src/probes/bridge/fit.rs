@@ -8,7 +8,7 @@ use super::{BridgeError, Bridges, train};
 use crate::clock::now_s;
 use crate::engine::{CollectionView, Db, RecordKind};
 use crate::learn::bridge::{self, Fitted, HELD_OUT, Likeness, Measured, Measuring, Pairs, UNUSED};
-use crate::learn::split::{Side, SplitId, SplitSpec, SplitSubject, few_shot};
+use crate::learn::split::{self, Side, SplitId, SplitSpec, SplitSubject, few_shot};
 use crate::learn::{Features, LearnError, Progress};
 use crate::probes::dataset::split_id;
 use crate::probes::features::Stored;
@@ -71,6 +71,7 @@ impl Bridges {
             leads_into_target,
             collection_version: view.version(),
             n_changed: data.changed,
+            n_leaked: data.leaked,
             fitted_at: now_s(),
             elapsed_seconds: started.elapsed().as_secs_f64(),
             stale: String::new(),
@@ -146,6 +147,8 @@ struct Data {
     folds: Vec<u8>,
     /// Objects that were written again while they were read, and are left out.
     changed: u64,
+    /// Held out objects that may be the same as one that teaches.
+    leaked: u64,
 }
 
 impl Data {
@@ -176,9 +179,10 @@ impl Data {
         let used: Vec<bool> = folds.iter().map(|fold| *fold != UNUSED).collect();
         table.retain(&used);
         let folds: Vec<u8> = folds.into_iter().filter(|fold| *fold != UNUSED).collect();
+        let leaked = leaked(&table, &folds)?;
         let spaces = [spec.from.clone(), spec.to.clone()];
         let features = Stored::gather(db, &table, &still, &spaces, &[], progress)?;
-        Ok(Self { features, folds, changed })
+        Ok(Self { features, folds, changed, leaked })
     }
 
     fn pairs(&self, spec: &Spec) -> Pairs<'_> {
@@ -195,6 +199,17 @@ impl Data {
     fn tested(&self) -> usize {
         self.folds.iter().filter(|fold| **fold == HELD_OUT).count()
     }
+}
+
+/// Held out objects at the position of one that teaches.
+fn leaked(table: &Table<'_>, folds: &[u8]) -> Result<u64, BridgeError> {
+    let (mut train, mut test) = (Vec::new(), Vec::new());
+    for (place, fold) in folds.iter().enumerate() {
+        let Some(position) = table.position(place) else { continue };
+        let direction = split::unit_vector(position.ra().0, position.dec().0);
+        if *fold == HELD_OUT { test.push(direction) } else { train.push(direction) }
+    }
+    Ok(split::leaked(&train, &test, split::LEAK_ARCSEC)?.len() as u64)
 }
 
 /// For each object its fold, or that it tests, or that it takes no part. Both sides are cut to their limits by the seed.

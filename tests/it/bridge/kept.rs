@@ -8,8 +8,8 @@ use sidereus::wire::v1::{
 };
 use tonic::Code;
 
-use super::{client, fit, like, near, procrustes, ridge, wanted, with_galaxies};
-use crate::support::{TestServer, ids_of};
+use super::{client, fit, galaxy, like, near, procrustes, ridge, wanted, with_galaxies, write};
+use crate::support::{TestServer, ids_of, number};
 
 fn named(name: &str) -> GetBridgeRequest {
     GetBridgeRequest { collection: "sky".to_owned(), name: name.to_owned(), release: String::new() }
@@ -20,6 +20,19 @@ async fn bridges_are_listed_replaced_on_request_and_dropped() {
     let folder = tempfile::tempdir().expect("a folder");
     let server = with_galaxies(folder.path()).await;
     let first = fit(&server, wanted("b", "image", "spectrum", procrustes())).await.expect("fits");
+    assert_eq!(first.n_leaked, 0);
+    // The same sources once more, under other ids and within an arcsecond: some are on the other side.
+    let again = |id: i64| {
+        let mut twin = galaxy(id);
+        twin.id = Some(number(id + 10_000));
+        twin
+    };
+    write(&server, (0..300).map(again).collect()).await;
+    let twins = fit(&server, wanted("twins", "image", "spectrum", procrustes())).await;
+    let leaked = twins.expect("fits").n_leaked;
+    assert!((30..200).contains(&leaked), "{leaked}");
+    let drop = DropBridgeRequest { collection: "sky".to_owned(), name: "twins".to_owned() };
+    client(&server).await.drop_bridge(drop).await.expect("dropped");
     let again = wanted("B", "image", "spectrum", ridge());
     let status = fit(&server, again.clone()).await.expect_err("taken");
     assert_eq!(status.code(), Code::AlreadyExists);
