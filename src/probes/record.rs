@@ -142,12 +142,10 @@ pub fn list(db: &Db, collection: &str, after: &str) -> Result<Page<v1::Probe>, P
 /// A probe without what grows with its classes and its settings: a confusion matrix of a thousand classes has megabytes.
 fn in_list(probe: v1::Probe) -> v1::Probe {
     v1::Probe {
-        classes: Vec::new(),
         confusion: None,
         calibration: Vec::new(),
         alphas: Vec::new(),
         alpha_scores: Vec::new(),
-        warnings: Vec::new(),
         ..probe
     }
 }

@@ -161,7 +161,7 @@ fn spaces_that_cover_different_objects_are_measured_each_by_its_own() {
         std::fs::write(server.path("part.npy"), bytes).expect("written");
         let first = ["--create", "--vectors", "some=part.npy"];
         let words = ["import", "sky", &catalogue, "--vectors", "look=part.npy"];
-        server.says(&[&words[..], if part == 0 { &first } else { &[] }].concat());
+        server.says(&[&words[..], if part == 0 { &first[..] } else { &[] }].concat());
     }
     let words = ["evaluate", "retrieval", "sky", "--space", "look,some", "-k", "1000"];
     let words = [&words[..], &["--label", "shape", "--relevant", "ring"]].concat();
