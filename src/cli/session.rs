@@ -203,18 +203,24 @@ async fn list(client: &Client, collection: String) -> Result<Vec<Session>> {
 }
 
 fn print_sessions(sessions: &[Session], format: Format) -> Result<()> {
-    let mut table =
-        Table::new(["session", "collection", "space", "positives", "negatives", "batches"]);
+    let is_damaged = sessions.iter().any(|session| !session.damaged.is_empty());
+    let headings = ["session", "collection", "space", "positives", "negatives", "batches"];
+    let mut table = Table::new(headings.into_iter().chain(is_damaged.then_some("damaged")));
     for session in sessions {
         let (positives, negatives) = counts(session);
-        table.push(vec![
+        let mut row = vec![
             Cell::text(&session.name),
             Cell::text(&session.collection),
             Cell::text(&session.space),
             Cell::Count(positives),
             Cell::Count(negatives),
             Cell::Count(session.rounds.len() as u64),
-        ]);
+        ];
+        if is_damaged {
+            let why = session.damaged.as_str();
+            row.push(if why.is_empty() { Cell::Null } else { Cell::text(why) });
+        }
+        table.push(row);
     }
     match format {
         Format::Json => print_json(&Json::object([("sessions", table.to_json())])),

@@ -30,23 +30,42 @@ impl Db {
         name: &str,
         space: EmbeddingSpace,
     ) -> Result<CollectionInfo, EngineError> {
+        self.add_spaces(name, vec![space])
+    }
+
+    /// Adds several embedding spaces as [`Db::add_space`] does, all of them or none.
+    ///
+    /// # Errors
+    /// Those of [`Db::add_space`] for any of them.
+    pub fn add_spaces(
+        &self,
+        name: &str,
+        spaces: Vec<EmbeddingSpace>,
+    ) -> Result<CollectionInfo, EngineError> {
         let collection = self.find(name)?;
         let record = collection.record()?;
-        if let Some(existing) = record.schema.space(&space.name) {
-            same_space(name, existing, &space)?;
-            return match &space.shared {
-                Some(shared) if existing.shared.is_none() => {
-                    let (id, space) = (collection.id(), existing.id);
-                    collection.alter(|store| store.share_space(id, space, shared))?;
-                    Ok(CollectionInfo::of(&collection.record()?, None))
-                }
-                Some(_) | None => Ok(CollectionInfo::of(&record, None)),
+        let (mut new, mut shares) = (Vec::new(), Vec::new());
+        for space in spaces {
+            let Some(existing) = record.schema.space(&space.name) else {
+                new.push(space);
+                continue;
             };
+            same_space(name, existing, &space)?;
+            if let (Some(shared), None) = (space.shared, &existing.shared) {
+                shares.push((existing.id, shared));
+            }
+        }
+        if new.is_empty() && shares.is_empty() {
+            return Ok(CollectionInfo::of(&record, None));
         }
         let mut extended = CollectionSchema::clone(&record.schema);
-        extended.spaces.push(space.clone());
+        extended.spaces.extend(new.iter().cloned());
+        for (id, shared) in &shares {
+            let mut found = extended.spaces.iter_mut().filter(|space| space.id == *id);
+            found.by_ref().for_each(|space| space.shared = Some(shared.clone()));
+        }
         extended.validate()?;
-        collection.alter(|store| store.add_space(collection.id(), space))?;
+        collection.alter(|store| store.add_spaces(collection.id(), new, shares))?;
         Ok(CollectionInfo::of(&collection.record()?, None))
     }
 
@@ -136,6 +155,28 @@ impl Db {
         Ok(self.store().put_record(collection.id(), kind, name, bytes)?)
     }
 
+    /// Keeps what `make` makes of the record that has the name now, or nothing where it refuses. Nobody else writes to the
+    /// collection in between, and it is the collection of the view: not another one that has its name since.
+    ///
+    /// # Errors
+    /// [`EngineError::NoCollection`], those of [`Store::make_record`](crate::storage::Store::make_record), and those of `make`.
+    pub fn make_record<E: From<EngineError>>(
+        &self,
+        view: &CollectionView,
+        kind: RecordKind,
+        name: &str,
+        make: &mut dyn FnMut(Option<Result<Vec<u8>, EngineError>>) -> Result<Vec<u8>, E>,
+    ) -> Result<(), E> {
+        self.check_there(view)?;
+        let collection = self.find(&view.schema().name)?;
+        collection.check_writable()?;
+        let mut each = |present: Option<Result<Vec<u8>, StorageError>>| {
+            make(present.map(|bytes| bytes.map_err(EngineError::from))).map_err(Ended)
+        };
+        let made = self.store().make_record(view.collection(), kind, name, &mut each);
+        made.map_err(|Ended(error)| error)
+    }
+
     /// The record of a name; `None` where there is none.
     ///
     /// # Errors
@@ -150,8 +191,22 @@ impl Db {
         Ok(self.store().record(collection.id(), kind, name)?)
     }
 
-    /// Shows all records of a kind with their names, ordered by the names in lower case, one after the other; the first error
-    /// of `visit` ends it.
+    /// Whether a name has a record, which may be damaged.
+    ///
+    /// # Errors
+    /// When there is no such collection, or the store cannot be read.
+    pub fn has_record(
+        &self,
+        collection: &str,
+        kind: RecordKind,
+        name: &str,
+    ) -> Result<bool, EngineError> {
+        let collection = self.find(collection)?;
+        Ok(self.store().has_record(collection.id(), kind, name)?)
+    }
+
+    /// Shows all records of a kind with their names, ordered by the names in lower case, one after the other, a damaged one as
+    /// its error; the first error of `visit` ends it.
     ///
     /// # Errors
     /// As [`Db::record`], and those of `visit`.
@@ -159,10 +214,12 @@ impl Db {
         &self,
         collection: &str,
         kind: RecordKind,
-        visit: &mut dyn FnMut(String, Vec<u8>) -> Result<(), E>,
+        visit: &mut dyn FnMut(String, Result<Vec<u8>, EngineError>) -> Result<(), E>,
     ) -> Result<(), E> {
         let collection = self.find(collection)?;
-        let mut each = |name, bytes| visit(name, bytes).map_err(Ended);
+        let mut each = |name, bytes: Result<Vec<u8>, StorageError>| {
+            visit(name, bytes.map_err(EngineError::from)).map_err(Ended)
+        };
         let walked = self.store().visit_records(collection.id(), kind, &mut each);
         walked.map_err(|Ended(error)| error)
     }

@@ -150,7 +150,12 @@ fn column(
         Output::Label(_) => ColumnType::Text,
         Output::All | Output::Number(_) => ColumnType::Float64,
     };
-    let words = format!("predicted by probe {}", request.name.to_lowercase());
+    let name = request.name.to_lowercase();
+    let words = if request.class.is_empty() {
+        format!("predicted by probe {name}")
+    } else {
+        format!("probability of {} by probe {name}", request.class)
+    };
     own_column(tools, &request.collection, &request.column, kind, words)
 }
 
@@ -169,8 +174,12 @@ pub(super) fn own_column(
     if let Some(at) = place(&schema.columns) {
         let there = &schema.columns[at];
         if there.kind != kind || there.description != words {
-            let what = format!("column `{}` exists and is not one of {words} ({kind})", there.name);
-            let hint = "choose another name, so that nothing is overwritten";
+            let holds = if there.description.is_empty() { "" } else { ": " };
+            let what = format!(
+                "column `{}` exists and holds something else ({}{holds}{}) than \"{words}\" ({kind})",
+                there.name, there.kind, there.description
+            );
+            let hint = "choose another column, so that nothing is overwritten";
             return Err(ProbeError::bad(what, hint));
         }
         return Ok(at);

@@ -1,13 +1,13 @@
 //! Probes as columns that queries can name.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::ProbeError;
 use super::model::Model;
 use super::record::Record;
 use crate::engine::{Db, DerivedColumn, DerivedKind, EngineError, Formula, RecordKind};
-use crate::schema::{CollectionSchema, SpaceId};
+use crate::schema::{CollectionSchema, SpaceId, split_release};
 
 /// Letters of a class that its column's name takes.
 const CLASS_WORD_MAX: usize = 40;
@@ -57,6 +57,9 @@ impl ProbeFormula {
 /// regard to case, later ones are numbered.
 fn class_words(classes: &[String]) -> Vec<String> {
     let mut words: Vec<String> = Vec::with_capacity(classes.len());
+    let mut taken = HashSet::new();
+    // Of each word the number that was not tried yet.
+    let mut numbers: HashMap<String, u64> = HashMap::new();
     for class in classes {
         let usable =
             |letter: char| letter.is_ascii_alphanumeric() || letter == '_' || letter == '-';
@@ -65,10 +68,13 @@ fn class_words(classes: &[String]) -> Vec<String> {
             .take(CLASS_WORD_MAX)
             .map(|letter| if usable(letter) { letter } else { '_' })
             .collect();
-        let is_taken = |word: &String| words.iter().any(|other| other.eq_ignore_ascii_case(word));
-        let numbered = (2..).map(|number| format!("{word}_{number}"));
-        let free = std::iter::once(word.clone()).chain(numbered).find(|word| !is_taken(word));
-        words.push(free.unwrap_or(word));
+        let number = numbers.entry(word.to_ascii_lowercase()).or_insert(2);
+        let mut free = word.clone();
+        while !taken.insert(free.to_ascii_lowercase()) {
+            free = format!("{word}_{number}");
+            *number += 1;
+        }
+        words.push(free);
     }
     words
 }
@@ -110,56 +116,85 @@ impl Formula for ProbeFormula {
 /// A formula that is registered, and of which fit.
 struct Registered {
     collection: String,
-    name: String,
     hash: blake3::Hash,
     formula: Arc<dyn Formula>,
 }
 
 static REGISTERED: Mutex<Vec<Registered>> = Mutex::new(Vec::new());
 
+/// The collections that are being refreshed: of two refreshes of one the later has the last word, and those of others do not
+/// wait for it.
+static TURNS: Mutex<Vec<(String, Arc<Mutex<()>>)>> = Mutex::new(Vec::new());
+
+fn turn_of(collection: &str) -> Arc<Mutex<()>> {
+    let mut turns = TURNS.lock().unwrap_or_else(PoisonError::into_inner);
+    turns.retain(|(_, turn)| Arc::strong_count(turn) > 1);
+    if let Some((_, turn)) = turns.iter().find(|(name, _)| name == collection) {
+        return Arc::clone(turn);
+    }
+    let turn = Arc::default();
+    turns.push((collection.to_owned(), Arc::clone(&turn)));
+    turn
+}
+
+/// The formula that was made of the same bytes: what was computed with it is kept with it.
+fn known(collection: &str, hash: &blake3::Hash) -> Option<Arc<dyn Formula>> {
+    let registered = REGISTERED.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut found =
+        registered.iter().filter(|each| each.collection == collection && each.hash == *hash);
+    found.next().map(|each| Arc::clone(&each.formula))
+}
+
 /// Has queries on a collection know its probes, as they are now.
 ///
 /// # Errors
 /// Those of the disk. A damaged record is logged and passed over: queries that do not name it go on.
 pub fn refresh(db: &Db, collection: &str) -> Result<(), ProbeError> {
+    let turn = turn_of(&db.schema(collection)?.name);
+    let _held = turn.lock().unwrap_or_else(PoisonError::into_inner);
     let schema = db.schema(collection)?;
-    let mut formulas: Vec<Arc<dyn Formula>> = Vec::new();
-    let mut registered = REGISTERED.lock().unwrap_or_else(PoisonError::into_inner);
-    let mut names = HashSet::new();
+    let mut made = Vec::new();
     db.visit_records(collection, RecordKind::Probe, &mut |name, bytes| {
-        names.insert(name.clone());
-        let hash = blake3::hash(&bytes);
-        // What was computed with the same formula is kept with it.
-        let known = registered
-            .iter()
-            .find(|each| each.collection == schema.name && each.hash == hash)
-            .map(|each| Arc::clone(&each.formula));
-        let formula = known.or_else(|| match Record::decode(&name, &bytes, &schema) {
-            Ok(record) => formula_of(record, &schema),
+        let bytes = match bytes {
+            Ok(bytes) => bytes,
             Err(error) => {
                 tracing::warn!(collection, name, %error, "a probe is left out");
-                None
+                return Ok(());
             }
-        });
-        if let Some(formula) = formula {
-            registered.retain(|each| each.collection != schema.name || each.name != name);
-            let collection = schema.name.clone();
-            registered.push(Registered { collection, name, hash, formula: Arc::clone(&formula) });
-            formulas.push(formula);
-        }
+        };
+        let hash = blake3::hash(&bytes);
+        let formula =
+            known(&schema.name, &hash).or_else(|| match Record::decode(&name, &bytes, &schema) {
+                Ok(record) => formula_of(record, &schema),
+                Err(error) => {
+                    tracing::warn!(collection, name, %error, "a probe is left out");
+                    None
+                }
+            });
+        let collection = schema.name.clone();
+        made.extend(formula.map(|formula| Registered { collection, hash, formula }));
         Ok::<_, ProbeError>(())
     })?;
-    // What was dropped is let go.
-    registered.retain(|each| each.collection != schema.name || names.contains(&each.name));
+    let mut formulas: Vec<_> = made.iter().map(|each| Arc::clone(&each.formula)).collect();
     formulas.extend(super::bridge::formulas(db, &schema)?);
-    // Still under the lock: of two refreshes the later one has the last word.
+    let mut registered = REGISTERED.lock().unwrap_or_else(PoisonError::into_inner);
+    // What was dropped is let go.
+    registered.retain(|each| each.collection != schema.name);
+    registered.extend(made);
+    drop(registered);
     set(db, collection, formulas)
 }
 
-/// Lets go of what a dropped collection had.
-pub fn forget(collection: &str) {
+/// Lets go of what a dropped collection had, and its releases.
+pub(super) fn forget(collection: &str) {
     let mut registered = REGISTERED.lock().unwrap_or_else(PoisonError::into_inner);
-    registered.retain(|each| !each.collection.eq_ignore_ascii_case(collection));
+    registered.retain(|each| !is_of(&each.collection, collection));
+}
+
+/// Whether this is the name of a collection, or of a release of it.
+pub(super) fn is_of(name: &str, collection: &str) -> bool {
+    let base = split_release(name).map(|(base, _)| base);
+    [Some(name), base].into_iter().flatten().any(|each| each.eq_ignore_ascii_case(collection))
 }
 
 /// Gives a collection all formulas that fit it. One that does not fit must not take the others along.
@@ -194,9 +229,29 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_collection_is_forgotten_with_its_releases() {
+        let of = |name| is_of(name, "sky");
+        assert!(of("sky") && of("Sky@dr1") && !of("skyline") && !of("skyline@sky"));
+        assert!(is_of("sky@dr1", "sky@dr1") && !is_of("sky@dr2", "sky@dr1"));
+        assert!(!is_of("sky", "sky@dr1"));
+    }
+
+    #[test]
     fn classes_become_names_that_differ() {
         let classes = ["Merging Galaxies", "SB", "Sb", "dwarf.irr", "dwarf irr", ""];
         let words = class_words(&classes.map(str::to_owned));
         assert_eq!(words, ["Merging_Galaxies", "SB", "Sb_2", "dwarf_irr", "dwarf_irr_2", ""]);
+    }
+
+    /// Thousands of classes of letters that no name has are all one word: the time is not the cube of their number.
+    #[test]
+    fn many_classes_of_one_word_are_numbered_at_once() {
+        let letter = |number: u32| char::from_u32(0x4e00 + number).expect("a letter");
+        let classes: Vec<String> = (0..20_000).map(|number| letter(number).to_string()).collect();
+        let words = class_words(&classes);
+        assert_eq!(words.iter().collect::<HashSet<_>>().len(), 20_000);
+        assert_eq!((words[0].as_str(), words[19_999].as_str()), ("_", "__20000"));
+        let taken = ["a_2", "a", "A", "a"].map(str::to_owned);
+        assert_eq!(class_words(&taken), ["a_2", "a", "A_3", "a_4"]);
     }
 }

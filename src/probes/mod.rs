@@ -21,6 +21,7 @@ mod heads;
 mod measure;
 mod model;
 mod network;
+mod page;
 mod presets;
 mod record;
 mod segments;
@@ -33,7 +34,8 @@ mod train;
 pub use apply::apply;
 pub use error::ProbeError;
 pub use fit::{Fitted, fit};
-pub use formula::{forget, refresh};
+pub use formula::refresh;
+pub use page::Page;
 pub use presets::PRESETS;
 pub use record::{drop_probe, get, list};
 

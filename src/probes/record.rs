@@ -3,7 +3,7 @@
 use prost::Message;
 
 use super::model::Model;
-use super::{ProbeError, Tools, formula};
+use super::{Page, ProbeError, Tools, formula};
 use crate::engine::{CollectionView, Db, RecordKind};
 use crate::schema::CollectionSchema;
 use crate::wire::internal::{ProbeHeader, ProbeRecord};
@@ -75,7 +75,7 @@ fn stale(probe: &v1::Probe, schema: &CollectionSchema) -> Option<String> {
     spec.columns.iter().find(|name| !has(name)).map(|name| format!("its column `{name}` is gone"))
 }
 
-/// Refuses a name that is taken.
+/// Refuses a name that is taken: before the fit, which may be long. [`keep`] looks again.
 pub(super) fn check_name(
     db: &Db,
     collection: &str,
@@ -90,10 +90,7 @@ pub(super) fn check_name(
         return Err(ProbeError::bad(format!("`{name}` cannot name a probe"), hint));
     }
     if !overwrite && db.record(collection, RecordKind::Probe, name)?.is_some() {
-        return Err(ProbeError::Exists {
-            collection: collection.to_owned(),
-            name: name.to_owned(),
-        });
+        return Err(exists(collection, name));
     }
     Ok(())
 }
@@ -107,31 +104,50 @@ pub(super) fn keep(
     overwrite: bool,
 ) -> Result<(), ProbeError> {
     let collection = &view.schema().name;
+    let bytes = record.encode();
     // The collection may be gone, or another one, and somebody else may have taken the name during the fit.
-    tools.db.check_there(view)?;
-    check_name(&tools.db, collection, name, overwrite)?;
-    tools.db.put_record(collection, RecordKind::Probe, name, &record.encode())?;
+    tools.db.make_record(view, RecordKind::Probe, name, &mut |present| {
+        if present.is_some() && !overwrite {
+            return Err(exists(collection, name));
+        }
+        Ok(bytes.clone())
+    })?;
     formula::refresh(&tools.db, collection)
 }
 
-/// The probes of a collection, by name. One whose record is damaged is listed as stale, with the reason.
+/// A page of the probes of a collection behind a name, by name; of each what can be put beside others. One whose record is
+/// damaged is listed as stale, with the reason.
 ///
 /// # Errors
 /// Those of the disk.
-pub fn list(db: &Db, collection: &str) -> Result<Vec<v1::Probe>, ProbeError> {
+pub fn list(db: &Db, collection: &str, after: &str) -> Result<Page<v1::Probe>, ProbeError> {
     let schema = db.schema(collection)?;
-    let mut probes = Vec::new();
+    let mut page = Page::after(after);
     db.visit_records(collection, RecordKind::Probe, &mut |name, bytes| {
-        let probe = header(&name, &bytes, &schema).unwrap_or_else(|error| v1::Probe {
-            name,
-            collection: schema.name.clone(),
-            stale: error.to_string(),
-            ..v1::Probe::default()
-        });
-        probes.push(probe);
+        if page.wants(&name) {
+            let read = bytes.map_err(ProbeError::from).and_then(|it| header(&name, &it, &schema));
+            let probe = read.unwrap_or_else(|error| v1::Probe {
+                name: name.clone(),
+                collection: schema.name.clone(),
+                stale: error.to_string(),
+                ..v1::Probe::default()
+            });
+            page.push(&name, in_list(probe));
+        }
         Ok::<_, ProbeError>(())
     })?;
-    Ok(probes)
+    Ok(page)
+}
+
+/// A probe without what grows with its classes and its settings: a confusion matrix of a thousand classes has megabytes.
+fn in_list(probe: v1::Probe) -> v1::Probe {
+    v1::Probe {
+        confusion: None,
+        calibration: Vec::new(),
+        alphas: Vec::new(),
+        alpha_scores: Vec::new(),
+        ..probe
+    }
 }
 
 /// One probe.
@@ -173,4 +189,8 @@ pub fn drop_probe(db: &Db, collection: &str, name: &str) -> Result<(), ProbeErro
 
 fn no_probe(collection: String, name: &str) -> ProbeError {
     ProbeError::NoProbe { collection, name: name.to_owned() }
+}
+
+fn exists(collection: &str, name: &str) -> ProbeError {
+    ProbeError::Exists { collection: collection.to_owned(), name: name.to_owned() }
 }

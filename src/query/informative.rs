@@ -21,6 +21,9 @@ const POOL_PER_OBJECT: usize = 20;
 const POOL_LEAST: usize = 200;
 const POOL_MAX: usize = 4_000;
 
+/// Labelled objects that a batch keeps away from, at most: each is compared with everything in the pool.
+const KEPT_FROM_MAX: usize = 4_000;
+
 /// How a batch is chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Strategy {
@@ -114,8 +117,9 @@ pub fn next_batch(view: &CollectionView, query: &BatchQuery) -> Result<Batch, Qu
     let filter = Filter::new(view, query.region.as_ref(), query.predicate.as_deref(), &known.keys)?;
     let filters = filter.bind(view, &query.stop)?;
     let labelled: Vec<&[f32]> = positives.iter().chain(&negatives).map(Vec::as_slice).collect();
+    let labelled = some_of(labelled, query.seed);
     let pool = Pool::find(query, strategy, &space, head, &filters)?;
-    let chosen = pool.choose(query.count, strategy, space.metric, &labelled);
+    let chosen = pool.choose(query, strategy, space.metric, &labelled)?;
     let proposals = chosen.into_iter().filter_map(|place| pool.proposals.get(place).cloned());
     Ok(Batch {
         proposals: proposals.collect(),
@@ -222,21 +226,29 @@ impl Pool {
 
     fn choose(
         &self,
-        count: usize,
+        query: &BatchQuery,
         strategy: Strategy,
         metric: Metric,
         labelled: &[&[f32]],
-    ) -> Vec<usize> {
+    ) -> Result<Vec<usize>, QueryError> {
+        let (count, stop) = (query.count, &query.stop);
         // Inner products are no gaps: there the Euclidean distance tells how different two objects are.
         let metric = if metric == Metric::Ip { Metric::L2 } else { metric };
+        // A stopped query compares nothing any more; what it would have chosen is thrown away.
         let gap = |one: usize, other: usize| {
+            if stop.is_raised() {
+                return 0.0;
+            }
             metric.distance(&self.vectors[one], &self.vectors[other]).value()
         };
         let known = |object: usize| {
+            if stop.is_raised() {
+                return 0.0;
+            }
             let gaps = labelled.iter().map(|other| metric.distance(&self.vectors[object], other));
             gaps.min().map_or(f64::INFINITY, Distance::value)
         };
-        match strategy {
+        let chosen = match strategy {
             Strategy::Likely => (0..self.proposals.len().min(count)).collect(),
             Strategy::Diverse => most_different(self.proposals.len(), gap, known, count),
             Strategy::Uncertain => {
@@ -247,16 +259,81 @@ impl Pool {
                 let worth: Vec<f64> = self.proposals.iter().map(worth).collect();
                 most_telling(&worth, gap, known, count)
             }
-        }
+        };
+        stop.check()?;
+        Ok(chosen)
     }
+}
+
+/// All of the labelled objects, or as many as can be compared in a moment: others for another seed, which is another batch's.
+fn some_of(mut labelled: Vec<&[f32]>, seed: u64) -> Vec<&[f32]> {
+    if labelled.len() > KEPT_FROM_MAX {
+        let mut places: Vec<(u64, usize)> = (0..labelled.len())
+            .map(|place| (mixed(seed ^ ((place as u64) << 20)), place))
+            .collect();
+        places.select_nth_unstable(KEPT_FROM_MAX);
+        places.truncate(KEPT_FROM_MAX);
+        labelled = places.into_iter().map(|(_, place)| labelled[place]).collect();
+    }
+    labelled
 }
 
 /// A number of a row that looks random, and is the same for the same seed.
 fn shuffled(part: &Part, row: u32, seed: u64) -> f64 {
-    let mut number = seed ^ (u64::from(row) << 20) ^ part.row_count() as u64;
+    (mixed(seed ^ (u64::from(row) << 20) ^ part.row_count() as u64) >> 11) as f64
+}
+
+fn mixed(mut number: u64) -> u64 {
     // The finaliser of splitmix64 (Steele, Lea & Flood 2014, OOPSLA).
     number = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
     number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    ((number ^ (number >> 31)) >> 11) as f64
+    number ^ (number >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sky::Degrees;
+
+    fn query(count: usize) -> BatchQuery {
+        BatchQuery {
+            space: "image".to_owned(),
+            positives: Vec::new(),
+            negatives: Vec::new(),
+            region: None,
+            predicate: None,
+            count,
+            strategy: Strategy::Diverse,
+            seed: 1,
+            stop: StopFlag::default(),
+        }
+    }
+
+    #[test]
+    fn a_stopped_choice_compares_nothing_more() {
+        let vectors: Vec<Vec<f32>> = (0..50_i16).map(|at| vec![f32::from(at)]).collect();
+        let proposal = |at: i64| Proposal {
+            id: ObjectId::Number(at),
+            position: Position::new(Degrees(0.0), Degrees(0.0)).expect("a position"),
+            probability: None,
+        };
+        let pool = Pool { proposals: (0..50).map(proposal).collect(), vectors, scored: 50 };
+        let query = query(3);
+        let zero = [0.0_f32];
+        let choose = || pool.choose(&query, Strategy::Diverse, Metric::L2, &[&zero]);
+        assert_eq!(choose().expect("chosen")[0], 49);
+        query.stop.raise();
+        assert!(matches!(choose(), Err(QueryError::Stopped)));
+    }
+
+    #[test]
+    fn of_many_labelled_objects_some_are_kept_away_from() {
+        let vectors: Vec<[f32; 1]> = (0..9_000_u16).map(|at| [f32::from(at)]).collect();
+        let all: Vec<&[f32]> = vectors.iter().map(<[f32; 1]>::as_slice).collect();
+        let some = some_of(all.clone(), 1);
+        assert_eq!(some.len(), KEPT_FROM_MAX);
+        assert!(some == some_of(all.clone(), 1) && some != some_of(all.clone(), 2));
+        assert_eq!(some_of(all[..KEPT_FROM_MAX].to_vec(), 1), all[..KEPT_FROM_MAX]);
+    }
 }

@@ -9,6 +9,7 @@ use super::gate;
 use super::jobs::{self, Answers};
 use super::probes::check_predicate;
 use crate::learn::Progress;
+use crate::probes::Page;
 use crate::wire::v1;
 use crate::wire::v1::bridge_service_server::BridgeService;
 
@@ -81,10 +82,10 @@ impl BridgeService for BridgeServer {
         let (context, request) =
             (self.context.clone(), self.context.targeted(request.into_inner())?);
         let listed = move || -> Result<_, ServiceError> {
-            Ok(bridges.list(&context.view(&grant, &request.collection)?)?)
+            Ok(bridges.list(&context.view(&grant, &request.collection)?, &request.after)?)
         };
-        let bridges = blocking(listed).await?;
-        Ok(Response::new(v1::ListBridgesResponse { bridges }))
+        let Page { items: bridges, next, .. } = blocking(listed).await?;
+        Ok(Response::new(v1::ListBridgesResponse { bridges, next }))
     }
 
     async fn get_bridge(

@@ -93,12 +93,13 @@ impl Collections {
         tracing::info!(collection = name, with_releases, "dropping a collection");
         let db = self.context.db.clone();
         let registry = self.context.registry.clone();
+        let bridges = self.context.bridges.clone();
         blocking(move || -> Result<(), ServiceError> {
             registry.drop_collection(&name, |records| {
                 let records = records.iter().map(|(kind, name)| ((*kind).into(), name.clone()));
                 db.drop_with_records(&name, with_releases, &records.collect::<Vec<_>>())
             })?;
-            probes::forget(&name);
+            bridges.forget_collection(&name);
             Ok(())
         })
         .await?;

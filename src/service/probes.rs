@@ -99,10 +99,12 @@ impl ProbeService for Probes {
         request: Request<v1::ListProbesRequest>,
     ) -> Result<Response<v1::ListProbesResponse>, Status> {
         let door = self.context.door(gate::grant(&request)?);
-        let collection = self.context.targeted(request.into_inner())?.collection;
+        let v1::ListProbesRequest { collection, after, .. } =
+            self.context.targeted(request.into_inner())?;
         door.check(&collection)?;
-        let probes = blocking(move || probes::list(door.db(), &collection)).await?;
-        Ok(Response::new(v1::ListProbesResponse { probes }))
+        let page = blocking(move || probes::list(door.db(), &collection, &after)).await?;
+        let probes::Page { items: probes, next, .. } = page;
+        Ok(Response::new(v1::ListProbesResponse { probes, next }))
     }
 
     async fn get_probe(

@@ -195,10 +195,10 @@ impl ReleaseService for Releases {
         }
         release_text(v1::ReleaseText { notes: reason.clone(), ..v1::ReleaseText::default() })?;
         tracing::info!(collection, release = name, reason, keep_data, "withdrawing a release");
-        let db = self.context.db.clone();
+        let (db, bridges) = (self.context.db.clone(), self.context.bridges.clone());
         let release = blocking(move || -> Result<_, ServiceError> {
             let release = db.withdraw_release(&collection, &name, &reason, keep_data)?;
-            probes::forget(&release_name(&release.collection, &release.name));
+            bridges.forget_collection(&release_name(&release.collection, &release.name));
             Ok(release)
         })
         .await?;

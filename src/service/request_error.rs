@@ -121,11 +121,16 @@ pub enum RequestError {
     },
     /// A column that holds something else than what is to be written.
     #[error(
-        "column `{column}` exists and holds no outlier scores; choose another name, so that nothing is overwritten"
+        "column `{column}` holds something else (it says \"{holds}\"; to be written is \"{wanted}\"): choose another \
+         column, so that nothing is overwritten under a description that is not its own"
     )]
     ColumnOfOthers {
         /// The column.
         column: String,
+        /// What it says that it holds.
+        holds: String,
+        /// What was to be written.
+        wanted: String,
     },
     /// A space that the collection does not have.
     #[error("collection `{collection}` has no embedding space `{space}`; it has: {known}")]

@@ -248,6 +248,15 @@ impl NameKey {
         bytes.extend_from_slice(self.name.as_bytes());
         bytes
     }
+
+    /// The name in the bytes of such a key, in lower case.
+    pub(crate) fn name_in(bytes: &[u8]) -> Result<String, StorageError> {
+        let mut parts = Parts::new("record key", bytes);
+        parts.u32()?;
+        let name = parts.text()?;
+        parts.end()?;
+        Ok(name)
+    }
 }
 
 /// Where a record of the server is kept: `kind u8 | name`, the name as it was given.

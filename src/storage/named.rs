@@ -59,35 +59,60 @@ impl Store {
         name: &str,
         bytes: &[u8],
     ) -> Result<(), StorageError> {
-        check_name(kind.name(), name)?;
-        if bytes.len() > RECORD_BYTES_MAX {
-            return Err(StorageError::RecordTooLarge {
-                what: kind.name(),
-                name: name.to_owned(),
-                size_bytes: bytes.len(),
-                size_bytes_max: RECORD_BYTES_MAX,
-            });
-        }
+        check_record(kind, name, bytes)?;
+        let slot = self.slot(collection)?;
+        // A record that came after the collection was dropped would stay for ever.
+        let _turn = slot.turn();
+        slot.meta()?;
         self.set_record(collection, kind, name, Some(encode_named(name, bytes)))
+    }
+
+    /// Keeps what `make` makes of the record that has the name now (`None` where there is none), or nothing where it refuses.
+    /// Nobody else writes to the collection between what `make` sees and what is kept: of two who want a name that is free, one
+    /// finds it taken.
+    ///
+    /// # Errors
+    /// As [`Store::put_record`], and those of `make`. It is given the error of a damaged record, and may replace it.
+    pub fn make_record<E: From<StorageError>>(
+        &self,
+        collection: CollectionId,
+        kind: RecordKind,
+        name: &str,
+        make: &mut dyn FnMut(Option<Result<Vec<u8>, StorageError>>) -> Result<Vec<u8>, E>,
+    ) -> Result<(), E> {
+        let slot = self.slot(collection)?;
+        let _turn = slot.turn();
+        slot.meta()?;
+        let key = NameKey::new(collection, name).encode();
+        let present = self.engine.view().get(kind.table(), &key)?;
+        let bytes = make(present.map(|bytes| Ok(decode_named(&bytes)?.1)))?;
+        check_record(kind, name, &bytes)?;
+        Ok(self.set_record(collection, kind, name, Some(encode_named(name, &bytes)))?)
     }
 
     /// Removes a record; says whether there was one.
     ///
     /// # Errors
-    /// [`StorageError::UnknownCollection`], and those of the disk.
+    /// [`StorageError::UnknownCollection`], and those of the disk. What the record holds is not looked at: a damaged one can
+    /// be removed.
     pub fn delete_record(
         &self,
         collection: CollectionId,
         kind: RecordKind,
         name: &str,
     ) -> Result<bool, StorageError> {
-        let was_there = self.record(collection, kind, name)?.is_some();
+        let slot = self.slot(collection)?;
+        let _turn = slot.turn();
+        slot.meta()?;
+        let key = NameKey::new(collection, name).encode();
+        let was_there = self.engine.view().get(kind.table(), &key)?.is_some();
         if was_there {
             self.set_record(collection, kind, name, None)?;
         }
         Ok(was_there)
     }
 
+    /// Writes the row of a record; the caller has the collection's turn.
     fn set_record(
         &self,
         collection: CollectionId,
@@ -95,10 +120,6 @@ impl Store {
         name: &str,
         value: Option<Vec<u8>>,
     ) -> Result<(), StorageError> {
-        let slot = self.slot(collection)?;
-        // A record that came after the collection was dropped would stay for ever.
-        let _turn = slot.turn();
-        slot.meta()?;
         let mut batch = Batch::default();
         let key = NameKey::new(collection, name).encode();
         batch.row(Row { table: kind.table(), key, value });
@@ -121,23 +142,41 @@ impl Store {
         found.map(|bytes| Ok(decode_named(&bytes)?.1)).transpose()
     }
 
-    /// Shows all records of a kind with their names as they were given, ordered by the names in lower case, one after the
-    /// other: they are large, and not held together. The first error of `visit` ends it.
+    /// Whether a name has a record, which may be damaged.
     ///
     /// # Errors
-    /// As [`Store::record`], and those of `visit`.
+    /// [`StorageError::UnknownCollection`], and those of the disk.
+    pub fn has_record(
+        &self,
+        collection: CollectionId,
+        kind: RecordKind,
+        name: &str,
+    ) -> Result<bool, StorageError> {
+        self.slot(collection)?.meta()?;
+        let key = NameKey::new(collection, name).encode();
+        Ok(self.engine.view().get(kind.table(), &key)?.is_some())
+    }
+
+    /// Shows all records of a kind with their names as they were given, ordered by the names in lower case, one after the
+    /// other: they are large, and not held together. A damaged one is shown as its error, under its name in lower case. The
+    /// first error of `visit` ends it.
+    ///
+    /// # Errors
+    /// [`StorageError::UnknownCollection`], those of the disk, and those of `visit`.
     pub fn visit_records<E: From<StorageError>>(
         &self,
         collection: CollectionId,
         kind: RecordKind,
-        visit: &mut dyn FnMut(String, Vec<u8>) -> Result<(), E>,
+        visit: &mut dyn FnMut(String, Result<Vec<u8>, StorageError>) -> Result<(), E>,
     ) -> Result<(), E> {
         self.slot(collection)?.meta()?;
         let view = self.engine.view();
         let mut cursor = view.cursor(KeyRange::collection(kind.table(), collection))?;
-        while let Some((_, bytes)) = cursor.advance()? {
-            let (name, record) = decode_named(bytes)?;
-            visit(name, record)?;
+        while let Some((key, bytes)) = cursor.advance()? {
+            match decode_named(bytes) {
+                Ok((name, record)) => visit(name, Ok(record))?,
+                Err(error) => visit(NameKey::name_in(key)?, Err(error))?,
+            }
         }
         Ok(())
     }
@@ -153,9 +192,23 @@ impl Store {
     ) -> Result<Vec<(String, Vec<u8>)>, StorageError> {
         let mut records = Vec::new();
         self.visit_records(collection, kind, &mut |name, bytes| {
-            records.push((name, bytes));
+            records.push((name, bytes?));
             Ok::<_, StorageError>(())
         })?;
         Ok(records)
     }
+}
+
+/// Refuses what is not a name, and what is too large.
+fn check_record(kind: RecordKind, name: &str, bytes: &[u8]) -> Result<(), StorageError> {
+    check_name(kind.name(), name)?;
+    if bytes.len() > RECORD_BYTES_MAX {
+        return Err(StorageError::RecordTooLarge {
+            what: kind.name(),
+            name: name.to_owned(),
+            size_bytes: bytes.len(),
+            size_bytes_max: RECORD_BYTES_MAX,
+        });
+    }
+    Ok(())
 }

@@ -225,15 +225,35 @@ impl Store {
     pub fn add_space(
         &self,
         collection: CollectionId,
-        mut space: EmbeddingSpace,
+        space: EmbeddingSpace,
+    ) -> Result<CollectionRecord, StorageError> {
+        self.add_spaces(collection, vec![space], Vec::new())
+    }
+
+    /// Adds embedding spaces, and declares what others share, in one commit.
+    ///
+    /// # Errors
+    /// As [`Store::add_space`]; [`StorageError::Schema`] for spaces that are not there or cannot share one.
+    pub fn add_spaces(
+        &self,
+        collection: CollectionId,
+        spaces: Vec<EmbeddingSpace>,
+        shares: Vec<(SpaceId, String)>,
     ) -> Result<CollectionRecord, StorageError> {
         self.alter(collection, |meta| {
-            if meta.next_space == u32::MAX {
-                return Err(StorageError::NumbersUsedUp { what: "embedding space" });
+            let schema = Arc::make_mut(&mut meta.schema);
+            for mut space in spaces {
+                if meta.next_space == u32::MAX {
+                    return Err(StorageError::NumbersUsedUp { what: "embedding space" });
+                }
+                space.id = SpaceId(meta.next_space);
+                meta.next_space += 1;
+                schema.spaces.push(space);
             }
-            space.id = SpaceId(meta.next_space);
-            meta.next_space += 1;
-            Arc::make_mut(&mut meta.schema).spaces.push(space);
+            for (space, shared) in shares {
+                let found = schema.spaces.iter_mut().find(|each| each.id == space);
+                found.ok_or(SchemaError::UnknownSpace { space })?.shared = Some(shared);
+            }
             Ok(())
         })
     }
@@ -249,24 +269,6 @@ impl Store {
     ) -> Result<CollectionRecord, StorageError> {
         self.alter(collection, |meta| {
             Arc::make_mut(&mut meta.schema).columns.push(column);
-            Ok(())
-        })
-    }
-
-    /// Declares what a space shares with others.
-    ///
-    /// # Errors
-    /// As [`Store::add_space`]; [`StorageError::Schema`] for spaces that cannot share one.
-    pub fn share_space(
-        &self,
-        collection: CollectionId,
-        space: SpaceId,
-        shared: &str,
-    ) -> Result<CollectionRecord, StorageError> {
-        self.alter(collection, |meta| {
-            let mut spaces = Arc::make_mut(&mut meta.schema).spaces.iter_mut();
-            let found = spaces.find(|each| each.id == space);
-            found.ok_or(SchemaError::UnknownSpace { space })?.shared = Some(shared.to_owned());
             Ok(())
         })
     }

@@ -142,6 +142,49 @@ fn retrieval_is_measured_as_by_hand() {
     }
 }
 
+/// A space that covers fewer objects is measured by what can be found in it: everything is found by a search for all.
+#[test]
+fn spaces_that_cover_different_objects_are_measured_each_by_its_own() {
+    let server = Running::start();
+    let objects = objects();
+    for part in 0..2 {
+        let own: Vec<usize> = (0..OBJECTS).filter(|number| number % 4 / 2 == part).collect();
+        let mut text = "object_id,ra,dec,shape\n".to_owned();
+        for number in &own {
+            let shape = if objects[*number].is_ring { "ring" } else { "disk" };
+            writeln!(text, "{number},{},0,{shape}", 0.1 * *number as f64).expect("text");
+        }
+        let catalogue = format!("part{part}.csv");
+        std::fs::write(server.path(&catalogue), text).expect("written");
+        let rows: Vec<f32> = own.iter().flat_map(|number| objects[*number].vector).collect();
+        let bytes = npy(&format!("{}, {DIMENSION}", own.len()), &rows);
+        std::fs::write(server.path("part.npy"), bytes).expect("written");
+        let first = ["--create", "--vectors", "some=part.npy"];
+        let words = ["import", "sky", &catalogue, "--vectors", "look=part.npy"];
+        server.says(&[&words[..], if part == 0 { &first[..] } else { &[] }].concat());
+    }
+    let words = ["evaluate", "retrieval", "sky", "--space", "look,some", "-k", "1000"];
+    let words = [&words[..], &["--label", "shape", "--relevant", "ring"]].concat();
+    let rows = server.json(&words);
+    let rows = rows.as_array().expect("rows");
+    assert_eq!(rows.len(), 8);
+    for row in rows {
+        let is_part = row["space"] == "some";
+        let of = |number: &usize| !is_part || number % 4 < 2;
+        let found: Vec<usize> = (0..OBJECTS).filter(of).collect();
+        let rings = found.iter().filter(|number| objects[**number].is_ring).count();
+        assert_eq!(row["objects"].as_u64(), Some(found.len() as u64), "{row}");
+        assert_eq!(row["relevant"].as_u64(), Some(rings as u64), "{row}");
+        let value = row["value"].as_f64().expect("a number");
+        assert!(value <= 1.0 + 1e-12, "{row}");
+        if row["metric"] == "recall@1000" {
+            assert!((value - 1.0).abs() < 1e-12 && row["by_chance"] == 1.0, "{row}");
+        }
+    }
+    let told = server.says(&words);
+    assert!(told.contains("(by chance in some)") && told.contains("different objects"), "{told}");
+}
+
 #[test]
 fn probes_are_compared_and_reported() {
     let server = with_catalogue();

@@ -108,7 +108,7 @@ async fn reads_of_every_kind(server: &TestServer) {
     let shown = server.collections().await.get_collection(request).await.expect("shows");
     assert_eq!(shown.into_inner().collection.expect("is there").object_count, 300);
     let mut probes = ProbeServiceClient::new(server.channel().await);
-    let request = ListProbesRequest { collection, release };
+    let request = ListProbesRequest { collection, release, ..ListProbesRequest::default() };
     assert!(probes.list_probes(request).await.expect("lists").into_inner().probes.is_empty());
 }
 

@@ -203,10 +203,18 @@ class Probes:
         raise ServerFault("the server ended the fit without a probe")
 
     def list(self) -> list[Probe]:
-        """Give all probes."""
-        request = wire.ListProbesRequest(collection=self._collection)
-        reply = self._connection.unary("ProbeService/ListProbes", request, wire.ListProbesResponse.FromString, again=True)
-        return [Probe.of(probe) for probe in reply.probes]
+        """Give all probes; the messages of those that are named one by one have confusion matrices and the like, too."""
+        probes: list[Probe] = []
+        after = ""
+        while True:
+            request = wire.ListProbesRequest(collection=self._collection, after=after)
+            reply = self._connection.unary(
+                "ProbeService/ListProbes", request, wire.ListProbesResponse.FromString, again=True
+            )
+            probes += [Probe.of(probe) for probe in reply.probes]
+            after = reply.next
+            if not after:
+                return probes
 
     def __getitem__(self, name: str) -> Probe:
         request = wire.GetProbeRequest(collection=self._collection, name=name)

@@ -93,11 +93,7 @@ pub(super) async fn run(arguments: BridgeArguments) -> Result<()> {
             show::print_bridge(&reply.into_inner().bridge.context(NO_BRIDGE)?, format)
         }
         Action::List { collection } => {
-            let reply = client
-                .bridges()
-                .list_bridges(ListBridgesRequest { collection, release: String::new() })
-                .await;
-            let bridges = reply.map_err(|status| of_status(&status))?.into_inner().bridges;
+            let bridges = every(&client, &collection).await?;
             if bridges.is_empty() && format == Format::Table {
                 return write_out("no bridges yet; `sidereus bridge fit` makes one\n");
             }
@@ -115,6 +111,22 @@ pub(super) async fn run(arguments: BridgeArguments) -> Result<()> {
                 Format::Json | Format::Csv => print_facts(&[("dropped", Cell::text(name))], format),
             }
         }
+    }
+}
+
+/// All bridges of a collection, page by page.
+async fn every(client: &Client, collection: &str) -> Result<Vec<Bridge>> {
+    let (mut bridges, mut after) = (Vec::new(), String::new());
+    loop {
+        let (collection, release) = (collection.to_owned(), String::new());
+        let request = ListBridgesRequest { collection, after, release };
+        let reply = client.bridges().list_bridges(request).await;
+        let page = reply.map_err(|status| of_status(&status))?.into_inner();
+        bridges.extend(page.bridges);
+        if page.next.is_empty() {
+            return Ok(bridges);
+        }
+        after = page.next;
     }
 }
 

@@ -91,6 +91,12 @@ pub(super) fn print_bridge(bridge: &Bridge, format: Format) -> Result<()> {
                     "\nnote: {changed} objects were written again while they were read, and are left out\n"
                 ))?;
             }
+            if bridge.n_leaked > 0 {
+                let leaked = thousands(bridge.n_leaked);
+                write_out(&format!(
+                    "\nnote: {leaked} test objects lie within 1 arcsec of a training object: the same object may be on both sides\n"
+                ))?;
+            }
             if bridge.n_test < FEW_TESTED {
                 write_out(&format!("\nnote: measured on {} objects only\n", bridge.n_test))?;
             }
@@ -122,6 +128,7 @@ fn facts(bridge: &Bridge) -> Vec<(&'static str, Cell)> {
         ("n_train", Cell::Count(bridge.n_train)),
         ("n_test", Cell::Count(bridge.n_test)),
         ("n_changed", Cell::Count(bridge.n_changed)),
+        ("n_leaked", Cell::Count(bridge.n_leaked)),
         ("alpha", Cell::optional_real(bridge.alpha)),
         ("scale", Cell::optional_real(bridge.scale)),
     ];

@@ -11,7 +11,7 @@ use super::pages::every;
 use crate::cli::client::{Client, ClientArguments};
 use crate::cli::progress;
 use crate::cli::render::{Cell, Format, Table, print_table, thousands, write_out};
-use crate::cli::report::{Example, ImageSource, Ranks, interval_text, ranks};
+use crate::cli::report::{Example, ImageSource, Ranks, chances, interval_text, ranks};
 use crate::cli::search::ask;
 use crate::learn::metrics::{Bootstrap, Means, Measured, Ranked, Ranking, Relevances, measure};
 use crate::learn::{Progress, Sampler};
@@ -103,8 +103,9 @@ pub(super) async fn run(arguments: RetrievalArguments) -> Result<()> {
     let mut used = tried.concat();
     used.sort_unstable();
     used.dedup();
-    let objects = question.objects(&client, &used).await?;
-    let is_relevant = |object: &&Labelled| object.relevance >= question.judge.relevant_from();
+    let (objects, galleries) = question.objects(&client, &tried).await?;
+    let from = question.judge.relevant_from();
+    let is_relevant = |object: &&Labelled| object.relevance >= from;
     let relevant: Vec<Labelled> = objects.iter().filter(is_relevant).cloned().collect();
     if relevant.len() < 2 {
         bail!(
@@ -117,20 +118,21 @@ pub(super) async fn run(arguments: RetrievalArguments) -> Result<()> {
     }
     let count = arguments.queries.unwrap_or(usize::MAX);
     let queries = Sampler::new(arguments.seed).choose(relevant.clone(), count);
-    let all = Relevances::new(objects.iter().map(|object| object.relevance).collect())?;
     let mut results = Vec::new();
-    for spaces in &tried {
+    for (spaces, gallery) in tried.iter().zip(galleries) {
         let label = spaces.join("+");
         let bar = progress::rows_bar(Some(queries.len() as u64), &label);
         let ranked = question.search(&client, spaces, &queries, &bar).await?;
         bar.finish_and_clear();
         let k = arguments.k as usize;
-        let ranking = Ranking::new(&all, &ranked, k, question.judge.relevant_from())?;
+        let found = gallery.len() as u64;
+        let relevant = gallery.iter().filter(|relevance| **relevance >= from).count() as u64;
+        let ranking = Ranking::new(&Relevances::new(gallery)?, &ranked, k, from)?;
         results.push(Ranks {
             space: label,
             queries: queries.len() as u64,
-            objects: objects.len() as u64,
-            relevant: relevant.len() as u64,
+            objects: found,
+            relevant,
             got: question.measured(&ranking.got)?,
             by_chance: question.measured(&ranking.by_chance)?,
         });
@@ -138,10 +140,7 @@ pub(super) async fn run(arguments: RetrievalArguments) -> Result<()> {
     let format = arguments.client.format;
     print_table(&table(&results, format), format)?;
     if format == Format::Table {
-        let [queries, objects, relevant] =
-            [queries.len(), objects.len(), relevant.len()].map(|count| thousands(count as u64));
-        let wanted = question.wanted();
-        write_out(&format!("{queries} queries; {relevant} of {objects} objects have {wanted}\n"))?;
+        write_out(&question.counted(queries.len(), &results))?;
     }
     if arguments.report.report.is_none() {
         return Ok(());
@@ -246,8 +245,33 @@ impl<'a> Question<'a> {
         }
     }
 
-    /// Every object that has a label and a vector in each space.
-    async fn objects(&self, client: &Client, spaces: &[String]) -> Result<Vec<Labelled>> {
+    /// How many queries there were, and in each space how many objects that could be found.
+    fn counted(&self, queries: usize, results: &[Ranks]) -> String {
+        let wanted = self.wanted();
+        let gallery = |ranks: &Ranks| (ranks.objects, ranks.relevant);
+        let is_one = results.windows(2).all(|two| gallery(&two[0]) == gallery(&two[1]));
+        let mut told = vec![format!("{} queries", thousands(queries as u64))];
+        for ranks in &results[..if is_one { results.len().min(1) } else { results.len() }] {
+            let [relevant, objects] = [ranks.relevant, ranks.objects].map(thousands);
+            let place = if is_one { String::new() } else { format!(" in {}", ranks.space) };
+            told.push(format!("{relevant} of {objects} objects{place} have {wanted}"));
+        }
+        let mut told = told.join("; ");
+        if !is_one {
+            told.push_str(
+                "\nthe spaces cover different objects: their numbers are not of the same search",
+            );
+        }
+        told + "\n"
+    }
+
+    /// Every object that has a label and a vector in all spaces: of these are the queries. And for each list of spaces the
+    /// relevances of everything that its searches can find, which is whatever has a vector in each of them.
+    async fn objects(
+        &self,
+        client: &Client,
+        tried: &[Vec<String>],
+    ) -> Result<(Vec<Labelled>, Vec<Vec<f64>>)> {
         let request = SearchRequest {
             collection: self.collection.clone(),
             predicate: self.predicate.clone(),
@@ -256,16 +280,25 @@ impl<'a> Question<'a> {
             ..SearchRequest::default()
         };
         let mut objects = Vec::new();
+        let mut galleries = vec![Vec::new(); tried.len()];
         let visit = |hit: Hit| {
-            let everywhere = spaces.iter().all(|space| hit.vectors.contains_key(space));
+            // One that says nothing is found all the same, and is not relevant.
             let relevance = self.judge.relevance(hit.columns.get(&self.label));
-            if let (true, Some(relevance), Some(id)) = (everywhere, relevance, hit.id) {
+            let mut is_everywhere = true;
+            for (spaces, gallery) in tried.iter().zip(&mut galleries) {
+                if spaces.iter().all(|space| hit.vectors.contains_key(space)) {
+                    gallery.push(relevance.unwrap_or(0.0));
+                } else {
+                    is_everywhere = false;
+                }
+            }
+            if let (true, Some(relevance), Some(id)) = (is_everywhere, relevance, hit.id) {
                 objects.push(Labelled { id, relevance });
             }
             Ok(())
         };
         every(client, request, visit).await?;
-        Ok(objects)
+        Ok((objects, galleries))
     }
 
     async fn search(
@@ -369,12 +402,12 @@ fn table(results: &[Ranks], format: Format) -> Table {
         let values = ranks.got.iter().map(|each| Cell::text(interval_text(each)));
         table.push([Cell::text(&ranks.space)].into_iter().chain(values).collect());
     }
-    if let Some(first) = results.first() {
-        let values = first.by_chance.iter().map(|each| {
+    for (words, by_chance) in chances(results) {
+        let values = by_chance.iter().map(|each| {
             let plain = Measured { low: None, high: None, ..each.clone() };
             Cell::text(interval_text(&plain))
         });
-        table.push([Cell::text("(by chance)")].into_iter().chain(values).collect());
+        table.push([Cell::text(format!("({words})"))].into_iter().chain(values).collect());
     }
     table
 }

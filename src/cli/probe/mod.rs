@@ -118,9 +118,7 @@ pub(super) async fn run(arguments: ProbeArguments) -> Result<()> {
         }
         Action::List { collection, release } => {
             let release = release.unwrap_or_default();
-            let request = ListProbesRequest { collection, release };
-            let reply = client.probes().list_probes(request).await;
-            let probes = reply.map_err(|status| of_status(&status))?.into_inner().probes;
+            let probes = every(&client, &collection, &release).await?;
             if probes.is_empty() && format == Format::Table {
                 return write_out("no probes yet; `sidereus probe fit` makes one\n");
             }
@@ -146,6 +144,22 @@ pub(super) async fn run(arguments: ProbeArguments) -> Result<()> {
             }
         }
         Action::Presets => Ok(()),
+    }
+}
+
+/// All probes of a collection, page by page.
+async fn every(client: &Client, collection: &str, release: &str) -> Result<Vec<Probe>> {
+    let (mut probes, mut after) = (Vec::new(), String::new());
+    loop {
+        let (collection, release) = (collection.to_owned(), release.to_owned());
+        let request = ListProbesRequest { collection, after, release };
+        let reply = client.probes().list_probes(request).await;
+        let page = reply.map_err(|status| of_status(&status))?.into_inner();
+        probes.extend(page.probes);
+        if page.next.is_empty() {
+            return Ok(probes);
+        }
+        after = page.next;
     }
 }
 

@@ -16,5 +16,5 @@ pub(super) use examples::{Example, ImageSource, Tile};
 pub(super) use fit::{Fit, Kind, Tested};
 pub(super) use page::Provenance;
 pub(super) use probes::probes;
-pub(super) use ranks::{Ranks, ranks};
+pub(super) use ranks::{Ranks, chances, ranks};
 pub(super) use words::{headlines, interval_text};

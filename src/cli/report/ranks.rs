@@ -11,7 +11,7 @@ use crate::learn::metrics::Measured;
 pub(crate) struct Ranks {
     pub(crate) space: String,
     pub(crate) queries: u64,
-    /// Objects that could be found.
+    /// Objects that could be found: those with a vector in the space.
     pub(crate) objects: u64,
     /// Relevant ones among them.
     pub(crate) relevant: u64,
@@ -27,6 +27,18 @@ impl Ranks {
         let chance = of(&self.by_chance)?;
         (chance > 0.0).then_some(of(&self.got)? / chance)
     }
+}
+
+/// What chance reaches, with words for it: one for all spaces where the same objects can be found in each, and one for each
+/// space otherwise.
+pub(crate) fn chances(spaces: &[Ranks]) -> Vec<(String, &[Measured])> {
+    let gallery = |ranks: &Ranks| (ranks.objects, ranks.relevant);
+    let is_one = spaces.windows(2).all(|two| gallery(&two[0]) == gallery(&two[1]));
+    let shown = if is_one { spaces.len().min(1) } else { spaces.len() };
+    let words = |ranks: &Ranks| {
+        if is_one { "by chance".to_owned() } else { format!("by chance in {}", ranks.space) }
+    };
+    spaces[..shown].iter().map(|ranks| (words(ranks), ranks.by_chance.as_slice())).collect()
 }
 
 /// Writes the report on retrieval as HTML.
@@ -63,17 +75,17 @@ pub(crate) fn ranks(
         }));
         rows.push(row);
     }
-    if let Some(first) = spaces.first() {
-        let mut row = vec![Item::Words("by chance".to_owned())];
+    for (words, by_chance) in chances(spaces) {
+        let mut row = vec![Item::Words(words)];
         row.extend([(); 3].map(|()| Item::Number(String::new())));
         row.extend(names.iter().map(|name| {
-            let chance = first.by_chance.iter().find(|each| each.name == *name).cloned();
+            let chance = by_chance.iter().find(|each| each.name == *name).cloned();
             Item::Measured(chance.map(|chance| Measured { low: None, high: None, ..chance }), false)
         }));
         rows.push(row);
     }
     let words = format!(
-        "Every query is an object with {wanted}; it searches the whole collection for what is most like it, \
+        "Every query is an object with {wanted}; it searches all objects that have a vector in the space for what is most like it, \
          and is left out of its own answer and of the best answer that there could be."
     );
     let mut sections = vec![Section {
@@ -116,5 +128,19 @@ mod tests {
         for wanted in ["images", "12,345", ">0.7<", "0.6 to 0.8", "by chance", ">0.01<"] {
             assert!(html.contains(wanted), "{wanted}: {html}");
         }
+        let space = |objects| Ranks {
+            space: format!("of {objects}"),
+            queries: 1,
+            objects,
+            relevant: 1,
+            got: Vec::new(),
+            by_chance: Vec::new(),
+        };
+        let words = |objects: &[u64]| -> Vec<String> {
+            let spaces: Vec<Ranks> = objects.iter().map(|objects| space(*objects)).collect();
+            chances(&spaces).into_iter().map(|(words, _)| words).collect()
+        };
+        assert_eq!(words(&[5, 5]), ["by chance"]);
+        assert_eq!(words(&[5, 7]), ["by chance in of 5", "by chance in of 7"]);
     }
 }

@@ -43,17 +43,19 @@ impl Bridges {
         check_name("shared space", &request.space).map_err(|error| {
             BridgeError::bad(error.to_string(), "name the shared space (--materialise)")
         })?;
-        let records = self.records(view)?;
-        let record = Arc::clone(rule::find(view.schema(), &records, &request.name)?);
+        let kept = self.kept(view)?;
+        let record = Arc::clone(rule::find(view.schema(), &kept, &request.name)?);
         let (from, to) = record.spaces(view.schema())?;
         let spaces = [(from, &record.map.from), (to, &record.map.to)];
-        let mut writings = Vec::with_capacity(spaces.len());
-        for (source, map) in spaces {
+        // Both or none: a space that is refused leaves no other one behind.
+        let of = |(source, _)| target(&record, source, to.metric, &request.space);
+        let made = db.add_spaces(&request.collection, spaces.map(of).to_vec())?.schema;
+        let writing = |(source, map): (&EmbeddingSpace, _)| {
             let target = target(&record, source, to.metric, &request.space);
-            let info = db.add_space(&request.collection, target.clone())?;
-            let made = info.schema.space(&target.name).cloned().unwrap_or(target);
-            writings.push(Writing { source: source.id, target: made, map });
-        }
+            let target = made.space(&target.name).cloned().unwrap_or(target);
+            Writing { source: source.id, target, map }
+        };
+        let writings = spaces.map(writing);
         crate::probes::refresh(db, &request.collection)?;
         let mut answer = v1::ApplyBridgeResponse::default();
         let mut tables = Vec::with_capacity(writings.len());

@@ -8,7 +8,7 @@ use super::{BridgeError, Bridges, train};
 use crate::clock::now_s;
 use crate::engine::{CollectionView, Db, RecordKind};
 use crate::learn::bridge::{self, Fitted, HELD_OUT, Likeness, Measured, Measuring, Pairs, UNUSED};
-use crate::learn::split::{Side, SplitId, SplitSpec, SplitSubject, few_shot};
+use crate::learn::split::{self, Side, SplitId, SplitSpec, SplitSubject, few_shot};
 use crate::learn::{Features, LearnError, Progress};
 use crate::probes::dataset::split_id;
 use crate::probes::features::Stored;
@@ -37,7 +37,10 @@ impl Bridges {
         check_name("bridge", &name).map_err(|error| {
             BridgeError::bad(error.to_string(), "give a name under which to keep it (--name)")
         })?;
-        self.check_free(view, &name, overwrite)?;
+        // Told before the fit, which may be long; `keep` looks again.
+        if !overwrite && db.record(&view.schema().name, RecordKind::Bridge, &name)?.is_some() {
+            return Err(exists(view, &name));
+        }
         let spec = Spec::resolve(view, spec.unwrap_or_default())?;
         let data = Data::gather(db, view, &spec, stop, progress)?;
         let pairs = data.pairs(&spec);
@@ -68,6 +71,7 @@ impl Bridges {
             leads_into_target,
             collection_version: view.version(),
             n_changed: data.changed,
+            n_leaked: data.leaked,
             fitted_at: now_s(),
             elapsed_seconds: started.elapsed().as_secs_f64(),
             stale: String::new(),
@@ -77,24 +81,6 @@ impl Bridges {
         self.keep(view, overwrite, Record { bridge, map })
     }
 
-    /// The version that a bridge of this name would get.
-    fn check_free(
-        &self,
-        view: &CollectionView,
-        name: &str,
-        overwrite: bool,
-    ) -> Result<u32, BridgeError> {
-        let collection = view.schema().name.clone();
-        let Some(bytes) = self.tools.db.record(&collection, RecordKind::Bridge, name)? else {
-            return Ok(1);
-        };
-        if !overwrite {
-            return Err(BridgeError::Exists { collection, name: name.to_owned() });
-        }
-        // A damaged bridge is what somebody may want to replace.
-        Ok(Record::decode(name, &bytes).map_or(0, |record| record.bridge.version) + 1)
-    }
-
     fn keep(
         &self,
         view: &CollectionView,
@@ -102,16 +88,27 @@ impl Bridges {
         mut record: Record,
     ) -> Result<v1::Bridge, BridgeError> {
         let name = record.bridge.name.clone();
-        // The collection may be gone, or another one, and somebody else may have taken the name during the fit.
-        self.tools.db.check_there(view)?;
-        record.bridge.version = self.check_free(view, &name, overwrite)?;
         let db = &self.tools.db;
         let collection = &view.schema().name;
-        db.put_record(collection, RecordKind::Bridge, &name, &record.encode())?;
+        // The collection may be gone, or another one, and somebody else may have taken the name during the fit.
+        db.make_record(view, RecordKind::Bridge, &name, &mut |present| {
+            if present.is_some() && !overwrite {
+                return Err(exists(view, &name));
+            }
+            // A damaged bridge is what somebody may want to replace.
+            let before = present.and_then(Result::ok);
+            let before = before.and_then(|bytes| Record::decode(&name, &bytes).ok());
+            record.bridge.version = before.map_or(0, |before| before.bridge.version) + 1;
+            Ok(record.encode())
+        })?;
         self.forget(view);
         crate::probes::refresh(db, collection)?;
         Ok(record.bridge)
     }
+}
+
+fn exists(view: &CollectionView, name: &str) -> BridgeError {
+    BridgeError::Exists { collection: view.schema().name.clone(), name: name.to_owned() }
 }
 
 fn likeness(metric: Metric) -> Likeness {
@@ -150,6 +147,8 @@ struct Data {
     folds: Vec<u8>,
     /// Objects that were written again while they were read, and are left out.
     changed: u64,
+    /// Held out objects that may be the same as one that teaches.
+    leaked: u64,
 }
 
 impl Data {
@@ -180,9 +179,10 @@ impl Data {
         let used: Vec<bool> = folds.iter().map(|fold| *fold != UNUSED).collect();
         table.retain(&used);
         let folds: Vec<u8> = folds.into_iter().filter(|fold| *fold != UNUSED).collect();
+        let leaked = leaked(&table, &folds)?;
         let spaces = [spec.from.clone(), spec.to.clone()];
         let features = Stored::gather(db, &table, &still, &spaces, &[], progress)?;
-        Ok(Self { features, folds, changed })
+        Ok(Self { features, folds, changed, leaked })
     }
 
     fn pairs(&self, spec: &Spec) -> Pairs<'_> {
@@ -199,6 +199,17 @@ impl Data {
     fn tested(&self) -> usize {
         self.folds.iter().filter(|fold| **fold == HELD_OUT).count()
     }
+}
+
+/// Held out objects at the position of one that teaches.
+fn leaked(table: &Table<'_>, folds: &[u8]) -> Result<u64, BridgeError> {
+    let (mut train, mut test) = (Vec::new(), Vec::new());
+    for (place, fold) in folds.iter().enumerate() {
+        let Some(position) = table.position(place) else { continue };
+        let direction = split::unit_vector(position.ra().0, position.dec().0);
+        if *fold == HELD_OUT { test.push(direction) } else { train.push(direction) }
+    }
+    Ok(split::leaked(&train, &test, split::LEAK_ARCSEC)?.len() as u64)
 }
 
 /// For each object its fold, or that it tests, or that it takes no part. Both sides are cut to their limits by the seed.

@@ -3,9 +3,11 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::BridgeError;
 use super::record::Record;
 use crate::engine::{Db, DerivedColumn, DerivedKind, EngineError, Formula, RecordKind};
 use crate::learn::bridge::BridgeMap;
+use crate::probes::formula::is_of;
 use crate::schema::{CollectionSchema, EmbeddingSpace, SpaceId, check_name};
 
 /// 1 - cos between what both vectors of an object are mapped to.
@@ -93,6 +95,12 @@ struct Registered {
 /// Formulas that were made: the same one again keeps what was computed with it.
 static REGISTERED: Mutex<Vec<Registered>> = Mutex::new(Vec::new());
 
+/// Lets go of what a dropped collection had, and its releases: the maps of bridges are large.
+pub(super) fn forget(collection: &str) {
+    let mut registered = REGISTERED.lock().unwrap_or_else(PoisonError::into_inner);
+    registered.retain(|each| !is_of(&each.collection, collection));
+}
+
 /// The misalignment of all spaces of a collection that can be compared: of those that are declared shared, in the order of
 /// the schema, and of those that a bridge joins. Where several bridges join the same spaces, each has a column of its own,
 /// `misalignment.FROM.TO.BRIDGE`.
@@ -175,8 +183,9 @@ fn usable(db: &Db, schema: &CollectionSchema) -> Result<Vec<(Record, blake3::Has
     let mut usable = Vec::new();
     let collection = schema.name.as_str();
     db.visit_records(collection, RecordKind::Bridge, &mut |name, bytes| {
-        match Record::decode(&name, &bytes) {
-            Ok(record) => match record.stale(schema) {
+        let read = bytes.map_err(BridgeError::from);
+        match read.and_then(|bytes| Ok((Record::decode(&name, &bytes)?, bytes))) {
+            Ok((record, bytes)) => match record.stale(schema) {
                 None => usable.push((record, blake3::hash(&bytes))),
                 Some(reason) => tracing::warn!(collection, name, reason, "a bridge is stale"),
             },
@@ -222,6 +231,25 @@ mod tests {
             shared: None,
             at_ingest: None,
         }
+    }
+
+    #[test]
+    fn what_was_dropped_is_let_go() {
+        let (a, b) = (space(1, 2), space(2, 2));
+        let registered = || REGISTERED.lock().unwrap_or_else(PoisonError::into_inner);
+        for collection in ["dropped_here", "dropped_here@dr1", "dropped_here_not"] {
+            registered().push(Registered {
+                collection: collection.to_owned(),
+                name: "m".to_owned(),
+                hash: fingerprint(&a, &b, None),
+                formula: Arc::new(Misalignment::new("m".to_owned(), &a, &b, None)),
+            });
+        }
+        forget("Dropped_Here");
+        let left = registered();
+        let mut ours = left.iter().filter(|each| each.collection.starts_with("dropped_here"));
+        assert_eq!(ours.next().map(|each| each.collection.as_str()), Some("dropped_here_not"));
+        assert!(ours.next().is_none());
     }
 
     #[test]

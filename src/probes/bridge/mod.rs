@@ -20,7 +20,8 @@ pub use error::BridgeError;
 pub(super) use misalignment::formulas;
 
 use self::record::Record;
-use super::Tools;
+use super::formula::is_of;
+use super::{Page, Tools};
 use crate::engine::{CollectionView, RecordKind};
 use crate::schema::CollectionId;
 use crate::wire::v1;
@@ -32,12 +33,40 @@ pub struct Bridges {
     known: Arc<Mutex<Known>>,
 }
 
+/// The bridges of a collection, and the damaged ones.
+#[derive(Debug, Default)]
+struct Kept {
+    /// By name.
+    records: Vec<Arc<Record>>,
+    /// Names, and what is wrong.
+    damaged: Vec<(String, String)>,
+}
+
+impl Kept {
+    /// The damaged bridge of a name.
+    fn check(&self, name: &str) -> Result<(), BridgeError> {
+        match self.damaged.iter().find(|(damaged, _)| damaged.eq_ignore_ascii_case(name)) {
+            Some((name, reason)) => Err(damaged(name, reason)),
+            None => Ok(()),
+        }
+    }
+}
+
 /// Bridges that were read: their maps are large, and every search across spaces needs one.
 #[derive(Debug, Default)]
 struct Known {
-    of: HashMap<CollectionId, Arc<Vec<Arc<Record>>>>,
+    /// With the name of the collection.
+    of: HashMap<CollectionId, (String, Arc<Kept>)>,
     /// How often something was forgotten: what was read before that may be of yesterday.
     forgotten: u64,
+}
+
+impl Known {
+    /// Forgets a collection and its releases.
+    fn forget(&mut self, name: &str) {
+        self.of.retain(|_, (collection, _)| !is_of(collection, name));
+        self.forgotten += 1;
+    }
 }
 
 impl Bridges {
@@ -46,13 +75,32 @@ impl Bridges {
         Self { tools, known: Arc::default() }
     }
 
-    /// The bridges of a collection, by name.
+    /// A page of the bridges of a collection behind a name, by name; of each what can be put beside others. A damaged one is
+    /// listed as stale, with the reason.
     ///
     /// # Errors
-    /// [`BridgeError::Damaged`] for a record that cannot be read; those of the disk.
-    pub fn list(&self, view: &CollectionView) -> Result<Vec<v1::Bridge>, BridgeError> {
-        let records = self.records(view)?;
-        Ok(records.iter().map(|record| record.told(view.schema())).collect())
+    /// Those of the disk.
+    pub fn list(
+        &self,
+        view: &CollectionView,
+        after: &str,
+    ) -> Result<Page<v1::Bridge>, BridgeError> {
+        let kept = self.kept(view)?;
+        let mut all: Vec<v1::Bridge> =
+            kept.records.iter().map(|record| in_list(record.told(view.schema()))).collect();
+        all.extend(kept.damaged.iter().map(|(name, reason)| v1::Bridge {
+            name: name.clone(),
+            collection: view.schema().name.clone(),
+            stale: damaged(name, reason).to_string(),
+            ..v1::Bridge::default()
+        }));
+        all.sort_by_cached_key(|bridge| bridge.name.to_lowercase());
+        let mut page = Page::after(after);
+        for bridge in all {
+            let name = bridge.name.clone();
+            page.push(&name, bridge);
+        }
+        Ok(page)
     }
 
     /// One bridge.
@@ -60,8 +108,8 @@ impl Bridges {
     /// # Errors
     /// [`BridgeError::NoBridge`], [`BridgeError::Damaged`]; those of the disk.
     pub fn get(&self, view: &CollectionView, name: &str) -> Result<v1::Bridge, BridgeError> {
-        let records = self.records(view)?;
-        Ok(rule::find(view.schema(), &records, name)?.told(view.schema()))
+        let kept = self.kept(view)?;
+        Ok(rule::find(view.schema(), &kept, name)?.told(view.schema()))
     }
 
     /// Forgets a bridge. Spaces that were written with it stay.
@@ -79,31 +127,71 @@ impl Bridges {
     }
 
     /// The bridges of a collection with their maps.
-    fn records(&self, view: &CollectionView) -> Result<Arc<Vec<Arc<Record>>>, BridgeError> {
+    fn kept(&self, view: &CollectionView) -> Result<Arc<Kept>, BridgeError> {
         let forgotten = {
             let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(records) = known.of.get(&view.collection()) {
-                return Ok(Arc::clone(records));
+            if let Some((_, kept)) = known.of.get(&view.collection()) {
+                return Ok(Arc::clone(kept));
             }
             known.forgotten
         };
-        let mut records = Vec::new();
+        let mut kept = Kept::default();
         let collection = &view.schema().name;
         self.tools.db.visit_records(collection, RecordKind::Bridge, &mut |name, bytes| {
-            records.push(Arc::new(Record::decode(&name, &bytes)?));
+            let read = bytes.map_err(BridgeError::from);
+            match read.and_then(|bytes| Record::decode(&name, &bytes)) {
+                Ok(record) => kept.records.push(Arc::new(record)),
+                Err(BridgeError::Damaged { reason, .. }) => kept.damaged.push((name, reason)),
+                Err(error) => kept.damaged.push((name, error.to_string())),
+            }
             Ok::<_, BridgeError>(())
         })?;
-        let records = Arc::new(records);
+        // They are of the view's collection, and not of another one that has its name since.
+        self.tools.db.check_there(view)?;
+        let kept = Arc::new(kept);
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if known.forgotten == forgotten {
-            known.of.insert(view.collection(), Arc::clone(&records));
+            known.of.insert(view.collection(), (collection.clone(), Arc::clone(&kept)));
         }
-        Ok(records)
+        Ok(kept)
+    }
+
+    /// Lets go of all probes and bridges that a dropped collection had, and its releases.
+    pub fn forget_collection(&self, name: &str) {
+        super::formula::forget(name);
+        misalignment::forget(name);
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).forget(name);
     }
 
     fn forget(&self, view: &CollectionView) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.of.remove(&view.collection());
         known.forgotten += 1;
+    }
+}
+
+/// A bridge without what grows with its spaces and its settings.
+fn in_list(bridge: v1::Bridge) -> v1::Bridge {
+    let (alphas, alpha_scores, correlations) = (Vec::new(), Vec::new(), Vec::new());
+    v1::Bridge { alphas, alpha_scores, correlations, ..bridge }
+}
+
+fn damaged(name: &str, reason: &str) -> BridgeError {
+    BridgeError::Damaged { name: name.to_owned(), reason: reason.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bridges_go_with_their_collection_and_its_releases() {
+        let mut known = Known::default();
+        for (id, name) in [(1, "sky"), (2, "Sky@dr1"), (3, "skyline")] {
+            known.of.insert(CollectionId(id), (name.to_owned(), Arc::default()));
+        }
+        known.forget("sky");
+        assert_eq!(known.of.into_keys().collect::<Vec<_>>(), [CollectionId(3)]);
+        assert_eq!(known.forgotten, 1);
     }
 }

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::record::Record;
-use super::{BridgeError, Bridges};
+use super::{BridgeError, Bridges, Kept};
 use crate::engine::CollectionView;
 use crate::query::{Carry, Crossing};
 use crate::schema::{CollectionSchema, EmbeddingSpace};
@@ -29,7 +29,7 @@ pub(super) enum Rule {
 /// [`BridgeError::NoBridge`], [`BridgeError::OtherSpaces`] and [`BridgeError::Stale`] for bridges that cannot be meant.
 pub(super) fn rule(
     schema: &CollectionSchema,
-    records: &[Arc<Record>],
+    kept: &Kept,
     from: &EmbeddingSpace,
     to: &EmbeddingSpace,
     named: &str,
@@ -38,7 +38,7 @@ pub(super) fn rule(
         record.from().eq_ignore_ascii_case(&from.name) && record.to().eq_ignore_ascii_case(&to.name)
     };
     if !named.is_empty() {
-        let record = find(schema, records, named)?;
+        let record = find(schema, kept, named)?;
         if !joins(&record) {
             return Err(BridgeError::OtherSpaces {
                 name: record.bridge.name.clone(),
@@ -57,13 +57,17 @@ pub(super) fn rule(
     if from.shares_with(to) {
         return Ok(Rule::Shared(from.shared.clone().unwrap_or_default()));
     }
-    let found: Vec<&Arc<Record>> = records.iter().filter(joins).collect();
+    let found: Vec<&Arc<Record>> = kept.records.iter().filter(joins).collect();
     match found.as_slice() {
         [only] => {
             only.spaces(schema)?;
             Ok(Rule::Bridge(Arc::clone(only)))
         }
-        [] => Err(not_comparable(schema, records, from, to)),
+        // What a damaged one joins is not known: it may be the one that is meant.
+        [] => match kept.damaged.first() {
+            Some((name, _)) => kept.check(name).and(Err(not_comparable(schema, kept, from, to))),
+            None => Err(not_comparable(schema, kept, from, to)),
+        },
         several => {
             let names: Vec<&str> =
                 several.iter().map(|record| record.bridge.name.as_str()).collect();
@@ -79,10 +83,11 @@ pub(super) fn rule(
 /// The bridge of a name.
 pub(super) fn find<'a>(
     schema: &CollectionSchema,
-    records: &'a [Arc<Record>],
+    kept: &'a Kept,
     name: &str,
 ) -> Result<&'a Arc<Record>, BridgeError> {
-    let found = records.iter().find(|record| record.bridge.name.eq_ignore_ascii_case(name));
+    kept.check(name)?;
+    let found = kept.records.iter().find(|record| record.bridge.name.eq_ignore_ascii_case(name));
     found.ok_or_else(|| BridgeError::NoBridge {
         collection: schema.name.clone(),
         name: name.to_owned(),
@@ -91,11 +96,11 @@ pub(super) fn find<'a>(
 
 fn not_comparable(
     schema: &CollectionSchema,
-    records: &[Arc<Record>],
+    kept: &Kept,
     from: &EmbeddingSpace,
     to: &EmbeddingSpace,
 ) -> BridgeError {
-    let back = records.iter().find(|record| {
+    let back = kept.records.iter().find(|record| {
         record.from().eq_ignore_ascii_case(&to.name) && record.to().eq_ignore_ascii_case(&from.name)
     });
     let hint = match back {
@@ -136,9 +141,9 @@ impl Bridges {
         named: &str,
     ) -> Result<Crossing, BridgeError> {
         let schema = view.schema();
-        let records = self.records(view)?;
+        let kept = self.kept(view)?;
         let (rule, carry): (String, Option<Arc<dyn Carry>>) =
-            match rule(schema, &records, from, to, named)? {
+            match rule(schema, &kept, from, to, named)? {
                 Rule::Same => ("the same space".to_owned(), None),
                 Rule::Shared(name) => (format!("declared to share `{name}`"), None),
                 Rule::Bridge(record) => {
@@ -246,7 +251,8 @@ mod tests {
         [from, to, named]: [&str; 3],
     ) -> Result<Rule, BridgeError> {
         let of = |name: &str| schema.space(name).expect("there").clone();
-        rule(schema, records, &of(from), &of(to), named)
+        let kept = Kept { records: records.to_vec(), damaged: Vec::new() };
+        rule(schema, &kept, &of(from), &of(to), named)
     }
 
     #[test]
@@ -270,6 +276,26 @@ mod tests {
         let error = ruled(&schema, &two, ["photometry", "image", ""]).expect_err("two");
         assert!(error.to_string().contains("(b, c)"));
         assert!(ruled(&schema, &two, ["photometry", "image", "c"]).is_ok());
+    }
+
+    #[test]
+    fn a_damaged_bridge_is_in_the_way_only_where_it_may_be_meant() {
+        let schema = schema();
+        let kept = Kept {
+            records: vec![bridge("b", "photometry", "image")],
+            damaged: vec![("torn".to_owned(), "it has no map".to_owned())],
+        };
+        let of = |name: &str| schema.space(name).expect("there").clone();
+        let ruled = |from, to, named| rule(&schema, &kept, &of(from), &of(to), named);
+        assert!(matches!(ruled("image", "spectrum", ""), Ok(Rule::Shared(_))));
+        assert!(matches!(ruled("image", "image", ""), Ok(Rule::Same)));
+        for named in ["", "b"] {
+            assert!(matches!(ruled("photometry", "image", named), Ok(Rule::Bridge(_))));
+        }
+        for (to, named) in [("image", "TORN"), ("spectrum", "")] {
+            let error = ruled("photometry", to, named).expect_err("damaged");
+            assert!(matches!(error, BridgeError::Damaged { .. }), "{error}");
+        }
     }
 
     #[test]

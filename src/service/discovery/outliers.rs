@@ -11,7 +11,7 @@ use tonic::Status;
 use crate::engine::{CollectionView, Write, WriteMode, WriteOutcome};
 use crate::index::RECALL_WISH_DEFAULT;
 use crate::query::{self, OutlierMethod, OutlierQuery, OutlierScore, Outliers, StopFlag};
-use crate::schema::{Column, ColumnType, RESERVED_COLUMNS, Value};
+use crate::schema::{CollectionSchema, Column, ColumnType, RESERVED_COLUMNS, Value};
 use crate::service::admission::{Cost, Work};
 use crate::service::context::{Context, blocking};
 use crate::service::door::Door;
@@ -56,7 +56,8 @@ pub(super) async fn start(
     // What can be told at once is told at once, and no thread begins for it.
     let schema = context.schema(&asked.collection).await?;
     if let Some(name) = &asked.column {
-        check_column(&schema, name)?;
+        let space = schema.space(&asked.query.space);
+        check_column(&schema, name, space.map(|space| words(&space.name)).as_deref())?;
     }
     let turn = context.search_turn(Cost::of(Work::Job, None)).await?;
     let (sender, receiver) = mpsc::channel(QUEUE);
@@ -121,14 +122,35 @@ fn read(context: &Context, request: v1::FindOutliersRequest) -> Result<Asked, Se
     Ok(Asked { collection: request.collection, query, limit, column })
 }
 
-/// Refuses a column that is there already and holds something else than numbers.
-fn check_column(schema: &crate::schema::CollectionSchema, name: &str) -> Result<(), ServiceError> {
+/// What a column of scores says of itself.
+fn words(space: &str) -> String {
+    format!("outlier score in {space}: larger is lonelier")
+}
+
+/// Refuses a column that is there already and holds something else than numbers, or, where it is known which space these scores
+/// are of, than them.
+fn check_column(
+    schema: &CollectionSchema,
+    name: &str,
+    words: Option<&str>,
+) -> Result<(), ServiceError> {
     let is_reserved = RESERVED_COLUMNS.iter().any(|other| other.eq_ignore_ascii_case(name));
     let existing = schema.column_place(name).and_then(|place| schema.columns.get(place));
     if is_reserved || existing.is_some_and(|column| column.kind != ColumnType::Float64) {
         return Err(RequestError::NotAScoreColumn { column: name.to_owned() }.into());
     }
-    Ok(())
+    match existing.zip(words) {
+        Some((column, words)) if column.description != words => Err(RequestError::ColumnOfOthers {
+            column: column.name.clone(),
+            holds: match column.description.as_str() {
+                "" => "what it does not say".to_owned(),
+                words => words.to_owned(),
+            },
+            wanted: words.to_owned(),
+        }
+        .into()),
+        Some(_) | None => Ok(()),
+    }
 }
 
 /// Finds the scores, writes them where that is asked for, and makes the messages of the answer.
@@ -202,17 +224,11 @@ fn write(
     tell: &dyn Fn(&str, u64, u64),
 ) -> Result<u64, ServiceError> {
     let db = door.db();
-    let column = Column {
-        description: format!("outlier score in {}: larger is lonelier", found.space),
-        ..Column::new(name, ColumnType::Float64)
-    };
+    let words = words(&found.space);
     db.check_there(view)?;
-    let existing = db.schema(&asked.collection)?;
-    if let Some(place) = existing.column_place(name)
-        && !existing.columns[place].description.starts_with("outlier score in ")
-    {
-        return Err(RequestError::ColumnOfOthers { column: name.to_owned() }.into());
-    }
+    // Looked at before the search, too: somebody may have made it since.
+    check_column(&db.schema(&asked.collection)?, name, Some(&words))?;
+    let column = Column { description: words, ..Column::new(name, ColumnType::Float64) };
     let schema = db.add_column(&asked.collection, column)?.schema;
     let unknown = || RequestError::UnknownColumn {
         collection: asked.collection.clone(),

@@ -6,6 +6,7 @@ use prost::Message;
 
 use super::Discovery;
 use crate::access::Grant;
+use crate::class::Class;
 use crate::engine::RecordKind;
 use crate::query::{self, BatchQuery, StopFlag, Strategy};
 use crate::schema::{CollectionSchema, ObjectId, check_name};
@@ -124,9 +125,19 @@ impl Discovery {
         blocking(move || -> Result<_, ServiceError> {
             let mut sessions = Vec::new();
             for (door, collection) in doors(&context, grant, collection)? {
-                for (name, bytes) in door.db().records(&collection, RecordKind::Session)? {
-                    sessions.push(shown(&door, decode(&name, &bytes)?)?);
-                }
+                door.db().visit_records(&collection, RecordKind::Session, &mut |name, bytes| {
+                    let read = bytes.map_err(ServiceError::from);
+                    let session = match read.and_then(|bytes| decode(&name, &bytes)) {
+                        Ok(session) => shown(&door, session)?,
+                        // One that cannot be read is named, and the others are told.
+                        Err(error) => {
+                            let (collection, damaged) = (collection.clone(), error.to_string());
+                            v1::Session { name, collection, damaged, ..v1::Session::default() }
+                        }
+                    };
+                    sessions.push(session);
+                    Ok::<_, ServiceError>(())
+                })?;
             }
             Ok(sessions)
         })
@@ -143,8 +154,9 @@ impl Discovery {
         let change = self.turns.of(&name).await;
         blocking(move || -> Result<_, ServiceError> {
             let _held = change;
-            let (door, session) = find(&context, grant, collection, &name)?;
-            door.db().delete_record(&session.collection, RecordKind::Session, &name)?;
+            // What it holds is not looked at: a damaged one can be dropped.
+            let (door, collection) = owner(&context, grant, collection, &name)?;
+            door.db().delete_record(&collection, RecordKind::Session, &name)?;
             Ok(())
         })
         .await
@@ -196,19 +208,34 @@ fn find(
     collection: String,
     name: &str,
 ) -> Result<(Door, v1::Session), ServiceError> {
+    let (door, collection) = owner(context, grant, collection, name)?;
+    let bytes = door.db().record(&collection, RecordKind::Session, name).map_err(|error| {
+        let is_damaged = error.class() == Class::Corrupt;
+        if is_damaged { damaged(name, error.to_string()) } else { error.into() }
+    })?;
+    let bytes = bytes.ok_or_else(|| RequestError::NoSession { name: name.to_owned() })?;
+    let session = decode(name, &bytes)?;
+    Ok((door, session))
+}
+
+/// The collection that is named, or the only one that has a session of the name, and the door to it.
+fn owner(
+    context: &Context,
+    grant: Grant,
+    collection: String,
+    name: &str,
+) -> Result<(Door, String), ServiceError> {
     let mut found = Vec::new();
     for (door, collection) in doors(context, grant, collection)? {
-        if let Some(bytes) = door.db().record(&collection, RecordKind::Session, name)? {
-            let session = decode(name, &bytes)?;
-            found.push((door, session));
+        if door.db().has_record(&collection, RecordKind::Session, name)? {
+            found.push((door, collection));
         }
     }
     match found.len() {
         0 => Err(RequestError::NoSession { name: name.to_owned() }.into()),
         1 => Ok(found.swap_remove(0)),
         _ => {
-            let owners: Vec<String> =
-                found.into_iter().map(|(_, session)| session.collection).collect();
+            let owners: Vec<String> = found.into_iter().map(|(_, collection)| collection).collect();
             let (name, collections) = (name.to_owned(), owners.join(", "));
             Err(RequestError::SeveralSessions { name, collections }.into())
         }
@@ -216,10 +243,11 @@ fn find(
 }
 
 fn decode(name: &str, bytes: &[u8]) -> Result<v1::Session, ServiceError> {
-    v1::Session::decode(bytes).map_err(|error| ServiceError::DamagedSession {
-        name: name.to_owned(),
-        reason: error.to_string(),
-    })
+    v1::Session::decode(bytes).map_err(|error| damaged(name, error.to_string()))
+}
+
+fn damaged(name: &str, reason: String) -> ServiceError {
+    ServiceError::DamagedSession { name: name.to_owned(), reason }
 }
 
 fn keep(door: &Door, session: &v1::Session) -> Result<(), ServiceError> {

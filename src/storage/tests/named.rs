@@ -76,7 +76,33 @@ fn records_without_a_name_or_too_large_are_refused() {
 }
 
 #[test]
-fn a_damaged_record_is_told() {
+fn of_many_who_want_a_free_name_one_gets_it() {
+    let store = in_memory();
+    let collection = create(&store, "galaxies");
+    let take = |own: u8| {
+        store.make_record(collection, RecordKind::Probe, "Lens", &mut |present| match present {
+            None => Ok(vec![own]),
+            Some(_) => Err(StorageError::corrupt("probe", "is taken".to_owned())),
+        })
+    };
+    let winners: Vec<u8> = std::thread::scope(|scope| {
+        let tried: Vec<_> = (0..16).map(|own| scope.spawn(move || (own, take(own)))).collect();
+        let ended = tried.into_iter().map(|each| each.join().expect("no panic"));
+        ended.filter(|(_, took)| took.is_ok()).map(|(own, _)| own).collect()
+    });
+    assert_eq!(winners.len(), 1);
+    let kept = store.record(collection, RecordKind::Probe, "lens").expect("reads");
+    assert_eq!(kept, Some(winners));
+    let next = store.make_record(collection, RecordKind::Probe, "lens", &mut |present| {
+        Ok::<_, StorageError>([present.expect("there")?, vec![99]].concat())
+    });
+    next.expect("replaces");
+    let kept = store.record(collection, RecordKind::Probe, "lens").expect("reads");
+    assert_eq!(kept.map(|bytes| bytes.len()), Some(2));
+}
+
+#[test]
+fn a_damaged_record_is_told_and_can_be_removed() {
     let store = in_memory();
     let collection = create(&store, "galaxies");
     store.put_record(collection, RecordKind::Probe, "lens", b"weights").expect("puts");
@@ -93,4 +119,15 @@ fn a_damaged_record_is_told() {
     ] {
         assert_eq!(error.map(|error| error.class()), Some(Class::Corrupt));
     }
+    store.put_record(collection, RecordKind::Probe, "whole", b"weights").expect("puts");
+    let mut seen = Vec::new();
+    let visited = store.visit_records(collection, RecordKind::Probe, &mut |name, bytes| {
+        seen.push((name, bytes.is_ok()));
+        Ok::<_, StorageError>(())
+    });
+    visited.expect("goes on");
+    assert_eq!(seen, [("lens".to_owned(), false), ("whole".to_owned(), true)]);
+    assert!(store.has_record(collection, RecordKind::Probe, "Lens").expect("reads"));
+    assert!(store.delete_record(collection, RecordKind::Probe, "LENS").expect("deletes"));
+    assert_eq!(store.record(collection, RecordKind::Probe, "lens").expect("reads"), None);
 }

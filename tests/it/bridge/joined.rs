@@ -28,6 +28,12 @@ async fn a_bridge_into_a_space_of_its_own_is_searched_there() {
     fit(&server, wanted("d", "image", "spectrum", cca(6))).await.expect("fits");
     let status = apply(&server, "d", "both").await.expect_err("of another bridge");
     assert!(status.message().contains("provenance"), "{}", status.message());
+    // Where the second space is refused, the first one is not made either.
+    let mut taken = server.db.schema("sky").expect("a schema").space("image").expect("it").clone();
+    "half.spectrum".clone_into(&mut taken.name);
+    server.db.add_space("sky", taken).expect("added");
+    apply(&server, "c", "half").await.expect_err("one of its spaces is another");
+    assert!(server.db.schema("sky").expect("a schema").space("half.image").is_none());
     server.stop().await;
 
     let server = TestServer::start(folder.path()).await;

@@ -8,8 +8,8 @@ use sidereus::wire::v1::{
 };
 use tonic::Code;
 
-use super::{client, fit, like, near, procrustes, ridge, wanted, with_galaxies};
-use crate::support::{TestServer, ids_of};
+use super::{client, fit, galaxy, like, near, procrustes, ridge, wanted, with_galaxies, write};
+use crate::support::{TestServer, ids_of, number};
 
 fn named(name: &str) -> GetBridgeRequest {
     GetBridgeRequest { collection: "sky".to_owned(), name: name.to_owned(), release: String::new() }
@@ -20,6 +20,19 @@ async fn bridges_are_listed_replaced_on_request_and_dropped() {
     let folder = tempfile::tempdir().expect("a folder");
     let server = with_galaxies(folder.path()).await;
     let first = fit(&server, wanted("b", "image", "spectrum", procrustes())).await.expect("fits");
+    assert_eq!(first.n_leaked, 0);
+    // The same sources once more, under other ids and within an arcsecond: some are on the other side.
+    let again = |id: i64| {
+        let mut twin = galaxy(id);
+        twin.id = Some(number(id + 10_000));
+        twin
+    };
+    write(&server, (0..300).map(again).collect()).await;
+    let twins = fit(&server, wanted("twins", "image", "spectrum", procrustes())).await;
+    let leaked = twins.expect("fits").n_leaked;
+    assert!((30..200).contains(&leaked), "{leaked}");
+    let drop = DropBridgeRequest { collection: "sky".to_owned(), name: "twins".to_owned() };
+    client(&server).await.drop_bridge(drop).await.expect("dropped");
     let again = wanted("B", "image", "spectrum", ridge());
     let status = fit(&server, again.clone()).await.expect_err("taken");
     assert_eq!(status.code(), Code::AlreadyExists);
@@ -29,7 +42,7 @@ async fn bridges_are_listed_replaced_on_request_and_dropped() {
     assert!(second.alpha.is_some() && second.alphas.len() == second.alpha_scores.len());
     // Between two versions of an encoder, and the other way round.
     fit(&server, wanted("up", "tower_a", "image", procrustes())).await.expect("fits");
-    let list = ListBridgesRequest { collection: "sky".to_owned(), release: String::new() };
+    let list = ListBridgesRequest { collection: "sky".to_owned(), ..Default::default() };
     let listed = client(&server).await.list_bridges(list).await.expect("a list").into_inner();
     let names: Vec<(&str, u32)> =
         listed.bridges.iter().map(|bridge| (bridge.name.as_str(), bridge.version)).collect();
@@ -39,6 +52,22 @@ async fn bridges_are_listed_replaced_on_request_and_dropped() {
     let (hits, stats) =
         server.search(near(like("image", "spectrum", 3), 3)).await.expect("the new one");
     assert!(stats.explanation.contains("version 2") && hits.len() == 3);
+
+    // A damaged one is named, and in nobody's way who does not mean it.
+    server.db.put_record("sky", RecordKind::Bridge, "torn", b"\x0a\xff").expect("written");
+    fit(&server, wanted("late", "image", "tower_a", procrustes())).await.expect("fits");
+    let list = ListBridgesRequest { collection: "sky".to_owned(), ..Default::default() };
+    let listed = client(&server).await.list_bridges(list).await.expect("a list").into_inner();
+    let names: Vec<&str> = listed.bridges.iter().map(|bridge| bridge.name.as_str()).collect();
+    assert_eq!(names, ["B", "late", "torn", "up"]);
+    assert!(listed.bridges[2].stale.contains("damaged"), "{}", listed.bridges[2].stale);
+    server.search(near(like("tower_a", "tower_b", 3), 3)).await.expect("declared shared");
+    server.search(near(like("image", "spectrum", 3), 3)).await.expect("joined by a whole one");
+    let status = client(&server).await.get_bridge(named("torn")).await.expect_err("damaged");
+    assert_eq!(status.code(), Code::DataLoss);
+    let torn = DropBridgeRequest { collection: "sky".to_owned(), name: "torn".to_owned() };
+    client(&server).await.drop_bridge(torn).await.expect("dropped");
+    client(&server).await.get_bridge(named("late")).await.expect("there");
 
     let request = DropBridgeRequest { collection: "sky".to_owned(), name: "b".to_owned() };
     client(&server).await.drop_bridge(request.clone()).await.expect("dropped");

@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use sidereus::engine::RecordKind;
+use sidereus::schema::{Column, ColumnType};
 use sidereus::wire::v1;
 use sidereus::wire::v1::discovery_service_client::DiscoveryServiceClient;
 use tokio_stream::StreamExt;
@@ -56,6 +58,12 @@ async fn outliers_are_streamed_and_written_to_a_column() {
     assert_eq!((ids.len(), scores[0].score), (7, 4.0));
     assert_eq!(server.count("stars", None, "lonely >= 3").await.expect("counts"), 4);
 
+    // A column of scores in another space, as its description says.
+    let others = Column {
+        description: "outlier score in w: larger is lonelier".to_owned(),
+        ..Column::new("lonely_of_others", ColumnType::Float64)
+    };
+    server.db.add_column("stars", others).expect("added");
     let wrong = |change: fn(&mut v1::FindOutliersRequest)| {
         let mut request = request.clone();
         change(&mut request);
@@ -63,6 +71,7 @@ async fn outliers_are_streamed_and_written_to_a_column() {
     };
     for (request, code) in [
         (wrong(|it| it.column = "class".to_owned()), Code::InvalidArgument),
+        (wrong(|it| it.column = "lonely_of_others".to_owned()), Code::AlreadyExists),
         (wrong(|it| it.collection = "nothing".to_owned()), Code::NotFound),
         (wrong(|it| it.method = 77), Code::InvalidArgument),
         (wrong(|it| it.predicate = "n < 2".to_owned()), Code::InvalidArgument),
@@ -133,6 +142,39 @@ async fn sessions_are_kept_over_a_restart_and_go_with_their_collection() {
 }
 
 /// A space of texts is a space like any other: where it is declared shared, words find images, alone and beside other spaces.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_session_is_named_and_can_be_dropped() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = TestServer::start(folder.path()).await;
+    filled(&server, "stars").await;
+    let start = v1::StartSessionRequest {
+        collection: "stars".to_owned(),
+        name: "whole".to_owned(),
+        space: "v".to_owned(),
+        ..Default::default()
+    };
+    client(&server).await.start_session(start).await.expect("begun");
+    server.db.put_record("stars", RecordKind::Session, "Torn", b"\x0a\xff").expect("written");
+    let list = v1::ListSessionsRequest { collection: "stars".to_owned() };
+    let listed = client(&server).await.list_sessions(list).await.expect("a list").into_inner();
+    let told: Vec<(&str, bool)> = listed
+        .sessions
+        .iter()
+        .map(|session| (session.name.as_str(), session.damaged.is_empty()))
+        .collect();
+    assert_eq!(told, [("Torn", false), ("whole", true)]);
+    let (collection, name) = ("stars".to_owned(), "torn".to_owned());
+    let get = v1::GetSessionRequest { collection: collection.clone(), name: name.clone() };
+    let status = client(&server).await.get_session(get).await.expect_err("damaged");
+    assert_eq!(status.code(), Code::DataLoss);
+    assert!(status.message().contains("drop it"), "{}", status.message());
+    let drop = v1::DropSessionRequest { collection, name };
+    client(&server).await.drop_session(drop.clone()).await.expect("dropped");
+    let status = client(&server).await.drop_session(drop).await.expect_err("gone");
+    assert_eq!(status.code(), Code::NotFound);
+    server.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn words_find_images_where_both_share_a_space() {
     let folder = tempfile::tempdir().expect("a folder");

@@ -181,6 +181,20 @@ async fn classes_are_labels_and_probabilities() {
     let status = applied(&server, over).await.expect_err("measured");
     assert!(status.message().contains("nothing is overwritten"), "{}", status.message());
     applied(&server, apply("probe.nothing")).await.expect_err("no such column");
+    // A column holds the probability of one class, and says of which.
+    let of = |class: &str| ApplyProbeRequest {
+        class: class.to_owned(),
+        column: "share".to_owned(),
+        ..apply("kind")
+    };
+    applied(&server, of("late")).await.expect("written");
+    applied(&server, of("late")).await.expect("written again");
+    let status = applied(&server, of("early")).await.expect_err("of another class");
+    for wanted in ["probability of late by probe kind", "probability of early by probe kind"] {
+        assert!(status.message().contains(wanted), "{}", status.message());
+    }
+    let same = "abs(share - probe.kind.late) < 1e-9";
+    assert_eq!(server.count("sky", None, same).await.expect("a count"), 420);
     server.stop().await;
 }
 
@@ -215,7 +229,7 @@ async fn probes_are_listed_replaced_on_request_and_dropped() {
     let again = FitProbeRequest { overwrite: true, ..named("one", "plain", "y", ridge(&[9.0])) };
     fit(&server, again).await.expect("replaced");
     fit(&server, named("two", "cosine", "y", ridge(&[1.0]))).await.expect("a probe");
-    let list = ListProbesRequest { collection: "sky".to_owned(), release: String::new() };
+    let list = ListProbesRequest { collection: "sky".to_owned(), ..Default::default() };
     let probes = client(&server).await.list_probes(list).await.expect("a list").into_inner().probes;
     let names: Vec<&str> = probes.iter().map(|probe| probe.name.as_str()).collect();
     assert_eq!(names, ["one", "two"]);
@@ -232,6 +246,67 @@ async fn probes_are_listed_replaced_on_request_and_dropped() {
         release: String::new(),
     };
     assert!(client(&server).await.get_probe(get).await.is_ok());
+    server.stop().await;
+}
+
+/// Who may not overwrite never does, also where a name was free when the fits began; and a fit of a collection that was dropped
+/// is kept nowhere.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_fits_of_one_free_name_one_is_kept() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = with_examples(folder.path()).await;
+    let fits = (0..8)
+        .map(|place| fit(&server, named("one", "plain", "y", ridge(&[f64::from(place) + 1.0]))));
+    let ended = futures::future::join_all(fits).await;
+    let kept: Vec<_> = ended.iter().flatten().map(|(probe, _)| probe.alpha).collect();
+    assert_eq!(kept.len(), 1, "{kept:?}");
+    for status in ended.iter().filter_map(|ended| ended.as_ref().err()) {
+        assert_eq!(status.code(), Code::AlreadyExists, "{}", status.message());
+    }
+    let get = GetProbeRequest {
+        collection: "sky".to_owned(),
+        name: "one".to_owned(),
+        release: String::new(),
+    };
+    let probe = client(&server).await.get_probe(get).await.expect("there").into_inner().probe;
+    assert_eq!(probe.expect("a probe").alpha, kept[0]);
+
+    let view = server.db.view("sky").expect("a view");
+    server.db.drop_collection("sky").expect("dropped");
+    server.create(schema("sky")).await.expect("another of the name");
+    let late = server.db.make_record(&view, RecordKind::Probe, "late", &mut |_| {
+        Ok::<_, sidereus::engine::EngineError>(b"weights".to_vec())
+    });
+    late.expect_err("it is another collection");
+    assert!(server.db.records("sky", RecordKind::Probe).expect("reads").is_empty());
+    drop(view);
+    server.stop().await;
+}
+
+/// Two probes of a thousand classes each are more than one message holds: a list tells of both all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn large_probes_are_listed_without_what_is_large() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = with_examples(folder.path()).await;
+    let head = head::Kind::Logistic(LogisticHead::default());
+    fit(&server, named("kind", "plain", "class", head)).await.expect("a probe");
+    let kept = server.db.record("sky", RecordKind::Probe, "kind").expect("reads").expect("there");
+    let mut record = ProbeRecord::decode(kept.as_slice()).expect("a record");
+    let probe = record.probe.as_mut().expect("a probe");
+    probe.confusion.as_mut().expect("a matrix").counts = vec![u64::MAX; 1_000_000];
+    for name in ["large", "Larger"] {
+        record.probe.as_mut().expect("a probe").name = name.to_owned();
+        let bytes = record.encode_to_vec();
+        server.db.put_record("sky", RecordKind::Probe, name, &bytes).expect("kept");
+    }
+    let list = ListProbesRequest { collection: "sky".to_owned(), ..Default::default() };
+    let page = client(&server).await.list_probes(list.clone()).await.expect("a list").into_inner();
+    let names: Vec<&str> = page.probes.iter().map(|probe| probe.name.as_str()).collect();
+    assert_eq!((names.as_slice(), page.next.as_str()), (&["kind", "large", "Larger"][..], ""));
+    assert!(page.probes.iter().all(|probe| probe.confusion.is_none() && probe.n_test > 0));
+    let behind = ListProbesRequest { after: "LARGE".to_owned(), ..list };
+    let page = client(&server).await.list_probes(behind).await.expect("a list").into_inner();
+    assert_eq!(page.probes.len(), 1);
     server.stop().await;
 }
 

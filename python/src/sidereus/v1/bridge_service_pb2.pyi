@@ -94,7 +94,7 @@ class BridgeMetric(_message.Message):
     def __init__(self, name: _Optional[str] = ..., value: _Optional[float] = ..., low: _Optional[float] = ..., high: _Optional[float] = ..., chance: _Optional[float] = ...) -> None: ...
 
 class Bridge(_message.Message):
-    __slots__ = ("name", "collection", "spec", "version", "from_provenance", "to_provenance", "dimension", "leads_into_target", "n_train", "n_test", "metrics", "alpha", "alphas", "alpha_scores", "scale", "correlations", "collection_version", "fitted_at", "elapsed_seconds", "stale", "n_changed")
+    __slots__ = ("name", "collection", "spec", "version", "from_provenance", "to_provenance", "dimension", "leads_into_target", "n_train", "n_test", "metrics", "alpha", "alphas", "alpha_scores", "scale", "correlations", "collection_version", "fitted_at", "elapsed_seconds", "stale", "n_changed", "n_leaked")
     NAME_FIELD_NUMBER: _ClassVar[int]
     COLLECTION_FIELD_NUMBER: _ClassVar[int]
     SPEC_FIELD_NUMBER: _ClassVar[int]
@@ -116,6 +116,7 @@ class Bridge(_message.Message):
     ELAPSED_SECONDS_FIELD_NUMBER: _ClassVar[int]
     STALE_FIELD_NUMBER: _ClassVar[int]
     N_CHANGED_FIELD_NUMBER: _ClassVar[int]
+    N_LEAKED_FIELD_NUMBER: _ClassVar[int]
     name: str
     collection: str
     spec: BridgeSpec
@@ -137,7 +138,8 @@ class Bridge(_message.Message):
     elapsed_seconds: float
     stale: str
     n_changed: int
-    def __init__(self, name: _Optional[str] = ..., collection: _Optional[str] = ..., spec: _Optional[_Union[BridgeSpec, _Mapping[str, _Any]]] = ..., version: _Optional[int] = ..., from_provenance: _Optional[_Union[_objects_pb2.Provenance, _Mapping[str, _Any]]] = ..., to_provenance: _Optional[_Union[_objects_pb2.Provenance, _Mapping[str, _Any]]] = ..., dimension: _Optional[int] = ..., leads_into_target: _Optional[bool] = ..., n_train: _Optional[int] = ..., n_test: _Optional[int] = ..., metrics: _Optional[_Iterable[_Union[BridgeMetric, _Mapping[str, _Any]]]] = ..., alpha: _Optional[float] = ..., alphas: _Optional[_Iterable[float]] = ..., alpha_scores: _Optional[_Iterable[float]] = ..., scale: _Optional[float] = ..., correlations: _Optional[_Iterable[float]] = ..., collection_version: _Optional[int] = ..., fitted_at: _Optional[int] = ..., elapsed_seconds: _Optional[float] = ..., stale: _Optional[str] = ..., n_changed: _Optional[int] = ...) -> None: ...
+    n_leaked: int
+    def __init__(self, name: _Optional[str] = ..., collection: _Optional[str] = ..., spec: _Optional[_Union[BridgeSpec, _Mapping[str, _Any]]] = ..., version: _Optional[int] = ..., from_provenance: _Optional[_Union[_objects_pb2.Provenance, _Mapping[str, _Any]]] = ..., to_provenance: _Optional[_Union[_objects_pb2.Provenance, _Mapping[str, _Any]]] = ..., dimension: _Optional[int] = ..., leads_into_target: _Optional[bool] = ..., n_train: _Optional[int] = ..., n_test: _Optional[int] = ..., metrics: _Optional[_Iterable[_Union[BridgeMetric, _Mapping[str, _Any]]]] = ..., alpha: _Optional[float] = ..., alphas: _Optional[_Iterable[float]] = ..., alpha_scores: _Optional[_Iterable[float]] = ..., scale: _Optional[float] = ..., correlations: _Optional[_Iterable[float]] = ..., collection_version: _Optional[int] = ..., fitted_at: _Optional[int] = ..., elapsed_seconds: _Optional[float] = ..., stale: _Optional[str] = ..., n_changed: _Optional[int] = ..., n_leaked: _Optional[int] = ...) -> None: ...
 
 class FitBridgeRequest(_message.Message):
     __slots__ = ("collection", "spec", "name", "overwrite")
@@ -164,18 +166,22 @@ class FitBridgeResponse(_message.Message):
     def __init__(self, stage: _Optional[str] = ..., done: _Optional[int] = ..., total: _Optional[int] = ..., bridge: _Optional[_Union[Bridge, _Mapping[str, _Any]]] = ...) -> None: ...
 
 class ListBridgesRequest(_message.Message):
-    __slots__ = ("collection", "release")
+    __slots__ = ("collection", "after", "release")
     COLLECTION_FIELD_NUMBER: _ClassVar[int]
+    AFTER_FIELD_NUMBER: _ClassVar[int]
     RELEASE_FIELD_NUMBER: _ClassVar[int]
     collection: str
+    after: str
     release: str
-    def __init__(self, collection: _Optional[str] = ..., release: _Optional[str] = ...) -> None: ...
+    def __init__(self, collection: _Optional[str] = ..., after: _Optional[str] = ..., release: _Optional[str] = ...) -> None: ...
 
 class ListBridgesResponse(_message.Message):
-    __slots__ = ("bridges",)
+    __slots__ = ("bridges", "next")
     BRIDGES_FIELD_NUMBER: _ClassVar[int]
+    NEXT_FIELD_NUMBER: _ClassVar[int]
     bridges: _containers.RepeatedCompositeFieldContainer[Bridge]
-    def __init__(self, bridges: _Optional[_Iterable[_Union[Bridge, _Mapping[str, _Any]]]] = ...) -> None: ...
+    next: str
+    def __init__(self, bridges: _Optional[_Iterable[_Union[Bridge, _Mapping[str, _Any]]]] = ..., next: _Optional[str] = ...) -> None: ...
 
 class GetBridgeRequest(_message.Message):
     __slots__ = ("collection", "name", "release")

@@ -27,7 +27,7 @@ from sidereus.v1 import objects_pb2 as sidereus_dot_v1_dot_objects__pb2
 from sidereus.v1 import region_pb2 as sidereus_dot_v1_dot_region__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#sidereus/v1/discovery_service.proto\x12\x0bsidereus.v1\x1a sidereus/options/v1/access.proto\x1a\x19sidereus/v1/objects.proto\x1a\x18sidereus/v1/region.proto\"\x8f\x02\n\x13\x46indOutliersRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\r\n\x05space\x18\x02 \x01(\t\x12*\n\x06method\x18\x03 \x01(\x0e\x32\x1a.sidereus.v1.OutlierMethod\x12\x12\n\nneighbours\x18\x04 \x01(\r\x12#\n\x06region\x18\x05 \x01(\x0b\x32\x13.sidereus.v1.Region\x12\x11\n\tpredicate\x18\x06 \x01(\t\x12\r\n\x05limit\x18\x07 \x01(\r\x12\r\n\x05\x65xact\x18\x08 \x01(\x08\x12\x13\n\x06recall\x18\t \x01(\x01H\x00\x88\x01\x01\x12\x0e\n\x06\x63olumn\x18\n \x01(\t\x12\x0f\n\x07release\x18\x64 \x01(\tB\t\n\x07_recall\"i\n\x0cOutlierScore\x12!\n\x02id\x18\x01 \x01(\x0b\x32\x15.sidereus.v1.ObjectId\x12\'\n\x08position\x18\x02 \x01(\x0b\x32\x15.sidereus.v1.Position\x12\r\n\x05score\x18\x03 \x01(\x01\"\x9b\x01\n\x14\x46indOutliersResponse\x12\r\n\x05stage\x18\x01 \x01(\t\x12\x0c\n\x04\x64one\x18\x02 \x01(\x04\x12\r\n\x05total\x18\x03 \x01(\x04\x12)\n\x06scores\x18\x04 \x03(\x0b\x32\x19.sidereus.v1.OutlierScore\x12,\n\x07summary\x18\x05 \x01(\x0b\x32\x1b.sidereus.v1.OutlierSummary\"\xbd\x01\n\x0eOutlierSummary\x12\r\n\x05space\x18\x01 \x01(\t\x12\x0e\n\x06scored\x18\x02 \x01(\x04\x12\x16\n\x0ewithout_vector\x18\x03 \x01(\x04\x12\r\n\x05\x65xact\x18\x04 \x01(\x08\x12\x1d\n\x10\x65stimated_recall\x18\x05 \x01(\x01H\x00\x88\x01\x01\x12\x0c\n\x04plan\x18\x06 \x01(\t\x12\x12\n\nelapsed_ms\x18\x07 \x01(\x01\x12\x0f\n\x07written\x18\x08 \x01(\x04\x42\x13\n\x11_estimated_recall\"R\n\x0cSessionLabel\x12!\n\x02id\x18\x01 \x01(\x0b\x32\x15.sidereus.v1.ObjectId\x12\x10\n\x08positive\x18\x02 \x01(\x08\x12\r\n\x05round\x18\x03 \x01(\r\"\x80\x01\n\x0cSessionRound\x12\'\n\x08proposed\x18\x01 \x03(\x0b\x32\x15.sidereus.v1.ObjectId\x12\x10\n\x08strategy\x18\x02 \x01(\t\x12\x11\n\tpositives\x18\x03 \x01(\r\x12\x11\n\tnegatives\x18\x04 \x01(\r\x12\x0f\n\x07version\x18\x05 \x01(\x04\"\x9e\x01\n\x07Session\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\ncollection\x18\x02 \x01(\t\x12\r\n\x05space\x18\x03 \x01(\t\x12\x0c\n\x04seed\x18\x04 \x01(\x04\x12)\n\x06labels\x18\x05 \x03(\x0b\x32\x19.sidereus.v1.SessionLabel\x12)\n\x06rounds\x18\x06 \x03(\x0b\x32\x19.sidereus.v1.SessionRound\"T\n\x13StartSessionRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\r\n\x05space\x18\x03 \x01(\t\x12\x0c\n\x04seed\x18\x04 \x01(\x04\"=\n\x14StartSessionResponse\x12%\n\x07session\x18\x01 \x01(\x0b\x32\x14.sidereus.v1.Session\"\xb6\x01\n\x13LabelObjectsRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12(\n\tpositives\x18\x03 \x03(\x0b\x32\x15.sidereus.v1.ObjectId\x12(\n\tnegatives\x18\x04 \x03(\x0b\x32\x15.sidereus.v1.ObjectId\x12)\n\nunlabelled\x18\x05 \x03(\x0b\x32\x15.sidereus.v1.ObjectId\"=\n\x14LabelObjectsResponse\x12%\n\x07session\x18\x01 \x01(\x0b\x32\x14.sidereus.v1.Session\"\xaa\x01\n\x12NextObjectsRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\r\n\x05\x63ount\x18\x03 \x01(\r\x12#\n\x06region\x18\x04 \x01(\x0b\x32\x13.sidereus.v1.Region\x12\x11\n\tpredicate\x18\x05 \x01(\t\x12+\n\x08strategy\x18\x06 \x01(\x0e\x32\x19.sidereus.v1.NextStrategy\"\x82\x01\n\nNextObject\x12!\n\x02id\x18\x01 \x01(\x0b\x32\x15.sidereus.v1.ObjectId\x12\'\n\x08position\x18\x02 \x01(\x0b\x32\x15.sidereus.v1.Position\x12\x18\n\x0bprobability\x18\x03 \x01(\x01H\x00\x88\x01\x01\x42\x0e\n\x0c_probability\"s\n\x13NextObjectsResponse\x12(\n\x07objects\x18\x01 \x03(\x0b\x32\x17.sidereus.v1.NextObject\x12\x10\n\x08strategy\x18\x02 \x01(\t\x12\x0e\n\x06scored\x18\x03 \x01(\x04\x12\x10\n\x08unusable\x18\x04 \x01(\x04\"5\n\x11GetSessionRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\";\n\x12GetSessionResponse\x12%\n\x07session\x18\x01 \x01(\x0b\x32\x14.sidereus.v1.Session\")\n\x13ListSessionsRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\">\n\x14ListSessionsResponse\x12&\n\x08sessions\x18\x01 \x03(\x0b\x32\x14.sidereus.v1.Session\"6\n\x12\x44ropSessionRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\"\x15\n\x13\x44ropSessionResponse*r\n\rOutlierMethod\x12\x1e\n\x1aOUTLIER_METHOD_UNSPECIFIED\x10\x00\x12 \n\x1cOUTLIER_METHOD_LAST_DISTANCE\x10\x01\x12\x1f\n\x1bOUTLIER_METHOD_LOCAL_FACTOR\x10\x02*b\n\x0cNextStrategy\x12\x1d\n\x19NEXT_STRATEGY_UNSPECIFIED\x10\x00\x12\x18\n\x14NEXT_STRATEGY_LIKELY\x10\x01\x12\x19\n\x15NEXT_STRATEGY_DIVERSE\x10\x02\x32\xf5\x05\n\x10\x44iscoveryService\x12u\n\x0c\x46indOutliers\x12 .sidereus.v1.FindOutliersRequest\x1a!.sidereus.v1.FindOutliersResponse\"\x1e\xca\xf3\x18\x1a\x08\x01\x12\ncollection:\n\n\x06\x63olumn\x10\x04\x30\x01\x12g\n\x0cStartSession\x12 .sidereus.v1.StartSessionRequest\x1a!.sidereus.v1.StartSessionResponse\"\x12\xca\xf3\x18\x0e\x08\x02\x12\ncollection\x12g\n\x0cLabelObjects\x12 .sidereus.v1.LabelObjectsRequest\x1a!.sidereus.v1.LabelObjectsResponse\"\x12\xca\xf3\x18\x0e\x08\x02\x12\ncollection\x12\x64\n\x0bNextObjects\x12\x1f.sidereus.v1.NextObjectsRequest\x1a .sidereus.v1.NextObjectsResponse\"\x12\xca\xf3\x18\x0e\x08\x02\x12\ncollection\x12\x61\n\nGetSession\x12\x1e.sidereus.v1.GetSessionRequest\x1a\x1f.sidereus.v1.GetSessionResponse\"\x12\xca\xf3\x18\x0e\x08\x01\x12\ncollection\x12i\n\x0cListSessions\x12 .sidereus.v1.ListSessionsRequest\x1a!.sidereus.v1.ListSessionsResponse\"\x14\xca\xf3\x18\x10\x08\x01\x12\ncollection0\x01\x12\x64\n\x0b\x44ropSession\x12\x1f.sidereus.v1.DropSessionRequest\x1a .sidereus.v1.DropSessionResponse\"\x12\xca\xf3\x18\x0e\x08\x02\x12\ncollectionb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#sidereus/v1/discovery_service.proto\x12\x0bsidereus.v1\x1a sidereus/options/v1/access.proto\x1a\x19sidereus/v1/objects.proto\x1a\x18sidereus/v1/region.proto\"\x8f\x02\n\x13\x46indOutliersRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\r\n\x05space\x18\x02 \x01(\t\x12*\n\x06method\x18\x03 \x01(\x0e\x32\x1a.sidereus.v1.OutlierMethod\x12\x12\n\nneighbours\x18\x04 \x01(\r\x12#\n\x06region\x18\x05 \x01(\x0b\x32\x13.sidereus.v1.Region\x12\x11\n\tpredicate\x18\x06 \x01(\t\x12\r\n\x05limit\x18\x07 \x01(\r\x12\r\n\x05\x65xact\x18\x08 \x01(\x08\x12\x13\n\x06recall\x18\t \x01(\x01H\x00\x88\x01\x01\x12\x0e\n\x06\x63olumn\x18\n \x01(\t\x12\x0f\n\x07release\x18\x64 \x01(\tB\t\n\x07_recall\"i\n\x0cOutlierScore\x12!\n\x02id\x18\x01 \x01(\x0b\x32\x15.sidereus.v1.ObjectId\x12\'\n\x08position\x18\x02 \x01(\x0b\x32\x15.sidereus.v1.Position\x12\r\n\x05score\x18\x03 \x01(\x01\"\x9b\x01\n\x14\x46indOutliersResponse\x12\r\n\x05stage\x18\x01 \x01(\t\x12\x0c\n\x04\x64one\x18\x02 \x01(\x04\x12\r\n\x05total\x18\x03 \x01(\x04\x12)\n\x06scores\x18\x04 \x03(\x0b\x32\x19.sidereus.v1.OutlierScore\x12,\n\x07summary\x18\x05 \x01(\x0b\x32\x1b.sidereus.v1.OutlierSummary\"\xbd\x01\n\x0eOutlierSummary\x12\r\n\x05space\x18\x01 \x01(\t\x12\x0e\n\x06scored\x18\x02 \x01(\x04\x12\x16\n\x0ewithout_vector\x18\x03 \x01(\x04\x12\r\n\x05\x65xact\x18\x04 \x01(\x08\x12\x1d\n\x10\x65stimated_recall\x18\x05 \x01(\x01H\x00\x88\x01\x01\x12\x0c\n\x04plan\x18\x06 \x01(\t\x12\x12\n\nelapsed_ms\x18\x07 \x01(\x01\x12\x0f\n\x07written\x18\x08 \x01(\x04\x42\x13\n\x11_estimated_recall\"R\n\x0cSessionLabel\x12!\n\x02id\x18\x01 \x01(\x0b\x32\x15.sidereus.v1.ObjectId\x12\x10\n\x08positive\x18\x02 \x01(\x08\x12\r\n\x05round\x18\x03 \x01(\r\"\x80\x01\n\x0cSessionRound\x12\'\n\x08proposed\x18\x01 \x03(\x0b\x32\x15.sidereus.v1.ObjectId\x12\x10\n\x08strategy\x18\x02 \x01(\t\x12\x11\n\tpositives\x18\x03 \x01(\r\x12\x11\n\tnegatives\x18\x04 \x01(\r\x12\x0f\n\x07version\x18\x05 \x01(\x04\"\xaf\x01\n\x07Session\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\ncollection\x18\x02 \x01(\t\x12\r\n\x05space\x18\x03 \x01(\t\x12\x0c\n\x04seed\x18\x04 \x01(\x04\x12)\n\x06labels\x18\x05 \x03(\x0b\x32\x19.sidereus.v1.SessionLabel\x12)\n\x06rounds\x18\x06 \x03(\x0b\x32\x19.sidereus.v1.SessionRound\x12\x0f\n\x07\x64\x61maged\x18\x07 \x01(\t\"T\n\x13StartSessionRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\r\n\x05space\x18\x03 \x01(\t\x12\x0c\n\x04seed\x18\x04 \x01(\x04\"=\n\x14StartSessionResponse\x12%\n\x07session\x18\x01 \x01(\x0b\x32\x14.sidereus.v1.Session\"\xb6\x01\n\x13LabelObjectsRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12(\n\tpositives\x18\x03 \x03(\x0b\x32\x15.sidereus.v1.ObjectId\x12(\n\tnegatives\x18\x04 \x03(\x0b\x32\x15.sidereus.v1.ObjectId\x12)\n\nunlabelled\x18\x05 \x03(\x0b\x32\x15.sidereus.v1.ObjectId\"=\n\x14LabelObjectsResponse\x12%\n\x07session\x18\x01 \x01(\x0b\x32\x14.sidereus.v1.Session\"\xaa\x01\n\x12NextObjectsRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\r\n\x05\x63ount\x18\x03 \x01(\r\x12#\n\x06region\x18\x04 \x01(\x0b\x32\x13.sidereus.v1.Region\x12\x11\n\tpredicate\x18\x05 \x01(\t\x12+\n\x08strategy\x18\x06 \x01(\x0e\x32\x19.sidereus.v1.NextStrategy\"\x82\x01\n\nNextObject\x12!\n\x02id\x18\x01 \x01(\x0b\x32\x15.sidereus.v1.ObjectId\x12\'\n\x08position\x18\x02 \x01(\x0b\x32\x15.sidereus.v1.Position\x12\x18\n\x0bprobability\x18\x03 \x01(\x01H\x00\x88\x01\x01\x42\x0e\n\x0c_probability\"s\n\x13NextObjectsResponse\x12(\n\x07objects\x18\x01 \x03(\x0b\x32\x17.sidereus.v1.NextObject\x12\x10\n\x08strategy\x18\x02 \x01(\t\x12\x0e\n\x06scored\x18\x03 \x01(\x04\x12\x10\n\x08unusable\x18\x04 \x01(\x04\"5\n\x11GetSessionRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\";\n\x12GetSessionResponse\x12%\n\x07session\x18\x01 \x01(\x0b\x32\x14.sidereus.v1.Session\")\n\x13ListSessionsRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\">\n\x14ListSessionsResponse\x12&\n\x08sessions\x18\x01 \x03(\x0b\x32\x14.sidereus.v1.Session\"6\n\x12\x44ropSessionRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\"\x15\n\x13\x44ropSessionResponse*r\n\rOutlierMethod\x12\x1e\n\x1aOUTLIER_METHOD_UNSPECIFIED\x10\x00\x12 \n\x1cOUTLIER_METHOD_LAST_DISTANCE\x10\x01\x12\x1f\n\x1bOUTLIER_METHOD_LOCAL_FACTOR\x10\x02*b\n\x0cNextStrategy\x12\x1d\n\x19NEXT_STRATEGY_UNSPECIFIED\x10\x00\x12\x18\n\x14NEXT_STRATEGY_LIKELY\x10\x01\x12\x19\n\x15NEXT_STRATEGY_DIVERSE\x10\x02\x32\xf5\x05\n\x10\x44iscoveryService\x12u\n\x0c\x46indOutliers\x12 .sidereus.v1.FindOutliersRequest\x1a!.sidereus.v1.FindOutliersResponse\"\x1e\xca\xf3\x18\x1a\x08\x01\x12\ncollection:\n\n\x06\x63olumn\x10\x04\x30\x01\x12g\n\x0cStartSession\x12 .sidereus.v1.StartSessionRequest\x1a!.sidereus.v1.StartSessionResponse\"\x12\xca\xf3\x18\x0e\x08\x02\x12\ncollection\x12g\n\x0cLabelObjects\x12 .sidereus.v1.LabelObjectsRequest\x1a!.sidereus.v1.LabelObjectsResponse\"\x12\xca\xf3\x18\x0e\x08\x02\x12\ncollection\x12\x64\n\x0bNextObjects\x12\x1f.sidereus.v1.NextObjectsRequest\x1a .sidereus.v1.NextObjectsResponse\"\x12\xca\xf3\x18\x0e\x08\x02\x12\ncollection\x12\x61\n\nGetSession\x12\x1e.sidereus.v1.GetSessionRequest\x1a\x1f.sidereus.v1.GetSessionResponse\"\x12\xca\xf3\x18\x0e\x08\x01\x12\ncollection\x12i\n\x0cListSessions\x12 .sidereus.v1.ListSessionsRequest\x1a!.sidereus.v1.ListSessionsResponse\"\x14\xca\xf3\x18\x10\x08\x01\x12\ncollection0\x01\x12\x64\n\x0b\x44ropSession\x12\x1f.sidereus.v1.DropSessionRequest\x1a .sidereus.v1.DropSessionResponse\"\x12\xca\xf3\x18\x0e\x08\x02\x12\ncollectionb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -48,10 +48,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DISCOVERYSERVICE'].methods_by_name['ListSessions']._serialized_options = b'\312\363\030\020\010\001\022\ncollection0\001'
   _globals['_DISCOVERYSERVICE'].methods_by_name['DropSession']._loaded_options = None
   _globals['_DISCOVERYSERVICE'].methods_by_name['DropSession']._serialized_options = b'\312\363\030\016\010\002\022\ncollection'
-  _globals['_OUTLIERMETHOD']._serialized_start=2368
-  _globals['_OUTLIERMETHOD']._serialized_end=2482
-  _globals['_NEXTSTRATEGY']._serialized_start=2484
-  _globals['_NEXTSTRATEGY']._serialized_end=2582
+  _globals['_OUTLIERMETHOD']._serialized_start=2385
+  _globals['_OUTLIERMETHOD']._serialized_end=2499
+  _globals['_NEXTSTRATEGY']._serialized_start=2501
+  _globals['_NEXTSTRATEGY']._serialized_end=2599
   _globals['_FINDOUTLIERSREQUEST']._serialized_start=140
   _globals['_FINDOUTLIERSREQUEST']._serialized_end=411
   _globals['_OUTLIERSCORE']._serialized_start=413
@@ -65,33 +65,33 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SESSIONROUND']._serialized_start=955
   _globals['_SESSIONROUND']._serialized_end=1083
   _globals['_SESSION']._serialized_start=1086
-  _globals['_SESSION']._serialized_end=1244
-  _globals['_STARTSESSIONREQUEST']._serialized_start=1246
-  _globals['_STARTSESSIONREQUEST']._serialized_end=1330
-  _globals['_STARTSESSIONRESPONSE']._serialized_start=1332
-  _globals['_STARTSESSIONRESPONSE']._serialized_end=1393
-  _globals['_LABELOBJECTSREQUEST']._serialized_start=1396
-  _globals['_LABELOBJECTSREQUEST']._serialized_end=1578
-  _globals['_LABELOBJECTSRESPONSE']._serialized_start=1580
-  _globals['_LABELOBJECTSRESPONSE']._serialized_end=1641
-  _globals['_NEXTOBJECTSREQUEST']._serialized_start=1644
-  _globals['_NEXTOBJECTSREQUEST']._serialized_end=1814
-  _globals['_NEXTOBJECT']._serialized_start=1817
-  _globals['_NEXTOBJECT']._serialized_end=1947
-  _globals['_NEXTOBJECTSRESPONSE']._serialized_start=1949
-  _globals['_NEXTOBJECTSRESPONSE']._serialized_end=2064
-  _globals['_GETSESSIONREQUEST']._serialized_start=2066
-  _globals['_GETSESSIONREQUEST']._serialized_end=2119
-  _globals['_GETSESSIONRESPONSE']._serialized_start=2121
-  _globals['_GETSESSIONRESPONSE']._serialized_end=2180
-  _globals['_LISTSESSIONSREQUEST']._serialized_start=2182
-  _globals['_LISTSESSIONSREQUEST']._serialized_end=2223
-  _globals['_LISTSESSIONSRESPONSE']._serialized_start=2225
-  _globals['_LISTSESSIONSRESPONSE']._serialized_end=2287
-  _globals['_DROPSESSIONREQUEST']._serialized_start=2289
-  _globals['_DROPSESSIONREQUEST']._serialized_end=2343
-  _globals['_DROPSESSIONRESPONSE']._serialized_start=2345
-  _globals['_DROPSESSIONRESPONSE']._serialized_end=2366
-  _globals['_DISCOVERYSERVICE']._serialized_start=2585
-  _globals['_DISCOVERYSERVICE']._serialized_end=3342
+  _globals['_SESSION']._serialized_end=1261
+  _globals['_STARTSESSIONREQUEST']._serialized_start=1263
+  _globals['_STARTSESSIONREQUEST']._serialized_end=1347
+  _globals['_STARTSESSIONRESPONSE']._serialized_start=1349
+  _globals['_STARTSESSIONRESPONSE']._serialized_end=1410
+  _globals['_LABELOBJECTSREQUEST']._serialized_start=1413
+  _globals['_LABELOBJECTSREQUEST']._serialized_end=1595
+  _globals['_LABELOBJECTSRESPONSE']._serialized_start=1597
+  _globals['_LABELOBJECTSRESPONSE']._serialized_end=1658
+  _globals['_NEXTOBJECTSREQUEST']._serialized_start=1661
+  _globals['_NEXTOBJECTSREQUEST']._serialized_end=1831
+  _globals['_NEXTOBJECT']._serialized_start=1834
+  _globals['_NEXTOBJECT']._serialized_end=1964
+  _globals['_NEXTOBJECTSRESPONSE']._serialized_start=1966
+  _globals['_NEXTOBJECTSRESPONSE']._serialized_end=2081
+  _globals['_GETSESSIONREQUEST']._serialized_start=2083
+  _globals['_GETSESSIONREQUEST']._serialized_end=2136
+  _globals['_GETSESSIONRESPONSE']._serialized_start=2138
+  _globals['_GETSESSIONRESPONSE']._serialized_end=2197
+  _globals['_LISTSESSIONSREQUEST']._serialized_start=2199
+  _globals['_LISTSESSIONSREQUEST']._serialized_end=2240
+  _globals['_LISTSESSIONSRESPONSE']._serialized_start=2242
+  _globals['_LISTSESSIONSRESPONSE']._serialized_end=2304
+  _globals['_DROPSESSIONREQUEST']._serialized_start=2306
+  _globals['_DROPSESSIONREQUEST']._serialized_end=2360
+  _globals['_DROPSESSIONRESPONSE']._serialized_start=2362
+  _globals['_DROPSESSIONRESPONSE']._serialized_end=2383
+  _globals['_DISCOVERYSERVICE']._serialized_start=2602
+  _globals['_DISCOVERYSERVICE']._serialized_end=3359
 # @@protoc_insertion_point(module_scope)

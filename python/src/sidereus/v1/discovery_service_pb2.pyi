@@ -123,20 +123,22 @@ class SessionRound(_message.Message):
     def __init__(self, proposed: _Optional[_Iterable[_Union[_objects_pb2.ObjectId, _Mapping[str, _Any]]]] = ..., strategy: _Optional[str] = ..., positives: _Optional[int] = ..., negatives: _Optional[int] = ..., version: _Optional[int] = ...) -> None: ...
 
 class Session(_message.Message):
-    __slots__ = ("name", "collection", "space", "seed", "labels", "rounds")
+    __slots__ = ("name", "collection", "space", "seed", "labels", "rounds", "damaged")
     NAME_FIELD_NUMBER: _ClassVar[int]
     COLLECTION_FIELD_NUMBER: _ClassVar[int]
     SPACE_FIELD_NUMBER: _ClassVar[int]
     SEED_FIELD_NUMBER: _ClassVar[int]
     LABELS_FIELD_NUMBER: _ClassVar[int]
     ROUNDS_FIELD_NUMBER: _ClassVar[int]
+    DAMAGED_FIELD_NUMBER: _ClassVar[int]
     name: str
     collection: str
     space: str
     seed: int
     labels: _containers.RepeatedCompositeFieldContainer[SessionLabel]
     rounds: _containers.RepeatedCompositeFieldContainer[SessionRound]
-    def __init__(self, name: _Optional[str] = ..., collection: _Optional[str] = ..., space: _Optional[str] = ..., seed: _Optional[int] = ..., labels: _Optional[_Iterable[_Union[SessionLabel, _Mapping[str, _Any]]]] = ..., rounds: _Optional[_Iterable[_Union[SessionRound, _Mapping[str, _Any]]]] = ...) -> None: ...
+    damaged: str
+    def __init__(self, name: _Optional[str] = ..., collection: _Optional[str] = ..., space: _Optional[str] = ..., seed: _Optional[int] = ..., labels: _Optional[_Iterable[_Union[SessionLabel, _Mapping[str, _Any]]]] = ..., rounds: _Optional[_Iterable[_Union[SessionRound, _Mapping[str, _Any]]]] = ..., damaged: _Optional[str] = ...) -> None: ...
 
 class StartSessionRequest(_message.Message):
     __slots__ = ("collection", "name", "space", "seed")

@@ -272,18 +272,22 @@ class Prediction(_message.Message):
     def __init__(self, id: _Optional[_Union[_objects_pb2.ObjectId, _Mapping[str, _Any]]] = ..., position: _Optional[_Union[_objects_pb2.Position, _Mapping[str, _Any]]] = ..., truth: _Optional[_Iterable[float]] = ..., predicted: _Optional[_Iterable[float]] = ..., sigma: _Optional[float] = ..., log_density: _Optional[float] = ...) -> None: ...
 
 class ListProbesRequest(_message.Message):
-    __slots__ = ("collection", "release")
+    __slots__ = ("collection", "after", "release")
     COLLECTION_FIELD_NUMBER: _ClassVar[int]
+    AFTER_FIELD_NUMBER: _ClassVar[int]
     RELEASE_FIELD_NUMBER: _ClassVar[int]
     collection: str
+    after: str
     release: str
-    def __init__(self, collection: _Optional[str] = ..., release: _Optional[str] = ...) -> None: ...
+    def __init__(self, collection: _Optional[str] = ..., after: _Optional[str] = ..., release: _Optional[str] = ...) -> None: ...
 
 class ListProbesResponse(_message.Message):
-    __slots__ = ("probes",)
+    __slots__ = ("probes", "next")
     PROBES_FIELD_NUMBER: _ClassVar[int]
+    NEXT_FIELD_NUMBER: _ClassVar[int]
     probes: _containers.RepeatedCompositeFieldContainer[Probe]
-    def __init__(self, probes: _Optional[_Iterable[_Union[Probe, _Mapping[str, _Any]]]] = ...) -> None: ...
+    next: str
+    def __init__(self, probes: _Optional[_Iterable[_Union[Probe, _Mapping[str, _Any]]]] = ..., next: _Optional[str] = ...) -> None: ...
 
 class GetProbeRequest(_message.Message):
     __slots__ = ("collection", "name", "release")
