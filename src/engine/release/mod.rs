@@ -12,20 +12,23 @@ mod hash;
 mod record;
 #[cfg(test)]
 mod tests;
+mod under_way;
 
 use std::sync::PoisonError;
 
 pub use diff::{ChangedObjects, DiffSide, ReleaseDiff};
 pub use hash::ContentHash;
 pub use record::{Release, ReleaseText, SpaceCount, Withdrawal};
+pub(super) use under_way::{Dropping, UnderWay};
 
 use super::collection::Collection;
 use super::db::{Db, fold};
 use super::error::EngineError;
 use super::segment::Progress;
 use crate::clock::now_ms;
-use crate::schema::{CollectionSchema, check_name, release_name, split_release};
+use crate::schema::{CollectionId, CollectionSchema, check_name, release_name, split_release};
 use crate::storage::{CollectionRecord, RecordKind, Snapshot, Store};
+use under_way::Making;
 
 /// Progress is told so often, in rows.
 const TOLD_EVERY: u64 = 16_384;
@@ -49,6 +52,8 @@ impl Db {
         let collection = source.record()?.schema.name.clone();
         let internal = release_name(&collection, name);
         let _making = Making::begin(self, &internal)?;
+        // The one that had the name may have been dropped just before; the one that has it now stays.
+        let source = self.find(&collection)?;
         if self.record(&collection, RecordKind::Release, name)?.is_some() {
             return Err(exists(&collection, name));
         }
@@ -58,7 +63,7 @@ impl Db {
             let mut release = Release::new(&collection, name, text);
             release.source_version = snapshot.record().version;
             drop(snapshot);
-            self.finish_release(release, copy, progress)
+            self.finish_release(source.id(), release, copy, progress)
         });
         finished.inspect_err(|_| self.remove_release_data(&internal))
     }
@@ -96,6 +101,7 @@ impl Db {
 
     fn finish_release(
         &self,
+        source: CollectionId,
         mut release: Release,
         copy: CollectionRecord,
         progress: &mut Progress<'_>,
@@ -110,7 +116,8 @@ impl Db {
         release.spaces = space_counts(&copy);
         release.created_ms = now_ms();
         let bytes = release.encode()?;
-        self.put_release_record(&release.collection, &release.name, &bytes)?;
+        // Under the number, not the name: whatever has the name by now, the release is one of what was copied.
+        self.store().put_record(source, RecordKind::Release, &release.name, &bytes)?;
         self.enter(made);
         tracing::info!(
             collection = release.collection,
@@ -129,16 +136,6 @@ impl Db {
     ) -> Result<[Vec<(String, Vec<u8>)>; 2], EngineError> {
         let of = |kind| self.store().records(record.id, kind);
         Ok([of(RecordKind::Probe)?, of(RecordKind::Bridge)?])
-    }
-
-    fn put_release_record(
-        &self,
-        collection: &str,
-        name: &str,
-        bytes: &[u8],
-    ) -> Result<(), EngineError> {
-        let id = self.find(collection)?.id();
-        Ok(self.store().put_record(id, RecordKind::Release, name, bytes)?)
     }
 
     /// The releases of a collection, withdrawn ones among them, oldest first.
@@ -244,9 +241,11 @@ impl Db {
         reason: &str,
         keep_data: bool,
     ) -> Result<Release, EngineError> {
-        let mut release = self.release(collection, name)?;
-        let internal = release_name(&release.collection, &release.name);
+        let found = self.release(collection, name)?;
+        let internal = release_name(&found.collection, &found.name);
         let _making = Making::begin(self, &internal)?;
+        // Read again now that nobody else changes it.
+        let (source, mut release) = (self.find(collection)?.id(), self.release(collection, name)?);
         if let Some(withdrawal) = release.withdrawn {
             return Err(EngineError::Withdrawn {
                 collection: release.collection,
@@ -256,7 +255,8 @@ impl Db {
         }
         let reason = reason.to_owned();
         release.withdrawn = Some(Withdrawal { reason, at_ms: now_ms(), data_kept: keep_data });
-        self.put_release_record(&release.collection, &release.name, &release.encode()?)?;
+        let bytes = release.encode()?;
+        self.store().put_record(source, RecordKind::Release, &release.name, &bytes)?;
         self.leave(&internal);
         if !keep_data {
             self.remove_release_data(&internal);
@@ -343,29 +343,6 @@ impl Db {
             }
             Err(error) => tracing::warn!(collection, %error, "releases are not removed yet"),
         }
-    }
-}
-
-/// A release that is being made or withdrawn: nobody else does either with one of its name.
-struct Making<'d> {
-    db: &'d Db,
-    name: String,
-}
-
-impl<'d> Making<'d> {
-    fn begin(db: &'d Db, internal: &str) -> Result<Self, EngineError> {
-        let name = fold(internal);
-        if !db.releasing().insert(name.clone()) {
-            let (collection, release) = split_release(internal).unwrap_or((internal, ""));
-            return Err(exists(collection, release));
-        }
-        Ok(Self { db, name })
-    }
-}
-
-impl Drop for Making<'_> {
-    fn drop(&mut self) {
-        self.db.releasing().remove(&self.name);
     }
 }
 

@@ -230,6 +230,29 @@ fn what_is_left_of_an_unfinished_release_goes_at_the_next_start() {
 }
 
 #[test]
+fn a_collection_stays_while_a_release_of_it_is_made() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let db = filled(&folder, 0..20);
+    let schema = CollectionSchema { columns: Vec::new(), ..db.schema("sky").expect("reads") };
+    let mut refused = Vec::new();
+    let made = db.create_release("sky", "dr1", ReleaseText::default(), &mut |_, _, _| {
+        for with_releases in [false, true] {
+            refused.extend(db.drop_with_records("SKY", with_releases, &[]).err());
+        }
+    });
+    made.expect("releases");
+    assert!(!refused.is_empty());
+    for error in &refused {
+        assert_eq!(error.class(), Class::Conflict, "{error}");
+        assert!(error.to_string().contains("`dr1` of `SKY` is being made"), "{error}");
+    }
+    db.drop_with_records("sky", true, &[]).expect("drops afterwards");
+    db.create_collection(schema).expect("creates a namesake");
+    assert_eq!(db.releases("sky").expect("lists"), []);
+    assert!(!db.has_release("sky", "dr1"), "the namesake has nothing of it");
+}
+
+#[test]
 fn a_difference_tells_what_came_went_and_changed() {
     let folder = tempfile::tempdir().expect("a folder");
     let db = filled(&folder, 0..100);
