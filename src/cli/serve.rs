@@ -16,7 +16,7 @@ use crate::engine::Db;
 use crate::service::{Server, start_telemetry};
 
 /// Exit status of a server that was told twice to stop.
-const AT_ONCE_EXIT: i32 = 130;
+const AT_ONCE_EXIT: u8 = 130;
 
 /// Words of `sidereus serve`.
 #[derive(Debug, Args)]
@@ -130,7 +130,7 @@ fn stop_on_signal(supervisor: Supervisor) -> Result<CancellationToken> {
         stopping.cancel();
         signalled().await;
         tracing::warn!("ending at once");
-        std::process::exit(AT_ONCE_EXIT);
+        crate::leave::now(AT_ONCE_EXIT);
     });
     Ok(stop)
 }

@@ -27,8 +27,11 @@ use super::error::EngineError;
 use super::segment::Progress;
 use crate::clock::now_ms;
 use crate::schema::{CollectionId, CollectionSchema, check_name, release_name, split_release};
-use crate::storage::{CollectionRecord, RecordKind, Snapshot, Store};
+use crate::storage::{CollectionRecord, RecordKind, Snapshot, StorageError, Store};
 use under_way::Making;
+
+/// Asked between the steps of long work whether somebody still wants it; the work ends when that is no more so.
+pub type GoOn<'a> = dyn Fn() -> bool + Sync + 'a;
 
 /// Progress is told so often, in rows.
 const TOLD_EVERY: u64 = 16_384;
@@ -46,6 +49,21 @@ impl Db {
         text: ReleaseText,
         progress: &mut Progress<'_>,
     ) -> Result<Release, EngineError> {
+        self.create_release_while(collection, name, text, progress, &|| true)
+    }
+
+    /// The same, for as long as somebody wants it. The build of the segment, which is one of the steps, is not stopped.
+    ///
+    /// # Errors
+    /// As [`Db::create_release`], and [`StorageError::Stopped`], after which nothing of it is left either.
+    pub fn create_release_while(
+        &self,
+        collection: &str,
+        name: &str,
+        text: ReleaseText,
+        progress: &mut Progress<'_>,
+        go_on: &GoOn<'_>,
+    ) -> Result<Release, EngineError> {
         check_name("release", name).map_err(EngineError::Schema)?;
         let source = self.find(collection)?;
         source.check_writable()?;
@@ -58,12 +76,12 @@ impl Db {
             return Err(exists(&collection, name));
         }
         let snapshot = self.store().snapshot(source.id())?;
-        let made = self.copy_into(&snapshot, &internal, progress);
+        let made = self.copy_into(&snapshot, &internal, progress, go_on);
         let finished = made.and_then(|copy| {
             let mut release = Release::new(&collection, name, text);
             release.source_version = snapshot.record().version;
             drop(snapshot);
-            self.finish_release(source.id(), release, copy, progress)
+            self.finish_release(source.id(), release, copy, (progress, go_on))
         });
         finished.inspect_err(|_| self.remove_release_data(&internal))
     }
@@ -73,6 +91,7 @@ impl Db {
         snapshot: &Snapshot<'_>,
         internal: &str,
         progress: &mut Progress<'_>,
+        go_on: &GoOn<'_>,
     ) -> Result<CollectionRecord, EngineError> {
         let mut schema = CollectionSchema::clone(&snapshot.record().schema);
         internal.clone_into(&mut schema.name);
@@ -86,6 +105,7 @@ impl Db {
                 let told = |rows: u64| {
                     // Whoever listens may have gone; the work goes on.
                     let _ = tell.lock().unwrap_or_else(PoisonError::into_inner).send(rows);
+                    go_on()
                 };
                 self.store().copy_collection(snapshot, schema, &told)
             });
@@ -104,13 +124,14 @@ impl Db {
         source: CollectionId,
         mut release: Release,
         copy: CollectionRecord,
-        progress: &mut Progress<'_>,
+        (progress, go_on): (&mut Progress<'_>, &GoOn<'_>),
     ) -> Result<Release, EngineError> {
         let made = self.prepare(&copy);
         made.build_first(progress)?;
+        check(go_on)?;
         let snapshot = self.store().snapshot(copy.id)?;
         let named = self.named_of(&copy)?;
-        release.content_hash = hash_of(&snapshot, &named, progress)?.to_string();
+        release.content_hash = hash_of(&snapshot, &named, progress, go_on)?.to_string();
         release.objects = copy.object_count;
         [release.probes, release.bridges] = [0, 1].map(|kind| named[kind].len() as u64);
         release.spaces = space_counts(&copy);
@@ -207,6 +228,20 @@ impl Db {
         name: &str,
         progress: &mut Progress<'_>,
     ) -> Result<(Release, ContentHash), EngineError> {
+        self.verify_release_while(collection, name, progress, &|| true)
+    }
+
+    /// The same, for as long as somebody wants it.
+    ///
+    /// # Errors
+    /// As [`Db::verify_release`], and [`StorageError::Stopped`].
+    pub fn verify_release_while(
+        &self,
+        collection: &str,
+        name: &str,
+        progress: &mut Progress<'_>,
+        go_on: &GoOn<'_>,
+    ) -> Result<(Release, ContentHash), EngineError> {
         let release = self.release(collection, name)?;
         let internal = release_name(&release.collection, &release.name);
         let records = self.store().collections()?;
@@ -215,7 +250,7 @@ impl Db {
             return Err(EngineError::NoCollection { name: internal });
         };
         let snapshot = self.store().snapshot(record.id)?;
-        let hash = hash_of(&snapshot, &self.named_of(record)?, progress)?;
+        let hash = hash_of(&snapshot, &self.named_of(record)?, progress, go_on)?;
         Ok((release, hash))
     }
 
@@ -226,7 +261,7 @@ impl Db {
     pub fn content_hash(&self, collection: &str) -> Result<ContentHash, EngineError> {
         let record = self.find(collection)?.record()?;
         let snapshot = self.store().snapshot(record.id)?;
-        hash_of(&snapshot, &self.named_of(&record)?, &mut |_, _, _| {})
+        hash_of(&snapshot, &self.named_of(&record)?, &mut |_, _, _| {}, &|| true)
     }
 
     /// Withdraws a release: its record stays and says why, its name stays taken, and nothing of it is answered any more.
@@ -354,6 +389,7 @@ fn hash_of(
     snapshot: &Snapshot<'_>,
     named: &[Vec<(String, Vec<u8>)>; 2],
     progress: &mut Progress<'_>,
+    go_on: &GoOn<'_>,
 ) -> Result<ContentHash, EngineError> {
     let total = snapshot.record().object_count;
     let (mut done, mut told) = (0, 0);
@@ -363,7 +399,13 @@ fn hash_of(
             told = done;
             progress("hashing", done, total);
         }
+        go_on()
     })
+}
+
+/// Refuses to work for nobody.
+fn check(go_on: &GoOn<'_>) -> Result<(), EngineError> {
+    if go_on() { Ok(()) } else { Err(StorageError::Stopped.into()) }
 }
 
 fn space_counts(record: &CollectionRecord) -> Vec<SpaceCount> {
