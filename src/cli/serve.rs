@@ -90,6 +90,7 @@ async fn serve(settings: &Settings, http_is_chosen: bool) -> Result<()> {
     let supervisor = Supervisor::of_environment();
     // Signals are caught before anything is open that a signal would leave behind.
     let stop = stop_on_signal(supervisor.clone())?;
+    outlive_hangups()?;
     let data = settings.server.data.clone();
     let options = settings.db_options();
     let db = tokio::task::spawn_blocking(move || Db::open(options)).await??;
@@ -133,6 +134,20 @@ fn stop_on_signal(supervisor: Supervisor) -> Result<CancellationToken> {
         crate::leave::now(AT_ONCE_EXIT);
     });
     Ok(stop)
+}
+
+/// Keeps SIGHUP, which ends a program that does not listen, from ending the server: supervisors and rotations of logs send it
+/// to whatever they look after. Certificates, where there are some, are read again by those who keep them.
+fn outlive_hangups() -> Result<()> {
+    let mut hangup = signal(SignalKind::hangup()).context("cannot listen for signals")?;
+    tokio::spawn(async move {
+        while hangup.recv().await.is_some() {
+            tracing::info!(
+                "SIGHUP: certificates are read again where [tls] names some; other settings need a restart"
+            );
+        }
+    });
+    Ok(())
 }
 
 fn start_encoder(settings: &Settings) -> Result<Option<EncoderHandle>> {
