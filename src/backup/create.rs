@@ -25,8 +25,8 @@ pub async fn create(
     let created_ms = now_ms();
     let name = snapshot_name(created_ms);
     let under_way = UnderWay::begin(place, Doing::Made, &name).await?;
-    let made = create_named(db, place, name, created_ms, progress).await;
-    under_way.end(place).await?;
+    let made = create_named(db, place, name, (created_ms, &under_way), progress).await;
+    under_way.end().await?;
     made
 }
 
@@ -34,7 +34,7 @@ async fn create_named(
     db: &Db,
     place: &Remote,
     name: String,
-    created_ms: u64,
+    (created_ms, under_way): (u64, &UnderWay),
     progress: &mut Progress<'_>,
 ) -> Result<SnapshotManifest, BackupError> {
     let db = db.clone();
@@ -68,6 +68,8 @@ async fn create_named(
             .collect(),
         files,
     };
+    // Nobody has pruned meanwhile.
+    under_way.check()?;
     place.put(&manifest_name(&manifest.name), manifest.encode()?).await?;
     tracing::info!(snapshot = manifest.name, bytes = total, "snapshot made");
     Ok(manifest)

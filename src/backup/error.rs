@@ -64,8 +64,23 @@ pub enum BackupError {
         path: String,
     },
     /// Snapshots are made and pruned at once.
-    #[error("a snapshot is being {doing} there at the moment; try again when that is done")]
+    #[error(
+        "a snapshot is being {doing} there at the moment (`{mark}`, last sign of life {silent_s} s ago); try again when that is \
+         done: what a crash left is not minded any more after 10 minutes without one"
+    )]
     Busy {
+        /// Made or pruned.
+        doing: &'static str,
+        /// The file that says so.
+        mark: String,
+        /// Seconds since its last sign of life.
+        silent_s: u64,
+    },
+    /// The work was held up for so long that others may not have minded it.
+    #[error(
+        "the snapshot could not be {doing} in time: this machine or the backup place was held up for minutes; try again"
+    )]
+    HeldUp {
         /// Made or pruned.
         doing: &'static str,
     },
@@ -108,7 +123,7 @@ impl BackupError {
             Self::NoDestination { .. } | Self::NoSnapshot { .. } => Class::NotFound,
             Self::Missing { .. } | Self::Damaged { .. } => Class::Corrupt,
             Self::NewerFormat { .. } | Self::NotEmpty { .. } => Class::Conflict,
-            Self::Busy { .. } | Self::Place { .. } => Class::Unavailable,
+            Self::Busy { .. } | Self::HeldUp { .. } | Self::Place { .. } => Class::Unavailable,
             Self::File { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
                 Class::Exhausted
             }

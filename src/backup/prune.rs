@@ -28,12 +28,12 @@ pub async fn drop_snapshot(place: &Remote, name: &str) -> Result<Pruned, BackupE
         return Err(BackupError::NoSnapshot { name: name.to_owned() });
     }
     let under_way = UnderWay::begin(place, Doing::Pruned, name).await?;
-    let pruned = prune(place, name).await;
-    under_way.end(place).await?;
+    let pruned = prune(place, name, &under_way).await;
+    under_way.end().await?;
     pruned
 }
 
-async fn prune(place: &Remote, name: &str) -> Result<Pruned, BackupError> {
+async fn prune(place: &Remote, name: &str, under_way: &UnderWay) -> Result<Pruned, BackupError> {
     place.delete(&manifest_name(name)).await?;
     let mut needed = BTreeSet::new();
     for other in list(place).await? {
@@ -46,6 +46,8 @@ async fn prune(place: &Remote, name: &str) -> Result<Pruned, BackupError> {
             let object = object_name(&object);
             pruned.bytes += place.size(&object).await?.unwrap_or(0);
             pruned.objects += 1;
+            // Nobody relies on it: no snapshot has been begun meanwhile.
+            under_way.check()?;
             place.delete(&object).await?;
         }
     }

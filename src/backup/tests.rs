@@ -149,13 +149,13 @@ async fn pruning_leaves_what_others_need() {
     let busy =
         under_way::UnderWay::begin(&place, under_way::Doing::Made, "x").await.expect("begins");
     let error = drop_snapshot(&place, &first.name).await.expect_err("a snapshot is being made");
-    assert!(matches!(error, BackupError::Busy { doing: "made" }), "{error}");
-    busy.end(&place).await.expect("ends");
+    assert!(matches!(error, BackupError::Busy { doing: "made", .. }), "{error}");
+    busy.end().await.expect("ends");
     let busy =
         under_way::UnderWay::begin(&place, under_way::Doing::Pruned, "x").await.expect("one");
     let error = create(&db, &place, &mut |_, _, _| {}).await.expect_err("objects are pruned");
-    assert!(matches!(error, BackupError::Busy { doing: "pruned" }), "{error}");
-    busy.end(&place).await.expect("ends");
+    assert!(matches!(error, BackupError::Busy { doing: "pruned", .. }), "{error}");
+    busy.end().await.expect("ends");
     let pruned = drop_snapshot(&place, &first.name).await.expect("drops");
     assert!(pruned.objects > 0);
     verify(&place, &second.name, &mut |_, _, _| {}).await.expect("is whole");
