@@ -7,7 +7,7 @@ use super::manifest::is_plain;
 use super::remote::Remote;
 use super::restore::{list, read_manifest};
 use super::under_way::{Doing, UnderWay};
-use super::{OBJECTS, manifest_name, object_name};
+use super::{DAMAGED, OBJECTS, manifest_name, note_name, object_name};
 
 /// What was removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -49,6 +49,11 @@ async fn prune(place: &Remote, name: &str, under_way: &UnderWay) -> Result<Prune
             // Nobody relies on it: no snapshot has been begun meanwhile.
             under_way.check()?;
             place.delete(&object).await?;
+        }
+    }
+    for noted in place.list(DAMAGED).await? {
+        if !needed.contains(&noted) {
+            place.delete(&note_name(&noted)).await?;
         }
     }
     Ok(pruned)

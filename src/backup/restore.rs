@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::error::BackupError;
 use super::manifest::{SnapshotFile, SnapshotManifest, is_plain};
 use super::remote::{Remote, on_a_thread};
-use super::{Progress, SNAPSHOTS, manifest_name, object_name};
+use super::{Progress, SNAPSHOTS, manifest_name, note_name, object_name};
 
 /// The snapshots of a place, oldest first.
 ///
@@ -92,8 +92,9 @@ fn check_empty(path: &Path) -> Result<(), BackupError> {
     }
 }
 
-/// Streams a file of a snapshot to `sink` and compares size and hash at its end.
-async fn read_file(
+/// Streams a file of a snapshot to `sink` and compares size and hash at its end. An object that is not what its name says is
+/// noted, so that the next snapshot does not rely on it.
+pub(super) async fn read_file(
     place: &Remote,
     file: &SnapshotFile,
     sink: &mut (dyn FnMut(&[u8]) -> Result<(), BackupError> + Send),
@@ -114,7 +115,19 @@ async fn read_file(
         return Err(damaged(format!("{} bytes instead of {}", hasher.count(), file.size)));
     }
     if hasher.finalize().to_hex().as_str() != file.blake3 {
-        return Err(damaged("it does not have its hash".to_owned()));
+        let note = note_name(&file.blake3);
+        // A place that cannot be written now does not change what is wrong.
+        return Err(damaged(
+            match place.put(&note, b"it does not have its hash\n".to_vec()).await {
+                Ok(()) => format!(
+                    "it does not have its hash; `{note}` says so, and the next `sidereus snapshot create` sends it anew if the \
+                 database still has that file"
+                ),
+                Err(error) => {
+                    format!("it does not have its hash, which could not be noted: {error}")
+                }
+            },
+        ));
     }
     Ok(())
 }

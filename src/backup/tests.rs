@@ -168,6 +168,33 @@ async fn pruning_leaves_what_others_need() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_found_to_be_damaged_is_sent_anew() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let db = filled(&folder);
+    let kept = folder.path().join("kept");
+    let place = Remote::open(&kept.display().to_string()).expect("opens");
+    let first = snapshot(&db, &place).await;
+    let objects = fs::read_dir(kept.join("objects")).expect("lists").flatten();
+    let victims: Vec<PathBuf> = objects.map(|entry| entry.path()).collect();
+    // Of a segment that the database still has: files of records may be others by now.
+    let of_segment = |file: &&manifest::SnapshotFile| file.path.ends_with("rows.arrow");
+    let file = first.files.iter().find(of_segment).expect("has a segment");
+    let victim = kept.join("objects").join(&file.blake3);
+    assert!(victims.contains(&victim));
+    let mut bytes = fs::read(&victim).expect("reads");
+    bytes[7] ^= 1;
+    fs::write(&victim, bytes).expect("writes");
+    let error = verify(&place, &first.name, &mut |_, _, _| {}).await.expect_err("is damaged");
+    assert!(error.to_string().contains("sends it anew"), "{error}");
+    assert_eq!(count(&kept.join("damaged")), 1);
+    let second = snapshot(&db, &place).await;
+    for name in [&first.name, &second.name] {
+        verify(&place, name, &mut |_, _, _| {}).await.expect("is whole again");
+    }
+    assert_eq!(count(&kept.join("damaged")), 0);
+}
+
 #[test]
 fn what_is_no_place_is_refused() {
     for url in ["", "ftp://host/x", "s3://", "s3:///x"] {
