@@ -63,6 +63,19 @@ pub enum BackupError {
         /// The directory.
         path: String,
     },
+    /// A snapshot was dropped, and what only it needed is still there.
+    #[error(
+        "snapshot `{dropped}` is dropped; nothing else was removed, since nobody knows what snapshot `{other}` needs ({source}): \
+         use a program that can read it, or drop that one, too, and what no other needs goes with it"
+    )]
+    NotPruned {
+        /// The one that was dropped.
+        dropped: String,
+        /// The one that cannot be read.
+        other: String,
+        /// Why not.
+        source: Box<BackupError>,
+    },
     /// Snapshots are made and pruned at once.
     #[error(
         "a snapshot is being {doing} there at the moment (`{mark}`, last sign of life {silent_s} s ago); try again when that is \
@@ -128,6 +141,7 @@ impl BackupError {
                 Class::Exhausted
             }
             Self::File { .. } | Self::Task { .. } => Class::Internal,
+            Self::NotPruned { source, .. } => source.class(),
             Self::Engine(error) => error.class(),
         }
     }

@@ -30,7 +30,7 @@ pub use error::BackupError;
 pub use manifest::{SnapshotCollection, SnapshotManifest};
 pub use prune::{Pruned, drop_snapshot};
 pub use remote::Remote;
-pub use restore::{list, restore, verify};
+pub use restore::{Listing, list, restore, verify};
 
 /// Told the stage, the units done and the units in all.
 pub type Progress<'a> = dyn FnMut(&str, u64, u64) + Send + 'a;

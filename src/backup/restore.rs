@@ -8,18 +8,34 @@ use super::error::BackupError;
 use super::manifest::{SnapshotFile, SnapshotManifest, is_plain};
 use super::remote::{Remote, on_a_thread};
 use super::{Progress, SNAPSHOTS, manifest_name, note_name, object_name};
+use crate::class::Class;
 
-/// The snapshots of a place, oldest first.
+/// What there is in a place.
+#[derive(Debug, Default)]
+pub struct Listing {
+    /// The snapshots whose manifests can be read, oldest first.
+    pub snapshots: Vec<SnapshotManifest>,
+    /// Names of the others, and why they cannot.
+    pub damaged: Vec<(String, BackupError)>,
+}
+
+/// The snapshots of a place.
 ///
 /// # Errors
-/// Those of the place, and of a manifest that cannot be read.
-pub async fn list(place: &Remote) -> Result<Vec<SnapshotManifest>, BackupError> {
-    let mut found = Vec::new();
+/// Those of the place. A manifest that cannot be read is told, and the others with it.
+pub async fn list(place: &Remote) -> Result<Listing, BackupError> {
+    let mut listing = Listing::default();
     for name in place.list(SNAPSHOTS).await? {
-        found.push(read_manifest(place, &name).await?);
+        match read_manifest(place, &name).await {
+            Ok(manifest) => listing.snapshots.push(manifest),
+            // One that was dropped since, or a file of somebody else.
+            Err(BackupError::NoSnapshot { .. }) => {}
+            Err(error) if error.class() == Class::Unavailable => return Err(error),
+            Err(error) => listing.damaged.push((name, error)),
+        }
     }
-    found.sort_by_key(|manifest| manifest.created_ms);
-    Ok(found)
+    listing.snapshots.sort_by_key(|manifest| manifest.created_ms);
+    Ok(listing)
 }
 
 pub(super) async fn read_manifest(

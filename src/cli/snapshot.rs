@@ -98,7 +98,15 @@ pub(super) async fn run(arguments: SnapshotArguments) -> Result<()> {
         Action::Create { to, data: None } => create(&client, to).await,
         Action::List { place } => {
             let snapshots = match place.remote()? {
-                Where::Here(place) => backup::list(&place).await?.iter().map(of_manifest).collect(),
+                Where::Here(place) => {
+                    let listed = backup::list(&place).await?;
+                    let damaged = listed.damaged.into_iter().map(|(name, error)| v1::Snapshot {
+                        name,
+                        damage: error.to_string(),
+                        ..v1::Snapshot::default()
+                    });
+                    listed.snapshots.iter().map(of_manifest).chain(damaged).collect()
+                }
                 Where::Server(destination) => {
                     let request = v1::ListSnapshotsRequest { destination };
                     let reply = client.connect().await?.backups().list_snapshots(request).await;
@@ -235,6 +243,7 @@ fn of_manifest(manifest: &SnapshotManifest) -> v1::Snapshot {
         files: manifest.file_count() as u64,
         bytes: manifest.size_bytes(),
         collections: collections.collect(),
+        damage: String::new(),
     }
 }
 
@@ -242,8 +251,17 @@ fn print(snapshots: &[v1::Snapshot], format: Format) -> Result<()> {
     if snapshots.is_empty() && format == Format::Table {
         return write_out("no snapshots there yet; `sidereus snapshot create` makes one\n");
     }
+    // On standard error, so that nobody who reads the table has to know of it.
+    for snapshot in snapshots.iter().filter(|snapshot| !snapshot.damage.is_empty()) {
+        eprintln!("warning: snapshot {} cannot be read: {}", snapshot.name, snapshot.damage);
+    }
     let mut table = Table::new(["snapshot", "made", "collections", "objects", "files", "bytes"]);
     for snapshot in snapshots {
+        if !snapshot.damage.is_empty() {
+            let name = [Cell::text(&snapshot.name), Cell::text("damaged")];
+            table.push(name.into_iter().chain(std::iter::repeat_n(Cell::text("-"), 4)).collect());
+            continue;
+        }
         table.push(vec![
             Cell::text(&snapshot.name),
             Cell::text(&super::release::date(snapshot.created_ms)),

@@ -86,7 +86,12 @@ impl BackupService for Backups {
     ) -> Result<Response<v1::ListSnapshotsResponse>, Status> {
         let place = self.place(&request.into_inner().destination)?;
         let listed = backup::list(&place).await.map_err(ServiceError::from)?;
-        let snapshots = listed.into_iter().map(convert::snapshot).collect();
+        let damaged = listed.damaged.into_iter().map(|(name, error)| {
+            tracing::error!(snapshot = name, %error, "a snapshot cannot be read");
+            convert::damaged_snapshot(name, &error)
+        });
+        let snapshots =
+            listed.snapshots.into_iter().map(convert::snapshot).chain(damaged).collect();
         Ok(Response::new(v1::ListSnapshotsResponse { snapshots }))
     }
 
