@@ -63,9 +63,37 @@ pub enum BackupError {
         /// The directory.
         path: String,
     },
+    /// A snapshot was dropped, and what only it needed is still there.
+    #[error(
+        "snapshot `{dropped}` is dropped; nothing else was removed, since nobody knows what snapshot `{other}` needs ({source}): \
+         use a program that can read it, or drop that one, too, and what no other needs goes with it"
+    )]
+    NotPruned {
+        /// The one that was dropped.
+        dropped: String,
+        /// The one that cannot be read.
+        other: String,
+        /// Why not.
+        source: Box<BackupError>,
+    },
     /// Snapshots are made and pruned at once.
-    #[error("a snapshot is being {doing} there at the moment; try again when that is done")]
+    #[error(
+        "a snapshot is being {doing} there at the moment (`{mark}`, last sign of life {silent_s} s ago); try again when that is \
+         done: what a crash left is not minded any more after 10 minutes without one"
+    )]
     Busy {
+        /// Made or pruned.
+        doing: &'static str,
+        /// The file that says so.
+        mark: String,
+        /// Seconds since its last sign of life.
+        silent_s: u64,
+    },
+    /// The work was held up for so long that others may not have minded it.
+    #[error(
+        "the snapshot could not be {doing} in time: this machine or the backup place was held up for minutes; try again"
+    )]
+    HeldUp {
         /// Made or pruned.
         doing: &'static str,
     },
@@ -108,11 +136,12 @@ impl BackupError {
             Self::NoDestination { .. } | Self::NoSnapshot { .. } => Class::NotFound,
             Self::Missing { .. } | Self::Damaged { .. } => Class::Corrupt,
             Self::NewerFormat { .. } | Self::NotEmpty { .. } => Class::Conflict,
-            Self::Busy { .. } | Self::Place { .. } => Class::Unavailable,
+            Self::Busy { .. } | Self::HeldUp { .. } | Self::Place { .. } => Class::Unavailable,
             Self::File { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
                 Class::Exhausted
             }
             Self::File { .. } | Self::Task { .. } => Class::Internal,
+            Self::NotPruned { source, .. } => source.class(),
             Self::Engine(error) => error.class(),
         }
     }

@@ -4,6 +4,7 @@
 //! PLACE/
 //!   objects/<BLAKE3>      contents of files, once each: what is there is not sent again
 //!   snapshots/<NAME>      manifest of a snapshot: its files by path, size and hash, with a checksum of its own; written last
+//!   damaged/<BLAKE3>      a note that the object of that name was found to be another one: the next snapshot sends it anew
 //!   under-way/<...>       who makes or prunes snapshots at the moment
 //! ```
 //!
@@ -29,13 +30,14 @@ pub use error::BackupError;
 pub use manifest::{SnapshotCollection, SnapshotManifest};
 pub use prune::{Pruned, drop_snapshot};
 pub use remote::Remote;
-pub use restore::{list, restore, verify};
+pub use restore::{Listing, list, restore, verify};
 
 /// Told the stage, the units done and the units in all.
 pub type Progress<'a> = dyn FnMut(&str, u64, u64) + Send + 'a;
 
 const SNAPSHOTS: &str = "snapshots";
 const OBJECTS: &str = "objects";
+const DAMAGED: &str = "damaged";
 
 fn manifest_name(snapshot: &str) -> String {
     format!("{SNAPSHOTS}/{snapshot}")
@@ -43,4 +45,8 @@ fn manifest_name(snapshot: &str) -> String {
 
 fn object_name(hash: &str) -> String {
     format!("{OBJECTS}/{hash}")
+}
+
+fn note_name(hash: &str) -> String {
+    format!("{DAMAGED}/{hash}")
 }

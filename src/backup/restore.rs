@@ -7,19 +7,35 @@ use std::path::{Path, PathBuf};
 use super::error::BackupError;
 use super::manifest::{SnapshotFile, SnapshotManifest, is_plain};
 use super::remote::{Remote, on_a_thread};
-use super::{Progress, SNAPSHOTS, manifest_name, object_name};
+use super::{Progress, SNAPSHOTS, manifest_name, note_name, object_name};
+use crate::class::Class;
 
-/// The snapshots of a place, oldest first.
+/// What there is in a place.
+#[derive(Debug, Default)]
+pub struct Listing {
+    /// The snapshots whose manifests can be read, oldest first.
+    pub snapshots: Vec<SnapshotManifest>,
+    /// Names of the others, and why they cannot.
+    pub damaged: Vec<(String, BackupError)>,
+}
+
+/// The snapshots of a place.
 ///
 /// # Errors
-/// Those of the place, and of a manifest that cannot be read.
-pub async fn list(place: &Remote) -> Result<Vec<SnapshotManifest>, BackupError> {
-    let mut found = Vec::new();
+/// Those of the place. A manifest that cannot be read is told, and the others with it.
+pub async fn list(place: &Remote) -> Result<Listing, BackupError> {
+    let mut listing = Listing::default();
     for name in place.list(SNAPSHOTS).await? {
-        found.push(read_manifest(place, &name).await?);
+        match read_manifest(place, &name).await {
+            Ok(manifest) => listing.snapshots.push(manifest),
+            // One that was dropped since, or a file of somebody else.
+            Err(BackupError::NoSnapshot { .. }) => {}
+            Err(error) if error.class() == Class::Unavailable => return Err(error),
+            Err(error) => listing.damaged.push((name, error)),
+        }
     }
-    found.sort_by_key(|manifest| manifest.created_ms);
-    Ok(found)
+    listing.snapshots.sort_by_key(|manifest| manifest.created_ms);
+    Ok(listing)
 }
 
 pub(super) async fn read_manifest(
@@ -92,8 +108,9 @@ fn check_empty(path: &Path) -> Result<(), BackupError> {
     }
 }
 
-/// Streams a file of a snapshot to `sink` and compares size and hash at its end.
-async fn read_file(
+/// Streams a file of a snapshot to `sink` and compares size and hash at its end. An object that is not what its name says is
+/// noted, so that the next snapshot does not rely on it.
+pub(super) async fn read_file(
     place: &Remote,
     file: &SnapshotFile,
     sink: &mut (dyn FnMut(&[u8]) -> Result<(), BackupError> + Send),
@@ -114,7 +131,19 @@ async fn read_file(
         return Err(damaged(format!("{} bytes instead of {}", hasher.count(), file.size)));
     }
     if hasher.finalize().to_hex().as_str() != file.blake3 {
-        return Err(damaged("it does not have its hash".to_owned()));
+        let note = note_name(&file.blake3);
+        // A place that cannot be written now does not change what is wrong.
+        return Err(damaged(
+            match place.put(&note, b"it does not have its hash\n".to_vec()).await {
+                Ok(()) => format!(
+                    "it does not have its hash; `{note}` says so, and the next `sidereus snapshot create` sends it anew if the \
+                 database still has that file"
+                ),
+                Err(error) => {
+                    format!("it does not have its hash, which could not be noted: {error}")
+                }
+            },
+        ));
     }
     Ok(())
 }

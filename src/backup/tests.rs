@@ -52,6 +52,12 @@ async fn snapshot(db: &Db, place: &Remote) -> SnapshotManifest {
     create(db, place, &mut |_, _, _| {}).await.expect("a snapshot")
 }
 
+async fn listed(place: &Remote) -> Vec<SnapshotManifest> {
+    let listing = list(place).await.expect("lists");
+    assert!(listing.damaged.is_empty(), "{listing:?}");
+    listing.snapshots
+}
+
 fn count(folder: &Path) -> usize {
     fs::read_dir(folder).map_or(0, Iterator::count)
 }
@@ -69,7 +75,7 @@ async fn a_restored_database_is_the_one_of_the_moment() {
     let second = snapshot(&db, &place).await;
     let new = count(&kept.join("objects")) - objects;
     assert!(new > 0 && new < objects / 2, "incremental: {new} beside {objects}");
-    assert_eq!(list(&place).await.expect("lists"), [first.clone(), second.clone()]);
+    assert_eq!(listed(&place).await, [first.clone(), second.clone()]);
     assert_eq!(first.collections.iter().map(|each| each.objects).collect::<Vec<_>>(), [600, 600]);
     for (manifest, objects) in [(&first, 600), (&second, 700)] {
         verify(&place, &manifest.name, &mut |_, _, _| {}).await.expect("is whole");
@@ -149,13 +155,13 @@ async fn pruning_leaves_what_others_need() {
     let busy =
         under_way::UnderWay::begin(&place, under_way::Doing::Made, "x").await.expect("begins");
     let error = drop_snapshot(&place, &first.name).await.expect_err("a snapshot is being made");
-    assert!(matches!(error, BackupError::Busy { doing: "made" }), "{error}");
-    busy.end(&place).await.expect("ends");
+    assert!(matches!(error, BackupError::Busy { doing: "made", .. }), "{error}");
+    busy.end().await.expect("ends");
     let busy =
         under_way::UnderWay::begin(&place, under_way::Doing::Pruned, "x").await.expect("one");
     let error = create(&db, &place, &mut |_, _, _| {}).await.expect_err("objects are pruned");
-    assert!(matches!(error, BackupError::Busy { doing: "pruned" }), "{error}");
-    busy.end(&place).await.expect("ends");
+    assert!(matches!(error, BackupError::Busy { doing: "pruned", .. }), "{error}");
+    busy.end().await.expect("ends");
     let pruned = drop_snapshot(&place, &first.name).await.expect("drops");
     assert!(pruned.objects > 0);
     verify(&place, &second.name, &mut |_, _, _| {}).await.expect("is whole");
@@ -166,6 +172,61 @@ async fn pruning_leaves_what_others_need() {
     for name in ["../x", "", "a/b"] {
         assert!(drop_snapshot(&place, name).await.is_err());
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_found_to_be_damaged_is_sent_anew() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let db = filled(&folder);
+    let kept = folder.path().join("kept");
+    let place = Remote::open(&kept.display().to_string()).expect("opens");
+    let first = snapshot(&db, &place).await;
+    let objects = fs::read_dir(kept.join("objects")).expect("lists").flatten();
+    let victims: Vec<PathBuf> = objects.map(|entry| entry.path()).collect();
+    // Of a segment that the database still has: files of records may be others by now.
+    let of_segment = |file: &&manifest::SnapshotFile| file.path.ends_with("rows.arrow");
+    let file = first.files.iter().find(of_segment).expect("has a segment");
+    let victim = kept.join("objects").join(&file.blake3);
+    assert!(victims.contains(&victim));
+    let mut bytes = fs::read(&victim).expect("reads");
+    bytes[7] ^= 1;
+    fs::write(&victim, bytes).expect("writes");
+    let error = verify(&place, &first.name, &mut |_, _, _| {}).await.expect_err("is damaged");
+    assert!(error.to_string().contains("sends it anew"), "{error}");
+    assert_eq!(count(&kept.join("damaged")), 1);
+    let second = snapshot(&db, &place).await;
+    for name in [&first.name, &second.name] {
+        verify(&place, name, &mut |_, _, _| {}).await.expect("is whole again");
+    }
+    assert_eq!(count(&kept.join("damaged")), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_manifest_is_told_with_the_others() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let db = filled(&folder);
+    let kept = folder.path().join("kept");
+    let place = Remote::open(&kept.display().to_string()).expect("opens");
+    let mut made = Vec::new();
+    for _ in 0..3 {
+        made.push(snapshot(&db, &place).await);
+        tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+    }
+    let path = kept.join("snapshots").join(&made[1].name);
+    let text = fs::read_to_string(&path).expect("reads");
+    fs::write(&path, text.replacen("sky", "skY", 1)).expect("writes");
+    let listing = list(&place).await.expect("lists");
+    assert_eq!(listing.snapshots, [made[0].clone(), made[2].clone()]);
+    let [(name, error)] = &listing.damaged[..] else { panic!("{listing:?}") };
+    assert!(*name == made[1].name && error.to_string().contains("checksum"), "{name}: {error}");
+    // Nobody knows what it needs: nothing is removed until it is dropped as well.
+    let objects = count(&kept.join("objects"));
+    let error = drop_snapshot(&place, &made[0].name).await.expect_err("is told");
+    assert!(error.to_string().contains(&made[1].name), "{error}");
+    assert_eq!(count(&kept.join("objects")), objects);
+    drop_snapshot(&place, &made[1].name).await.expect("drops");
+    assert_eq!(listed(&place).await, [made[2].clone()]);
+    verify(&place, &made[2].name, &mut |_, _, _| {}).await.expect("is whole");
 }
 
 #[test]

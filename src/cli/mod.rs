@@ -124,7 +124,8 @@ pub fn main() -> ExitCode {
 fn run(command: Command) -> Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let outcome = runtime.block_on(dispatch(command));
-    // Work that nobody waits for any more, such as a build that goes on at the next start, must not hold the end.
+    // Work that nobody waits for any more, such as a build that goes on at the next start, must not hold the end. The database
+    // is closed, and its logs sealed, where all of it ends in that time; else its threads still work when the program leaves.
     runtime.shutdown_timeout(END_WAIT);
     outcome
 }

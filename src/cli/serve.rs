@@ -16,7 +16,7 @@ use crate::engine::Db;
 use crate::service::{Server, start_telemetry};
 
 /// Exit status of a server that was told twice to stop.
-const AT_ONCE_EXIT: i32 = 130;
+const AT_ONCE_EXIT: u8 = 130;
 
 /// Words of `sidereus serve`.
 #[derive(Debug, Args)]
@@ -90,6 +90,7 @@ async fn serve(settings: &Settings, http_is_chosen: bool) -> Result<()> {
     let supervisor = Supervisor::of_environment();
     // Signals are caught before anything is open that a signal would leave behind.
     let stop = stop_on_signal(supervisor.clone())?;
+    outlive_hangups()?;
     let data = settings.server.data.clone();
     let options = settings.db_options();
     let db = tokio::task::spawn_blocking(move || Db::open(options)).await??;
@@ -130,9 +131,23 @@ fn stop_on_signal(supervisor: Supervisor) -> Result<CancellationToken> {
         stopping.cancel();
         signalled().await;
         tracing::warn!("ending at once");
-        std::process::exit(AT_ONCE_EXIT);
+        crate::leave::now(AT_ONCE_EXIT);
     });
     Ok(stop)
+}
+
+/// Keeps SIGHUP, which ends a program that does not listen, from ending the server: supervisors and rotations of logs send it
+/// to whatever they look after. Certificates, where there are some, are read again by those who keep them.
+fn outlive_hangups() -> Result<()> {
+    let mut hangup = signal(SignalKind::hangup()).context("cannot listen for signals")?;
+    tokio::spawn(async move {
+        while hangup.recv().await.is_some() {
+            tracing::info!(
+                "SIGHUP: certificates are read again where [tls] names some; other settings need a restart"
+            );
+        }
+    });
+    Ok(())
 }
 
 fn start_encoder(settings: &Settings) -> Result<Option<EncoderHandle>> {

@@ -6,6 +6,7 @@ use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
 use indicatif::ProgressBar;
 
+use super::access::in_directory;
 use super::client::ClientArguments;
 use super::failure::of_status;
 use super::progress;
@@ -67,6 +68,9 @@ enum Action {
         /// The new data directory: empty, or not there yet
         #[arg(long, value_name = "DIR")]
         into: PathBuf,
+        /// Revoke every token in the new directory: those that were revoked since the snapshot would open it again
+        #[arg(long)]
+        revoke_tokens: bool,
     },
     /// Remove a snapshot, and what no other needs
     Drop {
@@ -98,7 +102,15 @@ pub(super) async fn run(arguments: SnapshotArguments) -> Result<()> {
         Action::Create { to, data: None } => create(&client, to).await,
         Action::List { place } => {
             let snapshots = match place.remote()? {
-                Where::Here(place) => backup::list(&place).await?.iter().map(of_manifest).collect(),
+                Where::Here(place) => {
+                    let listed = backup::list(&place).await?;
+                    let damaged = listed.damaged.into_iter().map(|(name, error)| v1::Snapshot {
+                        name,
+                        damage: error.to_string(),
+                        ..v1::Snapshot::default()
+                    });
+                    listed.snapshots.iter().map(of_manifest).chain(damaged).collect()
+                }
                 Where::Server(destination) => {
                     let request = v1::ListSnapshotsRequest { destination };
                     let reply = client.connect().await?.backups().list_snapshots(request).await;
@@ -108,11 +120,12 @@ pub(super) async fn run(arguments: SnapshotArguments) -> Result<()> {
             print(&snapshots, client.format)
         }
         Action::Verify { name, place } => verify(&client, name, place).await,
-        Action::Restore { name, at, into } => {
+        Action::Restore { name, at, into, revoke_tokens } => {
             let place = Remote::open(&at)?;
             let bar = progress::stage_bar();
             let restored = backup::restore(&place, &name, &into, &mut steps(&bar)).await?;
             bar.finish_and_clear();
+            tell_of_access(&restored, into, revoke_tokens).await?;
             print(&[of_manifest(&restored)], client.format)
         }
         Action::Drop { name, place } => {
@@ -159,6 +172,30 @@ fn steps(bar: &ProgressBar) -> impl FnMut(&str, u64, u64) + Send + use<> {
         bar.set_length(total);
         bar.set_position(done);
     }
+}
+
+/// Says that a restored database lets in whom it let in when the snapshot was made, and revokes its tokens where that is wanted.
+async fn tell_of_access(
+    restored: &SnapshotManifest,
+    into: PathBuf,
+    revoke_tokens: bool,
+) -> Result<()> {
+    let (made, data) = (super::release::date(restored.created_ms), into.display().to_string());
+    eprintln!(
+        "note: tokens, groups, roles and row policies are those of {made}: what was revoked, taken or restricted since is as \
+         it was then. Look at them before the server is reached by others"
+    );
+    if !revoke_tokens {
+        eprintln!("note: --revoke-tokens would have revoked every token of the restored database");
+        return Ok(());
+    }
+    let revoked = in_directory(into, |registry| registry.revoke_all_tokens()).await.with_context(|| {
+        format!("the tokens of {data} are not all revoked: do not serve it; remove it and restore again")
+    })?;
+    eprintln!(
+        "note: {revoked} tokens are revoked; `sidereus access bootstrap --data {data}` makes an administrator and a token for him"
+    );
+    Ok(())
 }
 
 async fn create(client: &ClientArguments, destination: String) -> Result<()> {
@@ -235,6 +272,7 @@ fn of_manifest(manifest: &SnapshotManifest) -> v1::Snapshot {
         files: manifest.file_count() as u64,
         bytes: manifest.size_bytes(),
         collections: collections.collect(),
+        damage: String::new(),
     }
 }
 
@@ -242,8 +280,17 @@ fn print(snapshots: &[v1::Snapshot], format: Format) -> Result<()> {
     if snapshots.is_empty() && format == Format::Table {
         return write_out("no snapshots there yet; `sidereus snapshot create` makes one\n");
     }
+    // On standard error, so that nobody who reads the table has to know of it.
+    for snapshot in snapshots.iter().filter(|snapshot| !snapshot.damage.is_empty()) {
+        eprintln!("warning: snapshot {} cannot be read: {}", snapshot.name, snapshot.damage);
+    }
     let mut table = Table::new(["snapshot", "made", "collections", "objects", "files", "bytes"]);
     for snapshot in snapshots {
+        if !snapshot.damage.is_empty() {
+            let name = [Cell::text(&snapshot.name), Cell::text("damaged")];
+            table.push(name.into_iter().chain(std::iter::repeat_n(Cell::text("-"), 4)).collect());
+            continue;
+        }
         table.push(vec![
             Cell::text(&snapshot.name),
             Cell::text(&super::release::date(snapshot.created_ms)),

@@ -1,6 +1,6 @@
 //! The database handle.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,6 +11,7 @@ use super::collection::Collection;
 use super::cost::CostModel;
 use super::derived::DerivedCache;
 use super::error::EngineError;
+use super::release::{Dropping, UnderWay};
 use super::residency::Residency;
 use super::segment::{BuildLimits, Progress};
 use super::standing::Standing;
@@ -76,8 +77,8 @@ struct Inner {
     residency: Residency,
     derived: Arc<DerivedCache>,
     collections: RwLock<HashMap<String, Arc<Collection>>>,
-    /// Releases that are being made or withdrawn.
-    releasing: Mutex<BTreeSet<String>>,
+    /// Releases that are being made or withdrawn, and collections that are being dropped.
+    releasing: Mutex<UnderWay>,
 }
 
 impl Db {
@@ -177,7 +178,7 @@ impl Db {
         map.values().map(Arc::clone).collect()
     }
 
-    pub(super) fn releasing(&self) -> MutexGuard<'_, BTreeSet<String>> {
+    pub(super) fn releasing(&self) -> MutexGuard<'_, UnderWay> {
         self.inner.releasing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -256,7 +257,8 @@ impl Db {
     /// Removes a collection and everything in it.
     ///
     /// # Errors
-    /// [`EngineError::HasReleases`]; [`EngineError::Release`] for a release, which is withdrawn instead.
+    /// [`EngineError::HasReleases`]; [`EngineError::ReleaseUnderWay`] while one is made; [`EngineError::Release`] for a release,
+    /// which is withdrawn instead.
     pub fn drop_collection(&self, name: &str) -> Result<(), EngineError> {
         self.drop_with_records(name, false, &[])
     }
@@ -272,6 +274,8 @@ impl Db {
         with_releases: bool,
         records: &[(ServerRecordKind, String)],
     ) -> Result<(), EngineError> {
+        // No release of it is made meanwhile: it would be one of whatever has the name at its end.
+        let _dropping = Dropping::begin(self, name)?;
         let collection = self.find(name)?;
         collection.check_writable()?;
         if !with_releases {

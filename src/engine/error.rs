@@ -122,6 +122,16 @@ pub enum EngineError {
         /// Their names.
         releases: String,
     },
+    /// A collection that is to be dropped while one of its releases is made or withdrawn.
+    #[error(
+        "release `{release}` of `{collection}` is being made or withdrawn at the moment; drop the collection when that has ended"
+    )]
+    ReleaseUnderWay {
+        /// The collection.
+        collection: String,
+        /// The release.
+        release: String,
+    },
     /// A release that is not what it says.
     #[error("release `{name}` is damaged: {what}")]
     DamagedRelease {
@@ -208,6 +218,7 @@ impl EngineError {
             | Self::ReleaseExists { .. }
             | Self::Withdrawn { .. }
             | Self::HasReleases { .. }
+            | Self::ReleaseUnderWay { .. }
             | Self::BuildRunning { .. } => Class::Conflict,
             Self::Schema(error) => error.class(),
             Self::Storage(error) => error.class(),

@@ -44,7 +44,7 @@ pub use figures::{CollectionFigures, DbFigures};
 pub use freeze::{Frozen, FrozenCollection};
 pub use part::{BATCH_ROWS, Part, PartKind};
 pub use release::{
-    ChangedObjects, ContentHash, DiffSide, Release, ReleaseDiff, ReleaseText, SpaceCount,
+    ChangedObjects, ContentHash, DiffSide, GoOn, Release, ReleaseDiff, ReleaseText, SpaceCount,
     Withdrawal,
 };
 pub use row_policy::{PolicyKey, RowPolicy};

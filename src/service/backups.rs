@@ -1,11 +1,12 @@
 //! `BackupService`: snapshots in the places that the operator has named. Clients never name a path or an address.
 
 use tonic::{Request, Response, Status};
+use tracing::Instrument;
 
 use super::ServiceError;
 use super::context::Context;
 use super::convert;
-use super::jobs::{Answers, told};
+use super::jobs::{Answers, Whose, told};
 use crate::backup::{self, BackupError, Remote};
 use crate::wire::v1;
 use crate::wire::v1::backup_service_server::BackupService;
@@ -43,7 +44,8 @@ impl Backups {
         let db = self.context.db.clone();
         let step =
             |stage, done, total| v1::CreateSnapshotResponse { stage, done, total, snapshot: None };
-        Ok(told(step, |mut steps| async move {
+        Ok(told(&self.context, Whose::Everybody, step, move |mut steps, wanted| async move {
+            let _turn = wanted;
             let made = backup::create(&db, &place, &mut *steps).await?;
             let (stage, snapshot) = ("done".to_owned(), Some(convert::snapshot(made)));
             Ok(v1::CreateSnapshotResponse { stage, done: 1, total: 1, snapshot })
@@ -57,7 +59,8 @@ impl Backups {
         let place = self.place(&request.destination)?;
         let step =
             |stage, done, total| v1::VerifySnapshotResponse { stage, done, total, snapshot: None };
-        Ok(told(step, |mut steps| async move {
+        Ok(told(&self.context, Whose::Caller, step, move |mut steps, wanted| async move {
+            let _turn = wanted;
             let verified = backup::verify(&place, &request.name, &mut *steps).await?;
             let (stage, snapshot) = ("done".to_owned(), Some(convert::snapshot(verified)));
             Ok(v1::VerifySnapshotResponse { stage, done: 1, total: 1, snapshot })
@@ -83,7 +86,12 @@ impl BackupService for Backups {
     ) -> Result<Response<v1::ListSnapshotsResponse>, Status> {
         let place = self.place(&request.into_inner().destination)?;
         let listed = backup::list(&place).await.map_err(ServiceError::from)?;
-        let snapshots = listed.into_iter().map(convert::snapshot).collect();
+        let damaged = listed.damaged.into_iter().map(|(name, error)| {
+            tracing::error!(snapshot = name, %error, "a snapshot cannot be read");
+            convert::damaged_snapshot(name, &error)
+        });
+        let snapshots =
+            listed.snapshots.into_iter().map(convert::snapshot).chain(damaged).collect();
         Ok(Response::new(v1::ListSnapshotsResponse { snapshots }))
     }
 
@@ -101,7 +109,14 @@ impl BackupService for Backups {
         let v1::DropSnapshotRequest { destination, name } = request.into_inner();
         let place = self.place(&destination)?;
         tracing::info!(destination, snapshot = name, "dropping a snapshot");
-        let pruned = backup::drop_snapshot(&place, &name).await.map_err(ServiceError::from)?;
+        // A task of its own: what was begun is ended although the caller goes.
+        let pruning = async move { backup::drop_snapshot(&place, &name).await };
+        let pruned = match tokio::spawn(pruning.in_current_span()).await {
+            Ok(pruned) => pruned.map_err(ServiceError::from)?,
+            Err(failure) => {
+                return Err(ServiceError::Task { reason: failure.to_string() }.into());
+            }
+        };
         let backup::Pruned { objects, bytes } = pruned;
         Ok(Response::new(v1::DropSnapshotResponse { objects, bytes }))
     }

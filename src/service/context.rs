@@ -23,6 +23,9 @@ use crate::schema::CollectionSchema;
 /// Fits and applications of probes and bridges that are under way at once: each may take all processors.
 const FITS_AT_ONCE: usize = 2;
 
+/// Index builds, releases and snapshots that are made, looked at or compared at once.
+const JOBS_AT_ONCE: usize = 4;
+
 /// The database, the encoder and the limits behind the services.
 #[derive(Clone)]
 pub(super) struct Context {
@@ -40,6 +43,7 @@ pub(super) struct Context {
     pub(super) admission: Admission,
     batches: Arc<Semaphore>,
     fits: Arc<Semaphore>,
+    jobs: Arc<Semaphore>,
     /// What encodes objects as they arrive.
     pub(super) at_ingest: Arc<Workers>,
     /// What is counted.
@@ -84,6 +88,7 @@ impl Context {
             admission: Admission::new(admission),
             policies: Arc::default(),
             fits: Arc::new(Semaphore::new(FITS_AT_ONCE)),
+            jobs: Arc::new(Semaphore::new(JOBS_AT_ONCE)),
             batches: Arc::new(Semaphore::new(limits.batches_in_flight_max)),
             limits: Arc::new(limits),
             at_ingest: Arc::default(),
@@ -160,6 +165,12 @@ impl Context {
     pub(super) async fn fit_turn(&self) -> Result<OwnedSemaphorePermit, ServiceError> {
         let _waiting = self.metrics.waits(Queue::Fits);
         turn(&self.fits).await
+    }
+
+    /// Waits until one more index, release or snapshot may be made or looked at.
+    pub(super) async fn job_turn(&self) -> Result<OwnedSemaphorePermit, ServiceError> {
+        let _waiting = self.metrics.waits(Queue::Jobs);
+        turn(&self.jobs).await
     }
 
     /// Waits until one more ingest batch may be held.

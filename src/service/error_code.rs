@@ -50,6 +50,11 @@ impl From<ServiceError> for Status {
             (error @ ServiceError::Unsupported { .. }, _) => {
                 Self::new(Code::Unimplemented, one_line(&error.to_string()))
             }
+            // Those who may ask for backups are those who look after them: which file is damaged is theirs to know.
+            (ServiceError::Backup(error), Class::Corrupt) => {
+                tracing::error!(%error, "a backup is damaged");
+                Self::new(code(class), one_line(&error.to_string()))
+            }
             (error, Class::Corrupt | Class::Internal) => {
                 let incident = INCIDENTS.fetch_add(1, Ordering::Relaxed);
                 tracing::error!(incident, error = %chain(&error), "request failed");
@@ -171,6 +176,7 @@ pub(super) fn one_line(message: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::backup::BackupError;
     use crate::service::RequestError;
 
     #[test]
@@ -189,6 +195,10 @@ mod tests {
             Status::from(ServiceError::Task { reason: "panicked at /secret/path".to_owned() });
         assert_eq!(status.code(), Code::Internal);
         assert!(!status.message().contains("secret") && status.message().contains("incident"));
+        let missing = BackupError::Missing { name: "rows.arrow".to_owned() };
+        let status = Status::from(ServiceError::from(missing));
+        assert_eq!(status.code(), Code::DataLoss);
+        assert!(status.message().contains("rows.arrow"), "{status}");
         let status = Status::from(ServiceError::DeadlineExceeded { seconds: 1.0 });
         assert_eq!(status.code(), Code::DeadlineExceeded);
     }

@@ -1,5 +1,6 @@
-//! Long work that tells how far it is. Fits and applications of probes and bridges wait for their turn, and end at their next
-//! step when nobody listens any more or the server stops; indices, releases and snapshots are made whoever listens.
+//! Long work that tells how far it is, and waits for its turn. Fits and applications of probes and bridges, and what only
+//! looks at releases and snapshots, end at their next step when nobody listens any more; indices, releases and snapshots that
+//! are being made go on. All of it ends when the server stops.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -82,7 +83,7 @@ where
 {
     let context = context.clone();
     answers(|sender| async move {
-        let outcome = match turn(&context, &sender).await {
+        let outcome = match turn(context.fit_turn(), &context, &sender).await {
             None => return,
             Some(Err(error)) => Err(error),
             Some(Ok(turn)) => match over(&context, &sender, turn, work).await {
@@ -105,24 +106,74 @@ where
     })
 }
 
-/// Answers with the steps of long work and its end. A caller that goes away does not stop it.
+/// For whom long work is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Whose {
+    /// It changes something, and goes on when its caller has gone.
+    Everybody,
+    /// It only tells its caller something.
+    Caller,
+}
+
+/// Whether long work is still wanted. Whoever does the work keeps this until it ends: the turn goes with it.
+#[derive(Clone)]
+pub(super) struct Wanted {
+    ask: Arc<dyn Fn() -> bool + Send + Sync>,
+    _turn: Arc<OwnedSemaphorePermit>,
+}
+
+impl Wanted {
+    /// Asked between two steps.
+    pub(super) fn is_still(&self) -> bool {
+        (self.ask)()
+    }
+}
+
+/// Answers with the steps of long work and its end. It begins in its turn, unless the caller has gone by then.
 pub(super) fn told<T, W>(
+    context: &Context,
+    whose: Whose,
     step: fn(String, u64, u64) -> T,
-    work: impl FnOnce(Steps) -> W,
+    work: impl FnOnce(Steps, Wanted) -> W + Send + 'static,
 ) -> Answers<T>
 where
     T: Send + 'static,
     W: Future<Output = Result<T, ServiceError>> + Send + 'static,
 {
-    answers(|sender| {
+    let context = context.clone();
+    answers(move |sender| async move {
+        let turn = match turn(context.job_turn(), &context, &sender).await {
+            None => return,
+            Some(Ok(turn)) => Arc::new(turn),
+            Some(Err(error)) => {
+                let _ = sender.send(Err(error.into())).await;
+                return;
+            }
+        };
+        let (stopping, listening) = (context.stopping.clone(), sender.clone());
+        let ask = Arc::new(move || {
+            !stopping.is_cancelled() && (whose == Whose::Everybody || !listening.is_closed())
+        });
         let steps = sender.clone();
-        let working = work(Box::new(move |stage, done, total| {
-            // A slow reader misses steps, never the end.
-            let _ = steps.try_send(Ok(step(stage.to_owned(), done, total)));
-        }));
-        async move {
-            let _ = sender.send(working.await.map_err(Status::from)).await;
-        }
+        let working = work(
+            Box::new(move |stage, done, total| {
+                // A slow reader misses steps, never the end.
+                let _ = steps.try_send(Ok(step(stage.to_owned(), done, total)));
+            }),
+            Wanted { ask, _turn: turn },
+        );
+        let gone = async {
+            match whose {
+                Whose::Everybody => std::future::pending().await,
+                Whose::Caller => sender.closed().await,
+            }
+        };
+        let outcome = tokio::select! {
+            outcome = working => outcome,
+            () = gone => return,
+            () = context.stopping.cancelled() => Err(ServiceError::Stopping),
+        };
+        let _ = sender.send(outcome.map_err(Status::from)).await;
     })
 }
 
@@ -139,11 +190,12 @@ where
 
 /// Waits for a turn to work; `None` when the caller has gone first.
 async fn turn<T>(
+    wanted: impl Future<Output = Result<OwnedSemaphorePermit, ServiceError>>,
     context: &Context,
     sender: &Sender<T>,
 ) -> Option<Result<OwnedSemaphorePermit, ServiceError>> {
     tokio::select! {
-        turn = context.fit_turn() => Some(turn),
+        turn = wanted => Some(turn),
         () = sender.closed() => None,
         () = context.stopping.cancelled() => Some(Err(ServiceError::Stopping)),
     }

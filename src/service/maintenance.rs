@@ -5,7 +5,7 @@ use tonic::{Request, Response, Status};
 use super::context::{Context, blocking};
 use super::door::Door;
 use super::encoding::{self, EncodeAnswers, InputAnswers};
-use super::jobs::{Answers, Steps, told};
+use super::jobs::{Answers, Steps, Wanted, Whose, told};
 use super::{ServiceError, convert, gate};
 use crate::engine::EngineError;
 use crate::wire::v1;
@@ -38,9 +38,10 @@ impl Maintenance {
             }
             .into());
         }
-        let context = self.context.clone();
         let step = |stage, done, total| v1::BuildIndexResponse { stage, done, total, status: None };
-        Ok(told(step, |steps| build(context, door, request.collection, steps)))
+        Ok(told(&self.context, Whose::Everybody, step, move |steps, wanted| {
+            build(door, request.collection, steps, wanted)
+        }))
     }
 
     async fn status(
@@ -85,12 +86,14 @@ impl Maintenance {
 
 /// Runs a build, which a caller that goes away does not stop: what it has done so far is of use to everybody.
 async fn build(
-    context: Context,
     door: Door,
     collection: String,
     mut steps: Steps,
+    wanted: Wanted,
 ) -> Result<v1::BuildIndexResponse, ServiceError> {
-    let outcome = blocking(move || {
+    // A server that stops waits for no build: the next start goes on with it.
+    let status = blocking(move || {
+        let _turn = wanted;
         let mut report = |stage: &str, done: u64, total: u64| {
             // How far it is tells how many rows there are.
             let (done, total) = if door.is_restricted() { (0, 0) } else { (done, total) };
@@ -98,12 +101,8 @@ async fn build(
         };
         door.db().build_index(&collection, &mut report)?;
         door.index_status(&collection)
-    });
-    // A server that stops waits for no build: the next start goes on with it.
-    let status = tokio::select! {
-        outcome = outcome => outcome?,
-        () = context.stopping.cancelled() => return Err(ServiceError::Stopping),
-    };
+    })
+    .await?;
     let (stage, status) = ("done".to_owned(), Some(convert::index_status(&status)));
     Ok(v1::BuildIndexResponse { stage, done: 1, total: 1, status })
 }

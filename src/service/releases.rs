@@ -6,7 +6,7 @@ use super::context::{Context, blocking};
 use super::convert;
 use super::door::Door;
 use super::gate;
-use super::jobs::{self, Answers};
+use super::jobs::{self, Answers, Wanted, Whose};
 use super::limits::FIXED;
 use super::{RequestError, ServiceError};
 use crate::engine::{DiffSide, Release, ReleaseText};
@@ -27,12 +27,18 @@ pub(super) struct Releases {
     context: Context,
 }
 
-/// Runs long work on a thread and answers with its steps and its end. A caller that goes away does not stop it.
+/// Runs long work on a thread and answers with its steps and its end.
 fn told<T: Send + 'static>(
+    context: &Context,
+    whose: Whose,
     step: fn(String, u64, u64) -> T,
-    work: impl FnOnce(&mut dyn FnMut(&str, u64, u64)) -> Result<T, ServiceError> + Send + 'static,
+    work: impl FnOnce(&mut dyn FnMut(&str, u64, u64), &Wanted) -> Result<T, ServiceError>
+    + Send
+    + 'static,
 ) -> Answers<T> {
-    jobs::told(step, |mut steps| blocking(move || work(&mut *steps)))
+    jobs::told(context, whose, step, |mut steps, wanted| {
+        blocking(move || work(&mut *steps, &wanted))
+    })
 }
 
 impl Releases {
@@ -50,8 +56,9 @@ impl Releases {
         let db = self.context.db.clone();
         let step =
             |stage, done, total| v1::CreateReleaseResponse { stage, done, total, release: None };
-        Ok(told(step, move |progress| {
-            let release = db.create_release(&collection, &name, text, progress)?;
+        Ok(told(&self.context, Whose::Everybody, step, move |progress, wanted| {
+            let go_on = || wanted.is_still();
+            let release = db.create_release_while(&collection, &name, text, progress, &go_on)?;
             probes::refresh(&db, &release_name(&release.collection, &release.name))?;
             let stage = "done".to_owned();
             let release = Some(convert::release(release));
@@ -68,8 +75,9 @@ impl Releases {
             total,
             ..v1::VerifyReleaseResponse::default()
         };
-        told(step, move |progress| {
-            let (release, found) = db.verify_release(&collection, &name, progress)?;
+        told(&self.context, Whose::Caller, step, move |progress, wanted| {
+            let go_on = || wanted.is_still();
+            let (release, found) = db.verify_release_while(&collection, &name, progress, &go_on)?;
             Ok(v1::VerifyReleaseResponse {
                 stage: "done".to_owned(),
                 done: 1,
@@ -93,8 +101,9 @@ impl Releases {
             .map(|name| if name.is_empty() { DiffSide::Present } else { DiffSide::Release(name) });
         let db = self.context.db.clone();
         let step = |stage, done, total| v1::DiffReleasesResponse { stage, done, total, diff: None };
-        Ok(told(step, move |progress| {
-            let diff = db.diff_releases(&collection, &sides, ids_max as usize, progress)?;
+        Ok(told(&self.context, Whose::Caller, step, move |progress, wanted| {
+            let (ids_max, go_on) = (ids_max as usize, || wanted.is_still());
+            let diff = db.diff_releases_while(&collection, &sides, ids_max, progress, &go_on)?;
             let diff = Some(convert::release_diff(diff));
             Ok(v1::DiffReleasesResponse { stage: "done".to_owned(), done: 1, total: 1, diff })
         }))

@@ -27,7 +27,7 @@ struct Renumbered<'a> {
     snapshot: &'a Snapshot<'a>,
     table: Table,
     to: CollectionId,
-    told: &'a (dyn Fn(u64) + Sync),
+    told: &'a (dyn Fn(u64) -> bool + Sync),
 }
 
 impl SortedSource for Renumbered<'_> {
@@ -50,27 +50,28 @@ impl SortedSource for Renumbered<'_> {
             sink(&key, Some(value))?;
             rows += 1;
             if rows == TOLD_EVERY {
-                (self.told)(rows);
+                if !(self.told)(rows) {
+                    return Err(StorageError::Stopped);
+                }
                 rows = 0;
             }
         }
-        (self.told)(rows);
-        Ok(())
+        if (self.told)(rows) { Ok(()) } else { Err(StorageError::Stopped) }
     }
 }
 
 impl Store {
     /// Makes a collection of `schema`, whose spaces keep their numbers, and copies objects, vectors, tokens, probes and
     /// bridges of a view into it, in one commit. `told` is called with rows as they are copied, of all tables together and
-    /// from several threads.
+    /// from several threads; the copy ends when it says false.
     ///
     /// # Errors
-    /// As [`Store::create_collection`], and those of the disk; the new collection may then be there and empty.
+    /// As [`Store::create_collection`], [`StorageError::Stopped`], and those of the disk; the new collection may then be there and empty.
     pub fn copy_collection(
         &self,
         snapshot: &Snapshot<'_>,
         schema: CollectionSchema,
-        told: &(dyn Fn(u64) + Sync),
+        told: &(dyn Fn(u64) -> bool + Sync),
     ) -> Result<CollectionRecord, StorageError> {
         let made = self.create_numbered(schema)?;
         let slot = self.slot(made.id)?;

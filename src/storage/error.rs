@@ -50,6 +50,9 @@ pub enum StorageError {
         /// Newest format that this program knows.
         supported: u32,
     },
+    /// Whoever wanted it wants it no more.
+    #[error("the work was stopped before its end; begin it again")]
+    Stopped,
     /// Stored bytes are not what was written.
     #[error("stored {what} is damaged: {detail}; restore the data directory from a snapshot")]
     Corrupt {
@@ -210,7 +213,7 @@ impl StorageError {
                 | Class::Unavailable
                 | Class::Internal => Class::Unavailable,
             },
-            Self::Busy { .. } => Class::Unavailable,
+            Self::Busy { .. } | Self::Stopped => Class::Unavailable,
             Self::Corrupt { .. } => Class::Corrupt,
             Self::File { .. } | Self::Engine { .. } => Class::Internal,
         }

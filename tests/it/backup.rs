@@ -2,11 +2,15 @@
 
 use std::path::Path;
 use std::process::{Command, Output};
+use std::time::Duration;
 
+use sidereus::access::{Registry, system_clock};
+use sidereus::engine::{Db, DbOptions};
 use sidereus::wire::v1::backup_service_client::BackupServiceClient;
 use sidereus::wire::v1::maintenance_service_client::MaintenanceServiceClient;
 use sidereus::wire::v1::{
-    CreateSnapshotRequest, GetScrubRequest, ListSnapshotsRequest, Snapshot, StartScrubRequest,
+    CreateSnapshotRequest, DropSnapshotRequest, GetScrubRequest, ListSnapshotsRequest, Snapshot,
+    StartScrubRequest,
 };
 use tokio_stream::StreamExt;
 use tonic::{Code, Status};
@@ -62,6 +66,21 @@ async fn a_running_server_is_backed_up_and_restored() {
     let request = ListSnapshotsRequest { destination: "disk".to_owned() };
     let listed = client.list_snapshots(request).await.expect("lists").into_inner();
     assert_eq!(listed.snapshots, [made.clone()]);
+    // Whoever asks for one to be dropped and goes away leaves nothing that keeps the next one from being made.
+    let doomed = snapshot(&server, "disk").await.expect("another");
+    let request = DropSnapshotRequest { destination: "disk".to_owned(), name: doomed.name };
+    let hurried = tokio::time::timeout(Duration::from_millis(1), client.drop_snapshot(request));
+    drop(hurried.await);
+    for _ in 0..600 {
+        match snapshot(&server, "disk").await {
+            Ok(_) => break,
+            // Until the drop that goes on has ended.
+            Err(status) => assert!(status.message().contains("being pruned"), "{status}"),
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let marks = std::fs::read_dir(folder.path().join("kept/under-way")).expect("lists");
+    assert_eq!(marks.count(), 0, "nobody is under way");
     server.stop().await;
     let kept = folder.path().join("kept").display().to_string();
     let into = folder.path().join("restored").display().to_string();
@@ -94,7 +113,33 @@ async fn a_scrub_tells_what_it_found() {
             server.stop().await;
             return;
         }
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
     panic!("the scrub does not end");
+}
+
+#[test]
+fn a_restore_says_whom_it_lets_in_and_revokes_tokens_where_that_is_wanted() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    let (data, kept) = (at("data"), at("kept"));
+    succeeds(&["access", "bootstrap", "--data", &data, "--name", "root"]);
+    succeeds(&["snapshot", "create", "--data", &data, "--to", &kept]);
+    let listed = succeeds(&["snapshot", "list", "--at", &kept, "--format", "csv"]);
+    let name = listed.lines().nth(1).and_then(|line| line.split(',').next()).expect("a snapshot");
+    for (into, words, is_open) in
+        [("as-it-was", None, true), ("safe", Some("--revoke-tokens"), false)]
+    {
+        let into = at(into);
+        let mut command = vec!["snapshot", "restore", name, "--at", &kept, "--into", &into];
+        command.extend(words);
+        let output = sidereus(&command);
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success() && told.contains("as it was then"), "{told}");
+        assert_eq!(told.contains("1 tokens are revoked"), !is_open, "{told}");
+        let db = Db::open(DbOptions::new(&into)).expect("opens");
+        let registry = Registry::open(db, system_clock()).expect("reads");
+        let tokens = registry.tokens(None);
+        assert!(tokens.len() == 1 && tokens[0].revoked.is_none() == is_open, "{tokens:?}");
+    }
 }

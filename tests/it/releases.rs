@@ -12,6 +12,7 @@ use tokio_stream::StreamExt;
 use tonic::transport::Channel;
 use tonic::{Code, Status};
 
+use crate::operate::Process;
 use crate::support::{TestServer, galaxy, id_of, ids_of, near, number, schema};
 
 async fn releases(server: &TestServer) -> ReleaseServiceClient<Channel> {
@@ -137,6 +138,57 @@ async fn nobody_writes_into_a_release_or_names_it_as_a_collection() {
     let refused = server.collections().await.drop_collection(drop(false)).await;
     assert!(refused.expect_err("has a release").message().contains("dr1"));
     server.collections().await.drop_collection(drop(true)).await.expect("drops");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_stops_ends_the_release_that_it_makes() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let grace = [("SIDEREUS_SERVER__SHUTDOWN_GRACE_S", "1")];
+    let server = Process::start(folder.path(), &[], &grace);
+    server.create("sky").await;
+    for from in 0..5 {
+        let numbers = from * 4_000..(from + 1) * 4_000;
+        let objects = numbers.map(|id| galaxy(id, (id % 360) as f64, (id % 80) as f64)).collect();
+        server.write("sky", objects).await;
+    }
+    let mut client = ReleaseServiceClient::new(server.channel().await);
+    let request = CreateReleaseRequest {
+        collection: "sky".to_owned(),
+        name: "dr1".to_owned(),
+        ..CreateReleaseRequest::default()
+    };
+    let mut steps = client.create_release(request).await.expect("begins").into_inner();
+    steps.message().await.expect("is under way").expect("a step");
+    server.signal("TERM");
+    let (status, log) = server.ended();
+    assert!(status.success(), "{status}: {log}");
+    let server = Process::start(folder.path(), &[], &[]);
+    let mut client = ReleaseServiceClient::new(server.channel().await);
+    let request = ListReleasesRequest { collection: "sky".to_owned() };
+    let listed = client.list_releases(request).await.expect("lists").into_inner().releases;
+    assert!(listed.iter().all(|release| release.objects == 20_000), "whole or not at all");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn more_verifications_than_run_at_once_take_turns() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = TestServer::start(folder.path()).await;
+    filled(&server).await;
+    create(&server, "dr1").await.expect("releases");
+    let request = VerifyReleaseRequest { collection: "sky".to_owned(), name: "dr1".to_owned() };
+    // Some of the callers go, whether their turn has come or not; the others are answered.
+    for at in 0..40 {
+        let mut client = releases(&server).await;
+        let stream = client.verify_release(request.clone()).await.expect("is taken").into_inner();
+        if at % 2 == 0 {
+            drop(stream);
+            continue;
+        }
+        let messages: Vec<_> = stream.collect().await;
+        let last = messages.into_iter().last().expect("an answer").expect("verifies");
+        assert_eq!(last.found_hash.len(), 64);
+    }
     server.stop().await;
 }
 

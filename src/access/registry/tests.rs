@@ -195,6 +195,24 @@ fn the_first_administrator_is_made_by_the_holder_of_the_directory_alone() {
 }
 
 #[test]
+fn all_tokens_are_revoked_at_once_and_the_holder_of_the_directory_begins_anew() {
+    let bench = Bench::new();
+    let registry = bench.open();
+    let (root, _) = registry.bootstrap("root", Some(3_600)).expect("a token");
+    let (ann, info) = registry.create_token("ann", None, &[], "root").expect("a token");
+    registry.create_token("bob", None, &[], "root").expect("a token");
+    registry.revoke_token(&info.id, None).expect("revokes");
+    assert_eq!(registry.revoke_all_tokens().expect("revokes"), 2);
+    assert_eq!(registry.revoke_all_tokens().expect("revokes"), 0);
+    let registry = bench.open();
+    for secret in [root, ann] {
+        assert!(registry.authenticate_token(secret.reveal()).is_err());
+    }
+    let (secret, _) = registry.bootstrap("root", Some(3_600)).expect("another token");
+    assert!(registry.authenticate_token(secret.reveal()).is_ok());
+}
+
+#[test]
 fn the_last_administrator_stays() {
     let bench = Bench::new();
     let registry = bench.open();

@@ -155,6 +155,20 @@ impl Registry {
         })?
     }
 
+    /// Revokes every token that is not, and says how many: for a database whose record of what was revoked is an old one.
+    ///
+    /// # Errors
+    /// Those of [`Registry::revoke_token`], at the first token; those before it are revoked.
+    pub fn revoke_all_tokens(&self) -> Result<usize, AccessError> {
+        let open = self.tokens(None).into_iter().filter(|token| token.revoked.is_none());
+        let mut revoked = 0;
+        for token in open {
+            self.revoke_token(&token.id, None)?;
+            revoked += 1;
+        }
+        Ok(revoked)
+    }
+
     /// Writes down when tokens were used last, where that has changed since: to be called from time to time and at the end.
     ///
     /// # Errors

@@ -47,6 +47,11 @@ impl Remote {
         Ok(Self { kind })
     }
 
+    /// Whether it is a directory, which is read at little cost, and keeps no checksums.
+    pub(super) fn is_folder(&self) -> bool {
+        matches!(self.kind, Kind::Folder(_))
+    }
+
     /// Size of a file; `None` where there is none.
     ///
     /// # Errors

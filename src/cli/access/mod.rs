@@ -13,6 +13,7 @@ use anyhow::Result;
 use clap::{Args, Subcommand};
 
 use self::life::Life;
+pub(super) use self::offline::in_directory;
 use super::client::{Client, ClientArguments};
 use super::failure::of_status;
 use super::render::{Cell, Format, Json, print_facts, print_json, print_table, write_out};

@@ -39,7 +39,7 @@ pub(super) async fn create_token(words: CreateWords, format: Format) -> Result<(
 }
 
 /// Works on the registry of a data directory that no server has open.
-async fn in_directory<T: Send + 'static>(
+pub(in crate::cli) async fn in_directory<T: Send + 'static>(
     data: PathBuf,
     work: impl FnOnce(&Registry) -> Result<T, AccessError> + Send + 'static,
 ) -> Result<T> {

@@ -6,6 +6,7 @@ use super::super::collection::Collection;
 use super::super::db::Db;
 use super::super::error::EngineError;
 use super::super::segment::Progress;
+use super::GoOn;
 use crate::schema::{CollectionSchema, EmbeddingSpace, Object, ObjectId, SpaceId, release_name};
 use crate::storage::Snapshot;
 use crate::wire::v1::TokenSequence;
@@ -74,6 +75,21 @@ impl Db {
         listed_max: usize,
         progress: &mut Progress<'_>,
     ) -> Result<ReleaseDiff, EngineError> {
+        self.diff_releases_while(collection, sides, listed_max, progress, &|| true)
+    }
+
+    /// The same, for as long as somebody wants it.
+    ///
+    /// # Errors
+    /// As [`Db::diff_releases`], and [`StorageError::Stopped`](crate::storage::StorageError::Stopped).
+    pub fn diff_releases_while(
+        &self,
+        collection: &str,
+        sides: &[DiffSide; 2],
+        listed_max: usize,
+        progress: &mut Progress<'_>,
+        go_on: &GoOn<'_>,
+    ) -> Result<ReleaseDiff, EngineError> {
         let find = |side: &DiffSide| match side {
             DiffSide::Present => self.find(collection),
             DiffSide::Release(name) => self.find(&self.released(collection, name)?),
@@ -83,7 +99,7 @@ impl Db {
         let view = |of: &Collection| self.store().snapshot(of.id());
         let (from, to) = (view(&from)?, view(&to)?);
         let mut comparison = Comparison::new(&from, &to, listed_max);
-        comparison.walk(progress)?;
+        comparison.walk(progress, go_on)?;
         Ok(comparison.diff)
     }
 
@@ -133,7 +149,7 @@ impl<'s> Comparison<'s> {
         Self { from, to, columns: columns.collect(), vectors, tokens, listed_max, diff }
     }
 
-    fn walk(&mut self, progress: &mut Progress<'_>) -> Result<(), EngineError> {
+    fn walk(&mut self, progress: &mut Progress<'_>, go_on: &GoOn<'_>) -> Result<(), EngineError> {
         let spaces = |side: fn(&Shared<SpaceId>) -> SpaceId, all: &[Shared<SpaceId>]| {
             all.iter().map(side).collect::<Vec<_>>()
         };
@@ -170,6 +186,7 @@ impl<'s> Comparison<'s> {
             done += 1;
             if done % TOLD_EVERY == 0 {
                 progress("comparing", done.min(total), total);
+                super::check(go_on)?;
             }
         }
         let counts = |all: &[Shared<SpaceId>]| {

@@ -9,7 +9,7 @@
 use crate::engine::error::EngineError;
 use crate::schema::{CollectionSchema, IdKind, Object, ObjectId, SpaceId, Value};
 use crate::sky::Cell29;
-use crate::storage::Snapshot;
+use crate::storage::{Snapshot, StorageError};
 use crate::wire::v1::TokenSequence;
 
 /// Says what is hashed, so that the hash of something else is never taken for it; changes with the rules above.
@@ -140,11 +140,11 @@ impl Hasher {
     }
 }
 
-/// Hashes what a view shows; `told` hears of objects as they are read.
+/// Hashes what a view shows; `told` hears of objects as they are read, and ends it by saying false.
 pub(super) fn content_hash(
     snapshot: &Snapshot<'_>,
     named: [&[(String, Vec<u8>)]; 2],
-    told: &mut dyn FnMut(u64),
+    told: &mut dyn FnMut(u64) -> bool,
 ) -> Result<ContentHash, EngineError> {
     let schema = &snapshot.record().schema;
     let mut hasher = Hasher(blake3::Hasher::new());
@@ -161,7 +161,9 @@ pub(super) fn content_hash(
         // Several cells at once where tokens are looked up, which goes by pages.
         let is_full = !has_tokens || page.len() >= TOKEN_PAGE;
         if cell != Some(key.cell) && is_full && !page.is_empty() {
-            told(page.len() as u64);
+            if !told(page.len() as u64) {
+                return Err(StorageError::Stopped.into());
+            }
             hash_page(&mut hasher, snapshot, &mut page)?;
         }
         cell = Some(key.cell);

@@ -12,20 +12,26 @@ mod hash;
 mod record;
 #[cfg(test)]
 mod tests;
+mod under_way;
 
 use std::sync::PoisonError;
 
 pub use diff::{ChangedObjects, DiffSide, ReleaseDiff};
 pub use hash::ContentHash;
 pub use record::{Release, ReleaseText, SpaceCount, Withdrawal};
+pub(super) use under_way::{Dropping, UnderWay};
 
 use super::collection::Collection;
 use super::db::{Db, fold};
 use super::error::EngineError;
 use super::segment::Progress;
 use crate::clock::now_ms;
-use crate::schema::{CollectionSchema, check_name, release_name, split_release};
-use crate::storage::{CollectionRecord, RecordKind, Snapshot, Store};
+use crate::schema::{CollectionId, CollectionSchema, check_name, release_name, split_release};
+use crate::storage::{CollectionRecord, RecordKind, Snapshot, StorageError, Store};
+use under_way::Making;
+
+/// Asked between the steps of long work whether somebody still wants it; the work ends when that is no more so.
+pub type GoOn<'a> = dyn Fn() -> bool + Sync + 'a;
 
 /// Progress is told so often, in rows.
 const TOLD_EVERY: u64 = 16_384;
@@ -43,22 +49,39 @@ impl Db {
         text: ReleaseText,
         progress: &mut Progress<'_>,
     ) -> Result<Release, EngineError> {
+        self.create_release_while(collection, name, text, progress, &|| true)
+    }
+
+    /// The same, for as long as somebody wants it. The build of the segment, which is one of the steps, is not stopped.
+    ///
+    /// # Errors
+    /// As [`Db::create_release`], and [`StorageError::Stopped`], after which nothing of it is left either.
+    pub fn create_release_while(
+        &self,
+        collection: &str,
+        name: &str,
+        text: ReleaseText,
+        progress: &mut Progress<'_>,
+        go_on: &GoOn<'_>,
+    ) -> Result<Release, EngineError> {
         check_name("release", name).map_err(EngineError::Schema)?;
         let source = self.find(collection)?;
         source.check_writable()?;
         let collection = source.record()?.schema.name.clone();
         let internal = release_name(&collection, name);
         let _making = Making::begin(self, &internal)?;
+        // The one that had the name may have been dropped just before; the one that has it now stays.
+        let source = self.find(&collection)?;
         if self.record(&collection, RecordKind::Release, name)?.is_some() {
             return Err(exists(&collection, name));
         }
         let snapshot = self.store().snapshot(source.id())?;
-        let made = self.copy_into(&snapshot, &internal, progress);
+        let made = self.copy_into(&snapshot, &internal, progress, go_on);
         let finished = made.and_then(|copy| {
             let mut release = Release::new(&collection, name, text);
             release.source_version = snapshot.record().version;
             drop(snapshot);
-            self.finish_release(release, copy, progress)
+            self.finish_release(source.id(), release, copy, (progress, go_on))
         });
         finished.inspect_err(|_| self.remove_release_data(&internal))
     }
@@ -68,6 +91,7 @@ impl Db {
         snapshot: &Snapshot<'_>,
         internal: &str,
         progress: &mut Progress<'_>,
+        go_on: &GoOn<'_>,
     ) -> Result<CollectionRecord, EngineError> {
         let mut schema = CollectionSchema::clone(&snapshot.record().schema);
         internal.clone_into(&mut schema.name);
@@ -81,6 +105,7 @@ impl Db {
                 let told = |rows: u64| {
                     // Whoever listens may have gone; the work goes on.
                     let _ = tell.lock().unwrap_or_else(PoisonError::into_inner).send(rows);
+                    go_on()
                 };
                 self.store().copy_collection(snapshot, schema, &told)
             });
@@ -96,21 +121,24 @@ impl Db {
 
     fn finish_release(
         &self,
+        source: CollectionId,
         mut release: Release,
         copy: CollectionRecord,
-        progress: &mut Progress<'_>,
+        (progress, go_on): (&mut Progress<'_>, &GoOn<'_>),
     ) -> Result<Release, EngineError> {
         let made = self.prepare(&copy);
         made.build_first(progress)?;
+        check(go_on)?;
         let snapshot = self.store().snapshot(copy.id)?;
         let named = self.named_of(&copy)?;
-        release.content_hash = hash_of(&snapshot, &named, progress)?.to_string();
+        release.content_hash = hash_of(&snapshot, &named, progress, go_on)?.to_string();
         release.objects = copy.object_count;
         [release.probes, release.bridges] = [0, 1].map(|kind| named[kind].len() as u64);
         release.spaces = space_counts(&copy);
         release.created_ms = now_ms();
         let bytes = release.encode()?;
-        self.put_release_record(&release.collection, &release.name, &bytes)?;
+        // Under the number, not the name: whatever has the name by now, the release is one of what was copied.
+        self.store().put_record(source, RecordKind::Release, &release.name, &bytes)?;
         self.enter(made);
         tracing::info!(
             collection = release.collection,
@@ -129,16 +157,6 @@ impl Db {
     ) -> Result<[Vec<(String, Vec<u8>)>; 2], EngineError> {
         let of = |kind| self.store().records(record.id, kind);
         Ok([of(RecordKind::Probe)?, of(RecordKind::Bridge)?])
-    }
-
-    fn put_release_record(
-        &self,
-        collection: &str,
-        name: &str,
-        bytes: &[u8],
-    ) -> Result<(), EngineError> {
-        let id = self.find(collection)?.id();
-        Ok(self.store().put_record(id, RecordKind::Release, name, bytes)?)
     }
 
     /// The releases of a collection, withdrawn ones among them, oldest first.
@@ -210,6 +228,20 @@ impl Db {
         name: &str,
         progress: &mut Progress<'_>,
     ) -> Result<(Release, ContentHash), EngineError> {
+        self.verify_release_while(collection, name, progress, &|| true)
+    }
+
+    /// The same, for as long as somebody wants it.
+    ///
+    /// # Errors
+    /// As [`Db::verify_release`], and [`StorageError::Stopped`].
+    pub fn verify_release_while(
+        &self,
+        collection: &str,
+        name: &str,
+        progress: &mut Progress<'_>,
+        go_on: &GoOn<'_>,
+    ) -> Result<(Release, ContentHash), EngineError> {
         let release = self.release(collection, name)?;
         let internal = release_name(&release.collection, &release.name);
         let records = self.store().collections()?;
@@ -218,7 +250,7 @@ impl Db {
             return Err(EngineError::NoCollection { name: internal });
         };
         let snapshot = self.store().snapshot(record.id)?;
-        let hash = hash_of(&snapshot, &self.named_of(record)?, progress)?;
+        let hash = hash_of(&snapshot, &self.named_of(record)?, progress, go_on)?;
         Ok((release, hash))
     }
 
@@ -229,7 +261,7 @@ impl Db {
     pub fn content_hash(&self, collection: &str) -> Result<ContentHash, EngineError> {
         let record = self.find(collection)?.record()?;
         let snapshot = self.store().snapshot(record.id)?;
-        hash_of(&snapshot, &self.named_of(&record)?, &mut |_, _, _| {})
+        hash_of(&snapshot, &self.named_of(&record)?, &mut |_, _, _| {}, &|| true)
     }
 
     /// Withdraws a release: its record stays and says why, its name stays taken, and nothing of it is answered any more.
@@ -244,9 +276,11 @@ impl Db {
         reason: &str,
         keep_data: bool,
     ) -> Result<Release, EngineError> {
-        let mut release = self.release(collection, name)?;
-        let internal = release_name(&release.collection, &release.name);
+        let found = self.release(collection, name)?;
+        let internal = release_name(&found.collection, &found.name);
         let _making = Making::begin(self, &internal)?;
+        // Read again now that nobody else changes it.
+        let (source, mut release) = (self.find(collection)?.id(), self.release(collection, name)?);
         if let Some(withdrawal) = release.withdrawn {
             return Err(EngineError::Withdrawn {
                 collection: release.collection,
@@ -256,7 +290,8 @@ impl Db {
         }
         let reason = reason.to_owned();
         release.withdrawn = Some(Withdrawal { reason, at_ms: now_ms(), data_kept: keep_data });
-        self.put_release_record(&release.collection, &release.name, &release.encode()?)?;
+        let bytes = release.encode()?;
+        self.store().put_record(source, RecordKind::Release, &release.name, &bytes)?;
         self.leave(&internal);
         if !keep_data {
             self.remove_release_data(&internal);
@@ -346,29 +381,6 @@ impl Db {
     }
 }
 
-/// A release that is being made or withdrawn: nobody else does either with one of its name.
-struct Making<'d> {
-    db: &'d Db,
-    name: String,
-}
-
-impl<'d> Making<'d> {
-    fn begin(db: &'d Db, internal: &str) -> Result<Self, EngineError> {
-        let name = fold(internal);
-        if !db.releasing().insert(name.clone()) {
-            let (collection, release) = split_release(internal).unwrap_or((internal, ""));
-            return Err(exists(collection, release));
-        }
-        Ok(Self { db, name })
-    }
-}
-
-impl Drop for Making<'_> {
-    fn drop(&mut self) {
-        self.db.releasing().remove(&self.name);
-    }
-}
-
 fn exists(collection: &str, release: &str) -> EngineError {
     EngineError::ReleaseExists { collection: collection.to_owned(), release: release.to_owned() }
 }
@@ -377,6 +389,7 @@ fn hash_of(
     snapshot: &Snapshot<'_>,
     named: &[Vec<(String, Vec<u8>)>; 2],
     progress: &mut Progress<'_>,
+    go_on: &GoOn<'_>,
 ) -> Result<ContentHash, EngineError> {
     let total = snapshot.record().object_count;
     let (mut done, mut told) = (0, 0);
@@ -386,7 +399,13 @@ fn hash_of(
             told = done;
             progress("hashing", done, total);
         }
+        go_on()
     })
+}
+
+/// Refuses to work for nobody.
+fn check(go_on: &GoOn<'_>) -> Result<(), EngineError> {
+    if go_on() { Ok(()) } else { Err(StorageError::Stopped.into()) }
 }
 
 fn space_counts(record: &CollectionRecord) -> Vec<SpaceCount> {

@@ -211,7 +211,7 @@ fn what_is_left_of_an_unfinished_release_goes_at_the_next_start() {
         CollectionSchema { name: "sky@dr2".to_owned(), ..db.schema("sky").expect("reads") };
     let source = db.store().collections().expect("reads").remove(0).id;
     let snapshot = db.store().snapshot(source).expect("a view");
-    db.store().copy_collection(&snapshot, schema, &|_| {}).expect("copies");
+    db.store().copy_collection(&snapshot, schema, &|_| true).expect("copies");
     drop(snapshot);
     drop(db);
     let db = open(&folder);
@@ -227,6 +227,49 @@ fn what_is_left_of_an_unfinished_release_goes_at_the_next_start() {
     db.drop_with_records("sky", true, &[]).expect("drops");
     assert!(db.store().collections().expect("reads").is_empty());
     assert!(db.released("sky", "dr1").is_err());
+}
+
+#[test]
+fn a_collection_stays_while_a_release_of_it_is_made() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let db = filled(&folder, 0..20);
+    let schema = CollectionSchema { columns: Vec::new(), ..db.schema("sky").expect("reads") };
+    let mut refused = Vec::new();
+    let made = db.create_release("sky", "dr1", ReleaseText::default(), &mut |_, _, _| {
+        for with_releases in [false, true] {
+            refused.extend(db.drop_with_records("SKY", with_releases, &[]).err());
+        }
+    });
+    made.expect("releases");
+    assert!(!refused.is_empty());
+    for error in &refused {
+        assert_eq!(error.class(), Class::Conflict, "{error}");
+        assert!(error.to_string().contains("`dr1` of `SKY` is being made"), "{error}");
+    }
+    db.drop_with_records("sky", true, &[]).expect("drops afterwards");
+    db.create_collection(schema).expect("creates a namesake");
+    assert_eq!(db.releases("sky").expect("lists"), []);
+    assert!(!db.has_release("sky", "dr1"), "the namesake has nothing of it");
+}
+
+#[test]
+fn what_nobody_wants_any_more_ends_and_leaves_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let db = filled(&folder, 0..ROWS);
+    let asked = std::sync::atomic::AtomicUsize::new(0);
+    // Asked so often, it says no: in the middle of the copy, before the hash, and in the middle of it.
+    for wanted in [0, 3, 6, 9] {
+        asked.store(0, std::sync::atomic::Ordering::Relaxed);
+        let go_on = || asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed) < wanted;
+        let text = ReleaseText::default();
+        let made = db.create_release_while("sky", "dr1", text, &mut |_, _, _| {}, &go_on);
+        let error = made.expect_err("is stopped");
+        assert!(matches!(error, EngineError::Storage(StorageError::Stopped)), "{error}");
+        assert_eq!(db.store().collections().expect("reads").len(), 1, "nothing is left");
+    }
+    release(&db, "dr1");
+    let stopped = db.verify_release_while("sky", "dr1", &mut |_, _, _| {}, &|| false);
+    assert_eq!(stopped.expect_err("is stopped").class(), Class::Unavailable);
 }
 
 #[test]

@@ -1,8 +1,13 @@
 //! Examining the data directory of a stopped server, and repairing what can be made again.
 
+use std::fmt::Write;
 use std::fs;
+use std::io::ErrorKind;
 use std::path::Path;
 
+use arrow::error::ArrowError;
+
+use crate::class::Class;
 use crate::engine::db::{Db, DbOptions};
 use crate::engine::error::EngineError;
 use crate::engine::residency::Residency;
@@ -36,7 +41,8 @@ impl Finding {
 
 /// Looks at everything in a data directory: every block against its checksum, ids against objects, vectors and counts,
 /// segments against their manifests, releases against their hashes. With `repair`, counts are counted anew and damaged
-/// segments removed, so that they are built again by the first request; what only a backup has is told.
+/// segments removed, so that they are built again by the first request; what only a backup has is told, and so is what could not
+/// be read.
 ///
 /// # Errors
 /// When the directory cannot be opened at all: in use, of a newer format, or its database damaged at the root.
@@ -107,7 +113,15 @@ fn examine_segments(
     progress: &mut dyn FnMut(&str, u64, u64),
 ) -> Result<(), EngineError> {
     let folder = data.join("segments").join(format!("{:08}", record.id.0));
-    let Ok(entries) = fs::read_dir(&folder) else { return Ok(()) };
+    let entries = match fs::read_dir(&folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(error) => {
+            let what = format!("its segments in `{}` cannot be listed: {error}", folder.display());
+            findings.push(Finding::of(&record.schema.name, what));
+            return Ok(());
+        }
+    };
     for entry in entries.flatten() {
         let path = entry.path();
         if entry.file_name().to_string_lossy().starts_with('.') {
@@ -115,6 +129,14 @@ fn examine_segments(
         }
         let Err(error) = examine_segment(&path, record, progress) else { continue };
         let mut finding = Finding::of(&record.schema.name, error.to_string());
+        if !is_damage(&error) {
+            // Whatever kept it from being read says nothing about it: it may be whole, and that of a release is not made again.
+            let entry = path.display();
+            write!(finding.what, "; `{entry}` is left as it is: mend that, and examine it again")
+                .ok();
+            findings.push(finding);
+            continue;
+        }
         // That of a release is kept for its answers' sake: another one may estimate otherwise.
         if split_release(&record.schema.name).is_some() {
             finding.what.push_str("; a backup has the index that the release was published with");
@@ -130,6 +152,24 @@ fn examine_segments(
         findings.push(finding);
     }
     Ok(())
+}
+
+/// Whether an error says that what a segment holds is not what was written, and not that it could not be read just now: too
+/// many open files, no permission, a disk that gives errors.
+fn is_damage(error: &EngineError) -> bool {
+    match error {
+        EngineError::DamagedSegment { .. } | EngineError::Vectors(_) => true,
+        // A file that is missing or too short, or is no text where it should be, will not be otherwise the next time.
+        EngineError::SegmentFile { source, .. } => is_lasting(source.kind()),
+        EngineError::Arrow(ArrowError::IoError(_, source)) => is_lasting(source.kind()),
+        EngineError::Arrow(_) => true,
+        EngineError::Index(error) => error.class() == Class::Corrupt,
+        _ => false,
+    }
+}
+
+fn is_lasting(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::NotFound | ErrorKind::UnexpectedEof | ErrorKind::InvalidData)
 }
 
 fn examine_segment(

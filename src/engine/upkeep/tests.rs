@@ -71,6 +71,22 @@ fn a_whole_directory_has_nothing_to_be_found() {
 }
 
 #[test]
+fn a_segment_that_cannot_be_read_now_is_kept() {
+    let folder = filled();
+    let victim = segment_files(&folder.path().join("segments/00000001")).remove(0);
+    let aside = folder.path().join("aside");
+    fs::rename(&victim, &aside).expect("moves");
+    // Reading a folder is an error of the system that tells nothing about the contents.
+    fs::create_dir(&victim).expect("makes");
+    let found = examined(&folder, true);
+    assert!(found.len() == 1 && !found[0].is_repaired, "{found:?}");
+    assert!(found[0].what.contains("is left as it is"), "{found:?}");
+    fs::remove_dir(&victim).expect("removes");
+    fs::rename(&aside, &victim).expect("moves back");
+    assert_eq!(examined(&folder, true), []);
+}
+
+#[test]
 fn every_flipped_bit_of_a_segment_is_found_and_repaired() {
     let folder = filled();
     for path in segment_files(&folder.path().join("segments/00000001")) {

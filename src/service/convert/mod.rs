@@ -22,7 +22,7 @@ pub(super) use object::{
     GivenRow, given_row, object_id, object_id_of, object_ids, object_of, position_of, row_name,
 };
 pub(super) use region::region;
-pub(super) use release::{release, release_diff, snapshot};
+pub(super) use release::{damaged_snapshot, release, release_diff, snapshot};
 pub(super) use rerank::{RerankPlan, RerankTarget};
 pub(super) use search::{CrossingTerm, ExampleTerm, predicate, search};
 pub(super) use status::index_status;

@@ -1,6 +1,6 @@
 //! Releases and snapshots as messages.
 
-use crate::backup::SnapshotManifest;
+use crate::backup::{BackupError, SnapshotManifest};
 use crate::engine::{ChangedObjects, Release, ReleaseDiff};
 use crate::wire::v1;
 
@@ -75,5 +75,11 @@ pub(in crate::service) fn snapshot(manifest: SnapshotManifest) -> v1::Snapshot {
             })
             .collect(),
         name: manifest.name,
+        damage: String::new(),
     }
+}
+
+/// A snapshot that cannot be read.
+pub(in crate::service) fn damaged_snapshot(name: String, error: &BackupError) -> v1::Snapshot {
+    v1::Snapshot { name, damage: error.to_string(), ..v1::Snapshot::default() }
 }

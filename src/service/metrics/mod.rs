@@ -49,16 +49,19 @@ pub(super) enum Queue {
     Fits,
     /// Batches of ingest.
     Batches,
+    /// Index builds, releases and snapshots.
+    Jobs,
 }
 
 impl Queue {
-    const ALL: [Self; 3] = [Self::Searches, Self::Fits, Self::Batches];
+    const ALL: [Self; 4] = [Self::Searches, Self::Fits, Self::Batches, Self::Jobs];
 
     fn name(self) -> &'static str {
         match self {
             Self::Searches => "searches",
             Self::Fits => "fits",
             Self::Batches => "batches",
+            Self::Jobs => "jobs",
         }
     }
 }

@@ -100,6 +100,18 @@ async fn a_server_that_is_told_to_stop_finishes_what_it_has_begun() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_hangup_does_not_end_a_server_that_has_nothing_to_read_again() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Process::start(folder.path(), &[], &[]);
+    server.signal("HUP");
+    until("it says so", async || server.log().contains("SIGHUP")).await;
+    assert_eq!(server.get("/healthz").0, 200);
+    server.signal("TERM");
+    let (status, log) = server.ended();
+    assert!(status.success(), "{status}: {log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_stream_that_does_not_end_is_ended_and_what_it_sent_is_kept() {
     let folder = tempfile::tempdir().expect("a folder");
     let grace = [("SIDEREUS_SERVER__SHUTDOWN_GRACE_S", "2")];

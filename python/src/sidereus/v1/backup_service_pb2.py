@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from sidereus.options.v1 import access_pb2 as sidereus_dot_options_dot_v1_dot_access__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n sidereus/v1/backup_service.proto\x12\x0bsidereus.v1\x1a sidereus/options/v1/access.proto\"\x99\x01\n\x08Snapshot\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\ncreated_ms\x18\x02 \x01(\x04\x12\x17\n\x0f\x64\x61tabase_format\x18\x03 \x01(\r\x12\r\n\x05\x66iles\x18\x04 \x01(\x04\x12\r\n\x05\x62ytes\x18\x05 \x01(\x04\x12\x34\n\x0b\x63ollections\x18\x06 \x03(\x0b\x32\x1f.sidereus.v1.SnapshotCollection\"D\n\x12SnapshotCollection\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x04\x12\x0f\n\x07objects\x18\x03 \x01(\x04\",\n\x15\x43reateSnapshotRequest\x12\x13\n\x0b\x64\x65stination\x18\x01 \x01(\t\"m\n\x16\x43reateSnapshotResponse\x12\r\n\x05stage\x18\x01 \x01(\t\x12\x0c\n\x04\x64one\x18\x02 \x01(\x04\x12\r\n\x05total\x18\x03 \x01(\x04\x12\'\n\x08snapshot\x18\x04 \x01(\x0b\x32\x15.sidereus.v1.Snapshot\"+\n\x14ListSnapshotsRequest\x12\x13\n\x0b\x64\x65stination\x18\x01 \x01(\t\"A\n\x15ListSnapshotsResponse\x12(\n\tsnapshots\x18\x01 \x03(\x0b\x32\x15.sidereus.v1.Snapshot\":\n\x15VerifySnapshotRequest\x12\x13\n\x0b\x64\x65stination\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\"m\n\x16VerifySnapshotResponse\x12\r\n\x05stage\x18\x01 \x01(\t\x12\x0c\n\x04\x64one\x18\x02 \x01(\x04\x12\r\n\x05total\x18\x03 \x01(\x04\x12\'\n\x08snapshot\x18\x04 \x01(\x0b\x32\x15.sidereus.v1.Snapshot\"8\n\x13\x44ropSnapshotRequest\x12\x13\n\x0b\x64\x65stination\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\"6\n\x14\x44ropSnapshotResponse\x12\x0f\n\x07objects\x18\x01 \x01(\x04\x12\r\n\x05\x62ytes\x18\x02 \x01(\x04\x32\x9e\x03\n\rBackupService\x12\x65\n\x0e\x43reateSnapshot\x12\".sidereus.v1.CreateSnapshotRequest\x1a#.sidereus.v1.CreateSnapshotResponse\"\x08\xca\xf3\x18\x04\x08\x05\x18\x01\x30\x01\x12`\n\rListSnapshots\x12!.sidereus.v1.ListSnapshotsRequest\x1a\".sidereus.v1.ListSnapshotsResponse\"\x08\xca\xf3\x18\x04\x08\x05\x18\x01\x12\x65\n\x0eVerifySnapshot\x12\".sidereus.v1.VerifySnapshotRequest\x1a#.sidereus.v1.VerifySnapshotResponse\"\x08\xca\xf3\x18\x04\x08\x05\x18\x01\x30\x01\x12]\n\x0c\x44ropSnapshot\x12 .sidereus.v1.DropSnapshotRequest\x1a!.sidereus.v1.DropSnapshotResponse\"\x08\xca\xf3\x18\x04\x08\x05\x18\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n sidereus/v1/backup_service.proto\x12\x0bsidereus.v1\x1a sidereus/options/v1/access.proto\"\xa9\x01\n\x08Snapshot\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\ncreated_ms\x18\x02 \x01(\x04\x12\x17\n\x0f\x64\x61tabase_format\x18\x03 \x01(\r\x12\r\n\x05\x66iles\x18\x04 \x01(\x04\x12\r\n\x05\x62ytes\x18\x05 \x01(\x04\x12\x34\n\x0b\x63ollections\x18\x06 \x03(\x0b\x32\x1f.sidereus.v1.SnapshotCollection\x12\x0e\n\x06\x64\x61mage\x18\x07 \x01(\t\"D\n\x12SnapshotCollection\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x04\x12\x0f\n\x07objects\x18\x03 \x01(\x04\",\n\x15\x43reateSnapshotRequest\x12\x13\n\x0b\x64\x65stination\x18\x01 \x01(\t\"m\n\x16\x43reateSnapshotResponse\x12\r\n\x05stage\x18\x01 \x01(\t\x12\x0c\n\x04\x64one\x18\x02 \x01(\x04\x12\r\n\x05total\x18\x03 \x01(\x04\x12\'\n\x08snapshot\x18\x04 \x01(\x0b\x32\x15.sidereus.v1.Snapshot\"+\n\x14ListSnapshotsRequest\x12\x13\n\x0b\x64\x65stination\x18\x01 \x01(\t\"A\n\x15ListSnapshotsResponse\x12(\n\tsnapshots\x18\x01 \x03(\x0b\x32\x15.sidereus.v1.Snapshot\":\n\x15VerifySnapshotRequest\x12\x13\n\x0b\x64\x65stination\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\"m\n\x16VerifySnapshotResponse\x12\r\n\x05stage\x18\x01 \x01(\t\x12\x0c\n\x04\x64one\x18\x02 \x01(\x04\x12\r\n\x05total\x18\x03 \x01(\x04\x12\'\n\x08snapshot\x18\x04 \x01(\x0b\x32\x15.sidereus.v1.Snapshot\"8\n\x13\x44ropSnapshotRequest\x12\x13\n\x0b\x64\x65stination\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\"6\n\x14\x44ropSnapshotResponse\x12\x0f\n\x07objects\x18\x01 \x01(\x04\x12\r\n\x05\x62ytes\x18\x02 \x01(\x04\x32\x9e\x03\n\rBackupService\x12\x65\n\x0e\x43reateSnapshot\x12\".sidereus.v1.CreateSnapshotRequest\x1a#.sidereus.v1.CreateSnapshotResponse\"\x08\xca\xf3\x18\x04\x08\x05\x18\x01\x30\x01\x12`\n\rListSnapshots\x12!.sidereus.v1.ListSnapshotsRequest\x1a\".sidereus.v1.ListSnapshotsResponse\"\x08\xca\xf3\x18\x04\x08\x05\x18\x01\x12\x65\n\x0eVerifySnapshot\x12\".sidereus.v1.VerifySnapshotRequest\x1a#.sidereus.v1.VerifySnapshotResponse\"\x08\xca\xf3\x18\x04\x08\x05\x18\x01\x30\x01\x12]\n\x0c\x44ropSnapshot\x12 .sidereus.v1.DropSnapshotRequest\x1a!.sidereus.v1.DropSnapshotResponse\"\x08\xca\xf3\x18\x04\x08\x05\x18\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,25 +41,25 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_BACKUPSERVICE'].methods_by_name['DropSnapshot']._loaded_options = None
   _globals['_BACKUPSERVICE'].methods_by_name['DropSnapshot']._serialized_options = b'\312\363\030\004\010\005\030\001'
   _globals['_SNAPSHOT']._serialized_start=84
-  _globals['_SNAPSHOT']._serialized_end=237
-  _globals['_SNAPSHOTCOLLECTION']._serialized_start=239
-  _globals['_SNAPSHOTCOLLECTION']._serialized_end=307
-  _globals['_CREATESNAPSHOTREQUEST']._serialized_start=309
-  _globals['_CREATESNAPSHOTREQUEST']._serialized_end=353
-  _globals['_CREATESNAPSHOTRESPONSE']._serialized_start=355
-  _globals['_CREATESNAPSHOTRESPONSE']._serialized_end=464
-  _globals['_LISTSNAPSHOTSREQUEST']._serialized_start=466
-  _globals['_LISTSNAPSHOTSREQUEST']._serialized_end=509
-  _globals['_LISTSNAPSHOTSRESPONSE']._serialized_start=511
-  _globals['_LISTSNAPSHOTSRESPONSE']._serialized_end=576
-  _globals['_VERIFYSNAPSHOTREQUEST']._serialized_start=578
-  _globals['_VERIFYSNAPSHOTREQUEST']._serialized_end=636
-  _globals['_VERIFYSNAPSHOTRESPONSE']._serialized_start=638
-  _globals['_VERIFYSNAPSHOTRESPONSE']._serialized_end=747
-  _globals['_DROPSNAPSHOTREQUEST']._serialized_start=749
-  _globals['_DROPSNAPSHOTREQUEST']._serialized_end=805
-  _globals['_DROPSNAPSHOTRESPONSE']._serialized_start=807
-  _globals['_DROPSNAPSHOTRESPONSE']._serialized_end=861
-  _globals['_BACKUPSERVICE']._serialized_start=864
-  _globals['_BACKUPSERVICE']._serialized_end=1278
+  _globals['_SNAPSHOT']._serialized_end=253
+  _globals['_SNAPSHOTCOLLECTION']._serialized_start=255
+  _globals['_SNAPSHOTCOLLECTION']._serialized_end=323
+  _globals['_CREATESNAPSHOTREQUEST']._serialized_start=325
+  _globals['_CREATESNAPSHOTREQUEST']._serialized_end=369
+  _globals['_CREATESNAPSHOTRESPONSE']._serialized_start=371
+  _globals['_CREATESNAPSHOTRESPONSE']._serialized_end=480
+  _globals['_LISTSNAPSHOTSREQUEST']._serialized_start=482
+  _globals['_LISTSNAPSHOTSREQUEST']._serialized_end=525
+  _globals['_LISTSNAPSHOTSRESPONSE']._serialized_start=527
+  _globals['_LISTSNAPSHOTSRESPONSE']._serialized_end=592
+  _globals['_VERIFYSNAPSHOTREQUEST']._serialized_start=594
+  _globals['_VERIFYSNAPSHOTREQUEST']._serialized_end=652
+  _globals['_VERIFYSNAPSHOTRESPONSE']._serialized_start=654
+  _globals['_VERIFYSNAPSHOTRESPONSE']._serialized_end=763
+  _globals['_DROPSNAPSHOTREQUEST']._serialized_start=765
+  _globals['_DROPSNAPSHOTREQUEST']._serialized_end=821
+  _globals['_DROPSNAPSHOTRESPONSE']._serialized_start=823
+  _globals['_DROPSNAPSHOTRESPONSE']._serialized_end=877
+  _globals['_BACKUPSERVICE']._serialized_start=880
+  _globals['_BACKUPSERVICE']._serialized_end=1294
 # @@protoc_insertion_point(module_scope)

@@ -8,20 +8,22 @@ from typing import Any as _Any, ClassVar as _ClassVar, Optional as _Optional, Un
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Snapshot(_message.Message):
-    __slots__ = ("name", "created_ms", "database_format", "files", "bytes", "collections")
+    __slots__ = ("name", "created_ms", "database_format", "files", "bytes", "collections", "damage")
     NAME_FIELD_NUMBER: _ClassVar[int]
     CREATED_MS_FIELD_NUMBER: _ClassVar[int]
     DATABASE_FORMAT_FIELD_NUMBER: _ClassVar[int]
     FILES_FIELD_NUMBER: _ClassVar[int]
     BYTES_FIELD_NUMBER: _ClassVar[int]
     COLLECTIONS_FIELD_NUMBER: _ClassVar[int]
+    DAMAGE_FIELD_NUMBER: _ClassVar[int]
     name: str
     created_ms: int
     database_format: int
     files: int
     bytes: int
     collections: _containers.RepeatedCompositeFieldContainer[SnapshotCollection]
-    def __init__(self, name: _Optional[str] = ..., created_ms: _Optional[int] = ..., database_format: _Optional[int] = ..., files: _Optional[int] = ..., bytes: _Optional[int] = ..., collections: _Optional[_Iterable[_Union[SnapshotCollection, _Mapping[str, _Any]]]] = ...) -> None: ...
+    damage: str
+    def __init__(self, name: _Optional[str] = ..., created_ms: _Optional[int] = ..., database_format: _Optional[int] = ..., files: _Optional[int] = ..., bytes: _Optional[int] = ..., collections: _Optional[_Iterable[_Union[SnapshotCollection, _Mapping[str, _Any]]]] = ..., damage: _Optional[str] = ...) -> None: ...
 
 class SnapshotCollection(_message.Message):
     __slots__ = ("name", "version", "objects")
