@@ -42,6 +42,15 @@ pub(in crate::service) struct Peer {
 }
 
 impl Peer {
+    /// What tells strangers apart: its address, or the network of it.
+    pub(in crate::service) fn network(&self) -> String {
+        match origin(self.address.ip()) {
+            Some(IpAddr::V6(network)) => format!("{network}/64"),
+            Some(address) => address.to_string(),
+            None => self.address.ip().to_canonical().to_string(),
+        }
+    }
+
     /// Whether its certificate is over by now; the handshake has shown that it was not then.
     pub(in crate::service) fn has_outlived_its_certificate(&self) -> bool {
         self.certificate_ends.is_some_and(|ends| ends < SystemTime::now())
