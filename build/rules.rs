@@ -61,6 +61,8 @@ pub(crate) struct Needs {
     pub(crate) scope: Scope,
     /// Fields that ask for more, and the role that they ask for.
     pub(crate) raises: Vec<(u32, u64)>,
+    /// Whether it changes something although its role is a low one.
+    pub(crate) writes: bool,
 }
 
 /// On what a caller must have a role.
@@ -129,10 +131,11 @@ pub(crate) fn table(descriptors: &[u8]) -> Result<String, String> {
         let release = release.then_some(RELEASE);
         let role = role_name(needs.role)?;
         let Method { path, server_streaming, .. } = method;
+        let writes = needs.writes;
         let _ = writeln!(
             text,
             "    Rule {{ path: {path:?}, role: Role::{role}, scope: {scope}, raises: &[{raises}], \
-             release: {release:?}, server_streaming: {server_streaming} }},"
+             release: {release:?}, server_streaming: {server_streaming}, writes: {writes} }},"
         );
     }
     text.push_str("]\n");
@@ -149,7 +152,7 @@ impl Protocol {
             "it does not say what it needs; give it `option (sidereus.options.v1.needs) = { ... };`",
         )?;
         let (mut role, mut path, mut scope, mut empty) = (0, None, None, 0);
-        let mut raises = Vec::new();
+        let (mut raises, mut writes) = (Vec::new(), false);
         for (number, value) in fields(needs)? {
             match (number, value) {
                 (1, Value::Number(number)) => role = number,
@@ -161,6 +164,7 @@ impl Protocol {
                 (5, Value::Number(1)) => scope = Some(Scope::Anybody),
                 (6, Value::Number(number)) => empty = number,
                 (7, Value::Bytes(raise)) => raises.push(self.raised(&method.input, raise)?),
+                (8, Value::Number(flag)) => writes = flag == 1,
                 _ => return Err("its rule has a field that is not known".to_owned()),
             }
         }
@@ -173,7 +177,7 @@ impl Protocol {
             role = 1;
         }
         role_name(role)?;
-        Ok(Needs { role, scope, raises })
+        Ok(Needs { role, scope, raises, writes })
     }
 
     /// One field that asks for more.

@@ -19,6 +19,10 @@ pub struct ConnectionSettings {
     pub per_address: usize,
     /// Seconds for a TLS handshake.
     pub handshake_s: u64,
+    /// Seconds until the first call.
+    pub first_call_s: u64,
+    /// Seconds without a call while nobody has shown who he is.
+    pub stranger_idle_s: u64,
 }
 
 impl ConnectionSettings {
@@ -27,6 +31,8 @@ impl ConnectionSettings {
             total_max: self.total,
             per_address_max: self.per_address,
             handshake_max: Duration::from_secs(self.handshake_s),
+            first_call_max: Duration::from_secs(self.first_call_s),
+            stranger_idle_max: Duration::from_secs(self.stranger_idle_s),
         }
     }
 }

@@ -295,6 +295,8 @@ impl Settings {
             ("connections.total", self.connections.total, 1, 1 << 20),
             ("connections.per_address", self.connections.per_address, 1, 1 << 20),
             ("connections.handshake_s", self.connections.handshake_s as usize, 1, 600),
+            ("connections.first_call_s", self.connections.first_call_s as usize, 1, 3_600),
+            ("connections.stranger_idle_s", self.connections.stranger_idle_s as usize, 1, 86_400),
             ("auth.token_days_max", self.auth.token_days_max as usize, 1, 3_650),
             (
                 "auth.token_days",

@@ -59,6 +59,11 @@ impl Db {
         disk_space(self.folder()).ok()
     }
 
+    /// Whether writes fail at the moment, for example since the disk was full; see [`crate::storage::Store::writes_fail`].
+    pub fn writes_fail(&self) -> bool {
+        self.store().writes_fail()
+    }
+
     /// Bytes of all files in the data directory.
     ///
     /// # Complexity

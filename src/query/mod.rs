@@ -55,7 +55,7 @@ pub use price::{Price, bound, bound_of_count};
 pub use request::{
     Carry, Crossing, Diversity, K_MAX, OrderBy, Query, StopFlag, Term, WITHIN_HITS_MAX,
 };
-pub use row_policy::{check_policy, row_policy};
+pub use row_policy::{check_policy, row_policy, undated_rows};
 
 use crate::engine::CollectionView;
 use crate::schema::{ObjectId, SpaceId};

@@ -16,7 +16,10 @@ use super::datafusion::{Predicate, PredicateError, Split, may_name_day};
 use super::day::Day;
 use super::error::QueryError;
 use super::filter::evaluate;
-use crate::engine::{self, Attribute, BATCH_ROWS, Part, PolicyKey, RowPolicy, Spans};
+use super::{StopFlag, count};
+use crate::engine::{
+    self, Attribute, BATCH_ROWS, CollectionView, Part, PolicyKey, RowPolicy, Spans,
+};
 use crate::schema::CollectionSchema;
 
 /// Rows that are tested at once.
@@ -62,6 +65,19 @@ pub fn row_policy(
 pub fn check_policy(schema: &CollectionSchema, predicate: &str) -> Result<(), QueryError> {
     Clause::new(predicate, &engine::resident_schema(schema), Day::today())?;
     Ok(())
+}
+
+/// Rows of a view that a policy hides because they have something else than a date, `YYYY-MM-DD`, in a text column which it
+/// compares with `today`.
+///
+/// # Errors
+/// Those of [`check_policy`], and those of [`count`].
+pub fn undated_rows(view: &CollectionView, predicate: &str) -> Result<u64, QueryError> {
+    let resident = engine::resident_schema(view.schema());
+    match Predicate::undated(predicate, &resident, Day::today())? {
+        Some(undated) => count(view, None, Some(&undated), &StopFlag::default()),
+        None => Ok(0),
+    }
 }
 
 #[derive(Debug)]

@@ -189,7 +189,7 @@ impl Access {
         &self,
         grant: &Grant,
         request: v1::SetRowPolicyRequest,
-    ) -> Result<v1::RowPolicy, ServiceError> {
+    ) -> Result<v1::SetRowPolicyResponse, ServiceError> {
         let principal = convert::access::principal(&request.principal)?;
         let scope = convert::access::scope(&request.collection)?;
         let (predicate, by) = (request.predicate, grant.identity.name.clone());
@@ -203,7 +203,29 @@ impl Access {
             })
             .await?;
         tracing::info!(principal = %policy.principal, collection = policy.collection, by = policy.written_by, "row policy written");
-        Ok(convert::access::row_policy(policy))
+        let undated_rows = self.undated_rows(grant, &policy.collection, &policy.predicate).await;
+        let policy = Some(convert::access::row_policy(policy));
+        Ok(v1::SetRowPolicyResponse { policy, undated_rows })
+    }
+
+    /// Rows that a policy hides since they have no date where it wants one; 0 where that cannot be told now.
+    async fn undated_rows(&self, grant: &Grant, collection: &str, predicate: &str) -> u64 {
+        let door = self.context.door(grant.clone());
+        let (collection, predicate) = (collection.to_owned(), predicate.to_owned());
+        let counted = blocking(move || -> Result<u64, ServiceError> {
+            Ok(query::undated_rows(&door.view(&collection)?, &predicate)?)
+        });
+        match counted.await {
+            Ok(0) => 0,
+            Ok(rows) => {
+                tracing::warn!(rows, "a row policy compares `today` with texts that are no dates");
+                rows
+            }
+            Err(error) => {
+                tracing::warn!(%error, "it cannot be told whether a row policy finds dates");
+                0
+            }
+        }
     }
 
     fn list_policies(
@@ -347,8 +369,7 @@ impl AccessService for Access {
         request: Request<v1::SetRowPolicyRequest>,
     ) -> Result<Response<v1::SetRowPolicyResponse>, Status> {
         let grant = gate::grant(&request)?;
-        let policy = Some(self.set_policy(&grant, request.into_inner()).await?);
-        Ok(Response::new(v1::SetRowPolicyResponse { policy }))
+        Ok(Response::new(self.set_policy(&grant, request.into_inner()).await?))
     }
 
     async fn list_row_policies(

@@ -1,8 +1,13 @@
 //! Every call into the audit log, and no answer of a write or a denial before it is there.
+//!
+//! A stream that writes has an entry when it begins as well, which is on the disk before the first of its answers: what it
+//! acknowledges would otherwise be unseen if the machine stopped before its end. Refused calls that come in numbers are summed up
+//! ([`Denials`]).
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use futures::StreamExt;
 use tonic::body::Body;
@@ -11,9 +16,11 @@ use tonic::codegen::http::{Request, Response};
 use tonic::{Code, Status};
 use tower::Layer;
 
-use super::gate::{self, CallBegins, CallEnded, Watch};
+use super::denials::Denials;
+use super::gate::{self, CallBegins, CallEnded, Watch, Writes};
+use super::tls::Peer;
 use super::{ServiceError, raw};
-use crate::access::{Identity, Proof, Role};
+use crate::access::{Identity, Proof};
 use crate::audit::{Decision, Entry, Log};
 
 /// Probes of whether the server lives, which are not calls of anybody and are answered whatever happens.
@@ -22,15 +29,55 @@ const HEALTH: &str = "/grpc.health.";
 /// Answered while the log cannot be written, so that a caller learns that it is not his token.
 const WHO_AM_I: &str = "/sidereus.v1.AccessService/WhoAmI";
 
-/// Writes down how every call ends, and keeps calls from beginning while that cannot be done.
-#[derive(Debug)]
+/// The word in place of a code for a call that begins.
+const BEGINS: &str = "BEGINS";
+
+/// How often it is looked whether refused calls must be summed up.
+const SUMS_EVERY: Duration = Duration::from_secs(5);
+
+/// Writes down how every call ends, and keeps calls from beginning while that cannot be done. Clones are the same.
+#[derive(Debug, Clone)]
 pub(super) struct Auditor {
     log: Log,
+    denials: Arc<Denials>,
 }
 
 impl Auditor {
     pub(super) fn new(log: Log) -> Self {
-        Self { log }
+        Self { log, denials: Arc::default() }
+    }
+
+    /// The log that it writes.
+    pub(super) fn log(&self) -> &Log {
+        &self.log
+    }
+
+    /// Sums up refused calls, as long as it is not dropped.
+    pub(super) async fn keep_summing(self) {
+        loop {
+            tokio::time::sleep(SUMS_EVERY).await;
+            self.write_sums(false);
+        }
+    }
+
+    /// Writes sums of refused calls: those that are due, or all of them at the end.
+    pub(super) fn write_sums(&self, all: bool) {
+        for sum in self.denials.sums(Instant::now(), all) {
+            self.log.append(sum);
+        }
+    }
+
+    /// Writes the entry of a refused call, or counts it.
+    fn denied(&self, peer: Option<&Peer>, entry: Entry) {
+        let caller = match (entry.identity.as_str(), peer) {
+            ("", Some(peer)) => peer.network(),
+            ("", None) => String::new(),
+            (identity, _) => identity.to_owned(),
+        };
+        for entry in self.denials.take(&caller, entry, Instant::now()) {
+            // Who waits for it is the layer, before the end of the answer.
+            drop(self.log.append_now(entry));
+        }
     }
 }
 
@@ -39,7 +86,25 @@ impl Watch for Auditor {
         if call.method.starts_with(HEALTH) || call.method == WHO_AM_I {
             return Ok(());
         }
-        self.log.check().map_err(|error| ServiceError::from(error).into())
+        self.log.check().map_err(|error| Status::from(ServiceError::from(error)))?;
+        if call.writes.is_some_and(|writes| writes.streams) {
+            // It is on the disk before the first answer: the layer waits for it.
+            drop(self.log.append_now(Entry {
+                at: SystemTime::now(),
+                identity: call.grant.identity.name.clone(),
+                proof: proof(&call.grant.identity),
+                peer: call.peer.map(|peer| peer.address.to_string()).unwrap_or_default(),
+                verb: call.method.to_owned(),
+                collection: call.collection.map(str::to_owned),
+                role: call.role.map(|role| role.name().to_owned()),
+                decision: Decision::Allowed,
+                code: BEGINS.to_owned(),
+                rows: 0,
+                bytes: 0,
+                duration: Duration::ZERO,
+            }));
+        }
+        Ok(())
     }
 
     fn ended(&self, call: &CallEnded<'_>) {
@@ -54,7 +119,7 @@ impl Watch for Auditor {
             peer: call.peer.map(|peer| peer.address.to_string()).unwrap_or_default(),
             verb: call.method.to_owned(),
             collection: call.collection.map(str::to_owned),
-            role: gate::role_needed(call.method).map(|role| role.name().to_owned()),
+            role: call.role.map(|role| role.name().to_owned()),
             decision: match denied {
                 true => Decision::Denied { reason: call.reason.to_owned() },
                 false => Decision::Allowed,
@@ -64,7 +129,9 @@ impl Watch for Auditor {
             bytes: call.bytes,
             duration: call.duration,
         };
-        if denied || writes(call.method) {
+        if denied {
+            self.denied(call.peer, entry);
+        } else if call.writes.is_some() {
             // Who waits for it is the layer, before the end of the answer.
             drop(self.log.append_now(entry));
         } else {
@@ -81,11 +148,6 @@ fn proof(identity: &Identity) -> String {
         Proof::Certificate => "certificate".to_owned(),
         Proof::Oidc { issuer } => format!("oidc:{issuer}"),
     }
-}
-
-/// Whether a method changes something.
-fn writes(method: &str) -> bool {
-    gate::role_needed(method).is_some_and(|role| role > Role::Read)
 }
 
 /// The name of a code in the protocol.
@@ -155,7 +217,6 @@ where
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let Some(log) = self.log.clone() else { return Box::pin(self.inner.call(request)) };
-        let holds = writes(request.uri().path());
         let answer = self.inner.call(request);
         Box::pin(async move {
             let response = answer.await?;
@@ -166,20 +227,29 @@ where
                     let _ = log.flush().await;
                     Ok(response)
                 }
-                None if holds => Ok(response.map(|body| until_written(body, log))),
-                _ => Ok(response),
+                None => Ok(match response.extensions().get::<Writes>().copied() {
+                    Some(writes) => response.map(|body| until_written(body, log, writes)),
+                    None => response,
+                }),
+                Some(_) => Ok(response),
             }
         })
     }
 }
 
-/// An answer whose end is sent when the entry of its call is on the disk.
-fn until_written(body: Body, log: Log) -> Body {
-    let answer = Some((raw::messages(body), log));
+/// An answer whose end is sent when the entry of its call is on the disk, and the first message of a stream when it is there that
+/// it began.
+fn until_written(body: Body, log: Log, writes: Writes) -> Body {
+    let answer = Some((raw::messages(body), log, writes.streams));
     let held = futures::stream::unfold(answer, |answer| async {
-        let (mut messages, log) = answer?;
+        let (mut messages, log, is_first) = answer?;
         match messages.next().await {
-            Some(Ok(message)) => Some((Ok(message), Some((messages, log)))),
+            Some(Ok(message)) => {
+                if is_first && let Err(error) = log.flush().await {
+                    return Some((Err(ServiceError::from(error).into()), None));
+                }
+                Some((Ok(message), Some((messages, log, false))))
+            }
             end => {
                 // With the messages the call ends, and is written down.
                 drop(messages);

@@ -6,9 +6,9 @@ use super::context::{Context, blocking};
 use super::door::Door;
 use super::{RequestError, ServiceError, convert, encoding, gate};
 use crate::access::Grant;
-use crate::engine::CollectionInfo;
+use crate::engine::{CollectionInfo, EngineError};
 use crate::probes;
-use crate::schema::{AtIngest, CollectionSchema, EmbeddingSpace};
+use crate::schema::{AtIngest, CollectionSchema, EmbeddingSpace, split_release};
 use crate::wire::v1;
 use crate::wire::v1::collection_service_server::CollectionService;
 
@@ -142,6 +142,10 @@ impl Collections {
     ) -> Result<v1::Collection, ServiceError> {
         door.check(&request.collection)?;
         let v1::SetEncodeAtIngestRequest { collection, space, encode_at_ingest, inputs } = request;
+        // A release is never written to, so that there is nothing to turn off either; it has a schema of its own.
+        if split_release(&collection).is_some() {
+            return Err(EngineError::NoCollection { name: collection }.into());
+        }
         let at_ingest = if encode_at_ingest {
             let schema = self.context.schema(&collection).await?;
             let found = schema.space(&space).cloned();

@@ -13,7 +13,6 @@ use super::readiness::Readiness;
 use super::server::ServiceOptions;
 use super::telemetry::CallLayer;
 use crate::access::Registry;
-use crate::audit::Log;
 
 /// The services behind all of it.
 pub(super) type LayeredRouter =
@@ -32,7 +31,7 @@ pub(super) fn layers(
     options: &ServiceOptions,
     context: &Context,
     registry: Registry,
-    log: Option<&Log>,
+    auditor: Option<&Auditor>,
     readiness: &Readiness,
 ) -> Layers {
     let authority: Arc<dyn Authority> = match options.authentication {
@@ -40,11 +39,11 @@ pub(super) fn layers(
         None => Arc::new(OpenAuthority::new()),
     };
     let mut watches: Vec<Arc<dyn Watch>> = vec![Arc::new(LogCalls)];
-    watches.extend(log.map(|log| -> Arc<dyn Watch> { Arc::new(Auditor::new(log.clone())) }));
+    watches.extend(auditor.map(|auditor| -> Arc<dyn Watch> { Arc::new(auditor.clone()) }));
     let (quotas, admission) = (Quotas::new(options.quotas.clone()), context.admission.clone());
     Layers {
         calls: CallLayer::new(context.metrics.clone(), readiness.clone()),
-        audit: AuditLayer::new(log.cloned()),
+        audit: AuditLayer::new(auditor.map(|auditor| auditor.log().clone())),
         gate: GateLayer::new(authority, Arc::from(watches), &context.limits),
         admission: AdmissionLayer::new(quotas, admission, &context.limits),
     }

@@ -21,6 +21,7 @@ mod collections;
 mod context;
 mod convert;
 mod deadline;
+mod denials;
 mod discovery;
 mod door;
 mod encoding;

@@ -57,7 +57,8 @@ impl Readiness {
             _ => Some("draining"),
         };
         let is_full = db.disk_space().is_some_and(|disk| disk.free_bytes < self.free_bytes_min);
-        phase.into_iter().chain(is_full.then_some("disk full")).collect()
+        let fails = db.writes_fail().then_some("writes fail");
+        phase.into_iter().chain(is_full.then_some("disk full")).chain(fails).collect()
     }
 }
 

@@ -14,6 +14,7 @@ use tonic_health::server::{HealthReporter, HealthService};
 use super::Limits;
 use super::access::{self, Access};
 use super::admission::{AdmissionOptions, QuotaOptions};
+use super::auditing::Auditor;
 use super::backups::Backups;
 use super::bridges::BridgeServer;
 use super::collections::Collections;
@@ -292,10 +293,11 @@ impl Server {
             readiness: readiness.clone(),
         };
         let http = http.map(|http| tokio::spawn(http.serve(sources)));
-        let log = match options.audit.clone() {
-            Some(options) => Some(open_log(options).await?),
+        let auditor = match options.audit.clone() {
+            Some(options) => Some(Auditor::new(open_log(options).await?)),
             None => None,
         };
+        let summing = auditor.clone().map(|auditor| tokio::spawn(auditor.keep_summing()));
         let (slow, stops) = (SlowQueries { from: options.slow_query }, Stop::default());
         let (limits, admission) = (options.limits.clone(), options.admission.clone());
         let watching = Watching { metrics, slow, stop: stops.clone() };
@@ -305,7 +307,7 @@ impl Server {
         let uses = tokio::spawn(access::keep_uses(registry.clone(), stops.jobs.clone()));
         begin(&context).await;
         let health = HealthReporter::new();
-        let around = layers(&options, &context, registry, log.as_ref(), &readiness);
+        let around = layers(&options, &context, registry, auditor.as_ref(), &readiness);
         let router = router(&context, &health, around)?;
         if let Some(certificates) = &certificates {
             tokio::spawn(Arc::clone(certificates).follow(stops.jobs.clone()));
@@ -334,7 +336,12 @@ impl Server {
         if tokio::time::timeout(grace, uses).await.is_err() {
             tracing::warn!("it was not written down when tokens were used last");
         }
-        if let Some(log) = log {
+        if let Some(summing) = summing {
+            summing.abort();
+        }
+        if let Some(auditor) = auditor {
+            auditor.write_sums(true);
+            let log = auditor.log().clone();
             // Everything that was done is written down before the server is gone.
             let closed = tokio::task::spawn_blocking(move || log.close());
             if closed.await.is_err() {

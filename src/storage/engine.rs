@@ -77,6 +77,12 @@ pub(crate) trait KvEngine: Send + Sync {
     /// Removes a table and its contents if it is there.
     fn drop_table(&self, name: &str) -> Result<(), StorageError>;
 
+    /// Whether writes fail, for example since the disk was full, and nothing has been written since. An engine that has
+    /// failed is tried, at most once a second.
+    fn writes_fail(&self) -> bool {
+        false
+    }
+
     /// What the engine says of its sizes and its work; zeroes where it has none.
     fn figures(&self) -> StoreFigures {
         StoreFigures::default()

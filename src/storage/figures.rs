@@ -35,4 +35,12 @@ impl Store {
     pub fn figures(&self) -> StoreFigures {
         self.engine.figures()
     }
+
+    /// Whether writes fail at the moment. It is found out anew, at most once a second, as long as they do.
+    ///
+    /// # Complexity
+    /// Nothing while writes work; else one small write.
+    pub fn writes_fail(&self) -> bool {
+        self.engine.writes_fail()
+    }
 }

@@ -9,6 +9,10 @@ use super::OidcOptions;
 use crate::access::principal::{cut, group_name, user_name};
 use crate::access::{Denied, EVERYONE, utc};
 
+/// The claim of an address, and the one that says whether the issuer has checked that it is his.
+const EMAIL: &str = "email";
+const EMAIL_VERIFIED: &str = "email_verified";
+
 /// Most values of a groups claim.
 const GROUPS_MAX: usize = 1_000;
 
@@ -94,6 +98,12 @@ impl Rules {
         let claim = &self.options.name_claim;
         let told = find(claims, claim).and_then(Value::as_str);
         let told = told.filter(|name| !name.is_empty()).ok_or_else(|| missing(claim))?;
+        // Anybody may write an address of somebody else beside his account.
+        if claim == EMAIL && !is_true(claims.get(EMAIL_VERIFIED)) {
+            let what =
+                format!("its claim `{EMAIL_VERIFIED}` is not true, so that `{EMAIL}` names nobody");
+            return Err(Denied::genuine(&what, format!("bearer token: {what}")));
+        }
         user_name(&format!("{}{told}", self.options.name_prefix)).map_err(|error| {
             Denied::genuine(&format!("its claim `{claim}` names nobody"), error.to_string())
         })
@@ -122,6 +132,15 @@ impl Rules {
             })
             .collect();
         Ok(groups.into_iter().collect())
+    }
+}
+
+/// Whether a claim is true; some issuers write it as a text.
+fn is_true(claim: Option<&Value>) -> bool {
+    match claim {
+        Some(Value::Bool(told)) => *told,
+        Some(Value::String(told)) => told == "true",
+        _ => false,
     }
 }
 

@@ -21,7 +21,8 @@ pub struct OidcOptions {
     pub issuer: String,
     /// Audiences that this server answers to; a token must name one.
     pub audiences: Vec<String>,
-    /// The claim that names somebody. Choose one that people cannot change themselves.
+    /// The claim that names somebody. Choose one that people cannot change themselves. `email` counts in tokens alone whose
+    /// `email_verified` is true.
     #[serde(default = "defaults::name_claim")]
     pub name_claim: String,
     /// What such names begin with here, so that nobody at the issuer takes the name of a token's owner.
@@ -109,6 +110,11 @@ impl OidcOptions {
                 "name_claim",
                 "name the claim that names somebody, such as sub".to_owned(),
             );
+        }
+        if self.name_prefix.is_empty() {
+            let reason = "say what names of the single sign-on begin with, such as oidc: (without it somebody there could have the \
+                          name of a token's owner)";
+            return wrong("name_prefix", reason.to_owned());
         }
         if self.leeway_s > LEEWAY_S_MAX {
             let reason =

@@ -39,16 +39,24 @@ pub(super) async fn run(client: &Client, action: Action, format: Format) -> Resu
         Action::Set { principal, collection, predicate } => {
             let request = v1::SetRowPolicyRequest { principal, collection, predicate };
             let reply = client.access().set_row_policy(request).await;
-            let policy = reply.map_err(|status| of_status(&status))?.into_inner().policy;
+            let reply = reply.map_err(|status| of_status(&status))?.into_inner();
+            let (policy, undated) = (reply.policy, reply.undated_rows);
             let policy = policy.context("the server's answer lacks the policy")?;
             let v1::RowPolicy { principal, collection, predicate, .. } = policy;
-            let line = format!(
+            let mut line = format!(
                 "{principal} sees the rows of {collection} for which {predicate}, unless another of its groups sees more"
             );
+            if undated > 0 {
+                line.push_str(&format!(
+                    "; {undated} rows have no date (YYYY-MM-DD) in a column that it compares with today, and are not shown by that: \
+                     write their dates so"
+                ));
+            }
             let facts = [
                 ("principal", Cell::text(principal)),
                 ("collection", Cell::text(collection)),
                 ("where", Cell::text(predicate)),
+                ("undated_rows", Cell::Count(undated)),
             ];
             done(&line, &facts, format)
         }

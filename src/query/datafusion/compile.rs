@@ -25,7 +25,7 @@ use datafusion::sql::sqlparser::tokenizer::TokenWithSpan;
 
 use super::ieee::with_ieee_comparisons;
 use super::names::Names;
-use super::{Predicate, PredicateError, check, lex};
+use super::{Predicate, PredicateError, check, dates, lex};
 use crate::query::day::Day;
 
 /// Recursions of the parser: a call with an argument in parentheses takes more than one.
@@ -41,7 +41,7 @@ static PLANNER: LazyLock<SessionState> = LazyLock::new(|| {
         SessionConfig::new().set_bool("datafusion.sql_parser.enable_ident_normalization", false);
     let mut builder = SessionStateBuilder::new().with_config(config).with_default_features();
     let mut functions = builder.scalar_functions().clone().unwrap_or_default();
-    let own = [square_root(), power()];
+    let own = [square_root(), power(), dates::function()];
     functions.retain(|function| {
         own.iter().all(|own| own.name() != function.name()) && !GROWING.contains(&function.name())
     });
@@ -123,8 +123,29 @@ pub(super) fn checked(
     schema: &SchemaRef,
     day: Option<Day>,
 ) -> Result<Checked, PredicateError> {
-    let words = lex::words(sql, &Names::new(schema), day)?;
-    with_columns_checked(parse(words, sql)?, schema)
+    let (syntax, _) = parsed(sql, schema, day)?;
+    with_columns_checked(syntax, schema)
+}
+
+/// The columns of texts that a predicate compares with the day; what is no date in them is not compared.
+pub(super) fn dated_columns(
+    sql: &str,
+    schema: &SchemaRef,
+    day: Day,
+) -> Result<Vec<String>, PredicateError> {
+    Ok(parsed(sql, schema, Some(day))?.1)
+}
+
+/// The syntax of a predicate, and the columns that are read as dates in it.
+fn parsed(
+    sql: &str,
+    schema: &SchemaRef,
+    day: Option<Day>,
+) -> Result<(Syntax, Vec<String>), PredicateError> {
+    let names = Names::new(schema);
+    let mut syntax = parse(lex::words(sql, &names, day)?, sql)?;
+    let dated = day.map(|day| dates::read_dates(&mut syntax, &names, day)).unwrap_or_default();
+    Ok((syntax, dated))
 }
 
 fn with_columns_checked(syntax: Syntax, schema: &SchemaRef) -> Result<Checked, PredicateError> {

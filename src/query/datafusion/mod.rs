@@ -12,6 +12,7 @@
 
 mod check;
 mod compile;
+mod dates;
 mod error;
 mod ieee;
 mod lex;
@@ -66,7 +67,7 @@ impl Predicate {
     }
 
     /// Parses a condition that says for ever the same of a row on one day: `today` is its date as a text, and `mjd_today` its
-    /// Modified Julian Date.
+    /// Modified Julian Date. A text that is compared with `today` and is no date is neither before nor after it.
     ///
     /// # Errors
     /// Those of [`Predicate::parse`]; [`PredicateError::NotAllowed`] for functions of the clock, and
@@ -78,6 +79,25 @@ impl Predicate {
     ) -> Result<Self, PredicateError> {
         compile::check_fixed(sql, schema, day)?;
         compile::compile(sql, schema, Some(day))
+    }
+
+    /// The condition for rows that have something else than a date in a text column which a predicate compares with the day: such
+    /// a comparison is never true of them. `None` where it compares no text with the day.
+    ///
+    /// # Errors
+    /// Those of [`Predicate::parse`] that the text itself causes.
+    pub(in crate::query) fn undated(
+        sql: &str,
+        schema: &SchemaRef,
+        day: Day,
+    ) -> Result<Option<String>, PredicateError> {
+        let columns = compile::dated_columns(sql, schema, day)?;
+        let undated = columns.iter().map(|column| {
+            let column = column.replace('"', "\"\"");
+            format!("(\"{column}\" IS NOT NULL AND {}(\"{column}\") IS NULL)", dates::NAME)
+        });
+        let undated: Vec<String> = undated.collect();
+        Ok((!undated.is_empty()).then(|| undated.join(" OR ")))
     }
 
     /// The names of the columns that are needed, as the schema writes them and in its order.

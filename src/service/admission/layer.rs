@@ -23,6 +23,17 @@ use crate::service::tls::Peer;
 /// Paths of protocols that are answered whatever happens: health and reflection.
 const FREE: [&str; 2] = ["/grpc.health.", "/grpc.reflection."];
 
+/// Methods that are answered when a quota is used up, since they end something or tell who somebody is. Who has lost a token must
+/// be able to revoke it.
+const SAFETY: [&str; 6] = [
+    "/sidereus.v1.AccessService/WhoAmI",
+    "/sidereus.v1.AccessService/ListTokens",
+    "/sidereus.v1.AccessService/RevokeToken",
+    "/sidereus.v1.AccessService/ListRoles",
+    "/sidereus.v1.AccessService/TakeRole",
+    "/sidereus.v1.AccessService/SetRowPolicy",
+];
+
 /// The service that may send the largest messages.
 const OBJECTS: &str = "/sidereus.v1.ObjectService/";
 
@@ -122,14 +133,17 @@ where
 impl Shared {
     fn pass(&self, request: &Request<Body>) -> Result<Pass, Limited> {
         let extensions = request.extensions();
+        let is_safety = SAFETY.contains(&request.uri().path());
+        let check = |name: &str, groups: &[String]| match is_safety {
+            true => self.quotas.check_safety(name, groups),
+            false => self.quotas.check(name, groups),
+        };
         match extensions.get::<Grant>() {
-            Some(grant) if !grant.open => {
-                self.quotas.check(&grant.identity.name, &grant.identity.groups)
-            }
+            Some(grant) if !grant.open => check(&grant.identity.name, &grant.identity.groups),
             // Who asks nobody tells callers apart by where they are.
             _ => {
                 let peer = extensions.get::<Peer>();
-                self.quotas.check(&peer_name(peer.map(|peer| peer.address.ip())), &[])
+                check(&peer_name(peer.map(|peer| peer.address.ip())), &[])
             }
         }
     }

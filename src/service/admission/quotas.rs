@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use governor::clock::{Clock, DefaultClock};
 use governor::state::{InMemoryState, NotKeyed};
-use governor::{Quota as Rate, RateLimiter};
+use governor::{NotUntil, Quota as Rate, RateLimiter};
 
 use super::Limited;
 use super::options::{Quota, QuotaOptions};
@@ -21,6 +21,13 @@ const SHARED: &str = "(everybody else)";
 
 const MINUTE: Duration = Duration::from_mins(1);
 const DAY_S: u64 = 86_400;
+
+/// Rates of one identity that are kept.
+const RATES_MAX: usize = 4;
+
+/// Calls of one identity in a second that end something, and at once after a rest. They have a rate of their own.
+const SAFETY_PER_S: NonZeroU32 = NonZeroU32::MIN.saturating_add(9);
+const SAFETY_BURST: NonZeroU32 = NonZeroU32::MIN.saturating_add(29);
 
 /// What a call that may begin is told to wait where calls under way are in its way: nobody knows when they end.
 const WHILE_UNDER_WAY: Duration = Duration::from_millis(100);
@@ -38,12 +45,15 @@ struct Inner {
     clock: DefaultClock,
 }
 
-/// What one identity has taken.
+/// What one identity has taken. How much it may take is told anew with each call, since its groups may change.
 #[derive(Debug)]
 struct Account {
     name: Arc<str>,
-    quota: Quota,
-    requests: Option<RateLimiter<NotKeyed, InMemoryState, DefaultClock>>,
+    /// One for each rate that was asked for lately, the oldest first: who comes now with one group and now with another must
+    /// not find a fresh one each time.
+    rates: Mutex<Vec<(u32, u32, Requests)>>,
+    /// Of calls that end something.
+    safety: Requests,
     bytes_in: Meter,
     bytes_out: Meter,
     rows: Day,
@@ -51,10 +61,13 @@ struct Account {
     last: Mutex<Instant>,
 }
 
+type Requests = RateLimiter<NotKeyed, InMemoryState, DefaultClock>;
+
 /// A call that may begin; it is under way until this is dropped.
 #[derive(Debug)]
 pub struct Pass {
     account: Arc<Account>,
+    quota: Quota,
 }
 
 impl Quotas {
@@ -69,50 +82,65 @@ impl Quotas {
     /// # Errors
     /// The quota that is used up, and when it no longer is.
     pub fn check(&self, identity: &str, groups: &[String]) -> Result<Pass, Limited> {
-        let account = self.account(identity, groups);
+        let (account, quota) = self.account(identity, groups);
         let who = |what: &str| format!("{identity} {what}");
-        account.bytes_in.check(MINUTE).map_err(|after| {
+        account.bytes_in.check(quota.bytes_in_per_min, MINUTE).map_err(|after| {
             Limited::new(
                 "quotas.mib_in_per_min",
                 after,
                 who("has sent more than the quota of a minute"),
             )
         })?;
-        account.bytes_out.check(MINUTE).map_err(|after| {
+        account.bytes_out.check(quota.bytes_out_per_min, MINUTE).map_err(|after| {
             Limited::new(
                 "quotas.mib_out_per_min",
                 after,
                 who("has read more than the quota of a minute"),
             )
         })?;
-        account.rows.check(SystemTime::now()).map_err(|after| {
+        account.rows.check(quota.rows_per_day, SystemTime::now()).map_err(|after| {
             Limited::new(
                 "quotas.rows_per_day",
                 after,
                 who("has been given all rows of the day's quota"),
             )
         })?;
-        let most = account.quota.calls_at_once;
+        let most = quota.calls_at_once;
         // Taken first and given back where it is too much: two at once cannot both take the last.
-        let pass = Pass { account: Arc::clone(&account) };
+        let pass = Pass { account: Arc::clone(&account), quota };
         if account.under_way.fetch_add(1, Ordering::AcqRel) >= most && most > 0 {
             let what = who(&format!("has {most} calls under way"));
             return Err(Limited::new("quotas.calls_at_once", WHILE_UNDER_WAY, what));
         }
-        if let Some(requests) = &account.requests
-            && let Err(until) = requests.check()
-        {
+        account.request(&quota).map_err(|until| {
             let after = until.wait_time_from(self.inner.clock.now());
             let what = who("makes more calls than the quota of a second");
-            return Err(Limited::new("quotas.requests_per_s", after, what));
-        }
+            Limited::new("quotas.requests_per_s", after, what)
+        })?;
         Ok(pass)
     }
 
-    fn account(&self, identity: &str, groups: &[String]) -> Arc<Account> {
+    /// The same for a call that must be possible when everything is used up, since it ends something or tells who somebody is.
+    /// Such calls have a rate of their own.
+    ///
+    /// # Errors
+    /// More of them than anybody needs.
+    pub fn check_safety(&self, identity: &str, groups: &[String]) -> Result<Pass, Limited> {
+        let (account, quota) = self.account(identity, groups);
+        account.safety.check().map_err(|until| {
+            let after = until.wait_time_from(self.inner.clock.now());
+            let what = format!("{identity} makes more such calls than {SAFETY_PER_S} in a second");
+            Limited::new("fixed", after, what)
+        })?;
+        account.under_way.fetch_add(1, Ordering::AcqRel);
+        Ok(Pass { account, quota })
+    }
+
+    /// The account of somebody, and what he may take.
+    fn account(&self, identity: &str, groups: &[String]) -> (Arc<Account>, Quota) {
         let accounts = self.inner.accounts.read().unwrap_or_else(PoisonError::into_inner);
         if let Some(account) = accounts.get(identity) {
-            return Arc::clone(account);
+            return (Arc::clone(account), self.inner.options.of(identity, groups));
         }
         drop(accounts);
         let mut accounts = self.inner.accounts.write().unwrap_or_else(PoisonError::into_inner);
@@ -121,37 +149,56 @@ impl Quotas {
             accounts.retain(|_, account| !account.has_rested(now));
         }
         let is_full = accounts.len() >= ACCOUNTS_MAX;
-        let name = if is_full { SHARED } else { identity };
-        if let Some(account) = accounts.get(name) {
-            return Arc::clone(account);
-        }
-        let quota = if is_full {
+        let is_shared = is_full && !accounts.contains_key(identity);
+        let name = if is_shared { SHARED } else { identity };
+        let quota = if is_shared {
             self.inner.options.default
         } else {
             self.inner.options.of(identity, groups)
         };
-        let account = Arc::new(Account::new(Arc::from(name), quota));
+        if let Some(account) = accounts.get(name) {
+            return (Arc::clone(account), quota);
+        }
+        let account = Arc::new(Account::new(Arc::from(name)));
         accounts.insert(Arc::clone(&account.name), Arc::clone(&account));
-        account
+        (account, quota)
     }
 }
 
 impl Account {
-    fn new(name: Arc<str>, quota: Quota) -> Self {
-        let rate = NonZeroU32::new(quota.requests_per_s).map(|each_second| {
-            let burst = NonZeroU32::new(quota.requests_burst).unwrap_or(each_second);
-            Rate::per_second(each_second).allow_burst(burst)
-        });
+    fn new(name: Arc<str>) -> Self {
+        let safety = Rate::per_second(SAFETY_PER_S).allow_burst(SAFETY_BURST);
         Self {
             name,
-            quota,
-            requests: rate.map(RateLimiter::direct),
-            bytes_in: Meter::new(quota.bytes_in_per_min),
-            bytes_out: Meter::new(quota.bytes_out_per_min),
-            rows: Day::new(quota.rows_per_day),
+            rates: Mutex::default(),
+            safety: RateLimiter::direct(safety),
+            bytes_in: Meter::new(),
+            bytes_out: Meter::new(),
+            rows: Day::new(),
             under_way: AtomicU32::new(0),
             last: Mutex::new(Instant::now()),
         }
+    }
+
+    /// Counts one more call against the rate of a quota.
+    ///
+    /// # Errors
+    /// The time until there may be one more.
+    fn request(&self, quota: &Quota) -> Result<(), NotUntil<<DefaultClock as Clock>::Instant>> {
+        let Some(each_second) = NonZeroU32::new(quota.requests_per_s) else { return Ok(()) };
+        let (rate, burst) = (quota.requests_per_s, quota.requests_burst);
+        let mut rates = self.rates.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((.., requests)) = rates.iter().find(|kept| (kept.0, kept.1) == (rate, burst)) {
+            return requests.check();
+        }
+        let allowed = NonZeroU32::new(burst).unwrap_or(each_second);
+        let requests = RateLimiter::direct(Rate::per_second(each_second).allow_burst(allowed));
+        let result = requests.check();
+        if rates.len() >= RATES_MAX {
+            rates.remove(0);
+        }
+        rates.push((rate, burst, requests));
+        result
     }
 
     /// Whether forgetting it changes nothing: no call is under way, and what it took no longer counts.
@@ -171,17 +218,17 @@ impl Pass {
 
     /// His share of the processors.
     pub fn weight(&self) -> u32 {
-        self.account.quota.weight.max(1)
+        self.quota.weight.max(1)
     }
 
     /// Counts bytes that came.
     pub fn bytes_in(&self, bytes: u64) {
-        self.account.bytes_in.add(bytes, MINUTE);
+        self.account.bytes_in.add(bytes, self.quota.bytes_in_per_min, MINUTE);
     }
 
     /// Counts bytes that went.
     pub fn bytes_out(&self, bytes: u64) {
-        self.account.bytes_out.add(bytes, MINUTE);
+        self.account.bytes_out.add(bytes, self.quota.bytes_out_per_min, MINUTE);
     }
 
     /// Counts rows that were returned.
@@ -200,52 +247,50 @@ impl Drop for Pass {
 /// A bucket that leaks: what was taken counts less and less. The call that makes it overflow is still served, since nobody knew.
 #[derive(Debug)]
 struct Meter {
-    most: u64,
     taken: Mutex<(f64, Instant)>,
 }
 
 impl Meter {
-    fn new(most: u64) -> Self {
-        Self { most, taken: Mutex::new((0.0, Instant::now())) }
+    fn new() -> Self {
+        Self { taken: Mutex::new((0.0, Instant::now())) }
     }
 
-    fn leak(&self, window: Duration) -> std::sync::MutexGuard<'_, (f64, Instant)> {
+    fn leak(&self, most: u64, window: Duration) -> std::sync::MutexGuard<'_, (f64, Instant)> {
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
         let passed = now.duration_since(taken.1).as_secs_f64();
-        taken.0 = (taken.0 - passed * self.most as f64 / window.as_secs_f64()).max(0.0);
+        taken.0 = (taken.0 - passed * most as f64 / window.as_secs_f64()).max(0.0);
         taken.1 = now;
         taken
     }
 
-    fn add(&self, count: u64, window: Duration) {
-        if self.most > 0 {
-            self.leak(window).0 += count as f64;
+    fn add(&self, count: u64, most: u64, window: Duration) {
+        if most > 0 {
+            self.leak(most, window).0 += count as f64;
         }
     }
 
     /// # Errors
     /// The time until something may be taken again.
-    fn check(&self, window: Duration) -> Result<(), Duration> {
-        if self.most == 0 {
+    fn check(&self, most: u64, window: Duration) -> Result<(), Duration> {
+        if most == 0 {
             return Ok(());
         }
-        let over = self.leak(window).0 - self.most as f64;
-        if over < 0.0 { Ok(()) } else { Err(window.mul_f64((over + 1.0) / self.most as f64)) }
+        let over = self.leak(most, window).0 - most as f64;
+        if over < 0.0 { Ok(()) } else { Err(window.mul_f64((over + 1.0) / most as f64)) }
     }
 }
 
 /// What was taken since midnight, UTC.
 #[derive(Debug)]
 struct Day {
-    most: u64,
     day: AtomicU64,
     taken: AtomicU64,
 }
 
 impl Day {
-    fn new(most: u64) -> Self {
-        Self { most, day: AtomicU64::new(0), taken: AtomicU64::new(0) }
+    fn new() -> Self {
+        Self { day: AtomicU64::new(0), taken: AtomicU64::new(0) }
     }
 
     /// Begins a new day where one has begun; the second of the day.
@@ -264,9 +309,9 @@ impl Day {
         self.taken.fetch_add(count, Ordering::AcqRel);
     }
 
-    fn check(&self, now: SystemTime) -> Result<(), Duration> {
+    fn check(&self, most: u64, now: SystemTime) -> Result<(), Duration> {
         let second = self.turn(now);
-        let is_left = self.most == 0 || self.taken.load(Ordering::Acquire) < self.most;
+        let is_left = most == 0 || self.taken.load(Ordering::Acquire) < most;
         if is_left { Ok(()) } else { Err(Duration::from_secs(DAY_S - second)) }
     }
 
@@ -278,6 +323,7 @@ impl Day {
 
 #[cfg(test)]
 mod tests {
+    use super::super::options::QuotaChange;
     use super::*;
 
     fn quotas(change: impl FnOnce(&mut Quota)) -> Quotas {
@@ -332,11 +378,56 @@ mod tests {
         std::thread::sleep(limited.retry_after + Duration::from_millis(5));
         quotas.check("adam", &[]).expect("it has leaked").rows(10);
         assert_eq!(quotas.check("adam", &[]).expect_err("no rows").name, "quotas.rows_per_day");
-        let (day, at) = (Day::new(5), |seconds| UNIX_EPOCH + Duration::from_secs(seconds));
+        let (day, at) = (Day::new(), |seconds| UNIX_EPOCH + Duration::from_secs(seconds));
         day.add(5, at(DAY_S * 9 + 100));
-        assert_eq!(day.check(at(DAY_S * 9 + 200)), Err(Duration::from_secs(DAY_S - 200)));
-        assert_eq!(day.check(at(DAY_S * 8)), Err(Duration::from_secs(DAY_S)));
-        assert_eq!(day.check(at(DAY_S * 10)), Ok(()));
+        assert_eq!(day.check(5, at(DAY_S * 9 + 200)), Err(Duration::from_secs(DAY_S - 200)));
+        assert_eq!(day.check(5, at(DAY_S * 8)), Err(Duration::from_secs(DAY_S)));
+        assert_eq!(day.check(5, at(DAY_S * 10)), Ok(()));
+    }
+
+    #[test]
+    fn quotas_of_groups_count_from_the_call_on_that_comes_with_the_group() {
+        let mut options = QuotaOptions::default();
+        (options.default.rows_per_day, options.default.requests_per_s) = (10, 1);
+        options.default.requests_burst = 2;
+        let staff = QuotaChange {
+            rows_per_day: Some(50),
+            requests_per_s: Some(100),
+            requests_burst: Some(100),
+            ..QuotaChange::default()
+        };
+        options.groups.insert("staff".to_owned(), staff);
+        let quotas = Quotas::new(options);
+        let groups = ["staff".to_owned()];
+        quotas.check("adam", &[]).expect("the first").rows(20);
+        assert_eq!(quotas.check("adam", &[]).expect_err("too many").name, "quotas.rows_per_day");
+        quotas.check("adam", &groups).expect("he is of the staff now").rows(30);
+        let limited = quotas.check("adam", &groups).expect_err("what he took is not forgotten");
+        assert_eq!(limited.name, "quotas.rows_per_day");
+        // Coming now with one group and now with another opens no fresh account.
+        let mut served = 0;
+        for _ in 0..20 {
+            served += usize::from(quotas.check("eve", &[]).is_ok());
+            quotas.check("eve", &groups).expect("a hundred at once");
+        }
+        assert!(served <= 3, "{served}");
+    }
+
+    #[test]
+    fn what_ends_something_is_served_when_everything_is_used_up_but_not_without_end() {
+        let quotas = quotas(|quota| {
+            (quota.rows_per_day, quota.requests_per_s, quota.requests_burst) = (10, 1, 1);
+            quota.calls_at_once = 1;
+        });
+        let pass = quotas.check("adam", &[]).expect("the first");
+        pass.rows(10);
+        quotas.check("adam", &[]).expect_err("used up");
+        let held: Vec<Pass> = (0..20)
+            .map(|_| quotas.check_safety("adam", &[]).expect("served all the same"))
+            .collect();
+        assert_eq!(&**held[0].identity(), "adam");
+        let served = (0..100).filter(|_| quotas.check_safety("adam", &[]).is_ok()).count();
+        assert!(served < 30, "{served}");
     }
 
     #[test]

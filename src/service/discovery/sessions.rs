@@ -71,9 +71,13 @@ impl Discovery {
             let labels = [(positives, Some(true)), (negatives, Some(false)), (unlabelled, None)];
             for (ids, label) in labels {
                 let ids = convert::object_ids(&schema, ids)?;
-                if label.is_some() {
-                    check_stored(&door, &session, &ids)?;
-                }
+                let ids = match label {
+                    Some(_) => {
+                        check_stored(&door, &session, &ids)?;
+                        ids
+                    }
+                    None => not_hidden(&door, &session, ids)?,
+                };
                 set_labels(&mut session, ids, label);
             }
             at_most("labels of a session", FIXED, session.labels.len(), LABELS_MAX)?;
@@ -280,6 +284,25 @@ fn check_stored(door: &Door, session: &v1::Session, ids: &[ObjectId]) -> Result<
         .into()),
         None => Ok(()),
     }
+}
+
+/// Those of some objects whose labels the caller may take away. A label of an object that is hidden from him stays, and nothing
+/// tells it from one that never was; he who sees all also takes away labels of objects that are gone.
+fn not_hidden(
+    door: &Door,
+    session: &v1::Session,
+    ids: Vec<ObjectId>,
+) -> Result<Vec<ObjectId>, ServiceError> {
+    if !door.is_restricted() {
+        return Ok(ids);
+    }
+    let view = door.view(&session.collection)?;
+    let mut seen = Vec::with_capacity(ids.len());
+    for some in ids.chunks(ASKED_AT_ONCE) {
+        let there = some.iter().zip(view.columns_of(some)?).filter(|(_, found)| found.is_some());
+        seen.extend(there.map(|(id, _)| id.clone()));
+    }
+    Ok(seen)
 }
 
 /// Gives objects a label in place of any other, or takes it away. Labels stay in the order in which objects got their first.

@@ -15,7 +15,8 @@ use tonic::codegen::http::Response;
 use tonic::{Code, Status};
 
 use super::refusal::Refusal;
-use crate::access::{Grant, Identity};
+use super::rule::Rule;
+use crate::access::{Grant, Identity, Role};
 use crate::service::tls::Peer;
 use crate::service::{raw, telemetry};
 
@@ -60,6 +61,13 @@ pub(in crate::service) enum Decision {
     Refused,
 }
 
+/// In the extensions of answers to calls that change something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::service) struct Writes {
+    /// Whether messages of the answer acknowledge what was changed before its end.
+    pub(in crate::service) streams: bool,
+}
+
 /// A call that begins: it was let through, and no handler has seen it.
 #[derive(Debug)]
 pub(in crate::service) struct CallBegins<'a> {
@@ -67,6 +75,14 @@ pub(in crate::service) struct CallBegins<'a> {
     pub(in crate::service) method: &'a str,
     /// What was decided.
     pub(in crate::service) grant: &'a Grant,
+    /// The collection that it names, with its release, `NAME@RELEASE`.
+    pub(in crate::service) collection: Option<&'a str>,
+    /// Where it came from.
+    pub(in crate::service) peer: Option<&'a Peer>,
+    /// The role that it needs, with what its first message asks for.
+    pub(in crate::service) role: Option<Role>,
+    /// Whether it changes something.
+    pub(in crate::service) writes: Option<Writes>,
     /// Bytes of its first message, where the gate has seen it.
     pub(in crate::service) request_bytes: usize,
 }
@@ -82,6 +98,10 @@ pub(in crate::service) struct CallEnded<'a> {
     pub(in crate::service) collection: Option<&'a str>,
     /// Where it came from.
     pub(in crate::service) peer: Option<&'a Peer>,
+    /// The role that it needs, with what its first message asks for; `None` without a rule.
+    pub(in crate::service) role: Option<Role>,
+    /// Whether it changes something.
+    pub(in crate::service) writes: Option<Writes>,
     /// What was decided.
     pub(in crate::service) decision: Decision,
     /// Why it was refused; more than the caller was told. Empty where it was not.
@@ -122,6 +142,8 @@ pub(super) struct Call {
     peer: Option<Peer>,
     identity: Option<Arc<Identity>>,
     collection: Option<String>,
+    role: Option<Role>,
+    writes: Option<Writes>,
     rows: RowsServed,
     decision: Decision,
     reason: String,
@@ -150,6 +172,9 @@ impl Method {
 impl Call {
     /// A call that has just arrived.
     pub(super) fn arrives(watches: Watches, method: Method, peer: Option<Peer>) -> Self {
+        if let Some(peer) = &peer {
+            peer.standing.calls();
+        }
         Self {
             watches,
             began: Instant::now(),
@@ -157,6 +182,8 @@ impl Call {
             peer,
             identity: None,
             collection: None,
+            role: None,
+            writes: None,
             rows: RowsServed::default(),
             // Whatever happens before the decision, it was not let through.
             decision: Decision::Refused,
@@ -174,6 +201,21 @@ impl Call {
     /// Notes who calls.
     pub(super) fn is_of(&mut self, identity: &Arc<Identity>) {
         self.identity = Some(Arc::clone(identity));
+        if let Some(peer) = &self.peer {
+            peer.standing.is_known();
+        }
+    }
+
+    /// Notes what it needs: by its rule, or by more that its first message asks for.
+    pub(super) fn needs(&mut self, rule: &Rule, role: Role) {
+        self.role = Some(role);
+        let writes = rule.writes || role > Role::Read;
+        self.writes = writes.then_some(Writes { streams: rule.server_streaming });
+    }
+
+    /// Whether it changes something.
+    pub(super) fn writes(&self) -> Option<Writes> {
+        self.writes
     }
 
     /// Notes what it is about.
@@ -189,7 +231,15 @@ impl Call {
 
     /// Lets it through, unless a watch is against it.
     pub(super) fn begins(&mut self, grant: &Grant, request_bytes: usize) -> Result<(), Refusal> {
-        let begins = CallBegins { method: self.method.path(), grant, request_bytes };
+        let begins = CallBegins {
+            method: self.method.path(),
+            grant,
+            collection: self.collection.as_deref(),
+            peer: self.peer.as_ref(),
+            role: self.role,
+            writes: self.writes,
+            request_bytes,
+        };
         for watch in &*self.watches {
             watch.begins(&begins).map_err(|status| Refusal::Watch {
                 code: status.code(),
@@ -209,6 +259,9 @@ impl Call {
     pub(super) fn refused(mut self, refusal: &Refusal) {
         self.ends(refusal.code());
         self.reason = refusal.reason();
+        if let (None, Some(peer)) = (&self.identity, &self.peer) {
+            peer.standing.was_refused();
+        }
     }
 
     /// Notes how it ends; what comes after the end does not count.
@@ -246,6 +299,8 @@ impl Drop for Call {
             identity: self.identity.as_deref(),
             collection: self.collection.as_deref(),
             peer: self.peer.as_ref(),
+            role: self.role,
+            writes: self.writes,
             decision: self.decision,
             reason: &self.reason,
             code: self.code.unwrap_or(Code::Cancelled),

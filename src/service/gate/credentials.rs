@@ -34,8 +34,12 @@ impl<'a> Credentials<'a> {
     /// Reads them. A token comes before a certificate: with it, a program of several people tells for whom it calls.
     ///
     /// # Errors
-    /// [`Refusal::NoBearer`] for a header that is something else, or there twice: the certificate is not a way out of it.
+    /// [`Refusal::NoBearer`] for a header that is something else, or there twice: the certificate is not a way out of it;
+    /// [`Refusal::CertificateOver`] on a connection that is older than the end of its certificate.
     pub(super) fn read(headers: &'a HeaderMap, peer: Option<&'a Peer>) -> Result<Self, Refusal> {
+        if peer.is_some_and(Peer::has_outlived_its_certificate) {
+            return Err(Refusal::CertificateOver);
+        }
         let mut given = headers.get_all(AUTHORIZATION).iter();
         if let Some(header) = given.next() {
             if given.next().is_some() {
@@ -70,7 +74,10 @@ fn bearer(header: &str) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, SystemTime};
+
     use super::*;
+    use crate::service::tls::Standing;
 
     fn headers(values: &[&str]) -> HeaderMap {
         let mut headers = HeaderMap::new();
@@ -82,7 +89,12 @@ mod tests {
 
     fn peer(name: Option<&str>) -> Peer {
         let certificate = name.map(|name| CertificateName::Name(name.into()));
-        Peer { address: ([127, 0, 0, 1], 1).into(), certificate }
+        Peer {
+            address: ([127, 0, 0, 1], 1).into(),
+            certificate,
+            certificate_ends: None,
+            standing: Standing::default(),
+        }
     }
 
     #[test]
@@ -107,6 +119,19 @@ mod tests {
         }
         let nameless = Peer { certificate: Some(CertificateName::Nameless), ..peer(None) };
         assert_eq!(Credentials::read(&none, Some(&nameless)), Err(Refusal::NamelessCertificate));
+    }
+
+    #[test]
+    fn a_certificate_counts_until_it_is_over_on_old_connections_too() {
+        let now = SystemTime::now();
+        let with_end = |ends| Peer { certificate_ends: Some(ends), ..peer(Some("ada")) };
+        let (none, token) = (headers(&[]), headers(&["Bearer sid_x"]));
+        let good = with_end(now + Duration::from_secs(60));
+        assert_eq!(Credentials::read(&none, Some(&good)), Ok(Credentials::Certificate("ada")));
+        let over = with_end(now - Duration::from_secs(1));
+        for headers in [&none, &token] {
+            assert_eq!(Credentials::read(headers, Some(&over)), Err(Refusal::CertificateOver));
+        }
     }
 
     #[test]

@@ -102,10 +102,19 @@ where
             let peer = parts.extensions.get::<Peer>().cloned();
             let mut call = Call::arrives(Arc::clone(&shared.watches), method, peer);
             call.is_told(parts.extensions.get().cloned());
+            if let Some(rule) = rule {
+                call.needs(rule, rule.role);
+            }
             match shared.admit(rule, &mut parts, body, &mut call).await {
                 Ok(body) => {
                     let response = inner.call(Request::from_parts(parts, body)).await?;
-                    Ok(call.follow(response, rule.is_some_and(|rule| rule.server_streaming)))
+                    let writes = call.writes();
+                    let streams = rule.is_some_and(|rule| rule.server_streaming);
+                    let mut response = call.follow(response, streams);
+                    if let Some(writes) = writes {
+                        response.extensions_mut().insert(writes);
+                    }
+                    Ok(response)
                 }
                 Err(refusal) => {
                     call.refused(&refusal);
@@ -145,6 +154,7 @@ impl Shared {
             let message = first.message.as_deref().unwrap_or_default();
             let peeked = scan::peek(rule, message).map_err(Refusal::Malformed)?;
             call.is_about(peeked.collection, peeked.release);
+            call.needs(rule, peeked.role);
             (self.decide(rule, &identity, &peeked)?, first.body, message.len())
         } else {
             (self.decide(rule, &identity, &Peeked::nothing(rule))?, body, 0)

@@ -9,7 +9,7 @@ pub(in crate::service) struct LogCalls;
 
 impl Watch for LogCalls {
     fn begins(&self, call: &CallBegins<'_>) -> Result<(), tonic::Status> {
-        let CallBegins { method, grant, request_bytes } = call;
+        let CallBegins { method, grant, request_bytes, .. } = call;
         tracing::trace!(method, identity = grant.identity.name, request_bytes, "call begins");
         Ok(())
     }

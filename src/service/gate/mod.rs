@@ -23,19 +23,14 @@ mod scan;
 use tonic::{Request, Status};
 
 pub(super) use authority::{Authority, OpenAuthority};
-pub(super) use call::{CallBegins, CallEnded, Decision, RowsServed, Watch};
+pub(super) use call::{CallBegins, CallEnded, Decision, RowsServed, Watch, Writes};
 pub(super) use layer::GateLayer;
 pub(super) use log::LogCalls;
 pub(super) use refusal::Refusal;
 pub(super) use registry::RegistryAuthority;
 
 use super::ServiceError;
-use crate::access::{Grant, Role};
-
-/// The role that a method needs; `None` for one without a rule.
-pub(super) fn role_needed(path: &str) -> Option<Role> {
-    rule::find(path).map(|rule| rule.role)
-}
+use crate::access::Grant;
 
 /// The decision on a call.
 ///

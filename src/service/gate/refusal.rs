@@ -28,6 +28,9 @@ pub(in crate::service) enum Refusal {
          common name"
     )]
     NamelessCertificate,
+    /// A certificate that has ended since the connection was made.
+    #[error("the client certificate of this connection is over: renew it, and connect again")]
+    CertificateOver,
     /// A path without a rule.
     #[error("there is no method {path}")]
     NoMethod {
@@ -90,7 +93,9 @@ impl Refusal {
     pub(in crate::service) fn code(&self) -> Code {
         use crate::access::DeniedKind;
         match self {
-            Self::Nobody | Self::NoBearer | Self::NamelessCertificate => Code::Unauthenticated,
+            Self::Nobody | Self::NoBearer | Self::NamelessCertificate | Self::CertificateOver => {
+                Code::Unauthenticated
+            }
             Self::Denied(denied) => match denied.kind() {
                 DeniedKind::Unauthenticated => Code::Unauthenticated,
                 DeniedKind::Forbidden => Code::PermissionDenied,

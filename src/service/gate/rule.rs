@@ -17,6 +17,8 @@ pub(in crate::service) struct Rule {
     pub(super) release: Option<u32>,
     /// Whether the server answers with a stream.
     pub(super) server_streaming: bool,
+    /// Whether it changes something although its role is a low one.
+    pub(super) writes: bool,
 }
 
 /// On what a caller must have a role.
@@ -81,11 +83,11 @@ static FOREIGN: &[Rule] = &[
 const DESCRIPTOR: Scope = Scope::Descriptor { command: &[2, 1, 1], path: &[3] };
 
 const fn foreign(path: &'static str, role: Role, scope: Scope) -> Rule {
-    Rule { path, role, scope, raises: &[], release: None, server_streaming: false }
+    Rule { path, role, scope, raises: &[], release: None, server_streaming: false, writes: false }
 }
 
 const fn flight(path: &'static str, role: Role, scope: Scope) -> Rule {
-    Rule { path, role, scope, raises: &[], release: None, server_streaming: true }
+    Rule { path, role, scope, raises: &[], release: None, server_streaming: true, writes: false }
 }
 
 /// The rule of a path. There is none for paths that are not known: they are refused.

@@ -8,12 +8,16 @@
 //!
 //! - **TLS-1**: a handshake that does not go on, or fails, holds up no other.
 //! - **TLS-2**: there is no moment without a certificate that can be used.
+//! - **TLS-3**: who has not shown who he is keeps nobody else out: where there are too many connections, the oldest of those
+//!   that have sent no call makes room, and then the oldest of other strangers.
+//! - **TLS-4**: a client certificate counts until it is over, also on a connection that is older.
 
 mod error;
 mod incoming;
 mod material;
 mod name;
 mod reload;
+mod standing;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -22,6 +26,7 @@ pub use error::TlsError;
 pub(super) use incoming::{Peer, incoming};
 pub(super) use name::CertificateName;
 pub(super) use reload::Certificates;
+pub(super) use standing::Standing;
 
 /// Certificates of a server, as files of PEM.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,10 +61,20 @@ pub struct ConnectionLimits {
     pub per_address_max: usize,
     /// How long a TLS handshake may take.
     pub handshake_max: Duration,
+    /// How long a connection may be open until its first call.
+    pub first_call_max: Duration,
+    /// How long it may be idle while nobody has shown on it who he is.
+    pub stranger_idle_max: Duration,
 }
 
 impl Default for ConnectionLimits {
     fn default() -> Self {
-        Self { total_max: 1_024, per_address_max: 64, handshake_max: Duration::from_secs(10) }
+        Self {
+            total_max: 1_024,
+            per_address_max: 64,
+            handshake_max: Duration::from_secs(10),
+            first_call_max: Duration::from_secs(10),
+            stranger_idle_max: Duration::from_mins(1),
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! Whom a client certificate names.
 
 use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
@@ -23,6 +24,14 @@ impl CertificateName {
         let Ok((_, certificate)) = X509Certificate::from_der(der) else { return Self::Nameless };
         name(&certificate).map_or(Self::Nameless, |name| Self::Name(name.into()))
     }
+}
+
+/// When a certificate is over; `None` where it cannot be read.
+pub(super) fn end_of(der: &[u8]) -> Option<SystemTime> {
+    let (_, certificate) = X509Certificate::from_der(der).ok()?;
+    let seconds = certificate.validity().not_after.timestamp();
+    // One that ended before 1970 is over.
+    UNIX_EPOCH.checked_add(Duration::from_secs(u64::try_from(seconds).unwrap_or_default()))
 }
 
 /// The first of the names that there is, the most specific kind first. Two URIs for this server are none: nobody is two people.

@@ -22,7 +22,7 @@ pub(super) fn read(db: &DB, records: &Path) -> StoreFigures {
         families.first().and_then(of).unwrap_or(0)
     };
     StoreFigures {
-        memtable_bytes: each(names::CUR_SIZE_ALL_MEM_TABLES),
+        memtable_bytes: memtable_bytes(db),
         cache_bytes: cache(names::BLOCK_CACHE_USAGE),
         cache_bytes_max: cache(names::BLOCK_CACHE_CAPACITY),
         pending_compaction_bytes: each(names::ESTIMATE_PENDING_COMPACTION_BYTES),
@@ -33,6 +33,15 @@ pub(super) fn read(db: &DB, records: &Path) -> StoreFigures {
         writes_stopped: each(names::IS_WRITE_STOPPED) > 0,
         background_errors: whole(names::BACKGROUND_ERRORS),
     }
+}
+
+/// Bytes of rows in memory that are not in files yet.
+pub(super) fn memtable_bytes(db: &DB) -> u64 {
+    let of = |table: &Table| {
+        let family = db.cf_handle(table.name())?;
+        db.property_int_value_cf(&family, names::CUR_SIZE_ALL_MEM_TABLES).ok().flatten()
+    };
+    Table::ALL.iter().filter_map(of).sum()
 }
 
 /// Bytes of the logs, which are the files `NUMBER.log`.

@@ -10,8 +10,9 @@ mod staging;
 mod tests;
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use rocksdb::checkpoint::Checkpoint;
 use rocksdb::{
@@ -40,6 +41,12 @@ const STAGING: &str = "staging";
 /// How often a commit looks whether the database takes writes again.
 const STALL_POLL: Duration = Duration::from_millis(20);
 
+/// How often an engine whose writes fail is tried.
+const TRIED_EVERY: Duration = Duration::from_secs(1);
+
+/// A key of the table that nothing is kept in; removing it shows whether a write works.
+const TRIED: &[u8] = b"writes";
+
 /// Keys of one look-up that stops at the first one found.
 const LOOKED_UP_AT_ONCE: usize = 4_096;
 
@@ -52,6 +59,10 @@ pub(crate) struct RocksEngine {
     tuning: Tuning,
     staging: Staging,
     records: PathBuf,
+    /// Whether the last write failed for a reason that outlasts it.
+    failing: AtomicBool,
+    /// When it was last tried whether writes work again.
+    tried: Mutex<Option<Instant>>,
 }
 
 impl RocksEngine {
@@ -68,13 +79,77 @@ impl RocksEngine {
         };
         let descriptors: Vec<_> = families
             .iter()
-            .map(|name| ColumnFamilyDescriptor::new(name, tuning.family(Table::from_name(name))))
+            .map(|name| ColumnFamilyDescriptor::new(name, tuning.opened(Table::from_name(name))))
             .collect();
         let db = DB::open_cf_descriptors(&database, &records, descriptors)
             .map_err(|error| open_failed(directory, error))?;
         tracing::info!(path = %records.display(), tables = families.len(), %tuning, "opened the record of truth");
         let staging = Staging::open(directory.join(STAGING))?;
-        Ok(Self { db, tuning, staging, records })
+        let failing = AtomicBool::new(false);
+        let engine = Self { db, tuning, staging, records, failing, tried: Mutex::default() };
+        engine.raise_buffers();
+        Ok(engine)
+    }
+
+    /// Gives the large tables the whole of their write buffers. Without it they only write smaller files.
+    fn raise_buffers(&self) {
+        for table in Table::ALL {
+            let Some(bytes) = self.tuning.raised(Some(table)) else { continue };
+            let Some(family) = self.db.cf_handle(table.name()) else { continue };
+            let bytes = bytes.to_string();
+            if let Err(error) = self.db.set_options_cf(&family, &[("write_buffer_size", &bytes)]) {
+                tracing::warn!(table = table.name(), %error, "a table keeps a small write buffer");
+            }
+        }
+    }
+
+    /// Notes whether a write has worked, and says what helps where it has not.
+    fn noted<T>(&self, result: Result<T, StorageError>) -> Result<T, StorageError> {
+        let error = match result {
+            Ok(done) => {
+                if self.failing.load(Ordering::Acquire) {
+                    self.failing.store(false, Ordering::Release);
+                    tracing::warn!("writes work again");
+                }
+                return Ok(done);
+            }
+            Err(error) => error,
+        };
+        // One that only waits for compaction says itself that it should be tried again.
+        if !matches!(error, StorageError::Busy { .. }) && !self.failing.swap(true, Ordering::AcqRel)
+        {
+            tracing::error!(%error, "writes fail; the server is not ready until one works");
+        }
+        Err(match error {
+            StorageError::DiskFull { doing, detail } => {
+                // What is in memory is written before anything else is.
+                let opened = self.tuning.opened_buffer_bytes() as u64;
+                let needed = figures::memtable_bytes(&self.db).max(opened).div_ceil(1 << 20);
+                let detail = format!(
+                    "{detail} (writes go on by themselves some seconds after {needed} MiB are free; if they do not, start \
+                     the server again)"
+                );
+                StorageError::DiskFull { doing, detail }
+            }
+            other => other,
+        })
+    }
+
+    /// Waits as long as patience says while the database is behind.
+    fn written(&self, batch: &Batch, patience: Patience) -> Result<(), StorageError> {
+        let durable = durable();
+        let mut waited = Duration::ZERO;
+        loop {
+            match self.db.write_opt(self.writes(batch)?, &durable) {
+                Err(error)
+                    if error.kind() == ErrorKind::Incomplete && waited < patience.wait_max() =>
+                {
+                    std::thread::sleep(STALL_POLL);
+                    waited += STALL_POLL;
+                }
+                result => return result.map_err(|error| failed("writing a batch", error)),
+            }
+        }
     }
 
     fn family(&self, table: Table) -> Result<Arc<BoundColumnFamily<'_>>, StorageError> {
@@ -96,6 +171,15 @@ impl RocksEngine {
         }
         Ok(writes)
     }
+}
+
+/// How everything is written: it is on the disk when the write returns.
+fn durable() -> WriteOptions {
+    let mut durable = WriteOptions::default();
+    durable.set_sync(true);
+    // RocksDB would hold the caller, without end when the disk is full: refuse instead, and wait here.
+    durable.set_no_slowdown(true);
+    durable
 }
 
 /// Refuses to make a new database over what is left of one that has lost its head. A start that was interrupted while
@@ -128,22 +212,24 @@ impl KvEngine for RocksEngine {
     }
 
     fn commit(&self, batch: &Batch, patience: Patience) -> Result<(), StorageError> {
-        let mut durable = WriteOptions::default();
-        durable.set_sync(true);
-        // RocksDB would hold the caller, without end when the disk is full: refuse instead, and wait here.
-        durable.set_no_slowdown(true);
-        let mut waited = Duration::ZERO;
-        loop {
-            match self.db.write_opt(self.writes(batch)?, &durable) {
-                Err(error)
-                    if error.kind() == ErrorKind::Incomplete && waited < patience.wait_max() =>
-                {
-                    std::thread::sleep(STALL_POLL);
-                    waited += STALL_POLL;
-                }
-                result => return result.map_err(|error| failed("writing a batch", error)),
-            }
+        self.noted(self.written(batch, patience))
+    }
+
+    fn writes_fail(&self) -> bool {
+        if !self.failing.load(Ordering::Acquire) {
+            return false;
         }
+        {
+            let mut tried = self.tried.lock().unwrap_or_else(PoisonError::into_inner);
+            if tried.is_some_and(|tried| tried.elapsed() < TRIED_EVERY) {
+                return true;
+            }
+            *tried = Some(Instant::now());
+        }
+        let mut nothing = WriteBatch::default();
+        nothing.delete(TRIED);
+        let result = self.db.write_opt(nothing, &durable());
+        self.noted(result.map_err(|error| failed("trying whether writes work", error))).is_err()
     }
 
     fn stage(

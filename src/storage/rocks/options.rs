@@ -18,6 +18,12 @@ pub(super) struct Tuning {
 /// Bits a key of the Bloom filters: one false positive in a thousand, since a look-up may ask dozens of files.
 const BLOOM_BITS: f64 = 15.0;
 
+/// The part of a large write buffer that tables are opened with; they are given the whole of it afterwards.
+///
+/// After the disk was full RocksDB goes on by itself, but not before as much is free as the largest buffer that it was
+/// opened with. A disk of which less is ever free would take no write until the next start.
+const OPENED_SHARE: usize = 4;
+
 /// Files kept open. A bound keeps opening a large database independent of its number of files.
 const OPEN_FILES_MAX: i32 = 2_048;
 
@@ -66,15 +72,37 @@ impl Tuning {
         options
     }
 
+    /// Options with which a table is opened that is there: those of [`Tuning::family`], with a smaller write buffer.
+    pub(super) fn opened(&self, table: Option<Table>) -> Options {
+        let mut options = self.family(table);
+        options.set_write_buffer_size(self.opened_buffer_bytes());
+        options
+    }
+
+    /// The write buffer that a table is given once it is open; `None` where it has it already.
+    pub(super) fn raised(&self, table: Option<Table>) -> Option<usize> {
+        let wanted = self.buffer_bytes(table);
+        (wanted > self.opened_buffer_bytes()).then_some(wanted)
+    }
+
+    /// Bytes that must be free for writes to go on by themselves after the disk was full.
+    pub(super) fn opened_buffer_bytes(&self) -> usize {
+        self.write_buffer_bytes / OPENED_SHARE
+    }
+
+    fn buffer_bytes(&self, table: Option<Table>) -> usize {
+        match table {
+            Some(Table::Objects | Table::Vectors | Table::Tokens) => self.write_buffer_bytes,
+            _ => self.write_buffer_bytes / OPENED_SHARE,
+        }
+    }
+
     /// Options of one table; those of an unknown one (of an older format) are the plain ones.
     pub(super) fn family(&self, table: Option<Table>) -> Options {
         let mut options = self.database();
         options.set_block_based_table_factory(&self.blocks(table));
         options.set_level_compaction_dynamic_level_bytes(true);
-        options.set_write_buffer_size(match table {
-            Some(Table::Objects | Table::Vectors | Table::Tokens) => self.write_buffer_bytes,
-            _ => self.write_buffer_bytes / 4,
-        });
+        options.set_write_buffer_size(self.buffer_bytes(table));
         options.set_max_write_buffer_number(4);
         // Reads tolerate many files for a while; writers are only held when compaction is far behind. The files of an
         // import overlap one another: compacting few of them at a time would write everything many times over, and

@@ -59,3 +59,55 @@ fn errors_keep_their_class() {
         assert_eq!(mapped("testing", &kind, text.to_owned()).class(), class, "{text}");
     }
 }
+
+#[test]
+fn tables_have_their_whole_buffers_though_they_are_opened_with_small_ones() {
+    let place = tempfile::tempdir().expect("a temporary directory");
+    for _ in 0..2 {
+        let engine = RocksEngine::open(place.path(), &small()).expect("opens");
+        engine.create_table(Table::Objects.name()).expect("creates");
+        engine.create_table(Table::Meta.name()).expect("creates");
+    }
+    let engine = RocksEngine::open(place.path(), &small()).expect("opens");
+    assert_eq!(engine.tuning.opened_buffer_bytes(), 1 << 20);
+    // The newest file of options has what is in force.
+    let records = std::fs::read_dir(&engine.records).expect("lists").flatten();
+    let options = records.map(|entry| entry.path()).filter(|path| {
+        path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("OPTIONS-"))
+    });
+    let newest = options.max().expect("a file of options");
+    let text = std::fs::read_to_string(newest).expect("reads");
+    let buffer_of = |table: Table| {
+        let of_table = text
+            .split("[CFOptions ")
+            .find_map(|part| part.strip_prefix(&format!("\"{}\"]", table.name())));
+        let line = of_table.and_then(|part| {
+            part.lines().find_map(|line| line.trim().strip_prefix("write_buffer_size="))
+        });
+        line.map(str::to_owned)
+    };
+    assert_eq!(buffer_of(Table::Objects).as_deref(), Some("4194304"), "{text}");
+    assert_eq!(buffer_of(Table::Meta).as_deref(), Some("1048576"), "{text}");
+}
+
+#[test]
+fn an_engine_whose_write_failed_says_so_until_one_works() {
+    let place = tempfile::tempdir().expect("a temporary directory");
+    let engine = RocksEngine::open(place.path(), &small()).expect("opens");
+    engine.create_table(Table::Meta.name()).expect("creates");
+    assert!(!engine.writes_fail());
+    let busy = || StorageError::Busy { doing: "testing", detail: String::new() };
+    assert!(engine.noted(Err::<(), _>(busy())).is_err() && !engine.writes_fail());
+    let full = || StorageError::DiskFull { doing: "testing", detail: "No space left".to_owned() };
+    let told = engine.noted(Err::<(), _>(full())).expect_err("refused").to_string();
+    assert!(told.contains("MiB are free") && told.contains("start the server again"), "{told}");
+    *engine.tried.lock().expect("whole") = Some(Instant::now());
+    assert!(engine.writes_fail(), "it was tried just now");
+    *engine.tried.lock().expect("whole") = None;
+    assert!(!engine.writes_fail(), "a write works");
+    assert!(engine.noted(Err::<(), _>(full())).is_err());
+    let mut batch = Batch::default();
+    batch.put(&MetaKey::Format, vec![1]);
+    engine.commit(&batch, Patience::None).expect("commits");
+    assert!(!engine.failing.load(Ordering::Acquire));
+}

@@ -10,7 +10,8 @@ use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, SanType,
     date_time_ymd,
 };
-use rustls::pki_types::ServerName;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use sidereus::access::AccessOptions;
 use sidereus::engine::{Db, DbOptions};
@@ -20,6 +21,7 @@ use sidereus::service::{
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 use tonic::Code;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Identity};
 
@@ -115,6 +117,22 @@ async fn answers(address: SocketAddr, ca: &str, client: Option<&Pair>) -> bool {
 
     let Ok(channel) = connect(address, ca, client).await else { return false };
     HealthClient::new(channel).check(HealthCheckRequest::default()).await.is_ok()
+}
+
+/// A connection of a client that says nothing after its handshake; `None` where the server closes it before.
+async fn greeted(address: SocketAddr, ca: &str) -> Option<TlsStream<TcpStream>> {
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(ca.as_bytes()).expect("PEM")).expect("a root");
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut config = ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .expect("a version")
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let stream = TcpStream::connect(address).await.expect("connects");
+    let name = ServerName::try_from("localhost").expect("a name");
+    TlsConnector::from(Arc::new(config)).connect(name, stream).await.ok()
 }
 
 pub(super) async fn encrypted(data: &Path, tls: TlsOptions) -> TestServer {
@@ -255,10 +273,9 @@ async fn connections_are_bounded_and_places_are_given_back() {
     let open = async || {
         let endpoint = Channel::from_shared(format!("http://{}", server.address)).expect("one");
         let channel = endpoint.connect().await.ok()?;
-        let status = tonic_health::pb::health_client::HealthClient::new(channel.clone())
-            .check(tonic_health::pb::HealthCheckRequest::default())
-            .await;
-        status.is_ok().then_some(channel)
+        // A call that makes its caller known; who is known keeps his place.
+        let answer = call(&channel, COUNT, None, &field(1, b"none")).await;
+        (answer.code() == Code::NotFound).then_some(channel)
     };
     let held = [open().await, open().await, open().await];
     assert!(held.iter().all(Option::is_some));
@@ -269,6 +286,35 @@ async fn connections_are_bounded_and_places_are_given_back() {
         assert!(began.elapsed() < Duration::from_secs(10), "a place is free again");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn strangers_who_say_nothing_keep_nobody_out_and_are_closed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let ours = Authority::new();
+    let tls = ours.server().options(folder.path());
+    let server = TestServer::start_with(&folder.path().join("data"), None, |options| {
+        options.tls = Some(tls);
+        options.connections.total_max = 8;
+        options.connections.first_call_max = Duration::from_secs(3);
+    })
+    .await;
+    let known = connect(server.address, &ours.pem(), None).await.expect("connects");
+    assert_eq!(call(&known, COUNT, None, &field(1, b"none")).await.code(), Code::NotFound);
+    let mut silent = Vec::new();
+    for _ in 0..20 {
+        silent.push(greeted(server.address, &ours.pem()).await);
+    }
+    // The oldest of them have made room for the others, and one makes room for who comes now.
+    assert!(answers(server.address, &ours.pem(), None).await);
+    assert_eq!(call(&known, COUNT, None, &field(1, b"none")).await.code(), Code::NotFound);
+    let began = Instant::now();
+    for stream in silent.iter_mut().flatten() {
+        let mut last = Vec::new();
+        let end = tokio::time::timeout(Duration::from_secs(20), stream.read_to_end(&mut last));
+        assert!(end.await.is_ok(), "it is closed after {:?}", began.elapsed());
+    }
+    assert_eq!(call(&known, COUNT, None, &field(1, b"none")).await.code(), Code::NotFound);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -235,6 +235,20 @@ fn the_next_objects_to_label_do_not_depend_on_what_is_hidden() {
 }
 
 #[test]
+fn texts_that_are_no_dates_are_never_released_and_are_counted() {
+    let world = worlds()[0];
+    let all = world.model.len() as u64;
+    let undated = |sql: &str| query::undated_rows(&world.view(), sql).expect(sql);
+    assert_eq!(undated("release_date <= today AND class = 'QSO'"), 0);
+    assert_eq!(undated("class = 'QSO' OR n < 3"), 0);
+    assert_eq!(undated("class <= today"), all);
+    for sql in ["class >= today", "class <= today", "NOT (class < today)", "class <> today"] {
+        let clause = Clause { sql, holds: |_| None };
+        assert_eq!(restricted(world.view(), &[clause], today()).live_count(), 0, "{sql}");
+    }
+}
+
+#[test]
 fn a_proprietary_period_ends_at_midnight() {
     let world = worlds()[0];
     let dated = [CLAUSES[0]];

@@ -336,6 +336,16 @@ async fn sessions_and_outliers_show_permitted_objects_alone() {
     astronomer.label_objects(label(&[30, 31, 33])).await.expect("labelled");
     let status = student.label_objects(label(&[31])).await.expect_err("hidden");
     assert_eq!(status.code(), Code::NotFound);
+    // A label of what is hidden from him stays, and he is told the same as of what is not there.
+    let unlabel = |id: i64| LabelObjectsRequest {
+        collection: "sky".to_owned(),
+        name: "s".to_owned(),
+        unlabelled: vec![number(id)],
+        ..Default::default()
+    };
+    let hidden = student.label_objects(unlabel(31)).await.expect("nothing to do").into_inner();
+    let absent = student.label_objects(unlabel(999_999)).await.expect("nothing").into_inner();
+    assert_eq!(hidden, absent);
     let next = NextObjectsRequest {
         collection: collection.clone(),
         name: name.clone(),

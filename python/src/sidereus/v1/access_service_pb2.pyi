@@ -216,10 +216,12 @@ class SetRowPolicyRequest(_message.Message):
     def __init__(self, principal: _Optional[str] = ..., collection: _Optional[str] = ..., predicate: _Optional[str] = ...) -> None: ...
 
 class SetRowPolicyResponse(_message.Message):
-    __slots__ = ("policy",)
+    __slots__ = ("policy", "undated_rows")
     POLICY_FIELD_NUMBER: _ClassVar[int]
+    UNDATED_ROWS_FIELD_NUMBER: _ClassVar[int]
     policy: RowPolicy
-    def __init__(self, policy: _Optional[_Union[RowPolicy, _Mapping[str, _Any]]] = ...) -> None: ...
+    undated_rows: int
+    def __init__(self, policy: _Optional[_Union[RowPolicy, _Mapping[str, _Any]]] = ..., undated_rows: _Optional[int] = ...) -> None: ...
 
 class ListRowPoliciesRequest(_message.Message):
     __slots__ = ("collection",)

@@ -205,6 +205,34 @@ async fn claims_that_are_wrong_or_missing_open_nothing() {
 }
 
 #[tokio::test]
+async fn an_address_that_nobody_has_checked_names_nobody() {
+    let pair = Pair::new("k", Algorithm::EdDSA);
+    let bench = Bench::new(&key_set(&[&pair]));
+    let oidc = bench.oidc(|options| options.name_claim = "email".to_owned());
+    let address = ("email", json!("ada@example.org"));
+    for (told, good) in [
+        (json!(true), true),
+        (json!("true"), true),
+        (json!(false), false),
+        (json!("false"), false),
+        (json!(1), false),
+        (Value::Null, false),
+    ] {
+        let token = pair.sign(&with(&[address.clone(), ("email_verified", told.clone())]));
+        match oidc.verify(&token).await {
+            Ok(verified) => assert!(good && verified.name == "oidc:ada@example.org", "{told}"),
+            Err(denied) => {
+                assert!(!good && denied.public().contains("`email_verified`"), "{told}: {denied}");
+            }
+        }
+    }
+    // Names without a beginning of their own could be those of tokens' owners.
+    let options = OidcOptions { name_prefix: String::new(), ..options(&bench.keys()) };
+    let refused = Oidc::new(options, bench.clock()).err().expect("refused").to_string();
+    assert!(refused.contains("name_prefix"), "{refused}");
+}
+
+#[tokio::test]
 async fn clocks_may_differ_by_the_leeway() {
     let pair = Pair::new("k", Algorithm::EdDSA);
     let bench = Bench::new(&key_set(&[&pair]));

@@ -25,19 +25,19 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import descriptor_pb2 as google_dot_protobuf_dot_descriptor__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n sidereus/options/v1/access.proto\x12\x13sidereus.options.v1\x1a google/protobuf/descriptor.proto\"\xde\x01\n\x05Needs\x12\'\n\x04role\x18\x01 \x01(\x0e\x32\x19.sidereus.options.v1.Role\x12\x14\n\ncollection\x18\x02 \x01(\tH\x00\x12\x10\n\x06server\x18\x03 \x01(\x08H\x00\x12\x11\n\x07listing\x18\x04 \x01(\x08H\x00\x12\x11\n\x07\x61nybody\x18\x05 \x01(\x08H\x00\x12)\n\x05\x65mpty\x18\x06 \x01(\x0e\x32\x1a.sidereus.options.v1.Empty\x12*\n\x06raises\x18\x07 \x03(\x0b\x32\x1a.sidereus.options.v1.RaiseB\x07\n\x05scope\"?\n\x05Raise\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12\'\n\x04role\x18\x02 \x01(\x0e\x32\x19.sidereus.options.v1.Role*u\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\r\n\tROLE_READ\x10\x01\x12\x11\n\rROLE_ANNOTATE\x10\x02\x12\x0f\n\x0bROLE_INGEST\x10\x03\x12\x0f\n\x0bROLE_CURATE\x10\x04\x12\x13\n\x0fROLE_ADMINISTER\x10\x05*1\n\x05\x45mpty\x12\x15\n\x11\x45MPTY_UNSPECIFIED\x10\x00\x12\x11\n\rEMPTY_LISTING\x10\x01:K\n\x05needs\x12\x1e.google.protobuf.MethodOptions\x18\xb9\x8e\x03 \x01(\x0b\x32\x1a.sidereus.options.v1.Needsb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n sidereus/options/v1/access.proto\x12\x13sidereus.options.v1\x1a google/protobuf/descriptor.proto\"\xee\x01\n\x05Needs\x12\'\n\x04role\x18\x01 \x01(\x0e\x32\x19.sidereus.options.v1.Role\x12\x14\n\ncollection\x18\x02 \x01(\tH\x00\x12\x10\n\x06server\x18\x03 \x01(\x08H\x00\x12\x11\n\x07listing\x18\x04 \x01(\x08H\x00\x12\x11\n\x07\x61nybody\x18\x05 \x01(\x08H\x00\x12)\n\x05\x65mpty\x18\x06 \x01(\x0e\x32\x1a.sidereus.options.v1.Empty\x12*\n\x06raises\x18\x07 \x03(\x0b\x32\x1a.sidereus.options.v1.Raise\x12\x0e\n\x06writes\x18\x08 \x01(\x08\x42\x07\n\x05scope\"?\n\x05Raise\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12\'\n\x04role\x18\x02 \x01(\x0e\x32\x19.sidereus.options.v1.Role*u\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\r\n\tROLE_READ\x10\x01\x12\x11\n\rROLE_ANNOTATE\x10\x02\x12\x0f\n\x0bROLE_INGEST\x10\x03\x12\x0f\n\x0bROLE_CURATE\x10\x04\x12\x13\n\x0fROLE_ADMINISTER\x10\x05*1\n\x05\x45mpty\x12\x15\n\x11\x45MPTY_UNSPECIFIED\x10\x00\x12\x11\n\rEMPTY_LISTING\x10\x01:K\n\x05needs\x12\x1e.google.protobuf.MethodOptions\x18\xb9\x8e\x03 \x01(\x0b\x32\x1a.sidereus.options.v1.Needsb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'sidereus.options.v1.access_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ROLE']._serialized_start=381
-  _globals['_ROLE']._serialized_end=498
-  _globals['_EMPTY']._serialized_start=500
-  _globals['_EMPTY']._serialized_end=549
+  _globals['_ROLE']._serialized_start=397
+  _globals['_ROLE']._serialized_end=514
+  _globals['_EMPTY']._serialized_start=516
+  _globals['_EMPTY']._serialized_end=565
   _globals['_NEEDS']._serialized_start=92
-  _globals['_NEEDS']._serialized_end=314
-  _globals['_RAISE']._serialized_start=316
-  _globals['_RAISE']._serialized_end=379
+  _globals['_NEEDS']._serialized_end=330
+  _globals['_RAISE']._serialized_start=332
+  _globals['_RAISE']._serialized_end=395
 # @@protoc_insertion_point(module_scope)

@@ -33,7 +33,7 @@ NEEDS_FIELD_NUMBER: int
 needs: _descriptor.FieldDescriptor
 
 class Needs(_message.Message):
-    __slots__ = ("role", "collection", "server", "listing", "anybody", "empty", "raises")
+    __slots__ = ("role", "collection", "server", "listing", "anybody", "empty", "raises", "writes")
     ROLE_FIELD_NUMBER: _ClassVar[int]
     COLLECTION_FIELD_NUMBER: _ClassVar[int]
     SERVER_FIELD_NUMBER: _ClassVar[int]
@@ -41,6 +41,7 @@ class Needs(_message.Message):
     ANYBODY_FIELD_NUMBER: _ClassVar[int]
     EMPTY_FIELD_NUMBER: _ClassVar[int]
     RAISES_FIELD_NUMBER: _ClassVar[int]
+    WRITES_FIELD_NUMBER: _ClassVar[int]
     role: Role
     collection: str
     server: bool
@@ -48,7 +49,8 @@ class Needs(_message.Message):
     anybody: bool
     empty: Empty
     raises: _containers.RepeatedCompositeFieldContainer[Raise]
-    def __init__(self, role: _Optional[_Union[Role, str]] = ..., collection: _Optional[str] = ..., server: _Optional[bool] = ..., listing: _Optional[bool] = ..., anybody: _Optional[bool] = ..., empty: _Optional[_Union[Empty, str]] = ..., raises: _Optional[_Iterable[_Union[Raise, _Mapping[str, _Any]]]] = ...) -> None: ...
+    writes: bool
+    def __init__(self, role: _Optional[_Union[Role, str]] = ..., collection: _Optional[str] = ..., server: _Optional[bool] = ..., listing: _Optional[bool] = ..., anybody: _Optional[bool] = ..., empty: _Optional[_Union[Empty, str]] = ..., raises: _Optional[_Iterable[_Union[Raise, _Mapping[str, _Any]]]] = ..., writes: _Optional[bool] = ...) -> None: ...
 
 class Raise(_message.Message):
     __slots__ = ("field", "role")
