@@ -292,7 +292,7 @@ fn poll(
     let Some(Answer { messages, taken }) = answer.as_mut() else {
         // Taken when it was not read, or at its end.
         let was_stalled = reader.ready.swap(0, Ordering::AcqRel) > 0;
-        return Poll::Ready(was_stalled.then(|| Err(unread(stall).into())));
+        return Poll::Ready(was_stalled.then(|| Err(Limited::unread(stall).into())));
     };
     reader.ready.store(0, Ordering::Release);
     let noted = Noted { reader: Arc::downgrade(reader), waker: context.waker().clone() };
@@ -310,11 +310,6 @@ fn poll(
             Poll::Ready(end)
         }
     }
-}
-
-fn unread(stall: Duration) -> Limited {
-    let what = format!("the answer was not read for {:.1} s", stall.as_secs_f64());
-    Limited::new("admission.stall_s", Duration::from_millis(100), what)
 }
 
 /// Gives up answers that are not read, until the server is gone.
