@@ -17,7 +17,7 @@ use tonic::Status;
 
 use super::reader::{READER_PATIENCE, Reader, fed};
 use super::{Answers, Flights, command};
-use crate::access::Grant;
+use crate::access::{Grant, Registry, Role, Rows};
 use crate::engine::{CollectionView, EngineError};
 use crate::query::{self, Export, StopFlag};
 use crate::service::admission::{Caller, Cost, Work};
@@ -103,6 +103,18 @@ fn even_shares(cells: &Range<u64>, wanted: usize) -> Vec<Range<u64>> {
     (0..wanted).map(|share| bound(share)..bound(share + 1)).collect()
 }
 
+/// Whether somebody still sees what he saw when his export began.
+fn recheck(registry: Registry, grant: Grant) -> impl Fn() -> Result<(), ServiceError> + Send {
+    move || {
+        let now = registry.renew(&grant, Role::Read)?;
+        if now.rows == grant.rows || now.rows == Rows::All {
+            return Ok(());
+        }
+        let collection = grant.collection.as_deref().unwrap_or_default().to_owned();
+        Err(ServiceError::SightChanged { collection })
+    }
+}
+
 impl Flights {
     /// The schema of an export.
     pub(super) async fn schema(
@@ -174,6 +186,7 @@ impl Flights {
         let stop = StopWhenDropped(export.stop.clone());
         let reader = Reader {
             served,
+            recheck: Box::new(recheck(self.context.registry.clone(), grant.clone())),
             handle: Handle::current(),
             stopping: self.context.stop.streams.clone(),
             patience: READER_PATIENCE,

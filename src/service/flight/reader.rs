@@ -44,6 +44,8 @@ pub(super) fn fed<T: Send + 'static>(
 /// Whoever takes the batches of an export.
 pub(super) struct Reader {
     pub(super) served: RowsServed,
+    /// Asked before each batch: an export may go on for hours.
+    pub(super) recheck: Box<dyn Fn() -> Result<(), ServiceError> + Send>,
     pub(super) handle: Handle,
     pub(super) stopping: CancellationToken,
     pub(super) patience: Duration,
@@ -78,6 +80,7 @@ impl Reader {
         sender: &mpsc::Sender<RecordBatch>,
         batch: RecordBatch,
     ) -> Result<bool, ServiceError> {
+        (self.recheck)()?;
         let rows = batch.num_rows() as u64;
         let is_taken = self.take(sender, batch)?;
         self.served.add(if is_taken { rows } else { 0 });
@@ -106,12 +109,17 @@ impl Reader {
 #[cfg(test)]
 mod tests {
     use std::pin::pin;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use arrow::array::{ArrayRef, Int64Array};
 
     use super::*;
 
     fn reader(stopping: &CancellationToken, patience: Duration) -> Reader {
         Reader {
             served: RowsServed::default(),
+            recheck: Box::new(|| Ok(())),
             handle: Handle::current(),
             stopping: stopping.clone(),
             patience,
@@ -147,6 +155,27 @@ mod tests {
         tokio::time::sleep(Duration::from_millis(300)).await;
         let rest: Vec<_> = batches.collect().await;
         assert!(matches!(rest.as_slice(), [Ok(1), Err(ServiceError::Limited(_))]), "{rest:?}");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn an_export_ends_when_its_reader_may_not_read_any_more() {
+        let ids: ArrayRef = Arc::new(Int64Array::from(vec![1, 2]));
+        let batch = RecordBatch::try_from_iter([("object_id", ids)]).expect("a batch");
+        let left = AtomicUsize::new(3);
+        let recheck = move || match left.fetch_sub(1, Ordering::Relaxed) {
+            0 => Err(ServiceError::SightChanged { collection: "sky".to_owned() }),
+            _ => Ok(()),
+        };
+        let recheck = Box::new(recheck);
+        let reader = Reader { recheck, ..reader(&CancellationToken::new(), READER_PATIENCE) };
+        let served = reader.served.clone();
+        let batches = fed(move |sender| {
+            while reader.hand(sender, batch.clone())? {}
+            Ok(())
+        });
+        let batches: Vec<_> = batches.collect().await;
+        assert_eq!((batches.len(), served.rows()), (4, 6));
+        assert!(matches!(batches.last(), Some(Err(ServiceError::SightChanged { .. }))));
     }
 
     #[tokio::test(flavor = "multi_thread")]
