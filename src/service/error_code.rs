@@ -143,6 +143,9 @@ impl From<Limited> for Status {
 
 impl From<Refusal> for Status {
     fn from(refusal: Refusal) -> Self {
+        if let Refusal::Limited(limited) = refusal {
+            return limited.into();
+        }
         Self::new(refusal.code(), one_line(&refusal.to_string()))
     }
 }

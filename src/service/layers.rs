@@ -42,10 +42,11 @@ pub(super) fn layers(
     let mut watches: Vec<Arc<dyn Watch>> = vec![Arc::new(LogCalls)];
     watches.extend(log.map(|log| -> Arc<dyn Watch> { Arc::new(Auditor::new(log.clone())) }));
     let (quotas, admission) = (Quotas::new(options.quotas.clone()), context.admission.clone());
+    let admission = AdmissionLayer::new(quotas, admission, &context.limits);
     Layers {
         calls: CallLayer::new(context.metrics.clone(), readiness.clone()),
         audit: AuditLayer::new(log.cloned()),
-        gate: GateLayer::new(authority, Arc::from(watches), &context.limits),
-        admission: AdmissionLayer::new(quotas, admission, &context.limits),
+        gate: GateLayer::new(authority, admission.clone(), Arc::from(watches), &context.limits),
+        admission,
     }
 }

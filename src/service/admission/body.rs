@@ -88,6 +88,8 @@ struct Incoming {
     pass: Arc<Pass>,
     held: Held,
     held_bytes: usize,
+    /// Bytes that are still to come again: their memory was taken when the gate read them.
+    again: usize,
     frames: Frames,
     bounds: Bounds,
     /// Runs while the sender is waited for.
@@ -100,11 +102,13 @@ pub(super) fn incoming(body: Body, pass: Arc<Pass>, held: Held, bounds: Bounds) 
     if body.is_end_stream() {
         return body;
     }
+    let again = held.lock().unwrap_or_else(PoisonError::into_inner).bytes() as usize;
     let mut incoming = Incoming {
         body,
         pass,
         held,
-        held_bytes: 0,
+        held_bytes: again,
+        again,
         frames: Frames::default(),
         bounds,
         patience: None,
@@ -145,7 +149,9 @@ impl Incoming {
             return Err(Limited::new(name, Duration::from_hours(1), what).into());
         }
         // A stream holds one message at a time; a request is held whole until it is answered.
-        let more = data.len().min(most.saturating_sub(self.held_bytes));
+        let before = data.len().min(self.again);
+        self.again -= before;
+        let more = (data.len() - before).min(most.saturating_sub(self.held_bytes));
         if more > 0 {
             let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
             held.grow(more as u64)?;
