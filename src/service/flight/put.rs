@@ -127,7 +127,8 @@ impl Table {
                 arrow_ipc.extend_from_slice(&CONTINUATION);
                 arrow_ipc.extend_from_slice(&[0; 4]);
                 let sequence = self.sequence;
-                self.sequence += 1;
+                let next = sequence.checked_add(1);
+                self.sequence = next.ok_or_else(|| bad("`batches_durable` is out of range"))?;
                 let merge = self.merge;
                 Ok(Some(v1::IngestBatch { sequence, objects: Vec::new(), arrow_ipc, merge }))
             }
