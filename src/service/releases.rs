@@ -82,6 +82,7 @@ impl Releases {
 
     fn diff(
         &self,
+        rows: gate::RowsServed,
         request: v1::DiffReleasesRequest,
     ) -> Result<Answers<v1::DiffReleasesResponse>, ServiceError> {
         let v1::DiffReleasesRequest { collection, from, to, ids_max } = request;
@@ -95,7 +96,10 @@ impl Releases {
         let step = |stage, done, total| v1::DiffReleasesResponse { stage, done, total, diff: None };
         Ok(told(step, move |progress| {
             let diff = db.diff_releases(&collection, &sides, ids_max as usize, progress)?;
-            let diff = Some(convert::release_diff(diff));
+            let diff = convert::release_diff(diff);
+            let listed = [&diff.added, &diff.removed, &diff.changed].into_iter().flatten();
+            rows.add(listed.map(|side| side.ids.len() as u64).sum());
+            let diff = Some(diff);
             Ok(v1::DiffReleasesResponse { stage: "done".to_owned(), done: 1, total: 1, diff })
         }))
     }
@@ -176,10 +180,10 @@ impl ReleaseService for Releases {
         &self,
         request: Request<v1::DiffReleasesRequest>,
     ) -> Result<Response<Self::DiffReleasesStream>, Status> {
-        let door = self.context.door(gate::grant(&request)?);
+        let (door, rows) = (self.context.door(gate::grant(&request)?), gate::rows_served(&request));
         let request = request.into_inner();
         door.check(&request.collection)?;
-        Ok(Response::new(self.diff(request)?))
+        Ok(Response::new(self.diff(rows, request)?))
     }
 
     async fn withdraw_release(

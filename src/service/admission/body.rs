@@ -236,7 +236,7 @@ impl Taken {
 impl Drop for Taken {
     fn drop(&mut self) {
         if let Some(rows) = &self.rows {
-            self.pass.rows(rows.rows());
+            self.pass.rows(rows.uncounted());
         }
     }
 }

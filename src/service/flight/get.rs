@@ -186,6 +186,7 @@ impl Flights {
         let stop = StopWhenDropped(export.stop.clone());
         let reader = Reader {
             served,
+            caller,
             recheck: Box::new(recheck(self.context.registry.clone(), grant.clone())),
             handle: Handle::current(),
             stopping: self.context.stop.streams.clone(),

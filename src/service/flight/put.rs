@@ -39,7 +39,7 @@ impl Flights {
         let answers = ingest::run(self.context.clone(), door, requests(asked, first, inbound));
         Ok(Box::pin(answers.map(move |answer| {
             let batch = answer?;
-            served.add(batch.inserted + batch.replaced);
+            served.add_written(batch.inserted + batch.replaced);
             Ok(put_result(batch))
         })))
     }
