@@ -38,6 +38,19 @@ def test_an_export_is_what_was_written_in_sky_order(sky: sidereus.Collection, ca
     assert found.to_table()["velocity"].unit == u.km / u.s
     streams = sky.export(vectors=True, streams=4)
     assert streams.to_arrow().equals(found.to_arrow())
+    # More than are read at once.
+    assert sky.export(vectors=True, streams=7).to_arrow().equals(found.to_arrow())
+
+
+def test_a_release_that_comes_short_is_an_error(sky: sidereus.Collection) -> None:
+    from sidereus._export import Export
+    from sidereus.v1 import flight_pb2
+
+    made = Export(sky._connection, flight_pb2.FlightExport(collection=sky.name))
+    # As if more had been told of something that nobody can change.
+    made._is_fixed, made.rows = True, made.rows + 1
+    with pytest.raises(sidereus.Unavailable, match="2000 of 2001"):
+        list(made.batches())
 
 
 def test_an_export_of_a_part(sky: sidereus.Collection, catalogue: Catalogue) -> None:

@@ -16,6 +16,10 @@ pub enum Proof {
     Oidc {
         /// Who issued it.
         issuer: String,
+        /// The groups for which he vouches, in order.
+        groups: Vec<String>,
+        /// The first second, since 1970, in which the token opens nothing any more.
+        ends: u64,
     },
 }
 

@@ -29,7 +29,7 @@
 //!
 //! - **ACC-1**: what is not granted is denied. There is no default identity, role or password.
 //! - **ACC-2**: rows that a caller may not see do not exist for him: not in hits, counts, fits, errors or explanations.
-//! - **ACC-3**: what is revoked is denied to the next call.
+//! - **ACC-3**: what is revoked is denied to the next call, and to the next batch of a stream that goes on.
 //! - **ACC-4**: no secret is kept: of a token there is a hash, and no message, log or record holds what it was.
 
 mod clock;

@@ -71,13 +71,15 @@ pub(super) async fn run(arguments: ExportArguments) -> Result<()> {
         release: arguments.release.unwrap_or_default(),
         ..FlightExport::default()
     };
+    let is_fixed = is_fixed(&export);
     let info = info(&client, export).await?;
     let schema: Schema = info.clone().try_decode_schema().context("the server's schema")?;
     let mut writer = TableWriter::create(&arguments.output, format, &SchemaRef::new(schema))?;
     let bar = progress::rows_bar(u64::try_from(info.total_records).ok(), "exporting");
     let copied = copy(&client, &info, &mut writer, &bar).await;
     bar.finish_and_clear();
-    if let Err(error) = copied {
+    let is_whole = |rows| if is_fixed { check_rows(info.total_records, rows) } else { Ok(()) };
+    if let Err(error) = copied.and_then(is_whole) {
         writer.abandon();
         return Err(error);
     }
@@ -116,13 +118,31 @@ async fn info(client: &Client, export: FlightExport) -> Result<FlightInfo> {
     Ok(info.map_err(|status| of_status(&status))?.into_inner())
 }
 
-/// Writes the batches of every ticket.
+/// Whether what is exported cannot change between the answer that tells its rows and the rows themselves.
+fn is_fixed(export: &FlightExport) -> bool {
+    !export.release.is_empty() || export.collection.contains('@')
+}
+
+/// Compares the rows that came with those that were told; a server that does not know tells a negative number.
+fn check_rows(told: i64, came: u64) -> Result<()> {
+    match u64::try_from(told) {
+        Ok(told) if told != came => bail!(
+            "the export broke off: {} of {} objects came; run it again",
+            thousands(came),
+            thousands(told)
+        ),
+        _ => Ok(()),
+    }
+}
+
+/// Writes the batches of every ticket, and tells their rows.
 async fn copy(
     client: &Client,
     info: &FlightInfo,
     writer: &mut TableWriter,
     bar: &ProgressBar,
-) -> Result<()> {
+) -> Result<u64> {
+    let mut rows = 0;
     for endpoint in &info.endpoint {
         let ticket: Ticket =
             endpoint.ticket.clone().context("the server's answer lacks a ticket")?;
@@ -133,10 +153,11 @@ async fn copy(
         while let Some(batch) = batches.next().await {
             let batch = batch.map_err(failed)?;
             tokio::task::block_in_place(|| writer.write(&batch))?;
+            rows += batch.num_rows() as u64;
             bar.inc(batch.num_rows() as u64);
         }
     }
-    Ok(())
+    Ok(rows)
 }
 
 fn failed(error: FlightError) -> anyhow::Error {
@@ -149,6 +170,20 @@ fn failed(error: FlightError) -> anyhow::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_release_comes_whole_or_not_at_all() {
+        let export = |collection: &str, release: &str| FlightExport {
+            collection: collection.to_owned(),
+            release: release.to_owned(),
+            ..FlightExport::default()
+        };
+        assert!(is_fixed(&export("sky", "dr1")) && is_fixed(&export("sky@dr1", "")));
+        assert!(!is_fixed(&export("sky", "")), "others may write meanwhile");
+        let broken = check_rows(300_000, 131_070).expect_err("too few").to_string();
+        assert!(broken.contains("131,070 of 300,000"), "{broken}");
+        assert!(check_rows(5, 5).is_ok() && check_rows(-1, 5).is_ok());
+    }
 
     #[test]
     fn the_name_of_the_file_says_the_format() {

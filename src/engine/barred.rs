@@ -10,7 +10,7 @@ use super::row_policy::RowPolicy;
 use super::standing::Standing;
 use super::write::{Write, WriteMode, WriteOutcome, WriteReport};
 use crate::files::ObjectBlock;
-use crate::schema::ObjectId;
+use crate::schema::{CollectionId, ObjectId};
 
 /// Why a row is refused whose id a hidden object has.
 const TAKEN: &str = "this id is taken: choose another";
@@ -28,13 +28,77 @@ impl Db {
         writes: Vec<Write>,
         policy: &dyn RowPolicy,
     ) -> Result<WriteReport, EngineError> {
+        self.write_through(name, None, mode, writes, Some(policy))
+    }
+
+    /// Writes a batch into a collection that must be the one of a number, and not one that has its name by now: as
+    /// [`Db::write_restricted`] does where there is a policy, and else as [`Db::write`].
+    ///
+    /// # Errors
+    /// Those of [`Db::write`]; [`EngineError::NoCollection`] where the name has another collection.
+    pub fn write_pinned(
+        &self,
+        name: &str,
+        id: CollectionId,
+        mode: WriteMode,
+        writes: Vec<Write>,
+        policy: Option<&dyn RowPolicy>,
+    ) -> Result<WriteReport, EngineError> {
+        self.write_through(name, Some(id), mode, writes, policy)
+    }
+
+    /// Writes the rows of blocks as [`Db::write_pinned`] writes a batch.
+    ///
+    /// # Errors
+    /// Those of [`Db::write_pinned`].
+    pub fn insert_pinned(
+        &self,
+        name: &str,
+        id: CollectionId,
+        blocks: &[&ObjectBlock],
+        policy: Option<&dyn RowPolicy>,
+    ) -> Result<WriteReport, EngineError> {
+        let collection = self.find(name)?;
+        if collection.id() != id {
+            return Err(EngineError::NoCollection { name: name.to_owned() });
+        }
+        if policy.is_none() {
+            return self.insert_found(&collection, blocks);
+        }
+        let width = self.schema(name)?.columns.len();
+        self.write_through(name, Some(id), WriteMode::Bulk, writes_of(blocks, width), policy)
+    }
+
+    /// The number of the collection that has a name now.
+    ///
+    /// # Errors
+    /// [`EngineError::NoCollection`].
+    pub fn collection_id(&self, name: &str) -> Result<CollectionId, EngineError> {
+        Ok(self.find(name)?.id())
+    }
+
+    fn write_through(
+        &self,
+        name: &str,
+        id: Option<CollectionId>,
+        mode: WriteMode,
+        writes: Vec<Write>,
+        policy: Option<&dyn RowPolicy>,
+    ) -> Result<WriteReport, EngineError> {
         let mut barred: Vec<Option<WriteOutcome>> = Vec::new();
         let report = self.write_made(name, mode, |standing| {
+            if id.is_some_and(|id| id != standing.collection()) {
+                return Err(EngineError::NoCollection { name: name.to_owned() });
+            }
+            let Some(policy) = policy else { return Ok(writes) };
             barred = outcomes(standing, &writes, policy)?;
             let allowed = writes.into_iter().zip(&barred);
             let allowed = allowed.filter(|(_, outcome)| outcome.is_none());
-            Ok::<_, EngineError>(allowed.map(|(write, _)| write).collect())
+            Ok(allowed.map(|(write, _)| write).collect())
         })?;
+        if policy.is_none() {
+            return Ok(report);
+        }
         let mut written = report.outcomes.into_iter();
         let outcome = |barred: Option<WriteOutcome>| {
             barred.or_else(|| written.next()).unwrap_or(WriteOutcome::Absent)

@@ -324,9 +324,17 @@ impl Db {
 
     /// Writes the rows of blocks in one commit, whole or not at all: durable and visible when this returns.
     pub fn insert(&self, name: &str, blocks: &[&ObjectBlock]) -> Result<WriteReport, EngineError> {
-        let collection = self.find(name)?;
+        self.insert_found(&self.find(name)?, blocks)
+    }
+
+    /// The same, where the collection has been found.
+    pub(super) fn insert_found(
+        &self,
+        collection: &Arc<Collection>,
+        blocks: &[&ObjectBlock],
+    ) -> Result<WriteReport, EngineError> {
         let report = collection.insert(blocks)?;
-        self.index_when_due(&collection);
+        self.index_when_due(collection);
         Ok(report)
     }
 

@@ -146,7 +146,7 @@ fn proof(identity: &Identity) -> String {
         Proof::Open => "open".to_owned(),
         Proof::Token { id } => format!("token:{id}"),
         Proof::Certificate => "certificate".to_owned(),
-        Proof::Oidc { issuer } => format!("oidc:{issuer}"),
+        Proof::Oidc { issuer, .. } => format!("oidc:{issuer}"),
     }
 }
 

@@ -5,13 +5,13 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::ServiceError;
-use crate::access::{Grant, Rows};
+use crate::access::{Grant, Registry, Role, Rows};
 use crate::engine::{
     CollectionInfo, CollectionView, Db, IndexStatus, RowPolicy, Write, WriteMode, WriteReport,
 };
 use crate::files::ObjectBlock;
 use crate::query::{self, Day};
-use crate::schema::CollectionSchema;
+use crate::schema::{CollectionId, CollectionSchema};
 
 /// Compiled policies that are remembered.
 const POLICIES_MAX: usize = 128;
@@ -68,11 +68,48 @@ pub(super) struct Door {
     db: Db,
     grant: Grant,
     policies: Arc<Policies>,
+    /// The number of the collection that is meant, whatever has its name later.
+    pinned: Option<CollectionId>,
 }
 
 impl Door {
     pub(super) fn new(db: Db, grant: Grant, policies: Arc<Policies>) -> Self {
-        Self { db, grant, policies }
+        Self { db, grant, policies, pinned: None }
+    }
+
+    /// The same door to a collection as it is now: nothing is written through it into another one that has its name later.
+    ///
+    /// # Errors
+    /// [`ServiceError::NotGranted`]; those of the database.
+    pub(super) fn pinned(self, collection: &str) -> Result<Self, ServiceError> {
+        self.check(collection)?;
+        let pinned = Some(self.db.collection_id(collection)?);
+        Ok(Self { pinned, ..self })
+    }
+
+    /// The same door after a new decision on the call, which goes on.
+    ///
+    /// # Errors
+    /// [`ServiceError::Denied`] where it would not be let through any more, [`ServiceError::CollectionGone`] where the
+    /// collection that was pinned is not there any more.
+    pub(super) fn renewed(
+        &self,
+        registry: &Registry,
+        needed: Role,
+        collection: &str,
+    ) -> Result<Self, ServiceError> {
+        let grant = registry.renew(&self.grant, needed)?;
+        let door = Self { grant, ..self.clone() };
+        door.check_pin(collection)?;
+        Ok(door)
+    }
+
+    fn check_pin(&self, collection: &str) -> Result<(), ServiceError> {
+        let is_there = |id| self.db.collection_id(collection).is_ok_and(|found| found == id);
+        if self.pinned.is_none_or(is_there) {
+            return Ok(());
+        }
+        Err(ServiceError::CollectionGone { collection: collection.to_owned() })
     }
 
     /// The database, for what holds no rows: schemas, indices, and records by name.
@@ -183,9 +220,11 @@ impl Door {
         writes: Vec<Write>,
     ) -> Result<WriteReport, ServiceError> {
         self.check(collection)?;
-        Ok(match self.policy(&self.db.schema(collection)?) {
-            Some(policy) => self.db.write_restricted(collection, mode, writes, &*policy)?,
-            None => self.db.write(collection, mode, writes)?,
+        let policy = self.policy(&self.db.schema(collection)?);
+        Ok(match (self.pinned, policy.as_deref()) {
+            (Some(id), policy) => self.db.write_pinned(collection, id, mode, writes, policy)?,
+            (None, Some(policy)) => self.db.write_restricted(collection, mode, writes, policy)?,
+            (None, None) => self.db.write(collection, mode, writes)?,
         })
     }
 
@@ -199,9 +238,11 @@ impl Door {
         blocks: &[&ObjectBlock],
     ) -> Result<WriteReport, ServiceError> {
         self.check(collection)?;
-        Ok(match self.policy(&self.db.schema(collection)?) {
-            Some(policy) => self.db.insert_restricted(collection, blocks, &*policy)?,
-            None => self.db.insert(collection, blocks)?,
+        let policy = self.policy(&self.db.schema(collection)?);
+        Ok(match (self.pinned, policy.as_deref()) {
+            (Some(id), policy) => self.db.insert_pinned(collection, id, blocks, policy)?,
+            (None, Some(policy)) => self.db.insert_restricted(collection, blocks, policy)?,
+            (None, None) => self.db.insert(collection, blocks)?,
         })
     }
 }

@@ -4,7 +4,7 @@ use thiserror::Error;
 
 use super::RequestError;
 use super::admission::Limited;
-use crate::access::AccessError;
+use crate::access::{AccessError, Denied};
 use crate::audit::AuditError;
 use crate::backup::BackupError;
 use crate::class::Class;
@@ -50,6 +50,23 @@ pub enum ServiceError {
     #[error("this call may not touch collection `{collection}`")]
     NotGranted {
         /// Its name, as it was asked for.
+        collection: String,
+    },
+    /// A call that has been going on, and would not be let through any more.
+    #[error(transparent)]
+    Denied(#[from] Denied),
+    /// A row policy that has changed while a call went on under it.
+    #[error("what you may see of `{collection}` has changed since this call began: begin it again")]
+    SightChanged {
+        /// Name of the collection.
+        collection: String,
+    },
+    /// A collection that was dropped while a call wrote into it; another one may have its name.
+    #[error(
+        "collection `{collection}` is no longer the one that this call began with: begin it again"
+    )]
+    CollectionGone {
+        /// Name of the collection.
         collection: String,
     },
     /// A request without a decision beside it.
@@ -165,9 +182,11 @@ impl ServiceError {
             Self::Encoder(error) => error.class(),
             Self::Rows(error) => error.class(),
             Self::NoEncoder | Self::Stopping => Class::Unavailable,
-            Self::SpaceGone { .. } | Self::ModelChanged { .. } | Self::NoStates { .. } => {
-                Class::Conflict
-            }
+            Self::SpaceGone { .. }
+            | Self::CollectionGone { .. }
+            | Self::SightChanged { .. }
+            | Self::ModelChanged { .. }
+            | Self::NoStates { .. } => Class::Conflict,
             Self::Audit(error) => error.class(),
             Self::ReplyTooLarge { .. } | Self::DeadlineExceeded { .. } | Self::Limited(_) => {
                 Class::Exhausted
@@ -175,6 +194,7 @@ impl ServiceError {
             Self::Stream(_)
             | Self::Unsupported { .. }
             | Self::NotGranted { .. }
+            | Self::Denied(_)
             | Self::NotThroughTheGate => Class::Invalid,
             Self::DamagedSession { .. } => Class::Corrupt,
             Self::EncoderMiscounted { .. } | Self::Task { .. } => Class::Internal,

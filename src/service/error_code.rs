@@ -39,6 +39,10 @@ impl From<ServiceError> for Status {
         match (error, class) {
             (ServiceError::Stream(status), _) => *status,
             (ServiceError::Limited(limited), _) => limited.into(),
+            (ServiceError::Denied(denied), _) => {
+                tracing::info!(reason = denied.reason(), "a call is let on no more");
+                Refusal::Denied(denied).into()
+            }
             (error @ (ServiceError::NotGranted { .. } | ServiceError::NotThroughTheGate), _) => {
                 tracing::info!(%error, "permission denied");
                 Self::new(Code::PermissionDenied, one_line(&error.to_string()))
@@ -144,6 +148,9 @@ impl From<Limited> for Status {
 
 impl From<Refusal> for Status {
     fn from(refusal: Refusal) -> Self {
+        if let Refusal::Limited(limited) = refusal {
+            return limited.into();
+        }
         Self::new(refusal.code(), one_line(&refusal.to_string()))
     }
 }

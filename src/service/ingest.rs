@@ -27,6 +27,7 @@ use super::error_code::one_line;
 use super::limits::{Limits, at_most};
 use super::telemetry::watched;
 use super::{RequestError, ServiceError};
+use crate::access::Role;
 use crate::engine::{Write, WriteMode, WriteOutcome, WriteReport};
 use crate::files::{self, DecodedBlock, IpcLimits, ObjectBlock};
 use crate::schema::{
@@ -56,6 +57,13 @@ struct Target {
 }
 
 impl Target {
+    /// The same after a new decision on the call: a stream may go on for days, and what was taken from its caller meanwhile,
+    /// or from the collection's name, holds for the next batch.
+    fn renewed(&self, context: &Context) -> Result<Self, ServiceError> {
+        let door = self.door.renewed(&context.registry, Role::Ingest, &self.collection)?;
+        Ok(Self { door, ..self.clone() })
+    }
+
     /// Refuses vectors and tokens for a space of an encoder that were not said to come from it.
     fn check_provenance(
         &self,
@@ -164,12 +172,13 @@ async fn read_batches(
 ) -> Result<(), ServiceError> {
     let Some(first) = next(&mut inbound).await? else { return Ok(()) };
     let Message::Open(open) = first else { return Err(RequestError::NotOpened.into()) };
-    let target = open_target(context, door, open).await?;
+    let mut target = open_target(context, door, open).await?;
     let window = Arc::new(Semaphore::new(context.limits.ingest_window.max(1)));
     loop {
         let place = turn(&window).await?;
         let Some(message) = next(&mut inbound).await? else { return Ok(()) };
         let Message::Batch(batch) = message else { return Err(RequestError::OpenedTwice.into()) };
+        target = target.renewed(context)?;
         let bytes = batch.encoded_len() as u64;
         let share = context.batch_turn().await?;
         let (about, limits) = (target.clone(), Arc::clone(&context.limits));
@@ -207,6 +216,7 @@ async fn open_target(
         }
     };
     context.schema(&open.collection).await?;
+    let door = door.pinned(&open.collection)?;
     let declared = open.provenance.into_iter();
     let provenance =
         declared.map(|(space, given)| (space.to_lowercase(), convert::provenance(given))).collect();
@@ -388,12 +398,16 @@ async fn write_group(
         places.push(place);
         shares.push(share);
     }
-    let about = target.clone();
-    let replies = blocking(move || {
-        let replies = write(&about, batches);
-        drop(shares);
-        replies
-    });
+    let replies = async {
+        // It has waited since it was read.
+        let about = target.renewed(context)?;
+        blocking(move || {
+            let replies = write(&about, batches);
+            drop(shares);
+            replies
+        })
+        .await
+    };
     let mut places = places.into_iter();
     match replies.await {
         Ok(replies) => {

@@ -41,10 +41,11 @@ pub(super) fn layers(
     let mut watches: Vec<Arc<dyn Watch>> = vec![Arc::new(LogCalls)];
     watches.extend(auditor.map(|auditor| -> Arc<dyn Watch> { Arc::new(auditor.clone()) }));
     let (quotas, admission) = (Quotas::new(options.quotas.clone()), context.admission.clone());
+    let admission = AdmissionLayer::new(quotas, admission, &context.limits);
     Layers {
         calls: CallLayer::new(context.metrics.clone(), readiness.clone()),
         audit: AuditLayer::new(auditor.map(|auditor| auditor.log().clone())),
-        gate: GateLayer::new(authority, Arc::from(watches), &context.limits),
-        admission: AdmissionLayer::new(quotas, admission, &context.limits),
+        gate: GateLayer::new(authority, admission.clone(), Arc::from(watches), &context.limits),
+        admission,
     }
 }

@@ -165,7 +165,8 @@ impl ObjectService for Objects {
     ) -> Result<Response<Answers>, Status> {
         let (door, rows) = (self.context.door(gate::grant(&request)?), gate::rows_served(&request));
         let answers = ingest::run(self.context.clone(), door, Box::pin(request.into_inner()));
-        let counted = answers.inspect_ok(move |answer| rows.add(answer.inserted + answer.replaced));
+        let counted =
+            answers.inspect_ok(move |answer| rows.add_written(answer.inserted + answer.replaced));
         Ok(Response::new(Box::pin(counted)))
     }
 
@@ -189,7 +190,7 @@ impl ObjectService for Objects {
         // No deadline of our own: a delete that has begun is carried out, and its caller should learn so.
         let (door, rows) = (self.context.door(gate::grant(&request)?), gate::rows_served(&request));
         let reply = self.delete(door, request.into_inner()).await?;
-        rows.add(reply.deleted);
+        rows.add_written(reply.deleted);
         Ok(Response::new(reply))
     }
 

@@ -90,6 +90,7 @@ impl Releases {
 
     fn diff(
         &self,
+        rows: gate::RowsServed,
         request: v1::DiffReleasesRequest,
     ) -> Result<Answers<v1::DiffReleasesResponse>, ServiceError> {
         let v1::DiffReleasesRequest { collection, from, to, ids_max } = request;
@@ -104,7 +105,10 @@ impl Releases {
         Ok(told(&self.context, Whose::Caller, step, move |progress, wanted| {
             let (ids_max, go_on) = (ids_max as usize, || wanted.is_still());
             let diff = db.diff_releases_while(&collection, &sides, ids_max, progress, &go_on)?;
-            let diff = Some(convert::release_diff(diff));
+            let diff = convert::release_diff(diff);
+            let listed = [&diff.added, &diff.removed, &diff.changed].into_iter().flatten();
+            rows.add(listed.map(|side| side.ids.len() as u64).sum());
+            let diff = Some(diff);
             Ok(v1::DiffReleasesResponse { stage: "done".to_owned(), done: 1, total: 1, diff })
         }))
     }
@@ -185,10 +189,10 @@ impl ReleaseService for Releases {
         &self,
         request: Request<v1::DiffReleasesRequest>,
     ) -> Result<Response<Self::DiffReleasesStream>, Status> {
-        let door = self.context.door(gate::grant(&request)?);
+        let (door, rows) = (self.context.door(gate::grant(&request)?), gate::rows_served(&request));
         let request = request.into_inner();
         door.check(&request.collection)?;
-        Ok(Response::new(self.diff(request)?))
+        Ok(Response::new(self.diff(rows, request)?))
     }
 
     async fn withdraw_release(

@@ -291,6 +291,12 @@ async fn bad_rows_are_named_and_bad_streams_end_after_what_was_written() {
     assert_eq!((refused.len(), refused[0].row, refused[0].object_id.as_str()), (1, 1, "11"));
     assert!(refused[0].reason.contains("91"), "{refused:?}");
 
+    // A number that cannot be counted on from.
+    let last = ingest_of(FlightIngest { batches_durable: u64::MAX - 1, ..to("sky") });
+    let (results, failure) = put(&mut flight, encoded(last, vec![table(0, 1); 3]).await).await;
+    assert_eq!(results.iter().map(|result| result.batches_durable).collect::<Vec<_>>(), [u64::MAX]);
+    assert_eq!(failure.expect("no number is left").code(), Code::InvalidArgument);
+
     // A body that is cut off, one of another schema, no schema, no descriptor.
     let mut cut = messages.clone();
     let body = cut[2].data_body.slice(..cut[2].data_body.len() / 2);

@@ -7,6 +7,7 @@ mod matrix;
 mod names;
 mod python;
 mod raw;
+mod streams;
 mod tls;
 
 use std::net::SocketAddr;

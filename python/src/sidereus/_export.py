@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import queue
 import threading
 from collections.abc import Iterator
@@ -16,6 +17,9 @@ from ._errors import SidereusError
 from ._progress import Progress
 from .v1 import flight_pb2
 
+#: Streams that are read side by side: as many as the server gives to one reader.
+AT_ONCE = 4
+
 #: Batches of each stream that wait for whoever reads several of them.
 AHEAD = 2
 
@@ -25,6 +29,8 @@ class Export:
 
     def __init__(self, connection: Connection, command: flight_pb2.FlightExport) -> None:
         self._connection = connection
+        # Nobody writes into a release: its rows are those that were told. A collection may change until they are read.
+        self._is_fixed = bool(command.release) or "@" in command.collection
         bytes_ = flight_pb2.FlightCommand(export=command).SerializeToString()
         descriptor = flight.FlightDescriptor.for_command(bytes_)
         self._info = _ask(
@@ -35,19 +41,34 @@ class Export:
 
     def batches(self, progress: bool = False) -> Iterator[pa.RecordBatch]:
         """Go through the batches in sky order; several streams are read side by side, and joined in their order."""
-        endpoints = self._info.endpoints
+        tickets = [endpoint.ticket for endpoint in self._info.endpoints]
+        came = 0
         with Progress(progress, self.rows, "exporting", "rows") as bar:
-            streams = [_one(self._connection, endpoint.ticket) for endpoint in endpoints]
-            if len(streams) > 1:
-                streams = [_Beside(stream) for stream in streams]
-            try:
-                for stream in streams:
-                    for batch in stream:
-                        bar.add(batch.num_rows)
-                        yield batch
-            finally:
-                for stream in streams:
-                    stream.close()
+            for batch in self._joined(tickets):
+                came += batch.num_rows
+                bar.add(batch.num_rows)
+                yield batch
+        if self._is_fixed and 0 <= self.rows != came:
+            raise _errors.Unavailable(f"the export broke off: {came} of {self.rows} rows came; read it again")
+
+    def _joined(self, tickets: list[Any]) -> Iterator[pa.RecordBatch]:
+        """Give the batches of every ticket in their order, a few tickets side by side."""
+        if len(tickets) == 1:
+            yield from _one(self._connection, tickets[0])
+            return
+        ahead: collections.deque[_Beside] = collections.deque()
+        try:
+            for ticket in tickets:
+                if len(ahead) == AT_ONCE:
+                    yield from ahead[0]
+                    ahead.popleft().close()
+                ahead.append(_Beside(_one(self._connection, ticket)))
+            while ahead:
+                yield from ahead[0]
+                ahead.popleft().close()
+        finally:
+            for stream in ahead:
+                stream.close()
 
 
 def _ask(connection: Connection, ask: Any) -> Any:

@@ -23,6 +23,8 @@ pub(in crate::access) struct Verified {
     pub(in crate::access) name: String,
     /// His groups here by the issuer's word, in order.
     pub(in crate::access) groups: Vec<String>,
+    /// The first second in which the token opens nothing any more.
+    pub(in crate::access) ends: u64,
 }
 
 /// The rules for claims.
@@ -50,10 +52,10 @@ impl Rules {
     /// Judges the claims of a token with a good signature at a moment.
     pub(super) fn check(&self, claims: &Claims, now: u64) -> Result<Verified, Denied> {
         self.check_parties(claims)?;
-        self.check_times(claims, now)?;
+        let ends = self.check_times(claims, now)?;
         let name = self.name(claims)?;
         let groups = self.groups(claims, &name)?;
-        Ok(Verified { name, groups })
+        Ok(Verified { name, groups, ends })
     }
 
     fn check_parties(&self, claims: &Claims) -> Result<(), Denied> {
@@ -77,10 +79,12 @@ impl Rules {
         ))
     }
 
-    fn check_times(&self, claims: &Claims, now: u64) -> Result<(), Denied> {
+    /// Checks when the token holds, and tells its end.
+    fn check_times(&self, claims: &Claims, now: u64) -> Result<u64, Denied> {
         let leeway = self.options.leeway_s;
         let expires = moment(claims, "exp")?.ok_or_else(|| missing("exp"))?;
-        if now >= expires.saturating_add(leeway) {
+        let ends = expires.saturating_add(leeway);
+        if now >= ends {
             let what = format!("it expired {}", written(expires));
             return Err(Denied::genuine(&what, format!("bearer token: {what}")));
         }
@@ -91,7 +95,7 @@ impl Rules {
             let what = format!("it is not valid before {}; are the clocks right?", written(begin));
             return Err(Denied::genuine(&what, format!("bearer token: {what}")));
         }
-        Ok(())
+        Ok(ends)
     }
 
     fn name(&self, claims: &Claims) -> Result<String, Denied> {

@@ -6,6 +6,7 @@
 mod manage;
 #[cfg(test)]
 mod oracle_tests;
+mod renew;
 #[cfg(test)]
 mod tests;
 mod tokens;
@@ -21,7 +22,7 @@ use super::state::State;
 use super::token::{Shown, is_token};
 use super::{
     AccessError, Clock, Denied, DeniedKind, Grant, Identity, OidcOptions, Proof, Records, Role,
-    Rows, utc,
+    Rows,
 };
 use crate::engine::Db;
 
@@ -135,17 +136,7 @@ impl Registry {
             return Err(Denied::token(format!("wrong secret for API token {}", shown.id)));
         }
         let record = &token.record;
-        if let Some(revoked) = record.revoked {
-            let (id, owner, when) = (&record.id, &record.owner, utc(revoked));
-            return Err(Denied::token(format!("API token {id} of {owner} was revoked {when}")));
-        }
-        if now >= record.expires {
-            let when = utc(record.expires);
-            return Err(Denied::genuine(
-                &format!("it expired {when}; ask an administrator for another"),
-                format!("API token {} of {} expired {when}", record.id, record.owner),
-            ));
-        }
+        renew::in_force(record, now)?;
         token.use_at(now);
         let groups = state.groups_of(&record.owner, Vec::new());
         let proof = Proof::Token { id: record.id.clone() };
@@ -162,8 +153,9 @@ impl Registry {
             return Err(Denied::token("bearer token that is none of ours, and no single sign-on"));
         };
         let verified = oidc.verify(shown).await?;
+        let (issuer, ends) = (oidc.issuer().to_owned(), verified.ends);
+        let proof = Proof::Oidc { issuer, groups: verified.groups.clone(), ends };
         let groups = self.state().groups_of(&verified.name, verified.groups);
-        let proof = Proof::Oidc { issuer: oidc.issuer().to_owned() };
         Ok(Identity { name: verified.name, groups, proof })
     }
 

@@ -86,6 +86,54 @@ fn a_token_opens_until_it_ends_and_says_whose_it_is() {
 }
 
 #[test]
+fn a_call_that_goes_on_is_decided_on_again_by_what_holds_now() {
+    let bench = Bench::new();
+    let registry = bench.open();
+    let team = ["ada".to_owned()];
+    registry.set_group("team", &team).expect("a group");
+    give(&registry, "group:team", Role::Ingest, "sky");
+    let (secret, _) = registry.create_token("ada", Some(1_000), &[], "root").expect("a token");
+    let identity = registry.authenticate_token(secret.reveal()).expect("opens");
+    let grant = registry.decide(&identity, Role::Ingest, Some("sky")).expect("granted");
+    let again = || registry.renew(&grant, Role::Ingest);
+    let same = again().expect("nothing has changed");
+    assert_eq!(
+        (same.role, same.rows, same.collection),
+        (Role::Ingest, Rows::All, grant.collection.clone())
+    );
+    any_policy(&registry, "group:team", "sky", "z < 1");
+    assert_eq!(predicates(&again().expect("granted").rows), ["z < 1"]);
+    registry.set_group("team", &[]).expect("a group");
+    assert_eq!(again().expect_err("no role").kind(), DeniedKind::Forbidden);
+    registry.set_group("team", &team).expect("a group");
+    bench.pass(999);
+    assert!(again().is_ok(), "in the last second of the token");
+    bench.pass(1);
+    assert_eq!(again().expect_err("it has expired").kind(), DeniedKind::Unauthenticated);
+    let (secret, info) = registry.create_token("ada", None, &[], "root").expect("a token");
+    let identity = registry.authenticate_token(secret.reveal()).expect("opens");
+    let grant = registry.decide(&identity, Role::Ingest, Some("sky")).expect("granted");
+    registry.revoke_token(&info.id, None).expect("revokes");
+    let denied = registry.renew(&grant, Role::Ingest).expect_err("it was revoked");
+    assert_eq!(denied.kind(), DeniedKind::Unauthenticated);
+}
+
+#[test]
+fn groups_of_an_issuer_hold_until_his_token_ends() {
+    let bench = Bench::new();
+    let registry = bench.open();
+    give(&registry, "group:team", Role::Read, "sky");
+    let groups = vec!["team".to_owned()];
+    let proof = Proof::Oidc { issuer: "x".to_owned(), groups: groups.clone(), ends: START + 10 };
+    let identity = Identity { name: "oidc:ada".to_owned(), groups, proof };
+    let grant = registry.decide(&identity, Role::Read, Some("sky")).expect("granted");
+    bench.pass(9);
+    assert!(registry.renew(&grant, Role::Read).is_ok());
+    bench.pass(1);
+    assert!(registry.renew(&grant, Role::Read).is_err());
+}
+
+#[test]
 fn nothing_is_told_about_tokens_that_are_unknown_malformed_or_revoked() {
     let bench = Bench::new();
     let registry = bench.open();

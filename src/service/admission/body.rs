@@ -88,6 +88,8 @@ struct Incoming {
     pass: Arc<Pass>,
     held: Held,
     held_bytes: usize,
+    /// Bytes that are still to come again: their memory was taken when the gate read them.
+    again: usize,
     frames: Frames,
     bounds: Bounds,
     /// Runs while the sender is waited for.
@@ -100,11 +102,13 @@ pub(super) fn incoming(body: Body, pass: Arc<Pass>, held: Held, bounds: Bounds) 
     if body.is_end_stream() {
         return body;
     }
+    let again = held.lock().unwrap_or_else(PoisonError::into_inner).bytes() as usize;
     let mut incoming = Incoming {
         body,
         pass,
         held,
-        held_bytes: 0,
+        held_bytes: again,
+        again,
         frames: Frames::default(),
         bounds,
         patience: None,
@@ -145,7 +149,9 @@ impl Incoming {
             return Err(Limited::new(name, Duration::from_hours(1), what).into());
         }
         // A stream holds one message at a time; a request is held whole until it is answered.
-        let more = data.len().min(most.saturating_sub(self.held_bytes));
+        let before = data.len().min(self.again);
+        self.again -= before;
+        let more = (data.len() - before).min(most.saturating_sub(self.held_bytes));
         if more > 0 {
             let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
             held.grow(more as u64)?;
@@ -230,7 +236,7 @@ impl Taken {
 impl Drop for Taken {
     fn drop(&mut self) {
         if let Some(rows) = &self.rows {
-            self.pass.rows(rows.rows());
+            self.pass.rows(rows.uncounted());
         }
     }
 }
@@ -292,7 +298,7 @@ fn poll(
     let Some(Answer { messages, taken }) = answer.as_mut() else {
         // Taken when it was not read, or at its end.
         let was_stalled = reader.ready.swap(0, Ordering::AcqRel) > 0;
-        return Poll::Ready(was_stalled.then(|| Err(unread(stall).into())));
+        return Poll::Ready(was_stalled.then(|| Err(Limited::unread(stall).into())));
     };
     reader.ready.store(0, Ordering::Release);
     let noted = Noted { reader: Arc::downgrade(reader), waker: context.waker().clone() };
@@ -310,11 +316,6 @@ fn poll(
             Poll::Ready(end)
         }
     }
-}
-
-fn unread(stall: Duration) -> Limited {
-    let what = format!("the answer was not read for {:.1} s", stall.as_secs_f64());
-    Limited::new("admission.stall_s", Duration::from_millis(100), what)
 }
 
 /// Gives up answers that are not read, until the server is gone.

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::Pass;
+use super::{Limited, Pass};
+use crate::service::gate::RowsServed;
 
 tokio::task_local! {
     /// The call that the current task serves; set by the layer.
@@ -32,6 +33,20 @@ impl Caller {
     /// Serves a call: [`Caller::current`] is this one meanwhile.
     pub(super) async fn serve<T>(self, work: impl Future<Output = T>) -> T {
         CALLER.scope(self, work).await
+    }
+
+    /// Counts rows that he is about to be given in an answer without a limit of its own.
+    ///
+    /// # Errors
+    /// How many of them the day's quota still covers, which are counted, and the quota.
+    pub(in crate::service) fn give(
+        &self,
+        served: &RowsServed,
+        rows: u64,
+    ) -> Result<(), (u64, Limited)> {
+        let given = self.pass.take_rows(rows);
+        served.add_counted(given.as_ref().map_or_else(|(some, _)| *some, |()| rows));
+        given
     }
 
     /// What he may take.

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Instant;
 
@@ -12,9 +12,9 @@ use tonic::codegen::Service;
 use tonic::codegen::http::{Request, Response};
 use tower::Layer;
 
-use super::body::{Bounds, Readers, Taken, incoming};
+use super::body::{Bounds, Held, Readers, Taken, incoming};
 use super::{Admission, Caller, Limited, Pass, Quotas};
-use crate::access::Grant;
+use crate::access::{Grant, Identity};
 use crate::service::Limits;
 use crate::service::deadline;
 use crate::service::gate::RowsServed;
@@ -71,6 +71,39 @@ impl AdmissionLayer {
     }
 }
 
+/// What a call takes of its caller's quotas and of the memory.
+#[derive(Debug, Clone)]
+pub(in crate::service) struct Entered {
+    pass: Arc<Pass>,
+    held: Held,
+}
+
+impl Entered {
+    /// Takes memory for bytes of the call.
+    ///
+    /// # Errors
+    /// [`Limited`] by `admission.memory_mib`.
+    pub(in crate::service) fn grow(&self, bytes: usize) -> Result<(), Limited> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner).grow(bytes as u64)
+    }
+}
+
+impl AdmissionLayer {
+    /// Lets a call in before anything of it is read: of somebody who is known, or of an address. What it takes is to be put
+    /// among the extensions of the request, where the layer takes it over.
+    ///
+    /// # Errors
+    /// [`Limited`] by one of the quotas.
+    pub(in crate::service) fn enter(
+        &self,
+        known: Option<&Identity>,
+        peer: Option<&Peer>,
+        path: &str,
+    ) -> Result<Entered, Limited> {
+        self.shared.enter(known, peer, path)
+    }
+}
+
 impl<S> Layer<S> for AdmissionLayer {
     type Service = Admitting<S>;
 
@@ -104,9 +137,12 @@ where
         if FREE.iter().any(|path| request.uri().path().starts_with(path)) {
             return Box::pin(self.inner.call(request));
         }
+        let mut request = request;
+        // What the gate has read of a call is taken over with what it takes.
+        let entered = request.extensions_mut().remove::<Entered>();
         // Refused here, a call costs no task of its own and does not wait behind those that are served.
-        let pass = match self.shared.pass(&request) {
-            Ok(pass) => Arc::new(pass),
+        let entered = match entered.map_or_else(|| self.shared.entered(&request), Ok) {
+            Ok(entered) => entered,
             Err(limited) => {
                 return Box::pin(std::future::ready(Ok(Status::from(limited).into_http())));
             }
@@ -114,13 +150,13 @@ where
         let given = request.headers().get("grpc-timeout").and_then(|value| value.to_str().ok());
         let arrived = Instant::now();
         let deadline = given.and_then(deadline::given).and_then(|given| arrived.checked_add(given));
-        let caller = Caller::new(Arc::clone(&pass), arrived, deadline);
+        let caller = Caller::new(Arc::clone(&entered.pass), arrived, deadline);
         let shared = Arc::clone(&self.shared);
         // The clone that was asked whether it is ready makes the call.
         let clone = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, clone);
         Box::pin(async move {
-            let (request, taken) = match shared.begin(&caller, &pass, request) {
+            let (request, taken) = match shared.begin(&caller, entered, request) {
                 Ok(begun) => begun,
                 Err(limited) => return Ok(Status::from(limited).into_http()),
             };
@@ -131,38 +167,48 @@ where
 }
 
 impl Shared {
-    fn pass(&self, request: &Request<Body>) -> Result<Pass, Limited> {
+    fn entered(&self, request: &Request<Body>) -> Result<Entered, Limited> {
         let extensions = request.extensions();
-        let is_safety = SAFETY.contains(&request.uri().path());
+        let grant = extensions.get::<Grant>().filter(|grant| !grant.open);
+        let known = grant.map(|grant| &*grant.identity);
+        self.enter(known, extensions.get::<Peer>(), request.uri().path())
+    }
+
+    fn enter(
+        &self,
+        known: Option<&Identity>,
+        peer: Option<&Peer>,
+        path: &str,
+    ) -> Result<Entered, Limited> {
+        let is_safety = SAFETY.contains(&path);
         let check = |name: &str, groups: &[String]| match is_safety {
             true => self.quotas.check_safety(name, groups),
             false => self.quotas.check(name, groups),
         };
-        match extensions.get::<Grant>() {
-            Some(grant) if !grant.open => check(&grant.identity.name, &grant.identity.groups),
+        let pass = match known {
+            Some(identity) => check(&identity.name, &identity.groups)?,
             // Who asks nobody tells callers apart by where they are.
-            _ => {
-                let peer = extensions.get::<Peer>();
-                check(&peer_name(peer.map(|peer| peer.address.ip())), &[])
-            }
-        }
+            None => check(&peer_name(peer.map(|peer| peer.address.ip())), &[])?,
+        };
+        let held = Arc::new(Mutex::new(self.admission.budget().take(0)?));
+        Ok(Entered { pass: Arc::new(pass), held })
     }
 
     /// Begins a call that has its pass, unless it has waited too long for a thread.
     fn begin(
         &self,
         caller: &Caller,
-        pass: &Arc<Pass>,
+        entered: Entered,
         request: Request<Body>,
     ) -> Result<(Request<Body>, Taken), Limited> {
         self.admission.brief(Some(caller))?;
-        let held = Arc::new(Mutex::new(self.admission.budget().take(0)?));
+        let Entered { pass, held } = entered;
         let is_large = request.uri().path().starts_with(OBJECTS);
         let bounds = if is_large { self.objects } else { self.requests };
         let (parts, body) = request.into_parts();
-        let body = incoming(body, Arc::clone(pass), Arc::clone(&held), bounds);
+        let body = incoming(body, Arc::clone(&pass), Arc::clone(&held), bounds);
         let rows = parts.extensions.get::<RowsServed>().cloned();
-        let taken = Taken { pass: Arc::clone(pass), _held: held, rows };
+        let taken = Taken { pass, _held: held, rows };
         Ok((Request::from_parts(parts, body), taken))
     }
 

@@ -26,4 +26,10 @@ impl Limited {
     pub(super) fn new(name: &'static str, retry_after: Duration, what: impl Into<String>) -> Self {
         Self { name, retry_after, what: what.into() }
     }
+
+    /// An answer that its reader did not go on with for so long.
+    pub(in crate::service) fn unread(time: Duration) -> Self {
+        let what = format!("the answer was not read for {:.1} s", time.as_secs_f64());
+        Self::new("admission.stall_s", Duration::from_millis(100), what)
+    }
 }

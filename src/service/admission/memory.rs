@@ -85,6 +85,11 @@ impl Reserved {
         Ok(())
     }
 
+    /// Bytes that are taken.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
     /// Gives back what is more than this.
     pub(in crate::service) fn shrink(&mut self, bytes: u64) {
         let less = self.bytes.saturating_sub(bytes);

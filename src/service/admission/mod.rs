@@ -18,12 +18,11 @@ mod layer;
 mod limited;
 mod memory;
 mod options;
+mod places;
 mod quotas;
 
 use std::sync::Arc;
 use std::time::Duration;
-
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 pub(super) use caller::Caller;
 pub(super) use cost::{Cost, Work};
@@ -35,9 +34,13 @@ pub use quotas::{Pass, Quotas};
 
 use cost::Experience;
 use lane::{Ask, Lane, Sender, Slot};
+use places::{Places, Taken};
 
 /// Exports that run at once. They have places of their own, for one takes as long as its reader takes.
 const EXPORTS_AT_ONCE: usize = 8;
+
+/// Exports of one identity among them: others find places, whoever has come before.
+const EXPORTS_EACH: usize = EXPORTS_AT_ONCE / 2;
 
 /// Memory of an export: a batch that is read, one that waits, and one that is encoded.
 const EXPORT_BYTES: u64 = 24 << 20;
@@ -59,7 +62,7 @@ struct Inner {
     options: AdmissionOptions,
     queries: Arc<Lane>,
     long: Arc<Lane>,
-    exports: Arc<Semaphore>,
+    exports: Places,
     budget: Budget,
     experience: Experience,
 }
@@ -76,7 +79,7 @@ pub(super) struct Turn {
 /// An export that runs. Dropping it lets the next one begin.
 #[derive(Debug)]
 pub(super) struct ExportTurn {
-    _place: OwnedSemaphorePermit,
+    _place: Taken,
     _memory: Reserved,
 }
 
@@ -90,7 +93,7 @@ impl Admission {
             options,
             queries: Lane::new(running, options.queue),
             long: Lane::new(long, options.queue),
-            exports: Arc::new(Semaphore::new(EXPORTS_AT_ONCE)),
+            exports: Places::new(EXPORTS_AT_ONCE, EXPORTS_EACH),
             budget: Budget::new(options.memory_bytes),
             experience: Experience::default(),
         };
@@ -146,14 +149,16 @@ impl Admission {
     pub(super) async fn export(&self, caller: Option<&Caller>) -> Result<ExportTurn, Limited> {
         let inner = &self.inner;
         let left = caller.map_or(Duration::MAX, Caller::left);
-        let place = Arc::clone(&inner.exports).acquire_owned();
+        let server = Arc::from(SERVER);
+        let place = inner.exports.take(caller.map_or(&server, |caller| caller.pass().identity()));
         match tokio::time::timeout(inner.options.wait_max.min(left), place).await {
             Ok(Ok(place)) => {
                 Ok(ExportTurn { _place: place, _memory: inner.budget.take(EXPORT_BYTES)? })
             }
-            // Nobody closes the semaphore.
             Ok(Err(_)) | Err(_) => {
-                let what = format!("{EXPORTS_AT_ONCE} exports are under way");
+                let what = format!(
+                    "{EXPORTS_EACH} exports of yours are under way, or {EXPORTS_AT_ONCE} of everybody"
+                );
                 Err(Limited::new("admission.wait_ms", EXPORT_RETRY, what))
             }
         }

@@ -98,13 +98,10 @@ impl Quotas {
                 who("has read more than the quota of a minute"),
             )
         })?;
-        account.rows.check(quota.rows_per_day, SystemTime::now()).map_err(|after| {
-            Limited::new(
-                "quotas.rows_per_day",
-                after,
-                who("has been given all rows of the day's quota"),
-            )
-        })?;
+        account
+            .rows
+            .check(quota.rows_per_day, SystemTime::now())
+            .map_err(|after| account.no_rows(after))?;
         let most = quota.calls_at_once;
         // Taken first and given back where it is too much: two at once cannot both take the last.
         let pass = Pass { account: Arc::clone(&account), quota };
@@ -201,6 +198,11 @@ impl Account {
         result
     }
 
+    fn no_rows(&self, after: Duration) -> Limited {
+        let what = format!("{} has been given all rows of the day's quota", self.name);
+        Limited::new("quotas.rows_per_day", after, what)
+    }
+
     /// Whether forgetting it changes nothing: no call is under way, and what it took no longer counts.
     fn has_rested(&self, now: Instant) -> bool {
         let last = *self.last.lock().unwrap_or_else(PoisonError::into_inner);
@@ -229,6 +231,15 @@ impl Pass {
     /// Counts bytes that went.
     pub fn bytes_out(&self, bytes: u64) {
         self.account.bytes_out.add(bytes, self.quota.bytes_out_per_min, MINUTE);
+    }
+
+    /// Counts rows that are about to be returned, as far as the day's quota goes.
+    ///
+    /// # Errors
+    /// How many of them it covers, which are counted, and the quota.
+    pub fn take_rows(&self, rows: u64) -> Result<(), (u64, Limited)> {
+        let taken = self.account.rows.take(rows, self.quota.rows_per_day, SystemTime::now());
+        taken.map_err(|(some, after)| (some, self.account.no_rows(after)))
     }
 
     /// Counts rows that were returned.
@@ -309,6 +320,25 @@ impl Day {
         self.taken.fetch_add(count, Ordering::AcqRel);
     }
 
+    /// Adds as many as are left of a quota.
+    ///
+    /// # Errors
+    /// How many that are, where it is fewer, and the time until there are more.
+    fn take(&self, count: u64, quota: u64, now: SystemTime) -> Result<(), (u64, Duration)> {
+        let second = self.turn(now);
+        let left = |taken: u64| match quota {
+            0 => count,
+            most => count.min(most.saturating_sub(taken)),
+        };
+        let (after, before) = (Ordering::AcqRel, Ordering::Acquire);
+        let add = |taken: u64| Some(taken.saturating_add(left(taken)));
+        let taken = self.taken.fetch_update(after, before, add).unwrap_or_default();
+        match left(taken) {
+            some if some < count => Err((some, Duration::from_secs(DAY_S - second))),
+            _ => Ok(()),
+        }
+    }
+
     fn check(&self, most: u64, now: SystemTime) -> Result<(), Duration> {
         let second = self.turn(now);
         let is_left = most == 0 || self.taken.load(Ordering::Acquire) < most;
@@ -383,6 +413,10 @@ mod tests {
         assert_eq!(day.check(5, at(DAY_S * 9 + 200)), Err(Duration::from_secs(DAY_S - 200)));
         assert_eq!(day.check(5, at(DAY_S * 8)), Err(Duration::from_secs(DAY_S)));
         assert_eq!(day.check(5, at(DAY_S * 10)), Ok(()));
+        assert_eq!(day.take(3, 5, at(DAY_S * 10)), Ok(()));
+        assert_eq!(day.take(3, 5, at(DAY_S * 10)), Err((2, Duration::from_secs(DAY_S))));
+        assert_eq!(day.take(1, 5, at(DAY_S * 10)), Err((0, Duration::from_secs(DAY_S))));
+        assert_eq!(Day::new().take(1 << 40, 0, at(DAY_S)), Ok(()));
     }
 
     #[test]

@@ -78,7 +78,7 @@ pub(in crate::service) fn who(
         Proof::Open => ("open", ""),
         Proof::Token { id } => ("token", id.as_str()),
         Proof::Certificate => ("certificate", ""),
-        Proof::Oidc { issuer } => ("oidc", issuer.as_str()),
+        Proof::Oidc { issuer, .. } => ("oidc", issuer.as_str()),
     };
     v1::WhoAmIResponse {
         name: grant.identity.name.clone(),

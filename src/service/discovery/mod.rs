@@ -37,10 +37,9 @@ impl DiscoveryService for Discovery {
         &self,
         request: Request<v1::FindOutliersRequest>,
     ) -> Result<Response<OutlierAnswers>, Status> {
-        let door = self.context.door(gate::grant(&request)?);
-        let answers =
-            outliers::start(&self.context, door, self.context.targeted(request.into_inner())?)
-                .await?;
+        let (door, rows) = (self.context.door(gate::grant(&request)?), gate::rows_served(&request));
+        let asked = self.context.targeted(request.into_inner())?;
+        let answers = outliers::start(&self.context, door, rows, asked).await?;
         Ok(Response::new(answers))
     }
 
@@ -67,8 +66,9 @@ impl DiscoveryService for Discovery {
         request: Request<v1::NextObjectsRequest>,
     ) -> Result<Response<v1::NextObjectsResponse>, Status> {
         let deadline = Deadline::new(request.metadata(), self.context.limits.request_time_max);
-        let grant = gate::grant(&request)?;
+        let (grant, rows) = (gate::grant(&request)?, gate::rows_served(&request));
         let next = deadline.run(self.next(grant, request.into_inner())).await?;
+        rows.add(next.objects.len() as u64);
         Ok(Response::new(next))
     }
 

@@ -12,9 +12,10 @@ use crate::engine::{CollectionView, Write, WriteMode, WriteOutcome};
 use crate::index::RECALL_WISH_DEFAULT;
 use crate::query::{self, OutlierMethod, OutlierQuery, OutlierScore, Outliers, StopFlag};
 use crate::schema::{CollectionSchema, Column, ColumnType, RESERVED_COLUMNS, Value};
-use crate::service::admission::{Cost, Work};
+use crate::service::admission::{Caller, Cost, Work};
 use crate::service::context::{Context, blocking};
 use crate::service::door::Door;
+use crate::service::gate::RowsServed;
 use crate::service::search::StopWhenDropped;
 use crate::service::telemetry::watched;
 use crate::service::{RequestError, ServiceError, convert};
@@ -49,8 +50,10 @@ struct Asked {
 pub(super) async fn start(
     context: &Context,
     door: Door,
+    served: RowsServed,
     request: v1::FindOutliersRequest,
 ) -> Result<OutlierAnswers, ServiceError> {
+    let caller = Caller::current();
     let asked = read(context, request)?;
     door.check(&asked.collection)?;
     // What can be told at once is told at once, and no thread begins for it.
@@ -76,8 +79,21 @@ pub(super) async fn start(
         drop(stop);
         match outcome {
             Ok(messages) => {
-                for message in messages {
+                for mut message in messages {
+                    let rows = message.scores.len() as u64;
+                    let given = caller.as_ref().map(|caller| caller.give(&served, rows));
+                    let limited = match given {
+                        None | Some(Ok(())) => None,
+                        Some(Err((rows, limited))) => {
+                            message.scores.truncate(rows as usize);
+                            Some(limited)
+                        }
+                    };
                     if sender.send(Ok(message)).await.is_err() {
+                        return;
+                    }
+                    if let Some(limited) = limited {
+                        let _ = sender.send(Err(ServiceError::from(limited).into())).await;
                         return;
                     }
                 }

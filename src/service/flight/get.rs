@@ -1,9 +1,7 @@
 //! Objects out: what there is, and the streams of it.
 
 use std::ops::Range;
-use std::time::Duration;
 
-use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema, SchemaRef};
 use arrow::ipc::writer::IpcWriteOptions;
 use arrow_flight::encode::FlightDataEncoderBuilder;
@@ -15,12 +13,11 @@ use futures::{StreamExt, TryStreamExt};
 use prost::Message;
 use prost::bytes::Bytes;
 use tokio::runtime::Handle;
-use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
+use super::reader::{READER_PATIENCE, Reader, fed};
 use super::{Answers, Flights, command};
-use crate::access::Grant;
+use crate::access::{Grant, Registry, Role, Rows};
 use crate::engine::{CollectionView, EngineError};
 use crate::query::{self, Export, StopFlag};
 use crate::service::admission::{Caller, Cost, Work};
@@ -43,9 +40,6 @@ const NAMES_MAX: usize = 10_000;
 
 /// Bytes of one message, about: batches are cut into as many.
 const MESSAGE_BYTES: usize = 4 << 20;
-
-/// How long a reader may take for a batch before he is given up: he holds a thread and a view.
-const READER_PATIENCE: Duration = Duration::from_mins(5);
 
 /// Reads and checks what is to be exported.
 pub(super) fn read(limits: &Limits, asked: v1::FlightExport) -> Result<Export, RequestError> {
@@ -107,6 +101,18 @@ fn even_shares(cells: &Range<u64>, wanted: usize) -> Vec<Range<u64>> {
         cells.start + (u128::from(length) * u128::from(share) / u128::from(wanted)) as u64
     };
     (0..wanted).map(|share| bound(share)..bound(share + 1)).collect()
+}
+
+/// Whether somebody still sees what he saw when his export began.
+fn recheck(registry: Registry, grant: Grant) -> impl Fn() -> Result<(), ServiceError> + Send {
+    move || {
+        let now = registry.renew(&grant, Role::Read)?;
+        if now.rows == grant.rows || now.rows == Rows::All {
+            return Ok(());
+        }
+        let collection = grant.collection.as_deref().unwrap_or_default().to_owned();
+        Err(ServiceError::SightChanged { collection })
+    }
 }
 
 impl Flights {
@@ -178,20 +184,19 @@ impl Flights {
         let export = read(&self.context.limits, asked)?;
         let schema: SchemaRef = query::export_schema(&view, &export)?;
         let stop = StopWhenDropped(export.stop.clone());
-        let (sender, batches) = mpsc::channel(1);
         let reader = Reader {
             served,
-            sender,
+            caller,
+            recheck: Box::new(recheck(self.context.registry.clone(), grant.clone())),
             handle: Handle::current(),
             stopping: self.context.stop.streams.clone(),
+            patience: READER_PATIENCE,
         };
-        let span = tracing::Span::current();
-        tokio::task::spawn_blocking(move || {
+        let batches = fed(move |sender| {
             let _turn = turn;
-            span.in_scope(|| reader.feed(&view, &export));
+            reader.feed(sender, &view, &export)
         });
-        let batches = ReceiverStream::new(batches)
-            .map_err(|error: ServiceError| FlightError::Tonic(Box::new(Status::from(error))));
+        let batches = batches.map_err(|error| FlightError::Tonic(Box::new(Status::from(error))));
         let encoded = FlightDataEncoderBuilder::new()
             .with_schema(schema)
             .with_max_flight_data_size(MESSAGE_BYTES)
@@ -201,47 +206,6 @@ impl Flights {
             let _while_read = &stop;
             message.map_err(Status::from)
         }))))
-    }
-}
-
-/// Whoever takes the batches of an export.
-struct Reader {
-    served: RowsServed,
-    sender: mpsc::Sender<Result<RecordBatch, ServiceError>>,
-    handle: Handle,
-    stopping: tokio_util::sync::CancellationToken,
-}
-
-impl Reader {
-    fn feed(&self, view: &CollectionView, export: &Export) {
-        let exported = query::export(view, export, &mut |batch| {
-            let rows = batch.num_rows() as u64;
-            let is_taken = self.take(Ok(batch));
-            self.served.add(if is_taken { rows } else { 0 });
-            is_taken
-        });
-        match exported {
-            Ok(rows) => tracing::debug!(rows, "exported"),
-            Err(error) => drop(self.take(Err(error.into()))),
-        }
-    }
-
-    /// Waits until the reader has room; `false` when he has gone, takes too long, or the server stops.
-    fn take(&self, batch: Result<RecordBatch, ServiceError>) -> bool {
-        let sent = async {
-            tokio::select! {
-                sent = self.sender.send(batch) => sent.is_ok(),
-                () = tokio::time::sleep(READER_PATIENCE) => {
-                    tracing::info!("nobody takes the batches of an export; giving it up");
-                    false
-                }
-                () = self.stopping.cancelled() => {
-                    let _ = self.sender.try_send(Err(ServiceError::Stopping));
-                    false
-                }
-            }
-        };
-        self.handle.block_on(sent)
     }
 }
 

@@ -8,6 +8,7 @@
 mod command;
 mod get;
 mod put;
+mod reader;
 
 use std::pin::Pin;
 

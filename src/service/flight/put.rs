@@ -39,7 +39,7 @@ impl Flights {
         let answers = ingest::run(self.context.clone(), door, requests(asked, first, inbound));
         Ok(Box::pin(answers.map(move |answer| {
             let batch = answer?;
-            served.add(batch.inserted + batch.replaced);
+            served.add_written(batch.inserted + batch.replaced);
             Ok(put_result(batch))
         })))
     }
@@ -127,7 +127,8 @@ impl Table {
                 arrow_ipc.extend_from_slice(&CONTINUATION);
                 arrow_ipc.extend_from_slice(&[0; 4]);
                 let sequence = self.sequence;
-                self.sequence += 1;
+                let next = sequence.checked_add(1);
+                self.sequence = next.ok_or_else(|| bad("`batches_durable` is out of range"))?;
                 let merge = self.merge;
                 Ok(Some(v1::IngestBatch { sequence, objects: Vec::new(), arrow_ipc, merge }))
             }

@@ -26,18 +26,37 @@ pub(in crate::service) struct RowsServed(Arc<Served>);
 
 #[derive(Debug, Default)]
 struct Served {
+    /// Rows of its answer that are still to be counted against the day's quota, and those that have been.
     rows: AtomicU64,
+    counted: AtomicU64,
+    written: AtomicU64,
     bytes: AtomicU64,
 }
 
 impl RowsServed {
-    /// Adds rows.
+    /// Adds rows of its answer.
     pub(in crate::service) fn add(&self, rows: u64) {
         self.0.rows.fetch_add(rows, Ordering::Relaxed);
     }
 
-    /// Rows so far.
+    /// Adds rows of its answer that have been counted against the quota of its caller.
+    pub(in crate::service) fn add_counted(&self, rows: u64) {
+        self.0.counted.fetch_add(rows, Ordering::Relaxed);
+    }
+
+    /// Adds rows that it has written, or deleted.
+    pub(in crate::service) fn add_written(&self, rows: u64) {
+        self.0.written.fetch_add(rows, Ordering::Relaxed);
+    }
+
+    /// Rows so far, of its answer and written.
     pub(in crate::service) fn rows(&self) -> u64 {
+        let Served { counted, written, .. } = &*self.0;
+        self.uncounted() + counted.load(Ordering::Relaxed) + written.load(Ordering::Relaxed)
+    }
+
+    /// Rows of its answer so far that nobody has counted against a quota.
+    pub(in crate::service) fn uncounted(&self) -> u64 {
         self.0.rows.load(Ordering::Relaxed)
     }
 
@@ -257,6 +276,10 @@ impl Call {
 
     /// Ends it with a refusal.
     pub(super) fn refused(mut self, refusal: &Refusal) {
+        if let Refusal::Limited(_) = refusal {
+            // Nobody has denied it, and under overload there are too many to wait for the audit log with each.
+            self.decision = Decision::Allowed;
+        }
         self.ends(refusal.code());
         self.reason = refusal.reason();
         if let (None, Some(peer)) = (&self.identity, &self.peer) {

@@ -26,31 +26,53 @@ pub(super) struct First {
     pub(super) body: Body,
 }
 
+/// Bytes of a first message that everybody may send who has shown who he is: a name and what goes with it.
+const SMALL_BYTES: usize = 64 << 10;
+
+/// On what terms a first message is read.
+#[derive(Clone, Copy)]
+pub(super) struct Terms<'a> {
+    /// Most bytes of it.
+    pub(super) limit: usize,
+    /// Asked once when it says that it is a large one, before that is read.
+    pub(super) large: &'a (dyn Fn() -> Result<(), Refusal> + Sync),
+    /// Asked for the memory of what comes.
+    pub(super) memory: &'a (dyn Fn(usize) -> Result<(), Refusal> + Sync),
+}
+
 impl First {
-    /// Reads the first message of a body, which may have `limit` bytes.
+    /// Reads the first message of a body.
     ///
     /// # Errors
-    /// A message that is compressed, larger, or ends too early; and a caller that does not send it in time.
-    pub(super) async fn read(body: Body, limit: usize) -> Result<Self, Refusal> {
-        match tokio::time::timeout(WAIT_MAX, gather(body, limit)).await {
+    /// A message that is compressed, larger, or ends too early; a caller that does not send it in time; and those of the terms.
+    pub(super) async fn read(body: Body, terms: Terms<'_>) -> Result<Self, Refusal> {
+        match tokio::time::timeout(WAIT_MAX, gather(body, terms)).await {
             Ok(first) => first,
             Err(_) => Err(Refusal::TooSlow { seconds: WAIT_MAX.as_secs() }),
         }
     }
 }
 
-async fn gather(mut body: Body, limit: usize) -> Result<First, Refusal> {
+async fn gather(mut body: Body, terms: Terms<'_>) -> Result<First, Refusal> {
     let mut held = Held::None;
+    let mut may_be_large = false;
     loop {
-        if let Some(length) = message_length(held.bytes(), limit)?
-            && held.bytes().len() >= HEADER_BYTES + length
-        {
-            let all = held.into_bytes();
-            let message = all.slice(HEADER_BYTES..HEADER_BYTES + length);
-            return Ok(First { message: Some(message), body: replayed(all, body) });
+        if let Some(length) = message_length(held.bytes(), terms.limit)? {
+            if held.bytes().len() >= HEADER_BYTES + length {
+                let all = held.into_bytes();
+                let message = all.slice(HEADER_BYTES..HEADER_BYTES + length);
+                return Ok(First { message: Some(message), body: replayed(all, body) });
+            }
+            if length > SMALL_BYTES && !may_be_large {
+                (terms.large)()?;
+                may_be_large = true;
+            }
         }
         match poll_fn(|context| poll_data(&mut body, context)).await {
-            Some(Ok(data)) => held.add(data),
+            Some(Ok(data)) => {
+                (terms.memory)(data.len())?;
+                held.add(data);
+            }
             Some(Err(_)) => return Err(Refusal::Broken),
             None if held.bytes().is_empty() => return Ok(First { message: None, body }),
             None => return Err(Refusal::EndsEarly { bytes: held.bytes().len() }),
@@ -138,6 +160,8 @@ fn replayed(read: Bytes, mut body: Body) -> Body {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use futures::executor::block_on;
     use proptest::prelude::*;
 
@@ -156,6 +180,29 @@ mod tests {
         bytes
     }
 
+    fn up_to(limit: usize) -> Terms<'static> {
+        Terms { limit, large: &|| Ok(()), memory: &|_| Ok(()) }
+    }
+
+    #[test]
+    fn a_large_message_is_not_read_before_it_is_asked_whether_and_where_it_may_lie() {
+        let mut bytes = vec![0];
+        bytes.extend(1_000_000_u32.to_be_bytes());
+        bytes.resize(1_000_005, 7);
+        let chunks = || bytes.chunks(16_384).map(<[u8]>::to_vec).collect();
+        let held = AtomicUsize::new(0);
+        let memory = |more: usize| match held.fetch_add(more, Ordering::Relaxed) + more {
+            all if all > 200_000 => Err(Refusal::Broken),
+            _ => Ok(()),
+        };
+        let terms = Terms { limit: 1 << 20, large: &|| Err(Refusal::Nobody), memory: &memory };
+        let refused = block_on(gather(body(chunks()), terms)).err();
+        assert_eq!((refused, held.load(Ordering::Relaxed)), (Some(Refusal::Nobody), 16_384));
+        let refused = block_on(gather(body(chunks()), Terms { large: &|| Ok(()), ..terms })).err();
+        assert_eq!(refused, Some(Refusal::Broken));
+        assert!(held.load(Ordering::Relaxed) < 300_000, "the rest was not taken from the caller");
+    }
+
     proptest! {
         /// However the bytes are cut, the first message is found, and all of them are handed on.
         #[test]
@@ -169,7 +216,7 @@ mod tests {
             bytes.extend(&message);
             bytes.extend(&after);
             let chunks = bytes.chunks(cut).map(<[u8]>::to_vec).collect();
-            let first = block_on(gather(body(chunks), 1_000)).expect("a message");
+            let first = block_on(gather(body(chunks), up_to(1_000))).expect("a message");
             prop_assert_eq!(first.message.as_deref(), Some(&*message));
             prop_assert_eq!(all(first.body), bytes);
         }
@@ -177,15 +224,16 @@ mod tests {
 
     #[test]
     fn frames_that_are_no_message_are_refused_by_what_is_wrong() {
-        let refused =
-            |bytes: &[u8]| block_on(gather(body(vec![bytes.to_vec()]), 10)).err().expect("refused");
+        let refused = |bytes: &[u8]| {
+            block_on(gather(body(vec![bytes.to_vec()]), up_to(10))).err().expect("refused")
+        };
         assert!(matches!(refused(&[1, 0, 0, 0, 1, 0]), Refusal::Compressed));
         assert!(matches!(refused(&[7, 0, 0, 0, 1, 0]), Refusal::BadFlag { flag: 7 }));
         assert!(matches!(refused(&[0, 0, 0, 0, 11]), Refusal::TooLarge { bytes: 11, limit: 10 }));
         assert!(matches!(refused(&[0, 255, 255, 255, 255]), Refusal::TooLarge { .. }));
         assert!(matches!(refused(&[0, 0, 0, 0, 2, 9]), Refusal::EndsEarly { bytes: 6 }));
         assert!(matches!(refused(&[0, 0, 0]), Refusal::EndsEarly { bytes: 3 }));
-        let nothing = block_on(gather(body(Vec::new()), 10)).expect("an empty call");
+        let nothing = block_on(gather(body(Vec::new()), up_to(10))).expect("an empty call");
         assert!(nothing.message.is_none());
     }
 }

@@ -15,12 +15,13 @@ use tower::Layer;
 use super::authority::{self, Authority};
 use super::call::{Call, Method, Watches};
 use super::credentials::Credentials;
-use super::first::First;
+use super::first::{First, Terms};
 use super::refusal::Refusal;
 use super::rule::{self, Rule, Scope};
 use super::scan::{self, Peeked};
-use crate::access::{Grant, Identity};
+use crate::access::{Grant, Identity, Role};
 use crate::service::Limits;
+use crate::service::admission::AdmissionLayer;
 use crate::service::tls::Peer;
 
 /// Longest path that is noted of a call without a rule, in bytes.
@@ -37,20 +38,23 @@ pub(in crate::service) struct GateLayer {
 
 struct Shared {
     authority: Arc<dyn Authority>,
+    admission: AdmissionLayer,
     watches: Watches,
     request_bytes_max: usize,
     object_bytes_max: usize,
 }
 
 impl GateLayer {
-    /// A gate that asks an authority.
+    /// A gate that asks an authority, before a layer whose quotas and memory it takes for what it reads.
     pub(in crate::service) fn new(
         authority: Arc<dyn Authority>,
+        admission: AdmissionLayer,
         watches: Watches,
         limits: &Limits,
     ) -> Self {
         let shared = Shared {
             authority,
+            admission,
             watches,
             request_bytes_max: limits.request_bytes_max,
             object_bytes_max: limits.ingest_message_bytes_max,
@@ -150,7 +154,7 @@ impl Shared {
             return Err(Refusal::NoMethod { path: cut(parts.uri.path()) });
         };
         let (grant, body, bytes) = if rule.names_collection() {
-            let first = First::read(body, self.limit(rule)).await?;
+            let first = self.first(rule, &identity, parts, body).await?;
             let message = first.message.as_deref().unwrap_or_default();
             let peeked = scan::peek(rule, message).map_err(Refusal::Malformed)?;
             call.is_about(peeked.collection, peeked.release);
@@ -163,6 +167,26 @@ impl Shared {
         parts.extensions.insert(call.rows());
         parts.extensions.insert(grant);
         Ok(body)
+    }
+
+    /// Reads the first message. What it takes of its caller's quotas and of the memory is taken before it comes, and who
+    /// has no role on anything sends no more than a name.
+    async fn first(
+        &self,
+        rule: &Rule,
+        identity: &Arc<Identity>,
+        parts: &mut Parts,
+        body: Body,
+    ) -> Result<First, Refusal> {
+        let known = (!self.authority.is_open()).then_some(&**identity);
+        let peer = parts.extensions.get::<Peer>();
+        let entered = self.admission.enter(known, peer, parts.uri.path()).map_err(Refusal::Limited)?;
+        let large = || self.authority.decide(identity, Role::Read, None).map(drop);
+        let memory = |bytes: usize| entered.grow(bytes).map_err(Refusal::Limited);
+        let terms = Terms { limit: self.limit(rule), large: &large, memory: &memory };
+        let first = First::read(body, terms).await?;
+        parts.extensions.insert(entered);
+        Ok(first)
     }
 
     fn decide(

@@ -5,6 +5,7 @@ use tonic::Code;
 
 use super::scan::Malformed;
 use crate::access::Denied;
+use crate::service::admission::Limited;
 
 /// How somebody gets and gives what shows who he is.
 const HOW: &str = "give an API token with --token-file or in SIDEREUS_TOKEN (an administrator makes one with `sidereus access \
@@ -78,6 +79,9 @@ pub(in crate::service) enum Refusal {
     /// A request whose connection broke.
     #[error("the request broke off")]
     Broken,
+    /// A quota or the memory is used up for now.
+    #[error(transparent)]
+    Limited(Limited),
     /// A watch of the server, such as a quota or the audit log, that does not let it begin.
     #[error("{message}")]
     Watch {
@@ -106,7 +110,7 @@ impl Refusal {
             | Self::Malformed(_)
             | Self::BadFlag { .. }
             | Self::EndsEarly { .. } => Code::InvalidArgument,
-            Self::TooLarge { .. } => Code::ResourceExhausted,
+            Self::TooLarge { .. } | Self::Limited(_) => Code::ResourceExhausted,
             Self::TooSlow { .. } => Code::DeadlineExceeded,
             Self::Broken => Code::Cancelled,
             Self::Watch { code, .. } => *code,

@@ -13,7 +13,7 @@ pub(in crate::service) struct Rule {
     pub(super) scope: Scope,
     /// Fields of the first message that ask for another role where they are set.
     pub(super) raises: &'static [(u32, Role)],
-    /// Number of the field that names a release of the collection, in messages that have one.
+    /// Number of the field that names a release of the collection, beside the collection, in messages that have one.
     pub(super) release: Option<u32>,
     /// Whether the server answers with a stream.
     pub(super) server_streaming: bool,
@@ -69,16 +69,21 @@ static FOREIGN: &[Rule] = &[
         "/arrow.flight.protocol.FlightService/DoGet",
         Role::Read,
         Scope::Collection { path: &[1, 1, 1], empty: Empty::Refused },
+        RELEASE,
     ),
     flight(
         "/arrow.flight.protocol.FlightService/DoPut",
         Role::Ingest,
         Scope::Collection { path: &[1, 2, 2, 1], empty: Empty::Refused },
+        None,
     ),
-    flight("/arrow.flight.protocol.FlightService/GetFlightInfo", Role::Read, DESCRIPTOR),
-    flight("/arrow.flight.protocol.FlightService/GetSchema", Role::Read, DESCRIPTOR),
+    flight("/arrow.flight.protocol.FlightService/GetFlightInfo", Role::Read, DESCRIPTOR, RELEASE),
+    flight("/arrow.flight.protocol.FlightService/GetSchema", Role::Read, DESCRIPTOR, RELEASE),
     foreign("/arrow.flight.protocol.FlightService/", Role::Read, Scope::Listing),
 ];
+
+/// The field of an export that names a release.
+const RELEASE: Option<u32> = Some(100);
 
 const DESCRIPTOR: Scope = Scope::Descriptor { command: &[2, 1, 1], path: &[3] };
 
@@ -86,8 +91,8 @@ const fn foreign(path: &'static str, role: Role, scope: Scope) -> Rule {
     Rule { path, role, scope, raises: &[], release: None, server_streaming: false, writes: false }
 }
 
-const fn flight(path: &'static str, role: Role, scope: Scope) -> Rule {
-    Rule { path, role, scope, raises: &[], release: None, server_streaming: true, writes: false }
+const fn flight(path: &'static str, role: Role, scope: Scope, release: Option<u32>) -> Rule {
+    Rule { path, role, scope, raises: &[], release, server_streaming: true, writes: false }
 }
 
 /// The rule of a path. There is none for paths that are not known: they are refused.

@@ -69,7 +69,10 @@ pub(super) fn peek<'a>(rule: &Rule, message: &'a [u8]) -> Result<Peeked<'a>, Mal
     match rule.scope {
         Scope::Collection { path, .. } => follow(rule, path, message),
         Scope::Descriptor { command, path } => match follow(rule, command, message)? {
-            Peeked { collection: None, .. } => follow(rule, path, message),
+            // A path names no release, whatever else is in the message.
+            Peeked { collection: None, .. } => {
+                Ok(Peeked { release: None, ..follow(rule, path, message)? })
+            }
             peeked => Ok(peeked),
         },
         Scope::Server | Scope::Listing | Scope::Anybody => follow(rule, &[], message),
@@ -85,7 +88,7 @@ fn follow<'a>(rule: &Rule, path: &[u32], message: &'a [u8]) -> Result<Peeked<'a>
     while let Some((number, value)) = fields.next()? {
         if number == first {
             once(&mut named, number, value)?;
-        } else if rule.release == Some(number) {
+        } else if inner.is_empty() && rule.release == Some(number) {
             once(&mut release, number, value)?;
         } else if let Some((_, role)) = rule.raises.iter().find(|(field, _)| *field == number)
             && value.is_set()
@@ -93,12 +96,16 @@ fn follow<'a>(rule: &Rule, path: &[u32], message: &'a [u8]) -> Result<Peeked<'a>
             peeked.role = peeked.role.max(*role);
         }
     }
-    for number in inner {
+    for (place, number) in inner.iter().enumerate() {
         let Some(message) = named.take() else { break };
+        // The release is named beside the collection.
+        let is_last = place + 1 == inner.len();
         let mut fields = Fields(message);
         while let Some((found, value)) = fields.next()? {
             if found == *number {
                 once(&mut named, found, value)?;
+            } else if is_last && rule.release == Some(found) {
+                once(&mut release, found, value)?;
             }
         }
     }
@@ -264,7 +271,17 @@ mod tests {
         assert_eq!(name("DoGet", &field(1, &ingest)), None);
         assert_eq!(name("DoPut", &field(1, &field(2, &ingest))), des);
         assert_eq!(name("DoPut", &field(1, &field(2, &export))), None);
+        let released = v1::FlightExport {
+            collection: "des".to_owned(),
+            release: "dr1".to_owned(),
+            ..Default::default()
+        };
+        let released = field(1, &released.encode_to_vec());
+        let ticket = field(1, &released);
+        assert_eq!(peek(flight("DoGet"), &ticket).expect("well formed").release, Some("dr1"));
         for method in ["GetFlightInfo", "GetSchema"] {
+            let command = field(2, &released);
+            assert_eq!(peek(flight(method), &command).expect("well formed").release, Some("dr1"));
             assert_eq!(name(method, &field(2, &export)), des);
             assert_eq!(name(method, &field(3, b"des")), des);
             let two = [field(3, b"des"), field(3, b"ska")].concat();

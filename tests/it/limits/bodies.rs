@@ -103,6 +103,33 @@ async fn a_sender_that_does_not_go_on_is_given_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn first_messages_under_way_keep_within_the_memory() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = filled(folder.path(), 10, |options| {
+        options.admission.memory_bytes = Some(4 << 20);
+    })
+    .await;
+    let channel = from(&server, 2).await;
+    // Most of a message of three mebibytes comes, and the rest never does.
+    let part = || {
+        let mut bytes = vec![0];
+        bytes.extend((3_u32 << 20).to_be_bytes());
+        bytes.resize(3 << 20, 0);
+        let parts = futures::stream::iter([Ok::<_, Status>(Bytes::from(bytes))]);
+        Body::new(AxumBody::from_stream(parts.chain(futures::stream::pending())))
+    };
+    let began = Instant::now();
+    let refused = tokio::select! {
+        status = send(&channel, COUNT, part()) => status,
+        status = send(&channel, COUNT, part()) => status,
+    };
+    assert!(is_by(&refused, "admission.memory_mib"), "{refused:?}");
+    assert!(began.elapsed() < Duration::from_secs(10));
+    assert_eq!(count(&channel, "galaxies", "").await.expect("served"), 10);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_answer_that_nobody_reads_is_given_up_with_what_it_holds() {
     let folder = tempfile::tempdir().expect("a folder");
     let server = filled(folder.path(), 20_000, |options| {

@@ -2,18 +2,28 @@
 
 use std::collections::HashMap;
 
+use arrow_flight::Ticket;
+use arrow_flight::decode::FlightRecordBatchStream;
+use arrow_flight::error::FlightError;
+use arrow_flight::flight_service_client::FlightServiceClient;
+use futures::{StreamExt, TryStreamExt};
+use prost::Message;
+use sidereus::wire::v1::discovery_service_client::DiscoveryServiceClient;
+use sidereus::wire::v1::flight_command::Command;
 use sidereus::wire::v1::object_service_client::ObjectServiceClient;
 use sidereus::wire::v1::search_service_client::SearchServiceClient;
 use sidereus::wire::v1::{
-    CellList, GetObjectsRequest, IngestBatch, IngestMode, Moc, Polygon, Position, SearchRequest,
-    VectorTerm, moc, region,
+    CellList, FindOutliersRequest, FlightCommand, FlightExport, GetObjectsRequest, IngestBatch,
+    IngestMode, Moc, Polygon, Position, SearchRequest, VectorTerm, moc, region,
 };
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status};
 
 use super::{count, filled, from, is_by, retry_after_ms};
-use crate::support::{TestServer, in_region, near, number, object, open_message, real, vector};
+use crate::support::{
+    TestServer, galaxy, in_region, near, number, object, open_message, real, vector,
+};
 
 async fn search(server: &TestServer, request: SearchRequest) -> Status {
     server.search(request).await.expect_err("refused")
@@ -128,6 +138,54 @@ async fn quotas_are_of_each_caller_and_say_when_to_come_back() {
     rows(60).await.expect("begins within them");
     let status = rows(1).await.expect_err("the day's are given");
     assert!(is_by(&status, "quotas.rows_per_day"), "{status:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_without_end_end_with_the_rows_of_the_day_and_writing_takes_none() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = filled(folder.path(), 200, |options| {
+        options.quotas.default.rows_per_day = 150;
+    })
+    .await;
+    // More than are given in a day, and again.
+    let objects = (200..400).map(|id| galaxy(id, id as f64 % 360.0, 10.0)).collect();
+    server.write("galaxies", objects).await;
+
+    let mut flight = FlightServiceClient::new(from(&server, 2).await);
+    let export = FlightExport { collection: "galaxies".to_owned(), ..FlightExport::default() };
+    let command = FlightCommand { command: Some(Command::Export(export)) };
+    let answer = flight.do_get(Ticket::new(command.encode_to_vec())).await.expect("begins");
+    let messages = answer.into_inner().map_err(FlightError::from);
+    let mut batches = FlightRecordBatchStream::new_from_flight_data(messages);
+    let mut rows = 0;
+    let end = loop {
+        match batches.next().await {
+            Some(Ok(batch)) => rows += batch.num_rows(),
+            Some(Err(FlightError::Tonic(status))) => break *status,
+            other => panic!("an export of more than there are left: {other:?}"),
+        }
+    };
+    assert!(is_by(&end, "quotas.rows_per_day"), "{end:?}");
+    assert_eq!(rows, 150);
+
+    let mut discovery = DiscoveryServiceClient::new(from(&server, 3).await);
+    let asked = FindOutliersRequest {
+        collection: "galaxies".to_owned(),
+        space: "v".to_owned(),
+        ..FindOutliersRequest::default()
+    };
+    let mut answer = discovery.find_outliers(asked).await.expect("begins").into_inner();
+    let mut scores = 0;
+    let end = loop {
+        match answer.message().await {
+            Ok(Some(message)) => scores += message.scores.len(),
+            Ok(None) => panic!("all {scores} scores"),
+            Err(status) => break status,
+        }
+    };
+    assert!(is_by(&end, "quotas.rows_per_day"), "{end:?}");
+    assert_eq!(scores, 150);
+    server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
