@@ -75,7 +75,7 @@ enum Action {
         #[arg(long, value_name = "N", default_value_t = 20)]
         ids: u32,
     },
-    /// Have a release answered no more; its record stays and says why
+    /// Have a release answered no more; its record stays and says why, and its data stay to be verified
     Withdraw {
         /// Name of the collection
         collection: String,
@@ -84,8 +84,11 @@ enum Action {
         /// Why: every query of the release is answered with it
         #[arg(long)]
         reason: String,
-        /// Keep the data, to be verified alone
+        /// Delete the data of the release at once, and for ever; without it they are kept, and can be verified alone
         #[arg(long)]
+        delete_data: bool,
+        /// Keep the data, as is done anyway
+        #[arg(long, hide = true, conflicts_with = "delete_data")]
         keep_data: bool,
     },
 }
@@ -121,17 +124,32 @@ pub(super) async fn run(arguments: ReleaseArguments) -> Result<ExitCode> {
             let request = v1::DiffReleasesRequest { collection, from, to, ids_max: ids };
             print_diff(&diff(&client, request).await?, format)?;
         }
-        Action::Withdraw { collection, name, reason, keep_data } => {
+        Action::Withdraw { collection, name, reason, delete_data, keep_data: _ } => {
+            let keep_data = !delete_data;
             let request = v1::WithdrawReleaseRequest { collection, name, reason, keep_data };
             let reply = client.releases().withdraw_release(request).await;
             let release = reply.map_err(|status| of_status(&status))?.into_inner().release;
-            show(&release.context(NO_RELEASE)?, format)?;
+            let release = release.context(NO_RELEASE)?;
+            show(&release, format)?;
+            eprintln!("{}", withdrawn_line(&release));
         }
     }
     Ok(ExitCode::SUCCESS)
 }
 
 const NO_RELEASE: &str = "the server's answer lacks the release; is it of another version?";
+
+/// What was done to a release that is withdrawn now.
+fn withdrawn_line(release: &v1::Release) -> String {
+    let (collection, name) = (&release.collection, &release.name);
+    let done = match release.withdrawn.as_ref().is_some_and(|withdrawal| withdrawal.data_kept) {
+        true => format!(
+            "its data are kept, and `sidereus release verify {collection} {name}` still reads them"
+        ),
+        false => "its data are deleted; its record is kept".to_owned(),
+    };
+    format!("withdrew {collection} {name}: queries of it are answered with the reason; {done}")
+}
 
 /// A text, or that of a file after an `@`.
 fn text(given: String) -> Result<String> {
