@@ -83,7 +83,11 @@ def test_tables_of_every_kind_go_in(client: sidereus.Client) -> None:
         found = one.get(["b", "c"]).to_table()
         assert found["flux"][0] == 7.0 * u.mJy and found["flux"].unit == u.Jy and found["name"][1] == "x"
         assert found["ra"][0].to_value("deg") == pytest.approx(np.degrees(2.0))
-        merged = one.ingest({"object_id": ["b"], "ra": [1.0], "dec": [1.0], "name": ["y"]}, merge=True)
+        part = {"object_id": ["b"], "ra": [1.0], "dec": [1.0], "name": ["y"]}
+        with pytest.warns(UserWarning, match="not given: 1 replaced object has none now; merge=True"):
+            one.ingest(part)
+        one.ingest(astropy)
+        merged = one.ingest(part, merge=True)
         assert merged.replaced == 1
         assert one.get("b").to_table()["flux"][0] == 7.0 * u.mJy
         with pytest.raises(sidereus.InvalidRequest, match="not converted"):

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
+use arrow::datatypes::Schema;
 use clap::Args;
 
 use self::report::{FileSummary, Summary};
@@ -20,7 +21,8 @@ use super::collection;
 use super::failure::of_status;
 use super::schema_file;
 use crate::files::{
-    Format, Import, ImportOptions, Inferred, Mapping, RefusedReport, VectorSource, VectorSpec,
+    Format, Import, ImportOptions, Inferred, Mapping, RefusedReport, VECTOR_PREFIX, VectorSource,
+    VectorSpec,
 };
 use crate::schema::CollectionSchema;
 use crate::vector::Metric;
@@ -215,10 +217,23 @@ async fn import_file(
             eprintln!("note: {warning}");
         }
     }
+    let absent = if request.merge { Vec::new() } else { absent(&batches.layout(), schema) };
     let mut refused = RefusedReport::beside(path);
     let mut file = stream::send(client, schema, request.merge, batches, &mut refused).await?;
     file.path = path.to_owned();
+    file.absent = absent;
     file.report = refused.finish()?.map(|(path, _)| path);
     file.seconds = started.elapsed().as_secs_f64();
     Ok(file)
+}
+
+/// What objects of the collection can have and rows of the file do not: its columns, and spaces that the server does not fill.
+fn absent(layout: &Schema, schema: &CollectionSchema) -> Vec<String> {
+    let is_absent = |name: &String| {
+        !layout.fields().iter().any(|field| field.name().eq_ignore_ascii_case(name))
+    };
+    let columns = schema.columns.iter().map(|column| column.name.clone());
+    let spaces = schema.spaces.iter().filter(|space| space.at_ingest.is_none());
+    let spaces = spaces.map(|space| format!("{VECTOR_PREFIX}{}", space.name));
+    columns.chain(spaces).filter(is_absent).collect()
 }
