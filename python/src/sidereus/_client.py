@@ -127,7 +127,7 @@ def connect(
     certificate: str | os.PathLike[str] | None = None,
     key: str | os.PathLike[str] | None = None,
     timeout: float = 60.0,
-    patience: float = 60.0,
+    patience: float | None = None,
 ) -> Client:
     """Connect to a server.
 
@@ -149,7 +149,8 @@ def connect(
     timeout
         Seconds that one call may take.
     patience
-        Seconds for which calls that may be made again are, while the server is away.
+        Seconds for which calls that may be made again are, while the server is away; as many as ``timeout`` unless said. What
+        cannot come right, such as a certificate of another authority, is told at once.
 
     Examples
     --------
