@@ -97,6 +97,36 @@ def test_tables_of_every_kind_go_in(client: sidereus.Client) -> None:
         one.drop()
 
 
+def test_an_export_comes_back_as_what_it_was(client: sidereus.Client) -> None:
+    first = client.create_collection(
+        "first", spaces=[sidereus.Space("v", 2, "l2", "photometry", encoder="m", weights_hash="ab" * 32)]
+    )
+    second = None
+    try:
+        table = {"object_id": np.arange(3), "ra": np.arange(3.0), "dec": np.zeros(3)}
+        vectors = np.arange(6, dtype=np.float32).reshape(3, 2) + 1
+        first.ingest(table, {"v": vectors}, provenance={"v": first.spaces["v"]})
+        exported = first.export(vectors=True)
+        second = client.create_collection("second", exported.to_arrow())
+        assert second.spaces == first.spaces
+        assert second.ingest(exported.to_arrow()).inserted == 3
+        np.testing.assert_array_equal(second.get([0, 1, 2], with_vectors=True).vectors("v"), vectors)
+    finally:
+        first.drop()
+        if second is not None:
+            second.drop()
+
+
+def test_the_dimension_of_a_space_is_that_of_its_vectors(client: sidereus.Client) -> None:
+    one = client.create_collection("dimensions", spaces={"v": np.zeros((5, 7)), "w": 3})
+    try:
+        assert (one.spaces["v"].dimension, one.spaces["w"].dimension) == (7, 3)
+    finally:
+        one.drop()
+    with pytest.raises(sidereus.InvalidRequest, match="give its dimension"):
+        client.create_collection("dimensions", spaces={"v": np.zeros(7)})
+
+
 def test_bad_rows_are_named_and_the_others_written(client: sidereus.Client) -> None:
     one = client.create_collection("bad", spaces={"v": 2})
     try:

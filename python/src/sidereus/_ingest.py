@@ -308,6 +308,8 @@ def ingest(
         mode=wire.INGEST_MODE_BULK if bulk else wire.INGEST_MODE_UNSPECIFIED,
         merge=merge,
     )
+    for name, told in _schema.told_provenances(made.schema):
+        command.provenance[name].CopyFrom(told)
     for name, space in (provenance or {}).items():
         command.provenance[name].CopyFrom(space.to_message().provenance)
     report = Ingest(connection, command, made, progress).run()

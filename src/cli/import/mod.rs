@@ -26,7 +26,7 @@ use crate::files::{
 };
 use crate::schema::CollectionSchema;
 use crate::vector::Metric;
-use crate::wire::v1::{AddSpaceRequest, CountObjectsRequest, DropCollectionRequest};
+use crate::wire::v1::{AddSpaceRequest, CountObjectsRequest, DropCollectionRequest, IngestOpen};
 
 /// Rows that are read at once: few, since a row may hold an image.
 const READ_ROWS: usize = 4_096;
@@ -47,12 +47,12 @@ pub(super) struct ImportArguments {
     #[arg(long, value_name = "NEW=COLUMN,...")]
     map: Vec<String>,
     /// Vectors of a space: a NumPy file with one row for each row of the table, or a column of lists
-    /// (repeat for several spaces)
+    /// (repeat for several spaces). Columns vector.SPACE of exported files are taken without it
     #[arg(long, value_name = "SPACE=FILE.npy|COLUMN")]
     vectors: Vec<String>,
-    /// How vectors of a new space are compared: cosine, l2 or ip
-    #[arg(long, default_value = "cosine")]
-    metric: String,
+    /// How vectors of a new space are compared: cosine, l2 or ip [default: as an exported file tells, else cosine]
+    #[arg(long)]
+    metric: Option<String>,
     /// Format of the files, where neither name nor content tells: csv, parquet, arrow or fits
     #[arg(long, value_name = "FORMAT")]
     input_format: Option<String>,
@@ -67,6 +67,7 @@ pub(super) struct ImportArguments {
 struct Request {
     mapping: Mapping,
     vectors: Vec<VectorSpec>,
+    metric: Option<Metric>,
     format: Option<Format>,
     merge: bool,
     is_new: bool,
@@ -74,8 +75,8 @@ struct Request {
 
 impl Request {
     fn new(arguments: &ImportArguments) -> Result<Self> {
-        let metric: Metric = arguments.metric.parse()?;
-        let spec = |text: &String| Ok(VectorSpec::parse(text, metric)?);
+        let metric = arguments.metric.as_deref().map(str::parse::<Metric>).transpose()?;
+        let spec = |text: &String| Ok(VectorSpec::parse(text, metric.unwrap_or(Metric::Cosine))?);
         let vectors = arguments.vectors.iter().map(spec).collect::<Result<Vec<_>>>()?;
         let has_arrays = vectors.iter().any(|spec| matches!(spec.source, VectorSource::Npy(_)));
         if has_arrays && arguments.files.len() > 1 {
@@ -84,7 +85,8 @@ impl Request {
         let format =
             arguments.input_format.as_deref().map(|name| name.parse::<Format>()).transpose()?;
         let mapping = Mapping::parse(&arguments.map.join(","))?;
-        Ok(Self { mapping, vectors, format, merge: arguments.merge, is_new: arguments.create })
+        let (merge, is_new) = (arguments.merge, arguments.create);
+        Ok(Self { mapping, vectors, metric, format, merge, is_new })
     }
 
     /// Opens a table; a collection that is known says what the columns of a CSV file are.
@@ -94,6 +96,7 @@ impl Request {
             format: self.format,
             mapping: self.mapping.clone(),
             vectors: self.vectors.clone(),
+            metric: self.metric,
             batch_rows: READ_ROWS,
             collection: known.cloned(),
         };
@@ -210,6 +213,13 @@ async fn import_file(
     path: &Path,
 ) -> Result<FileSummary> {
     let started = Instant::now();
+    let provenance =
+        table.provenances().map(|(space, made)| (space.to_owned(), made.clone().into()));
+    let open = IngestOpen {
+        collection: schema.name.clone(),
+        provenance: provenance.collect(),
+        ..IngestOpen::default()
+    };
     let batches = table.into_batches(schema)?;
     if !request.is_new {
         // A new collection has every column that can be read; its making has named the others.
@@ -219,7 +229,7 @@ async fn import_file(
     }
     let absent = if request.merge { Vec::new() } else { absent(&batches.layout(), schema) };
     let mut refused = RefusedReport::beside(path);
-    let mut file = stream::send(client, schema, request.merge, batches, &mut refused).await?;
+    let mut file = stream::send(client, open, request.merge, batches, &mut refused).await?;
     file.path = path.to_owned();
     file.absent = absent;
     file.report = refused.finish()?.map(|(path, _)| path);

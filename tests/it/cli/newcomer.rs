@@ -32,3 +32,30 @@ fn what_would_be_lost_is_kept_or_told() {
     assert!(deleted.contains("its data are deleted"), "{deleted}");
     running.complains(&["release", "verify", "galaxies", "dr2"]);
 }
+
+#[test]
+fn what_is_exported_comes_back_as_what_it_was() {
+    let running = Running::start();
+    write_catalogue(&running.path("catalogue.csv"));
+    write_npy(&running.path("phase.npy"), &(0..OBJECTS).map(vector).collect::<Vec<_>>());
+    let schema = "id = \"number\"\n[[column]]\nname = \"z\"\ntype = \"float64\"\n[[space]]\nname = \"phase\"\n\
+                  modality = \"angle\"\ndimension = 2\nmetric = \"l2\"\n";
+    std::fs::write(running.path("schema.toml"), schema).expect("written");
+    running.says(&["collection", "create", "first", "--schema", "schema.toml"]);
+    running.says(&["import", "first", "catalogue.csv", "--vectors", "phase=phase.npy"]);
+    for file in ["first.parquet", "first.arrow"] {
+        running.says(&["export", "first", "-o", file, "--with-vectors"]);
+        running.says(&["import", "second", file, "--create"]);
+        let shown = running.json(&["collection", "show", "second"]);
+        assert_eq!(shown["spaces"][0]["space"], "phase", "{shown}");
+        assert_eq!(shown["spaces"][0]["metric"], "l2", "{shown}");
+        assert_eq!(shown["spaces"][0]["modality"], "angle", "{shown}");
+        assert_eq!(shown["columns"].as_array().map(Vec::len), Some(1), "{shown}");
+        let search = |name| running.json(&["search", name, "--like", "7", "-k", "5"]);
+        assert_eq!(search("second")["hits"], search("first")["hits"]);
+        // Again, into a collection that has the space.
+        let again = notes(&running, &["import", "second", file]);
+        assert!(!again.contains("none now") && !again.contains("left out"), "{again}");
+        running.says(&["collection", "drop", "second"]);
+    }
+}
