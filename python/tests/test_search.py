@@ -65,6 +65,15 @@ def test_conditions_and_regions_are_those_of_numpy(sky: sidereus.Collection, cat
     assert sky.count(region=CircleSkyRegion(centre, 40 * u.deg), where="z < 0.5") == inside.sum()
 
 
+def test_a_cone_tells_separations(sky: sidereus.Collection, catalogue: Catalogue) -> None:
+    centre = SkyCoord(150.0 * u.deg, 2.0 * u.deg)
+    found = sky.search(cone=(centre, 40 * u.deg), k=100)
+    table = found.to_table()
+    assert table["separation"].unit == u.arcsec
+    np.testing.assert_allclose(table["separation"].to_value("deg"), table["coord"].separation(centre).deg, rtol=1e-9)
+    assert "separation" not in sky.search(k=3).columns and table.meta["collection"] == "sky"
+
+
 def test_other_regions(sky: sidereus.Collection, catalogue: Catalogue) -> None:
     places = SkyCoord(catalogue.ra, catalogue.dec, unit="deg")
     moc = MOC.from_cone(150 * u.deg, 20 * u.deg, radius=30 * u.deg, max_depth=6)
