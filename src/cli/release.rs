@@ -231,6 +231,11 @@ async fn diff(client: &Client, request: v1::DiffReleasesRequest) -> Result<v1::R
     diff.context("the server's answer ended early; try again")
 }
 
+/// A count, which whoever may not see everything is not told.
+fn told_count(count: u64) -> Cell {
+    if count == 0 { Cell::Null } else { Cell::Count(count) }
+}
+
 fn list(releases: &[v1::Release], format: Format) -> Result<()> {
     if releases.is_empty() && format == Format::Table {
         return write_out("no releases yet; `sidereus release create` makes one\n");
@@ -242,9 +247,9 @@ fn list(releases: &[v1::Release], format: Format) -> Result<()> {
         table.push(vec![
             Cell::text(&release.name),
             Cell::text(&date(release.created_ms)),
-            Cell::Count(release.objects),
+            told_count(release.objects),
             Cell::text(release.text.as_ref().map_or("", |text| &text.title)),
-            Cell::text(&release.content_hash),
+            Cell::Id(release.content_hash.clone()),
             Cell::text(withdrawn),
         ]);
     }
@@ -258,7 +263,7 @@ fn show(release: &v1::Release, format: Format) -> Result<()> {
         ("release", Cell::text(&release.name)),
         ("made", Cell::text(&date(release.created_ms))),
         ("source_version", Cell::Count(release.source_version)),
-        ("objects", Cell::Count(release.objects)),
+        ("objects", told_count(release.objects)),
         ("probes", Cell::Count(release.probes)),
         ("bridges", Cell::Count(release.bridges)),
         ("content_hash", Cell::text(&release.content_hash)),
@@ -276,7 +281,7 @@ fn show(release: &v1::Release, format: Format) -> Result<()> {
     for space in &release.spaces {
         table.push(vec![
             Cell::text(&space.space),
-            Cell::Count(space.count),
+            told_count(space.count),
             Cell::text(&space.provenance),
         ]);
     }

@@ -241,18 +241,21 @@ fn stats_line(answer: &Answer) -> String {
         Some(recall) => format!("recall {} when the index was built", significant(recall, 4)),
         None => "approximate".to_owned(),
     };
+    // Whoever may not see everything is not told what it took.
+    let work = match (stats.rows_scanned, stats.bytes_read) {
+        (0, 0) => String::new(),
+        (rows, read) => format!(", {} scanned, {} read", thousands(rows), bytes(read)),
+    };
     // Writing to a string cannot fail.
     let _ = write!(
         line,
-        " ({recall}; plan {}; {} of {} objects satisfy the conditions, {} scanned, {} read; {} ms)",
+        " ({recall}; plan {}; {} of {} objects satisfy the conditions{work}; {} ms)",
         stats.plan,
         match stats.survivors_are_counted {
             true => thousands(stats.rows_surviving),
             false => format!("about {}", thousands(stats.rows_surviving)),
         },
         thousands(stats.rows_total),
-        thousands(stats.rows_scanned),
-        bytes(stats.bytes_read),
         significant(stats.elapsed_ms, 3),
     );
     if !stats.method.is_empty() && stats.method != "example" {
