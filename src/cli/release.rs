@@ -322,16 +322,23 @@ fn print_diff(diff: &v1::ReleaseDiff, format: Format) -> Result<()> {
     print_table(&table, format)
 }
 
+/// How to cite a release, and whom to thank.
+pub(super) async fn credits(
+    client: &Client,
+    collection: &str,
+    name: &str,
+) -> Result<v1::ReleaseText> {
+    Ok(get(client, collection, name).await?.text.unwrap_or_default())
+}
+
 /// Says on standard error how to cite a release that was searched.
-pub(super) async fn cite(client: &Client, collection: &str, name: &str) -> Result<()> {
-    let text = get(client, collection, name).await?.text.unwrap_or_default();
+pub(super) fn cite(collection: &str, name: &str, text: &v1::ReleaseText) {
     if !text.citation.is_empty() {
         eprintln!("cite {collection} {name} as: {}", super::failure::one_line(&text.citation));
     }
     if !text.acknowledgement.is_empty() {
         eprintln!("acknowledge: {}", super::failure::one_line(&text.acknowledgement));
     }
-    Ok(())
 }
 
 /// `2026-11-26 13:21:00` (UTC) of milliseconds since 1970; a dash for none.
