@@ -97,11 +97,27 @@ pub(super) fn kind(value: &Value) -> &'static str {
     }
 }
 
-/// The known setting that is written most like a key, for a hint.
+/// The known setting that a key may mean, for a hint: the one that is written most like it, else one of the same name in
+/// another section, or the first text of a section of that name (`server.http` means `http.listen`).
 pub(super) fn nearest<'known>(known: &'known [Known], key: &str) -> Option<&'known str> {
     let all = known.iter().map(|each| (distance(&each.key, key), each.key.as_str()));
     let (distance, nearest) = all.min()?;
-    (distance <= 2 + key.len() / 4).then_some(nearest)
+    let last = key.rsplit('.').next().unwrap_or(key);
+    let elsewhere = || {
+        let is_named = |each: &&Known| each.key.rsplit('.').next() == Some(last);
+        let begins = |each: &&Known| {
+            each.key.split_once('.').is_some_and(|(section, _)| section == last)
+                && each.example.is_str()
+        };
+        known.iter().find(is_named).or_else(|| known.iter().find(begins))
+    };
+    // A slip of one or two letters is more likely than another section.
+    match distance <= 2 {
+        true => Some(nearest),
+        false => elsewhere()
+            .map(|each| each.key.as_str())
+            .or_else(|| (distance <= 2 + key.len() / 4).then_some(nearest)),
+    }
 }
 
 /// Characters to insert, remove or change between two texts.
@@ -147,6 +163,8 @@ mod tests {
         let known = known();
         assert_eq!(nearest(&known, "server.grcp"), Some("server.grpc"));
         assert_eq!(nearest(&known, "limits.kk"), Some("limits.k"));
+        assert_eq!(nearest(&known, "server.http"), Some("http.listen"));
+        assert_eq!(nearest(&known, "server.models"), Some("encoder.models"));
         assert_eq!(nearest(&known, "entirely.different"), None);
         assert_eq!(distance("kitten", "sitting"), 3);
     }
