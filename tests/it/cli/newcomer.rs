@@ -59,3 +59,56 @@ fn what_is_exported_comes_back_as_what_it_was() {
         running.says(&["collection", "drop", "second"]);
     }
 }
+
+#[test]
+fn a_place_that_is_not_there_is_not_made_by_looking() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for words in [
+        &["snapshot", "verify", "x", "--at", "nobk"][..],
+        &["snapshot", "list", "--at", "nobk"],
+        &["snapshot", "restore", "x", "--at", "nobk", "--into", "new"],
+        &["serve", "--data", "nobk", "--models", "none", "--grpc", "127.0.0.1:0"],
+        &["serve", "--data", "nobk", "--grpc", "0.0.0.0:0"],
+    ] {
+        let output = Command::new(env!("CARGO_BIN_EXE_sidereus"))
+            .args(words)
+            .current_dir(folder.path())
+            .output()
+            .expect("runs");
+        complaint(words, &output);
+        assert!(!folder.path().join("nobk").exists(), "{words:?}");
+    }
+}
+
+#[test]
+fn positions_are_written_and_answered_as_astronomers_do() {
+    let running = Running::start();
+    running.import_catalogue();
+    let cone = ["search", "galaxies", "--cone", "00h40m00s,-01d00m00s,1'", "-k", "3"];
+    let found = running.json(&cone);
+    assert_eq!(ids(&found), ["0", "1", "2"]);
+    let far = |hit: usize| found["hits"][hit]["separation_arcsec"].as_f64().expect("a separation");
+    assert!(far(0) < 1e-6 && (far(1) - 25.45).abs() < 0.01, "{found}");
+    assert!(running.says(&cone).contains("separation [arcsec]"));
+    assert_eq!(
+        ids(&running.json(&["search", "galaxies", "--cone", "10,-1,1m", "-k", "3"])),
+        ids(&found)
+    );
+    for (cone, words) in [("10:00:24,2,1", "10h00m24s"), ("370,2,1", "is 10")] {
+        let told = running.complains(&["count", "galaxies", "--cone", cone]);
+        assert!(told.contains(words), "{told}");
+    }
+    let text = "object_id,ra,dec,flux\n1,01h33m50.9s,+30d39m36s,3\n";
+    std::fs::write(running.path("text.csv"), text).expect("written");
+    running.says(&["import", "m33", "text.csv", "--create"]);
+    assert_eq!(running.json(&["count", "m33", "--cone", "23.462,30.66,1arcmin"])["count"], 1);
+
+    let words = ["--title", "t", "--citation", "Us (2026)"];
+    running.says(&[&["release", "create", "galaxies", "dr1"], &words[..]].concat());
+    let answer = running.json(&["search", "galaxies", "--release", "dr1", "-k", "1"]);
+    assert_eq!(answer["release"]["name"], "dr1");
+    assert_eq!(answer["release"]["citation"], "Us (2026)");
+    let verified = running.says(&["release", "verify", "galaxies", "dr1"]);
+    let hash = running.json(&["release", "show", "galaxies", "dr1"])["content_hash"].clone();
+    assert!(verified.contains(hash.as_str().expect("a hash")), "{verified}");
+}
