@@ -341,7 +341,7 @@ pub(super) fn cite(collection: &str, name: &str, text: &v1::ReleaseText) {
     }
 }
 
-/// `2026-11-26 13:21:00` (UTC) of milliseconds since 1970; a dash for none.
+/// `2026-11-26 13:21:00 UTC` of milliseconds since 1970; a dash for none.
 pub(super) fn date(ms: u64) -> String {
     if ms == 0 {
         return "-".to_owned();
@@ -349,5 +349,5 @@ pub(super) fn date(ms: u64) -> String {
     let seconds = ms / 1_000;
     let (year, month, day) = civil(seconds / 86_400);
     let (hour, minute, second) = (seconds / 3_600 % 24, seconds / 60 % 60, seconds % 60);
-    format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}")
+    format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02} UTC")
 }
