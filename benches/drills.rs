@@ -1,4 +1,5 @@
-//! Restore drills, `kill -9`, and flipped bits in numbers: `cargo bench --bench drills -- --drills 100 --kills 1000 --flips 10000`.
+//! Restore drills, `kill -9`, and flipped bits in numbers: `cargo bench --bench drills -- --drills 100 --kills 1000 --flips 10000`;
+//! and, with `--names`, every hostile text in every field of every request, watched by `strace`.
 //!
 //! What is left out is run zero times. Each harness ends at the first thing that is wrong.
 
@@ -7,13 +8,9 @@
 #[path = "../tests/harness/mod.rs"]
 mod harness;
 
-use std::process::Command;
 use std::time::Instant;
 
-use harness::{drills, flips, kills};
-
-/// Tells the program that it is the process that is to be killed, and where to work.
-const SECOND: &str = "SIDEREUS_TEST_UPKEEP_PROCESS";
+use harness::{drills, flips, kills, names};
 
 /// Queries by which a restored database is compared.
 const QUERIES: u64 = 1_000;
@@ -27,9 +24,6 @@ fn wanted(name: &str) -> u64 {
 }
 
 fn main() {
-    if let Some(place) = std::env::var_os(SECOND) {
-        kills::work_forever(place.as_ref());
-    }
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let (drill_count, kill_count) = (wanted("--drills"), wanted("--kills"));
     let flip_count = wanted("--flips");
@@ -46,19 +40,22 @@ fn main() {
     }
     if kill_count > 0 {
         let began = Instant::now();
-        let start = |place: &std::path::Path| {
-            let mut command = Command::new(std::env::current_exe().expect("this program"));
-            command.env(SECOND, place).stderr(std::process::Stdio::null());
-            command
-        };
-        let place = folder.path().join("kills");
-        std::fs::create_dir_all(&place).expect("a folder");
-        let report = runtime.block_on(kills::run(&place, kill_count, start));
+        let report = runtime.spawn(kills::run(kill_count));
+        let report = runtime.block_on(report).expect("nothing is wrong");
         println!("{report:?} in {:.0} s", began.elapsed().as_secs_f64());
     }
     if flip_count > 0 {
         let began = Instant::now();
         let report = flips::run(&folder.path().join("flips"), flip_count, 1);
         println!("{report:?} in {:.0} s", began.elapsed().as_secs_f64());
+    }
+    if std::env::args().any(|word| word == "--names") {
+        let place = folder.path().join("names");
+        std::fs::create_dir_all(&place).expect("a folder");
+        let program = std::path::Path::new(env!("CARGO_BIN_EXE_sidereus"));
+        let all = names::Share { of: 1, turn: 0 };
+        let report = runtime.block_on(names::run(&place, program, all));
+        println!("{report}");
+        assert!(report.watched, "strace is not installed, or may not be used: nothing was watched");
     }
 }

@@ -207,7 +207,7 @@ fn of_file(
             continue;
         };
         let example = &found.example;
-        if found.key != key {
+        if found.key != key && found.around_name().is_none() {
             // An entry of a table: what may be in it is known to whoever reads it.
             origins.insert(found.key.clone(), origin);
             continue;
@@ -259,7 +259,9 @@ fn of_variable(
     text: &str,
     origin: &Origin,
 ) -> Result<Value, ConfigError> {
-    let Some(Known { example, .. }) = known.iter().find(|each| each.key == key) else {
+    let is_meant =
+        |each: &&Known| each.key == key || (each.around_name().is_some() && each.is_of(key));
+    let Some(Known { example, .. }) = known.iter().find(is_meant) else {
         return Err(at(origin, unknown(known, key)));
     };
     let trimmed = text.trim();
@@ -301,8 +303,11 @@ fn unset(table: &mut Table, path: &str) {
             table.remove(path);
         }
         Some((section, rest)) => {
-            if let Some(Value::Table(below)) = table.get_mut(section) {
-                unset(below, rest);
+            let Some(Value::Table(below)) = table.get_mut(section) else { return };
+            unset(below, rest);
+            // An entry of which nothing is left would be told to lack what was wrong.
+            if below.is_empty() {
+                table.remove(section);
             }
         }
     }

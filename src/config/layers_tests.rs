@@ -124,6 +124,39 @@ fn what_is_printed_can_be_read_again_and_tells_where_it_comes_from() {
     assert_eq!(again.encoder, layered.settings().encoder);
 }
 
+#[test]
+fn places_for_backups_have_names_of_the_operators_choice() {
+    let text =
+        "version = 1\n[backup.attic]\nurl = '/attic'\n[backup.'my disk']\nurl = 's3://me:pw@x/y'\n";
+    let given = variables(&[("SIDEREUS_BACKUP__ELSEWHERE__URL", "/mnt")]);
+    let layered = Layered::of_text(Some((text, "my.toml")), given, Vec::new()).expect("good");
+    let urls = |layered: &Layered| -> Vec<(String, String)> {
+        let places = layered.settings().backup.iter();
+        places.map(|(name, place)| (name.clone(), place.url.clone())).collect()
+    };
+    let place = |name: &str, url: &str| (name.to_owned(), url.to_owned());
+    let expected =
+        [place("attic", "/attic"), place("elsewhere", "/mnt"), place("my disk", "s3://me:pw@x/y")];
+    assert_eq!(urls(&layered), expected);
+    assert_eq!(layered.origin("backup.attic.url").to_string(), "file my.toml, line 3");
+    let printed = layered.print();
+    let line = "[backup.attic]\nurl = \"/attic\"  # file my.toml, line 3\n";
+    assert!(printed.contains(line) && !printed.contains("pw"), "{printed}");
+    let again = of_file_alone(&printed).expect("a settings file");
+    assert_eq!(urls(&again)[..2], expected[..2]);
+    assert_eq!(urls(&again)[2].0, "my disk");
+    assert!(of_variables(&[]).expect("good").print().contains("backup.NAME.url"));
+    for (text, said) in [
+        ("version = 1\n[backup.attic]\nulr = '/attic'\n", "line 3: there is no setting"),
+        ("version = 1\n[backup.attic]\nulr = '/attic'\n", "did you mean `backup.attic.url`"),
+        ("version = 1\n[backup.attic]\nurl = 3\n", "it must be a text"),
+        ("version = 1\n[backup.attic]\n", "backup.attic"),
+    ] {
+        let told = refusal(of_file_alone(text));
+        assert!(told.contains(said), "{told}");
+    }
+}
+
 proptest! {
     #[test]
     fn no_text_makes_a_panic(name in "[A-Z_]{0,20}", value in ".{0,20}", text in ".{0,60}") {

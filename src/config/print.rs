@@ -5,7 +5,7 @@ use std::fmt::Write;
 use toml::{Table, Value};
 
 use super::layers::Layered;
-use super::reference;
+use super::reference::{self, Known};
 
 /// What stands for a value that is not shown.
 const HIDDEN: &str = "***";
@@ -30,27 +30,41 @@ impl Layered {
         let mut text = String::from(
             "# The settings that `sidereus serve` starts with, and where each comes from.\n",
         );
-        let (mut section, mut unset) = ("", Vec::new());
-        let known = reference::known();
-        for known in &known {
-            let key = known.key.as_str();
-            let (of, name) = key.rsplit_once('.').unwrap_or(("", key));
-            let Some(value) = find(&self.table, key) else {
+        let (mut section, mut unset) = (String::new(), Vec::new());
+        for key in reference::known().iter().flat_map(|known| self.keys(known)) {
+            let (of, name) = key.rsplit_once('.').unwrap_or(("", &key));
+            let Some(value) = find(&self.table, &key) else {
                 unset.push(key);
                 continue;
             };
             if of != section {
-                section = of;
+                of.clone_into(&mut section);
+                let parts: Vec<String> = of.split('.').map(written).collect();
                 // Writing to a String cannot fail.
-                let _ = writeln!(text, "\n[{section}]");
+                let _ = writeln!(text, "\n[{}]", parts.join("."));
             }
-            let _ = writeln!(text, "{name} = {}  # {}", shown(key, value), self.origin(key));
+            let _ = writeln!(text, "{name} = {}  # {}", shown(&key, value), self.origin(&key));
         }
         if !unset.is_empty() {
             let _ = writeln!(text, "\n# Not set: {}", unset.join(", "));
         }
         text
     }
+
+    /// The paths of a setting: one for each name where names are free and some are given.
+    fn keys(&self, known: &Known) -> Vec<String> {
+        let Some((above, below)) = known.around_name() else { return vec![known.key.clone()] };
+        let names = find(&self.table, above.trim_end_matches('.')).and_then(Value::as_table);
+        let names = names.into_iter().flat_map(Table::keys);
+        let keys: Vec<String> = names.map(|name| format!("{above}{name}{below}")).collect();
+        if keys.is_empty() { vec![known.key.clone()] } else { keys }
+    }
+}
+
+/// A name as the header of a section has it.
+fn written(name: &str) -> String {
+    let is_bare = |each: char| each.is_ascii_alphanumeric() || matches!(each, '_' | '-');
+    if name.chars().all(is_bare) { name.to_owned() } else { Value::from(name).to_string() }
 }
 
 fn find<'table>(table: &'table Table, path: &str) -> Option<&'table Value> {

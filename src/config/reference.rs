@@ -1,6 +1,7 @@
 //! What the reference file says: every setting there is, its kind, and its default.
 //!
-//! A setting without a default stands in it as a comment, `# key = EXAMPLE`, of which the kind is taken.
+//! A setting without a default stands in it as a comment, `# key = EXAMPLE`, of which the kind is taken. Where the operator
+//! chooses the names of sections, as in `[backup.disk]`, the file shows an example of one.
 
 use toml::{Table, Value};
 
@@ -12,10 +13,16 @@ pub(super) const TEXT: &str = include_str!("../../deploy/sidereus.toml");
 /// What the reference file is called in messages.
 pub(super) const NAME: &str = "deploy/sidereus.toml";
 
+/// Sections of which each one below has a name of the operator's choice.
+const NAMED: [&str; 1] = ["backup"];
+
+/// What stands for such a name.
+const ANY_NAME: &str = "NAME";
+
 /// A setting that there is.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Known {
-    /// Its path, such as `server.grpc`.
+    /// Its path, such as `server.grpc`, or `backup.NAME.url` where the name is free.
     pub(super) key: String,
     /// Its default, or the example where it has none.
     pub(super) example: Value,
@@ -29,10 +36,21 @@ pub(super) fn defaults() -> Result<Table, ConfigError> {
 impl Known {
     /// Whether a path is that of the setting, or of an entry of it where it is a table of names that nobody knows before.
     pub(super) fn is_of(&self, key: &str) -> bool {
+        if let Some((above, below)) = self.around_name() {
+            let name = key.strip_prefix(above).and_then(|rest| rest.strip_suffix(below));
+            return name.is_some_and(|name| !name.is_empty() && !name.contains('.'));
+        }
         let rest = key.strip_prefix(&self.key);
         rest.is_some_and(|rest| {
             rest.is_empty() || (self.example.is_table() && rest.starts_with('.'))
         })
+    }
+
+    /// What stands before and behind the name that is free; `None` where none is.
+    pub(super) fn around_name(&self) -> Option<(&str, &str)> {
+        let (section, rest) = self.key.split_once('.')?;
+        let below = rest.strip_prefix(ANY_NAME)?;
+        NAMED.contains(&section).then(|| (&self.key[..=section.len()], below))
     }
 }
 
@@ -45,7 +63,12 @@ pub(super) fn known() -> Vec<Known> {
         // A header may be a comment, too, where all below it is.
         let line = line.strip_prefix("# ").unwrap_or(line);
         if let Some(path) = header(line) {
-            section = path.join(".");
+            section = match &path[..] {
+                [section, _] if NAMED.contains(&section.as_str()) => {
+                    format!("{section}.{ANY_NAME}")
+                }
+                path => path.join("."),
+            };
             // An example of a section whose name nobody knows before, `[section.table.NAME]`.
             is_named = path.len() > 2;
             if is_named {
@@ -99,24 +122,30 @@ pub(super) fn kind(value: &Value) -> &'static str {
 
 /// The known setting that a key may mean, for a hint: the one that is written most like it, else one of the same name in
 /// another section, or the first text of a section of that name (`server.http` means `http.listen`).
-pub(super) fn nearest<'known>(known: &'known [Known], key: &str) -> Option<&'known str> {
-    let all = known.iter().map(|each| (distance(&each.key, key), each.key.as_str()));
-    let (distance, nearest) = all.min()?;
+pub(super) fn nearest(known: &[Known], key: &str) -> Option<String> {
+    // A free name is taken as it is given.
+    let name = key.split('.').nth(1).unwrap_or(ANY_NAME);
+    let all = known.iter().map(|each| match each.around_name() {
+        Some((above, below)) => format!("{above}{name}{below}"),
+        None => each.key.clone(),
+    });
+    let (distance, nearest) = all.map(|each| (distance(&each, key), each)).min()?;
     let last = key.rsplit('.').next().unwrap_or(key);
     let elsewhere = || {
-        let is_named = |each: &&Known| each.key.rsplit('.').next() == Some(last);
+        let plain = || known.iter().filter(|each| each.around_name().is_none());
         let begins = |each: &&Known| {
             each.key.split_once('.').is_some_and(|(section, _)| section == last)
                 && each.example.is_str()
         };
-        known.iter().find(is_named).or_else(|| known.iter().find(begins))
+        plain()
+            .find(|each| each.key.rsplit('.').next() == Some(last))
+            .or_else(|| plain().find(begins))
+            .map(|each| each.key.clone())
     };
     // A slip of one or two letters is more likely than another section.
     match distance <= 2 {
         true => Some(nearest),
-        false => elsewhere()
-            .map(|each| each.key.as_str())
-            .or_else(|| (distance <= 2 + key.len() / 4).then_some(nearest)),
+        false => elsewhere().or_else(|| (distance <= 2 + key.len() / 4).then_some(nearest)),
     }
 }
 
@@ -159,13 +188,27 @@ mod tests {
     }
 
     #[test]
+    fn names_of_the_operators_choice_are_known() {
+        let known = known();
+        let found = |key: &str| known.iter().find(|each| each.is_of(key)).map(|each| &each.key[..]);
+        assert_eq!(found("backup.kept.url"), Some("backup.NAME.url"));
+        assert_eq!(found("backup.disk.url"), Some("backup.NAME.url"));
+        for wrong in ["backup.url", "backup..url", "backup.a.b.url", "backup.kept.ulr", "backup"] {
+            assert_eq!(found(wrong), None, "{wrong}");
+        }
+        assert_eq!(found("auth.oidc.issuer"), Some("auth.oidc.issuer"));
+        assert_eq!(found("auth.other.issuer"), None);
+    }
+
+    #[test]
     fn a_slip_of_the_pen_has_a_hint_and_nonsense_has_none() {
         let known = known();
-        assert_eq!(nearest(&known, "server.grcp"), Some("server.grpc"));
-        assert_eq!(nearest(&known, "limits.kk"), Some("limits.k"));
-        assert_eq!(nearest(&known, "server.http"), Some("http.listen"));
-        assert_eq!(nearest(&known, "server.models"), Some("encoder.models"));
-        assert_eq!(nearest(&known, "entirely.different"), None);
+        let nearest = |key: &str| super::nearest(&known, key);
+        assert_eq!(nearest("server.grcp").as_deref(), Some("server.grpc"));
+        assert_eq!(nearest("limits.kk").as_deref(), Some("limits.k"));
+        assert_eq!(nearest("server.http").as_deref(), Some("http.listen"));
+        assert_eq!(nearest("server.models").as_deref(), Some("encoder.models"));
+        assert_eq!(nearest("entirely.different"), None);
         assert_eq!(distance("kitten", "sitting"), 3);
     }
 }

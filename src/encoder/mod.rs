@@ -54,6 +54,6 @@ pub use register::{RegisterOptions, digest, register};
 pub use registry::{BrokenModel, RegisteredModel, Registry};
 pub use sandbox::{SandboxError, SandboxMode, SandboxOptions, enter_sandbox, gpu_devices};
 pub use train::{
-    CHUNK_EXAMPLES_MAX, CHUNK_NUMBERS_MAX, Chunk, ChunkRows, ChunkSource, TowerInput, TrainError,
-    TrainSpec, TrainStep, TrainTask, Trained, head_from_bytes, head_to_bytes,
+    Beginning, CHUNK_EXAMPLES_MAX, CHUNK_NUMBERS_MAX, Chunk, ChunkRows, ChunkSource, TowerInput,
+    TrainError, TrainSpec, TrainStep, TrainTask, Trained, head_from_bytes, head_to_bytes,
 };

@@ -210,12 +210,15 @@ impl Db {
 
     /// Every collection, by name; releases are told by [`Db::releases`].
     pub fn collections(&self) -> Result<Vec<CollectionInfo>, EngineError> {
-        let mut found = self
-            .at_work()
-            .iter()
-            .filter(|collection| !collection.is_release())
-            .map(|collection| Ok(CollectionInfo::of(&collection.record()?, None)))
-            .collect::<Result<Vec<_>, EngineError>>()?;
+        let mut found = Vec::new();
+        for collection in self.at_work().iter().filter(|collection| !collection.is_release()) {
+            match collection.record() {
+                Ok(record) => found.push(CollectionInfo::of(&record, None)),
+                // Dropped since the list was copied.
+                Err(EngineError::NoCollection { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
         found.sort_by(|left, right| left.schema.name.cmp(&right.schema.name));
         Ok(found)
     }

@@ -74,6 +74,10 @@ const REQUESTS_PER_CONNECTION_MAX: usize = 64;
 /// Header bytes of one request.
 const HEADER_BYTES_MAX: u32 = 16 << 10;
 
+/// Bytes of a question about the protocol: the answer repeats a name that is not known in a header, and clients close a
+/// connection whose headers are too long.
+const REFLECTION_BYTES_MAX: usize = 2 << 10;
+
 /// Flow-control windows of HTTP/2: large enough for ingest over a network, small enough to be held often.
 const STREAM_WINDOW_BYTES: u32 = 2 << 20;
 const CONNECTION_WINDOW_BYTES: u32 = 8 << 20;
@@ -426,8 +430,8 @@ fn router(
         .layer(layers.gate)
         .layer(layers.admission);
     Ok(builder
-        .add_service(reflection().build_v1()?)
-        .add_service(reflection().build_v1alpha()?)
+        .add_service(reflection().build_v1()?.max_decoding_message_size(REFLECTION_BYTES_MAX))
+        .add_service(reflection().build_v1alpha()?.max_decoding_message_size(REFLECTION_BYTES_MAX))
         .add_service(HealthServer::new(HealthService::from_health_reporter(health.clone())))
         .add_service(sized!(
             CollectionServiceServer::new(Collections::new(context.clone())),

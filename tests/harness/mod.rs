@@ -1,13 +1,22 @@
 //! Harnesses of upkeep, with the number of rounds as a parameter: tests run a few, `cargo bench --bench drills` many.
 //!
 //! - [`drills`]: snapshots under concurrent writes, restored and compared with an independent model.
+<<<<<<< HEAD
 //! - [`kills`]: a process with mixed load is killed at random moments and compared with what it had acknowledged.
+//! - [`names`]: hostile texts in every place of every request, while every file that the program opens is watched.
+=======
+//! - [`kills`]: the server is killed at random moments of a mixed load and compared with what it had acknowledged.
+>>>>>>> h-kills
 //! - [`flips`]: single bits of a data directory are flipped: an error or the right answer, never a wrong one.
 //!
 //! Beside them are schemas and classes of objects that are made up, which tests and benchmarks take file by file.
+
+#[path = "../../build/rules.rs"]
+pub(crate) mod rules;
 
 pub(crate) mod drills;
 pub(crate) mod flips;
 pub(crate) mod kills;
 mod made;
+pub(crate) mod names;
 pub(crate) mod world;

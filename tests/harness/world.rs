@@ -18,7 +18,7 @@ pub(crate) const NAME: &str = "sky";
 const IDS: u64 = 3_000;
 
 /// Components of a vector.
-const DIMENSION: usize = 8;
+pub(crate) const DIMENSION: usize = 8;
 
 /// Writes of one batch.
 const BATCH: u64 = 80;

@@ -7,10 +7,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use sidereus::encoder::{
-    Chunk, ChunkRows, ChunkSource, EncoderError, EncoderHandle, EncoderOptions, Made, TowerInput,
-    TrainError, TrainSpec, TrainStep, TrainTask, Trained, head_from_bytes, head_to_bytes,
+    Beginning, Chunk, ChunkRows, ChunkSource, EncoderError, EncoderHandle, EncoderOptions, Made,
+    TowerInput, TrainError, TrainSpec, TrainStep, TrainTask, Trained, head_from_bytes,
+    head_to_bytes,
 };
-use sidereus::learn::{HeadInputs, LearnError, NetworkHead, epoch_order};
+use sidereus::learn::{HeadInputs, LearnError, NamedTensor, NetworkHead, epoch_order};
 use sidereus::wire::v1::payload::Content;
 use sidereus::wire::v1::{NamedValues, Payload};
 
@@ -323,6 +324,52 @@ async fn trainings_wait_for_each_other_and_encoding_goes_on_beside_them() {
         let trained = training.await.expect("no panic").expect("trains");
         assert!(score(&trained) > 0.8, "{}", score(&trained));
     }
+    encoder.shutdown().await;
+}
+
+/// Examples with what the network begins with.
+struct Begun {
+    known: Known,
+    first: Vec<NamedTensor>,
+}
+
+impl ChunkSource for Begun {
+    fn chunk(&mut self, epoch: u32, chunk: u32) -> Result<Option<Chunk>, LearnError> {
+        self.known.chunk(epoch, chunk)
+    }
+
+    fn validation(&mut self, chunk: u32) -> Result<Option<Chunk>, LearnError> {
+        self.known.validation(chunk)
+    }
+
+    fn beginning(&mut self) -> Option<Beginning> {
+        Some(Beginning { first: self.first.clone(), second: Vec::new() })
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_training_goes_on_from_what_it_is_given_and_never_ends_worse() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let encoder = start(folder.path());
+    let first = encoder.train(spec(), Known::new(2_000), silent).await.expect("trains");
+    assert!(!first.is_beginning);
+    let tensors = first.head.members[0].clone();
+    let on = |first: Vec<NamedTensor>| Begun { known: Known::new(512), first };
+    // Steps that are far too long: what it began with is the best that there was.
+    let wild = TrainSpec { learning_rate: 5.0, patience: 2, ..spec() };
+    let kept = encoder.train(wild, on(tensors.clone()), silent).await.expect("trains");
+    assert!(kept.is_beginning);
+    assert_eq!((kept.epochs, &kept.head.members[0]), (2, &tensors));
+    // Steps that suit it make it better.
+    let calm = TrainSpec { epochs: 30, learning_rate: 3e-3, anneal: true, ..spec() };
+    let better = encoder.train(calm, on(tensors.clone()), silent).await.expect("trains");
+    assert!(!better.is_beginning && score(&better) > score(&first), "{}", score(&better));
+    // Numbers of another network are refused.
+    let other = on(tensors[..2].to_vec());
+    let error = encoder.train(spec(), other, silent).await.expect_err("half a network");
+    assert!(matches!(error, TrainError::Encoder(EncoderError::Refused { .. })), "{error}");
+    assert!(error.to_string().contains("tensors of a member"), "{error}");
+    small(&encoder).await;
     encoder.shutdown().await;
 }
 

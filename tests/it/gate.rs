@@ -1,8 +1,5 @@
 //! The gate before every service, called as no client of ours would call it: by path, with bytes.
 
-#[path = "../../build/rules.rs"]
-mod rules;
-
 mod client;
 mod flight;
 mod frames;
@@ -27,6 +24,7 @@ use tonic::transport::Channel;
 
 use self::rules::{Method, Needs, Protocol};
 use crate::support::{TestServer, schema};
+use crate::upkeep::harness::rules;
 
 /// The collection that the tests are about, and one that is somebody else's.
 const OURS: &str = "des";

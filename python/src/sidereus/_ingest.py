@@ -235,7 +235,11 @@ class Ingest:
         except pa.ArrowException as error:
             broken = error
         except BaseException:
-            # The caller's own batches failed: what was sent is still written.
+            # The caller's own batches failed: what was sent is still written. To close a stream while another thread reads
+            # from it can wait for ever: the answers end first.
+            with contextlib.suppress(pa.ArrowException):
+                writer.done_writing()
+            taking.join()
             with contextlib.suppress(pa.ArrowException):
                 writer.close()
             raise

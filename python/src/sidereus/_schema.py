@@ -247,7 +247,7 @@ def read_columns(given: Any) -> tuple[list[Column], list[Space], str]:
     """Read columns of whatever says what they are: see :meth:`sidereus.Client.create_collection`."""
     if given is None:
         return [], [], "number"
-    if isinstance(given, Mapping):
+    if isinstance(given, Mapping) and all(isinstance(kind, (str, Column)) for kind in given.values()):
         return [Column(name, kind) if isinstance(kind, str) else kind for name, kind in given.items()], [], "number"
     if isinstance(given, pa.Schema):
         return columns_of_arrow(given)

@@ -16,7 +16,8 @@ enum MethodName {
     Ridge,
     /// The directions of both spaces that are most correlated: both are mapped into a space of their own
     Cca,
-    /// Two networks, trained so that an object's own vectors are the most alike: both are mapped into a space of their own
+    /// Two networks that begin as cca does and are trained so that an object's own vectors are the most alike: both are mapped
+    /// into a space of their own
     Infonce,
 }
 
@@ -74,7 +75,8 @@ pub(super) struct SpecArguments {
     /// ridge: folds by which the strength is chosen [default: 5]
     #[arg(long, value_name = "K", help_heading = "Of one method")]
     folds: Option<u32>,
-    /// cca, infonce: components of the shared space [default: cca as many as the smaller space has, infonce 128]
+    /// cca, infonce: components of the shared space [default: as many as the smaller
+    /// space has, infonce one more and at most 128, and 128 with hidden layers]
     #[arg(long, value_name = "N", help_heading = "Of one method")]
     dims: Option<u32>,
     /// cca: share of the mean variance that is added in every direction [default: 0.001]
@@ -86,16 +88,16 @@ pub(super) struct SpecArguments {
     /// infonce: widths of the hidden layers [default: none, an affine map on each side]
     #[arg(long, value_name = "N,...", value_delimiter = ',', help_heading = "Of one method")]
     hidden: Vec<u32>,
-    /// infonce: temperature to begin with [default: 0.07]
+    /// infonce: temperature to begin with [default: what suits the closed form that it begins as]
     #[arg(long, value_name = "T", help_heading = "Of one method")]
     temperature: Option<f64>,
-    /// infonce: passes over the pairs [default: 10]
+    /// infonce: passes over the pairs, at most [default: 600 steps, in 10 to 100 passes]
     #[arg(long, value_name = "N", help_heading = "Of one method")]
     epochs: Option<u32>,
     /// infonce: pairs that are compared with each other [default: 1024]
     #[arg(long, value_name = "N", help_heading = "Of one method")]
     batch: Option<u32>,
-    /// infonce: step size [default: 0.001]
+    /// infonce: step size [default: 0.0003]
     #[arg(long, value_name = "R", help_heading = "Of one method")]
     learning_rate: Option<f64>,
     /// infonce: decoupled weight decay [default: 0]

@@ -1,7 +1,7 @@
 //! Examples on their way to the encoder.
 
 use super::spec::{TowerInput, TrainSpec, TrainTask};
-use crate::learn::LearnError;
+use crate::learn::{LearnError, NamedTensor};
 
 /// Most examples of a chunk.
 pub const CHUNK_EXAMPLES_MAX: usize = 1 << 16;
@@ -36,6 +36,15 @@ pub struct Chunk {
     pub weights: Vec<f32>,
 }
 
+/// What networks begin with instead of random numbers.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Beginning {
+    /// Tensors of the head, or of the first tower.
+    pub first: Vec<NamedTensor>,
+    /// Tensors of the second tower; none for a head.
+    pub second: Vec<NamedTensor>,
+}
+
 /// Where the examples come from.
 pub trait ChunkSource: Send {
     /// Chunk number `chunk` (0, 1, ...) of an epoch; none behind the last one. Chunks are asked for in order, and each epoch
@@ -51,6 +60,12 @@ pub trait ChunkSource: Send {
     /// As for [`Self::chunk`].
     fn validation(&mut self, _chunk: u32) -> Result<Option<Chunk>, LearnError> {
         Ok(None)
+    }
+
+    /// What the networks begin with; none for random numbers. With validation chunks it is measured, too, and kept where no
+    /// epoch is better.
+    fn beginning(&mut self) -> Option<Beginning> {
+        None
     }
 }
 

@@ -1,6 +1,6 @@
 //! The database's end of a training.
 
-use super::chunk::{Chunk, ChunkSource};
+use super::chunk::{Beginning, Chunk, ChunkSource};
 use super::error::TrainError;
 use super::session::Session;
 use super::spec::{TowerInput, TrainSpec};
@@ -36,6 +36,8 @@ pub struct Trained {
     pub epochs: u32,
     /// Number of the epoch whose weights these are, from 0.
     pub best_epoch: u32,
+    /// No epoch was better on the validation chunks than what it was given to begin with, which is what these are.
+    pub is_beginning: bool,
     /// Mean loss of each epoch.
     pub losses: Vec<f64>,
     /// Mean loss of each epoch on the validation chunks; empty without them.
@@ -69,6 +71,13 @@ impl Wanted {
 }
 
 impl Source<'_> {
+    fn beginning(&mut self) -> Option<Beginning> {
+        match self {
+            Self::Here(source) => source.beginning(),
+            Self::Elsewhere(kept) => kept.as_mut().and_then(|source| source.beginning()),
+        }
+    }
+
     async fn ask(&mut self, wanted: Wanted) -> Result<Option<Chunk>, LearnError> {
         let kept = match self {
             Self::Here(source) => return wanted.from(&mut **source),
@@ -97,6 +106,10 @@ pub(in crate::encoder) async fn train(
     progress: Hears<'_>,
 ) -> Result<Trained, TrainError> {
     let (mut losses, mut validation_losses) = (Vec::new(), Vec::new());
+    if let Some(beginning) = source.beginning() {
+        session.begin_with(beginning).await?;
+        measure_beginning(&mut session, source).await?;
+    }
     for epoch in 0..spec.epochs {
         let mut step = TrainStep {
             epoch,
@@ -148,9 +161,29 @@ pub(in crate::encoder) async fn train(
         temperature: networks.end.temperature,
         epochs: u32::try_from(losses.len()).unwrap_or(u32::MAX),
         best_epoch: networks.end.best_epoch,
+        is_beginning: networks.end.beginning,
         losses,
         validation_losses,
     })
+}
+
+/// Measures the networks before they learn, where there is something to measure them on.
+async fn measure_beginning(
+    session: &mut Session,
+    source: &mut Source<'_>,
+) -> Result<(), TrainError> {
+    for chunk in 0.. {
+        let wanted = Wanted { epoch: 0, chunk, validation: true };
+        match source.ask(wanted).await? {
+            Some(examples) => {
+                session.send(examples, true).await?;
+            }
+            None if chunk == 0 => return Ok(()),
+            None => break,
+        }
+    }
+    session.end_epoch().await?;
+    Ok(())
 }
 
 fn head(

@@ -15,7 +15,7 @@ mod spec;
 mod stored;
 mod wire;
 
-pub use chunk::{CHUNK_EXAMPLES_MAX, CHUNK_NUMBERS_MAX, Chunk, ChunkRows, ChunkSource};
+pub use chunk::{Beginning, CHUNK_EXAMPLES_MAX, CHUNK_NUMBERS_MAX, Chunk, ChunkRows, ChunkSource};
 pub(super) use client::{Source, train};
 pub use client::{TrainStep, Trained};
 pub use error::TrainError;

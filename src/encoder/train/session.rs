@@ -9,13 +9,13 @@ use tonic::{Code, Status, Streaming};
 
 use super::super::EncoderError;
 use super::super::client::{MESSAGE_BYTES_MAX, bad_reply, error_of};
-use super::chunk::Chunk;
+use super::chunk::{Beginning, Chunk};
 use super::spec::TrainSpec;
 use crate::learn::NamedTensor;
 use crate::wire::internal::encoder_service_client::EncoderServiceClient;
 use crate::wire::internal::{
-    TrainEpochEnd, TrainRequest, TrainResponse, TrainedEnd, TrainedEpoch, train_request,
-    train_response,
+    TrainBeginning, TrainEpochEnd, TrainRequest, TrainResponse, TrainedEnd, TrainedEpoch,
+    train_request, train_response,
 };
 
 /// Chunks without an answer: one is learned from while another is on its way.
@@ -62,6 +62,18 @@ impl Session {
             }
             _ => Err(bad_reply("a training does not begin with its beginning")),
         }
+    }
+
+    /// Says what the networks begin with, before all examples.
+    pub(super) async fn begin_with(&mut self, beginning: Beginning) -> Result<(), EncoderError> {
+        for (tensors, second) in [(beginning.first, false), (beginning.second, true)] {
+            if tensors.is_empty() {
+                continue;
+            }
+            let message = TrainBeginning { member: Some(tensors.into()), second };
+            self.request(train_request::Message::Beginning(message)).await?;
+        }
+        Ok(())
     }
 
     /// Sends examples, when those before them have been learned; tells the mean loss of the epoch so far.

@@ -2,7 +2,10 @@
 
 use super::super::EncoderError;
 use super::chunk::{CHUNK_EXAMPLES_MAX, CHUNK_NUMBERS_MAX};
-use crate::learn::{Activation, AttentionShape, HeadOutput, HeadShape, LearnError, Scaling};
+use crate::learn::{
+    Activation, AttentionShape, HeadOutput, HeadShape, HeadWeights, LearnError, NamedTensor,
+    Scaling,
+};
 
 /// Largest width of rows, tokens and layers, and most outputs.
 const WIDTH_MAX: usize = 1 << 16;
@@ -129,6 +132,9 @@ pub struct TrainSpec {
 }
 
 impl TrainSpec {
+    /// Least and greatest temperature of two towers. Vectors of single precision tell no finer similarities apart.
+    pub const TEMPERATURE: (f64, f64) = (1e-5, 100.0);
+
     /// One hidden layer of 256, ten epochs in batches of 64 with a step of 1e-3.
     pub fn new(input: TowerInput, task: TrainTask) -> Self {
         Self {
@@ -168,6 +174,28 @@ impl TrainSpec {
             output,
         };
         (shape(&self.input), self.second().map(shape))
+    }
+
+    /// Whether these tensors can be what a network of this training begins with: the head or first tower, or the second one.
+    ///
+    /// # Errors
+    /// What is wrong, in words.
+    pub fn check_beginning(&self, tensors: &[NamedTensor], second: bool) -> Result<(), String> {
+        let (first, other) = self.shapes();
+        let shape = if second {
+            other.ok_or("there is no second tower that could begin with anything")?
+        } else {
+            first
+        };
+        if self.members > 1 {
+            return Err("all members of an ensemble would begin alike; set members to 1".to_owned());
+        }
+        if shape.attention.is_some() {
+            return Err("an attention begins with random numbers; give no beginning".to_owned());
+        }
+        let members = vec![tensors.to_vec()];
+        let head = HeadWeights { shape, inputs: None, targets: None, members };
+        head.check().map_err(|error| error.to_string())
     }
 
     /// What the second tower reads.
@@ -243,7 +271,10 @@ impl TrainSpec {
                 Err(refusal("there must be two classes at least"))
             }
             TrainTask::Contrastive { temperature, .. } => {
-                between("temperature", f64::from(temperature), 0.01, 100.0)?;
+                let (least, most) = Self::TEMPERATURE;
+                // A bound in single precision is a little off.
+                let rounded = (f64::from(temperature) * 1e9).round() / 1e9;
+                between("temperature", rounded, least, most)?;
                 if self.members > 1 {
                     return Err(refusal("two towers are trained alone; set members to 1"));
                 }

@@ -80,7 +80,54 @@ fn a_training_that_cannot_be_is_refused_and_told_why() {
     refused(TrainSpec { targets: scaling, ..towers() }, "scaled");
     refused(TrainSpec { members: 2, ..towers() }, "alone");
     refused(TrainSpec { batch: 1, ..towers() }, "batch");
+    let at = |given| {
+        let mut spec = towers();
+        if let TrainTask::Contrastive { temperature, .. } = &mut spec.task {
+            *temperature = given;
+        }
+        spec
+    };
+    refused(at(1e-6), "temperature");
+    refused(at(f32::NAN), "temperature");
+    at(1e-5).check().expect("the similarities may be that fine");
     refused(TrainSpec { task: TrainTask::Classes { classes: 1 }, ..regression() }, "two classes");
+}
+
+#[test]
+fn a_beginning_is_of_the_networks_of_its_training() {
+    let of = |shape: HeadShape| -> Vec<NamedTensor> {
+        let tensor = |(name, shape): (String, Vec<usize>)| NamedTensor {
+            name,
+            values: vec![0.5; shape.iter().product()],
+            shape,
+        };
+        shape.tensors().into_iter().map(tensor).collect()
+    };
+    let task = TrainTask::Contrastive {
+        second: TowerInput::rows(4),
+        dimension: 3,
+        temperature: 0.07,
+        learn_temperature: true,
+    };
+    let spec = TrainSpec { hidden: vec![6], ..TrainSpec::new(TowerInput::rows(2), task) };
+    let (first, second) = spec.shapes();
+    let (first, second) = (of(first), of(second.expect("two towers")));
+    spec.check_beginning(&first, false).expect("fits");
+    spec.check_beginning(&second, true).expect("fits");
+    assert!(spec.check_beginning(&first, true).is_err(), "of the other tower");
+    assert!(spec.check_beginning(&[], false).is_err(), "of none");
+    let mut infinite = first.clone();
+    infinite[0].values[1] = f32::INFINITY;
+    assert!(spec.check_beginning(&infinite, false).is_err(), "not finite");
+    let (head, _) = regression().shapes();
+    regression().check_beginning(&of(head.clone()), false).expect("fits");
+    let reason = regression().check_beginning(&of(head.clone()), true).expect_err("one network");
+    assert!(reason.contains("no second tower"), "{reason}");
+    let twins = TrainSpec { members: 2, ..regression() };
+    assert!(twins.check_beginning(&of(head), false).is_err(), "all alike");
+    let tokens = TrainSpec { input: TowerInput::tokens(2, 1), ..regression() };
+    let (attentive, _) = tokens.shapes();
+    assert!(tokens.check_beginning(&of(attentive), false).is_err(), "an attention");
 }
 
 #[test]

@@ -3,8 +3,10 @@
 //! Every fit needs the second moments of the pairs alone, which one pass sums up: memory grows with the square of the
 //! dimensions and not with the number of objects.
 
+mod begin;
 mod cca;
 mod evaluate;
+mod judge;
 mod linear;
 mod map;
 mod moments;
@@ -14,7 +16,9 @@ mod ridge;
 mod tests;
 mod towers;
 
+pub use begin::{Beginning, Towers, begin};
 pub use evaluate::{Likeness, Measured, Measuring, RECALL_AT, evaluate};
+pub use judge::finds_as_much;
 pub use map::{Activation, BridgeMap, Layer, SideMap};
 pub use moments::{HELD_OUT, Pairs, UNUSED};
 pub use towers::{scaling, tower};

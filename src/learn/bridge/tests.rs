@@ -4,7 +4,7 @@ use super::*;
 use crate::learn::Matrix;
 
 /// Seeded numbers of a normal distribution.
-struct Normal(u64);
+pub(super) struct Normal(pub(super) u64);
 
 impl Normal {
     fn unit(&mut self) -> f64 {
@@ -14,11 +14,11 @@ impl Normal {
         ((self.0 >> 11) as f64 + 0.5) / (1_u64 << 53) as f64
     }
 
-    fn next(&mut self) -> f64 {
+    pub(super) fn next(&mut self) -> f64 {
         (-2.0 * self.unit().ln()).sqrt() * (std::f64::consts::TAU * self.unit()).cos()
     }
 
-    fn many(&mut self, count: usize) -> Vec<f64> {
+    pub(super) fn many(&mut self, count: usize) -> Vec<f64> {
         (0..count).map(|_| self.next()).collect()
     }
 
@@ -43,7 +43,7 @@ impl Normal {
 }
 
 /// `W x + b` plus noise, for rows of x.
-fn linear(
+pub(super) fn linear(
     normal: &mut Normal,
     xs: &[f64],
     w: &[f64],
@@ -60,17 +60,17 @@ fn linear(
     out
 }
 
-fn paired(xs: &[f64], ys: &[f64], from: usize, to: usize) -> Matrix {
+pub(super) fn paired(xs: &[f64], ys: &[f64], from: usize, to: usize) -> Matrix {
     let rows = xs.chunks_exact(from).zip(ys.chunks_exact(to));
     Matrix::new(from + to, rows.flat_map(|(x, y)| [x, y].concat()).collect()).expect("rows")
 }
 
 /// Five folds, and every fifth object held out.
-fn folds(count: usize) -> Vec<u8> {
+pub(super) fn folds(count: usize) -> Vec<u8> {
     (0..count).map(|place| if place % 5 == 4 { HELD_OUT } else { (place / 5 % 5) as u8 }).collect()
 }
 
-fn pairs<'a>(features: &'a Matrix, from: usize, folds: &'a [u8]) -> Pairs<'a> {
+pub(super) fn pairs<'a>(features: &'a Matrix, from: usize, folds: &'a [u8]) -> Pairs<'a> {
     Pairs { features, from_width: from, from_unit: false, to_unit: false, folds }
 }
 

@@ -1,7 +1,7 @@
 //! What is asked of a fit, with the gaps filled and the contradictions refused.
 
 use super::BridgeError;
-use super::train::DIMENSION_DEFAULT;
+use super::train;
 use crate::engine::{CollectionView, RECORD_BYTES_MAX};
 use crate::learn::bridge::Method;
 use crate::learn::split::SplitSpec;
@@ -104,7 +104,7 @@ impl Spec {
         let column = split.column().map(|name| find_column(view, name));
         let split_column = column.transpose()?;
         fill_numbers(&mut wire);
-        let (way, folds) = way(&mut wire)?;
+        let (way, folds) = way(&mut wire, from.dimension, to.dimension)?;
         check_size(&way, from.dimension, to.dimension)?;
         let predicate = Some(wire.predicate.trim().to_owned()).filter(|text| !text.is_empty());
         Ok(Self { wire, from, to, way, split, split_column, predicate, folds })
@@ -122,7 +122,7 @@ fn check_size(way: &Way, from: usize, to: usize) -> Result<(), BridgeError> {
         // One map into the other space, which is checked for every method.
         Way::Moments(_) => 0,
         Way::Contrastive(given) => {
-            let dimension = if given.dimension == 0 { DIMENSION_DEFAULT } else { given.dimension };
+            let dimension = train::dimension(given, from, to);
             let tower = |input: usize| {
                 let widths = given.hidden.iter().chain([&dimension]).map(|width| *width as usize);
                 let layer = |(from, count): (usize, usize), to: usize| {
@@ -130,7 +130,9 @@ fn check_size(way: &Way, from: usize, to: usize) -> Result<(), BridgeError> {
                 };
                 widths.fold((input, 0), layer).1
             };
-            tower(from).saturating_add(tower(to))
+            // What is kept may be the closed form that they begin as.
+            let affine = (from + to).saturating_add(2).saturating_mul(dimension as usize);
+            tower(from).saturating_add(tower(to)).max(affine)
         }
     };
     if numbers <= MATRIX_MAX {
@@ -156,7 +158,7 @@ fn fill_numbers(wire: &mut v1::BridgeSpec) {
 }
 
 /// The method, and the folds that it needs.
-fn way(wire: &mut v1::BridgeSpec) -> Result<(Way, u32), BridgeError> {
+fn way(wire: &mut v1::BridgeSpec, from: usize, to: usize) -> Result<(Way, u32), BridgeError> {
     use bridge_spec::Method as Wire;
     let Some(method) = &mut wire.method else {
         let hint = "name one (--method): procrustes, ridge, cca or infonce";
@@ -188,7 +190,10 @@ fn way(wire: &mut v1::BridgeSpec) -> Result<(Way, u32), BridgeError> {
             };
             (Way::Moments(method), 1)
         }
-        Wire::Contrastive(given) => (Way::Contrastive(given.clone()), 1),
+        Wire::Contrastive(given) => {
+            given.dimension = train::dimension(given, from, to);
+            (Way::Contrastive(given.clone()), 1)
+        }
     })
 }
 
@@ -233,6 +238,12 @@ mod tests {
             let refused = check_size(&way, from, to).expect_err("too large").to_string();
             assert!(refused.contains("at most 14680064 are kept"), "{refused}");
         }
+        let given = v1::ContrastiveBridge {
+            hidden: vec![2],
+            dimension: 65_536,
+            ..v1::ContrastiveBridge::default()
+        };
+        check_size(&Way::Contrastive(given), 4_000, 4_000).expect_err("of a closed form");
         check_size(&cca(1_000), 4_000, 4_000).expect("fits");
         check_size(&towers(&[4_096]), 768, 768).expect("fits");
         check_size(&towers(&[]), 4_000, 4_000).expect("fits");

@@ -1,11 +1,16 @@
 //! Bridges of two networks, trained by a real encoder program.
 
+use std::path::Path;
+
 use sidereus::encoder::{EncoderHandle, EncoderOptions};
-use sidereus::wire::v1::{ContrastiveBridge, bridge_spec};
+use sidereus::wire::v1::{ContrastiveBridge, Object, bridge_spec};
 use tonic::Code;
 
-use super::{apply, fill, fit, like, near, value, wanted, with_galaxies};
-use crate::support::TestServer;
+use super::{
+    OBJECTS, WIDTH, apply, cca, fill, fit, galaxy, hidden, like, near, noise, schema, value,
+    wanted, with_galaxies, write,
+};
+use crate::support::{TestServer, vector};
 
 fn contrastive(hidden: &[u32]) -> bridge_spec::Method {
     bridge_spec::Method::Contrastive(ContrastiveBridge {
@@ -18,17 +23,18 @@ fn contrastive(hidden: &[u32]) -> bridge_spec::Method {
     })
 }
 
+async fn with_encoder(data: &Path, models: &Path) -> TestServer {
+    let mut options =
+        EncoderOptions::new(env!("CARGO_BIN_EXE_sidereus-encoder").into(), models.to_owned());
+    "cpu".clone_into(&mut options.device);
+    TestServer::start_with(data, Some(EncoderHandle::spawn(options)), |_| {}).await
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn two_networks_learn_to_find_the_own_spectrum() {
-    let models = tempfile::tempdir().expect("a folder");
-    let mut options = EncoderOptions::new(
-        env!("CARGO_BIN_EXE_sidereus-encoder").into(),
-        models.path().to_owned(),
-    );
-    options.device = "cpu".to_owned();
-    let folder = tempfile::tempdir().expect("a folder");
-    let encoder = EncoderHandle::spawn(options);
-    let server = TestServer::start_with(folder.path(), Some(encoder), |_| {}).await;
+    let (models, folder) = (tempfile::tempdir(), tempfile::tempdir());
+    let (models, folder) = (models.expect("a folder"), folder.expect("a folder"));
+    let server = with_encoder(folder.path(), models.path()).await;
     fill(&server).await;
     for (name, hidden) in [("flat", &[][..]), ("deep", &[32][..])] {
         let request = wanted(name, "image", "spectrum", contrastive(hidden));
@@ -42,6 +48,56 @@ async fn two_networks_learn_to_find_the_own_spectrum() {
     let (hits, _) =
         server.search(near(like("deep.image", "deep.spectrum", 11), 5)).await.expect("found");
     assert_eq!(hits.len(), 5);
+    server.stop().await;
+}
+
+/// A view of half of the hidden numbers, beside something three times as strong that the other view knows nothing of.
+fn crowded(id: i64, turn: u64) -> Vec<f32> {
+    let shared = &hidden(id)[..WIDTH / 2];
+    let other = 3.0 * noise(id as u64 * 613 + turn * 17);
+    let at = |at: u64| {
+        let mixed =
+            (0..).zip(shared).map(|(axis, value)| value * noise(turn * 7_919 + at * 10 + axis));
+        let along = other * noise(turn * 104_729 + at);
+        (mixed.sum::<f64>() + along + 0.1 * noise(id as u64 * 977 + turn * 131 + at)) as f32
+    };
+    (0..WIDTH as u64).map(at).collect()
+}
+
+fn crowded_galaxy(id: i64) -> Object {
+    let mut galaxy = galaxy(id);
+    for (space, turn) in [("image", 1), ("spectrum", 2)] {
+        galaxy.vectors.insert(space.to_owned(), vector(&crowded(id, turn)));
+    }
+    galaxy
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_nothing_said_networks_find_as_much_as_the_best_closed_form() {
+    let (models, folder) = (tempfile::tempdir(), tempfile::tempdir());
+    let (models, folder) = (models.expect("a folder"), folder.expect("a folder"));
+    let server = with_encoder(folder.path(), models.path()).await;
+    server.create(schema()).await.expect("a collection");
+    write(&server, (0..OBJECTS).map(crowded_galaxy).collect()).await;
+    let form = fit(&server, wanted("form", "image", "spectrum", cca(0))).await.expect("fitted");
+    assert!(value(&form, "recall@1") > 0.5, "{form:?}");
+    for (name, hidden, dimension) in [("flat", vec![], 9), ("deep", vec![48], 128)] {
+        let given = ContrastiveBridge { hidden, ..ContrastiveBridge::default() };
+        let method = bridge_spec::Method::Contrastive(given);
+        let bridge =
+            fit(&server, wanted(name, "image", "spectrum", method)).await.expect("trained");
+        assert_eq!((bridge.dimension, bridge.n_train), (dimension, form.n_train));
+        for measure in ["recall@1", "recall_back@1", "recall@10"] {
+            let (ours, theirs) = (value(&bridge, measure), value(&form, measure));
+            // A tenth of the pairs judge, and some two hundred others measure.
+            assert!(ours > theirs - 0.06, "{name} {measure}: {ours}, a closed form {theirs}");
+        }
+    }
+    // Too few to spare any for judging: the closed form, and no training.
+    let mut few = wanted("few", "image", "spectrum", contrastive(&[]));
+    few.spec.as_mut().expect("a spec").train_limit = 12;
+    let few = fit(&server, few).await.expect("fitted");
+    assert_eq!((few.n_train, few.dimension), (12, 6));
     server.stop().await;
 }
 

@@ -112,3 +112,25 @@ async fn a_space_is_added_once_and_never_with_another_meaning() {
     assert_eq!(status.code(), Code::AlreadyExists);
     assert!(status.message().contains("provenance"), "{status:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_is_told_of_a_collection_that_somebody_else_drops() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = TestServer::start(folder.path()).await;
+    let shared = &server;
+    let work = |who: usize| async move {
+        let mut client = shared.collections().await;
+        for round in 0..150 {
+            let name = format!("c{who}_{round}");
+            // Both look at every collection there is.
+            shared.create(schema(&name)).await.expect("created");
+            let listed = client.list_collections(ListCollectionsRequest {}).await.expect("listed");
+            let listed = listed.into_inner().collections;
+            assert!(listed.iter().any(|each| each.schema.as_ref().expect("it").name == name));
+            let request = DropCollectionRequest { name, ..DropCollectionRequest::default() };
+            client.drop_collection(request).await.expect("dropped");
+        }
+    };
+    futures::future::join_all((0..8).map(work)).await;
+    server.stop().await;
+}

@@ -14,9 +14,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use sidereus::encoder::{Batcher, Chunk, EncoderError, TrainSpec};
+use sidereus::learn::NamedTensor;
 use sidereus::wire::internal::{
-    TrainBegun, TrainRequest, TrainResponse, TrainedChunk, TrainedEnd, TrainedEpoch, TrainedMember,
-    train_request, train_response,
+    TrainBeginning, TrainBegun, TrainRequest, TrainResponse, TrainedChunk, TrainedEnd,
+    TrainedEpoch, TrainedMember, train_request, train_response,
 };
 use tch::Device;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
@@ -52,6 +53,7 @@ pub(super) struct Trainings {
 
 /// What the thread of a training is told.
 enum Order {
+    Begin { tensors: Vec<NamedTensor>, second: bool },
     Learn(Box<Chunk>),
     Validate(Box<Chunk>),
     EndEpoch,
@@ -132,6 +134,9 @@ impl Trainings {
                 }
                 Some(train_request::Message::Chunk(chunk)) => Order::Learn(Box::new(chunk.into())),
                 Some(train_request::Message::EpochEnd(_)) => Order::EndEpoch,
+                Some(train_request::Message::Beginning(TrainBeginning { member, second })) => {
+                    Order::Begin { tensors: member.unwrap_or_default().into(), second }
+                }
                 Some(train_request::Message::Start(_)) => {
                     return Err(Status::invalid_argument("a training begins once"));
                 }
@@ -178,6 +183,10 @@ impl Trainings {
             || courtesy.give_way(|| self.batcher.metrics().queued_rows > 0, || self.gone(answers));
         while let Some(order) = queue.blocking_recv() {
             let epoch = match order {
+                Order::Begin { tensors, second } => {
+                    trainer.begin(&tensors, second)?;
+                    continue;
+                }
                 Order::Learn(chunk) => {
                     let loss = trainer.learn(&chunk, &mut between)?;
                     tell(answers, train_response::Message::Chunk(TrainedChunk { loss }))?;
@@ -221,7 +230,11 @@ fn hand_over(trainer: Trainer, answers: &Sender) -> Result<(), Failure> {
             tell(answers, train_response::Message::Member(member))?;
         }
     }
-    let end = TrainedEnd { best_epoch: outcome.best_epoch, temperature: outcome.temperature };
+    let end = TrainedEnd {
+        best_epoch: outcome.best_epoch.unwrap_or(0),
+        temperature: outcome.temperature,
+        beginning: outcome.best_epoch.is_none(),
+    };
     tell(answers, train_response::Message::End(end))
 }
 

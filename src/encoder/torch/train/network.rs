@@ -149,6 +149,17 @@ impl Net {
         })
     }
 
+    /// Lets the layers begin with the numbers of tensors that were checked to be theirs; none of them is the attention's.
+    pub(super) fn set(&self, tensors: &[NamedTensor]) -> Result<(), TchError> {
+        let layers = self.layers.iter().flat_map(|(weight, bias)| [weight, bias]);
+        tch::no_grad(|| {
+            layers.zip(tensors).try_for_each(|(parameter, given)| {
+                let given = tensor(&given.values, &parameter.size(), self.device)?;
+                parameter.shallow_clone().f_copy_(&given)
+            })
+        })
+    }
+
     /// What is learned, and whether it decays.
     pub(super) fn parameters(&self) -> Vec<(Tensor, bool)> {
         let mut all = Vec::new();

@@ -1,5 +1,6 @@
 //! What is learned, against functions that are known.
 
+mod begun;
 mod exact;
 
 use sidereus::encoder::{Chunk, ChunkRows, TowerInput, TrainSpec, TrainTask};

@@ -13,9 +13,6 @@ use super::loss;
 use super::network::Net;
 use super::random::Random;
 
-/// Bounds of the logarithm of 1 / temperature: temperatures of 100 to 0.01.
-const LOG_SCALE: (f64, f64) = (-4.605_170_185_988_092, 4.605_170_185_988_092);
-
 /// Tells the streams of random numbers of one seed apart: beginnings of both towers, and what is left out.
 const STREAMS: u64 = 4;
 
@@ -79,7 +76,8 @@ pub(super) struct Outcome {
     pub(super) first: Vec<Vec<NamedTensor>>,
     pub(super) second: Vec<Vec<NamedTensor>>,
     pub(super) temperature: Option<f64>,
-    pub(super) best_epoch: u32,
+    /// Absent where no epoch was better than the beginning.
+    pub(super) best_epoch: Option<u32>,
 }
 
 /// One member of the ensemble, or both towers.
@@ -92,7 +90,8 @@ struct Member {
 
 /// The best epoch so far.
 struct Best {
-    epoch: u32,
+    /// Absent for the beginning.
+    epoch: Option<u32>,
     loss: f64,
     /// Copies of all parameters.
     values: Vec<Tensor>,
@@ -135,6 +134,22 @@ impl Trainer {
             validated: Mean::default(),
             best: None,
         })
+    }
+
+    /// Lets the first or the second tower begin with given numbers.
+    pub(super) fn begin(&mut self, tensors: &[NamedTensor], second: bool) -> Result<(), Failure> {
+        let examples = |reason| Failure::Examples { reason };
+        if self.seen > 0 || self.epoch > 0 || self.best.is_some() || self.validated.weight > 0.0 {
+            return Err(examples("a network begins before all examples".to_owned()));
+        }
+        self.spec.check_beginning(tensors, second).map_err(examples)?;
+        for member in &self.members {
+            match &member.second {
+                Some((net, _)) if second => net.set(tensors)?,
+                _ => member.first.set(tensors)?,
+            }
+        }
+        Ok(())
     }
 
     /// Learns from examples, batch by batch; `between` is called before each batch, and its error ends the training. Tells
@@ -231,7 +246,9 @@ impl Trainer {
         self.learned.add(loss, wanted.weight);
         for member in &self.members {
             if let Some((_, log_scale)) = &member.second {
-                let (lowest, highest) = LOG_SCALE;
+                // Of the logarithm of 1 / temperature.
+                let (coldest, hottest) = TrainSpec::TEMPERATURE;
+                let (lowest, highest) = (-hottest.ln(), -coldest.ln());
                 let _clamped =
                     tch::no_grad(|| log_scale.shallow_clone().f_clamp_(lowest, highest))?;
             }
@@ -251,8 +268,17 @@ impl Trainer {
         self.spec.learning_rate * 0.5 * (1.0 + (std::f64::consts::PI * part).cos())
     }
 
-    /// Ends an epoch.
+    /// Ends an epoch; before anything was learned, the measuring of the beginning.
     pub(super) fn end_epoch(&mut self) -> Result<Epoch, Failure> {
+        if self.epoch == 0
+            && self.seen == 0
+            && self.best.is_none()
+            && let Some(loss) = self.validated.get()
+        {
+            self.keep(None, loss)?;
+            self.validated = Mean::default();
+            return Ok(Epoch { loss, validation_loss: Some(loss), last: false });
+        }
         let Some(loss) = self.learned.get() else {
             let reason =
                 "an epoch had no example with a weight above zero, or no two towers to compare";
@@ -262,19 +288,27 @@ impl Trainer {
         if let Some(validation_loss) = validation_loss
             && self.best.as_ref().is_none_or(|best| validation_loss < best.loss)
         {
-            let copy = |value: Tensor| {
-                let mut copy = value.f_detach()?.f_zeros_like()?;
-                copy.f_copy_(&value.f_detach()?)?;
-                Ok::<_, TchError>(copy)
-            };
-            let values = self.parameters().map(copy).collect::<Result<_, _>>()?;
-            self.best = Some(Best { epoch: self.epoch, loss: validation_loss, values });
+            self.keep(Some(self.epoch), validation_loss)?;
         }
-        let since = self.best.as_ref().map_or(0, |best| self.epoch - best.epoch);
+        // The beginning is as old as if it were the epoch before the first.
+        let after = |best: &Best| best.epoch.map_or(0, |epoch| epoch + 1);
+        let since = self.best.as_ref().map_or(0, |best| self.epoch + 1 - after(best));
         let tired = self.spec.patience > 0 && since >= self.spec.patience;
         self.epoch += 1;
         (self.seen, self.learned, self.validated) = (0, Mean::default(), Mean::default());
         Ok(Epoch { loss, validation_loss, last: tired || self.epoch >= self.spec.epochs })
+    }
+
+    /// Keeps copies of all parameters as the best so far.
+    fn keep(&mut self, epoch: Option<u32>, loss: f64) -> Result<(), Failure> {
+        let copy = |value: Tensor| {
+            let mut copy = value.f_detach()?.f_zeros_like()?;
+            copy.f_copy_(&value.f_detach()?)?;
+            Ok::<_, TchError>(copy)
+        };
+        let values = self.parameters().map(copy).collect::<Result<_, _>>()?;
+        self.best = Some(Best { epoch, loss, values });
+        Ok(())
     }
 
     fn parameters(&self) -> impl Iterator<Item = Tensor> + '_ {
@@ -283,7 +317,7 @@ impl Trainer {
 
     /// The networks of the best epoch, or of the last one where nothing was measured.
     pub(super) fn finish(self) -> Result<Outcome, Failure> {
-        let mut best_epoch = self.epoch.saturating_sub(1);
+        let mut best_epoch = Some(self.epoch.saturating_sub(1));
         if let Some(best) = &self.best {
             best_epoch = best.epoch;
             tch::no_grad(|| {

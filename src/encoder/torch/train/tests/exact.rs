@@ -139,8 +139,9 @@ fn it_ends_when_it_gets_no_better_and_keeps_the_best() {
     let losses: Vec<f64> = epochs.iter().filter_map(|epoch| epoch.validation_loss).collect();
     let best = losses.iter().copied().fold(f64::INFINITY, f64::min);
     let outcome = trainer.finish().expect("finishes");
-    assert_eq!(losses[outcome.best_epoch as usize], best);
-    assert_eq!(outcome.best_epoch as usize + 1 + 4, epochs.len());
+    let best_epoch = outcome.best_epoch.expect("an epoch") as usize;
+    assert_eq!(losses[best_epoch], best);
+    assert_eq!(best_epoch + 1 + 4, epochs.len());
     let head = NetworkHead::new(&weights(&spec, outcome)).expect("a head");
     let predicted = applied(&head, &other);
     let squares = predicted.iter().zip(wide(&other.targets)).map(|(a, b)| (a - b).powi(2));
