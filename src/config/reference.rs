@@ -203,7 +203,7 @@ mod tests {
     #[test]
     fn a_slip_of_the_pen_has_a_hint_and_nonsense_has_none() {
         let known = known();
-        let nearest = |key: &str| super::nearest(&known, key);
+        let nearest = |key: &str| nearest(&known, key);
         assert_eq!(nearest("server.grcp").as_deref(), Some("server.grpc"));
         assert_eq!(nearest("limits.kk").as_deref(), Some("limits.k"));
         assert_eq!(nearest("server.http").as_deref(), Some("http.listen"));
