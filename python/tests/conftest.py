@@ -28,8 +28,8 @@ ROWS = 2_000
 class Server:
     """The server program on a data folder of its own; it can be killed and started again at its address."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.port = folder, 0
+    def __init__(self, folder: Path, *words: str) -> None:
+        self.folder, self.port, self.words = folder, 0, words
         self.process: subprocess.Popen[str] | None = None
         self._lock, self._is_over = threading.Lock(), False
 
@@ -46,13 +46,13 @@ class Server:
         program = os.environ.get("SIDEREUS_BIN")
         if not program:
             pytest.exit("SIDEREUS_BIN names the server program to test against", returncode=3)
-        words = [program, "serve", "--data", str(self.folder), "--grpc", f"127.0.0.1:{self.port}"]
+        words = [program, "serve", "--data", str(self.folder), "--grpc", f"127.0.0.1:{self.port}", *self.words]
         log = open(self.folder.parent / f"{self.folder.name}.log", "a")
         self.process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=log, text=True)
         log.close()
         assert self.process.stdout is not None
         for line in self.process.stdout:
-            found = re.search(r"grpc://127\.0\.0\.1:(\d+)", line)
+            found = re.search(r"grpcs?://127\.0\.0\.1:(\d+)", line)
             if found:
                 self.port = int(found.group(1))
                 return self

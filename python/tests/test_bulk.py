@@ -96,7 +96,11 @@ def test_tables_of_every_kind_go_in(client: sidereus.Client) -> None:
         found = one.get(["b", "c"]).to_table()
         assert found["flux"][0] == 7.0 * u.mJy and found["flux"].unit == u.Jy and found["name"][1] == "x"
         assert found["ra"][0].to_value("deg") == pytest.approx(np.degrees(2.0))
-        merged = one.ingest({"object_id": ["b"], "ra": [1.0], "dec": [1.0], "name": ["y"]}, merge=True)
+        part = {"object_id": ["b"], "ra": [1.0], "dec": [1.0], "name": ["y"]}
+        with pytest.warns(UserWarning, match="not given: 1 replaced object has none now; merge=True"):
+            one.ingest(part)
+        one.ingest(astropy)
+        merged = one.ingest(part, merge=True)
         assert merged.replaced == 1
         assert one.get("b").to_table()["flux"][0] == 7.0 * u.mJy
         with pytest.raises(sidereus.InvalidRequest, match="not converted"):
@@ -104,6 +108,36 @@ def test_tables_of_every_kind_go_in(client: sidereus.Client) -> None:
         assert one.delete(["d", "nobody"]) == 1 and len(one) == 4
     finally:
         one.drop()
+
+
+def test_an_export_comes_back_as_what_it_was(client: sidereus.Client) -> None:
+    first = client.create_collection(
+        "first", spaces=[sidereus.Space("v", 2, "l2", "photometry", encoder="m", weights_hash="ab" * 32)]
+    )
+    second = None
+    try:
+        table = {"object_id": np.arange(3), "ra": np.arange(3.0), "dec": np.zeros(3)}
+        vectors = np.arange(6, dtype=np.float32).reshape(3, 2) + 1
+        first.ingest(table, {"v": vectors}, provenance={"v": first.spaces["v"]})
+        exported = first.export(vectors=True)
+        second = client.create_collection("second", exported.to_arrow())
+        assert second.spaces == first.spaces
+        assert second.ingest(exported.to_arrow()).inserted == 3
+        np.testing.assert_array_equal(second.get([0, 1, 2], with_vectors=True).vectors("v"), vectors)
+    finally:
+        first.drop()
+        if second is not None:
+            second.drop()
+
+
+def test_the_dimension_of_a_space_is_that_of_its_vectors(client: sidereus.Client) -> None:
+    one = client.create_collection("dimensions", spaces={"v": np.zeros((5, 7)), "w": 3})
+    try:
+        assert (one.spaces["v"].dimension, one.spaces["w"].dimension) == (7, 3)
+    finally:
+        one.drop()
+    with pytest.raises(sidereus.InvalidRequest, match="give its dimension"):
+        client.create_collection("dimensions", spaces={"v": np.zeros(7)})
 
 
 def test_bad_rows_are_named_and_the_others_written(client: sidereus.Client) -> None:

@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -81,6 +82,45 @@ def test_nobody_at_home(own_server: Server) -> None:
     with sidereus.connect(own_server.url, patience=0.2) as client, pytest.raises(sidereus.Unavailable):
         client["sky"]
     own_server.start()
+
+
+def certificates(folder: Path, name: str) -> Path:
+    """Make a certificate for this machine that is its own authority: ``NAME.pem`` and ``NAME.key``."""
+    path = folder / name
+    words = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
+    words += ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
+    words += ["-keyout", f"{path}.key", "-out", f"{path}.pem"]
+    subprocess.run(words, check=True, capture_output=True)
+    return path
+
+
+def test_encryption_that_fails_is_told_at_once(tmp_path: Path) -> None:
+    ours, theirs = certificates(tmp_path, "ours"), certificates(tmp_path, "theirs")
+    config = tmp_path / "sidereus.toml"
+    config.write_text(f'version = 1\n[tls]\ncertificate = "{ours}.pem"\nkey = "{ours}.key"\n')
+    server = Server(tmp_path / "data", "--config", str(config)).start()
+    try:
+        address = f"127.0.0.1:{server.port}"
+        with sidereus.connect(f"https://{address}", ca=f"{ours}.pem") as client:
+            assert client.collections() == []
+        for url, ca, words in [
+            (f"https://{address}", f"{theirs}.pem", "not signed by .*theirs.pem"),
+            (f"https://{address}", None, "not signed by an authority that this machine knows"),
+            (f"http://{address}", None, "speaks TLS: use https://"),
+        ]:
+            began = time.monotonic()
+            with sidereus.connect(url, ca=ca) as client, pytest.raises(sidereus.Untrusted, match=words) as failed:
+                client.collections()
+            assert time.monotonic() - began < 10 and "\n" not in str(failed.value)
+    finally:
+        server.close()
+
+
+def test_encryption_where_there_is_none(server: Server, tmp_path: Path) -> None:
+    ours = certificates(tmp_path, "ours")
+    with sidereus.connect(f"https://127.0.0.1:{server.port}", ca=f"{ours}.pem") as client:
+        with pytest.raises(sidereus.Untrusted, match="does not speak TLS: use http://"):
+            client.collections()
 
 
 def test_the_types_are_strict(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from mocpy import MOC
 from regions import CircleSkyRegion, PolygonSkyRegion
 
 import sidereus
-from conftest import ROWS, Catalogue
+from conftest import ROWS, Catalogue, Server
 
 
 def cosine(vectors: Any, vector: Any) -> Any:
@@ -63,6 +65,15 @@ def test_conditions_and_regions_are_those_of_numpy(sky: sidereus.Collection, cat
     distances = np.where(inside, cosine(catalogue.image, catalogue.image[0]), np.inf)
     assert found.ids == catalogue.ids[np.argsort(distances)[:5]].tolist()
     assert sky.count(region=CircleSkyRegion(centre, 40 * u.deg), where="z < 0.5") == inside.sum()
+
+
+def test_a_cone_tells_separations(sky: sidereus.Collection, catalogue: Catalogue) -> None:
+    centre = SkyCoord(150.0 * u.deg, 2.0 * u.deg)
+    found = sky.search(cone=(centre, 40 * u.deg), k=100)
+    table = found.to_table()
+    assert table["separation"].unit == u.arcsec
+    np.testing.assert_allclose(table["separation"].to_value("deg"), table["coord"].separation(centre).deg, rtol=1e-9)
+    assert "separation" not in sky.search(k=3).columns and table.meta["collection"] == "sky"
 
 
 def test_other_regions(sky: sidereus.Collection, catalogue: Catalogue) -> None:
@@ -128,6 +139,18 @@ def test_a_result_is_what_astronomers_use(sky: sidereus.Collection, catalogue: C
     assert next(iter(found))["object_id"] == 1000 and found["kind"][0] == catalogue.kind[0]
     with pytest.raises(KeyError, match="no column 'zz'"):
         found["zz"]
+
+
+def test_a_result_of_a_release_says_how_to_cite_it(server: Server, client: sidereus.Client) -> None:
+    one = client.create_collection("cited")
+    one.ingest({"object_id": [1], "ra": [1.0], "dec": [2.0]})
+    words = ["release", "create", "cited", "dr1", "--citation", "Us (2026)", "--server", server.url]
+    subprocess.run([os.environ["SIDEREUS_BIN"], *words], check=True, capture_output=True)
+    for found in (one.search(release="dr1"), one.get(1, release="dr1"), one.export(release="dr1")):
+        meta = found.to_table().meta
+        assert (meta["collection"], meta["release"], meta["citation"]) == ("cited", "dr1", "Us (2026)")
+        assert found.to_arrow().schema.metadata[b"citation"] == b"Us (2026)"
+    assert "release" not in one.search().to_table().meta
 
 
 def test_a_result_is_written_as_fits(sky: sidereus.Collection, tmp_path: Path) -> None:

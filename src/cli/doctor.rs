@@ -8,7 +8,7 @@ use clap::Args;
 
 use super::progress;
 use super::render::{Cell, Format, Table, print_table, write_out};
-use crate::engine::{DbOptions, examine};
+use crate::engine::{DbOptions, Finding, examine};
 
 /// Words of `sidereus doctor`.
 #[derive(Debug, Args)]
@@ -54,7 +54,22 @@ pub(super) async fn run(arguments: DoctorArguments) -> Result<ExitCode> {
             Cell::text(if finding.is_repaired { "yes" } else { "no" }),
         ]);
     }
-    print_table(&table, arguments.format)?;
+    match arguments.format {
+        // Sentences, which a table would cut.
+        Format::Table => findings.iter().try_for_each(|finding| write_out(&line(finding)))?,
+        format => print_table(&table, format)?,
+    }
     let is_sound = findings.iter().all(|finding| finding.is_repaired);
     Ok(if is_sound { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// A finding on one line, whole.
+fn line(finding: &Finding) -> String {
+    let place = match (&finding.collection, &finding.object) {
+        (Some(collection), Some(object)) => format!("{collection}, object {object}: "),
+        (Some(collection), None) => format!("{collection}: "),
+        (None, _) => String::new(),
+    };
+    let end = if finding.is_repaired { " (repaired)" } else { "" };
+    format!("{place}{}{end}\n", super::failure::one_line(&finding.what))
 }

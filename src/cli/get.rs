@@ -79,7 +79,8 @@ fn print(
         }
         Format::Table if objects.is_empty() => Ok(()),
         format @ (Format::Table | Format::Csv) => {
-            print_table(&object_table(&columns, objects), format)
+            let table = object_table(schema, &columns, objects, format == Format::Table);
+            print_table(&table, format)
         }
     }
 }

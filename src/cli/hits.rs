@@ -4,10 +4,14 @@ use std::collections::HashMap;
 
 use super::ids::id_text;
 use super::render::{Cell, Json, Table};
+use crate::sky::{Degrees, Position as SkyPosition};
 use crate::wire::v1::{
     Beside, CollectionSchema, ColumnType, EmbeddingSpace, Hit, Object, Position, SpaceForm,
     TokenRun, TokenSequence, Value, Vector,
 };
+
+/// What programs find the separation from a place under.
+const SEPARATION_ARCSEC: &str = "separation_arcsec";
 
 /// Columns that are printed beside the built-in ones, in order.
 #[derive(Debug, Clone)]
@@ -47,9 +51,17 @@ impl Columns {
         Self(schema.columns.iter().map(|column| column.name.clone()).collect())
     }
 
-    /// The names.
-    pub(super) fn names(&self) -> &[String] {
-        &self.0
+    /// The names, for people with the units that the schema has.
+    fn headings(&self, schema: &CollectionSchema, for_people: bool) -> Vec<String> {
+        let unit = |name: &String| {
+            let column = schema.columns.iter().find(|column| &column.name == name);
+            column.map_or("", |column| column.unit.as_str())
+        };
+        let heading = |name: &String| match (for_people, unit(name)) {
+            (false, _) | (true, "") => name.clone(),
+            (true, unit) => format!("{name} [{unit}]"),
+        };
+        self.0.iter().map(heading).collect()
     }
 
     fn cells(&self, values: &HashMap<String, Value>) -> impl Iterator<Item = Cell> {
@@ -117,43 +129,73 @@ pub(super) struct HitLayout<'a> {
     pub(super) columns: Columns,
     /// What their distance is called; `None` where they have none.
     pub(super) distance: Option<&'static str>,
-    /// Whether the similarity is printed beside the distance: for programs only.
-    pub(super) with_score: bool,
+    /// Whether people read it: headings have units then, and the similarity is not printed beside the distance.
+    pub(super) for_people: bool,
     /// Whether vectors are printed.
     pub(super) with_vectors: bool,
+    /// Centre of the cone that was searched.
+    pub(super) centre: Option<SkyPosition>,
 }
 
 impl HitLayout<'_> {
     /// Hits as rows.
     pub(super) fn table(&self, hits: &[Hit]) -> Table {
         let mut headings: Vec<String> = ["object_id", "ra", "dec"].map(str::to_owned).to_vec();
+        let separated = self.separation_unit(hits);
+        headings.extend(separated.as_ref().map(|(heading, _)| (*heading).to_owned()));
         headings.extend(self.distance.map(str::to_owned));
-        if self.with_score {
+        if !self.for_people {
             headings.push("score".to_owned());
         }
         let is_grouped = hits.iter().any(|hit| !hit.beside.is_empty());
         if is_grouped {
             headings.push("beside".to_owned());
         }
-        headings.extend(self.columns.names().iter().cloned());
+        headings.extend(self.columns.headings(self.schema, self.for_people));
         if self.with_vectors {
             let spaces = vector_spaces(self.schema);
             headings.extend(spaces.map(|space| format!("vector.{}", space.name)));
         }
         let mut table = Table::new(headings);
         for hit in hits {
-            table.push(self.row(hit, is_grouped));
+            table.push(self.row(hit, is_grouped, separated.map(|(_, per_degree)| per_degree)));
         }
         table
     }
 
-    fn row(&self, hit: &Hit, is_grouped: bool) -> Vec<Cell> {
+    /// Separation of a hit from the centre of the cone, in degrees.
+    fn separation(&self, hit: &Hit) -> Option<f64> {
+        let (centre, at) = (self.centre.as_ref()?, hit.position.as_ref()?);
+        let at = SkyPosition::new(Degrees(at.ra), Degrees(at.dec)).ok()?;
+        Some(centre.separation(&at).0)
+    }
+
+    /// How separations are headed, and how many of their units make a degree: arcseconds for programs, for people degrees
+    /// where they are large. `None` where no cone was searched.
+    fn separation_unit(&self, hits: &[Hit]) -> Option<(&'static str, f64)> {
+        const ARCSEC: f64 = 3_600.0;
+        // Beyond, arcseconds have more digits than anybody reads.
+        const LARGE_DEGREES: f64 = 0.1;
+        self.centre?;
+        let is_large =
+            hits.iter().filter_map(|hit| self.separation(hit)).any(|far| far > LARGE_DEGREES);
+        Some(match (self.for_people, is_large) {
+            (false, _) => (SEPARATION_ARCSEC, ARCSEC),
+            (true, false) => ("separation [arcsec]", ARCSEC),
+            (true, true) => ("separation [deg]", 1.0),
+        })
+    }
+
+    fn row(&self, hit: &Hit, is_grouped: bool, separated: Option<f64>) -> Vec<Cell> {
         let mut row = vec![Cell::Id(id_text(hit.id.as_ref()))];
         row.extend(degrees(hit.position.as_ref()));
+        if let Some(per_degree) = separated {
+            row.push(Cell::optional_real(self.separation(hit).map(|far| far * per_degree)));
+        }
         if self.distance.is_some() {
             row.push(Cell::optional_real(hit.distance));
         }
-        if self.with_score {
+        if !self.for_people {
             row.push(Cell::optional_real(hit.score));
         }
         if is_grouped {
@@ -183,6 +225,10 @@ impl HitLayout<'_> {
             ("score", Cell::optional_real(hit.score).to_json()),
             ("columns", self.columns.json(&hit.columns)),
         ];
+        if let Some((_, per_degree)) = self.separation_unit(&[]) {
+            let far = self.separation(hit).map(|far| far * per_degree);
+            members.push((SEPARATION_ARCSEC, Cell::optional_real(far).to_json()));
+        }
         if self.with_vectors {
             members.push(("vectors", vectors_json(self.schema, &hit.vectors)));
         }
@@ -201,14 +247,19 @@ fn beside_json(beside: &Beside) -> Json {
         ("ra", ra.to_json()),
         ("dec", dec.to_json()),
         ("distance", Cell::Real(beside.distance).to_json()),
-        ("separation_arcsec", Cell::Real(beside.separation_arcsec).to_json()),
+        (SEPARATION_ARCSEC, Cell::Real(beside.separation_arcsec).to_json()),
     ])
 }
 
 /// Objects as rows.
-pub(super) fn object_table(columns: &Columns, objects: &[Object]) -> Table {
+pub(super) fn object_table(
+    schema: &CollectionSchema,
+    columns: &Columns,
+    objects: &[Object],
+    for_people: bool,
+) -> Table {
     let built_in = ["object_id", "ra", "dec"].map(str::to_owned);
-    let mut table = Table::new(built_in.into_iter().chain(columns.names().iter().cloned()));
+    let mut table = Table::new(built_in.into_iter().chain(columns.headings(schema, for_people)));
     for object in objects {
         let mut row = vec![Cell::Id(id_text(object.id.as_ref()))];
         row.extend(degrees(object.position.as_ref()));
@@ -230,7 +281,7 @@ pub(super) fn object_facts(
         ("ra".to_owned(), ra),
         ("dec".to_owned(), dec),
     ];
-    facts.extend(columns.names().iter().cloned().zip(columns.cells(&object.columns)));
+    facts.extend(columns.headings(schema, true).into_iter().zip(columns.cells(&object.columns)));
     for space in &schema.spaces {
         if let Some(vector) = object.vectors.get(&space.name) {
             facts.push((format!("vector.{}", space.name), vector_cell(Some(vector))));

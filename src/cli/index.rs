@@ -91,7 +91,8 @@ fn print(status: &GetIndexStatusResponse, format: Format) -> Result<()> {
             table.push(vec![
                 Cell::text(&space.space),
                 Cell::text(&space.kind),
-                Cell::Count(space.vectors),
+                // Whoever may not see everything is not told how many there are.
+                if space.vectors == 0 { Cell::Null } else { Cell::Count(space.vectors) },
                 Cell::Count(space.lists),
                 Cell::Count(space.default_probes),
                 Cell::optional_real(space.measured_recall),

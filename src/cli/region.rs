@@ -5,7 +5,8 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 
-use super::angle::{parse_angle, parse_number, parse_numbers};
+use super::angle::{parse_angle, parse_dec, parse_numbers, parse_ra};
+use crate::sky::{Degrees, Position as SkyPosition};
 use crate::wire::v1::region::Shape;
 use crate::wire::v1::{CellList, Cone, Moc, Polygon, Position, Region, Zone, moc};
 
@@ -16,7 +17,7 @@ const CELL_COUNT_MAX: u64 = 100_000;
 #[derive(Debug, Clone, Default, Args)]
 #[group(multiple = false)]
 pub(super) struct RegionArguments {
-    /// Within RADIUS (5, 5deg, 30arcmin, 12arcsec) of a position in degrees
+    /// Within RADIUS (5, 5deg, 30arcmin, 12arcsec) of a position in degrees, or as 10h00m24s,+02d12m00s
     #[arg(
         long,
         value_name = "RA,DEC,RADIUS",
@@ -68,15 +69,23 @@ impl RegionArguments {
     }
 }
 
+impl RegionArguments {
+    /// Centre of the cone that was asked for; `None` for other regions.
+    pub(super) fn centre(&self) -> Option<SkyPosition> {
+        let centre = parse_cone(self.cone.as_deref()?).ok()?.centre?;
+        SkyPosition::new(Degrees(centre.ra), Degrees(centre.dec)).ok()
+    }
+}
+
 fn parse_cone(text: &str) -> Result<Cone> {
     let parts: Vec<&str> = text.split(',').collect();
     let [ra, dec, radius] = parts.as_slice() else {
         bail!("`{text}` is not a cone; write RA,DEC,RADIUS, for example 150.1,2.2,30arcmin");
     };
-    let degrees = |part: &str| {
-        parse_number(part).with_context(|| format!("`{text}` is not a cone RA,DEC,RADIUS"))
-    };
-    let centre = Position { ra: degrees(ra)?, dec: degrees(dec)? };
+    let form = || format!("`{text}` is not a cone RA,DEC,RADIUS");
+    let ra = parse_ra(ra).with_context(form)?;
+    let dec = parse_dec(dec).with_context(form)?;
+    let centre = Position { ra, dec };
     Ok(Cone { centre: Some(centre), radius: parse_angle(radius)? })
 }
 
@@ -169,6 +178,10 @@ mod tests {
         let cone = parse_cone("10.5,-45,30arcmin").expect("a cone");
         assert_eq!(cone.centre, Some(Position { ra: 10.5, dec: -45.0 }));
         assert_eq!(cone.radius, 0.5);
+        let cone = parse_cone("10h00m24s,-02d12m00s,3'").expect("a cone");
+        let centre = cone.centre.expect("a centre");
+        assert!((centre.ra - 150.1).abs() < 1e-12 && (centre.dec + 2.2).abs() < 1e-12);
+        assert_eq!(cone.radius, 0.05);
     }
 
     #[test]
@@ -197,6 +210,9 @@ mod tests {
         for (error, wanted) in [
             (parse_cone("1,2").expect_err("two"), "RA,DEC,RADIUS"),
             (parse_cone("a,2,3").expect_err("letter"), "RA,DEC,RADIUS"),
+            (parse_cone("10:00:24,2,3").expect_err("hours or degrees"), "10h00m24s"),
+            (parse_cone("360.5,2,3").expect_err("turned"), "0.5"),
+            (parse_cone("-10,2,3").expect_err("negative"), "350"),
             (parse_polygon("1,2,3").expect_err("odd"), "RA,DEC"),
             (parse_zone("1,2,3").expect_err("three"), "RA1,DEC1,RA2,DEC2"),
             (parse_cells("5").expect_err("no slash"), "ORDER/N"),

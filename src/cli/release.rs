@@ -75,7 +75,7 @@ enum Action {
         #[arg(long, value_name = "N", default_value_t = 20)]
         ids: u32,
     },
-    /// Have a release answered no more; its record stays and says why
+    /// Have a release answered no more; its record stays and says why, and its data stay to be verified
     Withdraw {
         /// Name of the collection
         collection: String,
@@ -84,8 +84,11 @@ enum Action {
         /// Why: every query of the release is answered with it
         #[arg(long)]
         reason: String,
-        /// Keep the data, to be verified alone
+        /// Delete the data of the release at once, and for ever; without it they are kept, and can be verified alone
         #[arg(long)]
+        delete_data: bool,
+        /// Keep the data, as is done anyway
+        #[arg(long, hide = true, conflicts_with = "delete_data")]
         keep_data: bool,
     },
 }
@@ -121,17 +124,32 @@ pub(super) async fn run(arguments: ReleaseArguments) -> Result<ExitCode> {
             let request = v1::DiffReleasesRequest { collection, from, to, ids_max: ids };
             print_diff(&diff(&client, request).await?, format)?;
         }
-        Action::Withdraw { collection, name, reason, keep_data } => {
+        Action::Withdraw { collection, name, reason, delete_data, keep_data: _ } => {
+            let keep_data = !delete_data;
             let request = v1::WithdrawReleaseRequest { collection, name, reason, keep_data };
             let reply = client.releases().withdraw_release(request).await;
             let release = reply.map_err(|status| of_status(&status))?.into_inner().release;
-            show(&release.context(NO_RELEASE)?, format)?;
+            let release = release.context(NO_RELEASE)?;
+            show(&release, format)?;
+            eprintln!("{}", withdrawn_line(&release));
         }
     }
     Ok(ExitCode::SUCCESS)
 }
 
 const NO_RELEASE: &str = "the server's answer lacks the release; is it of another version?";
+
+/// What was done to a release that is withdrawn now.
+fn withdrawn_line(release: &v1::Release) -> String {
+    let (collection, name) = (&release.collection, &release.name);
+    let done = match release.withdrawn.as_ref().is_some_and(|withdrawal| withdrawal.data_kept) {
+        true => format!(
+            "its data are kept, and `sidereus release verify {collection} {name}` still reads them"
+        ),
+        false => "its data are deleted; its record is kept".to_owned(),
+    };
+    format!("withdrew {collection} {name}: queries of it are answered with the reason; {done}")
+}
 
 /// A text, or that of a file after an `@`.
 fn text(given: String) -> Result<String> {
@@ -213,6 +231,11 @@ async fn diff(client: &Client, request: v1::DiffReleasesRequest) -> Result<v1::R
     diff.context("the server's answer ended early; try again")
 }
 
+/// A count, which whoever may not see everything is not told.
+fn told_count(count: u64) -> Cell {
+    if count == 0 { Cell::Null } else { Cell::Count(count) }
+}
+
 fn list(releases: &[v1::Release], format: Format) -> Result<()> {
     if releases.is_empty() && format == Format::Table {
         return write_out("no releases yet; `sidereus release create` makes one\n");
@@ -224,9 +247,9 @@ fn list(releases: &[v1::Release], format: Format) -> Result<()> {
         table.push(vec![
             Cell::text(&release.name),
             Cell::text(&date(release.created_ms)),
-            Cell::Count(release.objects),
+            told_count(release.objects),
             Cell::text(release.text.as_ref().map_or("", |text| &text.title)),
-            Cell::text(&release.content_hash),
+            Cell::Id(release.content_hash.clone()),
             Cell::text(withdrawn),
         ]);
     }
@@ -240,7 +263,7 @@ fn show(release: &v1::Release, format: Format) -> Result<()> {
         ("release", Cell::text(&release.name)),
         ("made", Cell::text(&date(release.created_ms))),
         ("source_version", Cell::Count(release.source_version)),
-        ("objects", Cell::Count(release.objects)),
+        ("objects", told_count(release.objects)),
         ("probes", Cell::Count(release.probes)),
         ("bridges", Cell::Count(release.bridges)),
         ("content_hash", Cell::text(&release.content_hash)),
@@ -258,7 +281,7 @@ fn show(release: &v1::Release, format: Format) -> Result<()> {
     for space in &release.spaces {
         table.push(vec![
             Cell::text(&space.space),
-            Cell::Count(space.count),
+            told_count(space.count),
             Cell::text(&space.provenance),
         ]);
     }
@@ -299,19 +322,26 @@ fn print_diff(diff: &v1::ReleaseDiff, format: Format) -> Result<()> {
     print_table(&table, format)
 }
 
+/// How to cite a release, and whom to thank.
+pub(super) async fn credits(
+    client: &Client,
+    collection: &str,
+    name: &str,
+) -> Result<v1::ReleaseText> {
+    Ok(get(client, collection, name).await?.text.unwrap_or_default())
+}
+
 /// Says on standard error how to cite a release that was searched.
-pub(super) async fn cite(client: &Client, collection: &str, name: &str) -> Result<()> {
-    let text = get(client, collection, name).await?.text.unwrap_or_default();
+pub(super) fn cite(collection: &str, name: &str, text: &v1::ReleaseText) {
     if !text.citation.is_empty() {
         eprintln!("cite {collection} {name} as: {}", super::failure::one_line(&text.citation));
     }
     if !text.acknowledgement.is_empty() {
         eprintln!("acknowledge: {}", super::failure::one_line(&text.acknowledgement));
     }
-    Ok(())
 }
 
-/// `2026-11-26 13:21:00` (UTC) of milliseconds since 1970; a dash for none.
+/// `2026-11-26 13:21:00 UTC` of milliseconds since 1970; a dash for none.
 pub(super) fn date(ms: u64) -> String {
     if ms == 0 {
         return "-".to_owned();
@@ -319,5 +349,5 @@ pub(super) fn date(ms: u64) -> String {
     let seconds = ms / 1_000;
     let (year, month, day) = civil(seconds / 86_400);
     let (hour, minute, second) = (seconds / 3_600 % 24, seconds / 60 % 60, seconds % 60);
-    format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}")
+    format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02} UTC")
 }

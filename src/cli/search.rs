@@ -19,7 +19,8 @@ use super::render::{
     Cell, Format, Json, bytes, print_json, print_table, significant, thousands, write_out,
 };
 use crate::wire::v1::{
-    CollectionSchema, Hit, QueryStats, Rerank, SearchRequest, SearchResponse, TermScale,
+    CollectionSchema, Hit, QueryStats, ReleaseText, Rerank, SearchRequest, SearchResponse,
+    TermScale,
 };
 
 /// Hits when nobody says how many.
@@ -120,11 +121,15 @@ pub(super) async fn run(arguments: SearchArguments) -> Result<()> {
     };
     arguments.combine.add_to(&mut request)?;
     let answer = ask(&client, request).await?;
-    print(&arguments, &schema, with_distance, &answer)?;
-    match &arguments.release {
-        Some(release) => super::release::cite(&client, &arguments.name, release).await,
-        None => Ok(()),
+    let credits = match &arguments.release {
+        Some(release) => Some(super::release::credits(&client, &arguments.name, release).await?),
+        None => None,
+    };
+    print(&arguments, &schema, with_distance, &answer, credits.as_ref())?;
+    if let (Some(release), Some(text)) = (&arguments.release, &credits) {
+        super::release::cite(&arguments.name, release, text);
     }
+    Ok(())
 }
 
 /// Reads a share of one.
@@ -176,6 +181,7 @@ fn print(
     schema: &CollectionSchema,
     with_distance: bool,
     answer: &Answer,
+    credits: Option<&ReleaseText>,
 ) -> Result<()> {
     let format = arguments.client.format;
     let ordered_by = arguments.order_by.as_deref().filter(|_| arguments.columns.is_empty());
@@ -183,14 +189,19 @@ fn print(
         schema,
         columns: Columns::new(schema, &arguments.columns).with(ordered_by),
         distance: distance_heading(with_distance, &answer.stats, format),
-        with_score: format != Format::Table,
+        for_people: format == Format::Table,
         with_vectors: arguments.with_vectors,
+        centre: arguments.region.centre(),
     };
     match format {
-        Format::Json => print_json(&Json::object([
-            ("hits", layout.json(&answer.hits)),
-            ("stats", stats_json(&answer.stats, arguments.explain)),
-        ])),
+        Format::Json => {
+            let name = arguments.release.as_deref();
+            let release = name.zip(credits).map(|(name, text)| release_json(name, text));
+            let stats = stats_json(&answer.stats, arguments.explain);
+            let members = [("hits", layout.json(&answer.hits)), ("stats", stats)];
+            let release = release.map(|release| ("release", release));
+            print_json(&Json::object(members.into_iter().chain(release)))
+        }
         Format::Csv => {
             print_table(&layout.table(&answer.hits), format)?;
             if arguments.explain {
@@ -210,6 +221,13 @@ fn print(
             Ok(())
         }
     }
+}
+
+/// The release that was searched, and how to cite it.
+fn release_json(name: &str, text: &ReleaseText) -> Json {
+    let members =
+        [("name", name), ("citation", &text.citation), ("acknowledgement", &text.acknowledgement)];
+    Json::object(members.map(|(member, text)| (member, Cell::text(text).to_json())))
 }
 
 /// What the number is called by which hits are ordered. Programs always find it as `distance`; people are told where it is none.
@@ -241,18 +259,21 @@ fn stats_line(answer: &Answer) -> String {
         Some(recall) => format!("recall {} when the index was built", significant(recall, 4)),
         None => "approximate".to_owned(),
     };
+    // Whoever may not see everything is not told what it took.
+    let work = match (stats.rows_scanned, stats.bytes_read) {
+        (0, 0) => String::new(),
+        (rows, read) => format!(", {} scanned, {} read", thousands(rows), bytes(read)),
+    };
     // Writing to a string cannot fail.
     let _ = write!(
         line,
-        " ({recall}; plan {}; {} of {} objects satisfy the conditions, {} scanned, {} read; {} ms)",
+        " ({recall}; plan {}; {} of {} objects satisfy the conditions{work}; {} ms)",
         stats.plan,
         match stats.survivors_are_counted {
             true => thousands(stats.rows_surviving),
             false => format!("about {}", thousands(stats.rows_surviving)),
         },
         thousands(stats.rows_total),
-        thousands(stats.rows_scanned),
-        bytes(stats.bytes_read),
         significant(stats.elapsed_ms, 3),
     );
     if !stats.method.is_empty() && stats.method != "example" {

@@ -92,14 +92,18 @@ async fn serve(settings: &Settings, http_is_chosen: bool) -> Result<()> {
     let stop = stop_on_signal(supervisor.clone())?;
     outlive_hangups()?;
     let data = settings.server.data.clone();
+    // What refuses a start does so before there is a data directory.
+    let service = settings.service_options(http_is_chosen)?;
+    let encoder = encoder_choice(settings)?;
+    Server::check(&service)?;
     let options = settings.db_options();
     let db = tokio::task::spawn_blocking(move || Db::open(options)).await??;
-    let encoder = start_encoder(settings)?;
-    let options = settings.service_options(http_is_chosen)?;
-    let server = Server::bind(options, db, encoder.clone()).await?;
+    let encoder = start_encoder(encoder)?;
+    let scheme = if service.tls.is_some() { "grpcs" } else { "grpc" };
+    let server = Server::bind(service, db, encoder.clone()).await?;
     let http = server.http_address().map_or_else(String::new, |http| format!(" http://{http}"));
     write_out(&format!(
-        "listening on grpc://{}{http} data={}\n",
+        "listening on {scheme}://{}{http} data={}\n",
         server.address(),
         data.display()
     ))?;
@@ -150,17 +154,22 @@ fn outlive_hangups() -> Result<()> {
     Ok(())
 }
 
-fn start_encoder(settings: &Settings) -> Result<Option<EncoderHandle>> {
+/// How the encoder is to be started; its models are looked for now.
+fn encoder_choice(settings: &Settings) -> Result<EncoderChoice> {
     let this = std::env::current_exe().context("cannot find the running program")?;
-    let programs = this.parent().unwrap_or(Path::new("."));
-    Ok(match settings.encoder(programs) {
+    let choice = settings.encoder(this.parent().unwrap_or(Path::new(".")));
+    if let EncoderChoice::Own(options) = &choice
+        && !options.models_dir.is_dir()
+    {
+        bail!("there is no directory of models {}", options.models_dir.display());
+    }
+    Ok(choice)
+}
+
+fn start_encoder(choice: EncoderChoice) -> Result<Option<EncoderHandle>> {
+    Ok(match choice {
         EncoderChoice::Nothing => None,
-        EncoderChoice::Own(options) => {
-            if !options.models_dir.is_dir() {
-                bail!("there is no directory of models {}", options.models_dir.display());
-            }
-            Some(EncoderHandle::spawn(*options))
-        }
+        EncoderChoice::Own(options) => Some(EncoderHandle::spawn(*options)),
         EncoderChoice::Elsewhere { addresses, options } => {
             Some(EncoderHandle::connect_all(&addresses, &options)?)
         }

@@ -1,6 +1,6 @@
 //! `sidereus snapshot`: backups of the whole database.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
@@ -121,12 +121,17 @@ pub(super) async fn run(arguments: SnapshotArguments) -> Result<()> {
         }
         Action::Verify { name, place } => verify(&client, name, place).await,
         Action::Restore { name, at, into, revoke_tokens } => {
-            let place = Remote::open(&at)?;
+            let place = existing(&at)?;
             let bar = progress::stage_bar();
             let restored = backup::restore(&place, &name, &into, &mut steps(&bar)).await?;
             bar.finish_and_clear();
+            let data = into.display().to_string();
             tell_of_access(&restored, into, revoke_tokens).await?;
-            print(&[of_manifest(&restored)], client.format)
+            print(&[of_manifest(&restored)], client.format)?;
+            eprintln!(
+                "restored into {data}; `sidereus serve --data {data}` starts a server with it"
+            );
+            Ok(())
         }
         Action::Drop { name, place } => {
             let (objects, bytes) = match place.remote()? {
@@ -156,13 +161,22 @@ enum Where {
 impl Place {
     fn remote(self) -> Result<Where> {
         match (self.at, self.destination) {
-            (Some(at), None) => Ok(Where::Here(Remote::open(&at)?)),
+            (Some(at), None) => Ok(Where::Here(existing(&at)?)),
             (None, Some(destination)) => Ok(Where::Server(destination)),
             (None, None) | (Some(_), Some(_)) => {
                 bail!("say where: --at PLACE, or --destination NAME of the server's configuration")
             }
         }
     }
+}
+
+/// Opens a place that is read; a directory that is not there is a mistake, and is not made.
+fn existing(at: &str) -> Result<Remote> {
+    let path = at.strip_prefix("file://").unwrap_or(at);
+    if !at.is_empty() && !path.contains("://") && !Path::new(path).is_dir() {
+        bail!("there is no directory {path}, so there are no snapshots in it");
+    }
+    Ok(Remote::open(at)?)
 }
 
 fn steps(bar: &ProgressBar) -> impl FnMut(&str, u64, u64) + Send + use<> {
@@ -233,7 +247,12 @@ async fn verify(client: &ClientArguments, name: String, place: Place) -> Result<
         }
     };
     bar.finish_and_clear();
-    print(&[snapshot], client.format)
+    let name = snapshot.name.clone();
+    print(&[snapshot], client.format)?;
+    if client.format == Format::Table {
+        write_out(&format!("{name} is intact: all of it is as its hashes say\n"))?;
+    }
+    Ok(())
 }
 
 async fn scrub(client: &ClientArguments, start: bool) -> Result<()> {

@@ -79,6 +79,9 @@ pub enum ConfigError {
         /// What is wrong there.
         error: Box<ConfigError>,
     },
+    /// Several of the others.
+    #[error("{} settings are wrong: {}", .0.len(), joined(.0))]
+    Several(Vec<ConfigError>),
     /// A value that cannot be.
     #[error("setting `{key}` is {value}: {wanted}")]
     BadValue {
@@ -91,7 +94,28 @@ pub enum ConfigError {
     },
 }
 
+fn joined(errors: &[ConfigError]) -> String {
+    errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}
+
 impl ConfigError {
+    /// Several errors as one.
+    pub(super) fn of(errors: impl IntoIterator<Item = Self>) -> Self {
+        let mut errors: Vec<Self> = errors.into_iter().flat_map(Self::parts).collect();
+        match errors.pop() {
+            Some(only) if errors.is_empty() => only,
+            last => Self::Several(errors.into_iter().chain(last).collect()),
+        }
+    }
+
+    /// The errors that it consists of.
+    pub(super) fn parts(self) -> Vec<Self> {
+        match self {
+            Self::Several(errors) => errors,
+            one => vec![one],
+        }
+    }
+
     /// What the operator must do.
     pub fn class(&self) -> Class {
         match self {
@@ -105,6 +129,7 @@ impl ConfigError {
             | Self::UnknownKey { .. }
             | Self::WrongKind { .. }
             | Self::Unfit { .. }
+            | Self::Several(_)
             | Self::BadValue { .. } => Class::Invalid,
             Self::At { error, .. } => error.class(),
         }
@@ -121,6 +146,7 @@ impl ConfigError {
             Self::Unreadable { .. }
             | Self::Malformed { .. }
             | Self::NoVersion { .. }
+            | Self::Several(_)
             | Self::OtherVersion { .. } => None,
         }
     }

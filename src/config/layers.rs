@@ -74,7 +74,7 @@ pub struct Layered {
 }
 
 impl Layered {
-    /// Reads all layers. `variables` are those of the environment; what is none of ours is passed over.
+    /// Reads all layers, and tells all that is wrong with them. `variables` are those of the environment; what is none of ours is passed over.
     ///
     /// # Errors
     /// [`ConfigError`], with the line, the variable or the word that is wrong.
@@ -105,23 +105,32 @@ impl Layered {
     ) -> Result<Self, ConfigError> {
         let known = reference::known();
         let mut table = reference::defaults()?;
-        let mut origins = BTreeMap::new();
+        let (mut origins, mut wrong) = (BTreeMap::new(), Vec::new());
         if let Some((text, name)) = file {
-            merge::merge(&mut table, of_file(&known, text, name, &mut origins)?);
+            merge::merge(&mut table, of_file(&known, text, name, &mut origins, &mut wrong)?);
         }
         for (variable, text) in variables {
             let Some(key) = key_of(&variable) else { continue };
             let origin = Origin::Environment { variable };
-            let value = of_variable(&known, &key, &text, &origin)?;
-            set(&mut table, &key, value);
+            match of_variable(&known, &key, &text, &origin) {
+                Ok(value) => set(&mut table, &key, value),
+                Err(error) => wrong.push(error),
+            }
             origins.insert(key, origin);
         }
         for Flag { word, key, value } in flags {
             set(&mut table, key, value);
             origins.insert(key.to_owned(), Origin::Flag { word });
         }
-        let settings =
-            Settings::of_table(table.clone()).map_err(|error| placed(error, &origins))?;
+        // What is wrong is left out of the table, so that the rest is looked at, too.
+        let settings = match Settings::of_table(table.clone()) {
+            Ok(settings) if wrong.is_empty() => settings,
+            Ok(_) => return Err(ConfigError::of(wrong)),
+            Err(error) => {
+                let more = error.parts().into_iter().map(|error| placed(error, &origins));
+                return Err(ConfigError::of(wrong.into_iter().chain(more)));
+            }
+        };
         Ok(Self { settings, table, origins })
     }
 
@@ -165,15 +174,17 @@ fn wrong_kind(key: &str, given: String, example: &Value) -> ConfigError {
     ConfigError::WrongKind { key: key.to_owned(), given, wanted: kind(example) }
 }
 
-/// Reads a settings file, every key of which must be known and of the kind that the reference file shows.
+/// Reads a settings file, every key of which must be known and of the kind that the reference file shows; those that are not
+/// go to `wrong` instead.
 fn of_file(
     known: &[Known],
     text: &str,
     path: &str,
     origins: &mut BTreeMap<String, Origin>,
+    wrong: &mut Vec<ConfigError>,
 ) -> Result<Table, ConfigError> {
     let failed = |error: toml::de::Error| malformed(path, &error);
-    let given: Table = text.parse().map_err(failed)?;
+    let mut given: Table = text.parse().map_err(failed)?;
     match given.get("version").map(Value::as_integer) {
         Some(Some(VERSION)) => {}
         Some(Some(other)) => {
@@ -191,7 +202,9 @@ fn of_file(
         let line = 1 + text.get(..offset).map_or(0, |before| before.matches('\n').count());
         let origin = Origin::File { path: path.to_owned(), line };
         let Some(found) = known.iter().find(|each| each.is_of(&key)) else {
-            return Err(at(&origin, unknown(known, &key)));
+            wrong.push(at(&origin, unknown(known, &key)));
+            unset(&mut given, &key);
+            continue;
         };
         let example = &found.example;
         if found.key != key && found.around_name().is_none() {
@@ -209,8 +222,9 @@ fn of_file(
             DeValue::Table(_) => example.is_table(),
         };
         if !fits {
-            let given = text.get(offset..).and_then(|rest| rest.lines().next()).unwrap_or_default();
-            return Err(at(&origin, wrong_kind(&key, given.trim().to_owned(), example)));
+            let shown = text.get(offset..).and_then(|rest| rest.lines().next()).unwrap_or_default();
+            wrong.push(at(&origin, wrong_kind(&key, shown.trim().to_owned(), example)));
+            unset(&mut given, &key);
         }
         origins.insert(key, origin);
     }
@@ -280,6 +294,23 @@ fn list(text: &str) -> Value {
     }
     let texts = text.split(',').map(str::trim).filter(|each| !each.is_empty());
     Value::Array(texts.map(|each| Value::String(each.to_owned())).collect())
+}
+
+/// Takes the value of a path out of a table.
+fn unset(table: &mut Table, path: &str) {
+    match path.split_once('.') {
+        None => {
+            table.remove(path);
+        }
+        Some((section, rest)) => {
+            let Some(Value::Table(below)) = table.get_mut(section) else { return };
+            unset(below, rest);
+            // An entry of which nothing is left would be told to lack what was wrong.
+            if below.is_empty() {
+                table.remove(section);
+            }
+        }
+    }
 }
 
 /// Sets the value of a path, making the sections on the way.

@@ -93,6 +93,22 @@ fn what_is_wrong_is_told_with_its_place() {
 }
 
 #[test]
+fn all_that_is_wrong_is_told_at_once() {
+    let text = "version = 1\n[server]\nhttp = '127.0.0.1:1'\n[limits]\nk = 'ten'\nids = 0\n";
+    let variables = variables(&[("SIDEREUS_LIMITS__KK", "1")]);
+    let told = refusal(Layered::of_text(Some((text, "my.toml")), variables, Vec::new()));
+    for said in [
+        "4 settings are wrong: ",
+        "line 3: there is no setting `server.http`: did you mean `http.listen`",
+        "line 5: setting `limits.k` is k = 'ten': it must be a whole number",
+        "line 6: setting `limits.ids` is 0",
+        "SIDEREUS_LIMITS__KK",
+    ] {
+        assert!(told.contains(said), "{told}");
+    }
+}
+
+#[test]
 fn what_is_printed_can_be_read_again_and_tells_where_it_comes_from() {
     let text = "version = 1\n[server]\nlog = 'warn'\n[encoder]\nmodels = '/m'\n[telemetry]\notlp = 'http://me:pw@h:1'\n";
     let given = variables(&[("SIDEREUS_LIMITS__K", "8")]);

@@ -120,7 +120,8 @@ pub(super) fn kind(value: &Value) -> &'static str {
     }
 }
 
-/// The known setting that is written most like a key, for a hint.
+/// The known setting that a key may mean, for a hint: the one that is written most like it, else one of the same name in
+/// another section, or the first text of a section of that name (`server.http` means `http.listen`).
 pub(super) fn nearest(known: &[Known], key: &str) -> Option<String> {
     // A free name is taken as it is given.
     let name = key.split('.').nth(1).unwrap_or(ANY_NAME);
@@ -129,7 +130,23 @@ pub(super) fn nearest(known: &[Known], key: &str) -> Option<String> {
         None => each.key.clone(),
     });
     let (distance, nearest) = all.map(|each| (distance(&each, key), each)).min()?;
-    (distance <= 2 + key.len() / 4).then_some(nearest)
+    let last = key.rsplit('.').next().unwrap_or(key);
+    let elsewhere = || {
+        let plain = || known.iter().filter(|each| each.around_name().is_none());
+        let begins = |each: &&Known| {
+            each.key.split_once('.').is_some_and(|(section, _)| section == last)
+                && each.example.is_str()
+        };
+        plain()
+            .find(|each| each.key.rsplit('.').next() == Some(last))
+            .or_else(|| plain().find(begins))
+            .map(|each| each.key.clone())
+    };
+    // A slip of one or two letters is more likely than another section.
+    match distance <= 2 {
+        true => Some(nearest),
+        false => elsewhere().or_else(|| (distance <= 2 + key.len() / 4).then_some(nearest)),
+    }
 }
 
 /// Characters to insert, remove or change between two texts.
@@ -186,9 +203,12 @@ mod tests {
     #[test]
     fn a_slip_of_the_pen_has_a_hint_and_nonsense_has_none() {
         let known = known();
-        assert_eq!(nearest(&known, "server.grcp"), Some("server.grpc".to_owned()));
-        assert_eq!(nearest(&known, "limits.kk"), Some("limits.k".to_owned()));
-        assert_eq!(nearest(&known, "entirely.different"), None);
+        let nearest = |key: &str| nearest(&known, key);
+        assert_eq!(nearest("server.grcp").as_deref(), Some("server.grpc"));
+        assert_eq!(nearest("limits.kk").as_deref(), Some("limits.k"));
+        assert_eq!(nearest("server.http").as_deref(), Some("http.listen"));
+        assert_eq!(nearest("server.models").as_deref(), Some("encoder.models"));
+        assert_eq!(nearest("entirely.different"), None);
         assert_eq!(distance("kitten", "sitting"), 3);
     }
 }

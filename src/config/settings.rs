@@ -257,31 +257,30 @@ impl Settings {
     ///
     /// To be called again after words of the command line have changed settings.
     pub fn validate(&self) -> Result<(), ConfigError> {
-        self.check_telling()?;
-        if !["f32", "bf16", "f16"].contains(&&*self.encoder.precision) {
-            return Err(ConfigError::BadValue {
-                key: "encoder.precision",
-                value: format!("`{}`", self.encoder.precision),
-                wanted: "it must be f32, bf16 or f16".to_owned(),
-            });
+        let bad = |key, value, wanted: &str| {
+            let wanted = wanted.to_owned();
+            ConfigError::BadValue { key, value, wanted }
+        };
+        let mut wrong: Vec<ConfigError> = self.check_telling().err().into_iter().collect();
+        let precision = &self.encoder.precision;
+        if !["f32", "bf16", "f16"].contains(&&**precision) {
+            let wanted = "it must be f32, bf16 or f16";
+            wrong.push(bad("encoder.precision", format!("`{precision}`"), wanted));
         }
         let hosting = self.admission.ranges().into_iter().chain(self.audit.ranges());
         for (key, value, least, most) in self.ranges().into_iter().chain(hosting) {
             if value < least || value > most {
                 let wanted = format!("it must be {least} to {most}");
-                return Err(ConfigError::BadValue { key, value: value.to_string(), wanted });
+                wrong.push(bad(key, value.to_string(), &wanted));
             }
         }
-        self.encoder.check_hosts()?;
-        self.tls.options()?;
-        if self.limits.chunk_kib * KIB > self.limits.reply_mib * MIB {
-            return Err(ConfigError::BadValue {
-                key: "limits.chunk_kib",
-                value: self.limits.chunk_kib.to_string(),
-                wanted: "it must not be more than `limits.reply_mib`".to_owned(),
-            });
+        wrong.extend(self.encoder.check_hosts().err());
+        wrong.extend(self.tls.options().err());
+        if self.limits.chunk_kib.saturating_mul(KIB) > self.limits.reply_mib.saturating_mul(MIB) {
+            let wanted = "it must not be more than `limits.reply_mib`";
+            wrong.push(bad("limits.chunk_kib", self.limits.chunk_kib.to_string(), wanted));
         }
-        Ok(())
+        if wrong.is_empty() { Ok(()) } else { Err(ConfigError::of(wrong)) }
     }
 
     /// Settings that are numbers within bounds: key, value, least, most.

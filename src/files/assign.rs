@@ -7,6 +7,7 @@ use arrow::datatypes::Schema;
 
 use super::FileError;
 use super::mapping::{IdSource, Picked, Resolved, place_of};
+use super::told::ToldSpace;
 use crate::schema::{NAME_LEN_MAX, RESERVED_COLUMNS};
 use crate::vector::Metric;
 
@@ -31,6 +32,8 @@ pub struct VectorSpec {
     pub source: VectorSource,
     /// Metric of the space, when it is created.
     pub metric: Metric,
+    /// What the file tells of the space.
+    pub(super) told: Option<ToldSpace>,
 }
 
 impl VectorSpec {
@@ -54,7 +57,7 @@ impl VectorSpec {
         } else {
             VectorSource::Column(source.to_owned())
         };
-        Ok(Self { space: space.to_owned(), source, metric })
+        Ok(Self { space: space.to_owned(), source, metric, told: None })
     }
 }
 

@@ -14,8 +14,10 @@ use super::plan::{IngestRows, Plan};
 use super::reader::{
     BATCH_ROWS, Progress, ReadOptions, SkippedColumn, TableBatch, TableReader, open_with,
 };
+use super::told::with_told;
 use super::{FileError, Format};
-use crate::schema::{CollectionSchema, ColumnType, IdKind};
+use crate::schema::{CollectionSchema, ColumnType, IdKind, Provenance};
+use crate::vector::Metric;
 
 /// What is imported and how.
 #[derive(Debug, Clone)]
@@ -26,8 +28,10 @@ pub struct ImportOptions {
     pub format: Option<Format>,
     /// Which column becomes what.
     pub mapping: Mapping,
-    /// Vectors of spaces.
+    /// Vectors of spaces; columns `vector.<space>` that tell their metric, as exports have them, need not be named.
     pub vectors: Vec<VectorSpec>,
+    /// How vectors of new spaces are compared, whatever the file tells.
+    pub metric: Option<Metric>,
     /// Rows of a batch.
     pub batch_rows: usize,
     /// The collection, where it exists: types of text columns are then taken from it instead of guessed.
@@ -42,6 +46,7 @@ impl ImportOptions {
             format: None,
             mapping: Mapping::default(),
             vectors: Vec::new(),
+            metric: None,
             batch_rows: BATCH_ROWS,
             collection: None,
         }
@@ -88,7 +93,14 @@ impl Import {
             }
         }
         let first = reader.next_batch()?;
-        let (mapping, vectors) = (options.mapping.clone(), options.vectors.clone());
+        let mapping = options.mapping.clone();
+        let (file, asked) = (reader.schema(), &options.vectors);
+        let known = options.collection.as_ref();
+        let vectors = match mapping.resolve(&file) {
+            Ok(resolved) => with_told(&file, &resolved, asked, options.metric, known),
+            // It is said when the file is matched with the collection.
+            Err(_) => asked.clone(),
+        };
         Ok(Self { shown, reader, first, mapping, vectors, arrays })
     }
 
@@ -100,6 +112,15 @@ impl Import {
     /// Rows of the file, where the format tells.
     pub fn row_count(&self) -> Option<u64> {
         self.reader.row_count()
+    }
+
+    /// Who made the vectors, by space, as far as the file tells.
+    pub fn provenances(&self) -> impl Iterator<Item = (&str, &Provenance)> {
+        let told = self.vectors.iter().filter_map(|spec| {
+            let told = spec.told.as_ref()?;
+            Some((spec.space.as_str(), &told.provenance))
+        });
+        told.filter(|(_, provenance)| !provenance.is_external())
     }
 
     /// Infers the schema of a new collection that holds this file.

@@ -65,14 +65,16 @@ pub fn infer_schema(
     let spaces = vectors
         .iter()
         .map(|spec| {
+            let told = spec.told.as_ref();
+            let modality = told.and_then(|told| told.modality.clone());
             Ok(EmbeddingSpace {
                 id: SpaceId(0),
                 name: spec.space.clone(),
-                modality: Modality(spec.space.clone()),
+                modality: modality.unwrap_or_else(|| Modality(spec.space.clone())),
                 form: SpaceForm::default(),
                 dimension: dimension(file, first, spec)?,
                 metric: spec.metric,
-                provenance: Provenance::external(),
+                provenance: told.map_or_else(Provenance::external, |told| told.provenance.clone()),
                 shared: None,
                 at_ingest: None,
             })

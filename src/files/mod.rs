@@ -30,6 +30,7 @@ mod parquet_reader;
 mod plan;
 mod reader;
 mod refused;
+mod told;
 mod units;
 mod wire;
 mod write;
@@ -55,5 +56,6 @@ pub use reader::{
     TableBatch, TableReader, open, open_with,
 };
 pub use refused::{RefusedReport, RefusedRow};
+pub use told::META_PROVENANCE;
 pub use wire::{IpcLimits, decode_ipc, decode_ipc_owned, encode_ipc};
 pub use write::TableWriter;

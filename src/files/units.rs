@@ -59,7 +59,7 @@ impl AngleUnit {
 }
 
 /// Reads a coordinate given as text: a plain number in `unit`, or sexagesimal with `:` or blanks between its parts
-/// (`12:34:56.7` of ra is hours, of dec degrees).
+/// (`12:34:56.7` of ra is hours, of dec degrees), or with units (`01h33m50.9s`, `+30d39m36s`).
 pub(super) fn parse_text(coordinate: Coordinate, unit: AngleUnit, text: &str) -> Option<f64> {
     let text = text.trim();
     if let Ok(value) = text.parse::<f64>() {
@@ -69,8 +69,17 @@ pub(super) fn parse_text(coordinate: Coordinate, unit: AngleUnit, text: &str) ->
         Some(rest) => (true, rest),
         None => (false, text.strip_prefix('+').unwrap_or(text)),
     };
+    let units: String = digits.chars().filter_map(unit_letter).collect();
+    let is_hours = match (coordinate, units.as_str()) {
+        (Coordinate::Ra, "hms") => true,
+        (_, "dms") => false,
+        // Text such as `12:34:56` is hours by custom, also in columns without a declared unit.
+        (_, "") => coordinate == Coordinate::Ra,
+        _ => return None,
+    };
+    let is_between = |each: char| matches!(each, ':' | ' ') || unit_letter(each).is_some();
     let parts: Vec<&str> =
-        digits.split([':', ' ']).map(str::trim).filter(|part| !part.is_empty()).collect();
+        digits.split(is_between).map(str::trim).filter(|part| !part.is_empty()).collect();
     let [whole, minutes, seconds] = parts[..] else {
         return None;
     };
@@ -80,11 +89,21 @@ pub(super) fn parse_text(coordinate: Coordinate, unit: AngleUnit, text: &str) ->
     let seconds: f64 = seconds.parse().ok().filter(|value| begins && *value <= 60.0)?;
     let value = whole + minutes / 60.0 + seconds / 3_600.0;
     let value = if negative { -value } else { value };
-    match (coordinate, unit) {
-        (Coordinate::Ra, AngleUnit::Radians) | (Coordinate::Dec, AngleUnit::Radians) => None,
-        // Text such as `12:34:56` is hours by custom, also in columns without a declared unit.
-        (Coordinate::Ra, _) => Some(value * 15.0),
-        (Coordinate::Dec, _) => Some(value),
+    match (unit, is_hours) {
+        (AngleUnit::Radians, _) => None,
+        (_, true) => Some(value * 15.0),
+        (_, false) => Some(value),
+    }
+}
+
+/// What a letter or a mark behind a part says that the part is.
+fn unit_letter(mark: char) -> Option<char> {
+    match mark {
+        'h' => Some('h'),
+        'd' | '\u{b0}' => Some('d'),
+        'm' | '\'' | '\u{2032}' => Some('m'),
+        's' | '"' | '\u{2033}' => Some('s'),
+        _ => None,
     }
 }
 
@@ -112,6 +131,9 @@ mod tests {
         assert_eq!(ra("187.65"), Some(187.65));
         assert_eq!(dec("-00 30 00"), Some(-0.5));
         assert_eq!(dec("+12:15:00.0"), Some(12.25));
+        assert_eq!((ra("12h30m36.0s"), ra("12d15m00s")), (Some(12.51 * 15.0), Some(12.25)));
+        assert_eq!((dec("-00d30m00s"), dec("12°15'00\"")), (Some(-0.5), Some(12.25)));
+        assert_eq!((dec("12h15m00s"), ra("12m15h00s")), (None, None));
         for wrong in ["12:60:00", "12:30", "a:b:c", "12:-3:1", "1:2:3:4", "1:2:nan", ""] {
             assert_eq!(dec(wrong), None, "{wrong}");
         }

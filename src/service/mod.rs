@@ -37,6 +37,7 @@ mod limits;
 mod maintenance;
 mod metrics;
 mod objects;
+mod precheck;
 mod probes;
 mod raw;
 mod readiness;

@@ -386,7 +386,7 @@ fn register_probes(db: &Db) -> Result<(), ProbeError> {
 }
 
 /// Keeps a server that other machines can reach from serving without TLS and authentication, unless the operator wants that.
-fn check_exposure(options: &ServiceOptions) -> Result<(), ServerError> {
+pub(super) fn check_exposure(options: &ServiceOptions) -> Result<(), ServerError> {
     let address = options.listen;
     let (encrypts, asks) = (options.tls.is_some(), options.authentication.is_some());
     let lacks = match (encrypts, asks) {

@@ -22,6 +22,7 @@ from ._errors import (
     Unauthenticated,
     Unavailable,
     Unsupported,
+    Untrusted,
 )
 from ._ingest import IngestReport, RefusedRow
 from ._probes import Measure, Probe, Probes
@@ -57,5 +58,6 @@ __all__ = [
     "Unauthenticated",
     "Unavailable",
     "Unsupported",
+    "Untrusted",
     "connect",
 ]

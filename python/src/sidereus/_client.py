@@ -61,7 +61,7 @@ class Client:
         name: str,
         columns: Any = None,
         *,
-        spaces: Sequence[Space] | Mapping[str, int] = (),
+        spaces: Sequence[Space] | Mapping[str, Any] = (),
         ids: str | None = None,
         description: str = "",
     ) -> Collection:
@@ -76,7 +76,8 @@ class Client:
             taken; or columns themselves, as :class:`Column` or ``{"z": "float64"}``. ``object_id``, ``ra`` and ``dec``
             are there anyway, and fixed-size lists ``vector.<space>`` make spaces.
         spaces
-            Embedding spaces; ``{"image": 512}`` are spaces of images that are compared by cosine.
+            Embedding spaces; ``{"image": 512}`` are spaces of images that are compared by cosine. Arrays of vectors in the place
+            of dimensions tell theirs; they are not written: :meth:`Collection.ingest` does that.
         ids
             ``"number"`` or ``"text"``; by the table unless said, else numbers.
         description
@@ -84,7 +85,7 @@ class Client:
         """
         read, found, kind = _schema.read_columns(columns)
         if isinstance(spaces, Mapping):
-            spaces = [Space(own, dimension) for own, dimension in spaces.items()]
+            spaces = [Space(own, _schema.dimension_of(own, given)) for own, given in spaces.items()]
         taken = {space.name for space in spaces}
         wanted = [*spaces, *(space for space in found if space.name not in taken)]
         schema = objects.CollectionSchema(
@@ -127,7 +128,7 @@ def connect(
     certificate: str | os.PathLike[str] | None = None,
     key: str | os.PathLike[str] | None = None,
     timeout: float = 60.0,
-    patience: float = 60.0,
+    patience: float | None = None,
 ) -> Client:
     """Connect to a server.
 
@@ -149,7 +150,8 @@ def connect(
     timeout
         Seconds that one call may take.
     patience
-        Seconds for which calls that may be made again are, while the server is away.
+        Seconds for which calls that may be made again are, while the server is away; as many as ``timeout`` unless said. What
+        cannot come right, such as a certificate of another authority, is told at once.
 
     Examples
     --------

@@ -21,6 +21,7 @@ from .v1 import flight_pb2
 from .v1 import maintenance_service_pb2 as maintenance
 from .v1 import object_service_pb2 as wire
 from .v1 import objects_pb2 as objects
+from .v1 import release_service_pb2 as releases
 from .v1 import search_service_pb2 as searching
 
 if TYPE_CHECKING:
@@ -56,6 +57,8 @@ class Collection:
 
     def __init__(self, connection: Connection, name: str, message: objects.Collection | None = None) -> None:
         self._connection, self.name, self._message = connection, name, message
+        # Releases do not change.
+        self._citations: dict[str, dict[str, str]] = {}
 
     @property
     def _told(self) -> objects.Collection:
@@ -236,7 +239,8 @@ class Collection:
         Returns
         -------
         SearchResult
-            The hits, nearest first.
+            The hits, nearest first. Those of a cone have a column ``separation`` from its centre. The metadata of the table name
+            the collection, and of a release its name and citation.
         """
         given = any(one is not None for one in (like, unlike, vector, example))
         if given and terms:
@@ -316,8 +320,28 @@ class Collection:
             with_distances=is_near,
             with_vectors=with_vectors,
             with_beside=request.HasField("group_within"),
+            centre=request.region.cone.centre if request.region.HasField("cone") else None,
         )
-        return SearchResult(table, self.name, Stats.of(stats))
+        return SearchResult(self._labelled(table, request.release), self.name, Stats.of(stats))
+
+    def _labelled(self, table: pa.Table, release: str | None) -> pa.Table:
+        """Write into the metadata of a table what it is of, and how to cite it."""
+        about = {key.decode(): text.decode() for key, text in (table.schema.metadata or {}).items()}
+        about["collection"] = self.name
+        if release:
+            about |= {"release": release, **self._citation(release)}
+        return table.replace_schema_metadata(about)
+
+    def _citation(self, release: str) -> dict[str, str]:
+        if release not in self._citations:
+            request = releases.GetReleaseRequest(collection=self.name, name=release)
+            reply = self._connection.unary(
+                "ReleaseService/GetRelease", request, releases.GetReleaseResponse.FromString, again=True
+            )
+            text = reply.release.text
+            told = {"citation": text.citation, "acknowledgement": text.acknowledgement}
+            self._citations[release] = {key: words for key, words in told.items() if words}
+        return self._citations[release]
 
     def get(self, ids: Any, *, with_vectors: bool = False, release: str | None = None) -> Objects:
         """Read objects by id, in the order asked.
@@ -344,7 +368,8 @@ class Collection:
         if missing:
             named = ", ".join(str(one) for one in missing[:5])
             raise NotFound(f"no object {named}{' ...' if len(missing) > 5 else ''} in {self.name}")
-        return Objects(_search.table_of(found, self._schema, with_vectors=with_vectors), self.name)
+        table = _search.table_of(found, self._schema, with_vectors=with_vectors)
+        return Objects(self._labelled(table, release), self.name)
 
     def delete(self, ids: Any) -> int:
         """Delete objects by id, and tell how many there were."""
@@ -413,7 +438,7 @@ class Collection:
         """
         made = self._export(columns, vectors, where, _sky.part(cone, region, zone), streams, release)
         batches = [pa.Table.from_batches([batch]) for batch in made.batches(progress)]
-        return Objects(concatenated(batches, made.schema), self.name)
+        return Objects(self._labelled(concatenated(batches, made.schema), release), self.name)
 
     def export_batches(
         self,

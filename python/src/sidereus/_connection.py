@@ -15,8 +15,8 @@ from urllib.parse import urlsplit
 import grpc
 from pyarrow import flight
 
-from . import _errors
-from ._errors import InvalidRequest, SidereusError, Unavailable
+from . import _errors, _handshake
+from ._errors import InvalidRequest, SidereusError, Unavailable, Untrusted
 
 DEFAULT_SERVER = "http://127.0.0.1:50051"
 
@@ -76,7 +76,7 @@ class Connection:
         certificate: str | os.PathLike[str] | None,
         key: str | os.PathLike[str] | None,
         timeout: float,
-        patience: float,
+        patience: float | None,
     ) -> None:
         url = url or os.environ.get("SIDEREUS_SERVER") or DEFAULT_SERVER
         parts = urlsplit(url if "://" in url else f"http://{url}")
@@ -93,11 +93,13 @@ class Connection:
             raise InvalidRequest("certificate and key belong together")
         if not self.is_encrypted and (ca or certificate):
             raise InvalidRequest(f"{self.url} is not encrypted: use https:// with ca, certificate and key")
-        self.timeout, self.patience = timeout, patience
+        self.timeout, self.patience = timeout, timeout if patience is None else patience
         self._token = token
         if ca is None and self.is_encrypted:
             ca = os.environ.get("SIDEREUS_CA") or None
         self._ca, self._certificate, self._key = _read(ca), _read(certificate), _read(key)
+        self._files = _handshake.Files(ca, certificate, key)
+        self._host, self._port = host, parts.port or 50051
         options = [
             ("grpc.max_receive_message_length", MESSAGE_BYTES),
             ("grpc.max_send_message_length", MESSAGE_BYTES),
@@ -139,13 +141,21 @@ class Connection:
         try:
             yield from call(request, timeout=timeout, metadata=self._metadata)
         except grpc.RpcError as error:
-            raise _errors.of_grpc(error) from None
+            raise self._told(_errors.of_grpc(error)) from None
 
     def _translated(self, ask: Callable[[], T]) -> T:
         try:
             return ask()
         except grpc.RpcError as error:
-            raise _errors.of_grpc(error) from None
+            raise self._told(_errors.of_grpc(error)) from None
+
+    def _told(self, error: SidereusError) -> SidereusError:
+        """Give the error with its true reason, where a server is there and encryption is what fails."""
+        if not isinstance(error, (Unavailable, Untrusted)):
+            return error
+        seconds = min(self.timeout, _handshake.SECONDS)
+        reason = _handshake.reason(self._host, self._port, self._files, self.is_encrypted, seconds)
+        return error if reason is None else Untrusted(f"no connection to {self.url}: {reason}")
 
     def trying(self, ask: Callable[[], T]) -> T:
         """Ask, and again with growing waits while the server is away, as long as the patience lasts."""

@@ -44,6 +44,10 @@ class Unavailable(SidereusError, ConnectionError):
     """The server, or a part of it, is not there for the moment: try again."""
 
 
+class Untrusted(SidereusError, ConnectionError):
+    """The server cannot be trusted, or speaks otherwise than its address says; trying again would not help."""
+
+
 class TimedOut(SidereusError, TimeoutError):
     """The answer was not there in time."""
 
@@ -119,10 +123,16 @@ _FLIGHT_WORDS: Sequence[tuple[str, type[SidereusError]]] = (
 _BEHIND = re.compile(r"\.? ?(?:gRPC client debug context|Client context|Detail):", re.DOTALL)
 
 
+# What gRPC puts into the details when a connection fails for what the other side shows, and not for its absence.
+_DISTRUST = ("handshake failed", "certificate_verify_failed", "certificate required")
+
+
 def of_grpc(error: grpc.RpcError) -> SidereusError:
     """Turn an error of a call into one of this package."""
     code = error.code() if isinstance(error, grpc.Call) else grpc.StatusCode.UNKNOWN
     details = (error.details() if isinstance(error, grpc.Call) else None) or str(error)
+    if code is grpc.StatusCode.UNAVAILABLE and any(words in details.lower() for words in _DISTRUST):
+        return Untrusted(f"the encrypted connection could not be made; is ca= the right file? ({details})")
     return _BY_CODE.get(code, ServerFault)(details)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import warnings
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -280,6 +281,14 @@ class Ingest:
         self._progress.add(batch.batch.num_rows)
 
 
+def _absent(schema: objects.CollectionSchema, given: Iterable[str]) -> list[str]:
+    """Name what objects of the collection can have and rows do not: columns, and spaces that the server does not fill."""
+    there = {name.lower() for name in given}
+    spaces = [space for space in schema.spaces if not space.encode_at_ingest]
+    names = [column.name for column in schema.columns] + [_schema.VECTOR_PREFIX + space.name for space in spaces]
+    return [name for name in names if name.lower() not in there]
+
+
 def ingest(
     connection: Connection,
     schema: objects.CollectionSchema,
@@ -303,9 +312,19 @@ def ingest(
         mode=wire.INGEST_MODE_BULK if bulk else wire.INGEST_MODE_UNSPECIFIED,
         merge=merge,
     )
+    for name, told in _schema.told_provenances(made.schema):
+        command.provenance[name].CopyFrom(told)
     for name, space in (provenance or {}).items():
         command.provenance[name].CopyFrom(space.to_message().provenance)
     report = Ingest(connection, command, made, progress).run()
+    absent = [] if merge else _absent(schema, made.schema.names)
+    if report.replaced and absent:
+        more = f" and {len(absent) - NAMED} more" if len(absent) > NAMED else ""
+        warnings.warn(
+            f"{', '.join(absent[:NAMED])}{more} {'is' if len(absent) == 1 else 'are'} not given: {report.replaced:,} replaced "
+            f"object{' has' if report.replaced == 1 else 's have'} none now; merge=True keeps what is there",
+            stacklevel=3,
+        )
     if report.refused and on_refused == "raise":
         named = "; ".join(f"row {row.row} ({row.object_id}): {row.reason}" for row in report.refused[:NAMED])
         more = f" and {len(report.refused) - NAMED:,} more" if len(report.refused) > NAMED else ""

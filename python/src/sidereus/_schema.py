@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,9 @@ BUILT_IN = ("object_id", "ra", "dec", "healpix_29")
 
 #: Before the name of a space, in the name of its column of vectors.
 VECTOR_PREFIX = "vector."
+
+#: What the field of an exported column of vectors tells of where they come from.
+PROVENANCE = ("encoder", "weights_hash", "preprocessing", "pooling")
 
 METRICS: dict[str, objects.Metric] = {
     "cosine": objects.METRIC_COSINE,
@@ -190,6 +193,18 @@ def _type_of(field: pa.Field) -> str | None:
     return None
 
 
+def _about(field: pa.Field) -> dict[str, str]:
+    return {key.decode(): text.decode() for key, text in (field.metadata or {}).items()}
+
+
+def told_provenances(schema: pa.Schema) -> Iterator[tuple[str, objects.Provenance]]:
+    """Give who made the vectors of a table, by space, where its fields tell it, as those of exports do."""
+    for field in schema:
+        told = {key: text for key, text in _about(field).items() if key in PROVENANCE}
+        if field.name.startswith(VECTOR_PREFIX) and told.get("encoder", "external") != "external":
+            yield field.name.removeprefix(VECTOR_PREFIX), objects.Provenance(**told)
+
+
 def columns_of_arrow(schema: pa.Schema) -> tuple[list[Column], list[Space], str]:
     """Read columns, spaces of vectors, and the kind of the ids (``number`` or ``text``) off an Arrow schema."""
     columns, spaces, ids = [], [], "number"
@@ -201,16 +216,31 @@ def columns_of_arrow(schema: pa.Schema) -> tuple[list[Column], list[Space], str]
         if field.name.startswith(VECTOR_PREFIX):
             if not pa.types.is_fixed_size_list(field.type):
                 raise InvalidRequest(f"{field.name!r} must be a fixed-size list to tell the dimension of its space")
-            spaces.append(Space(field.name.removeprefix(VECTOR_PREFIX), field.type.list_size))
+            about = _about(field)
+            told = {key: about[key] for key in ("metric", "modality", *PROVENANCE) if about.get(key)}
+            spaces.append(Space(field.name.removeprefix(VECTOR_PREFIX), field.type.list_size, **told))
             continue
         kind = _type_of(field)
         if kind is None:
             raise InvalidRequest(f"column {field.name!r} is {field.type}, which a collection does not store")
-        about = {key.decode(): text.decode() for key, text in (field.metadata or {}).items()}
+        about = _about(field)
         columns.append(
             Column(field.name, kind, about.get("unit", ""), about.get("ucd", ""), about.get("description", ""))
         )
     return columns, spaces, ids
+
+
+def dimension_of(name: str, given: Any) -> int:
+    """Read the dimension of a space: a number, or the vectors themselves, one each row."""
+    shape = np.shape(given)
+    if len(shape) == 2:
+        return int(shape[1])
+    if shape == () and isinstance(given, (int, np.integer)) and not isinstance(given, bool):
+        return int(given)
+    raise InvalidRequest(
+        f"space {name!r} is given as {type(given).__name__}{f' of shape {shape}' if shape else ''}: give its dimension, such as "
+        f"{{{name!r}: 512}}, an array of vectors with one in each row, or a sidereus.Space"
+    )
 
 
 def read_columns(given: Any) -> tuple[list[Column], list[Space], str]:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from . import _schema
+from . import _schema, _sky
 from ._errors import InvalidRequest
 from ._table import Objects
 from .v1 import objects_pb2 as objects
@@ -258,8 +258,9 @@ def table_of(
     with_distances: bool = False,
     with_vectors: bool = False,
     with_beside: bool = False,
+    centre: objects.Position | None = None,
 ) -> pa.Table:
-    """Make a table of hits or objects."""
+    """Make a table of hits or objects, with their separations from a centre where there is one."""
     rows: list[Any] = list(found)
     fields = _schema.position_fields(schema)
     arrays = [
@@ -267,6 +268,11 @@ def table_of(
         pa.array([row.position.ra for row in rows], pa.float64()),
         pa.array([row.position.dec for row in rows], pa.float64()),
     ]
+    taken = {name.lower() for row in rows for name in row.columns}
+    if centre is not None and "separation" not in taken:
+        about = {"unit": "arcsec", "ucd": "pos.angDistance", "description": "from the centre of the cone"}
+        fields.append(pa.field("separation", pa.float64(), metadata=about))
+        arrays.append(pa.array(_sky.separations(centre, arrays[1].to_numpy(), arrays[2].to_numpy()), pa.float64()))
     if with_distances:
         for name, text in (("distance", "from what was asked for; smaller is nearer"), ("score", "larger is better")):
             numbers = [getattr(row, name) if row.HasField(name) else None for row in rows]

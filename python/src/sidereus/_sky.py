@@ -78,6 +78,15 @@ def cone(given: Any) -> region_pb2.Region:
     return region_pb2.Region(cone=region_pb2.Cone(centre=position(ra, dec), radius=degrees(given[-1], "the radius")))
 
 
+def separations(centre: objects_pb2.Position, ra: Any, dec: Any) -> Any:
+    """Give the separations from a position in arcseconds; the formula (Vincenty's, on a sphere) is good at every angle."""
+    a1, d1, a2, d2 = (np.radians(angle) for angle in (centre.ra, centre.dec, np.asarray(ra), np.asarray(dec)))
+    east = np.cos(d2) * np.sin(a2 - a1)
+    north = np.cos(d1) * np.sin(d2) - np.sin(d1) * np.cos(d2) * np.cos(a2 - a1)
+    along = np.sin(d1) * np.sin(d2) + np.cos(d1) * np.cos(d2) * np.cos(a2 - a1)
+    return 3600 * np.degrees(np.arctan2(np.hypot(east, north), along))
+
+
 def polygon(ra: Sequence[float], dec: Sequence[float]) -> region_pb2.Region:
     """Make a polygon of great-circle arcs."""
     vertices = [position(one, other) for one, other in zip(ra, dec, strict=True)]

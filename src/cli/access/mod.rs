@@ -96,9 +96,10 @@ pub(super) async fn run(arguments: AccessArguments) -> Result<()> {
         }
         other => other,
     };
+    let shows_certificate = arguments.client.shows_certificate();
     let client = arguments.client.connect().await?;
     match action {
-        Action::Whoami => whoami(&client, format).await,
+        Action::Whoami => whoami(&client, shows_certificate, format).await,
         // Answered above.
         Action::Bootstrap { .. } => Ok(()),
         Action::Token { action } => token::run(&client, action, format).await,
@@ -117,7 +118,7 @@ pub(super) async fn run(arguments: AccessArguments) -> Result<()> {
     }
 }
 
-async fn whoami(client: &Client, format: Format) -> Result<()> {
+async fn whoami(client: &Client, shows_certificate: bool, format: Format) -> Result<()> {
     let reply = client.access().who_am_i(v1::WhoAmIRequest {}).await;
     let who = reply.map_err(|status| of_status(&status))?.into_inner();
     let facts = [
@@ -128,6 +129,12 @@ async fn whoami(client: &Client, format: Format) -> Result<()> {
         ("expires", moment(who.expires, format)),
     ];
     let roles = role::table(&who.roles, format);
+    if shows_certificate && who.proof != "certificate" {
+        eprintln!(
+            "note: the server does not know you by your certificate: its settings name no authority of client certificates \
+             (tls.client_ca), or your token came first"
+        );
+    }
     match format {
         Format::Json => {
             let groups = || who.groups.iter().map(|group| name(group).to_json()).collect();

@@ -85,7 +85,18 @@ impl ClientArguments {
         let given = self.server.clone().or_else(|| std::env::var(SERVER_VARIABLE).ok());
         let given = given.filter(|url| !url.trim().is_empty());
         let url = given.unwrap_or_else(|| DEFAULT_SERVER.to_owned());
-        if url.contains("://") { url } else { format!("http://{url}") }
+        // As a server says where it listens; the words below gRPC are those of HTTP.
+        match url.split_once("://") {
+            None => format!("http://{url}"),
+            Some(("grpc", rest)) => format!("http://{rest}"),
+            Some(("grpcs", rest)) => format!("https://{rest}"),
+            Some(_) => url,
+        }
+    }
+
+    /// Whether a certificate is shown.
+    pub(super) fn shows_certificate(&self) -> bool {
+        self.cert.is_some()
     }
 
     /// Connects, or says how to start a server.
@@ -109,9 +120,10 @@ impl ClientArguments {
             bearer.check_plaintext(endpoint.uri())?;
             endpoint
         };
+        let ca = proof::authority(&self.ca);
         match endpoint.connect().await {
             Ok(channel) => Ok(Client { channel: InterceptedService::new(channel, bearer) }),
-            Err(error) => match proof::distrust(&error) {
+            Err(error) => match proof::distrust(&error, ca.as_deref()) {
                 Some(reason) => bail!("no connection to {url}: {reason}"),
                 None => bail!(
                     "no server answers at {url}; start one with `sidereus serve --data DIR`, or name \
@@ -222,15 +234,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_without_a_scheme_is_http() {
-        let arguments = ClientArguments {
-            server: Some("10.0.0.7:50051".to_owned()),
+    fn addresses_are_read_as_servers_print_them() {
+        let of = |server: &str| ClientArguments {
+            server: Some(server.to_owned()),
             ca: None,
             cert: None,
             key: None,
             token_file: None,
             format: Format::Table,
         };
-        assert_eq!(arguments.url(), "http://10.0.0.7:50051");
+        for (given, url) in [
+            ("10.0.0.7:50051", "http://10.0.0.7:50051"),
+            ("grpc://10.0.0.7:50051", "http://10.0.0.7:50051"),
+            ("grpcs://sky.example:50051", "https://sky.example:50051"),
+            ("https://sky.example:50051", "https://sky.example:50051"),
+        ] {
+            assert_eq!(of(given).url(), url);
+        }
     }
 }

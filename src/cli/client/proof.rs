@@ -95,9 +95,8 @@ pub(super) struct TlsFiles<'a> {
 impl TlsFiles<'_> {
     /// Reads them.
     pub(super) fn config(&self) -> Result<ClientTlsConfig> {
-        let from_environment = || std::env::var_os(CA_VARIABLE).map(PathBuf::from);
         let config = ClientTlsConfig::new();
-        let config = match self.ca.clone().or_else(from_environment) {
+        let config = match authority(self.ca) {
             Some(ca) => config.ca_certificate(Certificate::from_pem(pem("certificate", &ca)?)),
             None => config.with_native_roots(),
         };
@@ -107,6 +106,11 @@ impl TlsFiles<'_> {
             _ => config,
         })
     }
+}
+
+/// File of the authority that is trusted; `None` for those of this machine.
+pub(super) fn authority(given: &Option<PathBuf>) -> Option<PathBuf> {
+    given.clone().or_else(|| std::env::var_os(CA_VARIABLE).map(PathBuf::from))
 }
 
 fn pem(what: &str, path: &Path) -> Result<Vec<u8>> {
@@ -119,7 +123,7 @@ fn pem(what: &str, path: &Path) -> Result<Vec<u8>> {
 }
 
 /// What is wrong with the certificate of the server, when that is why there is no connection.
-pub(super) fn distrust(error: &tonic::transport::Error) -> Option<String> {
+pub(super) fn distrust(error: &tonic::transport::Error, ca: Option<&Path>) -> Option<String> {
     let mut said = error.to_string();
     let mut cause = error.source();
     while let Some(inner) = cause {
@@ -127,12 +131,32 @@ pub(super) fn distrust(error: &tonic::transport::Error) -> Option<String> {
         said.push_str(&inner.to_string());
         cause = inner.source();
     }
-    reason(&said)
+    reason(&said, ca)
 }
 
-fn reason(said: &str) -> Option<String> {
+fn reason(said: &str, ca: Option<&Path>) -> Option<String> {
+    let unsigned = || {
+        match ca {
+        Some(ca) => format!(
+            "its certificate is not signed by {}: name the certificate of its authority with --ca FILE",
+            ca.display()
+        ),
+        None => "nobody that this machine trusts has signed its certificate: name the certificate of its authority with \
+                 --ca FILE"
+            .to_owned(),
+    }
+    };
     let reason = if said.contains("UnknownIssuer") || said.contains("BadSignature") {
-        "nobody that this program trusts has signed its certificate: name the certificate of its authority with --ca FILE"
+        return Some(unsigned());
+    } else if said.contains("UnsupportedCertVersion") {
+        "its certificate is of version 1, and version 3 is needed: the operator must make it anew (openssl: -extensions or \
+         -addext, as the README shows)"
+    } else if ["BadCertificate", "CertificateUnknown", "UnknownCA", "UnsupportedCertificate"]
+        .iter()
+        .any(|alert| said.contains(alert))
+    {
+        "it does not take your certificate: that must be signed by an authority of the server's tls.client_ca, and of version \
+         3 (openssl: -extensions or -addext, as the README shows)"
     } else if said.contains("Expired") {
         "its certificate is over: the operator must renew it"
     } else if said.contains("NotValidForName") {
@@ -179,9 +203,12 @@ mod tests {
 
     #[test]
     fn what_is_wrong_with_a_certificate_is_told() {
-        let told = |said| reason(said).unwrap_or_default();
-        assert!(told("transport error: invalid peer certificate: UnknownIssuer").contains("--ca"));
+        let told = |said| reason(said, Some(Path::new("mine.pem"))).unwrap_or_default();
+        assert!(
+            told("transport error: invalid peer certificate: UnknownIssuer").contains("mine.pem")
+        );
+        assert!(told("Other(OtherError(UnsupportedCertVersion))").contains("version 3"));
         assert!(told("invalid peer certificate: Expired").contains("renew"));
-        assert_eq!(reason("connection refused"), None);
+        assert_eq!(reason("connection refused", None), None);
     }
 }

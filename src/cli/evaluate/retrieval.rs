@@ -182,7 +182,10 @@ impl Judge {
             }
             (None, Some(_)) => bail!("column `{name}` holds no numbers; say --relevant VALUE"),
             (None, None) if is_real => {
-                bail!("say --above FRACTION: which values of `{name}` are relevant")
+                bail!(
+                    "say --above NUMBER: which values of `{name}` are relevant; what the neighbours know about its value is \
+                     measured by `sidereus evaluate knn --target {name}`"
+                )
             }
             (None, None) => bail!("say --relevant VALUE: which value of `{name}` is relevant"),
             (Some(_), _) => bail!("column `{name}` holds no classes; name one that does"),

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
+use arrow::datatypes::Schema;
 use clap::Args;
 
 use self::report::{FileSummary, Summary};
@@ -20,11 +21,12 @@ use super::collection;
 use super::failure::of_status;
 use super::schema_file;
 use crate::files::{
-    Format, Import, ImportOptions, Inferred, Mapping, RefusedReport, VectorSource, VectorSpec,
+    Format, Import, ImportOptions, Inferred, Mapping, RefusedReport, VECTOR_PREFIX, VectorSource,
+    VectorSpec,
 };
 use crate::schema::CollectionSchema;
 use crate::vector::Metric;
-use crate::wire::v1::{AddSpaceRequest, CountObjectsRequest, DropCollectionRequest};
+use crate::wire::v1::{AddSpaceRequest, CountObjectsRequest, DropCollectionRequest, IngestOpen};
 
 /// Rows that are read at once: few, since a row may hold an image.
 const READ_ROWS: usize = 4_096;
@@ -45,12 +47,12 @@ pub(super) struct ImportArguments {
     #[arg(long, value_name = "NEW=COLUMN,...")]
     map: Vec<String>,
     /// Vectors of a space: a NumPy file with one row for each row of the table, or a column of lists
-    /// (repeat for several spaces)
+    /// (repeat for several spaces). Columns vector.SPACE of exported files are taken without it
     #[arg(long, value_name = "SPACE=FILE.npy|COLUMN")]
     vectors: Vec<String>,
-    /// How vectors of a new space are compared: cosine, l2 or ip
-    #[arg(long, default_value = "cosine")]
-    metric: String,
+    /// How vectors of a new space are compared: cosine, l2 or ip [default: as an exported file tells, else cosine]
+    #[arg(long)]
+    metric: Option<String>,
     /// Format of the files, where neither name nor content tells: csv, parquet, arrow or fits
     #[arg(long, value_name = "FORMAT")]
     input_format: Option<String>,
@@ -65,6 +67,7 @@ pub(super) struct ImportArguments {
 struct Request {
     mapping: Mapping,
     vectors: Vec<VectorSpec>,
+    metric: Option<Metric>,
     format: Option<Format>,
     merge: bool,
     is_new: bool,
@@ -72,8 +75,8 @@ struct Request {
 
 impl Request {
     fn new(arguments: &ImportArguments) -> Result<Self> {
-        let metric: Metric = arguments.metric.parse()?;
-        let spec = |text: &String| Ok(VectorSpec::parse(text, metric)?);
+        let metric = arguments.metric.as_deref().map(str::parse::<Metric>).transpose()?;
+        let spec = |text: &String| Ok(VectorSpec::parse(text, metric.unwrap_or(Metric::Cosine))?);
         let vectors = arguments.vectors.iter().map(spec).collect::<Result<Vec<_>>>()?;
         let has_arrays = vectors.iter().any(|spec| matches!(spec.source, VectorSource::Npy(_)));
         if has_arrays && arguments.files.len() > 1 {
@@ -82,7 +85,8 @@ impl Request {
         let format =
             arguments.input_format.as_deref().map(|name| name.parse::<Format>()).transpose()?;
         let mapping = Mapping::parse(&arguments.map.join(","))?;
-        Ok(Self { mapping, vectors, format, merge: arguments.merge, is_new: arguments.create })
+        let (merge, is_new) = (arguments.merge, arguments.create);
+        Ok(Self { mapping, vectors, metric, format, merge, is_new })
     }
 
     /// Opens a table; a collection that is known says what the columns of a CSV file are.
@@ -92,6 +96,7 @@ impl Request {
             format: self.format,
             mapping: self.mapping.clone(),
             vectors: self.vectors.clone(),
+            metric: self.metric,
             batch_rows: READ_ROWS,
             collection: known.cloned(),
         };
@@ -208,6 +213,13 @@ async fn import_file(
     path: &Path,
 ) -> Result<FileSummary> {
     let started = Instant::now();
+    let provenance =
+        table.provenances().map(|(space, made)| (space.to_owned(), made.clone().into()));
+    let open = IngestOpen {
+        collection: schema.name.clone(),
+        provenance: provenance.collect(),
+        ..IngestOpen::default()
+    };
     let batches = table.into_batches(schema)?;
     if !request.is_new {
         // A new collection has every column that can be read; its making has named the others.
@@ -215,10 +227,23 @@ async fn import_file(
             eprintln!("note: {warning}");
         }
     }
+    let absent = if request.merge { Vec::new() } else { absent(&batches.layout(), schema) };
     let mut refused = RefusedReport::beside(path);
-    let mut file = stream::send(client, schema, request.merge, batches, &mut refused).await?;
+    let mut file = stream::send(client, open, request.merge, batches, &mut refused).await?;
     file.path = path.to_owned();
+    file.absent = absent;
     file.report = refused.finish()?.map(|(path, _)| path);
     file.seconds = started.elapsed().as_secs_f64();
     Ok(file)
+}
+
+/// What objects of the collection can have and rows of the file do not: its columns, and spaces that the server does not fill.
+fn absent(layout: &Schema, schema: &CollectionSchema) -> Vec<String> {
+    let is_absent = |name: &String| {
+        !layout.fields().iter().any(|field| field.name().eq_ignore_ascii_case(name))
+    };
+    let columns = schema.columns.iter().map(|column| column.name.clone());
+    let spaces = schema.spaces.iter().filter(|space| space.at_ingest.is_none());
+    let spaces = spaces.map(|space| format!("{VECTOR_PREFIX}{}", space.name));
+    columns.chain(spaces).filter(is_absent).collect()
 }

@@ -29,6 +29,8 @@ pub(super) struct FileSummary {
     /// Where those are listed.
     pub(super) report: Option<PathBuf>,
     pub(super) seconds: f64,
+    /// Columns and spaces of the collection that the file has not, where rows replace whole objects.
+    pub(super) absent: Vec<String>,
     first_refused: Vec<RefusedRow>,
 }
 
@@ -43,6 +45,26 @@ impl FileSummary {
         self.refused += rows.len() as u64;
         let room = REFUSED_SHOWN.saturating_sub(self.first_refused.len());
         self.first_refused.extend(rows.iter().take(room).cloned());
+    }
+
+    /// What replaced objects have lost, if they may have lost something.
+    fn loss(&self) -> Option<String> {
+        const NAMED: usize = 6;
+        if self.replaced == 0 || self.absent.is_empty() {
+            return None;
+        }
+        let mut names = self.absent.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
+        if self.absent.len() > NAMED {
+            names.push_str(&format!(" and {} more", self.absent.len() - NAMED));
+        }
+        let is = if self.absent.len() == 1 { "is" } else { "are" };
+        let objects = match self.replaced {
+            1 => "1 replaced object has".to_owned(),
+            many => format!("{} replaced objects have", thousands(many)),
+        };
+        Some(format!(
+            "{names} {is} not in the file: {objects} none now; --merge keeps what is there"
+        ))
     }
 
     fn print_refused(&self) {
@@ -78,6 +100,9 @@ impl Summary {
 
     pub(super) fn push(&mut self, file: FileSummary) {
         file.print_refused();
+        if let Some(loss) = file.loss() {
+            eprintln!("note: {loss}");
+        }
         self.files.push(file);
     }
 
@@ -162,6 +187,19 @@ mod tests {
         assert_eq!(file.refused, 5);
         let kept: Vec<u64> = file.first_refused.iter().map(|row| row.row).collect();
         assert_eq!(kept, [1, 2, 3]);
+    }
+
+    #[test]
+    fn what_replaced_objects_lose_is_told() {
+        let absent = vec!["z".to_owned(), "vector.image".to_owned()];
+        let mut file = FileSummary { absent, inserted: 3, ..FileSummary::default() };
+        assert_eq!(file.loss(), None);
+        file.replaced = 1_200;
+        let told = "z, vector.image are not in the file: 1,200 replaced objects have none now; \
+                    --merge keeps what is there";
+        assert_eq!(file.loss().as_deref(), Some(told));
+        file.absent.clear();
+        assert_eq!(file.loss(), None);
     }
 
     #[test]

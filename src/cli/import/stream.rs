@@ -14,7 +14,6 @@ use crate::cli::client::Client;
 use crate::cli::failure::of_status;
 use crate::cli::progress;
 use crate::files::{IngestBatches, Progress, RefusedReport, RefusedRow};
-use crate::schema::CollectionSchema;
 use crate::wire::v1::ingest_request;
 use crate::wire::v1::{IngestBatch, IngestMode, IngestOpen, IngestRequest, IngestResponse};
 
@@ -44,10 +43,10 @@ struct Session<'a> {
     bar: ProgressBar,
 }
 
-/// Sends a table to its end.
+/// Sends a table to its end; `opening` says where to, and who made its vectors.
 pub(super) async fn send(
     client: &Client,
-    schema: &CollectionSchema,
+    opening: IngestOpen,
     merge: bool,
     table: IngestBatches,
     refused: &mut RefusedReport,
@@ -55,7 +54,7 @@ pub(super) async fn send(
     let Progress { rows_total, bytes_total, .. } = table.progress();
     let is_bulk = rows_total.map_or(bytes_total > BULK_BYTES, |rows| rows > BULK_ROWS);
     let bar = progress::rows_bar(rows_total, "importing");
-    let (outbound, answers) = open(client, schema, is_bulk).await?;
+    let (outbound, answers) = open(client, opening, is_bulk).await?;
     let mut session = Session {
         outbound: Some(outbound),
         answers,
@@ -85,12 +84,11 @@ pub(super) async fn send(
 
 async fn open(
     client: &Client,
-    schema: &CollectionSchema,
+    opening: IngestOpen,
     is_bulk: bool,
 ) -> Result<(mpsc::Sender<IngestRequest>, Streaming<IngestResponse>)> {
     let mode = if is_bulk { IngestMode::Bulk } else { IngestMode::Unspecified };
-    let open =
-        IngestOpen { collection: schema.name.clone(), mode: mode.into(), ..IngestOpen::default() };
+    let open = IngestOpen { mode: mode.into(), ..opening };
     // One more than the window, for the opening message.
     let (outbound, requests) = mpsc::channel(WINDOW + 1);
     let opening = IngestRequest { message: Some(ingest_request::Message::Open(open)) };

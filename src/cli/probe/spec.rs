@@ -280,6 +280,11 @@ impl SettingArguments {
         ]
     }
 
+    /// Whether features are brought to one scale.
+    pub(in crate::cli) fn standardizes(&self) -> bool {
+        self.standardize
+    }
+
     /// Whether targets are said to be classes.
     pub(in crate::cli) fn are_classes(&self) -> bool {
         self.kind == Some(As::Class)

@@ -8,9 +8,6 @@ use crate::wire;
 /// Significant digits of a real number in a table.
 const TABLE_DIGITS: usize = 6;
 
-/// Longest text in a table cell, in characters.
-const TABLE_TEXT_MAX: usize = 48;
-
 /// A value that is going to be printed.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Cell {
@@ -95,7 +92,7 @@ impl Cell {
         }
     }
 
-    /// For people.
+    /// For people; whole, however long.
     pub(crate) fn to_text(&self) -> String {
         match self {
             Self::Null => "-".to_owned(),
@@ -105,7 +102,7 @@ impl Cell {
             Self::Bytes(value) => bytes(*value),
             Self::Real(value) => significant(*value, TABLE_DIGITS),
             Self::Degrees(value) => format!("{value:.6}"),
-            Self::Text(value) => shortened(value),
+            Self::Text(value) => printable(value),
             Self::Id(value) => value.clone(),
             Self::Binary(value) => format!("<binary {}>", bytes(value.len() as u64)),
             Self::Reals(values) => reals_text(values),
@@ -166,15 +163,9 @@ fn reals_text(values: &[f64]) -> String {
     }
 }
 
-/// Text on one line, cut where it is too long for a table.
-fn shortened(text: &str) -> String {
-    let text: String =
-        text.chars().map(|each| if each.is_control() { ' ' } else { each }).collect();
-    if text.chars().count() <= TABLE_TEXT_MAX {
-        return text;
-    }
-    let kept: String = text.chars().take(TABLE_TEXT_MAX - 1).collect();
-    format!("{kept}…")
+/// Text on one line.
+fn printable(text: &str) -> String {
+    text.chars().map(|each| if each.is_control() { ' ' } else { each }).collect()
 }
 
 /// A CSV field, in quotes when it needs them.

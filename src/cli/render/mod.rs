@@ -50,7 +50,7 @@ pub(super) fn print_table(table: &Table, format: Format) -> Result<()> {
     }
 }
 
-/// Prints named facts: a line each for people, one object as JSON, two columns as CSV.
+/// Prints named facts: a line each for people, never cut, one object as JSON, two columns as CSV.
 pub(super) fn print_facts(facts: &[(&str, Cell)], format: Format) -> Result<()> {
     match format {
         Format::Table => {
@@ -72,11 +72,9 @@ pub(super) fn print_facts(facts: &[(&str, Cell)], format: Format) -> Result<()> 
     }
 }
 
-/// Columns of the terminal, or a width that reads well in a file.
-pub(super) fn terminal_width() -> usize {
-    const WIDTH_WITHOUT_TERMINAL: usize = 120;
-    let size = console::Term::stdout().size_checked();
-    size.map(|(_, columns)| usize::from(columns))
-        .or_else(|| std::env::var("COLUMNS").ok()?.parse().ok())
-        .unwrap_or(WIDTH_WITHOUT_TERMINAL)
+/// Columns of the terminal, or what `COLUMNS` says; `None` where nobody reads along, and nothing need be cut.
+fn terminal_width() -> Option<usize> {
+    let said = std::env::var("COLUMNS").ok().and_then(|text| text.trim().parse().ok());
+    let size = || console::Term::stdout().size_checked().map(|(_, columns)| usize::from(columns));
+    said.filter(|columns| *columns > 0).or_else(size)
 }

@@ -8,6 +8,9 @@ use super::cell::{Cell, quoted};
 /// Blanks between two columns of a printed table.
 const GAP: usize = 2;
 
+/// Width that a text may have in a table without leave, in characters; beyond, it takes what the terminal has left.
+const TEXT_WIDTH: usize = 48;
+
 /// What a column takes beside its text: the gap, and the place of a border that is not drawn.
 const BESIDE: usize = GAP + 1;
 
@@ -52,18 +55,24 @@ impl Table {
         self
     }
 
-    /// For people: as many whole columns as fit; the others are named below the table.
-    pub(crate) fn to_text(&self, width: usize) -> String {
-        let texts: Vec<Vec<String>> =
+    /// For people: as many whole columns as fit into a width, texts cut to what it has room for; the other columns are named
+    /// below the table. Without a width everything is whole.
+    pub(crate) fn to_text(&self, width: Option<usize>) -> String {
+        let mut texts: Vec<Vec<String>> =
             self.rows.iter().map(|row| row.iter().map(Cell::to_text).collect()).collect();
-        let shown = self.columns_that_fit(&texts, width);
+        let (mut shown, mut arrangement) = (self.headings.len(), ContentArrangement::Disabled);
+        if let Some(width) = width {
+            self.cut(&mut texts, width);
+            shown = self.columns_that_fit(&texts, width);
+            arrangement = ContentArrangement::Dynamic;
+        }
         let mut table = comfy_table::Table::new();
         table
             .load_preset(presets::NOTHING)
             .set_style(TableComponent::HeaderLines, '─')
             .set_style(TableComponent::MiddleHeaderIntersections, '─')
-            .set_content_arrangement(ContentArrangement::Dynamic)
-            .set_width(u16::try_from(width).unwrap_or(u16::MAX))
+            .set_content_arrangement(arrangement)
+            .set_width(width.and_then(|width| u16::try_from(width).ok()).unwrap_or(u16::MAX))
             .set_header(self.headings.iter().take(shown));
         for row in &texts {
             table.add_row(row.iter().take(shown));
@@ -84,16 +93,42 @@ impl Table {
         text
     }
 
+    /// Cuts long texts: what a narrow terminal has no room for, and no more of it.
+    fn cut(&self, texts: &mut [Vec<String>], width: usize) {
+        let widths: Vec<usize> =
+            (0..self.headings.len()).map(|place| self.widest(texts, place)).collect();
+        let is_text = |place: usize| {
+            self.rows.iter().any(|row| matches!(row.get(place), Some(Cell::Text(_))))
+        };
+        let mut caps: Vec<usize> = (widths.iter().enumerate())
+            .map(|(place, widest)| if is_text(place) { (*widest).min(TEXT_WIDTH) } else { *widest })
+            .collect();
+        let used: usize = caps.iter().map(|cap| cap + BESIDE).sum();
+        let mut spare = width.saturating_sub(used);
+        for (cap, widest) in caps.iter_mut().zip(&widths) {
+            let more = spare.min(widest.saturating_sub(*cap));
+            *cap += more;
+            spare -= more;
+        }
+        for (texts, row) in texts.iter_mut().zip(&self.rows) {
+            for ((text, cell), cap) in texts.iter_mut().zip(row).zip(&caps) {
+                if matches!(cell, Cell::Text(_)) {
+                    *text = console::truncate_str(text, *cap, "…").into_owned();
+                }
+            }
+        }
+    }
+
+    fn widest(&self, texts: &[Vec<String>], place: usize) -> usize {
+        let cells = texts.iter().filter_map(|row| row.get(place));
+        let heading = self.headings.get(place);
+        cells.chain(heading).map(|text| console::measure_text_width(text)).max().unwrap_or(0)
+    }
+
     fn columns_that_fit(&self, texts: &[Vec<String>], width: usize) -> usize {
         let mut used = 0;
-        for (place, heading) in self.headings.iter().enumerate() {
-            let cells = texts.iter().filter_map(|row| row.get(place));
-            let widest = cells
-                .map(|text| console::measure_text_width(text))
-                .chain([console::measure_text_width(heading)])
-                .max()
-                .unwrap_or(0);
-            used += widest + BESIDE;
+        for place in 0..self.headings.len() {
+            used += self.widest(texts, place) + BESIDE;
             // The first columns stay whatever the width: a row without its id is no use.
             if used > width && place >= 2 {
                 return place;
@@ -139,11 +174,24 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_named() {
-        let text = table().to_text(24);
+        let text = table().to_text(Some(24));
         assert!(text.contains("10.250000"), "{text}");
         assert!(text.contains("not shown"), "{text}");
         assert!(text.contains("note"), "{text}");
-        assert!(!table().to_text(80).contains("not shown"));
+        assert!(!table().to_text(Some(80)).contains("not shown"));
+    }
+
+    #[test]
+    fn texts_are_cut_to_the_width_and_nothing_is_without_one() {
+        let long = "x".repeat(100);
+        let mut table = Table::new(["object_id", "hash", "text"]);
+        table.push(vec![Cell::Id("7".to_owned()), Cell::Id("f".repeat(64)), Cell::text(&long)]);
+        assert!(table.to_text(None).contains(&long));
+        let cut = |width| table.to_text(Some(width));
+        assert!(cut(300).contains(&long));
+        let narrow = cut(140);
+        assert!(narrow.contains(&"f".repeat(64)) && narrow.contains("x…"), "{narrow}");
+        assert!(!narrow.contains("not shown") && narrow.contains(&"x".repeat(50)), "{narrow}");
     }
 
     #[test]

@@ -247,11 +247,13 @@ fn number_figures(fit: &Fit) -> Result<Vec<Figure>> {
     }
     let is_redshift = fit.is_redshift();
     let target = fit.target_with_unit();
-    let svg = scatter(&Scatter { points: &points, target: &target, is_redshift })?;
-    let caption =
-        "Predicted against true, with the line on which they are equal, and what is left; \
-                   the grey line is the running median."
-            .to_owned();
+    let drawn = Scatter { points: &points, target: &target, is_redshift };
+    let svg = scatter(&drawn)?;
+    let caption = format!(
+        "Predicted against true, with the line on which they are equal, and what is left; the dark line is the running \
+         median.{}",
+        beyond_text(drawn.beyond(), points.len())
+    );
     let mut figures = vec![Figure { svg, caption }];
     let residual = |truth: f64, predicted: f64| {
         (predicted - truth) / if is_redshift { 1.0 + truth } else { 1.0 }
@@ -272,6 +274,25 @@ fn number_figures(fit: &Fit) -> Result<Vec<Figure>> {
         figures.push(Figure { svg, caption });
     }
     Ok(figures)
+}
+
+/// How many objects the panels do not show.
+fn beyond_text((above, below): (usize, usize), all: usize) -> String {
+    let share = |count: usize| {
+        let percent = significant(100.0 * count as f64 / all.max(1) as f64, 2);
+        format!("{} of {} objects ({percent} %)", thousands(count as u64), thousands(all as u64))
+    };
+    match (above, below) {
+        (0, 0) => String::new(),
+        (0, below) => format!(" Beyond the panel of what is left: {}.", share(below)),
+        (above, below) => {
+            format!(
+                " Beyond the upper panel: {}; beyond the lower one: {}.",
+                share(above),
+                share(below)
+            )
+        }
+    }
 }
 
 fn class_figures(fit: &Fit) -> Result<Vec<Figure>> {

@@ -45,8 +45,13 @@ impl<F: Fn(&str) -> bool> Inspection<'_, F> {
             return ControlFlow::Continue(());
         }
         let near = self.names.near(&name);
-        let hint = if !near.is_empty() {
+        let hint = if let Some(whole) = self.names.longer(&name) {
+            format!(", did you mean {whole}?")
+        } else if !near.is_empty() {
             format!(", did you mean {}?", near.join(" or "))
+        } else if name.starts_with("probe.") {
+            " (a name with signs such as - is written in double quotes: \"probe.type.Far-Away\")"
+                .to_owned()
         } else if first.quote_style == Some('"') {
             format!(" (text is written in single quotes: '{name}')")
         } else {

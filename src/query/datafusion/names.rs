@@ -32,6 +32,24 @@ impl<'a> Names<'a> {
         if more > 0 { format!("{list} and {more} more") } else { list }
     }
 
+    /// The one column, as SQL writes it, of which a name is but a part: what stands before a sign that has a meaning in SQL
+    /// (`flux.g` of `flux.g-r`), or behind the kind of a derived column (`photoz` of `probe.photoz`).
+    pub(super) fn longer(&self, name: &str) -> Option<String> {
+        let part = name.to_lowercase();
+        let is_longer = |field: &&'a FieldRef| {
+            let whole = field.name().to_lowercase();
+            let before = whole.strip_prefix(&part).is_some_and(|rest| rest.starts_with(is_sign));
+            let behind = whole.strip_suffix(&part).is_some_and(|kind| kind.ends_with('.'));
+            before || behind
+        };
+        let mut found = self.schema.fields().iter().filter(is_longer);
+        let whole = found.next().filter(|_| found.next().is_none())?.name();
+        Some(match whole.contains(is_sign) {
+            true => format!("\"{whole}\" (a name with such a sign is written in double quotes)"),
+            false => whole.clone(),
+        })
+    }
+
     /// Up to three names that are the fewest letters away.
     pub(super) fn near(&self, name: &str) -> Vec<&'a str> {
         let wanted = name.to_lowercase();
@@ -51,6 +69,11 @@ impl<'a> Names<'a> {
             .map(|(_, name)| name)
             .collect()
     }
+}
+
+/// Whether SQL reads a character as something else than a part of a name.
+fn is_sign(each: char) -> bool {
+    !(each.is_alphanumeric() || matches!(each, '_' | '.'))
 }
 
 /// Insertions, deletions, replacements and swaps of neighbours that turn one text into the other.

@@ -17,12 +17,14 @@ use super::walk::Place;
 use crate::engine::{
     BATCH_ROWS, CollectionView, DerivedKind, EngineError, LivePart, PartVectors, Still,
 };
-use crate::files::{META_DESCRIPTION, META_UCD, META_UNIT, VECTOR_PREFIX, arrow_type};
+use crate::files::{
+    META_DESCRIPTION, META_PROVENANCE, META_UCD, META_UNIT, VECTOR_PREFIX, arrow_type,
+};
 use crate::query::bind::find_space;
 use crate::query::error::QueryError;
 use crate::query::hydrate::{Source, Wanted, wanted_columns};
 use crate::query::request::{Query, StopFlag};
-use crate::schema::{ColumnType, EmbeddingSpace, Object, Value, split_release};
+use crate::schema::{ColumnType, EmbeddingSpace, Object, Provenance, Value, split_release};
 use crate::storage::ObjectKey;
 use crate::vector::Metric;
 
@@ -111,6 +113,11 @@ fn schema(view: &CollectionView, wanted: &[Wanted], spaces: &[EmbeddingSpace]) -
         about.insert("metric".to_owned(), space.metric.to_string());
         about.insert("modality".to_owned(), space.modality.0.clone());
         about.insert("provenance".to_owned(), space.provenance.to_string());
+        // The sentence is for people and shortens the hash; with these the vectors can come back as what they are.
+        let Provenance { encoder, weights_hash, preprocessing, pooling } = &space.provenance;
+        let whole = [encoder, weights_hash, preprocessing, pooling];
+        let whole = META_PROVENANCE.into_iter().zip(whole).filter(|(_, text)| !text.is_empty());
+        about.extend(whole.map(|(key, text)| (key.to_owned(), text.clone())));
         let name = format!("{VECTOR_PREFIX}{}", space.name);
         fields.push(Field::new(name, vector_type(space), true).with_metadata(about));
     }

@@ -180,7 +180,8 @@ impl Shared {
     ) -> Result<First, Refusal> {
         let known = (!self.authority.is_open()).then_some(&**identity);
         let peer = parts.extensions.get::<Peer>();
-        let entered = self.admission.enter(known, peer, parts.uri.path()).map_err(Refusal::Limited)?;
+        let entered =
+            self.admission.enter(known, peer, parts.uri.path()).map_err(Refusal::Limited)?;
         let large = || self.authority.decide(identity, Role::Read, None).map(drop);
         let memory = |bytes: usize| entered.grow(bytes).map_err(Refusal::Limited);
         let terms = Terms { limit: self.limit(rule), large: &large, memory: &memory };

@@ -25,8 +25,13 @@ pub(super) struct ProbesArguments {
     /// Columns of numbers to fit heads on beside the spaces, to compare with
     #[arg(long, value_name = "COLUMN,...", value_delimiter = ',')]
     columns: Vec<String>,
-    /// Column to predict (repeat for several)
-    #[arg(long, value_name = "COLUMN", required_unless_present = "fractions")]
+    /// Column to predict; several with commas between them, or repeated
+    #[arg(
+        long,
+        value_name = "COLUMN,...",
+        value_delimiter = ',',
+        required_unless_present = "fractions"
+    )]
     target: Vec<String>,
     /// Columns of vote fractions to predict together, one for each answer
     #[arg(long, value_name = "COLUMN,...", value_delimiter = ',')]
@@ -65,6 +70,15 @@ pub(super) async fn run(arguments: ProbesArguments) -> Result<()> {
     let done = carry_out(&client, &arguments, &schema, runs).await?;
     let format = arguments.client.format;
     print(&done, format)?;
+    if !arguments.settings.standardizes()
+        && let Some(run) = done.iter().find(|done| is_misled_by_scale(done)).map(|done| &done.run)
+    {
+        eprintln!(
+            "note: {} is worse than the mean of the target: networks need columns of about unit scale, which --standardize \
+             gives them",
+            run.name()
+        );
+    }
     if arguments.report.report.is_none() {
         return Ok(());
     }
@@ -80,6 +94,15 @@ pub(super) async fn run(arguments: ProbesArguments) -> Result<()> {
     let provenance = origin(&schema, &done);
     let fits: Vec<Fit> = done.into_iter().map(|done| done.fit).collect();
     arguments.report.write(&probes(&schema.name, &fits, examples, provenance)?)
+}
+
+/// Whether a network that reads columns as they are predicts worse than the mean.
+fn is_misled_by_scale(done: &Done) -> bool {
+    let is_network =
+        matches!(done.run.head, HeadName::Mlp | HeadName::Density | HeadName::Attention);
+    is_network
+        && !done.run.columns.is_empty()
+        && done.fit.metric("r2").is_some_and(|measured| measured.value < 0.0)
 }
 
 /// Fits all; those that the server refuses are named and left out, unless it refuses every one.

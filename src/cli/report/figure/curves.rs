@@ -2,8 +2,9 @@
 
 use anyhow::Result;
 use plotters::prelude::*;
+use plotters::style::text_anchor::HPos;
 
-use super::axes::{Axes, frame, legend, range_of};
+use super::axes::{Axes, anchored, frame, legend, plain, range_of};
 use super::colour::{FAINT, INK, line};
 use super::{SCALE, draw, thinned};
 use crate::cli::render::{significant, thousands};
@@ -138,15 +139,34 @@ pub(in crate::cli::report) fn few_shot(curves: &[Curve], label: &str) -> Result<
         let plot = chart.plotting_area();
         let y = chart.y_range().start;
         // A small stroke for each number of examples that was tried.
-        for count in counts {
-            let x = (count as f64).log10();
-            let tall = 0.015 * (chart.y_range().end - y);
+        let tall = 0.015 * (chart.y_range().end - y);
+        for count in &counts {
+            let x = (*count as f64).log10();
             plot.draw(&PathElement::new(vec![(x, y), (x, y + tall)], INK.stroke_width(SCALE)))?;
+        }
+        // The whole training set is seldom a number of the axis.
+        if let Some(count) = counts.last() {
+            let at = ((*count as f64).log10(), y + 3.0 * tall);
+            plot.draw(&Text::new(thousands(*count), at, anchored(12.0, INK, HPos::Right)))?;
         }
         frame(&chart)?;
         let scale = SCALE as i32;
-        legend(area, &names(curves), ((PLOT_WIDTH as i32 + 12) * scale, 24 * scale))
+        let mut entries = names(curves);
+        for ((name, _), curve) in entries.iter_mut().zip(curves) {
+            name.push_str(&outside(curve, floor));
+        }
+        legend(area, &entries, ((PLOT_WIDTH as i32 + 12) * scale, 24 * scale))
     })
+}
+
+/// What the legend says of a curve that is not seen, or only a part of which is.
+fn outside(curve: &Curve, floor: f64) -> String {
+    let below = curve.points.iter().filter(|(_, y)| *y < floor).count();
+    match below {
+        0 => String::new(),
+        all if all == curve.points.len() => format!(" (below {})", plain(floor)),
+        _ => format!(" (partly below {})", plain(floor)),
+    }
 }
 
 /// The parts of a line that lie above a floor.
@@ -171,4 +191,28 @@ fn above(points: &[(f64, f64)], floor: f64) -> Vec<Vec<(f64, f64)>> {
 fn power(x: f64) -> String {
     let count = 10.0_f64.powf(x);
     if count >= 1e4 { thousands(count.round() as u64) } else { significant(count, 2) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_curve_that_is_not_seen_is_told() {
+        let curve = |points: &[(f64, f64)]| Curve {
+            name: "mlp".to_owned(),
+            points: points.to_vec(),
+            band: vec![None; points.len()],
+        };
+        assert_eq!(outside(&curve(&[(30.0, 0.1), (100.0, 0.2)]), -0.25), "");
+        assert_eq!(
+            outside(&curve(&[(30.0, -498.0), (100.0, 0.2)]), -0.25),
+            " (partly below −0.25)"
+        );
+        let hidden = curve(&[(30.0, -498.0), (1_000.0, -9.0)]);
+        assert_eq!(outside(&hidden, -0.25), " (below −0.25)");
+        let seen = curve(&[(30.0, 0.1), (8_030.0, 0.2)]);
+        let svg = few_shot(&[seen, hidden], R2).expect("drawn");
+        assert!(svg.contains("(below −0.25)") && svg.contains("8,030"), "{svg}");
+    }
 }

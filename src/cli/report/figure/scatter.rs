@@ -6,7 +6,7 @@ use anyhow::Result;
 use plotters::prelude::*;
 
 use super::axes::{Axes, Chart, frame};
-use super::colour::{FAINT, line, rising};
+use super::colour::{INK, line, rising};
 use super::{Area, SCALE, draw, quantile};
 
 /// Beyond so many points a map of their density is drawn.
@@ -25,17 +25,44 @@ pub(in crate::cli::report) struct Scatter<'a> {
     pub(in crate::cli::report) is_redshift: bool,
 }
 
-/// Draws predicted against true with the line on which they are equal, and below it the residuals.
-pub(in crate::cli::report) fn scatter(scatter: &Scatter<'_>) -> Result<String> {
-    draw(450, 540, |area| {
-        let (upper, lower) = area.split_vertically(360 * SCALE);
-        let both: Vec<f64> = scatter.points.iter().flat_map(|(x, y)| [*x, *y]).collect();
-        let truths: Vec<f64> = scatter.points.iter().map(|(truth, _)| *truth).collect();
+impl Scatter<'_> {
+    /// What the upper panel shows of both axes.
+    fn range(&self) -> Range<f64> {
+        let both: Vec<f64> = self.points.iter().flat_map(|(x, y)| [*x, *y]).collect();
+        let truths: Vec<f64> = self.points.iter().map(|(truth, _)| *truth).collect();
         // A few wild predictions do not squeeze all others into a corner.
         let low = quantile(&both, 0.002).min(quantile(&truths, 0.0));
         let high = quantile(&both, 0.998).max(quantile(&truths, 1.0));
         let room = 0.03 * (high - low).max(1e-9);
-        let range = low - room..high + room;
+        low - room..high + room
+    }
+
+    /// What is left of a point: predicted - true, of a redshift over 1 + true.
+    fn residual(&self, (truth, predicted): (f64, f64)) -> f64 {
+        let error = predicted - truth;
+        if self.is_redshift { error / (1.0 + truth) } else { error }
+    }
+
+    /// How far the panel of residuals reaches on both sides of 0.
+    fn reach(&self) -> f64 {
+        let sizes: Vec<f64> = self.points.iter().map(|point| self.residual(*point).abs()).collect();
+        (1.15 * quantile(&sizes, 0.98)).max(1e-9)
+    }
+
+    /// Objects that lie beyond the upper panel, and beyond that of the residuals.
+    pub(in crate::cli::report) fn beyond(&self) -> (usize, usize) {
+        let (range, reach) = (self.range(), self.reach());
+        let above = self.points.iter().filter(|(_, predicted)| !range.contains(predicted));
+        let below = self.points.iter().filter(|point| self.residual(**point).abs() >= reach);
+        (above.count(), below.count())
+    }
+}
+
+/// Draws predicted against true with the line on which they are equal, and below it the residuals.
+pub(in crate::cli::report) fn scatter(scatter: &Scatter<'_>) -> Result<String> {
+    draw(450, 540, |area| {
+        let (upper, lower) = area.split_vertically(360 * SCALE);
+        let range = scatter.range();
         above(&upper, scatter, &range)?;
         below(&lower, scatter, &range)
     })
@@ -52,13 +79,9 @@ fn above(area: &Area<'_>, scatter: &Scatter<'_>, range: &Range<f64>) -> Result<(
 }
 
 fn below(area: &Area<'_>, scatter: &Scatter<'_>, range: &Range<f64>) -> Result<()> {
-    let residual = |(truth, predicted): &(f64, f64)| {
-        let error = predicted - truth;
-        (*truth, if scatter.is_redshift { error / (1.0 + truth) } else { error })
-    };
-    let residuals: Vec<(f64, f64)> = scatter.points.iter().map(residual).collect();
-    let sizes: Vec<f64> = residuals.iter().map(|(_, residual)| residual.abs()).collect();
-    let most = (1.15 * quantile(&sizes, 0.98)).max(1e-9);
+    let with_residual = |point: &(f64, f64)| (point.0, scatter.residual(*point));
+    let residuals: Vec<(f64, f64)> = scatter.points.iter().map(with_residual).collect();
+    let most = scatter.reach();
     let truth = format!("true {}", scatter.target);
     let label = if scatter.is_redshift { "Δz / (1 + z)" } else { "predicted − true" };
     let mut axes = Axes::new(range.clone(), -most..most, &truth, label);
@@ -68,7 +91,9 @@ fn below(area: &Area<'_>, scatter: &Scatter<'_>, range: &Range<f64>) -> Result<(
     let zero = vec![(range.start, 0.0), (range.end, 0.0)];
     chart.draw_series([PathElement::new(zero, line(1).stroke_width(2 * SCALE))])?;
     let medians = running_medians(&residuals);
-    chart.draw_series([PathElement::new(medians, FAINT.stroke_width(2 * SCALE))])?;
+    // With a rim, so that it is seen on many points.
+    chart.draw_series([PathElement::new(medians.clone(), WHITE.stroke_width(5 * SCALE))])?;
+    chart.draw_series([PathElement::new(medians, INK.stroke_width(3 * SCALE))])?;
     frame(&chart)
 }
 
@@ -117,4 +142,18 @@ fn running_medians(residuals: &[(f64, f64)]) -> Vec<(f64, f64)> {
         (quantile(&x, 0.5), quantile(&y, 0.5))
     })
     .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_seen_is_counted() {
+        let mut points: Vec<(f64, f64)> =
+            (0..1_000).map(|at| (at as f64, at as f64 + 1.0)).collect();
+        points[500].1 = 1e6;
+        let scatter = Scatter { points: &points, target: "z", is_redshift: false };
+        assert_eq!(scatter.beyond(), (1, 1));
+    }
 }
