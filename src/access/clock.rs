@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::clock::since_1970;
+use crate::clock::{civil, since_1970};
 
 /// Tells the seconds since 1970-01-01 UTC.
 pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
@@ -17,19 +17,10 @@ pub fn system_clock() -> Clock {
 
 /// A moment as people write it: `2026-11-26 12:58 UTC`.
 ///
-/// `seconds` counts from 1970-01-01 UTC. The date follows from the number of days by the proleptic Gregorian calendar, in
-/// whose years, begun in March, the lengths of the months repeat every five.
+/// `seconds` counts from 1970-01-01 UTC.
 pub fn utc(seconds: u64) -> String {
     let (days, rest) = (seconds / DAY_S, seconds % DAY_S);
-    // Days since 0000-03-01, then the 400-year era they fall into.
-    let shifted = days + 719_468;
-    let (era, of_era) = (shifted / 146_097, shifted % 146_097);
-    let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let from_march = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * from_march + 2) / 5 + 1;
-    let month = if from_march < 10 { from_march + 3 } else { from_march - 9 };
-    let year = year_of_era + era * 400 + u64::from(month <= 2);
+    let (year, month, day) = civil(i64::try_from(days).unwrap_or(i64::MAX));
     format!("{year:04}-{month:02}-{day:02} {:02}:{:02} UTC", rest / 3_600, rest % 3_600 / 60)
 }
 

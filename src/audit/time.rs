@@ -2,6 +2,8 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use crate::clock::{civil, days};
+
 const DAY_S: u64 = 86_400;
 
 /// A moment as `2026-03-01T12:00:00.123456Z`. Moments before 1970 are written as its beginning.
@@ -67,31 +69,6 @@ fn ago(text: &str) -> Option<Duration> {
     };
     let count: u64 = text.strip_suffix(unit)?.parse().ok()?;
     Some(Duration::from_secs(count.checked_mul(each)?))
-}
-
-/// Year, month and day of a day number, counted from 1970-01-01, in the Gregorian calendar.
-///
-/// # Reference
-/// The era arithmetic of 400 years (146,097 days) with years that begin in March.
-fn civil(days: i64) -> (i64, i64, i64) {
-    let shifted = days + 719_468;
-    let era = shifted.div_euclid(146_097);
-    let of_era = shifted.rem_euclid(146_097);
-    let year = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year + year / 4 - year / 100);
-    let shifted_month = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
-    (year + era * 400 + i64::from(month <= 2), month, day)
-}
-
-/// The inverse of [`civil`].
-fn days(year: i64, month: i64, day: i64) -> i64 {
-    let year = year - i64::from(month <= 2);
-    let era = year.div_euclid(400);
-    let of_era = year.rem_euclid(400);
-    let of_year = (153 * (if month > 2 { month - 3 } else { month + 9 }) + 2) / 5 + day - 1;
-    era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468
 }
 
 #[cfg(test)]

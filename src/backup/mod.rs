@@ -25,7 +25,7 @@ mod restore;
 mod tests;
 mod under_way;
 
-pub use create::{civil, create};
+pub use create::create;
 pub use error::BackupError;
 pub use manifest::{SnapshotCollection, SnapshotManifest};
 pub use prune::{Pruned, drop_snapshot};

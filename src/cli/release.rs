@@ -11,7 +11,7 @@ use super::failure::of_status;
 use super::ids::id_text;
 use super::progress;
 use super::render::{Cell, Format, Json, Table, print_facts, print_json, print_table, write_out};
-use crate::backup::civil;
+use crate::clock::civil;
 use crate::wire::v1;
 
 /// Words of `sidereus release`.
@@ -347,7 +347,7 @@ pub(super) fn date(ms: u64) -> String {
         return "-".to_owned();
     }
     let seconds = ms / 1_000;
-    let (year, month, day) = civil(seconds / 86_400);
+    let (year, month, day) = civil(i64::try_from(seconds / 86_400).unwrap_or(i64::MAX));
     let (hour, minute, second) = (seconds / 3_600 % 24, seconds / 60 % 60, seconds % 60);
     format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02} UTC")
 }

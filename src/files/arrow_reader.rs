@@ -18,8 +18,9 @@ use super::reader::{
 
 const MAGIC: &[u8] = b"ARROW1";
 
-/// The magic and its padding, before the stream of a file.
+/// The magic and its padding, before the stream of a file; writers that align to cache lines pad it up to so many bytes.
 const HEAD_BYTES: u64 = 8;
+const HEAD_BYTES_MAX: u64 = 64;
 
 /// The length of the footer and the magic, behind it.
 const TAIL_BYTES: u64 = 10;
@@ -201,7 +202,22 @@ fn stream_of(file: &mut File, path: &str) -> Result<(u64, u64, u64), FileError> 
             format: "Arrow",
             detail: "its footer is longer than the file".to_owned(),
         })?;
-    Ok((HEAD_BYTES, end, bytes))
+    Ok((head_of(file, end).map_err(unreadable)?, end, bytes))
+}
+
+/// Where the stream of a file begins. No message begins with zeros: what is zero behind the magic is padding.
+fn head_of(file: &mut File, end: u64) -> std::io::Result<u64> {
+    let mut head = HEAD_BYTES;
+    file.seek(SeekFrom::Start(head))?;
+    let mut word = [0; 8];
+    while head + 8 <= end.min(HEAD_BYTES_MAX) {
+        file.read_exact(&mut word)?;
+        if word != [0; 8] {
+            break;
+        }
+        head += 8;
+    }
+    Ok(head)
 }
 
 impl TableReader for ArrowReader {

@@ -3,18 +3,12 @@
 use std::fmt;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::clock::civil;
+
 const DAY_SECONDS: i64 = 86_400;
 
 /// Modified Julian Date of 1970-01-01.
 const MJD_OF_EPOCH: i64 = 40_587;
-
-/// Days of 400 years of the Gregorian calendar, of 100 without a leap day at their end, and of four with one.
-const DAYS_400: i64 = 146_097;
-const DAYS_100: i64 = 36_524;
-const DAYS_4: i64 = 1_461;
-
-/// Days from 0000-03-01 to 1970-01-01.
-const EPOCH_FROM_MARCH_0: i64 = 719_468;
 
 /// A day in UTC. Its text is `YYYY-MM-DD`, as the dates of catalogues are written (ISO 8601), so that texts compare as dates do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -46,27 +40,11 @@ impl Day {
     pub fn mjd(self) -> i64 {
         self.since_epoch.saturating_add(MJD_OF_EPOCH)
     }
-
-    /// Year, month and day. Years are counted from March on, so that a leap day is the last day of its year.
-    fn calendar(self) -> (i64, i64, i64) {
-        let days = self.since_epoch.saturating_add(EPOCH_FROM_MARCH_0);
-        let (eras, day) = (days.div_euclid(DAYS_400), days.rem_euclid(DAYS_400));
-        let centuries = (day / DAYS_100).min(3);
-        let day = day - centuries * DAYS_100;
-        let (fours, day) = (day / DAYS_4, day % DAYS_4);
-        let years = (day / 365).min(3);
-        let day = day - years * 365;
-        // Months from March on have 31, 30, 31, 30, 31 days, and again: 153 days in five of them.
-        let month = (5 * day + 2) / 153;
-        let first = (153 * month + 2) / 5;
-        let (month, after) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
-        (eras * 400 + centuries * 100 + fours * 4 + years + after, month, day - first + 1)
-    }
 }
 
 impl fmt::Display for Day {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (year, month, day) = self.calendar();
+        let (year, month, day) = civil(self.since_epoch);
         write!(out, "{year:04}-{month:02}-{day:02}")
     }
 }

@@ -67,6 +67,15 @@ impl Auditor {
         }
     }
 
+    /// Writes down everything that was done, before the server is gone.
+    pub(super) async fn close(self) {
+        self.write_sums(true);
+        let log = self.log;
+        if tokio::task::spawn_blocking(move || log.close()).await.is_err() {
+            tracing::error!("the audit log could not be closed");
+        }
+    }
+
     /// Writes the entry of a refused call, or counts it.
     fn denied(&self, peer: Option<&Peer>, entry: Entry) {
         let caller = match (entry.identity.as_str(), peer) {

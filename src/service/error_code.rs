@@ -59,6 +59,11 @@ impl From<ServiceError> for Status {
                 tracing::error!(%error, "a backup is damaged");
                 Self::new(code(class), one_line(&error.to_string()))
             }
+            // Who may see a session may drop it, which is what helps.
+            (error @ ServiceError::DamagedSession { .. }, _) => {
+                tracing::error!(%error, "a session is damaged");
+                Self::new(code(class), one_line(&error.to_string()))
+            }
             (error, Class::Corrupt | Class::Internal) => {
                 let incident = INCIDENTS.fetch_add(1, Ordering::Relaxed);
                 tracing::error!(incident, error = %chain(&error), "request failed");

@@ -340,13 +340,7 @@ impl Server {
             summing.abort();
         }
         if let Some(auditor) = auditor {
-            auditor.write_sums(true);
-            let log = auditor.log().clone();
-            // Everything that was done is written down before the server is gone.
-            let closed = tokio::task::spawn_blocking(move || log.close());
-            if closed.await.is_err() {
-                tracing::error!("the audit log could not be closed");
-            }
+            auditor.close().await;
         }
         if let Some(http) = http {
             // Connections end within their life; nobody has to wait for that.

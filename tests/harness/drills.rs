@@ -6,9 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use sidereus::backup::{self, BackupError, Remote};
 use sidereus::engine::ReleaseText;
 
-use super::world::{
-    NAME, answers, create, difference, expected_ids, ids_of, mixed, model_at, open, write,
-};
+use super::world::{NAME, answers, create, difference, mixed, model_at, open, write, wrong_answer};
 
 /// What the drills did.
 #[derive(Debug, Default)]
@@ -67,8 +65,8 @@ pub(crate) async fn run(folder: &Path, drills: u64, queries: u64, later: u64) ->
             let model = model_at(version);
             assert_eq!(difference(&restored, NAME, &model), None, "drill {drill} of {version}");
             let found = answers(&restored, NAME, queries, true).expect("answers");
-            let found: Vec<Vec<i64>> = found.iter().map(|answer| ids_of(answer)).collect();
-            assert_eq!(found, expected_ids(&model, queries), "drill {drill} of {version}");
+            assert_eq!(found.len() as u64, queries);
+            assert_eq!(wrong_answer(&model, &found), None, "drill {drill} of {version}");
             let (_, hash) =
                 restored.verify_release(NAME, "dr1", &mut |_, _, _| {}).expect("verifies");
             assert_eq!(hash.to_string(), release.content_hash);

@@ -205,9 +205,9 @@ fn every_kind_of_region_selects() {
     assert_eq!(count(&["--cells", "0/0-11"]), OBJECTS as u64);
     let listed = server.says(&["search", "galaxies", "--cone", "11,0,30arcsec", "--format", "csv"]);
     let lines: Vec<&str> = listed.lines().collect();
-    assert_eq!(lines[0], "object_id,ra,dec,distance,score,z,class");
+    assert_eq!(lines[0], "object_id,ra,dec,separation_arcsec,distance,score,z,class");
     assert_eq!(lines.len(), 4);
-    assert!(lines[2].starts_with("200,11,0,,,0.2,GALAXY"), "{}", lines[2]);
+    assert!(lines[2].starts_with("200,11,0,0,,,0.2,GALAXY"), "{}", lines[2]);
 }
 
 #[test]

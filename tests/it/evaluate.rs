@@ -132,7 +132,7 @@ fn retrieval_is_measured_as_by_hand() {
 
     for (words, wanted) in [
         (&["--label", "shape"][..], "--relevant VALUE"),
-        (&["--label", "votes"], "--above FRACTION"),
+        (&["--label", "votes"], "--above NUMBER"),
         (&["--label", "colour", "--relevant", "red"], "no column `colour`"),
         (&["--label", "shape", "--relevant", "spiral"], "two are needed"),
     ] {

@@ -251,7 +251,8 @@ def read_columns(given: Any) -> tuple[list[Column], list[Space], str]:
         return [Column(name, kind) if isinstance(kind, str) else kind for name, kind in given.items()], [], "number"
     if isinstance(given, pa.Schema):
         return columns_of_arrow(given)
-    if isinstance(given, Iterable) and not hasattr(given, "colnames") and not hasattr(given, "columns"):
+    is_sequence = isinstance(given, Iterable) and not isinstance(given, Mapping)
+    if is_sequence and not hasattr(given, "colnames") and not hasattr(given, "columns"):
         given = list(given)
         if all(isinstance(column, Column) for column in given):
             return given, [], "number"

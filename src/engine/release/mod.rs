@@ -268,7 +268,8 @@ impl Db {
     /// With `keep_data` it can still be verified.
     ///
     /// # Errors
-    /// [`EngineError::Withdrawn`] when it was withdrawn before, and as [`Db::release`].
+    /// [`EngineError::Withdrawn`] when it was withdrawn before, but for data that were kept then and shall go now; and as
+    /// [`Db::release`].
     pub fn withdraw_release(
         &self,
         collection: &str,
@@ -281,15 +282,20 @@ impl Db {
         let _making = Making::begin(self, &internal)?;
         // Read again now that nobody else changes it.
         let (source, mut release) = (self.find(collection)?.id(), self.release(collection, name)?);
-        if let Some(withdrawal) = release.withdrawn {
-            return Err(EngineError::Withdrawn {
-                collection: release.collection,
-                release: release.name,
-                reason: withdrawal.reason,
-            });
-        }
-        let reason = reason.to_owned();
-        release.withdrawn = Some(Withdrawal { reason, at_ms: now_ms(), data_kept: keep_data });
+        release.withdrawn = Some(match release.withdrawn {
+            None => Withdrawal { reason: reason.to_owned(), at_ms: now_ms(), data_kept: keep_data },
+            // What was kept may go later; why and when it was withdrawn stay.
+            Some(before) if before.data_kept && !keep_data => {
+                Withdrawal { data_kept: false, ..before }
+            }
+            Some(before) => {
+                return Err(EngineError::Withdrawn {
+                    collection: release.collection,
+                    release: release.name,
+                    reason: before.reason,
+                });
+            }
+        });
         let bytes = release.encode()?;
         self.store().put_record(source, RecordKind::Release, &release.name, &bytes)?;
         self.leave(&internal);

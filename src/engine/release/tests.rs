@@ -180,6 +180,13 @@ fn a_withdrawn_release_says_why_and_keeps_its_name() {
             break;
         }
     }
+    // What was kept may go later; the reason stays. What is gone is not withdrawn twice.
+    let gone = db.withdraw_release("sky", "dr2", "no room", false).expect("removes");
+    let withdrawn = gone.withdrawn.expect("was withdrawn");
+    assert_eq!((withdrawn.reason.as_str(), withdrawn.data_kept), ("superseded", false));
+    assert!(db.verify_release("sky", "dr2", &mut |_, _, _| {}).is_err());
+    let error = db.withdraw_release("sky", "dr2", "again", false).expect_err("is gone");
+    assert!(matches!(error, EngineError::Withdrawn { .. }), "{error}");
 }
 
 /// The database again, in place of one that somebody else still holds: its lock goes with the last clone.

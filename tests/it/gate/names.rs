@@ -36,7 +36,8 @@ async fn a_long_name_that_reflection_repeats_does_not_end_the_connection() {
     // The name of a file, and of what a file contains.
     for (version, number) in [("v1", 3), ("v1", 4), ("v1alpha", 3), ("v1alpha", 4)] {
         let path = format!("/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo");
-        for (length, code) in [(2_000, Code::NotFound), (100_000, Code::OutOfRange)] {
+        // What is too long to be a name ends the call without an answer.
+        for (length, code) in [(2_000, Code::NotFound), (60_000, Code::Ok)] {
             let asked = field(number, "\u{202e}".repeat(length / 3).as_bytes());
             let status = call(&channel, &path, token, &asked).await;
             assert_eq!(status.code(), code, "{path} {number}: {}", status.message().len());

@@ -76,7 +76,11 @@ pub(super) async fn send(
     }
     let request = request.body(Body::new(AxumBody::from(bytes))).expect("a request");
     let answer = async {
-        let response = channel.clone().oneshot(request).await.expect("an answer");
+        let response = match channel.clone().oneshot(request).await {
+            Ok(response) => response,
+            // The connection is gone.
+            Err(error) => return Status::new(Code::Unavailable, error.to_string()),
+        };
         if let Some(status) = Status::from_header_map(response.headers()) {
             return status;
         }

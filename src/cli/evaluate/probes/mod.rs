@@ -8,6 +8,7 @@ use clap::Args;
 
 use self::plan::{Run, plan};
 use super::gallery::{Gallery, ReportArguments, provenance};
+use crate::access::utc;
 use crate::cli::client::{Client, ClientArguments};
 use crate::cli::probe::{HeadName, SettingArguments, fit};
 use crate::cli::render::{Cell, Format, Table, print_table, write_out};
@@ -261,32 +262,14 @@ fn origin(schema: &CollectionSchema, done: &[Done]) -> Provenance {
         facts.push(("only objects with", spec.predicate));
     }
     facts.push(("seed and resamples", format!("{}, {}", spec.seed, spec.resamples)));
-    facts.push(("fitted at", utc(first.probe.fitted_at)));
+    facts.push(("fitted at", fitted_at(first.probe.fitted_at)));
     provenance(schema, first.probe.version, &used, &facts)
 }
 
-/// Seconds since 1970 as a date and a time, UTC.
-///
-/// # Reference
-/// The calendar from days is Hinnant's, "chrono-Compatible Low-Level Date Algorithms".
-fn utc(seconds: u64) -> String {
+/// When a probe was fitted, as people write it.
+fn fitted_at(seconds: u64) -> String {
     // The end of the year 9999.
-    if seconds > 253_402_300_799 {
-        return "an unknown time".to_owned();
-    }
-    let days = seconds / 86_400 + 719_468;
-    let era = days / 146_097;
-    let day_of_era = days % 146_097;
-    let year_of_era =
-        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    // Months from March on, so that the leap day is the last one.
-    let shifted = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted + 2) / 5 + 1;
-    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
-    let year = year_of_era + era * 400 + u64::from(month <= 2);
-    let (hour, minute) = (seconds / 3_600 % 24, seconds / 60 % 60);
-    format!("{year}-{month:02}-{day:02} {hour:02}:{minute:02} UTC")
+    if seconds > 253_402_300_799 { "an unknown time".to_owned() } else { utc(seconds) }
 }
 
 #[cfg(test)]
@@ -295,9 +278,9 @@ mod tests {
 
     #[test]
     fn dates_of_known_seconds() {
-        assert_eq!(utc(0), "1970-01-01 00:00 UTC");
-        assert_eq!(utc(951_782_400), "2000-02-29 00:00 UTC");
-        assert_eq!(utc(1_735_689_599), "2024-12-31 23:59 UTC");
-        assert_eq!(utc(u64::MAX), "an unknown time");
+        assert_eq!(fitted_at(0), "1970-01-01 00:00 UTC");
+        assert_eq!(fitted_at(951_782_400), "2000-02-29 00:00 UTC");
+        assert_eq!(fitted_at(1_735_689_599), "2024-12-31 23:59 UTC");
+        assert_eq!(fitted_at(u64::MAX), "an unknown time");
     }
 }
