@@ -1,5 +1,8 @@
 //! A server in a process of its own, with a collection, and connections to it from several addresses of this machine.
 
+#[path = "../../tests/harness/wired.rs"]
+mod wired;
+
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader};
 use std::net::{IpAddr, Ipv4Addr};
@@ -10,11 +13,13 @@ use std::time::Duration;
 use sidereus::wire::v1::collection_service_client::CollectionServiceClient;
 use sidereus::wire::v1::object_service_client::ObjectServiceClient;
 use sidereus::wire::v1::{
-    CollectionSchema, Column, ColumnType, CreateCollectionRequest, EmbeddingSpace, IdKind,
-    IngestBatch, IngestMode, IngestOpen, IngestRequest, Metric, Object, ObjectId, Position,
-    Provenance, SearchRequest, Value, Vector, VectorTerm, ingest_request, object_id, value,
+    CollectionSchema, ColumnType, CreateCollectionRequest, IdKind, IngestBatch, IngestMode,
+    IngestOpen, IngestRequest, Metric, Object, ObjectId, Position, SearchRequest, Value, Vector,
+    VectorTerm, ingest_request, object_id, value,
 };
 use tonic::transport::Channel;
+
+use self::wired::{column, space};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_sidereus");
 
@@ -87,17 +92,7 @@ impl ServerProcess {
                 column("n", ColumnType::Int64),
                 column("name", ColumnType::Text),
             ],
-            spaces: vec![EmbeddingSpace {
-                name: "v".to_owned(),
-                modality: "image".to_owned(),
-                dimension: DIMENSION as u32,
-                metric: Metric::L2.into(),
-                provenance: Some(Provenance {
-                    encoder: "external".to_owned(),
-                    ..Provenance::default()
-                }),
-                ..EmbeddingSpace::default()
-            }],
+            spaces: vec![space("v", "image", DIMENSION as u32, Metric::L2)],
             description: String::new(),
         };
         let request = CreateCollectionRequest { schema: Some(schema) };
@@ -129,10 +124,6 @@ impl Drop for ServerProcess {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-fn column(name: &str, kind: ColumnType) -> Column {
-    Column { name: name.to_owned(), r#type: kind.into(), ..Column::default() }
 }
 
 /// The vector of an object: far from those of all others in the first component.

@@ -15,4 +15,5 @@ pub(crate) mod flips;
 pub(crate) mod kills;
 mod made;
 pub(crate) mod names;
+pub(crate) mod wired;
 pub(crate) mod world;

@@ -17,14 +17,15 @@ use sidereus::wire::v1::collection_service_client::CollectionServiceClient;
 use sidereus::wire::v1::object_service_client::ObjectServiceClient;
 use sidereus::wire::v1::search_service_client::SearchServiceClient;
 use sidereus::wire::v1::{
-    CollectionSchema, Column, ColumnType, CountObjectsRequest, CreateCollectionRequest,
-    EmbeddingSpace, GetObjectsRequest, IdKind, IngestBatch, IngestMode, IngestOpen, IngestRequest,
-    Metric, Object, ObjectId, Position, Provenance, SearchRequest, Value, Vector, ingest_request,
-    object_id, value,
+    CollectionSchema, ColumnType, CountObjectsRequest, CreateCollectionRequest, GetObjectsRequest,
+    IdKind, IngestBatch, IngestMode, IngestOpen, IngestRequest, Metric, Object, ObjectId, Position,
+    SearchRequest, Value, Vector, ingest_request, object_id, value,
 };
 use tokio::sync::mpsc;
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
+
+use crate::support::{column, space};
 
 const KILLS: u32 = 200;
 const KILLS_MAX: u32 = 1_500;
@@ -172,22 +173,8 @@ async fn create(address: String) {
     let schema = CollectionSchema {
         name: "crash".to_owned(),
         id_kind: IdKind::Number.into(),
-        columns: vec![Column {
-            name: "generation".to_owned(),
-            r#type: ColumnType::Int64.into(),
-            ..Column::default()
-        }],
-        spaces: vec![EmbeddingSpace {
-            name: "v".to_owned(),
-            modality: "test".to_owned(),
-            dimension: 3,
-            metric: Metric::L2.into(),
-            provenance: Some(Provenance {
-                encoder: "external".to_owned(),
-                ..Provenance::default()
-            }),
-            ..EmbeddingSpace::default()
-        }],
+        columns: vec![column("generation", ColumnType::Int64)],
+        spaces: vec![space("v", "test", 3, Metric::L2)],
         description: String::new(),
     };
     let mut client = CollectionServiceClient::connect(address).await.expect("connects");

@@ -17,15 +17,17 @@ use sidereus::wire::v1::maintenance_service_client::MaintenanceServiceClient;
 use sidereus::wire::v1::object_service_client::ObjectServiceClient;
 use sidereus::wire::v1::search_service_client::SearchServiceClient;
 use sidereus::wire::v1::{
-    Collection, CollectionSchema, Column, ColumnType, CountObjectsRequest, CreateCollectionRequest,
-    EmbeddingSpace, Hit, IdKind, IngestBatch, IngestMode, IngestOpen, IngestRequest,
-    IngestResponse, Metric, Object, ObjectId, Payload, Position, Provenance, QueryStats, Region,
-    SearchRequest, Value, Vector, VectorTerm, ingest_request, object_id, payload, region, value,
+    Collection, CollectionSchema, ColumnType, CountObjectsRequest, CreateCollectionRequest, Hit,
+    IdKind, IngestBatch, IngestMode, IngestOpen, IngestRequest, IngestResponse, Metric, Object,
+    ObjectId, Payload, Position, QueryStats, Region, SearchRequest, Value, Vector, VectorTerm,
+    ingest_request, object_id, payload, region, value,
 };
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 use tonic::transport::Channel;
+
+pub(crate) use crate::upkeep::harness::wired::{column, space};
 
 /// How long a data directory that is being closed may keep its lock.
 const LOCK_WAIT: Duration = Duration::from_secs(10);
@@ -245,21 +247,6 @@ pub(crate) fn string(text: &str) -> Value {
 
 pub(crate) fn vector(values: &[f32]) -> Vector {
     Vector { values: values.to_vec() }
-}
-
-pub(crate) fn column(name: &str, kind: ColumnType) -> Column {
-    Column { name: name.to_owned(), r#type: kind.into(), ..Column::default() }
-}
-
-pub(crate) fn space(name: &str, modality: &str, dimension: u32, metric: Metric) -> EmbeddingSpace {
-    EmbeddingSpace {
-        name: name.to_owned(),
-        modality: modality.to_owned(),
-        dimension,
-        metric: metric.into(),
-        provenance: Some(Provenance { encoder: "external".to_owned(), ..Provenance::default() }),
-        ..EmbeddingSpace::default()
-    }
 }
 
 /// Numeric ids, a column of most types, and two spaces: `v` (3, L2) and `c` (2, cosine).

@@ -20,13 +20,11 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use sidereus::wire::v1::collection_service_client::CollectionServiceClient;
-use sidereus::wire::v1::{
-    CollectionSchema, Column, ColumnType, CreateCollectionRequest, EmbeddingSpace, IdKind, Metric,
-    Provenance,
-};
+use sidereus::wire::v1::{CollectionSchema, ColumnType, CreateCollectionRequest, IdKind, Metric};
 use tokio::task::JoinSet;
 use tonic::transport::Endpoint;
 
+use super::wired::{column, space};
 use super::world::{DIMENSION, NAME, mixed};
 use books::{Books, Ended};
 use steps::WRITERS;
@@ -71,26 +69,11 @@ pub(crate) struct Report {
 
 /// The collection that is written to.
 fn schema() -> CollectionSchema {
-    let column = |name: &str, kind: ColumnType| Column {
-        name: name.to_owned(),
-        r#type: kind.into(),
-        ..Column::default()
-    };
     CollectionSchema {
         name: NAME.to_owned(),
         id_kind: IdKind::Number.into(),
         columns: vec![column("version", ColumnType::Int64), column("z", ColumnType::Float64)],
-        spaces: vec![EmbeddingSpace {
-            name: "v".to_owned(),
-            modality: "image".to_owned(),
-            dimension: DIMENSION as u32,
-            metric: Metric::L2.into(),
-            provenance: Some(Provenance {
-                encoder: "external".to_owned(),
-                ..Provenance::default()
-            }),
-            ..EmbeddingSpace::default()
-        }],
+        spaces: vec![space("v", "image", DIMENSION as u32, Metric::L2)],
         description: String::new(),
     }
 }

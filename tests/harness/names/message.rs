@@ -196,14 +196,15 @@ fn read_varint(bytes: &[u8], at: &mut usize) -> u64 {
 }
 
 /// A field that is a text, bytes or a message.
-fn field(number: u32, bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn field(number: u32, bytes: &[u8]) -> Vec<u8> {
     let mut field = varint(u64::from(number) << 3 | 2);
     field.extend(varint(bytes.len() as u64));
     field.extend(bytes);
     field
 }
 
-fn varint(mut value: u64) -> Vec<u8> {
+/// A number in groups of seven bits, the lowest first.
+pub(crate) fn varint(mut value: u64) -> Vec<u8> {
     let mut bytes = Vec::new();
     while value >= 0x80 {
         bytes.push(value as u8 | 0x80);

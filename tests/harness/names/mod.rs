@@ -7,7 +7,7 @@
 //! - [`wire`], [`message`], [`foreign`]: calls and messages of any bytes.
 
 mod foreign;
-mod message;
+pub(crate) mod message;
 mod payloads;
 mod plan;
 mod watched;

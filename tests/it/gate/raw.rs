@@ -12,30 +12,14 @@ use tonic::transport::Channel;
 use tonic::{Code, Status};
 use tower::ServiceExt;
 
+pub(super) use crate::upkeep::harness::names::message::{field, varint};
+
 /// Longer than any call should take, the first of a server among them, which measures the machine.
 const PATIENCE: Duration = Duration::from_secs(120);
-
-/// A field of an encoded message that is a text or a message.
-pub(super) fn field(number: u32, bytes: &[u8]) -> Vec<u8> {
-    let mut field = varint(u64::from(number) << 3 | 2);
-    field.extend(varint(bytes.len() as u64));
-    field.extend(bytes);
-    field
-}
 
 /// A text in messages within each other, the outermost number first.
 pub(super) fn nested(path: &[u32], text: &[u8]) -> Vec<u8> {
     path.iter().rev().fold(text.to_vec(), |inner, number| field(*number, &inner))
-}
-
-pub(super) fn varint(mut value: u64) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    while value >= 0x80 {
-        bytes.push(value as u8 | 0x80);
-        value >>= 7;
-    }
-    bytes.push(value as u8);
-    bytes
 }
 
 /// A message as it travels.

@@ -1,6 +1,6 @@
 //! The audit log of a real server.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use sidereus::access::AccessOptions;
@@ -27,6 +27,17 @@ fn command(words: &[&str]) -> (bool, String) {
     let output = Command::new(program).arg("audit").args(words).output().expect("it runs");
     let text = [output.stdout, output.stderr].concat();
     (output.status.success(), String::from_utf8(text).expect("text"))
+}
+
+/// A server that writes down what is done, and the folder of its log.
+async fn audited(data: &Path, asks: bool) -> (TestServer, PathBuf) {
+    let folder = data.join("audit");
+    let server = TestServer::start_with(data, None, |options| {
+        options.authentication = asks.then(AccessOptions::default);
+        options.audit = Some(audit::Options::new(folder.clone()));
+    })
+    .await;
+    (server, folder)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -84,12 +95,7 @@ async fn every_call_is_written_down_and_the_command_checks_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_denial_is_on_the_disk_before_its_answer() {
     let data = tempfile::tempdir().expect("a folder");
-    let folder = data.path().join("audit");
-    let server = TestServer::start_with(data.path(), None, |options| {
-        options.authentication = Some(AccessOptions::default());
-        options.audit = Some(audit::Options::new(folder.clone()));
-    })
-    .await;
+    let (server, folder) = audited(data.path(), true).await;
     let status = server.count("galaxies", None, "").await.expect_err("nobody");
     assert_eq!(status.code(), Code::Unauthenticated);
     let written = lines(&folder);
@@ -150,11 +156,7 @@ async fn what_a_stream_acknowledges_is_in_the_log_before_its_end() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_that_was_revoked_is_in_the_log_before_the_answer() {
     let data = tempfile::tempdir().expect("a folder");
-    let folder = data.path().join("audit");
-    let server = TestServer::start_with(data.path(), None, |options| {
-        options.audit = Some(audit::Options::new(folder.clone()));
-    })
-    .await;
+    let (server, folder) = audited(data.path(), false).await;
     let mut client = AccessServiceClient::new(server.channel().await);
     let made = CreateTokenRequest { owner: "eve".to_owned(), ..CreateTokenRequest::default() };
     let token = client.create_token(made).await.expect("made").into_inner().token.expect("one");
@@ -167,12 +169,7 @@ async fn a_token_that_was_revoked_is_in_the_log_before_the_answer() {
 #[tokio::test(flavor = "multi_thread")]
 async fn denied_calls_that_come_in_numbers_are_summed_up() {
     let data = tempfile::tempdir().expect("a folder");
-    let folder = data.path().join("audit");
-    let server = TestServer::start_with(data.path(), None, |options| {
-        options.authentication = Some(AccessOptions::default());
-        options.audit = Some(audit::Options::new(folder.clone()));
-    })
-    .await;
+    let (server, folder) = audited(data.path(), true).await;
     for _ in 0..70 {
         let status = server.count("galaxies", None, "").await.expect_err("nobody");
         assert_eq!(status.code(), Code::Unauthenticated);
