@@ -8,6 +8,8 @@
 
 mod server;
 
+use std::collections::BTreeMap;
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use server::{ServerProcess, quantile, search_for, word};
@@ -21,6 +23,9 @@ use tonic::{Code, Request};
 const ROWS: i64 = 1_000_000;
 const CALLERS: u8 = 8;
 
+/// Turns of the four callers without the hog and with it.
+const TURNS: u32 = 3;
+
 /// How long a caller waits.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -31,6 +36,14 @@ enum End {
     Refused,
     Late,
     Failed,
+}
+
+/// Refusals by their limits.
+static REFUSED: Mutex<BTreeMap<String, u64>> = Mutex::new(BTreeMap::new());
+
+fn note(why: &str) {
+    let name = why.split('`').nth(1).unwrap_or(why).to_owned();
+    *REFUSED.lock().expect("whole").entry(name).or_default() += 1;
 }
 
 /// One request: how it ended, and how long after the moment at which it was due.
@@ -48,11 +61,14 @@ async fn ask(channel: Channel, id: i64) -> End {
         while hits.message().await?.is_some() {}
         Ok::<_, tonic::Status>(())
     };
-    match answer.await.map_err(|status| status.code()) {
-        Ok(()) => End::Served,
-        Err(Code::ResourceExhausted) => End::Refused,
-        Err(Code::DeadlineExceeded | Code::Cancelled) => End::Late,
-        Err(_) => End::Failed,
+    let Err(status) = answer.await else { return End::Served };
+    match status.code() {
+        Code::ResourceExhausted => {
+            note(status.message());
+            End::Refused
+        }
+        Code::DeadlineExceeded | Code::Cancelled => End::Late,
+        _ => End::Failed,
     }
 }
 
@@ -133,6 +149,10 @@ fn report(name: &str, outcomes: &[Outcome], length: Duration) {
         times(outcomes, End::Late).len(),
         times(outcomes, End::Failed).len(),
     );
+    let refused = std::mem::take(&mut *REFUSED.lock().expect("whole"));
+    if !refused.is_empty() {
+        println!("    refused by {refused:?}");
+    }
 }
 
 /// Time until single requests are answered as quickly as before, after an overload.
@@ -179,20 +199,30 @@ async fn run() {
     println!("admitted p99 / alone p99    {:.1}", quantile(&mut served, 0.99) / alone99);
     println!("recovered after             {:.2} s", recovered.as_secs_f64());
 
-    // Four callers at half of their share, then the same beside one at fifty times his own.
-    let share = capacity / 5.0;
-    let part = length.min(Duration::from_mins(1));
-    let others = channels[1..5].to_vec();
-    let before = open_loop(others.clone(), share * 0.5 * 4.0, part).await;
-    report("four callers", &before, part);
-    let hog = tokio::spawn(open_loop(channels[5..6].to_vec(), share * 50.0, part));
-    let beside = open_loop(others, share * 0.5 * 4.0, part).await;
-    report("the same beside a hog", &beside, part);
-    report("the hog", &hog.await.expect("no panic"), part);
-    let p99 = |outcomes: &[Outcome]| quantile(&mut times(outcomes, End::Served), 0.99);
-    println!("p99 of the four             x {:.2}", p99(&beside) / p99(&before));
+    beside_a_hog(&channels, capacity / 5.0, length.min(Duration::from_mins(1))).await;
     assert!(server.lives(), "the server is there");
     println!("most memory                 {:.0} MiB", server.peak_mib());
+}
+
+/// Four callers at half of their share, and the same beside one at fifty times his own, in turns: what else happens on the
+/// machine meanwhile happens to both.
+async fn beside_a_hog(channels: &[Channel], share: f64, part: Duration) {
+    let four = channels[1..5].to_vec();
+    let (mut before, mut beside, mut hog) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..TURNS {
+        before.extend(open_loop(four.clone(), share * 0.5 * 4.0, part).await);
+        let one = tokio::spawn(open_loop(channels[5..6].to_vec(), share * 50.0, part));
+        beside.extend(open_loop(four.clone(), share * 0.5 * 4.0, part).await);
+        hog.extend(one.await.expect("no panic"));
+    }
+    let length = part * TURNS;
+    report("four callers", &before, length);
+    report("the same beside a hog", &beside, length);
+    report("the hog", &hog, length);
+    for (name, at) in [("p50", 0.5), ("p99", 0.99)] {
+        let of = |outcomes: &[Outcome]| quantile(&mut times(outcomes, End::Served), at);
+        println!("{name} of the four             x {:.2}", of(&beside) / of(&before));
+    }
 }
 
 fn main() {

@@ -1,5 +1,6 @@
 //! What every service of one server shares.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -158,7 +159,11 @@ impl Context {
     /// [`ServiceError::Limited`] where it would wait too long, or needs more memory than there is.
     pub(super) async fn search_turn(&self, cost: Cost) -> Result<Turn, ServiceError> {
         let _waiting = self.metrics.waits(Queue::Searches);
-        Ok(self.admission.enter(Caller::current().as_ref(), cost).await?)
+        let turn = self.admission.enter(Caller::current().as_ref(), cost).await?;
+        if turn.is_behind() {
+            self.metrics.behind();
+        }
+        Ok(turn)
     }
 
     /// Waits until one more probe or bridge may be fitted or applied.
@@ -204,10 +209,97 @@ where
     }
 }
 
+/// Does synchronous work in a turn, on the threads that it must run on. The turn is held until the end of the work, which may
+/// outlive a caller that has gone.
+///
+/// # Errors
+/// As [`blocking`].
+pub(super) async fn in_turn<H, T, E>(
+    mut turn: H,
+    work: impl FnOnce(&mut H) -> Result<T, E> + Send + 'static,
+) -> Result<T, ServiceError>
+where
+    H: AsRef<Turn> + Send + 'static,
+    T: Send + 'static,
+    E: Send + 'static,
+    ServiceError: From<E>,
+{
+    let span = tracing::Span::current();
+    let Some(threads) = turn.as_ref().threads() else {
+        return blocking(move || work(&mut turn)).await;
+    };
+    let done = threads.spawn_blocking(move || {
+        let outcome = catch_unwind(AssertUnwindSafe(|| span.in_scope(|| work(&mut turn))));
+        (outcome, turn)
+    });
+    // Ending a turn takes locks that others wait for: not on a thread that gives way while it holds them. A task of its own sees
+    // to that when the caller has gone, too.
+    let ended = tokio::spawn(async move {
+        let (outcome, turn) = done.await.map_err(|failure| failure.to_string())?;
+        drop(turn);
+        outcome.map_err(|_| "the work panicked".to_owned())
+    });
+    match ended.await {
+        Ok(Ok(outcome)) => Ok(outcome?),
+        Ok(Err(reason)) => Err(ServiceError::Task { reason }),
+        Err(failure) => Err(ServiceError::Task { reason: failure.to_string() }),
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use tokio::sync::oneshot;
+
     use super::*;
+    use crate::idle;
     use crate::service::RequestError;
+
+    /// A turn that tells whether the thread that ends it gives way.
+    struct Told {
+        turn: Turn,
+        tell: Option<oneshot::Sender<bool>>,
+    }
+
+    impl AsRef<Turn> for Told {
+        fn as_ref(&self) -> &Turn {
+            &self.turn
+        }
+    }
+
+    impl Drop for Told {
+        fn drop(&mut self) {
+            let _ = self.tell.take().map(|tell| tell.send(idle::gives_way()));
+        }
+    }
+
+    #[tokio::test]
+    async fn work_behind_others_gives_way_and_its_turn_ends_on_a_thread_that_does_not() {
+        let admission = Admission::new(AdmissionOptions::default());
+        let behind = || {
+            let (tell, ended) = oneshot::channel();
+            (Told { turn: admission.behind(Cost::unknown()), tell: Some(tell) }, ended)
+        };
+        let (turn, ended) = behind();
+        let gives_way = in_turn(turn, |_| Ok::<_, RequestError>(idle::gives_way()));
+        assert!(matches!(gives_way.await, Ok(true)));
+        assert_eq!(ended.await, Ok(false));
+        let (turn, ended) = behind();
+        let panicked = in_turn(turn, |_| -> Result<(), RequestError> { panic!("bad day") }).await;
+        assert!(matches!(panicked, Err(ServiceError::Task { .. })));
+        assert_eq!(ended.await, Ok(false));
+        // The caller goes while it is done.
+        let (turn, ended) = behind();
+        let (end, goes_on) = std::sync::mpsc::channel::<()>();
+        let work = in_turn(turn, move |_| -> Result<(), RequestError> {
+            let _ = goes_on.recv();
+            Ok(())
+        });
+        assert!(tokio::time::timeout(Duration::from_millis(20), work).await.is_err());
+        drop(end);
+        assert_eq!(ended.await, Ok(false));
+    }
 
     #[tokio::test]
     async fn a_panic_of_the_work_is_an_error_of_its_request_alone() {

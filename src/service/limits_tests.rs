@@ -82,7 +82,12 @@ async fn admission_texts() -> Vec<String> {
         ..AdmissionOptions::default()
     };
     let admission = Admission::new(options);
-    let cost = |ns, bytes| Cost { work: crate::service::admission::Work::Planned, ns, bytes };
+    let cost = |ns, bytes| Cost {
+        work: crate::service::admission::Work::Planned,
+        ns,
+        bytes,
+        is_at_hand: true,
+    };
     let large = admission.enter(None, cost(1e4, 2 << 20)).await.expect_err("too large");
     let held = admission.enter(None, cost(1e4, 0)).await.expect("free");
     let waiting = admission.enter(None, cost(1e4, 0));

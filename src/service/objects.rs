@@ -7,7 +7,7 @@ use prost::Message;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::admission::{Cost, Work};
-use super::context::{Context, blocking};
+use super::context::{Context, blocking, in_turn};
 use super::deadline::Deadline;
 use super::door::Door;
 use super::ingest::{self, Answers};
@@ -75,8 +75,7 @@ impl Objects {
         let waited = arrived.elapsed();
         let stop = StopFlag::default();
         let _stop = StopWhenDropped(stop.clone());
-        let count = blocking(move || -> Result<u64, ServiceError> {
-            let _turn = turn;
+        let count = in_turn(turn, move |_| -> Result<u64, ServiceError> {
             let view = door.view(&request.collection)?;
             Ok(query::count(&view, region.as_ref(), predicate.as_deref(), &stop)?)
         })

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::admission::{Cost, Turn, Work};
-use super::context::{Context, blocking};
+use super::context::{Context, in_turn};
 use super::convert::{RerankPlan, RerankTarget};
 use super::door::Door;
 use super::search::StopWhenDropped;
@@ -81,12 +81,7 @@ impl Rerank<'_> {
         E: Send + 'static,
         ServiceError: From<E>,
     {
-        let turn = Arc::clone(&self.turn);
-        blocking(move || {
-            let _turn = turn;
-            work()
-        })
-        .await
+        in_turn(Arc::clone(&self.turn), move |_| work()).await
     }
 
     /// What the candidates are compared with.

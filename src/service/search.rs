@@ -7,7 +7,7 @@ use futures::Stream;
 use tonic::{Request, Response, Status};
 
 use super::admission::{Caller, Cost, Reserved};
-use super::context::{Context, blocking};
+use super::context::{Context, blocking, in_turn};
 use super::convert::{self, CrossingTerm, ExampleTerm};
 use super::deadline::Deadline;
 use super::door::Door;
@@ -100,11 +100,10 @@ impl Searches {
             None => Cost::unknown(),
         };
         let asked = Asked::search(&collection, &query);
-        let mut turn = self.context.search_turn(cost).await?;
+        let turn = self.context.search_turn(cost).await?;
         let waited = arrived.elapsed();
         let _stop = StopWhenDropped(query.stop.clone());
-        let answered = blocking(move || -> Result<Answered, ServiceError> {
-            // The turn is held by the work itself: it may outlive a caller that has gone.
+        let answered = in_turn(turn, move |turn| -> Result<Answered, ServiceError> {
             let answer = query::search(&door.view(&collection)?, &query)?;
             Ok(Answered { answer, memory: turn.take_memory() })
         })

@@ -1,48 +1,30 @@
-"""One collection: searches, exports and ingests."""
+"""One collection: searches, single objects, and what is kept beside them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Sequence
+from typing import Any
 
-import pyarrow as pa
-
-from . import _schema, _search, _sky
-from ._errors import InvalidRequest, Unsupported
-from ._export import Export
-from ._ingest import IngestReport, ingest
+from . import _search, _sky
+from ._bulk import Bulk
+from ._errors import InvalidRequest
 from ._probes import Probes
 from ._progress import Progress
-from ._schema import Column, Space
+from ._schema import Space
 from ._search import SearchResult, Stats, Term
-from ._table import Objects, concatenated
+from ._table import Objects
+from ._told import released
 from .v1 import collection_service_pb2 as collections
-from .v1 import flight_pb2
 from .v1 import maintenance_service_pb2 as maintenance
 from .v1 import object_service_pb2 as wire
 from .v1 import objects_pb2 as objects
-from .v1 import release_service_pb2 as releases
 from .v1 import search_service_pb2 as searching
-
-if TYPE_CHECKING:
-    import numpy as np
-
-    from ._connection import Connection
 
 #: Ids that one call names at most; more are asked for in turn.
 IDS_AT_ONCE = 5_000
 
 
-def _released(request: Any, release: str | None) -> Any:
-    """Name the release in a request, where the protocol knows releases."""
-    if release:
-        if "release" not in request.DESCRIPTOR.fields_by_name:
-            raise Unsupported("this version of the package knows no releases of collections in this call")
-        request.release = release
-    return request
-
-
-class Collection:
+class Collection(Bulk):
     """A collection of a server: ``client["galaxies"]``.
 
     Parameters
@@ -54,68 +36,6 @@ class Collection:
     message
         What the server told about it; asked for when it is needed.
     """
-
-    def __init__(self, connection: Connection, name: str, message: objects.Collection | None = None) -> None:
-        self._connection, self.name, self._message = connection, name, message
-        # Releases do not change.
-        self._citations: dict[str, dict[str, str]] = {}
-
-    @property
-    def _told(self) -> objects.Collection:
-        if self._message is None:
-            self.refresh()
-        assert self._message is not None
-        return self._message
-
-    @property
-    def _schema(self) -> objects.CollectionSchema:
-        return self._told.schema
-
-    def refresh(self) -> Collection:
-        """Ask the server for schema and counts again."""
-        request = collections.GetCollectionRequest(name=self.name)
-        reply = self._connection.unary(
-            "CollectionService/GetCollection", request, collections.GetCollectionResponse.FromString, again=True
-        )
-        self._message = reply.collection
-        return self
-
-    @property
-    def columns(self) -> list[Column]:
-        """The columns, with units and UCDs."""
-        return [_schema.column_of(column) for column in self._schema.columns]
-
-    @property
-    def spaces(self) -> dict[str, Space]:
-        """The embedding spaces that hold vectors, by name."""
-        names = {number: name for name, number in _schema.METRICS.items()}
-        return {
-            space.name: Space(
-                space.name,
-                space.dimension,
-                names.get(space.metric, ""),
-                space.modality,
-                space.provenance.encoder,
-                space.provenance.weights_hash,
-                space.provenance.preprocessing,
-                space.provenance.pooling,
-                space.shared,
-            )
-            for space in self._schema.spaces
-            if _schema.holds_vectors(space)
-        }
-
-    @property
-    def description(self) -> str:
-        """What the collection is, in a sentence."""
-        return self._schema.description
-
-    @property
-    def footprint(self) -> Any:
-        """The part of the sky that has objects, as ``mocpy.MOC``."""
-        from mocpy import MOC
-
-        return MOC.from_string(self._told.footprint or "0/", format="ascii")
 
     @property
     def probes(self) -> Probes:
@@ -136,7 +56,7 @@ class Collection:
             collection=self.name, region=_sky.part(cone, region, zone), predicate=where
         )
         reply = self._connection.unary(
-            "ObjectService/CountObjects", _released(request, release), wire.CountObjectsResponse.FromString, again=True
+            "ObjectService/CountObjects", released(request, release), wire.CountObjectsResponse.FromString, again=True
         )
         return reply.count
 
@@ -285,7 +205,7 @@ class Collection:
         )
         if diversity is not None:
             request.diversity.CopyFrom(searching.Diversity(share=diversity))
-        return self._answer(_released(request, release), columns, bool(terms), with_vectors, timeout)
+        return self._answer(released(request, release), columns, bool(terms), with_vectors, timeout)
 
     def _answer(
         self,
@@ -324,25 +244,6 @@ class Collection:
         )
         return SearchResult(self._labelled(table, request.release), self.name, Stats.of(stats))
 
-    def _labelled(self, table: pa.Table, release: str | None) -> pa.Table:
-        """Write into the metadata of a table what it is of, and how to cite it."""
-        about = {key.decode(): text.decode() for key, text in (table.schema.metadata or {}).items()}
-        about["collection"] = self.name
-        if release:
-            about |= {"release": release, **self._citation(release)}
-        return table.replace_schema_metadata(about)
-
-    def _citation(self, release: str) -> dict[str, str]:
-        if release not in self._citations:
-            request = releases.GetReleaseRequest(collection=self.name, name=release)
-            reply = self._connection.unary(
-                "ReleaseService/GetRelease", request, releases.GetReleaseResponse.FromString, again=True
-            )
-            text = reply.release.text
-            told = {"citation": text.citation, "acknowledgement": text.acknowledgement}
-            self._citations[release] = {key: words for key, words in told.items() if words}
-        return self._citations[release]
-
     def get(self, ids: Any, *, with_vectors: bool = False, release: str | None = None) -> Objects:
         """Read objects by id, in the order asked.
 
@@ -361,7 +262,7 @@ class Collection:
                 collection=self.name, ids=wanted[start : start + IDS_AT_ONCE], with_vectors=with_vectors
             )
             reply = self._connection.unary(
-                "ObjectService/GetObjects", _released(request, release), wire.GetObjectsResponse.FromString, again=True
+                "ObjectService/GetObjects", released(request, release), wire.GetObjectsResponse.FromString, again=True
             )
             found.extend(reply.objects)
             missing.extend(_search.id_of(one) for one in reply.missing)
@@ -381,160 +282,6 @@ class Collection:
             )
             deleted += reply.deleted
         return deleted
-
-    def _export(
-        self,
-        columns: Sequence[str] | None,
-        vectors: bool | str | Iterable[str],
-        where: str,
-        region: Any,
-        streams: int,
-        release: str | None,
-    ) -> Export:
-        if vectors is True:
-            names = list(self.spaces)
-        elif vectors is False:
-            names = []
-        else:
-            names = [vectors] if isinstance(vectors, str) else list(vectors)
-        command = flight_pb2.FlightExport(
-            collection=self.name,
-            region=region,
-            predicate=where,
-            columns=[] if columns is None else columns,
-            without_columns=columns is not None and not columns,
-            spaces=names,
-            endpoints=streams,
-        )
-        return Export(self._connection, _released(command, release))
-
-    def export(
-        self,
-        *,
-        columns: Sequence[str] | None = None,
-        vectors: bool | str | Iterable[str] = False,
-        where: str = "",
-        cone: Any = None,
-        region: Any = None,
-        zone: Any = None,
-        streams: int = 1,
-        release: str | None = None,
-        progress: bool = False,
-    ) -> Objects:
-        """Read many objects, in the order of the sky.
-
-        Parameters
-        ----------
-        columns
-            Columns beside id and position; all but binary ones unless said, none for ``[]``.
-        vectors
-            ``True`` for those of all spaces, or the names of some. They come as they were given.
-        streams
-            Connections that are read side by side.
-        progress
-            Show a bar (with tqdm).
-
-        The other parameters are those of :meth:`search`.
-        """
-        made = self._export(columns, vectors, where, _sky.part(cone, region, zone), streams, release)
-        batches = [pa.Table.from_batches([batch]) for batch in made.batches(progress)]
-        return Objects(self._labelled(concatenated(batches, made.schema), release), self.name)
-
-    def export_batches(
-        self,
-        *,
-        columns: Sequence[str] | None = None,
-        vectors: bool | str | Iterable[str] = False,
-        where: str = "",
-        cone: Any = None,
-        region: Any = None,
-        zone: Any = None,
-        streams: int = 1,
-        release: str | None = None,
-        progress: bool = False,
-    ) -> pa.RecordBatchReader:
-        """Do what :meth:`export` does, batch by batch: nothing but a few batches is in memory.
-
-        Returns
-        -------
-        pyarrow.RecordBatchReader
-            The server sends as fast as it is read.
-        """
-        made = self._export(columns, vectors, where, _sky.part(cone, region, zone), streams, release)
-        return pa.RecordBatchReader.from_batches(made.schema, made.batches(progress))
-
-    def vectors(self, space: str = "", **selection: Any) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-        """Read the vectors of a space, with the ids of their objects.
-
-        Parameters
-        ----------
-        space
-            Name of the space; may be left out where there is only one.
-        **selection
-            ``where``, ``cone``, ``region``, ``zone``, ``streams``, ``release`` and ``progress`` of :meth:`export`.
-
-        Returns
-        -------
-        ids, vectors : numpy.ndarray
-            One row for each object that has a vector, in the order of the sky.
-        """
-        names = list(self.spaces)
-        if not space and len(names) == 1:
-            space = names[0]
-        found = self.export(columns=[], vectors=[space], **selection)
-        there = found.to_arrow()
-        name = next(name for name in found.columns if name.startswith(_schema.VECTOR_PREFIX))
-        there = there.filter(there[name].is_valid())
-        return there["object_id"].to_numpy(), _schema.numpy_vectors(there[name])
-
-    def ingest(
-        self,
-        table: Any,
-        vectors: Mapping[str, Any] | None = None,
-        *,
-        merge: bool = False,
-        bulk: bool | None = None,
-        provenance: Mapping[str, Space] | None = None,
-        on_refused: str = "raise",
-        progress: bool = False,
-    ) -> IngestReport:
-        """Write objects; of rows with one id the last wins.
-
-        When the server is lost on the way, the ingest waits for it, as long as the client's ``patience`` lasts from the last
-        batch that was answered, and goes on where it was.
-
-        Parameters
-        ----------
-        table
-            An astropy, pandas or pyarrow table, a mapping of arrays, a ``pyarrow.RecordBatchReader``, or anything that
-            gives tables or batches. Columns are ``object_id``, ``ra``, ``dec`` (or a ``SkyCoord`` column of any frame),
-            and the collection's own; quantities are converted to its units. Vectors may be columns ``vector.<space>``.
-        vectors
-            Arrays of vectors, one row for each row of the table, by the name of their space. A row of NaN is an object
-            without a vector.
-        merge
-            Keep the columns and vectors that are not given, of objects that are there.
-        bulk
-            Write large commits; by the number of rows unless said.
-        provenance
-            Where the vectors come from, for spaces of an encoder.
-        on_refused
-            ``"raise"`` an error when rows were refused (the others are written), or ``"return"`` them in the report.
-        progress
-            Show a bar (with tqdm).
-        """
-        schema = self.refresh()._schema
-        return ingest(
-            self._connection,
-            schema,
-            table,
-            vectors,
-            merge=merge,
-            bulk=bulk,
-            provenance=provenance,
-            on_refused=on_refused,
-            progress=progress,
-        )
 
     def add_space(self, space: Space) -> Collection:
         """Add an embedding space."""

@@ -19,9 +19,10 @@ use super::request::StopFlag;
 use crate::engine::CollectionView;
 use crate::sky::{Cell29, Region};
 
-/// Rows of a batch, and bytes of one, about.
+/// Rows of a batch, and bytes of one, about. A stream holds some nine times the bytes: batches that are made, that wait and are
+/// encoded, and the messages of them on their way.
 const BATCH_ROWS_MAX: usize = 65_536;
-const BATCH_BYTES: usize = 8 << 20;
+const BATCH_BYTES: usize = 2 << 20;
 
 /// Rows of the first batch where values lie in the store, whose length is not known before.
 const FIRST_ROWS: usize = 256;

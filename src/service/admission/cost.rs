@@ -42,6 +42,8 @@ pub(in crate::service) struct Cost {
     pub(in crate::service) ns: f64,
     /// Memory, in bytes.
     pub(in crate::service) bytes: u64,
+    /// Whether what it reads was at hand when its price was told.
+    pub(in crate::service) is_at_hand: bool,
 }
 
 /// What is taken for work of which nothing is known, until there is experience.
@@ -52,9 +54,15 @@ impl Cost {
     /// Of work of a kind, with its price where that could be told.
     pub(in crate::service) fn of(work: Work, price: Option<Price>) -> Self {
         match price {
-            Some(Price { ns, bytes, .. }) => Self { work, ns, bytes },
-            None => Self { work, ns: UNKNOWN_NS, bytes: UNKNOWN_BYTES },
+            Some(Price { ns, bytes, .. }) => Self { work, ns, bytes, is_at_hand: true },
+            None => Self { work, ns: UNKNOWN_NS, bytes: UNKNOWN_BYTES, is_at_hand: false },
         }
+    }
+
+    /// Whether the work may be done by a thread that gives way to others: it writes nothing, and opens nothing that others
+    /// would wait for.
+    pub(super) fn may_give_way(&self) -> bool {
+        self.is_at_hand && matches!(self.work, Work::Planned | Work::Bounded | Work::Count)
     }
 
     /// Of a search.
@@ -108,7 +116,7 @@ mod tests {
     #[test]
     fn estimates_that_are_wrong_in_the_same_way_become_right() {
         let experience = Experience::default();
-        let cost = |work, ns| Cost { work, ns, bytes: 0 };
+        let cost = |work, ns| Cost { work, ns, bytes: 0, is_at_hand: true };
         let bounded = cost(Work::Bounded, 1e9);
         assert_eq!(experience.expected(&bounded), Duration::from_secs(1));
         for _ in 0..100 {

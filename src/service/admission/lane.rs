@@ -4,8 +4,13 @@
 //! would begin if its sender had a share of the processors of his own, and the lowest tag is next. Somebody who sends a
 //! thousand queries gets tags far in the future; somebody who sends one gets the present.
 //!
-//! Where more is asked than can be done, the queue is short, and one slot is kept from whoever has more than his share: others,
-//! who ask for less, find it free.
+//! Where more is asked than can be done, waiting makes nobody sooner. Some ask for no more than they can have beside the others
+//! (in shares that are fair in the sense of max-min: what one does not want is there for the rest); they wait as ever. Of all
+//! others only he waits whose slot is about to be free. Who asks for more, and has had as much as anybody, gets what is left: his
+//! queries run behind all others, on threads that give way, and take no slot.
+
+mod flow;
+mod shortage;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,13 +19,19 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 use super::Limited;
+use flow::{Flow, tag_length};
+use shortage::{Shortage, Standing, standing};
 
 /// Flows that are remembered although nothing of theirs waits.
 const FLOWS_MAX: usize = 1_024;
 
-/// After somebody was refused because the queue was full, it holds for so long no more than what begins next: where more come
-/// than can be served, a longer queue only makes everybody wait.
-const SHORT_FOR: Duration = Duration::from_secs(1);
+/// Whoever asked within so long counts among those who ask.
+const LATELY: Duration = Duration::from_secs(1);
+
+/// A slot that will be free within this part of a query's time, or so soon, is waited for, whatever there is: with nobody to
+/// follow it would stand empty.
+const NEXT: f64 = 0.25;
+const NEXT_LEAST: Duration = Duration::from_millis(5);
 
 /// When it is worth to ask again, at the soonest.
 const SOON: Duration = Duration::from_millis(50);
@@ -44,6 +55,17 @@ pub(super) struct Ask {
     pub(super) wait_max: Duration,
     /// Time until nobody waits for the answer any more.
     pub(super) left: Duration,
+    /// Whether it may run on threads that give way: it reads only, and makes nothing that others wait for.
+    pub(super) may_give_way: bool,
+}
+
+/// How long the queries of a lane are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Many of them end in a second: what somebody takes is measured by time.
+    Short,
+    /// Seconds or more: what somebody takes is counted by queries.
+    Long,
 }
 
 /// One kind of queries.
@@ -51,6 +73,7 @@ pub(super) struct Ask {
 pub(super) struct Lane {
     slots: usize,
     queue_max: usize,
+    kind: Kind,
     state: Mutex<State>,
 }
 
@@ -58,10 +81,11 @@ pub(super) struct Lane {
 struct State {
     /// When each of those that run is expected to end, by its number.
     running: HashMap<u64, Instant>,
+    /// Queries that run behind the others.
+    behind: usize,
     waiting: BTreeMap<Place, Waiting>,
     flows: HashMap<Arc<str>, Flow>,
-    /// When somebody was refused because the queue was full.
-    full: Option<Instant>,
+    shortage: Shortage,
     /// The virtual time, in nanoseconds: the tag of the query that began last.
     now: u64,
     numbers: u64,
@@ -77,24 +101,6 @@ struct Waiting {
     grant: oneshot::Sender<Result<Slot, Limited>>,
 }
 
-/// What is known of somebody who sends queries.
-#[derive(Debug, Default, Clone, Copy)]
-struct Flow {
-    /// Virtual time at which his next query may begin.
-    next: u64,
-    waiting: usize,
-    running: usize,
-    weight: u32,
-    /// When he asked last.
-    asked: Option<Instant>,
-}
-
-impl Flow {
-    fn is_recent(&self) -> bool {
-        self.running > 0 || self.asked.is_some_and(|asked| asked.elapsed() < SHORT_FOR)
-    }
-}
-
 /// A query that runs: when this is dropped, the next one begins.
 #[derive(Debug)]
 pub(super) struct Slot {
@@ -103,13 +109,12 @@ pub(super) struct Slot {
     sender: Sender,
     cost: Duration,
     began: Instant,
+    is_behind: bool,
     is_armed: bool,
 }
 
-fn tag_length(cost: Duration, weight: u32) -> u64 {
-    let nanos = u64::try_from(cost.as_nanos()).unwrap_or(u64::MAX);
-    (nanos / u64::from(weight.max(1))).max(1)
-}
+/// Whoever is told that he must go, and why.
+type PushedOut = Vec<(oneshot::Sender<Result<Slot, Limited>>, Limited)>;
 
 impl State {
     fn number(&mut self) -> u64 {
@@ -119,9 +124,10 @@ impl State {
 
     fn flow(&mut self, sender: &Sender) -> &mut Flow {
         if self.flows.len() > FLOWS_MAX && !self.flows.contains_key(&sender.name) {
-            let now = self.now;
+            let (now, instant) = (self.now, Instant::now());
             // Whose turn is now or was before is like somebody who was never seen.
-            self.flows.retain(|_, flow| flow.waiting > 0 || flow.is_recent() || flow.next > now);
+            self.flows
+                .retain(|_, flow| flow.waiting > 0 || flow.is_recent(instant) || flow.next > now);
         }
         self.flows.entry(Arc::clone(&sender.name)).or_default()
     }
@@ -155,22 +161,23 @@ impl State {
         Some(waiting)
     }
 
-    /// Whether there was lately more than could be done.
-    fn is_short(&self) -> bool {
-        self.full.is_some_and(|full| full.elapsed() < SHORT_FOR)
-    }
-
     /// Forgets a query that ran.
-    fn stop(&mut self, number: u64, sender: &Sender) {
-        self.running.remove(&number);
-        if let Some(flow) = self.flows.get_mut(&sender.name) {
+    fn stop(&mut self, slot: &Slot) {
+        if slot.is_behind {
+            self.behind -= 1;
+        } else {
+            self.running.remove(&slot.number);
+        }
+        if let Some(flow) = self.flows.get_mut(&slot.sender.name) {
             flow.running = flow.running.saturating_sub(1);
         }
     }
 
-    /// The newest query of him who has most of them waiting, if those are more than `than`.
+    /// The newest query of him who has most of them waiting for his weight, if those are more than `than`.
     fn hog(&self, than: usize) -> Option<Place> {
-        let (name, flow) = self.flows.iter().max_by_key(|(_, flow)| flow.waiting)?;
+        let by_weight = |flow: &Flow, other: &Flow| flow.waiting * other.weight.max(1) as usize;
+        let most = |left: &Flow, right: &Flow| by_weight(left, right).cmp(&by_weight(right, left));
+        let (name, flow) = self.flows.iter().max_by(|(_, left), (_, right)| most(left, right))?;
         if flow.waiting <= than {
             return None;
         }
@@ -180,8 +187,8 @@ impl State {
 }
 
 impl Lane {
-    pub(super) fn new(slots: usize, queue_max: usize) -> Arc<Self> {
-        Arc::new(Self { slots: slots.max(1), queue_max, state: Mutex::default() })
+    pub(super) fn new(kind: Kind, slots: usize, queue_max: usize) -> Arc<Self> {
+        Arc::new(Self { slots: slots.max(1), queue_max, kind, state: Mutex::default() })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -217,85 +224,137 @@ impl Lane {
         }
     }
 
-    /// How many may wait now.
-    fn room(&self, state: &State) -> usize {
-        if state.is_short() { self.slots.min(self.queue_max) } else { self.queue_max }
-    }
-
-    /// Whether somebody has his share already: then one slot is left to others, and he does not wait.
-    fn has_share(&self, state: &State, sender: &Sender, is_free: bool) -> bool {
-        if !state.is_short() {
+    /// Whether one more query may wait.
+    fn has_room(&self, state: &State, ask: Ask, standing: Standing, own: usize) -> bool {
+        let waiting = state.waiting.len();
+        if waiting >= self.queue_max {
             return false;
         }
-        let recent = state.flows.iter().filter(|(_, flow)| flow.is_recent());
-        let others = recent.filter(|(name, _)| **name != sender.name);
-        let others: usize = others.map(|(_, flow)| flow.weight.max(1) as usize).sum();
-        let Some(flow) = state.flows.get(&sender.name).filter(|_| others > 0) else { return false };
-        let weight = sender.weight.max(1) as usize;
-        let share = (self.slots * weight).div_ceil(weight + others);
-        let most = if is_free { share.max(self.slots - 1) } else { share };
-        flow.running + flow.waiting >= most
+        match standing {
+            Standing::Alone => true,
+            // Half of the queue is left to others where there are any.
+            _ if own * 2 > self.queue_max => false,
+            Standing::Modest => true,
+            Standing::Hungry | Standing::Greedy => {
+                let soon = Instant::now() + ask.cost.mul_f64(NEXT).max(NEXT_LEAST);
+                waiting < state.running.values().filter(|end| **end <= soon).count()
+            }
+        }
+    }
+
+    /// From now on there is more than can be done. Those who have several queries waiting keep as many as there are slots, in all.
+    fn falls_short(&self, state: &mut State, why: &Limited) -> PushedOut {
+        let mut pushed_out = PushedOut::new();
+        if state.shortage.begins() {
+            while state.waiting.len() > self.slots {
+                let Some(waiting) = state.hog(1).and_then(|hog| state.withdraw(hog)) else { break };
+                pushed_out.push((waiting.grant, why.clone()));
+            }
+        }
+        pushed_out
     }
 
     fn arrive(self: &Arc<Self>, sender: Sender, ask: Ask) -> Result<Arrived, Limited> {
         let mut state = self.state();
-        let is_free = state.running.len() < self.slots && state.waiting.is_empty();
-        let flow = state.flow(&sender);
-        (flow.weight, flow.asked) = (sender.weight, Some(Instant::now()));
-        if self.has_share(&state, &sender, is_free) {
-            state.full = Some(Instant::now());
-            let what = "more is asked than can be answered, and your share of it is under way";
-            return Err(Limited::new("admission.queue", ask.cost.max(SOON), what.to_owned()));
+        let own = state.flow(&sender).waiting;
+        let is_short = state.shortage.is_there();
+        let is_told = is_short || own * 2 > self.queue_max;
+        // By what was asked before: one query that is alone makes nobody greedy, however long it takes.
+        let standing = if is_told { standing(self, &state, &sender) } else { Standing::Modest };
+        state.flow(&sender).asks(sender.weight, ask.cost);
+        if is_short && standing == Standing::Greedy {
+            if ask.may_give_way {
+                return self.behind(&mut state, sender, ask);
+            }
+            if self.kind == Kind::Long {
+                return Err(has_share(ask));
+            }
         }
-        if is_free {
+        if state.running.len() < self.slots && state.waiting.is_empty() {
             let tag = state.tag(&sender, ask.cost);
             state.now = state.now.max(tag);
-            return Ok(Arrived::Runs(self.begin(&mut state, sender, ask.cost)));
+            return Ok(Arrived::Runs(self.begin(&mut state, sender, ask.cost, false)));
         }
         let expected = state.flows.get(&sender.name).map_or(0, |flow| flow.next).max(state.now);
         let wait = state.backlog((expected, u64::MAX), self.slots);
         if wait > ask.wait_max || wait.saturating_add(ask.cost) > ask.left {
             return Err(too_long(ask, wait));
         }
-        let mut pushed_out = None;
-        if state.waiting.len() >= self.room(&state) {
-            state.full = Some(Instant::now());
-            let (own, waiting) = (state.flow(&sender).waiting, state.waiting.len());
-            let full = || {
-                let what = format!("{waiting} queries wait already");
-                Limited::new("admission.queue", wait.max(SOON), what)
-            };
+        let mut pushed_out = PushedOut::new();
+        if !self.has_room(&state, ask, standing, own) {
+            let what = format!(
+                "more is asked than can be answered, and {} queries wait already",
+                state.waiting.len()
+            );
+            let full = Limited::new("admission.queue", wait.max(SOON), what);
             // Who has filled the queue makes room for those who have less in it.
-            let hog = state.hog(own + 1).ok_or_else(full)?;
-            pushed_out = state.withdraw(hog).map(|waiting| (waiting.grant, full()));
+            let hog = state.hog(own + 1).and_then(|hog| state.withdraw(hog));
+            pushed_out = self.falls_short(&mut state, &full);
+            match hog {
+                Some(waiting) => pushed_out.push((waiting.grant, full)),
+                None => {
+                    drop(state);
+                    tell(pushed_out);
+                    return Err(full);
+                }
+            }
         }
         let place = (state.tag(&sender, ask.cost), state.number());
         let (grant, granted) = oneshot::channel();
         state.flow(&sender).waiting += 1;
         state.waiting.insert(place, Waiting { sender, cost: ask.cost, grant });
         drop(state);
-        if let Some((grant, why)) = pushed_out {
-            let _ = grant.send(Err(why));
-        }
+        tell(pushed_out);
         Ok(Arrived::Waits(place, granted))
     }
 
-    fn begin(self: &Arc<Self>, state: &mut State, sender: Sender, cost: Duration) -> Slot {
+    /// Lets a query run behind the others, if there are not too many of those already.
+    fn behind(
+        self: &Arc<Self>,
+        state: &mut State,
+        sender: Sender,
+        ask: Ask,
+    ) -> Result<Arrived, Limited> {
+        if ask.cost > ask.left {
+            return Err(too_long(ask, Duration::ZERO));
+        }
+        let (behind, running) = (state.behind, state.running.len());
+        if running + behind < self.slots || behind < self.slots.div_ceil(2) {
+            return Ok(Arrived::Runs(self.begin(state, sender, ask.cost, true)));
+        }
+        Err(has_share(ask))
+    }
+
+    fn begin(
+        self: &Arc<Self>,
+        state: &mut State,
+        sender: Sender,
+        cost: Duration,
+        is_behind: bool,
+    ) -> Slot {
         let (number, began) = (state.number(), Instant::now());
-        state.running.insert(number, began + cost);
-        state.flow(&sender).running += 1;
-        Slot { lane: Arc::clone(self), number, sender, cost, began, is_armed: true }
+        if is_behind {
+            state.behind += 1;
+        } else {
+            state.running.insert(number, began + cost);
+        }
+        let flow = state.flow(&sender);
+        flow.running += 1;
+        flow.used.add(cost.as_secs_f64());
+        Slot { lane: Arc::clone(self), number, sender, cost, began, is_behind, is_armed: true }
+    }
+
+    #[cfg(test)]
+    pub(super) fn begun_behind(self: &Arc<Self>, sender: Sender) -> Slot {
+        self.begin(&mut self.state(), sender, Duration::from_millis(1), true)
     }
 
     /// Ends a query, and begins those that now may.
-    fn end(self: &Arc<Self>, number: u64, sender: &Sender, cost: Duration, took: Duration) {
+    fn end(self: &Arc<Self>, slot: &Slot, took: Duration) {
         let mut state = self.state();
-        state.stop(number, sender);
-        // What was charged beforehand becomes what it took.
-        let (charged, true_one) =
-            (tag_length(cost, sender.weight), tag_length(took, sender.weight));
-        if let Some(flow) = state.flows.get_mut(&sender.name) {
-            flow.next = flow.next.saturating_sub(charged).saturating_add(true_one);
+        state.stop(slot);
+        if let Some(flow) = state.flows.get_mut(&slot.sender.name) {
+            flow.took(slot, took);
         }
         while state.running.len() < self.slots {
             let Some(((tag, _), waiting)) = state.waiting.pop_first() else { return };
@@ -303,19 +362,31 @@ impl Lane {
                 flow.waiting -= 1;
             }
             state.now = state.now.max(tag);
-            let slot = self.begin(&mut state, waiting.sender, waiting.cost);
+            let slot = self.begin(&mut state, waiting.sender, waiting.cost, false);
             if let Err(Ok(mut slot)) = waiting.grant.send(Ok(slot)) {
                 // Its caller has just gone: the slot is free again.
                 slot.is_armed = false;
-                state.stop(slot.number, &slot.sender);
+                state.stop(&slot);
             }
         }
+    }
+}
+
+/// Tells those who were pushed out. Not to be called while the lane is locked.
+fn tell(pushed_out: PushedOut) {
+    for (grant, why) in pushed_out {
+        let _ = grant.send(Err(why));
     }
 }
 
 enum Arrived {
     Runs(Slot),
     Waits(Place, oneshot::Receiver<Result<Slot, Limited>>),
+}
+
+fn has_share(ask: Ask) -> Limited {
+    let what = "more is asked than can be answered, and your share of it is under way";
+    Limited::new("admission.queue", ask.cost.max(SOON), what)
 }
 
 fn too_long(ask: Ask, wait: Duration) -> Limited {
@@ -348,6 +419,11 @@ impl Drop for Left<'_> {
 }
 
 impl Slot {
+    /// Whether it runs behind the others.
+    pub(super) fn is_behind(&self) -> bool {
+        self.is_behind
+    }
+
     /// How long it has run.
     pub(super) fn took(&self) -> Duration {
         self.began.elapsed()
@@ -357,7 +433,7 @@ impl Slot {
 impl Drop for Slot {
     fn drop(&mut self) {
         if self.is_armed {
-            self.lane.end(self.number, &self.sender, self.cost, self.began.elapsed());
+            self.lane.end(self, self.began.elapsed());
         }
     }
 }

@@ -5,11 +5,13 @@
 //! [`Turn`], with what it expects to cost. Queries run on one slot for each processor; long ones have slots of their own, so that
 //! others are not stuck behind them; and what is answered in a fraction of a millisecond is answered without any slot, after
 //! two comparisons. Who has to wait does so in an order that is fair among identities, and who would wait too long is told at once.
+//! Where more is asked than can be done, who asks for more than he can have gets what others leave.
 //!
 //! - **ADM-1**: a refusal names the limit as the configuration calls it, and says when to try again.
-//! - **ADM-2**: nobody waits longer than `admission.wait_ms`, or than his own time allows.
+//! - **ADM-2**: nobody waits for his turn longer than `admission.wait_ms`, or than his own time allows.
 //! - **ADM-3**: what runs and what is answered keeps within `admission.memory_mib`, as far as it was foreseen.
 
+mod behind;
 mod body;
 mod caller;
 mod cost;
@@ -24,6 +26,8 @@ mod quotas;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::runtime::Handle;
+
 pub(super) use caller::Caller;
 pub(super) use cost::{Cost, Work};
 pub(super) use layer::AdmissionLayer;
@@ -32,8 +36,9 @@ pub(super) use memory::{Budget, Reserved};
 pub use options::{AdmissionOptions, Quota, QuotaChange, QuotaOptions};
 pub use quotas::{Pass, Quotas};
 
+use behind::Behind;
 use cost::Experience;
-use lane::{Ask, Lane, Sender, Slot};
+use lane::{Ask, Kind, Lane, Sender, Slot};
 use places::{Places, Taken};
 
 /// Exports that run at once. They have places of their own, for one takes as long as its reader takes.
@@ -42,8 +47,8 @@ const EXPORTS_AT_ONCE: usize = 8;
 /// Exports of one identity among them: others find places, whoever has come before.
 const EXPORTS_EACH: usize = EXPORTS_AT_ONCE / 2;
 
-/// Memory of an export: a batch that is read, one that waits, and one that is encoded.
-const EXPORT_BYTES: u64 = 24 << 20;
+/// Memory of an export: batches that are read, wait and are encoded, and messages on their way.
+const EXPORT_BYTES: u64 = 32 << 20;
 
 /// When it is worth to ask for an export again.
 const EXPORT_RETRY: Duration = Duration::from_secs(5);
@@ -62,6 +67,7 @@ struct Inner {
     options: AdmissionOptions,
     queries: Arc<Lane>,
     long: Arc<Lane>,
+    behind: Behind,
     exports: Places,
     budget: Budget,
     experience: Experience,
@@ -91,8 +97,9 @@ impl Admission {
         let long = options.running_long.unwrap_or(running.div_ceil(2)).max(1);
         let inner = Inner {
             options,
-            queries: Lane::new(running, options.queue),
-            long: Lane::new(long, options.queue),
+            queries: Lane::new(Kind::Short, running, options.queue),
+            long: Lane::new(Kind::Long, long, options.queue),
+            behind: Behind::new(running),
             exports: Places::new(EXPORTS_AT_ONCE, EXPORTS_EACH),
             budget: Budget::new(options.memory_bytes),
             experience: Experience::default(),
@@ -137,9 +144,19 @@ impl Admission {
             None => Sender { name: Arc::from(SERVER), weight: 1 },
         };
         let left = caller.map_or(Duration::MAX, Caller::left);
-        let ask = Ask { cost: expected, wait_max: inner.options.wait_max, left };
+        let may_give_way = !is_long && cost.may_give_way() && inner.behind.threads().is_some();
+        let wait_max = inner.options.wait_max;
+        let ask = Ask { cost: expected, wait_max, left, may_give_way };
         let slot = lane.enter(sender, ask).await?;
         Ok(Turn { slot, cost, memory: Some(memory), inner: Arc::clone(inner) })
+    }
+
+    /// A turn behind others.
+    #[cfg(test)]
+    pub(super) fn behind(&self, cost: Cost) -> Turn {
+        let sender = Sender { name: Arc::from("greedy"), weight: 1 };
+        let slot = self.inner.queries.begun_behind(sender);
+        Turn { slot, cost, memory: None, inner: Arc::clone(&self.inner) }
     }
 
     /// Waits for a place among the exports.
@@ -166,14 +183,33 @@ impl Admission {
 }
 
 impl Turn {
+    /// Whether it runs behind others.
+    pub(super) fn is_behind(&self) -> bool {
+        self.slot.is_behind()
+    }
+
+    /// The threads on which it must run, if it runs behind others; they give way to all others.
+    pub(super) fn threads(&self) -> Option<Handle> {
+        self.is_behind().then(|| self.inner.behind.threads().cloned()).flatten()
+    }
+
     /// Takes its memory, for an answer that outlives it.
     pub(super) fn take_memory(&mut self) -> Option<Reserved> {
         self.memory.take()
     }
 }
 
+impl AsRef<Self> for Turn {
+    fn as_ref(&self) -> &Self {
+        self
+    }
+}
+
 impl Drop for Turn {
     fn drop(&mut self) {
-        self.inner.experience.learn(&self.cost, self.slot.took());
+        // What runs behind others takes as long as they leave it to.
+        if !self.slot.is_behind() {
+            self.inner.experience.learn(&self.cost, self.slot.took());
+        }
     }
 }

@@ -13,7 +13,7 @@ use crate::index::RECALL_WISH_DEFAULT;
 use crate::query::{self, OutlierMethod, OutlierQuery, OutlierScore, Outliers, StopFlag};
 use crate::schema::{CollectionSchema, Column, ColumnType, RESERVED_COLUMNS, Value};
 use crate::service::admission::{Caller, Cost, Work};
-use crate::service::context::{Context, blocking};
+use crate::service::context::{Context, in_turn};
 use crate::service::door::Door;
 use crate::service::gate::RowsServed;
 use crate::service::search::StopWhenDropped;
@@ -67,10 +67,7 @@ pub(super) async fn start(
     tokio::spawn(async move {
         let stop = StopWhenDropped(asked.query.stop.clone());
         let (progress, closed) = (sender.clone(), sender.clone());
-        let work = blocking(move || {
-            let _turn = turn;
-            find(&door, &asked, &progress)
-        });
+        let work = in_turn(turn, move |_| find(&door, &asked, &progress));
         // Nobody reads any more: the work ends at its next object.
         let outcome = tokio::select! {
             outcome = work => outcome,

@@ -11,7 +11,7 @@ use crate::engine::RecordKind;
 use crate::query::{self, BatchQuery, StopFlag, Strategy};
 use crate::schema::{CollectionSchema, ObjectId, check_name};
 use crate::service::admission::{Cost, Work};
-use crate::service::context::{Context, blocking};
+use crate::service::context::{Context, blocking, in_turn};
 use crate::service::door::Door;
 use crate::service::limits::{FIXED, at_most};
 use crate::service::search::StopWhenDropped;
@@ -98,9 +98,9 @@ impl Discovery {
         let turn = self.context.search_turn(Cost::of(Work::Session, None)).await?;
         let stop = StopFlag::default();
         let _stop = StopWhenDropped(stop.clone());
-        blocking(move || {
+        in_turn(turn, move |_| {
             // Held by the work itself: it goes on when its caller has gone, and writes at its end.
-            let _held = (change, turn);
+            let _held = change;
             next(&context, grant, request, stop)
         })
         .await

@@ -17,7 +17,7 @@ use std::time::Duration;
 use tonic::Status;
 
 use super::admission::{Cost, Work};
-use super::context::{Context, blocking};
+use super::context::{Context, blocking, in_turn};
 use super::convert;
 use super::door::Door;
 use super::error_code::one_line;
@@ -167,8 +167,7 @@ async fn selected(
     let (door, name) = (door.clone(), collection.to_owned());
     let stop = StopFlag::default();
     let _stop = StopWhenDropped(stop.clone());
-    blocking(move || -> Result<Vec<ObjectId>, ServiceError> {
-        let _turn = turn;
+    in_turn(turn, move |_| -> Result<Vec<ObjectId>, ServiceError> {
         let view = door.view(&name)?;
         Ok(query::select(&view, None, predicate.as_deref(), lacking, &stop)?)
     })

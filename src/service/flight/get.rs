@@ -21,7 +21,7 @@ use crate::access::{Grant, Registry, Role, Rows};
 use crate::engine::{CollectionView, EngineError};
 use crate::query::{self, Export, StopFlag};
 use crate::service::admission::{Caller, Cost, Work};
-use crate::service::context::blocking;
+use crate::service::context::in_turn;
 use crate::service::convert;
 use crate::service::gate::RowsServed;
 use crate::service::limits::{FIXED, Limits, at_most};
@@ -39,7 +39,7 @@ const ENDPOINTS_MAX: usize = 64;
 const NAMES_MAX: usize = 10_000;
 
 /// Bytes of one message, about: batches are cut into as many.
-const MESSAGE_BYTES: usize = 4 << 20;
+const MESSAGE_BYTES: usize = 2 << 20;
 
 /// Reads and checks what is to be exported.
 pub(super) fn read(limits: &Limits, asked: v1::FlightExport) -> Result<Export, RequestError> {
@@ -144,8 +144,7 @@ impl Flights {
         let _stop = StopWhenDropped(export.stop.clone());
         // Where rows lie that somebody may not see is nothing that tickets may tell.
         let sees_all = !view.is_restricted();
-        blocking(move || -> Result<FlightInfo, ServiceError> {
-            let _turn = turn;
+        in_turn(turn, move |_| -> Result<FlightInfo, ServiceError> {
             let schema = query::export_schema(&view, &export)?;
             let shares = if sees_all {
                 query::export_shares(&view, &export, wanted)

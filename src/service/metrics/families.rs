@@ -53,6 +53,7 @@ pub(super) struct MethodLabel {
 pub(super) struct Families {
     pub(super) in_flight: Gauge,
     pub(super) slow: Counter,
+    pub(super) behind: Counter,
     calls: Family<CallLabels, Counter>,
     call_seconds: Family<MethodLabel, Histogram, Edges>,
     searches: Family<One, Counter>,
@@ -73,6 +74,7 @@ impl Families {
         let families = Self {
             in_flight: Gauge::default(),
             slow: Counter::default(),
+            behind: Counter::default(),
             calls: Family::default(),
             call_seconds: Family::new_with_constructor(Edges(&SECONDS)),
             searches: Family::default(),
@@ -122,6 +124,8 @@ impl Families {
         registry.register("search_estimated_recall", help, self.recall.clone());
         let help = "Queries that took longer than server.slow_query_ms";
         registry.register("slow_queries", help, self.slow.clone());
+        let help = "Queries of callers who asked for more than they can have, done when nothing else wanted the processor";
+        registry.register("queries_behind", help, self.behind.clone());
     }
 
     fn register_ingest(&self, registry: &mut Registry) {

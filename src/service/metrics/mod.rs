@@ -150,6 +150,11 @@ impl Metrics {
         self.inner.families.ingested(written, refused, bytes);
     }
 
+    /// A query runs behind those of others.
+    pub(super) fn behind(&self) {
+        self.inner.families.behind.inc();
+    }
+
     /// A query took longer than it should.
     pub(super) fn slow(&self) {
         self.inner.families.slow.inc();

@@ -227,6 +227,10 @@ pub(crate) async fn run(folder: &Path, program: &Path, share: Share) -> Report {
         wrong.extend(answered(&plan, asked, own as u64 + 1_000, &channels[0]).await);
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    // A connection on which nobody has shown who he is would be closed after a hundred calls that are refused.
+    for (at, channel) in channels.iter().enumerate() {
+        assert_eq!(answered(&plan, &plan.requests[0], 500 + at as u64, channel).await, None);
+    }
     let payloads = payloads::payloads(OURS, &places.data, &places.outside);
     let (before, begun) = (contents(&places.outside), server.end_of_log());
     let began = Instant::now();

@@ -1,0 +1,133 @@
+//! When there is more than can be done, and who asks for more than he can have.
+
+use std::time::{Duration, Instant};
+
+use super::{Flow, Kind, Lane, Sender, State};
+
+/// How long a shortage lasts after the queue was full; twice as long each time that the next one follows at once.
+const LASTS: Duration = Duration::from_secs(1);
+const LASTS_MAX: Duration = Duration::from_secs(16);
+
+/// A time in which there is more than can be done. It ends by itself, and not only when nobody is refused any more: callers who
+/// are refused ask again, and would keep it going for ever. Where there is still too much, the queue is full again at once.
+#[derive(Debug, Default)]
+pub(super) struct Shortage {
+    until: Option<Instant>,
+    length: Duration,
+}
+
+impl Shortage {
+    pub(super) fn is_there(&self) -> bool {
+        self.until.is_some_and(|until| Instant::now() < until)
+    }
+
+    #[cfg(test)]
+    pub(super) fn lasts(&mut self, length: Duration) {
+        self.until = Instant::now().checked_add(length);
+    }
+
+    /// Begins one; `false` where there is one.
+    pub(super) fn begins(&mut self) -> bool {
+        let now = Instant::now();
+        if self.until.is_some_and(|until| now < until) {
+            return false;
+        }
+        let follows = self.until.is_some_and(|until| now < until + self.length);
+        self.length = if follows { (self.length * 2).min(LASTS_MAX) } else { LASTS };
+        self.until = Some(now + self.length);
+        true
+    }
+}
+
+/// How somebody stands among those who ask lately.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// Nobody else asks.
+    Alone,
+    /// He asks for no more than he can have beside the others.
+    Modest,
+    /// He asks for more.
+    Hungry,
+    /// He asks for more, has had as much as anybody could have, and there are modest ones beside him.
+    Greedy,
+}
+
+/// How somebody stands.
+pub(super) fn standing(lane: &Lane, state: &State, sender: &Sender) -> Standing {
+    let now = Instant::now();
+    let weight = f64::from(sender.weight.max(1));
+    let own = state.flows.get(&sender.name).copied().unwrap_or_default();
+    let recent = state.flows.iter().filter(|(_, flow)| flow.is_recent(now));
+    let others = recent.filter(|(name, _)| **name != sender.name);
+    let weight_of = |flow: &Flow| f64::from(flow.weight.max(1));
+    // Weights, and what is wanted for each unit of weight.
+    let others: Vec<(f64, f64)> = others
+        .map(|(_, flow)| (weight_of(flow), flow.wanted.rate(now) / weight_of(flow)))
+        .collect();
+    if others.is_empty() {
+        return Standing::Alone;
+    }
+    let slots = lane.slots as f64;
+    let all: f64 = weight + others.iter().map(|(weight, _)| weight).sum::<f64>();
+    let share = slots * weight / all;
+    if lane.kind == Kind::Long {
+        let is_modest = ((own.running + own.waiting) as f64) < share.ceil();
+        return if is_modest { Standing::Modest } else { Standing::Greedy };
+    }
+    let wanted = own.wanted.rate(now) / weight;
+    let level = level(slots, &others, (weight, wanted));
+    if wanted <= level {
+        return Standing::Modest;
+    }
+    let protects = others.iter().any(|(_, wanted)| *wanted <= level);
+    if protects && own.used.rate(now) > share { Standing::Greedy } else { Standing::Hungry }
+}
+
+/// Slots for each unit of weight that nobody can have more of, if those who want less have what they want: shares that are fair
+/// in the sense of max-min. Without bound where there is enough for all.
+fn level(slots: f64, others: &[(f64, f64)], own: (f64, f64)) -> f64 {
+    let mut all: Vec<(f64, f64)> = others.iter().copied().chain([own]).collect();
+    all.sort_by(|(_, left), (_, right)| left.total_cmp(right));
+    let mut weights: f64 = all.iter().map(|(weight, _)| weight).sum();
+    let mut left = slots;
+    for (weight, wanted) in all {
+        if wanted * weights > left {
+            return left / weights;
+        }
+        left -= weight * wanted;
+        weights -= weight;
+    }
+    f64::INFINITY
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_one_does_not_want_is_there_for_the_rest() {
+        let close = |left: f64, right: f64| (left - right).abs() < 1e-9;
+        assert_eq!(level(2.0, &[(1.0, 0.5)], (1.0, 1.4)), f64::INFINITY);
+        assert!(close(level(2.0, &[(1.0, 0.2); 4], (1.0, 20.0)), 1.2));
+        assert!(close(level(2.0, &[(1.0, 5.0); 7], (1.0, 5.0)), 0.25));
+        // Three units of weight share what the modest one leaves.
+        assert!(close(level(2.0, &[(2.0, 9.0), (1.0, 0.5)], (1.0, 9.0)), 0.5));
+        assert!(close(level(1.0, &[], (1.0, 9.0)), 1.0));
+    }
+
+    #[test]
+    fn a_shortage_ends_and_lasts_longer_when_it_comes_back_at_once() {
+        let mut shortage = Shortage::default();
+        assert!(!shortage.is_there());
+        let mut lengths = Vec::new();
+        for _ in 0..6 {
+            assert!(shortage.begins() && shortage.is_there() && !shortage.begins());
+            lengths.push(shortage.length.as_secs());
+            shortage.until = Some(Instant::now());
+        }
+        assert_eq!(lengths, [1, 2, 4, 8, 16, 16]);
+        shortage.until = Instant::now().checked_sub(Duration::from_secs(17));
+        assert!(shortage.begins());
+        assert_eq!(shortage.length, LASTS);
+    }
+}
