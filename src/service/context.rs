@@ -237,7 +237,11 @@ where
     let ended = tokio::spawn(async move {
         let (outcome, turn) = done.await.map_err(|failure| failure.to_string())?;
         drop(turn);
-        outcome.map_err(|_| "the work panicked".to_owned())
+        outcome.map_err(|panic| {
+            let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+            let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+            format!("the work panicked: {}", text.unwrap_or_default())
+        })
     });
     match ended.await {
         Ok(Ok(outcome)) => Ok(outcome?),

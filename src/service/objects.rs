@@ -75,8 +75,9 @@ impl Objects {
         let waited = arrived.elapsed();
         let stop = StopFlag::default();
         let _stop = StopWhenDropped(stop.clone());
+        let at_hand = if turn.is_behind() { door.view_at_hand(&request.collection)? } else { None };
         let count = in_turn(turn, move |_| -> Result<u64, ServiceError> {
-            let view = door.view(&request.collection)?;
+            let view = at_hand.map_or_else(|| door.view(&request.collection), Ok)?;
             Ok(query::count(&view, region.as_ref(), predicate.as_deref(), &stop)?)
         })
         .await?;

@@ -103,8 +103,11 @@ impl Searches {
         let turn = self.context.search_turn(cost).await?;
         let waited = arrived.elapsed();
         let _stop = StopWhenDropped(query.stop.clone());
+        // A thread that gives way must not be the one that opens what others wait for.
+        let at_hand = if turn.is_behind() { door.view_at_hand(&collection)? } else { None };
         let answered = in_turn(turn, move |turn| -> Result<Answered, ServiceError> {
-            let answer = query::search(&door.view(&collection)?, &query)?;
+            let view = at_hand.map_or_else(|| door.view(&collection), Ok)?;
+            let answer = query::search(&view, &query)?;
             Ok(Answered { answer, memory: turn.take_memory() })
         })
         .await?;

@@ -6,8 +6,8 @@
 //!
 //! Where more is asked than can be done, waiting makes nobody sooner. Some ask for no more than they can have beside the others
 //! (in shares that are fair in the sense of max-min: what one does not want is there for the rest); they wait as ever. Of all
-//! others only he waits whose slot is about to be free. Who asks for more, and has had as much as anybody, gets what is left: his
-//! queries run behind all others, on threads that give way, and take no slot.
+//! others only he waits whose slot is about to be free. Who asks for more, and has had more than an equal share while others who
+//! ask for far less have not, gets what is left: his queries run behind all others, on threads that give way, and take no slot.
 
 mod flow;
 mod shortage;
@@ -266,7 +266,8 @@ impl Lane {
             if ask.may_give_way {
                 return self.behind(&mut state, sender, ask);
             }
-            if self.kind == Kind::Long {
+            let runs = state.flows.get(&sender.name).is_some_and(|flow| flow.running > 0);
+            if self.kind == Kind::Long || (runs && state.running.len() + 1 >= self.slots) {
                 return Err(has_share(ask));
             }
         }
@@ -287,9 +288,13 @@ impl Lane {
                 state.waiting.len()
             );
             let full = Limited::new("admission.queue", wait.max(SOON), what);
-            // Who has filled the queue makes room for those who have less in it.
-            let hog = state.hog(own + 1).and_then(|hog| state.withdraw(hog));
-            pushed_out = self.falls_short(&mut state, &full);
+            // Who has filled the queue makes room for those who have less in it, and ask for little.
+            let makes_room = matches!(standing, Standing::Alone | Standing::Modest);
+            let hog = makes_room.then(|| state.hog(own + 1)).flatten();
+            let hog = hog.and_then(|hog| state.withdraw(hog));
+            if standing != Standing::Alone {
+                pushed_out = self.falls_short(&mut state, &full);
+            }
             match hog {
                 Some(waiting) => pushed_out.push((waiting.grant, full)),
                 None => {

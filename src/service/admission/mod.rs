@@ -144,7 +144,7 @@ impl Admission {
             None => Sender { name: Arc::from(SERVER), weight: 1 },
         };
         let left = caller.map_or(Duration::MAX, Caller::left);
-        let may_give_way = !is_long && cost.may_give_way() && inner.behind.threads().is_some();
+        let may_give_way = !is_long && cost.may_give_way() && inner.behind.is_there();
         let wait_max = inner.options.wait_max;
         let ask = Ask { cost: expected, wait_max, left, may_give_way };
         let slot = lane.enter(sender, ask).await?;

@@ -163,7 +163,8 @@ async fn selected(
 ) -> Result<Vec<ObjectId>, ServiceError> {
     let price = door.view_at_hand(collection)?;
     let price = price.map(|view| query::bound_of_count(&view, false, predicate.is_some()));
-    let turn = context.search_turn(Cost::of(Work::Count, price)).await?;
+    let cost = Cost { is_at_hand: false, ..Cost::of(Work::Count, price) };
+    let turn = context.search_turn(cost).await?;
     let (door, name) = (door.clone(), collection.to_owned());
     let stop = StopFlag::default();
     let _stop = StopWhenDropped(stop.clone());

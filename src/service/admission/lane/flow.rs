@@ -72,7 +72,9 @@ impl Flow {
     pub(super) fn took(&mut self, slot: &Slot, took: Duration) {
         if !slot.is_behind {
             let length = |time| tag_length(time, slot.sender.weight);
-            self.used.add(took.as_secs_f64() - slot.cost.as_secs_f64());
+            let more = took.as_secs_f64() - slot.cost.as_secs_f64();
+            self.used.add(more);
+            self.wanted.add(more);
             self.next = self.next.saturating_sub(length(slot.cost)).saturating_add(length(took));
         }
     }

@@ -8,6 +8,9 @@ use super::{Flow, Kind, Lane, Sender, State};
 const LASTS: Duration = Duration::from_secs(1);
 const LASTS_MAX: Duration = Duration::from_secs(16);
 
+/// Who asks for less than somebody else by this factor asks for far less.
+const FAR_LESS: f64 = 2.0;
+
 /// A time in which there is more than can be done. It ends by itself, and not only when nobody is refused any more: callers who
 /// are refused ask again, and would keep it going for ever. Where there is still too much, the queue is full again at once.
 #[derive(Debug, Default)]
@@ -48,7 +51,7 @@ pub(super) enum Standing {
     Modest,
     /// He asks for more.
     Hungry,
-    /// He asks for more, has had as much as anybody could have, and there are modest ones beside him.
+    /// He asks for more, has had more than an equal share, and beside him are those who ask for far less and have not.
     Greedy,
 }
 
@@ -60,33 +63,39 @@ pub(super) fn standing(lane: &Lane, state: &State, sender: &Sender) -> Standing 
     let recent = state.flows.iter().filter(|(_, flow)| flow.is_recent(now));
     let others = recent.filter(|(name, _)| **name != sender.name);
     let weight_of = |flow: &Flow| f64::from(flow.weight.max(1));
-    // Weights, and what is wanted for each unit of weight.
-    let others: Vec<(f64, f64)> = others
-        .map(|(_, flow)| (weight_of(flow), flow.wanted.rate(now) / weight_of(flow)))
-        .collect();
+    // Weights, and what is wanted and had for each unit of weight.
+    let per_weight = |flow: &Flow| {
+        let weight = weight_of(flow);
+        (weight, flow.wanted.rate(now) / weight, flow.used.rate(now) / weight)
+    };
+    let others: Vec<(f64, f64, f64)> = others.map(|(_, flow)| per_weight(flow)).collect();
     if others.is_empty() {
         return Standing::Alone;
     }
     let slots = lane.slots as f64;
-    let all: f64 = weight + others.iter().map(|(weight, _)| weight).sum::<f64>();
-    let share = slots * weight / all;
+    let all: f64 = weight + others.iter().map(|(weight, ..)| weight).sum::<f64>();
+    let share = slots / all;
     if lane.kind == Kind::Long {
-        let is_modest = ((own.running + own.waiting) as f64) < share.ceil();
+        let is_modest = ((own.running + own.waiting) as f64) < (share * weight).ceil();
         return if is_modest { Standing::Modest } else { Standing::Greedy };
     }
-    let wanted = own.wanted.rate(now) / weight;
-    let level = level(slots, &others, (weight, wanted));
+    let (_, wanted, used) = per_weight(&own);
+    let wants =
+        others.iter().map(|(weight, wanted, _)| (*weight, *wanted)).chain([(weight, wanted)]);
+    let level = level(slots, wants.collect());
     if wanted <= level {
         return Standing::Modest;
     }
-    let protects = others.iter().any(|(_, wanted)| *wanted <= level);
-    if protects && own.used.rate(now) > share { Standing::Greedy } else { Standing::Hungry }
+    // Equals who all ask for too much do not stand behind each other, whoever is ahead by chance.
+    let protects = others
+        .iter()
+        .any(|(_, theirs, had)| *theirs <= level || (*had < share && *theirs * FAR_LESS < wanted));
+    if protects && used > share { Standing::Greedy } else { Standing::Hungry }
 }
 
 /// Slots for each unit of weight that nobody can have more of, if those who want less have what they want: shares that are fair
 /// in the sense of max-min. Without bound where there is enough for all.
-fn level(slots: f64, others: &[(f64, f64)], own: (f64, f64)) -> f64 {
-    let mut all: Vec<(f64, f64)> = others.iter().copied().chain([own]).collect();
+fn level(slots: f64, mut all: Vec<(f64, f64)>) -> f64 {
     all.sort_by(|(_, left), (_, right)| left.total_cmp(right));
     let mut weights: f64 = all.iter().map(|(weight, _)| weight).sum();
     let mut left = slots;
@@ -107,12 +116,13 @@ mod tests {
     #[test]
     fn what_one_does_not_want_is_there_for_the_rest() {
         let close = |left: f64, right: f64| (left - right).abs() < 1e-9;
-        assert_eq!(level(2.0, &[(1.0, 0.5)], (1.0, 1.4)), f64::INFINITY);
-        assert!(close(level(2.0, &[(1.0, 0.2); 4], (1.0, 20.0)), 1.2));
-        assert!(close(level(2.0, &[(1.0, 5.0); 7], (1.0, 5.0)), 0.25));
+        assert!(level(2.0, vec![(1.0, 0.5), (1.0, 1.4)]).is_infinite());
+        let light = (1.0, 0.2);
+        assert!(close(level(2.0, vec![light, light, (1.0, 20.0), light, light]), 1.2));
+        assert!(close(level(2.0, vec![(1.0, 5.0); 8]), 0.25));
         // Three units of weight share what the modest one leaves.
-        assert!(close(level(2.0, &[(2.0, 9.0), (1.0, 0.5)], (1.0, 9.0)), 0.5));
-        assert!(close(level(1.0, &[], (1.0, 9.0)), 1.0));
+        assert!(close(level(2.0, vec![(2.0, 9.0), (1.0, 0.5), (1.0, 9.0)]), 0.5));
+        assert!(close(level(1.0, vec![(1.0, 9.0)]), 1.0));
     }
 
     #[test]

@@ -138,13 +138,14 @@ async fn who_is_greedy_runs_behind_others_and_takes_no_slot() {
     settle().await;
     let limited = lane.enter(sender("hog"), ask(400)).await.expect_err("full");
     assert_eq!(limited.name, "admission.queue");
-    // What he has waiting is cut at once, so that others do not wait for it.
-    assert_eq!(lane.waiting(), 2);
+    assert_eq!(lane.waiting(), 8, "nobody gains from cutting them");
     let rare = tokio::spawn({
         let lane = Arc::clone(&lane);
         async move { lane.enter(sender("rare"), ask(10)).await }
     });
     settle().await;
+    // What the hog has waiting is cut when somebody else comes, who does not wait for it.
+    assert_eq!(lane.waiting(), 3);
     held.remove(0);
     let rare = rare.await.expect("no panic").expect("waits, since he asks for little");
     assert!(!rare.is_behind());
@@ -224,6 +225,39 @@ async fn of_equals_who_ask_for_too_much_only_those_wait_who_are_next() {
     settle().await;
     assert_eq!(lane.waiting(), 2);
     drop((first, second));
+    for task in waiting {
+        task.await.expect("no panic").expect("served");
+    }
+}
+
+#[tokio::test]
+async fn who_asks_for_a_little_more_than_he_can_have_is_not_swept_away_by_a_flood() {
+    let lane = Lane::new(Kind::Short, 2, 64);
+    lane.state().shortage.lasts(Duration::from_mins(1));
+    wanted(&lane, "flood", 20.0);
+    lane.state().flow(&sender("some")).asks(1, Duration::from_millis(1_200));
+    assert!(lane.enter(sender("flood"), ask(20)).await.expect("room").is_behind());
+    assert!(!lane.enter(sender("some"), ask(20)).await.expect("a slot is free").is_behind());
+    // What writes has a slot, and leaves the other one.
+    let writes = Ask { may_give_way: false, ..ask(20) };
+    let held = lane.enter(sender("flood"), writes).await.expect("a slot is free");
+    assert!(!held.is_behind());
+    assert!(lane.enter(sender("flood"), writes).await.is_err());
+}
+
+#[tokio::test]
+async fn nobody_who_asks_for_too_much_pushes_out_what_a_modest_one_has_waiting() {
+    let lane = Lane::new(Kind::Short, 1, 64);
+    let held = lane.enter(sender("a"), ask(2_000)).await.expect("free");
+    lane.state().shortage.lasts(Duration::from_mins(1));
+    let waiting = several(&lane, "modest", ask(1), 4);
+    settle().await;
+    assert_eq!(lane.waiting(), 4);
+    // Had as much as nobody, and wants far too much.
+    lane.state().flow(&sender("hungry")).asks(1, Duration::from_secs(50));
+    assert!(lane.enter(sender("hungry"), ask(1)).await.is_err());
+    assert_eq!(lane.waiting(), 4);
+    drop(held);
     for task in waiting {
         task.await.expect("no panic").expect("served");
     }
