@@ -157,7 +157,7 @@ impl Protocol {
             match (number, value) {
                 (1, Value::Number(number)) => role = number,
                 (2, Value::Bytes(dotted)) => {
-                    path = Some(self.path(&method.input, &words(dotted)?)?)
+                    path = Some(self.path(&method.input, &words(dotted)?)?);
                 }
                 (3, Value::Number(1)) => scope = Some(Scope::Server),
                 (4, Value::Number(1)) => scope = Some(Scope::Listing),
