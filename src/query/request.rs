@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::combine::{Fusion, Method, Missing};
 use super::error::QueryError;
+use crate::idle;
 use crate::index::{RECALL_WISH_DEFAULT, RECALL_WISH_MAX};
 use crate::schema::ObjectId;
 use crate::sky::Region;
@@ -35,11 +36,13 @@ impl StopFlag {
         &self.0
     }
 
-    /// Ends the query when the flag was raised.
+    /// Lets others go first where the thread does that, and ends the query when the flag was raised. Not to be called while a
+    /// lock is held that others wait for.
     ///
     /// # Errors
     /// [`QueryError::Stopped`].
     pub fn check(&self) -> Result<(), QueryError> {
+        idle::let_others_go_first(|| self.is_raised());
         if self.is_raised() { Err(QueryError::Stopped) } else { Ok(()) }
     }
 }

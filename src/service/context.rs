@@ -17,6 +17,7 @@ use super::{Limits, ServiceError};
 use crate::access::{Grant, Registry, Role};
 use crate::encoder::EncoderHandle;
 use crate::engine::{CollectionInfo, CollectionView, Db, EngineError};
+use crate::idle;
 use crate::probes::Tools;
 use crate::probes::bridge::Bridges;
 use crate::schema::CollectionSchema;
@@ -228,8 +229,10 @@ where
     let Some(threads) = turn.as_ref().threads() else {
         return blocking(move || work(&mut turn)).await;
     };
+    let others = turn.as_ref().others();
     let done = threads.spawn_blocking(move || {
-        let outcome = catch_unwind(AssertUnwindSafe(|| span.in_scope(|| work(&mut turn))));
+        let work = || idle::after_others(others, || span.in_scope(|| work(&mut turn)));
+        let outcome = catch_unwind(AssertUnwindSafe(work));
         (outcome, turn)
     });
     // Ending a turn takes locks that others wait for: not on a thread that gives way while it holds them. A task of its own sees
@@ -257,7 +260,6 @@ mod tests {
     use tokio::sync::oneshot;
 
     use super::*;
-    use crate::idle;
     use crate::service::RequestError;
 
     /// A turn that tells whether the thread that ends it gives way.

@@ -13,6 +13,7 @@ mod flow;
 mod shortage;
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -32,6 +33,9 @@ const LATELY: Duration = Duration::from_secs(1);
 /// follow it would stand empty.
 const NEXT: f64 = 0.25;
 const NEXT_LEAST: Duration = Duration::from_millis(5);
+
+/// Queries for each slot that may wait just after a shortage, of those who ask for more than they can have.
+const AFTER: usize = 2;
 
 /// When it is worth to ask again, at the soonest.
 const SOON: Duration = Duration::from_millis(50);
@@ -74,6 +78,8 @@ pub(super) struct Lane {
     slots: usize,
     queue_max: usize,
     kind: Kind,
+    /// Queries that have a slot, for those behind them, which look at every block of rows.
+    running: AtomicUsize,
     state: Mutex<State>,
 }
 
@@ -188,7 +194,13 @@ impl State {
 
 impl Lane {
     pub(super) fn new(kind: Kind, slots: usize, queue_max: usize) -> Arc<Self> {
-        Arc::new(Self { slots: slots.max(1), queue_max, kind, state: Mutex::default() })
+        Arc::new(Self {
+            slots: slots.max(1),
+            queue_max,
+            kind,
+            running: AtomicUsize::new(0),
+            state: Mutex::default(),
+        })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -232,6 +244,10 @@ impl Lane {
         }
         match standing {
             Standing::Alone => true,
+            // Where there was too little just now, a queue that grows tells soon enough that there still is.
+            Standing::Hungry | Standing::Greedy if state.shortage.is_just_over() => {
+                waiting < self.slots * AFTER
+            }
             // Half of the queue is left to others where there are any.
             _ if own * 2 > self.queue_max => false,
             Standing::Modest => true,
@@ -258,7 +274,7 @@ impl Lane {
         let mut state = self.state();
         let own = state.flow(&sender).waiting;
         let is_short = state.shortage.is_there();
-        let is_told = is_short || own * 2 > self.queue_max;
+        let is_told = is_short || state.shortage.is_just_over() || own * 2 > self.queue_max;
         // By what was asked before: one query that is alone makes nobody greedy, however long it takes.
         let standing = if is_told { standing(self, &state, &sender) } else { Standing::Modest };
         state.flow(&sender).asks(sender.weight, ask.cost);
@@ -342,6 +358,7 @@ impl Lane {
             state.behind += 1;
         } else {
             state.running.insert(number, began + cost);
+            self.running.store(state.running.len(), Ordering::Relaxed);
         }
         let flow = state.flow(&sender);
         flow.running += 1;
@@ -362,7 +379,7 @@ impl Lane {
             flow.took(slot, took);
         }
         while state.running.len() < self.slots {
-            let Some(((tag, _), waiting)) = state.waiting.pop_first() else { return };
+            let Some(((tag, _), waiting)) = state.waiting.pop_first() else { break };
             if let Some(flow) = state.flows.get_mut(&waiting.sender.name) {
                 flow.waiting -= 1;
             }
@@ -374,6 +391,7 @@ impl Lane {
                 state.stop(&slot);
             }
         }
+        self.running.store(state.running.len(), Ordering::Relaxed);
     }
 }
 
@@ -427,6 +445,12 @@ impl Slot {
     /// Whether it runs behind the others.
     pub(super) fn is_behind(&self) -> bool {
         self.is_behind
+    }
+
+    /// Whether queries with slots have half of the processors or more.
+    pub(super) fn others(&self) -> impl Fn() -> bool + Send + 'static {
+        let lane = Arc::clone(&self.lane);
+        move || lane.running.load(Ordering::Relaxed) * 2 >= lane.slots
     }
 
     /// How long it has run.

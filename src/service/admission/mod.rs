@@ -193,6 +193,11 @@ impl Turn {
         self.is_behind().then(|| self.inner.behind.threads().cloned()).flatten()
     }
 
+    /// Whether others have so much of the processors now that work behind them takes the way to memory from them.
+    pub(super) fn others(&self) -> impl Fn() -> bool + Send + 'static {
+        self.slot.others()
+    }
+
     /// Takes its memory, for an answer that outlives it.
     pub(super) fn take_memory(&mut self) -> Option<Reserved> {
         self.memory.take()

@@ -7,7 +7,7 @@ fn sender(name: &str) -> Sender {
 }
 
 fn ask(ms: u64) -> Ask {
-    let long = Duration::from_secs(60);
+    let long = Duration::from_mins(1);
     Ask { cost: Duration::from_millis(ms), wait_max: long, left: long, may_give_way: true }
 }
 
@@ -246,6 +246,53 @@ async fn who_asks_for_a_little_more_than_he_can_have_is_not_swept_away_by_a_floo
 }
 
 #[tokio::test]
+async fn just_after_a_shortage_a_short_queue_tells_that_there_still_is_one() {
+    let lane = Lane::new(Kind::Short, 2, 64);
+    ["a", "b", "c"].iter().for_each(|name| wanted(&lane, name, 5.0));
+    assert!(lane.state().shortage.begins());
+    lane.state().shortage.lasts(Duration::ZERO);
+    assert!(!lane.state().shortage.is_there() && lane.state().shortage.is_just_over());
+    let mut held = Vec::new();
+    for name in ["a", "b"] {
+        held.push(lane.enter(sender(name), ask(400)).await.expect("a slot is free"));
+    }
+    let mut waiting = several(&lane, "a", ask(400), 2);
+    waiting.extend(several(&lane, "b", ask(400), 2));
+    settle().await;
+    assert_eq!(lane.waiting(), 4);
+    // Who asks for little waits as ever; nobody is refused for it.
+    waiting.extend(several(&lane, "modest", ask(1), 1));
+    settle().await;
+    assert_eq!((lane.waiting(), lane.state().shortage.is_there()), (5, false));
+    let limited = lane.enter(sender("c"), ask(400)).await.expect_err("there is too little still");
+    assert_eq!(limited.name, "admission.queue");
+    assert!(lane.state().shortage.is_there());
+    assert_eq!(lane.waiting(), 3);
+    drop(held);
+    let mut refused = 0;
+    for task in waiting {
+        refused += usize::from(task.await.expect("no panic").is_err());
+    }
+    assert_eq!((refused, lane.running()), (2, 0));
+}
+
+#[tokio::test]
+async fn who_runs_behind_knows_whether_others_have_half_of_the_processors() {
+    let lane = Lane::new(Kind::Short, 3, 8);
+    let behind = lane.begun_behind(sender("hog"));
+    let others = behind.others();
+    assert!(!others());
+    let first = lane.enter(sender("a"), ask(1)).await.expect("free");
+    assert!(!others());
+    let second = lane.enter(sender("b"), ask(1)).await.expect("free");
+    assert!(others());
+    drop(first);
+    assert!(!others());
+    drop((second, behind));
+    assert!(!others());
+}
+
+#[tokio::test]
 async fn nobody_who_asks_for_too_much_pushes_out_what_a_modest_one_has_waiting() {
     let lane = Lane::new(Kind::Short, 1, 64);
     let held = lane.enter(sender("a"), ask(2_000)).await.expect("free");
@@ -323,7 +370,7 @@ async fn places_of_those_who_go_are_free_and_waits_end() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn no_slot_is_lost_or_doubled_whatever_callers_do() {
     let lane = Lane::new(Kind::Short, 3, 64);
-    let at_once = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let at_once = Arc::new(AtomicUsize::new(0));
     let mut tasks = Vec::new();
     for number in 0..2_000_u64 {
         let (lane, at_once) = (Arc::clone(&lane), Arc::clone(&at_once));
@@ -334,10 +381,10 @@ async fn no_slot_is_lost_or_doubled_whatever_callers_do() {
             let patience = Duration::from_micros(number * 37 % 4_000);
             if let Ok(Ok(slot)) = tokio::time::timeout(patience, enter).await {
                 let own = usize::from(!slot.is_behind());
-                let beside = at_once.fetch_add(own, std::sync::atomic::Ordering::SeqCst);
+                let beside = at_once.fetch_add(own, Ordering::SeqCst);
                 assert!(beside + own <= 3, "{beside} beside");
                 tokio::time::sleep(Duration::from_micros(number % 300)).await;
-                at_once.fetch_sub(own, std::sync::atomic::Ordering::SeqCst);
+                at_once.fetch_sub(own, Ordering::SeqCst);
                 drop(slot);
             }
         }));
