@@ -45,7 +45,7 @@ impl Collections {
             Ok(info)
         })
         .await?;
-        self.context.at_ingest.sync(&self.context).await?;
+        self.context.at_ingest.sync(&self.context, Some(&info.schema.name)).await?;
         Ok(self.told(info))
     }
 
@@ -94,6 +94,7 @@ impl Collections {
         let db = self.context.db.clone();
         let registry = self.context.registry.clone();
         let bridges = self.context.bridges.clone();
+        let dropped = name.clone();
         blocking(move || -> Result<(), ServiceError> {
             registry.drop_collection(&name, |records| {
                 let records = records.iter().map(|(kind, name)| ((*kind).into(), name.clone()));
@@ -103,7 +104,7 @@ impl Collections {
             Ok(())
         })
         .await?;
-        self.context.at_ingest.sync(&self.context).await
+        self.context.at_ingest.sync(&self.context, Some(&dropped)).await
     }
 
     async fn add(
@@ -131,7 +132,7 @@ impl Collections {
             }
         })
         .await?;
-        self.context.at_ingest.sync(&self.context).await?;
+        self.context.at_ingest.sync(&self.context, Some(&info.schema.name)).await?;
         self.told_to(door, info).await
     }
 
@@ -161,7 +162,7 @@ impl Collections {
         tracing::info!(collection, space, encode_at_ingest, "encoding at ingest");
         let db = self.context.db.clone();
         let info = blocking(move || db.set_at_ingest(&collection, &space, at_ingest)).await?;
-        self.context.at_ingest.sync(&self.context).await?;
+        self.context.at_ingest.sync(&self.context, Some(&info.schema.name)).await?;
         self.told_to(door, info).await
     }
 }

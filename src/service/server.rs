@@ -299,7 +299,7 @@ impl Server {
         };
         let summing = auditor.clone().map(|auditor| tokio::spawn(auditor.keep_summing()));
         let (slow, stops) = (SlowQueries { from: options.slow_query }, Stop::default());
-        let (limits, admission) = (options.limits.clone(), options.admission.clone());
+        let (limits, admission) = (options.limits.clone(), options.admission);
         let watching = Watching { metrics, slow, stop: stops.clone() };
         let mut context = Context::new(db, registry.clone(), encoder, limits, admission, watching);
         context.upkeep = Arc::new(Upkeep::new(options.upkeep.clone()));
@@ -353,7 +353,7 @@ impl Server {
 
 /// Begins what goes on beside calls, and makes ready what they ask for.
 async fn begin(context: &Context) {
-    if let Err(error) = context.at_ingest.sync(context).await {
+    if let Err(error) = context.at_ingest.sync(context, None).await {
         tracing::error!(%error, "nothing is encoded at ingest until a space is declared or the server starts again");
     }
     let db = context.db.clone();

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use sidereus::engine::{Db, RecordKind, ReleaseText, ServerRecordKind};
 
+use super::progress::Progress;
 use super::world::{
     Model, NAME, answers, create, mixed, model_at, open, options, try_difference, write,
 };
@@ -37,12 +38,14 @@ struct Expected {
 }
 
 /// Flips so many bits, one at a time, each in a copy of its own.
+#[expect(clippy::match_wild_err_arm, reason = "a panic has told of itself")]
 pub(crate) fn run(folder: &Path, flips: u64, seed: u64) -> Report {
     let whole = folder.join("whole");
     let expected = make(&whole);
     let files = files_below(&whole);
     let total: u64 = files.iter().map(|(_, bytes)| bytes).sum();
     let mut report = Report::default();
+    let mut progress = Progress::new("flips", flips);
     for flip in 0..flips {
         let number = mixed(seed ^ flip.wrapping_mul(0x5851_f42d));
         // Half of the flips go by bytes, and half by files: small ones matter as much.
@@ -75,6 +78,7 @@ pub(crate) fn run(folder: &Path, flips: u64, seed: u64) -> Report {
         let kind: String = name.chars().filter(|each| !each.is_ascii_digit()).collect();
         *report.files.entry(kind).or_default() += 1;
         report.flips += 1;
+        progress.step();
         fs::remove_dir_all(&place).expect("removes");
     }
     report

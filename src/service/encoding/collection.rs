@@ -91,9 +91,9 @@ fn check_at_ingest(predicate: Option<&str>, from_tokens: &str) -> Result<(), Req
 /// From now on the target's space is filled as objects arrive.
 async fn fill_at_ingest(target: &Target, at_ingest: AtIngest) -> Result<(), ServiceError> {
     let Target { context, collection, space, .. } = target;
-    let (db, collection, space) = (context.db.clone(), collection.clone(), space.name.clone());
-    blocking(move || db.set_at_ingest(&collection, &space, Some(at_ingest))).await?;
-    context.at_ingest.sync(context).await
+    let (db, name, space) = (context.db.clone(), collection.clone(), space.name.clone());
+    blocking(move || db.set_at_ingest(&name, &space, Some(at_ingest))).await?;
+    context.at_ingest.sync(context, Some(collection)).await
 }
 
 /// The space of token ids of a name; they must be the model's own.

@@ -24,6 +24,7 @@ use sidereus::wire::v1::{CollectionSchema, ColumnType, CreateCollectionRequest, 
 use tokio::task::JoinSet;
 use tonic::transport::Endpoint;
 
+use super::progress::Progress;
 use super::wired::{column, space};
 use super::world::{DIMENSION, NAME, mixed};
 use books::{Books, Ended};
@@ -107,6 +108,7 @@ async fn run_all(
 ) -> Result<(), String> {
     // The first start makes the database, which is not what the others do: it says nothing about their time.
     let mut opening = Duration::ZERO;
+    let mut progress = Progress::new("kills", kills);
     loop {
         let mut victim = Victim::start(places);
         if report.kills > 0 && report.kills < kills && mixed(report.kills).is_multiple_of(OPENING) {
@@ -116,6 +118,7 @@ async fn run_all(
             *report.phases.entry("opening".to_owned()).or_default() += 1;
             report.kills_while_opening += 1;
             report.kills += 1;
+            progress.step();
             continue;
         }
         let (server, took) = tokio::task::block_in_place(|| victim.listening())?;
@@ -133,6 +136,7 @@ async fn run_all(
         load_and_kill(&server, victim, books, report).await?;
         places.forget_snapshots_under_way();
         report.kills += 1;
+        progress.step();
     }
 }
 

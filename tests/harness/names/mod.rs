@@ -25,6 +25,7 @@ use sidereus::engine::{Db, DbOptions};
 use tonic::Code;
 use tonic::transport::Channel;
 
+use super::progress::Progress;
 use plan::{Asked, Plan, Target};
 use watched::{Program, Seen, judge};
 
@@ -148,7 +149,11 @@ impl Places {
                 if is_file { self.outside.join("canary.txt") } else { self.outside.clone() };
             std::os::unix::fs::symlink(target, &link).expect("a link");
             let real = file.canonicalize().expect("it leads somewhere");
-            assert!(file.starts_with(&self.data) && real.starts_with(&self.outside), "{real:?}");
+            assert!(
+                file.starts_with(&self.data) && real.starts_with(&self.outside),
+                "{}",
+                real.display()
+            );
             files.push(file);
         }
         watched::check_the_judge();
@@ -295,6 +300,8 @@ async fn try_all(
     http: &str,
 ) -> Report {
     let count = AtomicU64::new(10_000);
+    let calls = (plan.targets.len() * payloads.len()) as u64 / share.of as u64;
+    let mut progress = Progress::new("texts in fields", calls);
     let pairs = plan.targets.iter().enumerate().flat_map(|(field, target)| {
         let due = payloads.iter().enumerate();
         let due = due.filter(move |(at, _)| (at + field) % share.of == share.turn % share.of);
@@ -313,6 +320,7 @@ async fn try_all(
         ..Report::default()
     };
     while let Some((target, payload, answer)) = calls.next().await {
+        progress.step();
         let Some((code, words)) = answer else {
             report.unsayable += 1;
             continue;
@@ -349,7 +357,8 @@ async fn try_one(
         plan.call(step, own).send(channel).await;
     }
     let status = call.send(channel).await;
-    if status.code() == Code::Ok {
+    // What the first steps have made is undone whatever came after them, lest thousands of it slow the rest down.
+    if status.code() == Code::Ok || !asked.first.is_empty() {
         for step in &asked.then {
             plan.call(step, own).send(channel).await;
         }

@@ -199,7 +199,7 @@ fn named(call: &str) -> Vec<String> {
             (false, _) => folder = Some(word.to_owned()),
             (true, Some(folder)) if word.is_empty() => found.push(String::clone(folder)),
             (true, Some(folder)) if !word.starts_with('/') => {
-                found.push(format!("{folder}/{word}"))
+                found.push(format!("{folder}/{word}"));
             }
             (true, _) => found.push(word.to_owned()),
         }
@@ -226,19 +226,19 @@ pub(super) fn check_the_judge() {
         (r#"7 newfstatat(9</d/data>, "LOCK", {st_mode=1}, 0) = 0"#, Seen::Inside),
         (r#"7 newfstatat(9</d/data/LOCK>, "", {st_mode=1}, AT_EMPTY_PATH) = 0"#, Seen::Inside),
         (r#"7 openat(AT_FDCWD</>, "/sys/fs/cgroup/x", O_RDONLY) = -1 ENOENT"#, Seen::System),
-        (r#"7 <... openat resumed>) = 9</d/data/LOCK>"#, Seen::Nothing),
-        (r#"7 +++ exited with 0 +++"#, Seen::Nothing),
+        (r"7 <... openat resumed>) = 9</d/data/LOCK>", Seen::Nothing),
+        (r"7 +++ exited with 0 +++", Seen::Nothing),
         (r#"7 openat(AT_FDCWD</>, "/etc/passwd", O_RDONLY) = 9</etc/passwd>"#, Seen::Outside),
         (r#"7 openat(AT_FDCWD</>, "/etc/passwd", O_RDONLY <unfinished ...>"#, Seen::Outside),
         (r#"7 openat(AT_FDCWD</>, "/d/data/../x", O_RDONLY) = -1 ENOENT"#, Seen::Outside),
         (r#"7 openat(AT_FDCWD</>, "/d/database", O_RDONLY) = -1 ENOENT"#, Seen::Outside),
         (r#"7 openat(AT_FDCWD</>, "/d/data/a", O_RDONLY) = 9</etc/passwd>"#, Seen::Outside),
-        (r#"7 <... openat resumed>) = 9</etc/passwd>"#, Seen::Outside),
+        (r"7 <... openat resumed>) = 9</etc/passwd>", Seen::Outside),
         (r#"7 openat(AT_FDCWD</>, "etc/passwd", O_RDONLY) = -1 ENOENT"#, Seen::Outside),
         (r#"7 newfstatat(9</etc>, "passwd", {st_mode=1}, 0) = 0"#, Seen::Outside),
         (r#"7 rename("/d/data/a", "/d/b") = 0"#, Seen::Outside),
         (r#"7 stat("/d/data/a\"/../../b", 0x7) = -1 ENOENT"#, Seen::Outside),
-        (r#"7 connect(9<TCP:[1]>, {sa_family=AF_INET, sin_port=htons(9)}, 16) = 0"#, Seen::Outside),
+        (r"7 connect(9<TCP:[1]>, {sa_family=AF_INET, sin_port=htons(9)}, 16) = 0", Seen::Outside),
         (r#"7 execve("/d/data/x", ["x"], 0x7 /* 9 vars */) = 0"#, Seen::Outside),
     ] {
         assert_eq!(judge(line, &folders), seen, "{line}");

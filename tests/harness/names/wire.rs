@@ -15,7 +15,7 @@ use tonic::{Code, Status};
 use tower::ServiceExt;
 
 /// Longer than any call should take, the first of a server among them, which measures the machine.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 /// A header longer than this is not taken by any server, and the connection may end with it.
 const HEADER_BYTES_MAX: usize = 8 << 10;

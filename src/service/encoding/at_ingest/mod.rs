@@ -17,7 +17,7 @@ use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
 use self::worker::Worker;
-use crate::engine::CollectionInfo;
+use crate::engine::{CollectionInfo, EngineError};
 use crate::schema::EmbeddingSpace;
 use crate::service::ServiceError;
 use crate::service::context::{Context, blocking};
@@ -63,15 +63,26 @@ struct Progress {
 }
 
 impl Workers {
-    /// Starts the workers that are missing, and stops those whose space is gone or is filled so no more.
+    /// Starts the workers of a collection that are missing, and stops those whose space is gone or is filled so no more; of all
+    /// collections where none is named.
     ///
     /// To be called after every change of the spaces.
-    pub(in crate::service) async fn sync(&self, context: &Context) -> Result<(), ServiceError> {
+    pub(in crate::service) async fn sync(
+        &self,
+        context: &Context,
+        collection: Option<&str>,
+    ) -> Result<(), ServiceError> {
         let _order = self.order.lock().await;
-        let db = context.db.clone();
-        let infos = blocking(move || db.collections()).await?;
+        let (db, changed) = (context.db.clone(), collection.map(str::to_owned));
+        let schemas = blocking(move || match changed.map(|name| db.schema(&name)) {
+            None => Ok(db.collections()?.into_iter().map(|info| info.schema).collect()),
+            Some(Err(EngineError::NoCollection { .. })) => Ok(Vec::new()),
+            Some(schema) => Ok::<_, EngineError>(vec![schema?]),
+        })
+        .await?;
+        let changed = collection.map(str::to_lowercase);
         let mut wanted: HashMap<Key, (String, EmbeddingSpace)> = HashMap::new();
-        for CollectionInfo { schema, .. } in infos {
+        for schema in schemas {
             let spaces = schema.spaces.into_iter().filter(|space| space.at_ingest.is_some());
             wanted.extend(
                 spaces.map(|space| (key(&schema.name, &space.name), (schema.name.clone(), space))),
@@ -79,7 +90,9 @@ impl Workers {
         }
         let mut running = self.running.write().unwrap_or_else(PoisonError::into_inner);
         running.retain(|key, running| {
-            let stays = wanted.get(key).is_some_and(|(_, space)| *space == running.space);
+            let is_another = changed.as_ref().is_some_and(|changed| *changed != key.0);
+            let stays =
+                is_another || wanted.get(key).is_some_and(|(_, space)| *space == running.space);
             if !stays {
                 running.stop.cancel();
             }

@@ -152,6 +152,7 @@ mod tests {
         Change { key: key(ordinal), kind: ChangeKind::Put }
     }
 
+    #[expect(clippy::unnecessary_wraps, reason = "as a queue has it")]
     fn print(text: &str) -> Option<Print> {
         Some(blake3::hash(text.as_bytes()))
     }
