@@ -5,6 +5,7 @@
 
 #![allow(missing_docs, reason = "a program")]
 
+#[expect(dead_code, reason = "what its tests use alone: a program has none")]
 #[path = "../tests/harness/mod.rs"]
 mod harness;
 

@@ -10,7 +10,7 @@ use std::hint::black_box;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use sidereus::engine::{Db, DbOptions, Part, Write, WriteMode};
 use sidereus::schema::{CollectionSchema, IdKind, Object, ObjectId};
-use sidereus::sky::{Cone, Degrees, Position, Region};
+use sidereus::sky::{Cone, Degrees, Position, Radians, Region};
 use sidereus::vector::{RowBitmap, dot, l2_squared};
 
 /// Numbers without a pattern, the same in every run.
@@ -70,11 +70,13 @@ fn clumpy_sky() -> Vec<Position> {
     let numbers = numbers(5 * OBJECTS);
     let mut numbers = numbers.into_iter().map(|number| f64::from(number) + 0.5);
     let mut next = || numbers.next().unwrap_or(0.5);
-    let mut anywhere = || (360.0 * next(), (2.0 * next() - 1.0).asin().to_degrees());
+    let mut anywhere = || (360.0 * next(), Degrees::from(Radians((2.0 * next() - 1.0).asin())).0);
     let clumps: Vec<(f64, f64)> = (0..3_000).map(|_| anywhere()).collect();
     let place = |number: usize| {
-        let (ra, dec) = if number % 2 == 0 { anywhere() } else { clumps[number / 2 % 3_000] };
-        let size = if number % 2 == 0 { 0.0 } else { 0.01 + (number / 2 % 100) as f64 / 100.0 };
+        let (ra, dec) =
+            if number.is_multiple_of(2) { anywhere() } else { clumps[number / 2 % 3_000] };
+        let size =
+            if number.is_multiple_of(2) { 0.0 } else { 0.01 + (number / 2 % 100) as f64 / 100.0 };
         let (east, north) = anywhere();
         let ra = (ra + size * (east / 360.0 - 0.5)).rem_euclid(360.0);
         Position::new(Degrees(ra), Degrees((dec + size * north / 180.0).clamp(-90.0, 90.0)))

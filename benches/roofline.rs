@@ -16,7 +16,7 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use sidereus::engine::{CollectionView, Db, DbOptions, Write, WriteMode};
 use sidereus::query::{self, Query, Term};
 use sidereus::schema::{Object, ObjectId};
-use sidereus::sky::{Cone, Degrees, Position, Region};
+use sidereus::sky::{Cone, Degrees, Position, Radians, Region};
 use sidereus::vector::{CODE_STEP, CodeWeights, Metric, dot};
 use tempfile::TempDir;
 
@@ -61,8 +61,8 @@ fn sky(rows: i64, dimension: usize) -> Sky {
     let directions: Vec<f32> = (0..8 * dimension).map(|_| random.unit() as f32 - 0.5).collect();
     for start in (0..rows).step_by(20_000) {
         let batch = (start..start + 20_000).map(|id| {
-            let height = 1.0 - (1.0 - 30f64.to_radians().cos()) * random.unit();
-            let dec = Degrees(height.asin().to_degrees());
+            let height = 1.0 - (1.0 - Radians::from(Degrees(30.0)).0.cos()) * random.unit();
+            let dec = Degrees::from(Radians(height.asin()));
             let position = Position::new(Degrees(360.0 * random.unit()), dec).expect("valid");
             let mut vector = vec![0.0f32; dimension];
             for direction in directions.chunks_exact(dimension) {
@@ -93,8 +93,8 @@ fn bandwidth() -> f64 {
 
 fn scan(sky: &Sky, view: &CollectionView, random: &mut Random, wanted: f64) -> (f64, u64) {
     // Rows are even in area: a cone of radius r holds (1 - cos r) of the cap's share.
-    let cap = 1.0 - 30f64.to_radians().cos();
-    let radius = (1.0 - cap * wanted / sky.rows as f64).acos().to_degrees();
+    let cap = 1.0 - Radians::from(Degrees(30.0)).0.cos();
+    let radius = Degrees::from(Radians((1.0 - cap * wanted / sky.rows as f64).acos())).0;
     let dec = 90.0 - (28.0 - radius).max(0.0) * random.unit();
     let centre = Position::new(Degrees(360.0 * random.unit()), Degrees(dec)).expect("valid");
     let vector = (0..sky.dimension).map(|_| random.unit() as f32).collect();

@@ -69,7 +69,7 @@ fn operator() -> tempfile::TempDir {
 
 fn encoder(directory: &Path, rows_max: usize) -> EncoderHandle {
     let mut options = EncoderOptions::new(PROGRAM.into(), directory.to_owned());
-    options.device = "cpu".to_owned();
+    "cpu".clone_into(&mut options.device);
     options.batch.rows_max = rows_max;
     EncoderHandle::spawn(options)
 }

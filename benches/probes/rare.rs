@@ -20,7 +20,7 @@ use plotters::prelude::*;
 use sidereus::engine::{CollectionView, Db, DbOptions, Write, WriteMode};
 use sidereus::query::{self, BatchQuery, Method, Query, StopFlag, Strategy, Term};
 use sidereus::schema::{ColumnType, Object, ObjectId, Value};
-use sidereus::sky::{Degrees, Position};
+use sidereus::sky::{Degrees, Position, Radians};
 use sidereus::vector::Metric;
 
 use classes::{Classes, DIMENSION, Random};
@@ -56,10 +56,10 @@ impl Sky {
         for number in 0..rows {
             let (class, vector) = drawn.draw();
             let random = &mut drawn.random;
-            let dec = (2.0 * random.unit() - 1.0).asin().to_degrees();
+            let dec = Radians((2.0 * random.unit() - 1.0).asin());
             writes.push(Write::Put(Object {
                 id: ObjectId::Number(number as i64),
-                position: Position::new(Degrees(360.0 * random.unit()), Degrees(dec))?,
+                position: Position::new(Degrees(360.0 * random.unit()), dec.into())?,
                 columns: vec![Value::Int64(class)],
                 vectors: vec![(space, vector)],
             }));

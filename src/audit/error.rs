@@ -52,11 +52,12 @@ impl AuditError {
         }
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "so that it stands in `map_err`")]
     pub(super) fn unreadable(path: &Path, reason: impl ToString) -> Self {
         Self::Unreadable { path: path.display().to_string(), reason: reason.to_string() }
     }
 
-    pub(super) fn damaged(path: &Path, reason: impl ToString) -> Self {
-        Self::Damaged { path: path.display().to_string(), reason: reason.to_string() }
+    pub(super) fn damaged(path: &Path, reason: String) -> Self {
+        Self::Damaged { path: path.display().to_string(), reason }
     }
 }

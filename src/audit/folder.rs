@@ -85,10 +85,9 @@ pub(super) fn end(folder: &Path) -> Result<End, AuditError> {
             );
             return Err(AuditError::damaged(folder, reason));
         }
-        Some(Ok(_)) => None,
         Some(Err(())) => Some("the file `head` could not be read and was written anew".to_owned()),
         None if last.n > 0 => Some("the file `head` was missing and was written anew".to_owned()),
-        None => None,
+        Some(Ok(_)) | None => None,
     };
     Ok(End { file, length, head: last, torn, remark })
 }

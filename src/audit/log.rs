@@ -420,7 +420,7 @@ impl<D: Disk> Writer<D> {
             match put {
                 Ok(()) => self.head_owed = false,
                 Err(error) => {
-                    tracing::error!(%error, "the head of the audit log could not be written")
+                    tracing::error!(%error, "the head of the audit log could not be written");
                 }
             }
         }

@@ -19,7 +19,7 @@ fn entry(number: u64) -> Entry {
         proof: "token:k3f9".to_owned(),
         peer: "127.0.0.1:4711".to_owned(),
         verb: "/sidereus.v1.SearchService/Search".to_owned(),
-        collection: (number % 2 == 0).then(|| "galaxies".to_owned()),
+        collection: number.is_multiple_of(2).then(|| "galaxies".to_owned()),
         role: Some("read".to_owned()),
         decision: match number % 5 {
             0 => Decision::Denied { reason: "no role in `galaxies`".to_owned() },
@@ -426,7 +426,7 @@ proptest! {
         prop_assert!(is_whole(folder.path()));
         let path = folder.path().join("0001.jsonl");
         let bytes = fs::read(&path).expect("a file");
-        prop_assert_eq!(bytes.iter().filter(|byte| **byte == b'\n').count(), 4);
+        prop_assert_eq!(bytes.split(|byte| *byte == b'\n').count(), 5);
         prop_assert!(bytes.iter().all(|byte| *byte == b'\n' || (*byte >= 0x20 && *byte != 0x7f)));
         prop_assert!(bytes.len() < 4 * 2_500);
         read(folder.path(), &mut |line| {

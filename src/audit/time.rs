@@ -94,7 +94,7 @@ mod tests {
             parse("2024-02-29T12:34Z", now).map(readable),
             Ok("2024-02-29T12:34:00.000000Z".to_owned())
         );
-        assert_eq!(parse("2h", now), Ok(now - Duration::from_secs(7_200)));
+        assert_eq!(parse("2h", now), Ok(now - Duration::from_hours(2)));
         for bad in [
             "",
             "yesterday",

@@ -179,12 +179,11 @@ pub fn verify(path: &Path) -> Result<Summary, AuditError> {
                 numbers.last().map_or_else(|| folder::HEAD.to_owned(), |last| file_name(*last));
             summary.fault(&name, 0, what);
         }
-        Some(Ok(_)) => {}
         Some(Err(())) => {
             summary.fault(folder::HEAD, 1, "it cannot be read: it was changed".to_owned());
         }
         None if walk.head.n > 0 => summary.fault(folder::HEAD, 0, "it is missing".to_owned()),
-        None => {}
+        Some(Ok(_)) | None => {}
     }
     summary.head = (walk.head.n, walk.head.hash);
     Ok(summary)
@@ -294,7 +293,7 @@ fn tell(path: &Path, name: &str, place: u64, value: &serde_json::Value, summary:
             Some(bytes) if hash_of(&bytes) == hash => {}
             Some(_) => summary.fault(&kept, 0, "what was put aside was changed".to_owned()),
             None => {
-                summary.fault(name, place, format!("`{kept}`, which was put aside, is missing"))
+                summary.fault(name, place, format!("`{kept}`, which was put aside, is missing"));
             }
         }
     }

@@ -97,10 +97,10 @@ fn inspect(
             }
         }
     }
-    if let Some(more) = observations.count_known().and_then(|count| count.checked_sub(shown)) {
-        if more > 0 {
-            notes.push(format!("{name}: {} more; --limit N shows them", thousands(more)));
-        }
+    if let Some(more) = observations.count_known().and_then(|count| count.checked_sub(shown))
+        && more > 0
+    {
+        notes.push(format!("{name}: {} more; --limit N shows them", thousands(more)));
     }
     if observations.skipped() > 0 {
         let skipped = thousands(observations.skipped());
@@ -169,14 +169,14 @@ fn median(values: &mut [f32]) -> Option<f64> {
     if values.is_empty() {
         return None;
     }
-    let is_even = values.len() % 2 == 0;
+    let is_even = values.len().is_multiple_of(2);
     let (below, upper, _) = values.select_nth_unstable_by(middle, f32::total_cmp);
     let upper = f64::from(*upper);
     if !is_even {
         return Some(upper);
     }
     let lower = below.iter().copied().max_by(f32::total_cmp)?;
-    Some((f64::from(lower) + upper) / 2.0)
+    Some(f64::midpoint(f64::from(lower), upper))
 }
 
 #[cfg(test)]

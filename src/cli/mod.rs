@@ -62,6 +62,7 @@ struct Arguments {
 }
 
 #[derive(Debug, Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "one is made in the life of the program")]
 enum Command {
     /// Run the server
     Serve(serve::ServeArguments),

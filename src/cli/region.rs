@@ -91,7 +91,7 @@ fn parse_cone(text: &str) -> Result<Cone> {
 
 fn parse_polygon(text: &str) -> Result<Polygon> {
     let count = text.split(',').count();
-    if count % 2 != 0 {
+    if !count.is_multiple_of(2) {
         bail!(
             "`{text}` has {count} numbers; a polygon is RA,DEC pairs, for example 10,0,12,0,11,2"
         );

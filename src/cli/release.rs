@@ -246,7 +246,7 @@ fn list(releases: &[v1::Release], format: Format) -> Result<()> {
         let withdrawn = release.withdrawn.as_ref().map_or("-", |withdrawal| &withdrawal.reason);
         table.push(vec![
             Cell::text(&release.name),
-            Cell::text(&date(release.created_ms)),
+            Cell::text(date(release.created_ms)),
             told_count(release.objects),
             Cell::text(release.text.as_ref().map_or("", |text| &text.title)),
             Cell::Id(release.content_hash.clone()),
@@ -261,7 +261,7 @@ fn show(release: &v1::Release, format: Format) -> Result<()> {
     let mut facts = vec![
         ("collection", Cell::text(&release.collection)),
         ("release", Cell::text(&release.name)),
-        ("made", Cell::text(&date(release.created_ms))),
+        ("made", Cell::text(date(release.created_ms))),
         ("source_version", Cell::Count(release.source_version)),
         ("objects", told_count(release.objects)),
         ("probes", Cell::Count(release.probes)),
@@ -273,7 +273,7 @@ fn show(release: &v1::Release, format: Format) -> Result<()> {
         ("notes", Cell::text(&text.notes)),
     ];
     if let Some(withdrawal) = &release.withdrawn {
-        facts.push(("withdrawn", Cell::text(&date(withdrawal.at_ms))));
+        facts.push(("withdrawn", Cell::text(date(withdrawal.at_ms))));
         facts.push(("reason", Cell::text(&withdrawal.reason)));
         facts.push(("data_kept", Cell::text(if withdrawal.data_kept { "yes" } else { "no" })));
     }
@@ -308,10 +308,10 @@ fn print_diff(diff: &v1::ReleaseDiff, format: Format) -> Result<()> {
     for (what, objects) in kinds {
         let objects = objects.clone().unwrap_or_default();
         let ids: Vec<String> = objects.ids.iter().map(|id| id_text(Some(id))).collect();
-        table.push(vec![Cell::text(what), Cell::Count(objects.count), Cell::text(&ids.join(" "))]);
+        table.push(vec![Cell::text(what), Cell::Count(objects.count), Cell::text(ids.join(" "))]);
     }
     let part = |kind: &str, part: &v1::ChangedPart| {
-        vec![Cell::text(&format!("{kind} {}", part.name)), Cell::Count(part.count), Cell::text("")]
+        vec![Cell::text(format!("{kind} {}", part.name)), Cell::Count(part.count), Cell::text("")]
     };
     table.push(vec![Cell::text("moved"), Cell::Count(diff.moved), Cell::text("")]);
     diff.columns.iter().for_each(|each| table.push(part("column", each)));

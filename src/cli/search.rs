@@ -28,6 +28,7 @@ const DEFAULT_K: u32 = 10;
 
 /// Words of `sidereus search`.
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "words of a command line")]
 pub(super) struct SearchArguments {
     /// Name of the collection
     name: String,

@@ -11,6 +11,7 @@ use super::client::ClientArguments;
 use super::failure::of_status;
 use super::progress;
 use super::render::{Cell, Format, Table, print_facts, print_table, write_out};
+use crate::access::Registry;
 use crate::backup::{self, Remote, SnapshotManifest};
 use crate::engine::{Db, DbOptions};
 use crate::wire::v1;
@@ -203,8 +204,10 @@ async fn tell_of_access(
         eprintln!("note: --revoke-tokens would have revoked every token of the restored database");
         return Ok(());
     }
-    let revoked = in_directory(into, |registry| registry.revoke_all_tokens()).await.with_context(|| {
-        format!("the tokens of {data} are not all revoked: do not serve it; remove it and restore again")
+    let revoked = in_directory(into, Registry::revoke_all_tokens).await.with_context(|| {
+        format!(
+            "the tokens of {data} are not all revoked: do not serve it; remove it and restore again"
+        )
     })?;
     eprintln!(
         "note: {revoked} tokens are revoked; `sidereus access bootstrap --data {data}` makes an administrator and a token for him"
@@ -267,7 +270,7 @@ async fn scrub(client: &ClientArguments, start: bool) -> Result<()> {
     let facts = [
         ("running", Cell::text(if state.running { "yes" } else { "no" })),
         ("bytes_read", Cell::Bytes(state.bytes)),
-        ("last_ended", Cell::text(&super::release::date(last.ended_ms))),
+        ("last_ended", Cell::text(super::release::date(last.ended_ms))),
         ("last_complete", Cell::text(if last.complete { "yes" } else { "no" })),
         ("problems", Cell::Count(last.problems.len() as u64)),
     ];
@@ -312,7 +315,7 @@ fn print(snapshots: &[v1::Snapshot], format: Format) -> Result<()> {
         }
         table.push(vec![
             Cell::text(&snapshot.name),
-            Cell::text(&super::release::date(snapshot.created_ms)),
+            Cell::text(super::release::date(snapshot.created_ms)),
             Cell::Count(snapshot.collections.len() as u64),
             Cell::Count(snapshot.collections.iter().map(|each| each.objects).sum()),
             Cell::Count(snapshot.files),

@@ -118,7 +118,7 @@ pub trait Network: Send {
     /// Computes one of the model's outputs for rows of one layout, in their order.
     fn make(&self, rows: &[&Features], output: usize) -> Result<Vec<Made>, NetworkError> {
         // Networks with a single output give it as their last stage.
-        let _only = output;
+        let _ = output;
         let mut features = Vec::new();
         for row in rows {
             features.extend(row.arrays().concat());

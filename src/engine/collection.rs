@@ -356,7 +356,7 @@ impl Collection {
         // A tail that has grown beyond bounds must not wait until nobody searches.
         let is_urgent = self.state()?.tail_bytes() >= IMPORT_BYTES_MAX;
         let snapshot = self.store.snapshot(self.id)?;
-        let schema = snapshot.record().schema.clone();
+        let schema = Arc::clone(&snapshot.record().schema);
         let arrow_schema = columns::resident_schema(&schema);
         let plan = BuildPlan {
             collection_folder: &self.folder,

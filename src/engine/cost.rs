@@ -130,7 +130,7 @@ impl CostModel {
         let (short, long) = (per_code(CODE_STEP), per_code(8 * CODE_STEP));
         let code_byte_ns = ((long - short) / (7 * CODE_STEP) as f64).max(0.01);
         let rows: Vec<u32> = scattered(bytes.len() / CODE_STEP);
-        let weights = CodeWeights::new(&vec![0.5; CODE_STEP - 4], 0.0, CODE_STEP);
+        let weights = CodeWeights::new(&[0.5; CODE_STEP - 4], 0.0, CODE_STEP);
         let code_fetch_ns = quickest(rows.len(), || {
             let mut least = f32::INFINITY;
             weights.gather(&bytes, &rows, |_, estimate| least = least.min(estimate));

@@ -101,7 +101,7 @@ impl Db {
         let records = db.inner.store.collections()?;
         db.remove_strays(&records);
         db.remove_frozen();
-        for record in &db.sort_releases(records)? {
+        for record in &db.sort_releases(&records)? {
             let collection = db.register(record);
             if let Some(rows) = db.inner.options.auto_index_rows
                 && collection.has_unfinished_build()

@@ -76,6 +76,7 @@ impl MappedFloats {
     }
 
     /// The numbers.
+    #[expect(clippy::cast_ptr_alignment, reason = "a mapping begins at the boundary of a page")]
     pub(super) fn as_slice(&self) -> &[f32] {
         let bytes = &self.map[HEADER_BYTES..];
         // SAFETY: a mapping begins at a page boundary and the header is 64 bytes, so the pointer is aligned for

@@ -330,7 +330,7 @@ impl State {
         version: u64,
     ) -> Result<Self, EngineError> {
         let arrow_schema = columns::resident_schema(&schema);
-        let mut next = Self { schema, version, arrow_schema, ..self.clone() };
+        let mut next = Self { schema, arrow_schema, version, ..self.clone() };
         let segment = next.segment.iter_mut().map(|(live, _)| live);
         for live in segment.chain(&mut next.tail) {
             live.part = Arc::new(live.part.widened(&next.arrow_schema)?);

@@ -36,6 +36,7 @@ impl CollectionView {
     ///
     /// # Complexity
     /// Nothing for parts that were shown under this policy before, and did not change; else that of the policy for their rows.
+    #[must_use]
     pub fn restricted(mut self, policy: Arc<dyn RowPolicy>) -> Self {
         self.state = Arc::new(self.state.restricted(&*policy));
         self.policies.push(policy);

@@ -107,14 +107,14 @@ pub(super) fn cast_column(given: &ArrayRef, wanted: ColumnType) -> Result<Casted
     }
     let is_real = plain.data_type().is_floating();
     let reals = if is_real { Some(safe_cast(&plain, &DataType::Float64)?) } else { None };
-    let reals = reals.as_ref().map(|reals| reals.as_primitive::<Float64Type>());
+    let reals = reals.as_ref().map(AsArray::as_primitive::<Float64Type>);
     let back = match (wanted, reals) {
         (ColumnType::Int64 | ColumnType::Float32, Some(_)) => {
             Some(safe_cast(&array, &DataType::Float64)?)
         }
         _ => None,
     };
-    let back = back.as_ref().map(|back| back.as_primitive::<Float64Type>());
+    let back = back.as_ref().map(AsArray::as_primitive::<Float64Type>);
     let mut misfits = Vec::new();
     for row in 0..plain.len() {
         if plain.is_null(row) {

@@ -102,9 +102,9 @@ pub(super) fn picked_type(file: &Schema, picked: Picked) -> &DataType {
 
 fn described(column: &Assigned, field: &Field, kind: ColumnType) -> Column {
     let mut described = Column::new(&column.name, kind);
-    described.unit = metadata(field, META_UNIT).to_owned();
-    described.ucd = metadata(field, META_UCD).to_owned();
-    described.description = metadata(field, META_DESCRIPTION).to_owned();
+    metadata(field, META_UNIT).clone_into(&mut described.unit);
+    metadata(field, META_UCD).clone_into(&mut described.ucd);
+    metadata(field, META_DESCRIPTION).clone_into(&mut described.description);
     described
 }
 

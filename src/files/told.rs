@@ -5,7 +5,7 @@ use arrow::datatypes::{Field, Schema};
 use super::assign::{VECTOR_PREFIX, VectorSource, VectorSpec};
 use super::cast::column_kind;
 use super::mapping::{Resolved, place_of};
-use crate::schema::{CollectionSchema, ColumnType, Modality, Provenance};
+use crate::schema::{CollectionSchema, ColumnType, EmbeddingSpace, Modality, Provenance};
 use crate::vector::Metric;
 
 /// Metadata keys of a provenance, in the order of its members.
@@ -61,7 +61,7 @@ pub(super) fn with_told(
         let Some(space) = field.name().strip_prefix(VECTOR_PREFIX) else { continue };
         let is_asked = specs.iter().any(|spec| spec.space.eq_ignore_ascii_case(space));
         let has_place = |collection: &CollectionSchema| {
-            collection.space(space).is_some_and(|space| space.holds_vectors())
+            collection.space(space).is_some_and(EmbeddingSpace::holds_vectors)
         };
         let is_list = column_kind(field.data_type()) == Some(ColumnType::FloatList);
         if taken.contains(&place) || is_asked || !is_list || !collection.is_none_or(has_place) {

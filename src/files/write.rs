@@ -55,7 +55,7 @@ impl TableWriter {
         let sink = match format {
             Format::Parquet => {
                 let writer =
-                    ArrowWriter::try_new(file, SchemaRef::clone(schema), properties(schema));
+                    ArrowWriter::try_new(file, SchemaRef::clone(schema), Some(properties(schema)));
                 Sink::Parquet(Box::new(writer.map_err(|error| parquet_failed(path, error))?))
             }
             Format::Arrow => {
@@ -148,7 +148,7 @@ fn check(path: &Path, format: Format, schema: &SchemaRef) -> Result<(), FileErro
 }
 
 /// Numbers of measurements and vectors do not repeat: only texts get a dictionary.
-fn properties(schema: &SchemaRef) -> Option<WriterProperties> {
+fn properties(schema: &SchemaRef) -> WriterProperties {
     let mut builder = WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::default()))
         .set_dictionary_enabled(false)
@@ -157,7 +157,7 @@ fn properties(schema: &SchemaRef) -> Option<WriterProperties> {
         let column = ColumnPath::new(vec![field.name().clone()]);
         builder = builder.set_column_dictionary_enabled(column, true);
     }
-    Some(builder.build())
+    builder.build()
 }
 
 fn written(path: &Path, source: std::io::Error) -> FileError {

@@ -97,16 +97,14 @@ impl ProbeError {
     /// What the caller must do.
     pub fn class(&self) -> Class {
         match self {
-            Self::BadSpec { .. } => Class::Invalid,
+            Self::Learn(LearnError::Unreadable { .. } | LearnError::Stopped) => Class::Unavailable,
+            Self::BadSpec { .. } | Self::Learn(_) => Class::Invalid,
             Self::UnknownColumn { .. } | Self::UnknownSpace { .. } | Self::NoProbe { .. } => {
                 Class::NotFound
             }
             Self::Exists { .. } | Self::Stale { .. } => Class::Conflict,
             Self::Damaged { .. } => Class::Corrupt,
             Self::Scratch(_) => Class::Exhausted,
-            Self::Learn(LearnError::Unreadable { .. }) => Class::Unavailable,
-            Self::Learn(LearnError::Stopped) => Class::Unavailable,
-            Self::Learn(_) => Class::Invalid,
             Self::Query(error) => error.class(),
             Self::Engine(error) => error.class(),
             Self::Encoder(error) => error.class(),

@@ -31,6 +31,7 @@ pub struct Fitted {
 ///
 /// # Errors
 /// [`ProbeError`]; nothing is kept then.
+#[expect(clippy::needless_pass_by_value, reason = "a request is answered once")]
 pub fn fit(
     tools: &Tools,
     view: &CollectionView,
@@ -89,7 +90,7 @@ pub fn fit(
         // Nothing is kept for a caller who has gone.
         progress.step("keeping", 0, 1)?;
         let record = Record { probe: probe.clone(), model };
-        record::keep(tools, view, &request.name, record, request.overwrite)?;
+        record::keep(tools, view, &request.name, &record, request.overwrite)?;
     }
     Ok(Fitted { probe, predictions })
 }

@@ -100,7 +100,7 @@ pub(super) fn keep(
     tools: &Tools,
     view: &CollectionView,
     name: &str,
-    record: Record,
+    record: &Record,
     overwrite: bool,
 ) -> Result<(), ProbeError> {
     let collection = &view.schema().name;

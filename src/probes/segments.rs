@@ -176,7 +176,7 @@ fn keep(
         return Ok(());
     }
     let record = Record { probe: probe.clone(), model: Model::Logistic(model) };
-    record::keep(tools, view, &request.name, record, request.overwrite)
+    record::keep(tools, view, &request.name, &record, request.overwrite)
 }
 
 fn probabilities(model: &Logistic, tokens: &Subset<'_>) -> Result<Vec<f64>, LearnError> {

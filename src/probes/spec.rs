@@ -106,6 +106,7 @@ impl Spec {
         let is_redshift = is_redshift(view, &target);
         let predicate = Some(wire.predicate.trim().to_owned()).filter(|text| !text.is_empty());
         Ok(Self {
+            wire,
             spaces,
             columns,
             target,
@@ -115,7 +116,6 @@ impl Spec {
             weight,
             predicate,
             is_redshift,
-            wire,
         })
     }
 

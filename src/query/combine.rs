@@ -156,9 +156,9 @@ impl Combination {
     }
 
     /// One number of the terms' ranks, from 1; `ranked` tells how many objects each term ranks.
-    pub(super) fn fuse_ranks(&self, shares: &[f64], ranks: &[Option<u32>], ranked: &[u32]) -> f64 {
+    pub(super) fn fuse_ranks(shares: &[f64], ranks: &[Option<u32>], ranked: &[u32]) -> f64 {
         let each = |term: usize| {
-            let middle = (f64::from(ranked[term]) + 1.0) / 2.0;
+            let middle = f64::midpoint(f64::from(ranked[term]), 1.0);
             shares[term] * reciprocal_rank(ranks[term].map_or(middle, f64::from))
         };
         -(0..ranks.len()).map(each).sum::<f64>()
@@ -209,8 +209,7 @@ mod tests {
 
     #[test]
     fn ranks_count_less_the_later_they_are() {
-        let ranks = combination(Fusion::ReciprocalRank, Missing::Neutral);
-        let fused = ranks.fuse_ranks(&[0.5, 0.5], &[Some(1), None], &[9, 9]);
+        let fused = Combination::fuse_ranks(&[0.5, 0.5], &[Some(1), None], &[9, 9]);
         assert!((fused + 0.5 / 61.0 + 0.5 / 65.0).abs() < 1e-12);
     }
 

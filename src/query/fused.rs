@@ -1,7 +1,7 @@
 //! Several terms as one order, and measures that no index knows: exactly, over all that a filter leaves.
 
 use super::bind::{Bound, Target};
-use super::combine::Fusion;
+use super::combine::{Combination, Fusion};
 use super::error::QueryError;
 use super::execute::{Found, found};
 use super::filter::PartFilter;
@@ -75,7 +75,7 @@ impl Scored {
                 Some(_) if !bound.combination.admits(distances) => None,
                 Some((ranks, ranked)) => {
                     let own = &ranks[object * terms..(object + 1) * terms];
-                    Some(bound.combination.fuse_ranks(&shares, own, ranked))
+                    Some(Combination::fuse_ranks(&shares, own, ranked))
                 }
             };
             let distance = value.and_then(Distance::new);

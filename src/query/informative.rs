@@ -118,7 +118,7 @@ pub fn next_batch(view: &CollectionView, query: &BatchQuery) -> Result<Batch, Qu
     let filters = filter.bind(view, &query.stop)?;
     let labelled: Vec<&[f32]> = positives.iter().chain(&negatives).map(Vec::as_slice).collect();
     let labelled = some_of(labelled, query.seed);
-    let pool = Pool::find(query, strategy, &space, head, &filters)?;
+    let pool = Pool::find(query, strategy, &space, head.as_ref(), &filters)?;
     let chosen = pool.choose(query, strategy, space.metric, &labelled)?;
     let proposals = chosen.into_iter().filter_map(|place| pool.proposals.get(place).cloned());
     Ok(Batch {
@@ -177,15 +177,14 @@ impl Pool {
         query: &BatchQuery,
         strategy: Strategy,
         space: &EmbeddingSpace,
-        head: Option<Measure>,
+        head: Option<&Measure>,
         filters: &[PartFilter<'_>],
     ) -> Result<Self, QueryError> {
         let size = (query.count * POOL_PER_OBJECT).clamp(POOL_LEAST, POOL_MAX).max(query.count);
         let mut top = TopK::new(size);
         let mut scored = 0;
-        let logit = |vector: &[f32]| {
-            head.as_ref().map(|head| -head.distance(space.metric, &[], vector).value())
-        };
+        let logit =
+            |vector: &[f32]| head.map(|head| -head.distance(space.metric, &[], vector).value());
         for (place, filter) in filters.iter().enumerate() {
             let part = filter.live().part();
             let Some(vectors) = part.vectors(space.id) else { continue };

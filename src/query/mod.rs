@@ -1,10 +1,10 @@
 //! Answers queries on a collection: where on the sky, which properties, near to what.
 //!
-//! A [`Query`] is a recipe. It is bound to a view ([`bind`]), region and predicate are bound to the rows of each part
-//! ([`filter`]), the planner chooses how to find the nearest of those that they leave ([`plan`]), the plan is carried out
-//! ([`execute`], or [`order`] where they are ordered by a column) and the hits get their columns ([`hydrate`]); or they are first
-//! ordered anew ([`late_interaction`]) or put apart ([`apart`]). Examples become a [`measure`], several terms one order by a rule
-//! of [`combine`], found by comparing everything ([`fused`]) or through the indices ([`threshold`]). What somebody may see
+//! A [`Query`] is a recipe. It is bound to a view (`bind`), region and predicate are bound to the rows of each part
+//! (`filter`), the planner chooses how to find the nearest of those that they leave (`plan`), the plan is carried out
+//! (`execute`, or `order` where they are ordered by a column) and the hits get their columns (`hydrate`); or they are first
+//! ordered anew (`late_interaction`) or put apart (`apart`). Examples become a `measure`, several terms one order by a rule
+//! of `combine`, found by comparing everything (`fused`) or through the indices (`threshold`). What somebody may see
 //! ([`row_policy`](fn@row_policy)) is taken out of the view before any of this.
 //!
 //! **Invariants.** In exact mode every plan gives the same hits, in the same order; ties of distance are broken
@@ -254,7 +254,7 @@ pub fn select(
     }
     let lacking = lacking.and_then(|space| view.schema().space_by_id(space));
     match lacking.filter(|space| !space.holds_vectors()) {
-        Some(space) => without_tokens(view, space.id, ids, stop),
+        Some(space) => without_tokens(view, space.id, &ids, stop),
         None => Ok(ids),
     }
 }
@@ -263,7 +263,7 @@ pub fn select(
 fn without_tokens(
     view: &CollectionView,
     space: SpaceId,
-    ids: Vec<ObjectId>,
+    ids: &[ObjectId],
     stop: &StopFlag,
 ) -> Result<Vec<ObjectId>, QueryError> {
     let mut lacking = Vec::new();

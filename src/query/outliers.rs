@@ -315,7 +315,7 @@ impl Search<'_> {
             let found = execute::execute(request, bound, plan, filters)?;
             exact &= found.exact;
             kind = found.kind;
-            let others = self.others(object, found.nearest);
+            let others = self.others(object, &found.nearest);
             places.extend(others.iter().map(|other| other.0));
             distances.extend(others.iter().map(|other| other.1));
         }
@@ -348,7 +348,7 @@ impl Search<'_> {
     }
 
     /// The nearest without the object itself; where others coincide with it, it may not be among them.
-    fn others(&self, object: usize, nearest: Vec<(Distance, Found)>) -> Vec<(u32, f64)> {
+    fn others(&self, object: usize, nearest: &[(Distance, Found)]) -> Vec<(u32, f64)> {
         let mut others: Vec<(u32, f64)> = nearest
             .iter()
             .filter_map(|(distance, found)| {

@@ -15,7 +15,7 @@ use crate::wire::v1;
 use crate::wire::v1::access_service_server::AccessService;
 
 /// How often it is written down when tokens were used last.
-const USES: Duration = Duration::from_secs(3_600);
+const USES: Duration = Duration::from_hours(1);
 
 /// Names in one request.
 const NAMES_MAX: usize = 10_000;

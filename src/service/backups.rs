@@ -37,7 +37,7 @@ impl Backups {
 
     fn create(
         &self,
-        request: v1::CreateSnapshotRequest,
+        request: &v1::CreateSnapshotRequest,
     ) -> Result<Answers<v1::CreateSnapshotResponse>, ServiceError> {
         let place = self.place(&request.destination)?;
         tracing::info!(destination = request.destination, "making a snapshot");
@@ -77,7 +77,7 @@ impl BackupService for Backups {
         &self,
         request: Request<v1::CreateSnapshotRequest>,
     ) -> Result<Response<Self::CreateSnapshotStream>, Status> {
-        Ok(Response::new(self.create(request.into_inner())?))
+        Ok(Response::new(self.create(&request.into_inner())?))
     }
 
     async fn list_snapshots(

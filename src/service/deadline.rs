@@ -89,8 +89,8 @@ mod tests {
 
     #[test]
     fn timeouts_of_every_unit_are_read_and_others_are_not() {
-        assert_eq!(parse_timeout("2H"), Some(Duration::from_secs(7_200)));
-        assert_eq!(parse_timeout("3M"), Some(Duration::from_secs(180)));
+        assert_eq!(parse_timeout("2H"), Some(Duration::from_hours(2)));
+        assert_eq!(parse_timeout("3M"), Some(Duration::from_mins(3)));
         assert_eq!(parse_timeout("99999999S"), Some(Duration::from_secs(99_999_999)));
         assert_eq!(parse_timeout("5m"), Some(Duration::from_millis(5)));
         assert_eq!(parse_timeout("5u"), Some(Duration::from_micros(5)));
@@ -102,7 +102,7 @@ mod tests {
 
     #[test]
     fn the_shorter_of_both_counts() {
-        let longest = Duration::from_secs(60);
+        let longest = Duration::from_mins(1);
         let mut metadata = MetadataMap::new();
         assert_eq!(Deadline::new(&metadata, longest).allowed, longest);
         metadata.insert("grpc-timeout", "2H".parse().expect("ascii"));
@@ -116,7 +116,7 @@ mod tests {
     async fn work_that_takes_too_long_is_given_up() {
         let mut metadata = MetadataMap::new();
         metadata.insert("grpc-timeout", "20m".parse().expect("ascii"));
-        let deadline = Deadline::new(&metadata, Duration::from_secs(60));
+        let deadline = Deadline::new(&metadata, Duration::from_mins(1));
         let outcome = deadline.run(std::future::pending::<Result<(), ServiceError>>()).await;
         assert!(matches!(outcome, Err(ServiceError::DeadlineExceeded { .. })));
         assert!(Instant::now() >= deadline.at);

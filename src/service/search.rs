@@ -199,7 +199,12 @@ impl SearchService for Searches {
         let deadline = Deadline::new(request.metadata(), self.context.limits.request_time_max);
         let (door, rows) = (self.context.door(gate::grant(&request)?), gate::rows_served(&request));
         let answer = deadline
-            .run(self.answer(door, self.context.targeted(request.into_inner())?, deadline))
+            // Too large to be moved about on the stack.
+            .run(Box::pin(self.answer(
+                door,
+                self.context.targeted(request.into_inner())?,
+                deadline,
+            )))
             .await?;
         deadline.check()?;
         let Answered { answer, memory } = answer;

@@ -44,6 +44,6 @@ impl End {
         self.refusing.cancel();
         tokio::time::sleep(grace / 2).await;
         self.stops.streams.cancel();
-        tokio::time::sleep(grace - grace / 2).await;
+        tokio::time::sleep(grace.saturating_sub(grace / 2)).await;
     }
 }

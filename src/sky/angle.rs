@@ -59,12 +59,14 @@ impl Degrees {
 }
 
 impl From<Degrees> for Radians {
+    #[expect(clippy::disallowed_methods, reason = "the place for it")]
     fn from(angle: Degrees) -> Self {
         Self(angle.0.to_radians())
     }
 }
 
 impl From<Radians> for Degrees {
+    #[expect(clippy::disallowed_methods, reason = "the place for it")]
     fn from(angle: Radians) -> Self {
         Self(angle.0.to_degrees())
     }
@@ -128,7 +130,7 @@ mod tests {
         for step in -800..800 {
             let angle = f64::from(step) * 0.913;
             let (sin, cos) = Degrees(angle).sin_cos();
-            let (sin_rad, cos_rad) = angle.to_radians().sin_cos();
+            let (sin_rad, cos_rad) = Radians::from(Degrees(angle)).0.sin_cos();
             assert!((sin - sin_rad).abs() < 4e-15 && (cos - cos_rad).abs() < 4e-15, "{angle}");
         }
     }

@@ -106,6 +106,7 @@ impl ConeTest {
     /// Whether the cone contains a position of this direction, and whether that is certain. What is not certain must be
     /// asked of [`Cone::contains`]; what is, agrees with it. A direction that is not a number is never certain.
     #[inline]
+    #[expect(clippy::needless_bitwise_bool, reason = "nothing to predict: for every row of a scan")]
     pub fn judge(&self, direction: &[f32; 3]) -> (bool, bool) {
         let apart = [
             direction[0] - self.centre[0],
@@ -160,7 +161,7 @@ mod tests {
         fn little_is_doubtful(centre in position(), radius in 0.0..170.0, bearing in 0.0..360.0) {
             let test = ConeTest::new(&Cone::new(centre, Degrees(radius)).expect("a radius"));
             // A third of an arcsecond, more where chords tell angles apart less well.
-            let off = 1e-4 / (0.5 * radius).to_radians().cos();
+            let off = 1e-4 / Radians::from(Degrees(0.5 * radius)).0.cos();
             let outside = direction(&towards(&centre, bearing, radius + off));
             prop_assert_eq!(test.judge(&outside), (false, true));
             if radius > off {

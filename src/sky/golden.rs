@@ -5,7 +5,8 @@ use std::str::FromStr;
 
 use super::testing::at;
 use super::{
-    Cell29, Cone, Degrees, EDGE_TOLERANCE, Moc, Order, Polygon, Position, Region, Zone, healpix,
+    Cell29, Cone, Degrees, EDGE_TOLERANCE, Moc, Order, Polygon, Position, Radians, Region, Zone,
+    healpix,
 };
 
 /// Rows of a table without its header.
@@ -161,5 +162,5 @@ fn maps_equal_those_of_mocpy() {
 #[test]
 fn the_edge_tolerance_is_as_stated() {
     let stated = 16.0 * f64::EPSILON;
-    assert!((EDGE_TOLERANCE.0.to_radians() / stated - 1.0).abs() < 1e-4);
+    assert!((Radians::from(EDGE_TOLERANCE).0 / stated - 1.0).abs() < 1e-4);
 }

@@ -2,18 +2,22 @@
 
 use proptest::prelude::*;
 
-use super::{Degrees, Polygon, Position};
+use super::{Degrees, Polygon, Position, Radians};
 
 /// A position that is known to be right.
 pub(crate) fn at(ra: f64, dec: f64) -> Position {
     Position::new(Degrees(ra), Degrees(dec)).expect("a position")
 }
 
+fn degrees(angle: f64) -> f64 {
+    Degrees::from(Radians(angle)).0
+}
+
 /// Positions uniform on the sphere, mixed with poles, RA 0 and the rims of the polar caps.
 pub(crate) fn position() -> impl Strategy<Value = Position> {
-    let uniform = (0.0..360.0, -1.0..=1.0_f64).prop_map(|(ra, z)| at(ra, z.asin().to_degrees()));
+    let uniform = (0.0..360.0, -1.0..=1.0_f64).prop_map(|(ra, z)| at(ra, degrees(z.asin())));
     let special_ra = prop_oneof![Just(0.0), Just(360.0_f64.next_down()), Just(90.0), 0.0..360.0];
-    let rim = (2.0 / 3.0_f64).asin().to_degrees();
+    let rim = degrees((2.0 / 3.0_f64).asin());
     let special_dec = prop_oneof![
         Just(90.0),
         Just(-90.0),
@@ -35,8 +39,8 @@ pub(crate) fn towards(start: &Position, bearing: f64, distance: f64) -> Position
     let north = sin_dec * cos_far + cos_dec * sin_far * cos_bearing;
     let east = sin_bearing * sin_far;
     let outward = cos_dec * cos_far - sin_dec * sin_far * cos_bearing;
-    let ra = start.ra().0 + east.atan2(outward).to_degrees();
-    at(ra, north.atan2(east.hypot(outward)).to_degrees().clamp(-90.0, 90.0))
+    let ra = start.ra().0 + degrees(east.atan2(outward));
+    at(ra, degrees(north.atan2(east.hypot(outward))).clamp(-90.0, 90.0))
 }
 
 /// Radii of every size, the special ones often.

@@ -238,7 +238,7 @@ impl Snapshot<'_> {
                 break;
             }
         }
-        self.compare("ids", ids, self.record.object_count, findings);
+        Self::compare("ids", ids, self.record.object_count, findings);
         Ok(())
     }
 
@@ -314,7 +314,7 @@ impl Snapshot<'_> {
                 break;
             }
         }
-        self.compare("objects", rows, self.record.object_count, findings);
+        Self::compare("objects", rows, self.record.object_count, findings);
         Ok(())
     }
 
@@ -364,7 +364,7 @@ impl Snapshot<'_> {
         }
         let counts = self.record.vector_counts.iter();
         let counted = counts.clone().find(|(id, _)| *id == space.id).map_or(0, |(_, count)| *count);
-        self.compare(
+        Self::compare(
             &format!("{} of space `{}`", space.form.plural(), space.name),
             found,
             counted,
@@ -386,7 +386,7 @@ impl Snapshot<'_> {
         Ok(found.map(|(_, object)| object.id))
     }
 
-    fn compare(&self, what: &str, found: u64, counted: u64, findings: &mut Findings) {
+    fn compare(what: &str, found: u64, counted: u64, findings: &mut Findings) {
         if found != counted {
             let what = format!("{found} {what} are there, {counted} are counted");
             findings.add(Inconsistency { is_count: true, ..Inconsistency::plain(what) });

@@ -191,7 +191,7 @@ fn is_any_stored(
         IdKey::append(&mut bytes, collection, *id);
         bytes
     });
-    if is_any_there(view, Table::Ids, ids.collect())? {
+    if is_any_there(view, Table::Ids, &ids.collect::<Vec<_>>())? {
         return Ok(true);
     }
     let mut keys: Vec<ObjectKey> = match known {
@@ -200,12 +200,12 @@ fn is_any_stored(
     };
     keys.sort_unstable();
     let keys = keys.iter().map(|key| key.bytes().to_vec());
-    is_any_there(view, Table::Objects, keys.collect())
+    is_any_there(view, Table::Objects, &keys.collect::<Vec<_>>())
 }
 
 /// Whether any of some ascending keys is there. Batches of a catalogue that is sorted fall between those before: one
 /// step of a cursor then tells that nothing is there.
-fn is_any_there(view: &dyn KvView, table: Table, keys: Vec<Vec<u8>>) -> Result<bool, StorageError> {
+fn is_any_there(view: &dyn KvView, table: Table, keys: &[Vec<u8>]) -> Result<bool, StorageError> {
     let (Some(first), Some(last)) = (keys.first(), keys.last()) else { return Ok(false) };
     let mut end = last.clone();
     end.push(0);
@@ -214,7 +214,7 @@ fn is_any_there(view: &dyn KvView, table: Table, keys: Vec<Vec<u8>>) -> Result<b
         return Ok(false);
     }
     drop(between);
-    view.has_any(table, &keys)
+    view.has_any(table, keys)
 }
 
 /// Rows of the `objects` table.

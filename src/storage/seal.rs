@@ -16,6 +16,10 @@ const SEAL_NEW: &str = "SEAL.new";
 const RECORDS: &str = "records";
 
 /// Whether a file of the database is a log, or says which files there are.
+#[expect(
+    clippy::case_sensitive_file_extension_comparisons,
+    reason = "the database names its files in small letters"
+)]
 fn is_sealed(name: &str) -> bool {
     name == "CURRENT" || name.starts_with("MANIFEST-") || name.ends_with(".log")
 }

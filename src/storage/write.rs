@@ -31,6 +31,7 @@ impl Store {
     /// # Errors
     /// [`StorageError::Row`] when the schema refuses an operation: nothing of the batch is done then;
     /// [`StorageError::UnknownCollection`]; [`StorageError::BatchTooLarge`] beyond 1 GiB; those of the disk.
+    #[expect(clippy::needless_pass_by_value, reason = "a batch is written once")]
     pub fn write(
         &self,
         collection: CollectionId,
@@ -43,6 +44,7 @@ impl Store {
     ///
     /// # Errors
     /// Those of [`Store::write`], without a limit of the size.
+    #[expect(clippy::needless_pass_by_value, reason = "a batch is written once")]
     pub fn bulk_write(
         &self,
         collection: CollectionId,

@@ -115,6 +115,7 @@ impl CodeWeights {
         self.estimate(code, reference(code, &self.weights))
     }
 
+    #[expect(clippy::inline_always, reason = "for every row of a scan")]
     #[inline(always)]
     fn estimate(&self, code: &[u8], sum: i32) -> f32 {
         let constant = code.first_chunk().map_or(0.0, |bytes| f32::from_le_bytes(*bytes));

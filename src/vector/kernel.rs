@@ -12,7 +12,7 @@ const LANES: usize = 16;
 /// In debug builds, when the lengths differ.
 pub fn dot(left: &[f32], right: &[f32]) -> f32 {
     debug_assert_eq!(left.len(), right.len());
-    accumulate(left, right, |a, b, sum| a.mul_add(b, sum))
+    accumulate(left, right, f32::mul_add)
 }
 
 /// Returns the squared Euclidean distance of two vectors of equal length.
@@ -40,6 +40,7 @@ pub fn norm(vector: &[f32]) -> f64 {
     (sums.iter().sum::<f64>() + rest).sqrt()
 }
 
+#[expect(clippy::inline_always, reason = "so that each step becomes a loop of its own")]
 #[inline(always)]
 fn accumulate(left: &[f32], right: &[f32], step: impl Fn(f32, f32, f32) -> f32) -> f32 {
     let mut sums = [0.0f32; LANES];

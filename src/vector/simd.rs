@@ -33,6 +33,8 @@ pub(super) fn dot_group(codes: [&[u8]; GROUP], weights: &[i16]) -> [i32; GROUP] 
 }
 
 /// `STEPS` is the number of steps, or 0 where it is only known at run time.
+#[expect(clippy::inline_always, reason = "for every row of a scan")]
+#[expect(clippy::cast_ptr_alignment, reason = "these loads need none")]
 #[inline(always)]
 fn sums<const STEPS: usize>(codes: [&[u8]; GROUP], weights: &[i16], steps: usize) -> [i32; GROUP] {
     let steps = if STEPS == 0 { steps } else { STEPS };
@@ -79,6 +81,7 @@ pub fn prefetch_all<T>(values: &[T]) {
 }
 
 /// Asks for the cache line of an element; an element past the end is none.
+#[expect(clippy::inline_always, reason = "for every row of a scan")]
 #[inline(always)]
 pub(super) fn prefetch<T>(values: &[T], place: usize) {
     if let Some(value) = values.get(place) {

@@ -3,6 +3,7 @@
 #![expect(
     missing_docs,
     clippy::pedantic,
+    clippy::clone_on_ref_ptr,
     clippy::allow_attributes,
     unused_qualifications,
     reason = "generated code"

@@ -71,7 +71,7 @@ pub(crate) fn vector(id: i64, version: u64) -> Vec<f32> {
 /// An object as it is written at a version.
 pub(crate) fn object(id: i64, version: u64) -> Object {
     let seed = mixed(id as u64) ^ version;
-    let (ra, dec) = (share(seed) * 360.0, share(seed ^ 77) * 178.0 - 89.0);
+    let (ra, dec) = (share(seed) * 360.0, share(seed ^ 0x4d) * 178.0 - 89.0);
     Object {
         id: ObjectId::Number(id),
         position: Position::new(Degrees(ra), Degrees(dec)).expect("a position"),

@@ -22,7 +22,7 @@ use crate::support::{TestServer, galaxy, id_of, number, object, real, schema, sp
 const NAME: &str = "galaxies";
 
 /// How long a test waits for what happens in the background.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A server with the encoder of the tests, and no collection yet.
 async fn server() -> (tempfile::TempDir, TestServer, Arc<Controls>) {
@@ -52,7 +52,7 @@ fn filled() -> CollectionSchema {
     schema.spaces.push(made("looks", "pixels", "image", 2));
     let mut codes = made("codes", "pixels", "image", 0);
     codes.form = SpaceForm::TokenIds.into();
-    codes.provenance.as_mut().expect("there").pooling = "token-ids".to_owned();
+    "token-ids".clone_into(&mut codes.provenance.as_mut().expect("there").pooling);
     schema.spaces.push(codes);
     schema
 }

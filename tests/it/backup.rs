@@ -65,7 +65,7 @@ async fn a_running_server_is_backed_up_and_restored() {
     let mut client = BackupServiceClient::new(server.channel().await);
     let request = ListSnapshotsRequest { destination: "disk".to_owned() };
     let listed = client.list_snapshots(request).await.expect("lists").into_inner();
-    assert_eq!(listed.snapshots, [made.clone()]);
+    assert_eq!(listed.snapshots, std::slice::from_ref(&made));
     // Whoever asks for one to be dropped and goes away leaves nothing that keeps the next one from being made.
     let doomed = snapshot(&server, "disk").await.expect("another");
     let request = DropSnapshotRequest { destination: "disk".to_owned(), name: doomed.name };

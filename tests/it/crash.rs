@@ -335,7 +335,8 @@ async fn two_hundred_kills_lose_nothing_that_was_acknowledged() {
     let data = folder.path().join("data");
     let config = folder.path().join("sidereus.toml");
     std::fs::write(&config, "version = 1\n[storage]\nbulk_min_mib = 0\n").expect("written");
-    let mut client = Client { known: HashMap::new(), generation: 0, next_id: 0, random: 0xC0FFEE };
+    let mut client =
+        Client { known: HashMap::new(), generation: 0, next_id: 0, random: 0x00C0_FFEE };
     let mut unanswered: Vec<(i64, i64)> = Vec::new();
     let (mut in_import, mut before_answer) = (0, 0);
     let mut round = 0;

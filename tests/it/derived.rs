@@ -375,7 +375,7 @@ async fn what_was_computed_is_computed_once() {
     let (server, model) = filled(&place).await;
     server.db.build_index(NAME, &mut |_, _, _| {}).expect("built");
     let formula = formula();
-    let set = || server.db.set_formulas(NAME, vec![formula.clone()]).expect("fits");
+    let set = || server.db.set_formulas(NAME, vec![Arc::clone(&formula) as _]).expect("fits");
     set();
     let computed = || formula.computed.load(Ordering::Relaxed);
     let first = server.count(NAME, None, "probe.sum > 0").await.expect("counted");

@@ -7,7 +7,7 @@ mod rare;
 
 use sidereus::engine::{CollectionView, Db, DbOptions, Write, WriteMode};
 use sidereus::schema::{ColumnType, Object, ObjectId, Value};
-use sidereus::sky::{Degrees, Position};
+use sidereus::sky::{Degrees, Position, Radians};
 use sidereus::vector::Metric;
 use tempfile::TempDir;
 
@@ -32,8 +32,8 @@ impl Catalogue {
         let space = db.create_collection(schema).expect("creates").schema.spaces[0].id;
         let mut random = Random(11);
         let mut object = |(number, vector): (usize, &Vec<f32>)| {
-            let dec = (2.0 * random.unit() - 1.0).asin().to_degrees();
-            let position = Position::new(Degrees(360.0 * random.unit()), Degrees(dec));
+            let dec = Radians((2.0 * random.unit() - 1.0).asin());
+            let position = Position::new(Degrees(360.0 * random.unit()), dec.into());
             Write::Put(Object {
                 id: ObjectId::Number(number as i64),
                 position: position.expect("on the sphere"),

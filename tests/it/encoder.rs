@@ -52,7 +52,7 @@ impl Models {
 
     fn options(&self) -> EncoderOptions {
         let mut options = EncoderOptions::new(PROGRAM.into(), self.directory.path().to_owned());
-        options.device = "cpu".to_owned();
+        "cpu".clone_into(&mut options.device);
         options
     }
 

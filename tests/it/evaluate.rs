@@ -23,7 +23,7 @@ struct Object {
 
 fn object(number: usize) -> Object {
     let seed = number as u64 * 100;
-    let is_ring = number % 6 == 0;
+    let is_ring = number.is_multiple_of(6);
     let mut vector: [f32; DIMENSION] =
         std::array::from_fn(|at| noise(seed + at as u64) as f32 * 0.6);
     vector[0] += if is_ring { 1.1 } else { 0.0 };

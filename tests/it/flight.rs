@@ -18,7 +18,7 @@ use prost::Message;
 use sidereus::wire::v1::flight_command::Command;
 use sidereus::wire::v1::{
     Cone, FlightCommand, FlightExport, FlightIngest, FlightIngestResult, IngestMode, Metric,
-    Position, region,
+    Position, Region, region,
 };
 use tonic::transport::Channel;
 use tonic::{Code, Status};
@@ -239,7 +239,7 @@ async fn what_makes_no_sense_is_refused_in_words() {
         FlightExport { predicate: "zz > 1".to_owned(), ..from("sky") },
         FlightExport { columns: vec!["zz".to_owned()], ..from("sky") },
         FlightExport { spaces: vec!["zz".to_owned()], ..from("sky") },
-        FlightExport { region: Some(Default::default()), ..from("sky") },
+        FlightExport { region: Some(Region::default()), ..from("sky") },
     ] {
         refused.push(export(&mut flight, asked).await.expect_err("no sense"));
     }

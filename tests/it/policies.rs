@@ -16,7 +16,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use sidereus::engine::{CollectionView, Db, DbOptions, Write, WriteMode, WriteOutcome};
 use sidereus::query::{self, Day};
 use sidereus::schema::{CollectionSchema, ColumnType, Object, ObjectId, SpaceId, Value};
-use sidereus::sky::{Degrees, Position};
+use sidereus::sky::{Degrees, Position, Radians};
 use sidereus::vector::Metric;
 use tempfile::TempDir;
 
@@ -61,20 +61,25 @@ pub(crate) fn schema() -> CollectionSchema {
     made::schema(NAME, &columns, spaces)
 }
 
-/// The day of the tests: 2026-03-15.
+const DAY: Duration = Duration::from_hours(24);
+
+/// Days from the epoch to 2026-03-15.
+const TODAY: u32 = 20_527;
+
+/// The day of the tests.
 pub(crate) fn today() -> Day {
-    Day::of(UNIX_EPOCH + Duration::from_secs(1_773_532_800))
+    Day::of(UNIX_EPOCH + TODAY * DAY)
 }
 
 /// The day after.
 pub(crate) fn tomorrow() -> Day {
-    Day::of(UNIX_EPOCH + Duration::from_secs(1_773_532_800 + 86_400))
+    Day::of(UNIX_EPOCH + (TODAY + 1) * DAY)
 }
 
 /// Integer components: distances in `euclid` are exact, so ties are real ties.
 pub(crate) fn object(random: &mut Random, id: i64) -> Object {
     let ra = random.unit() * 360.0;
-    let dec = random.unit().mul_add(2.0, -1.0).asin().to_degrees();
+    let dec = Degrees::from(Radians(random.unit().mul_add(2.0, -1.0).asin()));
     let integers = |random: &mut Random, count: usize, spread: u64| -> Vec<f32> {
         (0..count).map(|_| random.below(2 * spread + 1) as f32 - spread as f32).collect()
     };
@@ -100,7 +105,7 @@ pub(crate) fn object(random: &mut Random, id: i64) -> Object {
     let mjd = Value::Float64(day.mjd() as f64 + 0.5);
     Object {
         id: ObjectId::Number(id),
-        position: Position::new(Degrees(ra), Degrees(dec)).expect("on the sphere"),
+        position: Position::new(Degrees(ra), dec).expect("on the sphere"),
         columns: vec![z, class, n, released, programme, mjd, Value::Binary(vec![id as u8; 4])],
         vectors,
     }

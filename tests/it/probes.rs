@@ -165,7 +165,7 @@ fn cases() -> Vec<(&'static str, ProbeSpec)> {
     let mut fused = spec("plain", "y", ridge(&[2.0]));
     fused.columns = vec!["mag".to_owned()];
     let mut filtered = spec("plain", "y", ridge(&[2.0]));
-    filtered.predicate = "mag > 17.5".to_owned();
+    "mag > 17.5".clone_into(&mut filtered.predicate);
     vec![
         ("ridge", spec("plain", "y", ridge(&[3.7]))),
         // Features are the vectors as they were given, whatever the metric does to their length.

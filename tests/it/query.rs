@@ -124,6 +124,7 @@ static FIXTURE: LazyLock<Fixture> = LazyLock::new(|| {
 });
 
 /// Haversine, written apart from the library.
+#[expect(clippy::disallowed_methods, reason = "written apart from the library")]
 fn separation_deg(left: &Position, right: &Position) -> f64 {
     let unit = |position: &Position| {
         let (ra, dec) = (position.ra().0.to_radians(), position.dec().0.to_radians());

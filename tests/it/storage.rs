@@ -161,10 +161,10 @@ mod kills {
         let operation = |place: u64| {
             let number = mixed(version * 1000 + place);
             let id = ObjectId::Number((number % 500) as i64);
-            if number % 11 == 0 {
+            if number.is_multiple_of(11) {
                 return Operation::Delete(id);
             }
-            if number % 13 == 0 {
+            if number.is_multiple_of(13) {
                 let columns = vec![(0, Value::Int64(-(version as i64)))];
                 return Operation::SetColumns { id, columns };
             }
@@ -213,7 +213,7 @@ mod kills {
         loop {
             version += 1;
             println!("\nbegin {version}");
-            let written = if version % 2 == 0 {
+            let written = if version.is_multiple_of(2) {
                 store.bulk_write(record.id, batch(version))
             } else {
                 store.write(record.id, batch(version))

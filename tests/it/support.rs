@@ -1,8 +1,5 @@
 //! A real server on a free port of this machine, with a real store in a folder of its own, and clients for it.
 
-#[path = "../harness/made.rs"]
-pub(crate) mod made;
-
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -27,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::Status;
 use tonic::transport::Channel;
 
+pub(crate) use crate::upkeep::harness::made;
 pub(crate) use crate::upkeep::harness::wired::{column, space};
 
 /// How long a data directory that is being closed may keep its lock.
@@ -287,6 +285,7 @@ pub(crate) fn galaxy(id: i64, ra: f64, dec: f64) -> Object {
     }
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "as a request has it")]
 pub(crate) fn in_region(shape: region::Shape) -> Option<Region> {
     Some(Region { shape: Some(shape) })
 }

@@ -49,15 +49,16 @@ fn batch(ids: &[i64], stamp: i64) -> RecordBatch {
     let components = ids.iter().flat_map(|id| [*id as f32 + 1.0, stamp as f32, 2.0]);
     let components = Arc::new(Float32Array::from_iter_values(components));
     let item = Arc::new(Field::new("item", DataType::Float32, true));
-    let valid = NullBuffer::from_iter(ids.iter().map(|id| id % 5 > 0));
+    let valid: NullBuffer = ids.iter().map(|id| id % 5 > 0).collect();
     let vectors = FixedSizeListArray::try_new(item, DIMENSION as i32, components, Some(valid));
+    let clean: BooleanArray = ids.iter().map(|id| Some(id % 2 == 0)).collect();
     let columns: Vec<(&str, ArrayRef)> = vec![
         ("object_id", Arc::new(Int64Array::from(ids.to_vec()))),
         ("ra", real(1.7, 360.0)),
         ("dec", real(0.37, 80.0)),
         ("z", real(0.01, 3.0)),
-        ("class", Arc::new(StringArray::from_iter(classes))),
-        ("is_clean", Arc::new(BooleanArray::from_iter(ids.iter().map(|id| Some(id % 2 == 0))))),
+        ("class", Arc::new(classes.collect::<StringArray>())),
+        ("is_clean", Arc::new(clean)),
         ("vector.v", Arc::new(vectors.expect("three each"))),
     ];
     RecordBatch::try_from_iter(columns).expect("a batch")

@@ -74,7 +74,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let first = queries(&shapes[0], false, None)?;
     let reading = before.elapsed();
     ask(&db, collection, &first[0])?;
-    let first_answer_s = (arguments.began.elapsed() - reading).as_secs_f64();
+    let first_answer_s = arguments.began.elapsed().saturating_sub(reading).as_secs_f64();
     println!(
         "{}",
         json!({ "first_answer_s": first_answer_s, "opened_s": opened_s, "empty": empty })

@@ -120,7 +120,7 @@ impl Keys {
             None => self.read_again(self.attempt.lock().await, now).await,
         }
         let set = self.set();
-        if !set.age(now).is_some_and(|age| age < STALE_S) {
+        if set.age(now).is_none_or(|age| age >= STALE_S) {
             let reason = self.attempt.lock().await.failure.clone();
             return Err(KeyFailure::Unreachable { reason });
         }

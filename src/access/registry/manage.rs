@@ -1,6 +1,6 @@
 //! Changing groups, roles and row policies.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError};
 
 use serde::Serialize;
@@ -137,7 +137,7 @@ impl Registry {
         let given = self.now();
         self.change(|state, records| {
             let before = state.administrators();
-            if state.roles.values().map(|of| of.len()).sum::<usize>() >= GRANTS_MAX {
+            if state.roles.values().map(BTreeMap::len).sum::<usize>() >= GRANTS_MAX {
                 return Err(AccessError::TooMany { what: "grants", max: GRANTS_MAX });
             }
             let record = RoleRecord {
@@ -223,7 +223,7 @@ impl Registry {
             written_by: by.to_owned(),
         };
         self.change(|state, records| {
-            if state.policies.values().map(|of| of.len()).sum::<usize>() >= POLICIES_MAX {
+            if state.policies.values().map(BTreeMap::len).sum::<usize>() >= POLICIES_MAX {
                 return Err(AccessError::TooMany { what: "row policies", max: POLICIES_MAX });
             }
             put(records, AccessRecord::Policy, &name_of(scope, principal), &record)?;

@@ -120,7 +120,7 @@ impl ClientArguments {
             bearer.check_plaintext(endpoint.uri())?;
             endpoint
         };
-        let ca = proof::authority(&self.ca);
+        let ca = proof::authority(self.ca.as_deref());
         match endpoint.connect().await {
             Ok(channel) => Ok(Client { channel: InterceptedService::new(channel, bearer) }),
             Err(error) => match proof::distrust(&error, ca.as_deref()) {

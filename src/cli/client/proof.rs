@@ -96,7 +96,7 @@ impl TlsFiles<'_> {
     /// Reads them.
     pub(super) fn config(&self) -> Result<ClientTlsConfig> {
         let config = ClientTlsConfig::new();
-        let config = match authority(self.ca) {
+        let config = match authority(self.ca.as_deref()) {
             Some(ca) => config.ca_certificate(Certificate::from_pem(pem("certificate", &ca)?)),
             None => config.with_native_roots(),
         };
@@ -109,8 +109,8 @@ impl TlsFiles<'_> {
 }
 
 /// File of the authority that is trusted; `None` for those of this machine.
-pub(super) fn authority(given: &Option<PathBuf>) -> Option<PathBuf> {
-    given.clone().or_else(|| std::env::var_os(CA_VARIABLE).map(PathBuf::from))
+pub(super) fn authority(given: Option<&Path>) -> Option<PathBuf> {
+    given.map(Path::to_owned).or_else(|| std::env::var_os(CA_VARIABLE).map(PathBuf::from))
 }
 
 fn pem(what: &str, path: &Path) -> Result<Vec<u8>> {

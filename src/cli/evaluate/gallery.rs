@@ -38,9 +38,9 @@ impl ReportArguments {
     /// Where pictures come from.
     pub(super) fn images(&self, schema: &CollectionSchema) -> Result<Option<ImageSource>> {
         if let Some(template) = &self.thumbnails {
-            if !template.contains("{object_id}")
-                && !(template.contains("{ra}") && template.contains("{dec}"))
-            {
+            let has = |name| template.contains(name);
+            let differs = has("{object_id}") || has("{ra}") && has("{dec}");
+            if !differs {
                 bail!(
                     "`{template}` is the same for every object; put {{ra}} and {{dec}}, or {{object_id}}, into it"
                 );

@@ -82,8 +82,7 @@ impl Request {
         if has_arrays && arguments.files.len() > 1 {
             bail!("a .npy file has the vectors of one table; import the files one by one");
         }
-        let format =
-            arguments.input_format.as_deref().map(|name| name.parse::<Format>()).transpose()?;
+        let format = arguments.input_format.as_deref().map(str::parse::<Format>).transpose()?;
         let mapping = Mapping::parse(&arguments.map.join(","))?;
         let (merge, is_new) = (arguments.merge, arguments.create);
         Ok(Self { mapping, vectors, metric, format, merge, is_new })
@@ -230,7 +229,7 @@ async fn import_file(
     let absent = if request.merge { Vec::new() } else { absent(&batches.layout(), schema) };
     let mut refused = RefusedReport::beside(path);
     let mut file = stream::send(client, open, request.merge, batches, &mut refused).await?;
-    file.path = path.to_owned();
+    path.clone_into(&mut file.path);
     file.absent = absent;
     file.report = refused.finish()?.map(|(path, _)| path);
     file.seconds = started.elapsed().as_secs_f64();

@@ -48,7 +48,7 @@ impl HeadName {
     }
 
     /// The word for it.
-    fn word(&self) -> String {
+    fn word(self) -> String {
         self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
     }
 }
@@ -234,7 +234,7 @@ impl SettingArguments {
     pub(in crate::cli) fn check(&self, heads: &[HeadName]) -> Result<()> {
         for (name, is_given) in self.given() {
             if is_given && !heads.iter().any(|head| head.settings().contains(&name)) {
-                let all = HeadName::value_variants().iter();
+                let all = HeadName::value_variants().iter().copied();
                 let others: Vec<String> = all
                     .filter(|head| head.settings().contains(&name))
                     .map(HeadName::word)
@@ -245,7 +245,7 @@ impl SettingArguments {
                         "a preset has settings of its own: leave --{name} out, or name a --head that has it ({others})"
                     );
                 };
-                let words: Vec<String> = heads.iter().map(HeadName::word).collect();
+                let words: Vec<String> = heads.iter().copied().map(HeadName::word).collect();
                 let own = head.settings().iter().map(|name| format!("--{name}"));
                 bail!(
                     "--{name} is of no use to {}, which has {}; it is a setting of {others}",

@@ -83,7 +83,11 @@ impl Table {
                 column.set_cell_alignment(CellAlignment::Right);
             }
         }
-        let mut text: String = table.lines().map(|line| format!("{}\n", line.trim_end())).collect();
+        let mut text = String::new();
+        for line in table.lines() {
+            text.push_str(line.trim_end());
+            text.push('\n');
+        }
         if shown < self.headings.len() {
             let hidden = self.headings[shown..].join(", ");
             text.push_str(&format!(

@@ -5,6 +5,7 @@ use crate::learn::metrics::{
     Bootstrap, CALIBRATION_BINS, Classification, Fractions, Measure, Measured, Regression, measure,
 };
 use crate::learn::{Progress, Sampler};
+use crate::sky::{Degrees, Radians};
 
 /// Numbers of a seed.
 struct Chance(Sampler);
@@ -25,7 +26,7 @@ impl Chance {
     /// A position of a survey: a band across the beginning of right ascension, or the whole sky.
     fn position(&mut self, whole: bool) -> (f64, f64) {
         if whole {
-            let dec = (2.0 * self.unit() - 1.0).asin().to_degrees();
+            let dec = Degrees::from(Radians((2.0 * self.unit() - 1.0).asin())).0;
             return (360.0 * self.unit(), dec);
         }
         ((350.0 + 30.0 * self.unit()).rem_euclid(360.0), -10.0 + 14.0 * self.unit())

@@ -137,7 +137,7 @@ impl Pool {
             match &mut whole {
                 None => whole = Some(reply),
                 Some(whole) if whole.provenance == reply.provenance => {
-                    whole.results.extend(reply.results)
+                    whole.results.extend(reply.results);
                 }
                 Some(_) => {
                     let reason = format!("model `{model}` was exchanged during the request");

@@ -164,8 +164,8 @@ mod tests {
         let refused = |flux: &[f32], height, width| {
             LegacyRgb::stein(96).picture(flux, height, width).expect_err("must fail").to_string()
         };
-        assert!(refused(&[0.0; 3 * 95 * 96], 95, 96).contains("95 x 96 pixels; 96 x 96"));
-        assert!(refused(&[0.0; 2 * 96 * 96], 96, 96).contains("has 27648 numbers, not 18432"));
-        assert!(refused(&[f32::NAN; 3 * 96 * 96], 96, 96).contains("no finite pixel"));
+        assert!(refused(&vec![0.0; 3 * 95 * 96], 95, 96).contains("95 x 96 pixels; 96 x 96"));
+        assert!(refused(&vec![0.0; 2 * 96 * 96], 96, 96).contains("has 27648 numbers, not 18432"));
+        assert!(refused(&vec![f32::NAN; 3 * 96 * 96], 96, 96).contains("no finite pixel"));
     }
 }

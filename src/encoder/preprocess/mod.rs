@@ -229,9 +229,9 @@ impl Preprocessor {
                 let shape = [table.band_count(), AsinhFlux::FEATURES_PER_BAND];
                 Ok(Features::plain(shape, table.features(&row.values)?))
             }
-            (Kind::ResizedRgb(rgb), Content::Image(bytes), None) => {
+            (Kind::ResizedRgb(_), Content::Image(bytes), None) => {
                 let shape = [3, ResizedRgb::SIDE, ResizedRgb::SIDE];
-                Ok(Features::plain(shape, rgb.features(bytes)?))
+                Ok(Features::plain(shape, ResizedRgb::features(bytes)?))
             }
             (Kind::Picture(kind), _, Some(arrays)) => {
                 check_names(&arrays)?;
@@ -318,7 +318,7 @@ impl Preprocessor {
     /// Turns golden pixels of the network's own size into features; `None` for other models.
     pub(super) fn features_of_pixels(&self, pixels: &[u8]) -> Option<Vec<f32>> {
         match &self.kind {
-            Kind::ResizedRgb(rgb) => Some(rgb.scaled(pixels)),
+            Kind::ResizedRgb(_) => Some(ResizedRgb::scaled(pixels)),
             _ => None,
         }
     }

@@ -28,7 +28,7 @@ impl ResizedRgb {
     ///
     /// # Shape
     /// 3 x 224 x 224: channels first.
-    pub fn features(self, bytes: &[u8]) -> Result<Vec<f32>, PayloadError> {
+    pub fn features(bytes: &[u8]) -> Result<Vec<f32>, PayloadError> {
         let image = decode(bytes)?;
         let side = Self::SIDE as u32;
         let image = if image.dimensions() == (side, side) {
@@ -36,11 +36,11 @@ impl ResizedRgb {
         } else {
             resize(&image, side, side, FilterType::CatmullRom)
         };
-        Ok(self.scaled(image.as_raw()))
+        Ok(Self::scaled(image.as_raw()))
     }
 
     /// Scales pixels (rows of RGB triples) to `(byte - 127) / 128`, channels first.
-    pub fn scaled(self, pixels: &[u8]) -> Vec<f32> {
+    pub fn scaled(pixels: &[u8]) -> Vec<f32> {
         let channel = |place: usize| {
             pixels.iter().skip(place).step_by(3).map(|byte| (f32::from(*byte) - 127.0) / 128.0)
         };
@@ -96,7 +96,7 @@ mod tests {
     fn pixels_of_the_right_size_are_only_scaled() {
         let side = ResizedRgb::SIDE as u32;
         let image = RgbImage::from_fn(side, side, |x, y| Rgb([x as u8, y as u8, 127]));
-        let features = ResizedRgb.features(&encoded(image, ImageFormat::Png)).expect("features");
+        let features = ResizedRgb::features(&encoded(image, ImageFormat::Png)).expect("features");
         assert_eq!(features.len(), 3 * AREA);
         for (place, (x, y)) in [(0, (0, 0)), (223, (223, 0)), (224 * 100 + 7, (7, 100))] {
             assert_eq!(features[place], (f32::from(x as u8) - 127.0) / 128.0);
@@ -115,7 +115,7 @@ mod tests {
             encoded(RgbaImage::from_pixel(1, 1, Rgba([200, 200, 200, 0])), ImageFormat::Png);
         let photograph = encoded(RgbImage::from_pixel(424, 424, Rgb([200; 3])), ImageFormat::Jpeg);
         for bytes in [grey, encoded(deep, ImageFormat::Png), clear, photograph] {
-            let features = ResizedRgb.features(&bytes).expect("features");
+            let features = ResizedRgb::features(&bytes).expect("features");
             assert_eq!(features.len(), 3 * AREA);
             for value in features {
                 assert!((value - flat).abs() <= 1.0 / 128.0, "{value}");
@@ -127,7 +127,7 @@ mod tests {
     fn shrinking_averages_and_keeps_left_and_right() {
         let image =
             RgbImage::from_fn(448, 448, |x, _| if x < 224 { Rgb([0; 3]) } else { Rgb([255; 3]) });
-        let features = ResizedRgb.features(&encoded(image, ImageFormat::Png)).expect("features");
+        let features = ResizedRgb::features(&encoded(image, ImageFormat::Png)).expect("features");
         assert_eq!((features[50], features[180]), (-127.0 / 128.0, 1.0));
         let mean = features.iter().sum::<f32>() / features.len() as f32;
         assert!((mean - 0.5 / 128.0).abs() < 0.01, "{mean}");
@@ -138,7 +138,7 @@ mod tests {
         for bytes in
             [b"".as_slice(), b"hello", b"GIF89a\x01\x00\x01\x00\x00\x00\x00;", b"SIMPLE  =   T"]
         {
-            assert_eq!(ResizedRgb.features(bytes), Err(PayloadError::NotAnImage));
+            assert_eq!(ResizedRgb::features(bytes), Err(PayloadError::NotAnImage));
         }
     }
 
@@ -148,7 +148,7 @@ mod tests {
             let image = RgbImage::from_fn(64, 64, |x, y| Rgb([(x * y) as u8, x as u8, y as u8]));
             let bytes = encoded(image, format);
             // A JPEG decoder may fill a missing end with grey, as all do; without its header nothing can be shown.
-            let error = ResizedRgb.features(&bytes[..30]).expect_err("must fail");
+            let error = ResizedRgb::features(&bytes[..30]).expect_err("must fail");
             assert!(
                 matches!(&error, PayloadError::DamagedImage { format, .. } if *format == name),
                 "{error}"
@@ -156,18 +156,18 @@ mod tests {
         }
         let png =
             encoded(RgbImage::from_fn(64, 64, |x, y| Rgb([(x * y) as u8, 1, 2])), ImageFormat::Png);
-        let error = ResizedRgb.features(&png[..png.len() / 2]).expect_err("must fail");
+        let error = ResizedRgb::features(&png[..png.len() / 2]).expect_err("must fail");
         assert!(error.to_string().starts_with("the PNG image is damaged: "), "{error}");
     }
 
     #[test]
     fn an_image_bomb_is_refused_before_it_is_decoded() {
         let bytes = encoded(GrayImage::new(4_097, 4_096), ImageFormat::Png);
-        let error = ResizedRgb.features(&bytes).expect_err("must fail");
+        let error = ResizedRgb::features(&bytes).expect_err("must fail");
         assert_eq!(error, too_large(4_097 * 4_096, "pixels", IMAGE_PIXELS_MAX));
         let long = vec![0; IMAGE_BYTES_MAX + 1];
         assert!(matches!(
-            ResizedRgb.features(&long),
+            ResizedRgb::features(&long),
             Err(PayloadError::TooLarge { unit: "bytes", .. })
         ));
     }

@@ -91,6 +91,7 @@ struct ComputingArguments {
 }
 
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "words of a command line")]
 struct ServeArguments {
     /// The directory with one folder for each model.
     #[arg(long)]

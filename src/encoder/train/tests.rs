@@ -138,10 +138,10 @@ fn advised_chunks_are_whole_batches_within_the_limits() {
         let input = TowerInput::rows(width);
         let spec = TrainSpec { input, batch, ..regression() };
         let examples = spec.chunk_examples(tokens);
-        assert!(examples >= 1 && examples <= CHUNK_EXAMPLES_MAX);
+        assert!((1..=CHUNK_EXAMPLES_MAX).contains(&examples));
         assert!(examples * width * tokens <= CHUNK_NUMBERS_MAX, "{examples}");
         let one_batch_fits = batch * width * tokens <= CHUNK_NUMBERS_MAX / 2;
-        assert!(!one_batch_fits || examples % batch == 0, "{examples} of {batch}");
+        assert!(!one_batch_fits || examples.is_multiple_of(batch), "{examples} of {batch}");
     }
 }
 

@@ -31,7 +31,7 @@ pub(super) struct Ranked<'a> {
 
 /// Ranks a column of consecutive arrays; `None` when it is text with too many values, or longer than ranks can count.
 pub(super) fn rank(kind: Kind, arrays: &[ArrayRef]) -> Option<Ranked<'_>> {
-    let rows: usize = arrays.iter().map(|array| array.len()).sum();
+    let rows: usize = arrays.iter().map(Array::len).sum();
     if rows as u64 > u64::from(u32::MAX) - 2 {
         return None;
     }
@@ -125,7 +125,7 @@ fn rank_texts(arrays: &[ArrayRef], rows: usize) -> Option<Ranked<'_>> {
     // First the number of each row's text by first appearance, then its rank.
     let mut ranks = Vec::with_capacity(rows);
     for array in arrays {
-        for text in array.as_string_opt::<i32>()?.iter() {
+        for text in array.as_string_opt::<i32>()? {
             let next = numbers.len() as u32;
             ranks.push(text.map_or(NULL, |text| *numbers.entry(text).or_insert(next)));
         }

@@ -1,6 +1,7 @@
 //! Collections that do not change: those that hold a release.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use super::Collection;
 use crate::engine::beside::beside;
@@ -37,7 +38,7 @@ impl Collection {
         progress: &mut Progress<'_>,
     ) -> Result<(), EngineError> {
         let snapshot = self.store.snapshot(self.id)?;
-        let schema = snapshot.record().schema.clone();
+        let schema = Arc::clone(&snapshot.record().schema);
         let arrow_schema = columns::resident_schema(&schema);
         let plan = BuildPlan {
             collection_folder: &self.folder,

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use arrow::array::builder::Float64Builder;
-use arrow::array::{Array, AsArray, Float64Array};
+use arrow::array::{Array, AsArray, Float64Array, RecordBatch};
 use arrow::datatypes::{DataType, Float32Type, Float64Type, Int64Type};
 
 use super::blocks::outputs;
@@ -120,7 +120,7 @@ impl<'a> Work<'a> {
             Some(vectors) => Origin::Part(vectors),
         };
         let spaces: Vec<Origin<'a>> = formula.spaces().iter().map(origin).collect();
-        let schema = part.batches().first().map(|batch| batch.schema());
+        let schema = part.batches().first().map(RecordBatch::schema);
         let place = |name: &String| number_column(schema.as_ref()?, name);
         let columns: Vec<usize> =
             formula.columns().iter().map(|name| place(name).unwrap_or(usize::MAX)).collect();

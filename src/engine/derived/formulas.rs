@@ -9,7 +9,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use super::{DerivedColumn, DerivedKind, Formula};
 use crate::engine::columns;
 use crate::engine::error::EngineError;
-use crate::schema::{CollectionSchema, Value, check_name};
+use crate::schema::{CollectionSchema, EmbeddingSpace, Value, check_name};
 
 /// The formulas of a collection at a moment. Columns keep their places as long as the set is the same.
 #[derive(Debug, Default)]
@@ -44,7 +44,7 @@ impl Formulas {
                 EngineError::Formula { collection: schema.name.clone(), names, what }
             };
             for space in formula.spaces() {
-                if !schema.space_by_id(*space).is_some_and(|space| space.holds_vectors()) {
+                if !schema.space_by_id(*space).is_some_and(EmbeddingSpace::holds_vectors) {
                     return Err(refused(format!(
                         "there is no space number {} of vectors",
                         space.0

@@ -81,7 +81,7 @@ impl Db {
             let mut release = Release::new(&collection, name, text);
             release.source_version = snapshot.record().version;
             drop(snapshot);
-            self.finish_release(source.id(), release, copy, (progress, go_on))
+            self.finish_release(source.id(), release, &copy, (progress, go_on))
         });
         finished.inspect_err(|_| self.remove_release_data(&internal))
     }
@@ -123,18 +123,18 @@ impl Db {
         &self,
         source: CollectionId,
         mut release: Release,
-        copy: CollectionRecord,
+        copy: &CollectionRecord,
         (progress, go_on): (&mut Progress<'_>, &GoOn<'_>),
     ) -> Result<Release, EngineError> {
-        let made = self.prepare(&copy);
+        let made = self.prepare(copy);
         made.build_first(progress)?;
         check(go_on)?;
         let snapshot = self.store().snapshot(copy.id)?;
-        let named = self.named_of(&copy)?;
+        let named = self.named_of(copy)?;
         release.content_hash = hash_of(&snapshot, &named, progress, go_on)?.to_string();
         release.objects = copy.object_count;
         [release.probes, release.bridges] = [0, 1].map(|kind| named[kind].len() as u64);
-        release.spaces = space_counts(&copy);
+        release.spaces = space_counts(copy);
         release.created_ms = now_ms();
         let bytes = release.encode()?;
         // Under the number, not the name: whatever has the name by now, the release is one of what was copied.
@@ -325,10 +325,10 @@ impl Db {
     /// At open: which collections of releases are to be known, and removal of those that are none.
     pub(super) fn sort_releases(
         &self,
-        records: Vec<CollectionRecord>,
+        records: &[CollectionRecord],
     ) -> Result<Vec<CollectionRecord>, EngineError> {
         let mut kept = Vec::with_capacity(records.len());
-        for record in &records {
+        for record in records {
             let Some((collection, name)) = split_release(&record.schema.name) else {
                 kept.push(record.clone());
                 continue;

@@ -101,7 +101,7 @@ fn a_release_shows_what_was_there() {
         assert_eq!((status.tail_rows, status.deleted_rows, status.segments.len()), (0, 0, 1));
         let (record, hash) = db.verify_release("sky", "dr1", &mut |_, _, _| {}).expect("verifies");
         assert_eq!(record.content_hash, hash.to_string());
-        assert_eq!(db.releases("sky").expect("lists"), [made.clone()]);
+        assert_eq!(db.releases("sky").expect("lists"), std::slice::from_ref(&made));
         assert_eq!(db.collections().expect("lists").len(), 1);
     };
     check(&db);

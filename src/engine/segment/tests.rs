@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use crate::engine::residency::Residency;
 use crate::engine::{Db, DbOptions, PartKind, Write, WriteMode};
 use crate::schema::{CollectionSchema, Column, ColumnType, IdKind, Object, ObjectId, Value};
-use crate::sky::{Cone, Degrees, Position, Region};
+use crate::sky::{Cone, Degrees, Position, Radians, Region};
 use crate::vector::RowBitmap;
 
 const ROWS: i64 = 3_000;
@@ -21,7 +21,7 @@ fn position(number: i64) -> Position {
     // The golden angle: spread evenly, without a pattern.
     let share = (number as f64 + 0.5) / ROWS as f64;
     let ra = (number as f64 * 137.507_764) % 360.0;
-    Position::new(Degrees(ra), Degrees((2.0 * share - 1.0).asin().to_degrees())).expect("a place")
+    Position::new(Degrees(ra), Radians((2.0 * share - 1.0).asin()).into()).expect("a place")
 }
 
 /// A database with one built segment.

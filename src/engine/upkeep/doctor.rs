@@ -158,11 +158,12 @@ fn examine_segments(
 /// many open files, no permission, a disk that gives errors.
 fn is_damage(error: &EngineError) -> bool {
     match error {
-        EngineError::DamagedSegment { .. } | EngineError::Vectors(_) => true,
         // A file that is missing or too short, or is no text where it should be, will not be otherwise the next time.
-        EngineError::SegmentFile { source, .. } => is_lasting(source.kind()),
-        EngineError::Arrow(ArrowError::IoError(_, source)) => is_lasting(source.kind()),
-        EngineError::Arrow(_) => true,
+        EngineError::SegmentFile { source, .. }
+        | EngineError::Arrow(ArrowError::IoError(_, source)) => is_lasting(source.kind()),
+        EngineError::DamagedSegment { .. } | EngineError::Vectors(_) | EngineError::Arrow(_) => {
+            true
+        }
         EngineError::Index(error) => error.class() == Class::Corrupt,
         _ => false,
     }

@@ -4,6 +4,7 @@ use crate::schema::ColumnType;
 
 /// What the values seen so far allow.
 #[derive(Debug, Clone, Copy)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(super) struct Evidence {
     any: bool,
     booleans: bool,

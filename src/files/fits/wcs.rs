@@ -11,7 +11,7 @@
 
 use super::header::Header;
 use super::sip::Sip;
-use crate::sky::{Degrees, Position};
+use crate::sky::{Degrees, Position, Radians};
 
 /// A projection around the reference point. Radii are in radians.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -125,13 +125,13 @@ impl Wcs {
         let north = sin_rise + 2.0 * cos_dec * sin_origin * sin_half * sin_half;
         let towards = sin_dec * sin_origin + cos_dec * cos_origin * cos_turn;
         let across = east.hypot(north);
-        let radius = self.projection.radius(across.atan2(towards))?.to_degrees();
+        let radius = Degrees::from(Radians(self.projection.radius(across.atan2(towards))?)).0;
         let (x, y) = if across > 0.0 {
             (radius * east / across, radius * north / across)
         } else {
             (0.0, 0.0)
         };
-        let plane = self.turned(x, y, self.pole - 180.0);
+        let plane = Self::turned(x, y, self.pole - 180.0);
         let mut offset = apply(&self.backward, self.in_order(plane));
         if let Some(sip) = &self.sip {
             offset = sip.undistorted(offset)?;
@@ -147,9 +147,10 @@ impl Wcs {
             offset = sip.distorted(offset);
         }
         let plane = self.in_order(apply(&self.forward, offset));
-        let [x, y] = self.turned(plane[0], plane[1], 180.0 - self.pole);
+        let [x, y] = Self::turned(plane[0], plane[1], 180.0 - self.pole);
         let radius = x.hypot(y);
-        let (sin_angle, cos_angle) = self.projection.angle(radius.to_radians())?.sin_cos();
+        let (sin_angle, cos_angle) =
+            self.projection.angle(Radians::from(Degrees(radius)).0)?.sin_cos();
         let (east, north) = if radius > 0.0 {
             (sin_angle * x / radius, sin_angle * y / radius)
         } else {
@@ -158,9 +159,9 @@ impl Wcs {
         let (sin_origin, cos_origin) = Degrees(self.origin[1]).sin_cos();
         let outward = cos_angle * cos_origin - north * sin_origin;
         let up = cos_angle * sin_origin + north * cos_origin;
-        let ra = self.origin[0] + east.atan2(outward).to_degrees();
-        let dec = up.atan2(east.hypot(outward)).to_degrees();
-        Position::new(Degrees(ra.rem_euclid(360.0)), Degrees(dec)).ok()
+        let ra = self.origin[0] + Degrees::from(Radians(east.atan2(outward))).0;
+        let dec = Radians(up.atan2(east.hypot(outward)));
+        Position::new(Degrees(ra.rem_euclid(360.0)), dec.into()).ok()
     }
 
     /// From the order of the image's axes to longitude and latitude, and back.
@@ -169,7 +170,7 @@ impl Wcs {
     }
 
     /// Turns the plane of projection by an angle.
-    fn turned(&self, x: f64, y: f64, angle: f64) -> [f64; 2] {
+    fn turned(x: f64, y: f64, angle: f64) -> [f64; 2] {
         let (sin, cos) = Degrees(angle).sin_cos();
         [x * cos - y * sin, x * sin + y * cos]
     }

@@ -30,6 +30,7 @@ fn cards(kinds: &str, numbers: &[(&str, f64)]) -> Vec<String> {
 }
 
 /// Kinds of the axes, numbers of the header, and (x, y, ra, dec).
+#[expect(clippy::unreadable_literal, reason = "as astropy wrote them")]
 const CASES: [(&str, &[(&str, f64)], [[f64; 4]; 3]); 12] = [
     (
         "RA---TAN DEC--TAN",

@@ -171,10 +171,10 @@ fn add_value(
         }
         return Ok(());
     }
-    if let Some(items) = list_value(column) {
-        if let Some(parts) = items.as_struct_opt() {
-            return add_structures(row, name, parts);
-        }
+    if let Some(items) = list_value(column)
+        && let Some(parts) = items.as_struct_opt()
+    {
+        return add_structures(row, name, parts);
     }
     let Some((role, _)) = role_of(name) else { return Ok(()) };
     let unit = metadata(field, META_UNIT).to_owned();

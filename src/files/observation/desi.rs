@@ -89,14 +89,14 @@ struct DesiSource {
     skipped: u64,
 }
 
-pub(super) fn open(mut contents: Contents, arms: Vec<Arm>) -> Result<Box<dyn Source>, FileError> {
+pub(super) fn open(mut contents: Contents, arms: &[Arm]) -> Result<Box<dyn Source>, FileError> {
     let rows = arms.first().map_or(0, |arm| rows_of(&contents.images[arm.flux]));
     if arms.iter().any(|arm| rows_of(&contents.images[arm.flux]) != rows) {
         return Err(contents.refused("its cameras have different numbers of fibres".to_owned()));
     }
     let (fibres, skipped) = fibres(&contents, rows)?;
     let mut grids = Vec::new();
-    for arm in &arms {
+    for arm in arms {
         grids.push(grid(&mut contents, arm.wavelength)?);
     }
     // Cameras from blue to red.

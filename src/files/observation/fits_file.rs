@@ -61,6 +61,7 @@ impl Contents {
         Ok(Self { location: location.clone(), path, file, images, tables, words })
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "so that it stands in `map_err`")]
     pub(super) fn refused(&self, detail: String) -> FileError {
         not_observation(&self.path, &detail)
     }
@@ -73,7 +74,7 @@ pub(super) fn open(
     let mut contents = Contents::read(location)?;
     let arms = desi::arms(&contents);
     if !arms.is_empty() {
-        return no_cut(options, &contents).and_then(|()| desi::open(contents, arms));
+        return no_cut(options, &contents).and_then(|()| desi::open(contents, &arms));
     }
     let table = fits_table::find(&contents)?;
     let has_images = contents.images.iter().any(fits_image::is_picture);

@@ -76,7 +76,7 @@ pub(super) fn is_picture(image: &ImageUnit) -> bool {
             || name.ends_with(&format!("_{known}"))
             || name.starts_with(&format!("{known}_"))
     };
-    image.shape.len() >= 2 && !NOT_PICTURES.iter().any(|known| accompanies(&known))
+    image.shape.len() >= 2 && !NOT_PICTURES.iter().any(accompanies)
 }
 
 /// A rectangle of pixels.

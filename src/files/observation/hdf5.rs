@@ -147,10 +147,10 @@ fn rows_of(datasets: &[Known]) -> Option<u64> {
     let first = |known: &Known| known.shape.first().copied();
     // Ids, and arrays of the same length behind them.
     for role in [Role::Object, Role::Ra] {
-        if let Some([count]) = find(role).map(|known| known.shape.as_slice()) {
-            if observed.iter().flatten().all(|known| first(known) == Some(*count)) {
-                return Some(*count);
-            }
+        if let Some([count]) = find(role).map(|known| known.shape.as_slice())
+            && observed.iter().flatten().all(|known| first(known) == Some(*count))
+        {
+            return Some(*count);
         }
     }
     let [flux, image, band] = observed;

@@ -295,7 +295,7 @@ fn assemble(opened: &Opened, metric: Metric) -> Option<IvfIndex> {
         && said.code_bytes <= CODE_BYTES_MAX
         && CONSTANT_BYTES + said.kept <= said.code_bytes
         && said.left_out.is_finite()
-        && said.rows <= u32::MAX as usize;
+        && u32::try_from(said.rows).is_ok();
     if !fits {
         return None;
     }

@@ -45,11 +45,11 @@ impl Reach {
     }
 
     /// Whether a list of this radius, whose centroid is `gap` away, may hold a row within `limit`.
-    pub(super) fn covers(&self, radius: f32, gap: f64, limit: f64) -> bool {
+    pub(super) fn covers(self, radius: f32, gap: f64, limit: f64) -> bool {
         gap - self.slack * f64::from(radius) <= limit
     }
 
-    pub(super) fn slack(&self) -> f64 {
+    pub(super) fn slack(self) -> f64 {
         self.slack
     }
 }

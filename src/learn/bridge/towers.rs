@@ -56,15 +56,14 @@ pub fn scaling(pairs: &Pairs<'_>, progress: Progress<'_>) -> Result<[Scaling; 2]
 /// Those of [`HeadWeights::check`]; [`LearnError::BadSetting`] for a head that is no tower on vectors.
 pub fn tower(head: &HeadWeights, unit_input: bool) -> Result<SideMap, LearnError> {
     head.check()?;
-    let tensors = match (head.members.as_slice(), head.shape.output, head.shape.attention) {
-        ([tensors], HeadOutput::Embedding(_), None) => tensors,
-        _ => {
-            return Err(LearnError::BadSetting {
-                what: "a side of the bridge",
-                value: format!("{:?}", head.shape.output),
-                hint: "it is one network that makes a vector of a vector",
-            });
-        }
+    let ([tensors], HeadOutput::Embedding(_), None) =
+        (head.members.as_slice(), head.shape.output, head.shape.attention)
+    else {
+        return Err(LearnError::BadSetting {
+            what: "a side of the bridge",
+            value: format!("{:?}", head.shape.output),
+            hint: "it is one network that makes a vector of a vector",
+        });
     };
     let (pairs, _) = tensors.as_chunks::<2>();
     let wide = |values: &[f32]| values.iter().copied().map(f64::from).collect::<Vec<f64>>();

@@ -151,8 +151,7 @@ impl<'a> Scaled<'a> {
     fn each(&self) -> impl Iterator<Item = (&[f64], f64, f64)> + '_ {
         let sign = |label: &bool| if *label { 1.0 } else { -1.0 };
         let rows = self.rows.chunks_exact(self.examples.width).zip(&self.shares);
-        rows.zip(&self.examples.labels[..])
-            .map(move |((row, share), label)| (row, *share, sign(label)))
+        rows.zip(self.examples.labels).map(move |((row, share), label)| (row, *share, sign(label)))
     }
 
     /// Value and gradient, and how much the slope of each example changes with its score.

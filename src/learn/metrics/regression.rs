@@ -173,7 +173,7 @@ impl<'a> Regression<'a> {
     }
 
     /// The largest distance of the distribution of the probabilities below the truth from the uniform one.
-    fn from_uniform(&self, below: &[f64], sample: &[u32]) -> Option<f64> {
+    fn off_uniform(&self, below: &[f64], sample: &[u32]) -> Option<f64> {
         let each = below.iter().enumerate();
         let weighed = each.map(|(object, below)| (*below, weight(sample, self.weights, object)));
         let mut steps: Vec<(f64, f64)> = weighed.filter(|(_, weight)| *weight > 0.0).collect();
@@ -207,7 +207,7 @@ impl Measure for Regression<'_> {
 
     fn measure(&self, sample: &[u32]) -> Vec<Option<f64>> {
         let mut values = self.plain(sample);
-        values.extend(self.below.map(|below| self.from_uniform(below, sample)));
+        values.extend(self.below.map(|below| self.off_uniform(below, sample)));
         if self.is_redshift {
             values.extend(self.of_redshift(sample));
         }

@@ -17,6 +17,7 @@ const COORDINATE_BITS: u32 = 21;
 const GRID_MIN: f64 = 1.0 / (1 << (COORDINATE_BITS - 2)) as f64;
 
 /// The unit vector of a position given in degrees.
+#[expect(clippy::disallowed_methods, reason = "`learn` knows no types of the sky")]
 pub fn unit_vector(ra: f64, dec: f64) -> [f64; 3] {
     let (ra_sin, ra_cos) = ra.to_radians().sin_cos();
     let (dec_sin, dec_cos) = dec.to_radians().sin_cos();
@@ -62,6 +63,7 @@ pub fn leaked_between(points: &[([f64; 3], u32)], radius_arcsec: f64) -> Result<
 }
 
 /// The length of the chord of an angle.
+#[expect(clippy::disallowed_methods, reason = "`learn` knows no types of the sky")]
 fn chord(radius_arcsec: f64) -> Result<f64, LearnError> {
     if !(0.0..=ARCSEC_MAX).contains(&radius_arcsec) {
         return Err(LearnError::BadSetting {
@@ -131,6 +133,8 @@ fn key([x, y, z]: [u64; 3]) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::disallowed_methods, reason = "`learn` knows no types of the sky")]
+
     use proptest::prelude::*;
 
     use super::*;

@@ -152,7 +152,11 @@ impl BridgeError {
     /// What the caller must do.
     pub fn class(&self) -> Class {
         match self {
+            Self::NoEncoder | Self::Learn(LearnError::Unreadable { .. } | LearnError::Stopped) => {
+                Class::Unavailable
+            }
             Self::BadSpec { .. }
+            | Self::Learn(_)
             | Self::NotOfVectors { .. }
             | Self::OtherSpaces { .. }
             | Self::NotComparable { .. }
@@ -161,9 +165,6 @@ impl BridgeError {
             Self::UnknownSpace { .. } | Self::NoBridge { .. } => Class::NotFound,
             Self::Exists { .. } | Self::Stale { .. } => Class::Conflict,
             Self::Damaged { .. } => Class::Corrupt,
-            Self::NoEncoder => Class::Unavailable,
-            Self::Learn(LearnError::Unreadable { .. } | LearnError::Stopped) => Class::Unavailable,
-            Self::Learn(_) => Class::Invalid,
             Self::Gather(error) => error.class(),
             Self::Engine(error) => error.class(),
         }

@@ -196,6 +196,7 @@ impl Data {
         }
     }
 
+    #[expect(clippy::naive_bytecount, reason = "once for each fit")]
     fn tested(&self) -> usize {
         self.folds.iter().filter(|fold| **fold == HELD_OUT).count()
     }

@@ -1,6 +1,6 @@
 //! Bridges between embedding spaces: fitted on objects that have vectors in both, measured, kept and used.
 //!
-//! **Invariants.** Vectors of two spaces are compared only by the rule of [`rule`]. A bridge whose spaces hold vectors of
+//! **Invariants.** Vectors of two spaces are compared only by the rule of `rule`. A bridge whose spaces hold vectors of
 //! another provenance than when it was fitted is stale, and is refused. What is measured is what is kept: weights are rounded
 //! before.
 

@@ -132,7 +132,7 @@ impl Bridges {
     /// How vectors of one space are searched in another.
     ///
     /// # Errors
-    /// As [`rule`], and [`BridgeError::LeadsElsewhere`] for a bridge into a space of its own.
+    /// As `rule`, and [`BridgeError::LeadsElsewhere`] for a bridge into a space of its own.
     pub fn crossing(
         &self,
         view: &CollectionView,

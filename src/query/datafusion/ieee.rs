@@ -20,7 +20,7 @@ pub(super) fn with_ieee_comparisons(
 ) -> Result<Arc<dyn PhysicalExpr>> {
     let replace = |node: Arc<dyn PhysicalExpr>| {
         if let Some(binary) = node.downcast_ref::<BinaryExpr>()
-            && let Some(comparison) = Comparison::of(binary.op())
+            && let Some(comparison) = Comparison::of(*binary.op())
             && is_real(&binary.left().data_type(schema)?)
         {
             let (left, right) = (Arc::clone(binary.left()), Arc::clone(binary.right()));
@@ -79,7 +79,7 @@ enum Comparison {
 }
 
 impl Comparison {
-    fn of(operator: &Operator) -> Option<Self> {
+    fn of(operator: Operator) -> Option<Self> {
         match operator {
             Operator::Eq => Some(Self::Equal),
             Operator::NotEq => Some(Self::NotEqual),
@@ -104,6 +104,7 @@ impl Comparison {
 }
 
 /// Two reals of one type, compared as the processor does.
+#[expect(clippy::derived_hash_with_manual_eq, reason = "both are of all the fields")]
 #[derive(Debug, Eq, Hash)]
 struct Compared {
     left: Arc<dyn PhysicalExpr>,

@@ -55,7 +55,7 @@ pub(super) fn words(
     if let Some(day) = day {
         name_day(&mut words, names, day)?;
     }
-    let words = with_dotted_names(words, names);
+    let words = with_dotted_names(&words, names);
     Ok(with_canonical_names(words, names))
 }
 
@@ -124,9 +124,9 @@ fn check_limits(words: &[TokenWithSpan]) -> Result<(), PredicateError> {
 const DOTTED_MAX: usize = 8;
 
 /// Joins `flux.r` and `probe.lens.p` into one name where the collection has a column of that name; the longest that it has.
-fn with_dotted_names(words: Vec<TokenWithSpan>, names: &Names<'_>) -> Vec<TokenWithSpan> {
+fn with_dotted_names(words: &[TokenWithSpan], names: &Names<'_>) -> Vec<TokenWithSpan> {
     let mut joined: Vec<TokenWithSpan> = Vec::with_capacity(words.len());
-    let mut rest = words.as_slice();
+    let mut rest = words;
     while let Some((first, others)) = rest.split_first() {
         match dotted_name(rest, names) {
             Some((name, taken)) => {

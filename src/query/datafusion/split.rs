@@ -205,10 +205,12 @@ impl Truth {
     }
 
     /// False where it was unknown.
+    #[expect(clippy::wrong_self_convention, reason = "the words of SQL")]
     fn is_true(self) -> Self {
         Self { null: Some(self.null == Some(true)), ..self }
     }
 
+    #[expect(clippy::wrong_self_convention, reason = "the words of SQL")]
     fn is_unknown(self) -> Self {
         Self { values: ValueSet::none(), null: Some(self.null.is_none()) }
     }

@@ -355,7 +355,7 @@ impl<'a> PartFilter<'a> {
         Ok(count)
     }
 
-    fn refine(&self, rows: &[u32], keep: &mut Vec<u32>, test: impl Fn(&[u32], &mut Vec<u32>)) {
+    fn refine(rows: &[u32], keep: &mut Vec<u32>, test: impl Fn(&[u32], &mut Vec<u32>)) {
         let chosen: Vec<u32> =
             keep.iter().filter_map(|&place| rows.get(place as usize).copied()).collect();
         let mut passed = Vec::with_capacity(chosen.len());
@@ -387,12 +387,12 @@ impl RowSet for PartFilter<'_> {
             },
         }
         for condition in tests {
-            self.refine(rows, &mut kept, |rows, keep| {
+            Self::refine(rows, &mut kept, |rows, keep| {
                 condition.attribute.select(rows, &condition.spans, keep);
             });
         }
         if let Some((_, test)) = self.region.as_ref().filter(|_| !self.conditions.is_empty()) {
-            self.refine(rows, &mut kept, |rows, keep| test.select(rows, keep));
+            Self::refine(rows, &mut kept, |rows, keep| test.select(rows, keep));
         }
         let dead = self.live.dead_rows();
         if dead.is_some() || !self.excluded.is_empty() {

@@ -62,9 +62,9 @@ impl PartFilter<'_> {
                 left.start = end;
                 if rows.len() == CHUNK_ROWS {
                     if is_certain {
-                        chunks.hand_on(rows)?
+                        chunks.hand_on(rows)?;
                     } else {
-                        chunks.test(rows)?
+                        chunks.test(rows)?;
                     }
                     rows.clear();
                 }

@@ -30,6 +30,7 @@ fn schema() -> CollectionSchema {
     }
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "as a message has it")]
 fn number(number: i64) -> Option<v1::ObjectId> {
     Some(v1::ObjectId { id: Some(v1::object_id::Id::Number(number)) })
 }
@@ -55,7 +56,6 @@ fn wire_object() -> v1::Object {
             ("b".to_owned(), v1::Vector { values: vec![1.0, 2.0, 3.0] }),
             ("a".to_owned(), v1::Vector { values: vec![0.0, 1.0] }),
         ]),
-        ..v1::Object::default()
     }
 }
 

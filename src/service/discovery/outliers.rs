@@ -1,5 +1,6 @@
 //! Scores of loneliness, streamed with their progress, and written to a column where that is asked for.
 
+use std::num::NonZero;
 use std::pin::Pin;
 use std::time::Instant;
 
@@ -118,7 +119,7 @@ fn read(context: &Context, request: v1::FindOutliersRequest) -> Result<Asked, Se
         0 => NEIGHBOURS_DEFAULT,
         neighbours => neighbours,
     };
-    let threads = std::thread::available_parallelism().map_or(1, |count| count.get());
+    let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
     let query = OutlierQuery {
         space: request.space,
         region: request.region.map(|region| convert::region(limits, region)).transpose()?,

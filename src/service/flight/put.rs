@@ -95,14 +95,14 @@ impl Table {
                 None => self.inbound.message().await?,
             };
             let Some(message) = message else { return Ok(None) };
-            if let Some(batch) = self.take(message).map_err(ServiceError::from)? {
+            if let Some(batch) = self.take(&message).map_err(ServiceError::from)? {
                 return Ok(Some(v1::IngestRequest { message: Some(Request::Batch(batch)) }));
             }
         }
     }
 
     /// Takes a message; a record batch becomes a stream of its own. What is in it is checked where the rows are read.
-    fn take(&mut self, message: FlightData) -> Result<Option<v1::IngestBatch>, RequestError> {
+    fn take(&mut self, message: &FlightData) -> Result<Option<v1::IngestBatch>, RequestError> {
         // Metadata may travel alone.
         if message.data_header.is_empty() {
             return Ok(None);
@@ -112,7 +112,7 @@ impl Table {
             header.map(|header| header.header_type()).map_err(|error| bad(&error.to_string()))?;
         match kind {
             MessageHeader::Schema if self.schema.is_empty() => {
-                append(&mut self.schema, &message);
+                append(&mut self.schema, message);
                 Ok(None)
             }
             MessageHeader::Schema => Err(bad("it has a second schema")),
@@ -123,7 +123,7 @@ impl Table {
                 let bytes = message.data_header.len() + message.data_body.len();
                 let mut arrow_ipc = Vec::with_capacity(self.schema.len() + bytes + 4 * ALIGNMENT);
                 arrow_ipc.extend_from_slice(&self.schema);
-                append(&mut arrow_ipc, &message);
+                append(&mut arrow_ipc, message);
                 arrow_ipc.extend_from_slice(&CONTINUATION);
                 arrow_ipc.extend_from_slice(&[0; 4]);
                 let sequence = self.sequence;

@@ -126,7 +126,7 @@ mod tests {
         let now = SystemTime::now();
         let with_end = |ends| Peer { certificate_ends: Some(ends), ..peer(Some("ada")) };
         let (none, token) = (headers(&[]), headers(&["Bearer sid_x"]));
-        let good = with_end(now + Duration::from_secs(60));
+        let good = with_end(now + Duration::from_mins(1));
         assert_eq!(Credentials::read(&none, Some(&good)), Ok(Credentials::Certificate("ada")));
         let over = with_end(now - Duration::from_secs(1));
         for headers in [&none, &token] {

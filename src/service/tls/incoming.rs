@@ -329,13 +329,16 @@ impl Taken {
 /// Where connections are counted: an address, or the network of one; `None` for this machine, where a proxy may stand that
 /// everybody comes through.
 fn origin(address: IpAddr) -> Option<IpAddr> {
-    match address.to_canonical() {
-        address if address.is_loopback() => None,
+    let address = address.to_canonical();
+    if address.is_loopback() {
+        return None;
+    }
+    match address {
         IpAddr::V6(address) => {
             let network = u128::from(address) & !u128::from(u64::MAX);
             Some(IpAddr::V6(Ipv6Addr::from(network)))
         }
-        address @ IpAddr::V4(_) => Some(address),
+        IpAddr::V4(_) => Some(address),
     }
 }
 

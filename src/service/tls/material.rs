@@ -12,7 +12,7 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::{ClientCertificates, TlsError, TlsOptions};
 
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+const DAY: Duration = Duration::from_hours(24);
 
 /// What connections are made with.
 pub(super) struct Material {
@@ -67,7 +67,7 @@ impl Material {
 
     /// Days until the certificate is over, when they are few.
     pub(super) fn ends_soon(&self) -> Option<u64> {
-        const SOON: Duration = Duration::from_secs(14 * 24 * 60 * 60);
+        const SOON: Duration = Duration::from_hours(14 * 24);
         let left = self.expires.duration_since(SystemTime::now()).unwrap_or_default();
         (left < SOON).then(|| left.as_secs() / DAY.as_secs())
     }

@@ -16,7 +16,7 @@ use super::{TlsError, TlsOptions};
 const LOOK: Duration = Duration::from_secs(2);
 
 /// How often it is said that a certificate ends soon.
-const REMIND: Duration = Duration::from_secs(24 * 60 * 60);
+const REMIND: Duration = Duration::from_hours(24);
 
 /// The certificates of now.
 pub(in crate::service) struct Certificates {

@@ -1,7 +1,8 @@
 //! Declaring spaces that are filled as objects arrive, and taking it back.
 
 use sidereus::wire::v1::{
-    AddSpaceRequest, DropCollectionRequest, EncodeCollectionRequest, SetEncodeAtIngestRequest,
+    AddSpaceRequest, DropCollectionRequest, EncodeCollectionRequest, IngestMode,
+    SetEncodeAtIngestRequest,
 };
 use tonic::{Code, Status};
 
@@ -158,7 +159,7 @@ async fn a_space_that_exists_is_filled_from_then_on_and_no_more() {
     moved.columns.insert("z".to_owned(), real(7.0));
     let batch =
         sidereus::wire::v1::IngestBatch { objects: vec![moved], merge: true, ..Default::default() };
-    let (answers, _) = server.ingest(NAME, Default::default(), vec![batch]).await;
+    let (answers, _) = server.ingest(NAME, IngestMode::default(), vec![batch]).await;
     assert_eq!(answers[0].replaced, 1);
     assert_eq!(done(&server, "colours").await, (0, 0));
     assert_eq!(vectors(&server, "colours", &[3]).await[&3], [3.0, 7.0, 1.0]);

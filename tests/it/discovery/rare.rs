@@ -48,12 +48,12 @@ fn more_examples_find_more_of_a_rare_class_and_a_head_most() {
             let mut left = members.clone();
             let like: Vec<usize> =
                 (0..15).map(|_| left.swap_remove(random.below(left.len()))).collect();
-            one +=
-                ndcg(&nearest(&view, &like[..1], Method::Automatic), classes, class) / draws as f64;
+            one += ndcg(&nearest(&view, &like[..1], Method::Automatic), classes, class)
+                / f64::from(draws);
             fifteen +=
-                ndcg(&nearest(&view, &like, Method::Centroid), classes, class) / draws as f64;
-            any += ndcg(&nearest(&view, &like, Method::MaxSim), classes, class) / draws as f64;
-            head += ndcg(&nearest(&view, &like, Method::Probe), classes, class) / draws as f64;
+                ndcg(&nearest(&view, &like, Method::Centroid), classes, class) / f64::from(draws);
+            any += ndcg(&nearest(&view, &like, Method::MaxSim), classes, class) / f64::from(draws);
+            head += ndcg(&nearest(&view, &like, Method::Probe), classes, class) / f64::from(draws);
         }
         println!(
             "class {class}: one {one:.3}, fifteen {fifteen:.3}, any of fifteen {any:.3}, head {head:.3}"

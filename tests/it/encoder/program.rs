@@ -115,7 +115,7 @@ fn weights_that_do_not_fit_are_refused_by_name() {
         (forge(|tensors| drop(tensors.remove(find(tensors)))), "tensor `norm.bias` is missing"),
         (
             forge(|tensors| {
-                tensors.push(("decoder.weight".to_owned(), Dtype::F32, vec![1], vec![0; 4]))
+                tensors.push(("decoder.weight".to_owned(), Dtype::F32, vec![1], vec![0; 4]));
             }),
             "the network has no tensor `decoder.weight`",
         ),

@@ -112,7 +112,7 @@ proptest! {
     ) {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("a.npy");
-        let text: String = shape.iter().map(|length| format!("{length},")).collect();
+        let text = shape.iter().fold(String::new(), |text, length| format!("{text}{length},"));
         std::fs::write(&path, npy(&text, &vec![1.0; count])).expect("written");
         read(&path, &ObservationOptions::default(), &text);
     }

@@ -22,13 +22,12 @@ fn batch(rows: i64) -> RecordBatch {
     let item = Arc::new(Field::new("item", DataType::Float32, true));
     let numbers = Float32Array::from_iter_values((0..rows * 3).map(|each| each as f32 + 1.0));
     let vectors = FixedSizeListArray::try_new(item, 3, Arc::new(numbers), None).expect("sound");
-    let names =
-        StringArray::from_iter((0..rows).map(|row| (row % 3 > 0).then(|| format!("n{row}"))));
+    let names = (0..rows).map(|row| (row % 3 > 0).then(|| format!("n{row}")));
     let columns: Vec<(&str, ArrayRef)> = vec![
         ("object_id", Arc::new(Int64Array::from_iter_values(0..rows))),
         ("ra", Arc::new(Float64Array::from_iter_values((0..rows).map(|row| row as f64)))),
         ("dec", Arc::new(Float64Array::from_iter_values((0..rows).map(|row| row as f64 / 9.0)))),
-        ("name", Arc::new(names)),
+        ("name", Arc::new(names.collect::<StringArray>())),
         ("vector.image", Arc::new(vectors)),
     ];
     RecordBatch::try_from_iter(columns).expect("sound")

@@ -15,7 +15,7 @@ use tower::ServiceExt;
 pub(super) use crate::upkeep::harness::names::message::{field, varint};
 
 /// Longer than any call should take, the first of a server among them, which measures the machine.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 /// A text in messages within each other, the outermost number first.
 pub(super) fn nested(path: &[u32], text: &[u8]) -> Vec<u8> {

@@ -109,21 +109,21 @@ async fn a_distance_can_stand_for_a_number_and_no_term_is_a_listing() {
     assert_eq!(server.search(all).await.expect("found").0.len(), 100, "never fewer than there are");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn impossible_searches_are_refused_with_the_right_status() {
-    let (_folder, server) = server(10).await;
+const GOOD: [f32; 3] = [1.0, 0.0, 1.0];
+
+/// Terms that make no sense, or not there, and what is said of them.
+fn impossible_terms() -> Vec<(SearchRequest, Code, &'static str)> {
     let at = |values: &[f32]| VectorTerm { vectors: vec![vector(values)], ..in_v() };
-    let good = [1.0, 0.0, 1.0];
     let foreign = Provenance { encoder: "other".to_owned(), ..Provenance::default() };
-    let mut cases: Vec<(SearchRequest, Code, &str)> = vec![
-        (near("galaxies", &good, 0), Code::InvalidArgument, "k is 0"),
-        (near("galaxies", &good, 10_001), Code::InvalidArgument, "limit of 10000"),
-        (near("nowhere", &good, 5), Code::NotFound, "nowhere"),
+    vec![
+        (near("galaxies", &GOOD, 0), Code::InvalidArgument, "k is 0"),
+        (near("galaxies", &GOOD, 10_001), Code::InvalidArgument, "limit of 10000"),
+        (near("nowhere", &GOOD, 5), Code::NotFound, "nowhere"),
         (term(at(&[1.0, 0.0])), Code::InvalidArgument, "dimension 3, the vector has 2"),
         (term(at(&[f32::NAN, 0.0, 1.0])), Code::InvalidArgument, "finite"),
-        (term(VectorTerm { space: "w".to_owned(), ..at(&good) }), Code::NotFound, "it has: v, c"),
+        (term(VectorTerm { space: "w".to_owned(), ..at(&GOOD) }), Code::NotFound, "it has: v, c"),
         (
-            term(VectorTerm { space: "c".to_owned(), ..at(&good) }),
+            term(VectorTerm { space: "c".to_owned(), ..at(&GOOD) }),
             Code::InvalidArgument,
             "dimension 2",
         ),
@@ -132,9 +132,9 @@ async fn impossible_searches_are_refused_with_the_right_status() {
             Code::InvalidArgument,
             "zero",
         ),
-        (term(VectorTerm { weight: -2.0, ..at(&good) }), Code::InvalidArgument, "above 0"),
+        (term(VectorTerm { weight: -2.0, ..at(&GOOD) }), Code::InvalidArgument, "above 0"),
         (
-            term(VectorTerm { provenance: Some(foreign), ..at(&good) }),
+            term(VectorTerm { provenance: Some(foreign), ..at(&GOOD) }),
             Code::InvalidArgument,
             "no distance",
         ),
@@ -150,9 +150,15 @@ async fn impossible_searches_are_refused_with_the_right_status() {
             Code::InvalidArgument,
             "v, c fit",
         ),
-    ];
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn impossible_searches_are_refused_with_the_right_status() {
+    let (_folder, server) = server(10).await;
+    let mut cases = impossible_terms();
     let change = |change: &dyn Fn(&mut SearchRequest)| {
-        let mut request = near("galaxies", &good, 5);
+        let mut request = near("galaxies", &GOOD, 5);
         change(&mut request);
         request
     };

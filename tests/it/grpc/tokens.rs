@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use sidereus::wire::v1::{
     AddSpaceRequest, BuildIndexRequest, Cone, DeleteObjectsRequest, EmbeddingSpace,
@@ -11,7 +12,7 @@ use sidereus::wire::v1::{
 };
 use tonic::Code;
 
-use crate::fake_encoder::{self, state_of, states};
+use crate::fake_encoder::{self, Controls, state_of, states};
 use crate::support::{
     TestServer, galaxy, id_of, ids_of, image, in_region, near, number, object, schema, space,
     vector,
@@ -372,11 +373,14 @@ async fn spaces_of_tokens_are_left_out_of_searches_and_indices() {
     check(&hits, &expected(&ids_of(&nearest), &some_states(3, 2))[..5]);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn states_are_made_of_stored_ids_while_they_are_needed() {
-    let folder = tempfile::tempdir().expect("a folder");
+fn words(id: i64) -> [u16; 3] {
+    [id as u16, (id * 7 % 200) as u16, (id * 3 % 90) as u16]
+}
+
+/// A server whose forty objects have ids of tokens, and vectors of another space.
+async fn with_ids(folder: &Path) -> (TestServer, Arc<Controls>) {
     let (encoder, controls) = fake_encoder::start().await;
-    let server = TestServer::start_with(folder.path(), Some(encoder), |_| {}).await;
+    let server = TestServer::start_with(folder, Some(encoder), |_| {}).await;
     let provenance = |pooling: &str| Provenance {
         encoder: "pixels".to_owned(),
         weights_hash: "w0".to_owned(),
@@ -389,7 +393,6 @@ async fn states_are_made_of_stored_ids_while_they_are_needed() {
     let looks = space("looks", "image", 2, Metric::L2);
     schema.spaces.push(EmbeddingSpace { provenance: Some(provenance("none")), ..looks });
     server.create(schema).await.expect("created");
-    let words = |id: i64| [id as u16, (id * 7 % 200) as u16, (id * 3 % 90) as u16];
     let rows = (0..40).map(|id| {
         let mut row = galaxy(id, id as f64, 0.0);
         row.tokens.insert("codes".to_owned(), fake_encoder::ids(&words(id)));
@@ -411,7 +414,13 @@ async fn states_are_made_of_stored_ids_while_they_are_needed() {
     let messages = vec![open, crate::support::batch_message(batch)];
     let (answers, failure) = server.ingest_messages(messages).await;
     assert!(failure.is_none() && answers[0].refused.is_empty(), "{failure:?} {answers:?}");
+    (server, controls)
+}
 
+#[tokio::test(flavor = "multi_thread")]
+async fn states_are_made_of_stored_ids_while_they_are_needed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (server, controls) = with_ids(folder.path()).await;
     let states_of = |id: i64| words(id).map(state_of);
     let best = |query: &[[f32; 3]], ids: std::ops::Range<i64>| {
         let mut found: Vec<(i64, f64)> =
@@ -438,17 +447,13 @@ async fn states_are_made_of_stored_ids_while_they_are_needed() {
         examples: vec![image(&[b'!', 20, 33])],
         ..VectorTerm::default()
     };
-    let by_example = reranked(
-        SearchRequest {
-            collection: NAME.to_owned(),
-            terms: vec![term],
-            k: 5,
-            ..SearchRequest::default()
-        },
-        "codes",
-        40,
-    );
-    let (hits, _) = server.search(by_example).await.expect("found");
+    let by_example = SearchRequest {
+        collection: NAME.to_owned(),
+        terms: vec![term],
+        k: 5,
+        ..SearchRequest::default()
+    };
+    let (hits, _) = server.search(reranked(by_example, "codes", 40)).await.expect("found");
     agree(&hits, &best(&[state_of(20), state_of(33)], 0..40)[..5]);
 
     // Another model under the same name has other states.

@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use futures::StreamExt;
-use sidereus::wire::v1::SearchRequest;
 use sidereus::wire::v1::search_service_client::SearchServiceClient;
+use sidereus::wire::v1::{IngestMode, SearchRequest};
 use tonic::body::Body;
 use tonic::codegen::http::{HeaderMap, Request, Version};
 use tonic::codegen::{Bytes, Service};
@@ -85,7 +85,7 @@ async fn a_sender_that_does_not_go_on_is_given_up() {
     .await;
     let channel = from(&server, 2).await;
     let opening = {
-        let open = crate::support::open_message("galaxies", Default::default());
+        let open = crate::support::open_message("galaxies", IngestMode::default());
         let message = prost::Message::encode_to_vec(&open);
         let mut bytes = vec![0];
         bytes.extend((message.len() as u32).to_be_bytes());

@@ -28,12 +28,11 @@ impl Flood {
             let (stop, served) = (Arc::clone(&stop), Arc::clone(&served));
             tokio::spawn(async move {
                 while !stop.load(Ordering::Relaxed) {
-                    match count(&channel, "galaxies", SLOW).await {
-                        Ok(_) => served.fetch_add(1, Ordering::Relaxed),
-                        Err(_) => {
-                            tokio::time::sleep(Duration::from_millis(20)).await;
-                            0
-                        }
+                    if count(&channel, "galaxies", SLOW).await.is_ok() {
+                        served.fetch_add(1, Ordering::Relaxed)
+                    } else {
+                        tokio::time::sleep(Duration::from_millis(20)).await;
+                        0
                     };
                 }
             })

@@ -104,7 +104,7 @@ fn answers_and_explanations_do_not_depend_on_what_is_hidden() {
     let [all, some, alone] = views();
     assert!(worlds()[0].view().live_count() > worlds()[1].view().live_count() + 500);
     assert_eq!(all.live_count(), worlds()[2].model.len() as u64);
-    let mut random = Random(0xC0FFEE);
+    let mut random = Random(0x00C0_FFEE);
     for number in 0..240 {
         let query = some_query(&mut random, number);
         let of = |view: &CollectionView| query::search(view, &query);

@@ -131,6 +131,7 @@ impl Pair {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "written apart from the library")]
 fn separation(left: &Position, right: &Position) -> f64 {
     let unit = |position: &Position| {
         let (ra, dec) = (position.ra().0.to_radians(), position.dec().0.to_radians());
@@ -170,6 +171,28 @@ fn assert_nearest(answer: &Answer, truth: &[(f64, ObjectId)], k: usize, what: &s
     }
 }
 
+const NOBODY: ObjectId = ObjectId::Number(-1);
+
+/// An object that has a vector in a space, and the term that asks for its like.
+struct Asked {
+    base: Query,
+    k: usize,
+    space: usize,
+    example: &'static Object,
+    given: Vec<f32>,
+}
+
+impl Asked {
+    fn name(&self) -> &'static str {
+        ["euclid", "angle"][self.space]
+    }
+
+    fn near(&self) -> Term {
+        let (space, vectors) = (self.name().to_owned(), vec![self.given.clone()]);
+        Term { space, vectors, ..Term::default() }
+    }
+}
+
 /// Every way to ask, one after the other.
 fn check(pair: &Pair, random: &mut Random) {
     let base = pair.query(random);
@@ -182,132 +205,140 @@ fn check(pair: &Pair, random: &mut Random) {
         }
     };
     let given = vector(example, space).expect("it has one").clone();
-    let nobody = ObjectId::Number(-1);
-    let name = ["euclid", "angle"][space];
-    let near = Term { space: name.to_owned(), vectors: vec![given.clone()], ..Term::default() };
-    let like = Term { space: name.to_owned(), like: vec![example.id.clone()], ..Term::default() };
+    let asked = Asked { base, k, space, example, given };
     match random.below(8) {
-        0 | 1 => {
-            let plan = (random.below(4) > 0).then(|| (*random.pick(&PLANS)).to_owned());
-            let what = format!("{:?} {:?} {plan:?}", pair.names(), pair.test.sql);
-            let query = Query { terms: vec![near], exact: true, plan, ..base };
-            let truth = pair.nearest(space, &given, &nobody);
-            let answer = pair.search(&query);
-            assert_nearest(&answer, &truth, k, &what);
-            if space == 0 {
-                let ids: Vec<&ObjectId> = answer.hits.iter().map(|hit| &hit.id).collect();
-                let wanted: Vec<&ObjectId> = truth.iter().take(k).map(|(_, id)| id).collect();
-                assert_eq!(ids, wanted, "{what}");
-            }
-        }
-        2 => {
-            // Approximate: some of them may be missed, but none is short or hidden.
-            let plan = (random.below(2) > 0).then(|| (*random.pick(&PLANS)).to_owned());
-            let answer = pair.search(&Query { terms: vec![near], plan, ..base });
-            let truth: HashMap<ObjectId, f64> = pair
-                .nearest(space, &given, &nobody)
-                .into_iter()
-                .map(|(far, id)| (id, far))
-                .collect();
-            assert_eq!(answer.hits.len(), truth.len().min(k));
-            for hit in &answer.hits {
-                assert!((hit.distance.expect("a distance") - truth[&hit.id]).abs() < 1e-6);
-            }
-        }
-        3 => {
-            let query = Query { terms: vec![like], exact: true, ..base };
-            if admits(&pair.policy, example) {
-                let truth = pair.nearest(space, &given, &example.id);
-                assert_nearest(&pair.search(&query), &truth, k, "like");
-            } else {
-                let error = query::search(&pair.view, &query).expect_err("hidden").to_string();
-                let like = vec![ObjectId::Number(-7)];
-                let absent = Term { space: name.to_owned(), like, ..Term::default() };
-                let query = Query { terms: vec![absent], ..query };
-                let other = query::search(&pair.view, &query).expect_err("absent").to_string();
-                assert_eq!(error.replace(&example.id.to_string(), "-7"), other);
-            }
-        }
-        4 => {
-            let column = ["n", "z"][random.below(2) as usize];
-            let place = if column == "n" { 2 } else { 0 };
-            let descending = random.below(2) == 0;
-            let order_by = Some(OrderBy { column: column.to_owned(), descending });
-            let mut truth: Vec<(Option<f64>, &ObjectId)> =
-                pair.survivors.iter().map(|object| (real(object, place), &object.id)).collect();
-            truth.sort_by(|left, right| {
-                let values = match (left.0, right.0) {
-                    (Some(left), Some(right)) if descending => right.total_cmp(&left),
-                    (Some(left), Some(right)) => left.total_cmp(&right),
-                    (left, right) => right.is_some().cmp(&left.is_some()),
-                };
-                values.then_with(|| left.1.cmp(right.1))
-            });
-            let ids: Vec<ObjectId> = pair
-                .search(&Query { order_by, ..base })
-                .hits
-                .into_iter()
-                .map(|hit| hit.id)
-                .collect();
-            let wanted: Vec<ObjectId> =
-                truth.into_iter().take(k).map(|(_, id)| id.clone()).collect();
-            assert_eq!(ids, wanted, "{:?} by {column}", pair.names());
-        }
-        5 => {
-            let (region, predicate) = (base.region.as_ref(), base.predicate.as_deref());
-            let stop = StopFlag::default();
-            let count = query::count(&pair.view, region, predicate, &stop).expect("counts");
-            assert_eq!(count, pair.survivors.len() as u64, "{:?}", pair.names());
-            let rows = query::rows(&pair.view, region, predicate, &stop).expect("rows");
-            assert_eq!(rows.iter().map(Vec::len).sum::<usize>(), pair.survivors.len());
-            let mut ids: Vec<ObjectId> = pair.survivors.iter().map(|it| it.id.clone()).collect();
-            ids.sort();
-            let listed = pair.search(&base);
-            let wanted: Vec<&ObjectId> = ids.iter().take(k).collect();
-            assert_eq!(listed.hits.iter().map(|hit| &hit.id).collect::<Vec<_>>(), wanted);
-            let space = pair.view.schema().space("angle").map(|space| space.id);
-            let mut found =
-                query::select(&pair.view, region, predicate, space, &stop).expect("selects");
-            found.sort();
-            let lacking = pair.survivors.iter().filter(|object| vector(object, 1).is_none());
-            let mut lacking: Vec<ObjectId> = lacking.map(|object| object.id.clone()).collect();
-            lacking.sort();
-            assert_eq!(found, lacking);
-        }
-        6 => {
-            let Some(angle) = vector(example, 1) else { return };
-            let euclid = vector(example, 0).expect("all have it").clone();
-            let term = |name: &str, vector: &[f32]| Term {
-                space: name.to_owned(),
-                vectors: vec![vector.to_vec()],
-                ..Term::default()
-            };
-            let terms = vec![term("euclid", &euclid), term("angle", angle)];
-            let fusion = *random.pick(&[
-                Fusion::Distances,
-                Fusion::Distances,
-                Fusion::Weighted,
-                Fusion::ReciprocalRank,
-            ]);
-            let exact = random.below(2) == 0;
-            let answer = pair.search(&Query { terms, exact, fusion, ..base });
-            let both = pair.survivors.iter().filter_map(|object| {
-                Some((distance(object, 0, &euclid)? + distance(object, 1, angle)?) / 2.0)
-            });
-            let mut truth: Vec<f64> = both.collect();
-            truth.sort_by(f64::total_cmp);
-            assert_eq!(answer.hits.len(), truth.len().min(k));
-            if exact && fusion == Fusion::Distances {
-                for (hit, far) in answer.hits.iter().zip(truth) {
-                    assert!((hit.distance.expect("a distance") - far).abs() < 1e-6);
-                }
-            }
-        }
+        0 | 1 => check_exact(pair, random, asked),
+        2 => check_approximate(pair, random, asked),
+        3 => check_like(pair, asked),
+        4 => check_order(pair, random, asked),
+        5 => check_all(pair, &asked),
+        6 => check_fused(pair, random, asked),
         _ => {
             let diversity = Some(Diversity { share: random.unit(), candidates: 0 });
             let group_within = (random.below(2) == 0).then_some(1.0);
-            let terms = vec![near];
+            let terms = vec![asked.near()];
+            let base = asked.base;
             pair.search(&Query { terms, diversity, group_within, with_vectors: true, ..base });
+        }
+    }
+}
+
+fn check_exact(pair: &Pair, random: &mut Random, asked: Asked) {
+    let plan = (random.below(4) > 0).then(|| (*random.pick(&PLANS)).to_owned());
+    let what = format!("{:?} {:?} {plan:?}", pair.names(), pair.test.sql);
+    let query = Query { terms: vec![asked.near()], exact: true, plan, ..asked.base };
+    let truth = pair.nearest(asked.space, &asked.given, &NOBODY);
+    let answer = pair.search(&query);
+    assert_nearest(&answer, &truth, asked.k, &what);
+    if asked.space == 0 {
+        let ids: Vec<&ObjectId> = answer.hits.iter().map(|hit| &hit.id).collect();
+        let wanted: Vec<&ObjectId> = truth.iter().take(asked.k).map(|(_, id)| id).collect();
+        assert_eq!(ids, wanted, "{what}");
+    }
+}
+
+/// Some of them may be missed, but none is short or hidden.
+fn check_approximate(pair: &Pair, random: &mut Random, asked: Asked) {
+    let plan = (random.below(2) > 0).then(|| (*random.pick(&PLANS)).to_owned());
+    let answer = pair.search(&Query { terms: vec![asked.near()], plan, ..asked.base });
+    let truth: HashMap<ObjectId, f64> = pair
+        .nearest(asked.space, &asked.given, &NOBODY)
+        .into_iter()
+        .map(|(far, id)| (id, far))
+        .collect();
+    assert_eq!(answer.hits.len(), truth.len().min(asked.k));
+    for hit in &answer.hits {
+        assert!((hit.distance.expect("a distance") - truth[&hit.id]).abs() < 1e-6);
+    }
+}
+
+fn check_like(pair: &Pair, asked: Asked) {
+    let (name, example) = (asked.name().to_owned(), asked.example);
+    let like = vec![example.id.clone()];
+    let like = Term { space: name.clone(), like, ..Term::default() };
+    let query = Query { terms: vec![like], exact: true, ..asked.base };
+    if admits(&pair.policy, example) {
+        let truth = pair.nearest(asked.space, &asked.given, &example.id);
+        assert_nearest(&pair.search(&query), &truth, asked.k, "like");
+    } else {
+        let error = query::search(&pair.view, &query).expect_err("hidden").to_string();
+        let like = vec![ObjectId::Number(-7)];
+        let absent = Term { space: name, like, ..Term::default() };
+        let query = Query { terms: vec![absent], ..query };
+        let other = query::search(&pair.view, &query).expect_err("absent").to_string();
+        assert_eq!(error.replace(&example.id.to_string(), "-7"), other);
+    }
+}
+
+fn check_order(pair: &Pair, random: &mut Random, asked: Asked) {
+    let column = ["n", "z"][random.below(2) as usize];
+    let place = if column == "n" { 2 } else { 0 };
+    let descending = random.below(2) == 0;
+    let order_by = Some(OrderBy { column: column.to_owned(), descending });
+    let mut truth: Vec<(Option<f64>, &ObjectId)> =
+        pair.survivors.iter().map(|object| (real(object, place), &object.id)).collect();
+    truth.sort_by(|left, right| {
+        let values = match (left.0, right.0) {
+            (Some(left), Some(right)) if descending => right.total_cmp(&left),
+            (Some(left), Some(right)) => left.total_cmp(&right),
+            (left, right) => right.is_some().cmp(&left.is_some()),
+        };
+        values.then_with(|| left.1.cmp(right.1))
+    });
+    let ids: Vec<ObjectId> =
+        pair.search(&Query { order_by, ..asked.base }).hits.into_iter().map(|hit| hit.id).collect();
+    let wanted: Vec<ObjectId> = truth.into_iter().take(asked.k).map(|(_, id)| id.clone()).collect();
+    assert_eq!(ids, wanted, "{:?} by {column}", pair.names());
+}
+
+fn check_all(pair: &Pair, asked: &Asked) {
+    let base = &asked.base;
+    let (region, predicate) = (base.region.as_ref(), base.predicate.as_deref());
+    let stop = StopFlag::default();
+    let count = query::count(&pair.view, region, predicate, &stop).expect("counts");
+    assert_eq!(count, pair.survivors.len() as u64, "{:?}", pair.names());
+    let rows = query::rows(&pair.view, region, predicate, &stop).expect("rows");
+    assert_eq!(rows.iter().map(Vec::len).sum::<usize>(), pair.survivors.len());
+    let mut ids: Vec<ObjectId> = pair.survivors.iter().map(|it| it.id.clone()).collect();
+    ids.sort();
+    let listed = pair.search(base);
+    let wanted: Vec<&ObjectId> = ids.iter().take(asked.k).collect();
+    assert_eq!(listed.hits.iter().map(|hit| &hit.id).collect::<Vec<_>>(), wanted);
+    let space = pair.view.schema().space("angle").map(|space| space.id);
+    let mut found = query::select(&pair.view, region, predicate, space, &stop).expect("selects");
+    found.sort();
+    let lacking = pair.survivors.iter().filter(|object| vector(object, 1).is_none());
+    let mut lacking: Vec<ObjectId> = lacking.map(|object| object.id.clone()).collect();
+    lacking.sort();
+    assert_eq!(found, lacking);
+}
+
+fn check_fused(pair: &Pair, random: &mut Random, asked: Asked) {
+    let Some(angle) = vector(asked.example, 1) else { return };
+    let euclid = vector(asked.example, 0).expect("all have it").clone();
+    let term = |name: &str, vector: &[f32]| Term {
+        space: name.to_owned(),
+        vectors: vec![vector.to_vec()],
+        ..Term::default()
+    };
+    let terms = vec![term("euclid", &euclid), term("angle", angle)];
+    let fusion = *random.pick(&[
+        Fusion::Distances,
+        Fusion::Distances,
+        Fusion::Weighted,
+        Fusion::ReciprocalRank,
+    ]);
+    let exact = random.below(2) == 0;
+    let answer = pair.search(&Query { terms, exact, fusion, ..asked.base });
+    let both = pair.survivors.iter().filter_map(|object| {
+        Some(f64::midpoint(distance(object, 0, &euclid)?, distance(object, 1, angle)?))
+    });
+    let mut truth: Vec<f64> = both.collect();
+    truth.sort_by(f64::total_cmp);
+    assert_eq!(answer.hits.len(), truth.len().min(asked.k));
+    if exact && fusion == Fusion::Distances {
+        for (hit, far) in answer.hits.iter().zip(truth) {
+            assert!((hit.distance.expect("a distance") - far).abs() < 1e-6);
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use sidereus::engine::{Db, DbOptions, Write, WriteMode};
-use sidereus::query::{self, check_policy};
+use sidereus::query::{self, StopFlag, check_policy};
 use sidereus::schema::{Column, ColumnType, Object, ObjectId};
 
 use super::{CLAUSES, Clause, NAME, Random, World, admits, object, restricted, schema, today};
@@ -122,6 +122,6 @@ fn no_predicate_admits_nobody_and_bad_ones_are_refused_by_name() {
     check_policy(&dated, "release_date <= \"Today\"").expect("the column");
     // Without a policy `today` is no name.
     let asked =
-        query::count(&world.view(), None, Some("release_date <= today"), &Default::default());
+        query::count(&world.view(), None, Some("release_date <= today"), &StopFlag::default());
     assert!(asked.expect_err("unknown").to_string().contains("today"));
 }

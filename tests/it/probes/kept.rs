@@ -67,6 +67,23 @@ async fn listed(server: &TestServer, predicate: &str, columns: &[&str]) -> Vec<H
     server.search(request).await.expect(predicate).0
 }
 
+/// Objects come in the order of what is predicted for them.
+async fn check_ranking(server: &TestServer, column: &str, predictions: &[Prediction]) {
+    let best = SearchRequest {
+        collection: "sky".to_owned(),
+        k: 10,
+        order_by: column.to_owned(),
+        descending: true,
+        columns: vec![column.to_owned()],
+        ..SearchRequest::default()
+    };
+    let (hits, _) = server.search(best).await.expect("a ranking");
+    let mut sorted: Vec<f64> = predictions.iter().map(|each| each.predicted[0]).collect();
+    sorted.sort_by(|a, b| b.total_cmp(a));
+    let found: Vec<f64> = hits.iter().map(|hit| real_of(hit, column)).collect();
+    assert!(found.iter().zip(&sorted).all(|(a, b)| (a - b).abs() < 1e-9), "{found:?}");
+}
+
 /// What a probe predicts is the same as a column of queries, as predictions, as a written column, and after a restart.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_kept_probe_is_a_column_everywhere() {
@@ -104,20 +121,7 @@ async fn a_kept_probe_is_a_column_everywhere() {
                 assert!((tested.predicted[0] - same.predicted[0]).abs() < 1e-9);
             }
         }
-        let best = SearchRequest {
-            collection: "sky".to_owned(),
-            k: 10,
-            order_by: column.clone(),
-            descending: true,
-            columns: vec![column.clone()],
-            ..SearchRequest::default()
-        };
-        let (hits, _) = server.search(best).await.expect("a ranking");
-        let mut sorted: Vec<f64> = predictions.iter().map(|each| each.predicted[0]).collect();
-        sorted.sort_by(|a, b| b.total_cmp(a));
-        let found: Vec<f64> = hits.iter().map(|hit| real_of(hit, &column)).collect();
-        assert!(found.iter().zip(&sorted).all(|(a, b)| (a - b).abs() < 1e-9), "{found:?}");
-
+        check_ranking(&server, &column, &predictions).await;
         let written = ApplyProbeRequest { column: format!("y_{name}"), ..apply(name) };
         assert!(applied(&server, written).await.expect("written").is_empty());
         let stored = format!("y_{name}");

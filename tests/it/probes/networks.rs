@@ -38,10 +38,7 @@ fn metric(probe: &Probe, name: &str) -> f64 {
 /// An example whose number `mag` is a date around `y`, of more digits than single precision has.
 fn dated(id: i64) -> Object {
     let mut object = example(id);
-    let y = match object.columns["y"].kind {
-        Some(value::Kind::Real(y)) => y,
-        _ => panic!("a number"),
-    };
+    let Some(value::Kind::Real(y)) = object.columns["y"].kind else { panic!("a number") };
     object.columns.insert("mag".to_owned(), real(2_459_000.5 + 0.01 * y));
     object
 }
@@ -117,7 +114,11 @@ fn tokened(id: i64) -> Object {
     };
     // A token is of class 1 where its second number is above 0; some have none.
     let class = |(at, token): (usize, &[f64; WIDTH])| {
-        if (id as usize + at) % 11 == 0 { f64::NAN } else { f64::from(u8::from(token[1] > 0.0)) }
+        if (id as usize + at).is_multiple_of(11) {
+            f64::NAN
+        } else {
+            f64::from(u8::from(token[1] > 0.0))
+        }
     };
     let classes = FloatList { values: tokens.iter().enumerate().map(class).collect() };
     let side = if id % 4 == 3 { "test" } else { "train" };

@@ -145,7 +145,7 @@ impl Asked {
                         let (ranks, count) = &rankings[term];
                         ranks
                             .get(&object.id)
-                            .map_or((*count as f64 + 1.0) / 2.0, |rank| *rank as f64)
+                            .map_or(f64::midpoint(*count as f64, 1.0), |rank| *rank as f64)
                     };
                     -each.map(|term| share(term) / (60.0 + rank(term))).sum::<f64>()
                 }

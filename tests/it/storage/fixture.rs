@@ -94,10 +94,8 @@ fn named() -> Vec<Object> {
 }
 
 fn expected_numbered() -> BTreeMap<ObjectId, Object> {
-    let mut objects: BTreeMap<_, _> = (0..NUMBERED)
-        .map(|number| numbered(number))
-        .map(|object| (object.id.clone(), object))
-        .collect();
+    let mut objects: BTreeMap<_, _> =
+        (0..NUMBERED).map(numbered).map(|object| (object.id.clone(), object)).collect();
     objects.remove(&ObjectId::Number(-25));
     if let Some(moved) = objects.get_mut(&ObjectId::Number(0)) {
         moved.position = position(12.5, 12.5);

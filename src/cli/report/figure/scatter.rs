@@ -151,7 +151,7 @@ mod tests {
     #[test]
     fn what_is_not_seen_is_counted() {
         let mut points: Vec<(f64, f64)> =
-            (0..1_000).map(|at| (at as f64, at as f64 + 1.0)).collect();
+            (0..1_000).map(|at| (f64::from(at), f64::from(at) + 1.0)).collect();
         points[500].1 = 1e6;
         let scatter = Scatter { points: &points, target: "z", is_redshift: false };
         assert_eq!(scatter.beyond(), (1, 1));

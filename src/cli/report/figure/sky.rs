@@ -10,6 +10,7 @@ use super::axes::{Axes, Chart, anchored, colour_bar, frame};
 use super::colour::{FAINT, INK, rising, signed};
 use super::{Area, SCALE, draw, quantile};
 use crate::cli::render::significant;
+use crate::sky::{Degrees, Radians};
 
 /// Beyond so many objects the mean of those that lie together is drawn.
 const POINTS_MAX: usize = 1_500;
@@ -45,7 +46,7 @@ pub(in crate::cli::report) fn sky(
     let decs = || objects.iter().map(|(_, dec, _)| *dec);
     let (low, high) = (decs().fold(90.0, f64::min), decs().fold(-90.0, f64::max));
     let east = objects.iter().map(|(ra, _, _)| offset(*ra).abs()).fold(0.0, f64::max);
-    let squeeze = f64::midpoint(low, high).to_radians().cos();
+    let squeeze = radians(f64::midpoint(low, high)).cos();
     let is_plane = 2.0 * east * squeeze <= PLANE_DEGREES && high - low <= PLANE_DEGREES;
     // One scale for all: beyond it colours stay at their ends.
     let sizes: Vec<f64> = objects.iter().map(|(_, _, value)| value.abs()).collect();
@@ -200,9 +201,13 @@ fn values(
     Ok(())
 }
 
+fn radians(degrees: f64) -> f64 {
+    Radians::from(Degrees(degrees)).0
+}
+
 /// Aitoff's projection of degrees east of the middle and degrees north; east is to the left.
 fn aitoff(east: f64, dec: f64) -> (f64, f64) {
-    let (half, dec) = (east.to_radians() / 2.0, dec.to_radians());
+    let (half, dec) = (radians(east) / 2.0, radians(dec));
     let angle = (dec.cos() * half.cos()).clamp(-1.0, 1.0).acos();
     let stretch = if angle < 1e-9 { 1.0 } else { angle / angle.sin() };
     (-2.0 * dec.cos() * half.sin() * stretch, dec.sin() * stretch)
@@ -212,7 +217,7 @@ fn aitoff(east: f64, dec: f64) -> (f64, f64) {
 fn centre_of(ras: impl Iterator<Item = f64>) -> f64 {
     let (mut x, mut y, mut count) = (0.0, 0.0, 0.0);
     for ra in ras {
-        let (sin, cos) = ra.to_radians().sin_cos();
+        let (sin, cos) = radians(ra).sin_cos();
         (x, y, count) = (x + cos, y + sin, count + 1.0);
     }
     let length = f64::hypot(x, y) / f64::max(count, 1.0);
@@ -220,7 +225,7 @@ fn centre_of(ras: impl Iterator<Item = f64>) -> f64 {
         // Far-spread objects: the usual middles of maps.
         return if x > 0.2 * count { 0.0 } else { 180.0 };
     }
-    y.atan2(x).to_degrees().rem_euclid(360.0)
+    Degrees::from(Radians(y.atan2(x))).0.rem_euclid(360.0)
 }
 
 /// An angle from -180 to 180 degrees.

@@ -149,24 +149,27 @@ fn array(kind: Kind, cells: &[Cell]) -> ArrayRef {
     let real = |cell: &Cell| if let Some(Scalar::Real(value)) = cell { Some(*value) } else { None };
     match kind {
         Kind::Boolean => {
-            Arc::new(BooleanArray::from_iter(cells.iter().map(|cell| {
+            let cell = |cell: &Cell| {
                 if let Some(Scalar::Bool(value)) = cell { Some(*value) } else { None }
-            })))
+            };
+            Arc::new(cells.iter().map(cell).collect::<BooleanArray>())
         }
         Kind::Integer => {
-            Arc::new(Int64Array::from_iter(
-                cells.iter().map(|cell| {
-                    if let Some(Scalar::Int(value)) = cell { Some(*value) } else { None }
-                }),
-            ))
+            let cell =
+                |cell: &Cell| if let Some(Scalar::Int(value)) = cell { Some(*value) } else { None };
+            Arc::new(cells.iter().map(cell).collect::<Int64Array>())
         }
-        Kind::Single => Arc::new(Float32Array::from_iter(
-            cells.iter().map(|cell| real(cell).map(|value| value as f32)),
-        )),
-        Kind::Double => Arc::new(Float64Array::from_iter(cells.iter().map(real))),
-        Kind::Text => Arc::new(StringArray::from_iter(cells.iter().map(|cell| {
-            if let Some(Scalar::Text(text)) = cell { Some(text.as_str()) } else { None }
-        }))),
+        Kind::Single => {
+            let cell = |cell: &Cell| real(cell).map(|value| value as f32);
+            Arc::new(cells.iter().map(cell).collect::<Float32Array>())
+        }
+        Kind::Double => Arc::new(cells.iter().map(real).collect::<Float64Array>()),
+        Kind::Text => {
+            let texts = cells.iter().map(|cell| {
+                if let Some(Scalar::Text(text)) = cell { Some(text.as_str()) } else { None }
+            });
+            Arc::new(texts.collect::<StringArray>())
+        }
     }
 }
 

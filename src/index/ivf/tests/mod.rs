@@ -53,6 +53,7 @@ fn exact(
     flat::search(query, &vectors, rows, &wish, |row| row as u32).expect("valid").hits
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "as a search takes it")]
 fn set(rows: &RowBitmap) -> Option<&dyn RowSet> {
     Some(rows)
 }

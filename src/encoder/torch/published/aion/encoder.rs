@@ -15,6 +15,7 @@ const EPSILON: f64 = 1e-6;
 
 /// The sizes, by the names of the published configuration.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
+#[expect(clippy::struct_excessive_bools, reason = "as it was published")]
 pub(crate) struct AionConfig {
     pub(crate) dim: i64,
     pub(crate) encoder_depth: i64,

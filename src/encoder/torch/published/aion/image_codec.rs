@@ -84,6 +84,7 @@ pub(crate) struct ImageCodec {
     factor: f64,
 }
 
+#[expect(clippy::large_enum_variant, reason = "there are a few of them")]
 enum Layer {
     Residual(Residual),
     Residuals(Vec<Residual>),

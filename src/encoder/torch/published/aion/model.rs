@@ -93,17 +93,13 @@ impl AionModel {
             return ids(&tokens, rows.len());
         }
         let encoded = self.encoder.forward(&tokens, self.tokens_max, &mut Trace::off())?;
-        match pooling {
-            Pooling::Tokens => {
-                let count = |part: &Tokens| part.ids.numel() / rows.len().max(1);
-                let runs: Vec<_> =
-                    tokens.iter().map(|part| (&*part.modality, count(part))).collect();
-                Ok(states(&encoded.embeddings, &runs)?)
-            }
-            _ => {
-                let [_, valid] = encoded.means()?;
-                Ok(vectors(&valid)?)
-            }
+        if pooling == Pooling::Tokens {
+            let count = |part: &Tokens| part.ids.numel() / rows.len().max(1);
+            let runs: Vec<_> = tokens.iter().map(|part| (&*part.modality, count(part))).collect();
+            Ok(states(&encoded.embeddings, &runs)?)
+        } else {
+            let [_, valid] = encoded.means()?;
+            Ok(vectors(&valid)?)
         }
     }
 
@@ -178,15 +174,13 @@ fn codec(
     let computing = Computing { kind: Kind::Float, ..computing };
     let config = format!("codecs/{name}/config.json");
     let bad = |reason: String| ModelError::Parse { path: model.folder.join(&config), reason };
-    let sizes: Value = match name {
-        // Its sizes are fixed.
-        "catalog" => Value::Null,
-        _ => {
-            let text = model.read_file(&config)?;
-            let whole: Value =
-                serde_json::from_slice(&text).map_err(|error| bad(error.to_string()))?;
-            whole.get("hparams").cloned().unwrap_or(whole)
-        }
+    // Those of the catalogue are fixed.
+    let sizes = if name == "catalog" {
+        Value::Null
+    } else {
+        let text = model.read_file(&config)?;
+        let whole: Value = serde_json::from_slice(&text).map_err(|error| bad(error.to_string()))?;
+        whole.get("hparams").cloned().unwrap_or(whole)
     };
     strictly(model, file, computing, |weights| {
         Ok(match name {

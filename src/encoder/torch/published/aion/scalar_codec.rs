@@ -9,6 +9,7 @@ use super::super::super::weights::{Weights, WeightsError};
 /// The kind of a codec and its sizes, by the names of the published configuration.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(tag = "class", content = "config")]
+#[expect(clippy::enum_variant_names, reason = "as they were published")]
 pub(crate) enum ScalarConfig {
     /// Quantiles of the number itself.
     ScalarCodec {

@@ -237,6 +237,7 @@ impl ScalarGoldens {
 }
 
 impl CatalogGoldens {
+    #[expect(clippy::unused_self, reason = "it runs as the others do")]
     pub(super) fn run(&self, golden: &Golden<'_>) -> Result<Tensors> {
         let codec = golden.load_codec(WEIGHTS, CatalogCodec::load)?;
         let inputs = golden.inputs()?;

@@ -62,17 +62,14 @@ impl Towers {
         let mut trace = Trace::on();
         for (name, tensor) in &golden.inputs()? {
             trace.within(name);
-            match tensor.dim() {
-                4 => {
-                    let tower = image.as_ref().context("no image tower for an image")?;
-                    fits(name, tensor, tower.side())?;
-                    let _traced = tower.forward(tensor, &mut trace)?;
-                }
-                _ => {
-                    let tower = spectrum.as_ref().context("no spectrum tower for a spectrum")?;
-                    let spectra = spectra(name, tensor, tower.config())?;
-                    let _traced = tower.forward(&spectra, &mut trace)?;
-                }
+            if tensor.dim() == 4 {
+                let tower = image.as_ref().context("no image tower for an image")?;
+                fits(name, tensor, tower.side())?;
+                let _traced = tower.forward(tensor, &mut trace)?;
+            } else {
+                let tower = spectrum.as_ref().context("no spectrum tower for a spectrum")?;
+                let spectra = spectra(name, tensor, tower.config())?;
+                let _traced = tower.forward(&spectra, &mut trace)?;
             }
         }
         Ok(trace.into_found())

@@ -37,7 +37,7 @@ fn twins(seed: u64, count: usize) -> Data {
 fn identity(shape: &HeadShape) -> Vec<NamedTensor> {
     let named = shape.tensors().into_iter().map(|(name, shape)| {
         let count: usize = shape.iter().product();
-        let is_one = |at: usize| shape.len() == 2 && at % 4 == 0;
+        let is_one = |at: usize| shape.len() == 2 && at.is_multiple_of(4);
         let values = (0..count).map(|at| f32::from(u8::from(is_one(at)))).collect();
         NamedTensor { name, shape, values }
     });
