@@ -5,9 +5,6 @@
 use std::cell::RefCell;
 use std::time::{Duration, Instant};
 
-/// How long work waits for others in all, at most: it holds memory, and somebody waits for it, too.
-const WAITS_MAX: Duration = Duration::from_millis(250);
-
 /// How often it looks whether they are done.
 const LOOKS_EVERY: Duration = Duration::from_micros(500);
 
@@ -15,11 +12,12 @@ thread_local! {
     static OTHERS: RefCell<Option<Others>> = const { RefCell::new(None) };
 }
 
-/// Those that the work of this thread waits for.
-struct Others {
-    are_busy: Box<dyn Fn() -> bool>,
-    /// How long it will still wait for them.
-    left: Duration,
+/// Those that work waits for.
+pub struct Others {
+    /// Whether they are so busy that it should.
+    pub are_busy: Box<dyn Fn() -> bool + Send>,
+    /// How long it still waits for them, in all.
+    pub patience: Duration,
 }
 
 /// From now on the calling thread, and the threads that it starts, run only when no other thread wants the processor.
@@ -44,11 +42,11 @@ pub fn gives_way() -> bool {
     unsafe { libc::sched_getscheduler(0) == libc::SCHED_IDLE }
 }
 
-/// Does work that waits for others at each [`let_others_go_first`], for a quarter of a second in all.
+/// Does work that waits for others at each [`let_others_go_first`], until its patience is at its end.
 ///
 /// A thread that gives way takes no processor from others, but it takes from them what processors share: caches, and the way to
-/// memory. To be called where that matters.
-pub fn after_others<T>(are_busy: impl Fn() -> bool + 'static, work: impl FnOnce() -> T) -> T {
+/// memory. Not to be called within itself: the inner one would end the waits of the outer.
+pub fn after_others<T>(others: Others, work: impl FnOnce() -> T) -> T {
     /// Forgets the others, also when the work panics: the thread will do other work.
     struct Forget;
     impl Drop for Forget {
@@ -57,7 +55,7 @@ pub fn after_others<T>(are_busy: impl Fn() -> bool + 'static, work: impl FnOnce(
         }
     }
     let _forget = Forget;
-    OTHERS.set(Some(Others { are_busy: Box::new(are_busy), left: WAITS_MAX }));
+    OTHERS.set(Some(others));
     work()
 }
 
@@ -65,12 +63,12 @@ pub fn after_others<T>(are_busy: impl Fn() -> bool + 'static, work: impl FnOnce(
 /// [`after_others`]. Not to be called while a lock is held that others wait for.
 pub fn let_others_go_first(is_over: impl Fn() -> bool) {
     OTHERS.with_borrow_mut(|others| {
-        let Some(Others { are_busy, left }) = others else { return };
+        let Some(Others { are_busy, patience }) = others else { return };
         let began = Instant::now();
-        while began.elapsed() < *left && are_busy() && !is_over() {
+        while began.elapsed() < *patience && are_busy() && !is_over() {
             std::thread::sleep(LOOKS_EVERY);
         }
-        *left = left.saturating_sub(began.elapsed());
+        *patience = patience.saturating_sub(began.elapsed());
     });
 }
 
@@ -84,29 +82,26 @@ mod tests {
     #[test]
     fn work_waits_for_others_until_they_are_done_and_not_for_ever() {
         let looks = Arc::new(AtomicUsize::new(0));
-        let look = |busy_for: usize| {
-            let looks = Arc::clone(&looks);
-            move || looks.fetch_add(1, Ordering::Relaxed) < busy_for
-        };
+        let look = Arc::clone(&looks);
+        let three_looks = Box::new(move || look.fetch_add(1, Ordering::Relaxed) < 3);
         let_others_go_first(|| false);
-        after_others(look(3), || {
+        after_others(Others { are_busy: three_looks, patience: Duration::from_mins(1) }, || {
             let_others_go_first(|| false);
             assert_eq!(looks.load(Ordering::Relaxed), 4);
             let_others_go_first(|| false);
             assert_eq!(looks.load(Ordering::Relaxed), 5);
         });
+        let patience = Duration::from_millis(30);
+        let always = || Others { are_busy: Box::new(|| true), patience };
         let began = Instant::now();
-        after_others(
-            || true,
-            || {
-                let_others_go_first(|| true);
-                for _ in 0..1_000 {
-                    let_others_go_first(|| false);
-                }
-            },
-        );
-        assert!(began.elapsed() >= WAITS_MAX);
-        let panicked = std::panic::catch_unwind(|| after_others(|| true, || panic!("bad day")));
+        after_others(always(), || {
+            let_others_go_first(|| true);
+            for _ in 0..1_000 {
+                let_others_go_first(|| false);
+            }
+        });
+        assert!(began.elapsed() >= patience);
+        let panicked = std::panic::catch_unwind(|| after_others(always(), || panic!("bad day")));
         assert!(panicked.is_err());
         // Nobody is waited for any more.
         assert!(OTHERS.take().is_none());

@@ -4,6 +4,7 @@ use tonic::{Request, Response, Status};
 
 use super::context::{Context, blocking};
 use super::door::Door;
+use super::encoding::Workers;
 use super::{RequestError, ServiceError, convert, encoding, gate};
 use crate::access::Grant;
 use crate::engine::{CollectionInfo, EngineError};
@@ -38,15 +39,13 @@ impl Collections {
             schema.spaces.push(encoding::declared(&self.context, &schema, space).await?);
         }
         tracing::info!(collection = schema.name, "creating a collection");
-        let db = self.context.db.clone();
-        let info = blocking(move || -> Result<_, ServiceError> {
+        let (db, name) = (self.context.db.clone(), schema.name.clone());
+        let info = Workers::changing(&self.context, &name, move || {
             let info = db.create_collection(schema)?;
             probes::refresh(&db, &info.schema.name)?;
             Ok(info)
-        })
-        .await?;
-        self.context.at_ingest.sync(&self.context, Some(&info.schema.name)).await?;
-        Ok(self.told(info))
+        });
+        Ok(self.told(info.await?))
     }
 
     fn told(&self, info: CollectionInfo) -> v1::Collection {
@@ -95,16 +94,15 @@ impl Collections {
         let registry = self.context.registry.clone();
         let bridges = self.context.bridges.clone();
         let dropped = name.clone();
-        blocking(move || -> Result<(), ServiceError> {
+        let drop = Workers::changing(&self.context, &dropped, move || {
             registry.drop_collection(&name, |records| {
                 let records = records.iter().map(|(kind, name)| ((*kind).into(), name.clone()));
                 db.drop_with_records(&name, with_releases, &records.collect::<Vec<_>>())
             })?;
             bridges.forget_collection(&name);
             Ok(())
-        })
-        .await?;
-        self.context.at_ingest.sync(&self.context, Some(&dropped)).await
+        });
+        drop.await
     }
 
     async fn add(
@@ -119,8 +117,8 @@ impl Collections {
         let schema = self.context.schema(&name).await?;
         let space = encoding::declared(&self.context, &schema, space).await?;
         tracing::info!(collection = name, space = space.name, "adding an embedding space");
-        let db = self.context.db.clone();
-        let info = blocking(move || -> Result<_, ServiceError> {
+        let (db, changed) = (self.context.db.clone(), name.clone());
+        let info = Workers::changing(&self.context, &changed, move || {
             let (added, at_ingest) = (space.name.clone(), space.at_ingest.clone());
             let info = db.add_space(&name, space)?;
             // Spaces that are declared shared have a column of their own.
@@ -130,9 +128,8 @@ impl Collections {
                 Some(_) => Ok(db.set_at_ingest(&name, &added, at_ingest)?),
                 None => Ok(info),
             }
-        })
-        .await?;
-        self.context.at_ingest.sync(&self.context, Some(&info.schema.name)).await?;
+        });
+        let info = info.await?;
         self.told_to(door, info).await
     }
 
@@ -160,9 +157,11 @@ impl Collections {
             return Err(RequestError::InputsOfNothing { space }.into());
         };
         tracing::info!(collection, space, encode_at_ingest, "encoding at ingest");
-        let db = self.context.db.clone();
-        let info = blocking(move || db.set_at_ingest(&collection, &space, at_ingest)).await?;
-        self.context.at_ingest.sync(&self.context, Some(&info.schema.name)).await?;
+        let (db, changed) = (self.context.db.clone(), collection.clone());
+        let info = Workers::changing(&self.context, &changed, move || {
+            Ok(db.set_at_ingest(&collection, &space, at_ingest)?)
+        });
+        let info = info.await?;
         self.told_to(door, info).await
     }
 }

@@ -226,10 +226,9 @@ where
     ServiceError: From<E>,
 {
     let span = tracing::Span::current();
-    let Some(threads) = turn.as_ref().threads() else {
+    let (Some(threads), Some(others)) = (turn.as_ref().threads(), turn.as_ref().others()) else {
         return blocking(move || work(&mut turn)).await;
     };
-    let others = turn.as_ref().others();
     let done = threads.spawn_blocking(move || {
         let work = || idle::after_others(others, || span.in_scope(|| work(&mut turn)));
         let outcome = catch_unwind(AssertUnwindSafe(work));
@@ -255,11 +254,13 @@ where
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
     use std::time::Duration;
 
     use tokio::sync::oneshot;
 
     use super::*;
+    use crate::query::StopFlag;
     use crate::service::RequestError;
 
     /// A turn that tells whether the thread that ends it gives way.
@@ -305,6 +306,35 @@ mod tests {
         assert!(tokio::time::timeout(Duration::from_millis(20), work).await.is_err());
         drop(end);
         assert_eq!(ended.await, Ok(false));
+    }
+
+    #[tokio::test]
+    async fn work_behind_others_waits_for_them_and_other_work_does_not() {
+        let running = Some(1);
+        let admission = Admission::new(AdmissionOptions { running, ..AdmissionOptions::default() });
+        let are_done = Arc::new(AtomicBool::new(false));
+        let look = |turn: Turn, stop: &StopFlag| {
+            let (stop, are_done) = (stop.clone(), Arc::clone(&are_done));
+            in_turn(turn, move |_| -> Result<bool, RequestError> {
+                let _ = stop.check();
+                Ok(are_done.load(Ordering::SeqCst))
+            })
+        };
+        let others = admission.enter(None, Cost::unknown()).await.expect("a slot is free");
+        // Nobody waits for the answer any more.
+        let raised = StopFlag::default();
+        raised.raise();
+        let gone = look(admission.behind(Cost::unknown()), &raised).await;
+        assert!(matches!(gone, Ok(false)));
+        let stop = StopFlag::default();
+        let behind = tokio::spawn(look(admission.behind(Cost::unknown()), &stop));
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        are_done.store(true, Ordering::SeqCst);
+        drop(others);
+        assert!(matches!(behind.await.expect("no panic"), Ok(true)));
+        are_done.store(false, Ordering::SeqCst);
+        let turn = admission.enter(None, Cost::unknown()).await.expect("a slot is free");
+        assert!(matches!(look(turn, &stop).await, Ok(false)));
     }
 
     #[tokio::test]

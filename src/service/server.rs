@@ -354,7 +354,7 @@ impl Server {
 /// Begins what goes on beside calls, and makes ready what they ask for.
 async fn begin(context: &Context) {
     if let Err(error) = context.at_ingest.sync(context, None).await {
-        tracing::error!(%error, "nothing is encoded at ingest until a space is declared or the server starts again");
+        tracing::error!(%error, "nothing is encoded at ingest until a collection or a space is declared, or the server starts again");
     }
     let db = context.db.clone();
     if let Err(error) = blocking(move || register_probes(&db)).await {

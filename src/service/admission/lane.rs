@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 use super::Limited;
+use crate::idle::Others;
 use flow::{Flow, tag_length};
 use shortage::{Shortage, Standing, standing};
 
@@ -34,11 +35,13 @@ const LATELY: Duration = Duration::from_secs(1);
 const NEXT: f64 = 0.25;
 const NEXT_LEAST: Duration = Duration::from_millis(5);
 
-/// Queries for each slot that may wait just after a shortage, of those who ask for more than they can have.
-const AFTER: usize = 2;
-
 /// When it is worth to ask again, at the soonest.
 const SOON: Duration = Duration::from_millis(50);
+
+/// How long work behind others waits for them at most, in all: so many times of what it is expected to take, and no longer than
+/// this. It holds memory meanwhile, and somebody waits for it, too.
+const PATIENCE: u32 = 8;
+const PATIENCE_MAX: Duration = Duration::from_millis(250);
 
 /// What a query is expected to have left when it has taken longer than expected.
 const OVERDUE: Duration = Duration::from_millis(1);
@@ -115,7 +118,8 @@ pub(super) struct Slot {
     sender: Sender,
     cost: Duration,
     began: Instant,
-    is_behind: bool,
+    /// How long it waits for others, if it runs behind them.
+    behind: Option<Duration>,
     is_armed: bool,
 }
 
@@ -169,7 +173,7 @@ impl State {
 
     /// Forgets a query that ran.
     fn stop(&mut self, slot: &Slot) {
-        if slot.is_behind {
+        if slot.behind.is_some() {
             self.behind -= 1;
         } else {
             self.running.remove(&slot.number);
@@ -244,10 +248,6 @@ impl Lane {
         }
         match standing {
             Standing::Alone => true,
-            // Where there was too little just now, a queue that grows tells soon enough that there still is.
-            Standing::Hungry | Standing::Greedy if state.shortage.is_just_over() => {
-                waiting < self.slots * AFTER
-            }
             // Half of the queue is left to others where there are any.
             _ if own * 2 > self.queue_max => false,
             Standing::Modest => true,
@@ -274,7 +274,7 @@ impl Lane {
         let mut state = self.state();
         let own = state.flow(&sender).waiting;
         let is_short = state.shortage.is_there();
-        let is_told = is_short || state.shortage.is_just_over() || own * 2 > self.queue_max;
+        let is_told = is_short || own * 2 > self.queue_max;
         // By what was asked before: one query that is alone makes nobody greedy, however long it takes.
         let standing = if is_told { standing(self, &state, &sender) } else { Standing::Modest };
         state.flow(&sender).asks(sender.weight, ask.cost);
@@ -290,7 +290,7 @@ impl Lane {
         if state.running.len() < self.slots && state.waiting.is_empty() {
             let tag = state.tag(&sender, ask.cost);
             state.now = state.now.max(tag);
-            return Ok(Arrived::Runs(self.begin(&mut state, sender, ask.cost, false)));
+            return Ok(Arrived::Runs(self.begin(&mut state, sender, ask.cost, None)));
         }
         let expected = state.flows.get(&sender.name).map_or(0, |flow| flow.next).max(state.now);
         let wait = state.backlog((expected, u64::MAX), self.slots);
@@ -341,7 +341,11 @@ impl Lane {
         }
         let (behind, running) = (state.behind, state.running.len());
         if running + behind < self.slots || behind < self.slots.div_ceil(2) {
-            return Ok(Arrived::Runs(self.begin(state, sender, ask.cost, true)));
+            // Half of the time that its caller has left for waiting: others slow it down later, too.
+            let patience =
+                ask.cost.saturating_mul(PATIENCE).min(ask.left.saturating_sub(ask.cost) / 2);
+            let patience = Some(patience.min(PATIENCE_MAX));
+            return Ok(Arrived::Runs(self.begin(state, sender, ask.cost, patience)));
         }
         Err(has_share(ask))
     }
@@ -351,10 +355,10 @@ impl Lane {
         state: &mut State,
         sender: Sender,
         cost: Duration,
-        is_behind: bool,
+        behind: Option<Duration>,
     ) -> Slot {
         let (number, began) = (state.number(), Instant::now());
-        if is_behind {
+        if behind.is_some() {
             state.behind += 1;
         } else {
             state.running.insert(number, began + cost);
@@ -363,12 +367,17 @@ impl Lane {
         let flow = state.flow(&sender);
         flow.running += 1;
         flow.used.add(cost.as_secs_f64());
-        Slot { lane: Arc::clone(self), number, sender, cost, began, is_behind, is_armed: true }
+        Slot { lane: Arc::clone(self), number, sender, cost, began, behind, is_armed: true }
     }
 
     #[cfg(test)]
     pub(super) fn begun_behind(self: &Arc<Self>, sender: Sender) -> Slot {
-        self.begin(&mut self.state(), sender, Duration::from_millis(1), true)
+        self.begin(
+            &mut self.state(),
+            sender,
+            Duration::from_millis(1),
+            Some(Duration::from_mins(1)),
+        )
     }
 
     /// Ends a query, and begins those that now may.
@@ -384,7 +393,7 @@ impl Lane {
                 flow.waiting -= 1;
             }
             state.now = state.now.max(tag);
-            let slot = self.begin(&mut state, waiting.sender, waiting.cost, false);
+            let slot = self.begin(&mut state, waiting.sender, waiting.cost, None);
             if let Err(Ok(mut slot)) = waiting.grant.send(Ok(slot)) {
                 // Its caller has just gone: the slot is free again.
                 slot.is_armed = false;
@@ -444,13 +453,14 @@ impl Drop for Left<'_> {
 impl Slot {
     /// Whether it runs behind the others.
     pub(super) fn is_behind(&self) -> bool {
-        self.is_behind
+        self.behind.is_some()
     }
 
-    /// Whether queries with slots have half of the processors or more.
-    pub(super) fn others(&self) -> impl Fn() -> bool + Send + 'static {
+    /// Whether queries with slots have half of the processors or more, and how long it waits for those, if it runs behind them.
+    pub(super) fn others(&self) -> Option<Others> {
         let lane = Arc::clone(&self.lane);
-        move || lane.running.load(Ordering::Relaxed) * 2 >= lane.slots
+        let are_busy = Box::new(move || lane.running.load(Ordering::Relaxed) * 2 >= lane.slots);
+        self.behind.map(|patience| Others { are_busy, patience })
     }
 
     /// How long it has run.

@@ -36,6 +36,7 @@ pub(super) use memory::{Budget, Reserved};
 pub use options::{AdmissionOptions, Quota, QuotaChange, QuotaOptions};
 pub use quotas::{Pass, Quotas};
 
+use crate::idle::Others;
 use behind::Behind;
 use cost::Experience;
 use lane::{Ask, Kind, Lane, Sender, Slot};
@@ -193,8 +194,8 @@ impl Turn {
         self.is_behind().then(|| self.inner.behind.threads().cloned()).flatten()
     }
 
-    /// Whether others have so much of the processors now that work behind them takes the way to memory from them.
-    pub(super) fn others(&self) -> impl Fn() -> bool + Send + 'static {
+    /// Those whose way to memory its work would take, if it runs behind others.
+    pub(super) fn others(&self) -> Option<Others> {
         self.slot.others()
     }
 

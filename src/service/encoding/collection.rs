@@ -8,7 +8,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 use tracing::Instrument;
 
-use super::{Names, Page, Source, Tally, Target, Wanted, fail, selected};
+use super::{Names, Page, Source, Tally, Target, Wanted, Workers, fail, selected};
 use crate::schema::{AtIngest, CollectionSchema, EmbeddingSpace, ObjectId, SpaceForm};
 use crate::service::context::{Context, blocking};
 use crate::service::convert::{self, InputMap};
@@ -92,8 +92,11 @@ fn check_at_ingest(predicate: Option<&str>, from_tokens: &str) -> Result<(), Req
 async fn fill_at_ingest(target: &Target, at_ingest: AtIngest) -> Result<(), ServiceError> {
     let Target { context, collection, space, .. } = target;
     let (db, name, space) = (context.db.clone(), collection.clone(), space.name.clone());
-    blocking(move || db.set_at_ingest(&name, &space, Some(at_ingest))).await?;
-    context.at_ingest.sync(context, Some(collection)).await
+    Workers::changing(context, collection, move || {
+        db.set_at_ingest(&name, &space, Some(at_ingest))?;
+        Ok(())
+    })
+    .await
 }
 
 /// The space of token ids of a name; they must be the model's own.

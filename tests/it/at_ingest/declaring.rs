@@ -187,6 +187,35 @@ async fn a_collection_of_the_same_name_begins_anew() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn changes_of_a_collection_leave_the_workers_of_others_alone() {
+    const OTHER: &str = "others";
+    let (_folder, server, _controls) = server().await;
+    server.create(filled()).await.expect("created");
+    let other = CollectionSchema { name: OTHER.to_owned(), ..filled() };
+    server.create(other.clone()).await.expect("created");
+    let own = async |id: i64, value: f64| {
+        server.write(NAME, vec![with_fluxes(id, value, 1.0)]).await;
+        assert_eq!(done(&server, "colours").await, (0, 0));
+        assert_eq!(vectors(&server, "colours", &[id]).await[&id], [value as f32, 1.0, 1.0]);
+    };
+    own(1, 10.0).await;
+    // Whatever letters it is named by: its workers end with it, and the next of its name has its own.
+    let drop = DropCollectionRequest { name: OTHER.to_uppercase(), with_releases: false };
+    server.collections().await.drop_collection(drop).await.expect("dropped");
+    own(2, 20.0).await;
+    server.create(CollectionSchema { spaces: Vec::new(), ..other }).await.expect("created");
+    own(3, 30.0).await;
+    let get = GetCollectionRequest { name: OTHER.to_owned(), release: String::new() };
+    let shown = server.collections().await.get_collection(get).await.expect("shown").into_inner();
+    assert!(shown.collection.expect("the collection").encoding.is_empty());
+    let space = made("colours", "fluxes", "photometry", 3);
+    let add = AddSpaceRequest { collection: OTHER.to_uppercase(), space: Some(space) };
+    let added = server.collections().await.add_space(add).await.expect("added").into_inner();
+    assert_eq!(added.collection.expect("the collection").encoding.len(), 1);
+    own(4, 40.0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_program_declares_shows_and_takes_back() {
     let folder = tempfile::tempdir().expect("a folder");
     let (address, _controls) = fake_encoder::serve().await;

@@ -70,7 +70,7 @@ impl Flow {
     /// What was charged beforehand becomes what a query took. One that ran behind the others had no tag, and took as long as
     /// they let it.
     pub(super) fn took(&mut self, slot: &Slot, took: Duration) {
-        if !slot.is_behind {
+        if slot.behind.is_none() {
             let length = |time| tag_length(time, slot.sender.weight);
             let more = took.as_secs_f64() - slot.cost.as_secs_f64();
             self.used.add(more);

@@ -24,12 +24,6 @@ impl Shortage {
         self.until.is_some_and(|until| Instant::now() < until)
     }
 
-    /// Whether one was there so recently that the next would follow it.
-    pub(super) fn is_just_over(&self) -> bool {
-        let now = Instant::now();
-        self.until.is_some_and(|until| (until..until + self.length).contains(&now))
-    }
-
     #[cfg(test)]
     pub(super) fn lasts(&mut self, length: Duration) {
         self.until = Instant::now().checked_add(length);
@@ -37,10 +31,11 @@ impl Shortage {
 
     /// Begins one; `false` where there is one.
     pub(super) fn begins(&mut self) -> bool {
-        if self.is_there() {
+        let now = Instant::now();
+        if self.until.is_some_and(|until| now < until) {
             return false;
         }
-        let (now, follows) = (Instant::now(), self.is_just_over());
+        let follows = self.until.is_some_and(|until| now < until + self.length);
         self.length = if follows { (self.length * 2).min(LASTS_MAX) } else { LASTS };
         self.until = Some(now + self.length);
         true

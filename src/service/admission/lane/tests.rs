@@ -246,43 +246,13 @@ async fn who_asks_for_a_little_more_than_he_can_have_is_not_swept_away_by_a_floo
 }
 
 #[tokio::test]
-async fn just_after_a_shortage_a_short_queue_tells_that_there_still_is_one() {
-    let lane = Lane::new(Kind::Short, 2, 64);
-    ["a", "b", "c"].iter().for_each(|name| wanted(&lane, name, 5.0));
-    assert!(lane.state().shortage.begins());
-    lane.state().shortage.lasts(Duration::ZERO);
-    assert!(!lane.state().shortage.is_there() && lane.state().shortage.is_just_over());
-    let mut held = Vec::new();
-    for name in ["a", "b"] {
-        held.push(lane.enter(sender(name), ask(400)).await.expect("a slot is free"));
-    }
-    let mut waiting = several(&lane, "a", ask(400), 2);
-    waiting.extend(several(&lane, "b", ask(400), 2));
-    settle().await;
-    assert_eq!(lane.waiting(), 4);
-    // Who asks for little waits as ever; nobody is refused for it.
-    waiting.extend(several(&lane, "modest", ask(1), 1));
-    settle().await;
-    assert_eq!((lane.waiting(), lane.state().shortage.is_there()), (5, false));
-    let limited = lane.enter(sender("c"), ask(400)).await.expect_err("there is too little still");
-    assert_eq!(limited.name, "admission.queue");
-    assert!(lane.state().shortage.is_there());
-    assert_eq!(lane.waiting(), 3);
-    drop(held);
-    let mut refused = 0;
-    for task in waiting {
-        refused += usize::from(task.await.expect("no panic").is_err());
-    }
-    assert_eq!((refused, lane.running()), (2, 0));
-}
-
-#[tokio::test]
 async fn who_runs_behind_knows_whether_others_have_half_of_the_processors() {
     let lane = Lane::new(Kind::Short, 3, 8);
     let behind = lane.begun_behind(sender("hog"));
-    let others = behind.others();
+    let others = behind.others().expect("it waits for them").are_busy;
     assert!(!others());
     let first = lane.enter(sender("a"), ask(1)).await.expect("free");
+    assert!(first.others().is_none());
     assert!(!others());
     let second = lane.enter(sender("b"), ask(1)).await.expect("free");
     assert!(others());
@@ -290,6 +260,22 @@ async fn who_runs_behind_knows_whether_others_have_half_of_the_processors() {
     assert!(!others());
     drop((second, behind));
     assert!(!others());
+}
+
+#[tokio::test]
+async fn who_runs_behind_waits_for_others_as_long_as_his_caller_can() {
+    let lane = Lane::new(Kind::Short, 2, 8);
+    lane.state().shortage.lasts(Duration::from_mins(1));
+    wanted(&lane, "hog", 50.0);
+    wanted(&lane, "rare", 0.01);
+    let patience = async |ask| {
+        let slot = lane.enter(sender("hog"), ask).await.expect("there is room behind");
+        slot.others().expect("it waits").patience.as_millis()
+    };
+    assert_eq!(patience(ask(5)).await, 40);
+    assert_eq!(patience(ask(400)).await, 250);
+    let left = Duration::from_millis(30);
+    assert_eq!(patience(Ask { left, ..ask(20) }).await, 5);
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ mod queue;
 mod worker;
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use tokio::sync::Notify;
@@ -38,6 +39,8 @@ pub(in crate::service) struct Workers {
     running: RwLock<HashMap<Key, Running>>,
     /// Who encodes into a space: jobs together, a worker alone.
     turns: Mutex<HashMap<Key, Arc<tokio::sync::RwLock<()>>>>,
+    /// Whether the list of workers may not be up to date.
+    is_owed: AtomicBool,
     /// Held while the list of workers is brought up to date.
     order: tokio::sync::Mutex<()>,
     tasks: TaskTracker,
@@ -66,13 +69,16 @@ impl Workers {
     /// Starts the workers of a collection that are missing, and stops those whose space is gone or is filled so no more; of all
     /// collections where none is named.
     ///
-    /// To be called after every change of the spaces.
+    /// To be called when the server starts; [`changing`](Self::changing) does it after every change. When one has failed, or
+    /// was not waited for, the next is for all.
     pub(in crate::service) async fn sync(
         &self,
         context: &Context,
         collection: Option<&str>,
     ) -> Result<(), ServiceError> {
         let _order = self.order.lock().await;
+        let collection = collection.filter(|_| !self.is_owed.load(Ordering::Relaxed));
+        self.is_owed.store(true, Ordering::Relaxed);
         let (db, changed) = (context.db.clone(), collection.map(str::to_owned));
         let schemas = blocking(move || match changed.map(|name| db.schema(&name)) {
             None => Ok(db.collections()?.into_iter().map(|info| info.schema).collect()),
@@ -101,7 +107,31 @@ impl Workers {
         for (key, (collection, space)) in wanted {
             running.entry(key).or_insert_with(|| self.start(context, collection, space));
         }
+        self.is_owed.store(false, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// Does synchronous work that may change the spaces of a collection, or the collection itself, and brings its workers up to
+    /// date: also where the work fails halfway, and where the caller goes away.
+    ///
+    /// # Errors
+    /// Those of the work, and of the storage.
+    pub(in crate::service) async fn changing<T: Send + 'static>(
+        context: &Context,
+        collection: &str,
+        work: impl FnOnce() -> Result<T, ServiceError> + Send + 'static,
+    ) -> Result<T, ServiceError> {
+        let (context, collection) = (context.clone(), collection.to_owned());
+        let change = async move {
+            let outcome = blocking(work).await;
+            let synced = context.at_ingest.sync(&context, Some(&collection)).await;
+            let done = outcome?;
+            synced.map(|()| done)
+        };
+        match tokio::spawn(change.in_current_span()).await {
+            Ok(outcome) => outcome,
+            Err(failure) => Err(ServiceError::Task { reason: failure.to_string() }),
+        }
     }
 
     fn start(&self, context: &Context, collection: String, space: EmbeddingSpace) -> Running {
