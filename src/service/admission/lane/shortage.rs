@@ -4,9 +4,10 @@ use std::time::{Duration, Instant};
 
 use super::{Flow, Kind, Lane, Sender, State};
 
-/// How long a shortage lasts after the queue was full; twice as long each time that the next one follows at once.
+/// How long a shortage lasts after the queue was full; twice as long each time that the next one follows at once: whoever is
+/// served while the queue fills again has waited.
 const LASTS: Duration = Duration::from_secs(1);
-const LASTS_MAX: Duration = Duration::from_secs(16);
+const LASTS_MAX: Duration = Duration::from_secs(64);
 
 /// Who asks for less than somebody else by this factor asks for far less.
 const FAR_LESS: f64 = 2.0;
@@ -130,13 +131,13 @@ mod tests {
         let mut shortage = Shortage::default();
         assert!(!shortage.is_there());
         let mut lengths = Vec::new();
-        for _ in 0..6 {
+        for _ in 0..8 {
             assert!(shortage.begins() && shortage.is_there() && !shortage.begins());
             lengths.push(shortage.length.as_secs());
             shortage.until = Some(Instant::now());
         }
-        assert_eq!(lengths, [1, 2, 4, 8, 16, 16]);
-        shortage.until = Instant::now().checked_sub(Duration::from_secs(17));
+        assert_eq!(lengths, [1, 2, 4, 8, 16, 32, 64, 64]);
+        shortage.until = Instant::now().checked_sub(LASTS_MAX + LASTS);
         assert!(shortage.begins());
         assert_eq!(shortage.length, LASTS);
     }
