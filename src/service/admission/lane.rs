@@ -21,7 +21,7 @@ use tokio::sync::oneshot;
 
 use super::Limited;
 use crate::idle::Others;
-use flow::{Flow, tag_length};
+use flow::{Flow, Meter, tag_length};
 use shortage::{Shortage, Standing, standing};
 
 /// Flows that are remembered although nothing of theirs waits.
@@ -34,6 +34,9 @@ const LATELY: Duration = Duration::from_secs(1);
 /// follow it would stand empty.
 const NEXT: f64 = 0.25;
 const NEXT_LEAST: Duration = Duration::from_millis(5);
+
+/// Where so many will ask until a slot is free, one of those who come later follows, and waits less.
+const COMERS: f64 = 3.0;
 
 /// When it is worth to ask again, at the soonest.
 const SOON: Duration = Duration::from_millis(50);
@@ -94,6 +97,8 @@ struct State {
     behind: usize,
     waiting: BTreeMap<Place, Waiting>,
     flows: HashMap<Arc<str>, Flow>,
+    /// Queries that are asked for in a second.
+    asked: Meter,
     shortage: Shortage,
     /// The virtual time, in nanoseconds: the tag of the query that began last.
     now: u64,
@@ -158,6 +163,13 @@ impl State {
         let running: Duration = self.running.values().map(left).sum();
         let waiting: Duration = self.waiting.range(..before).map(|(_, waiting)| waiting.cost).sum();
         (running + waiting) / slots as u32
+    }
+
+    /// How soon a slot must be free to be waited for, whatever there is.
+    fn next(&self, ask: Ask) -> Duration {
+        let longest = ask.cost.mul_f64(NEXT).max(NEXT_LEAST);
+        let comers = Duration::try_from_secs_f64(COMERS / self.asked.rate(Instant::now()));
+        comers.map_or(longest, |comers| comers.min(longest))
     }
 
     /// Takes a waiting query out, and gives its sender back what it was charged.
@@ -252,7 +264,7 @@ impl Lane {
             _ if own * 2 > self.queue_max => false,
             Standing::Modest => true,
             Standing::Hungry | Standing::Greedy => {
-                let soon = Instant::now() + ask.cost.mul_f64(NEXT).max(NEXT_LEAST);
+                let soon = Instant::now() + state.next(ask);
                 waiting < state.running.values().filter(|end| **end <= soon).count()
             }
         }
@@ -278,6 +290,7 @@ impl Lane {
         // By what was asked before: one query that is alone makes nobody greedy, however long it takes.
         let standing = if is_told { standing(self, &state, &sender) } else { Standing::Modest };
         state.flow(&sender).asks(sender.weight, ask.cost);
+        state.asked.add(1.0);
         if is_short && standing == Standing::Greedy {
             if ask.may_give_way {
                 return self.behind(&mut state, sender, ask);

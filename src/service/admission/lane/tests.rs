@@ -231,6 +231,17 @@ async fn of_equals_who_ask_for_too_much_only_those_wait_who_are_next() {
 }
 
 #[tokio::test]
+async fn the_more_ask_the_later_somebody_may_come_to_follow() {
+    let lane = Lane::new(Kind::Short, 2, 64);
+    let long = |lane: &Lane| lane.state().next(ask(400)).as_millis();
+    assert_eq!(long(&lane), 100, "nobody else has asked");
+    lane.state().asked.add(10.0);
+    assert_eq!(long(&lane), 100);
+    lane.state().asked.add(990.0);
+    assert!((3..50).contains(&long(&lane)), "{}", long(&lane));
+}
+
+#[tokio::test]
 async fn who_asks_for_a_little_more_than_he_can_have_is_not_swept_away_by_a_flood() {
     let lane = Lane::new(Kind::Short, 2, 64);
     lane.state().shortage.lasts(Duration::from_mins(1));
