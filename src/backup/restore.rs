@@ -1,7 +1,8 @@
 //! Looking at snapshots, and making a database of one.
 
-use std::fs::{self, File};
+use std::fs::{self, DirBuilder, File};
 use std::io::Write;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use super::error::BackupError;
@@ -180,7 +181,7 @@ impl Unfinished {
         if path.exists() {
             fs::remove_dir_all(&path).map_err(failed)?;
         }
-        fs::create_dir(&path).map_err(failed)?;
+        DirBuilder::new().mode(0o700).create(&path).map_err(failed)?;
         Ok(Self { path, is_done: false })
     }
 

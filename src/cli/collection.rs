@@ -178,7 +178,7 @@ async fn list(client: &Client, format: Format) -> Result<()> {
     let collections = reply.into_inner().collections;
     if collections.is_empty() && format == Format::Table {
         return write_out(
-            "no collections yet; make one with `sidereus import NAME FILE --create`\n",
+            "no collections that you may see; `sidereus import NAME FILE --create` makes one\n",
         );
     }
     let mut table = Table::new(["name", "objects", "columns", "spaces", "description"]);

@@ -130,7 +130,8 @@ pub(super) async fn run(arguments: SnapshotArguments) -> Result<()> {
             tell_of_access(&restored, into, revoke_tokens).await?;
             print(&[of_manifest(&restored)], client.format)?;
             eprintln!(
-                "restored into {data}; `sidereus serve --data {data}` starts a server with it"
+                "restored into {data}; `sidereus serve --data {data}` starts a server with it: with the --config FILE of the old one, \
+                 or nobody is asked who he is"
             );
             Ok(())
         }

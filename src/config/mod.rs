@@ -20,6 +20,7 @@ pub use hosting::{
 };
 pub use layers::{Flag, Layered, Origin};
 pub use observe::{HttpSettings, LogStyle, TelemetrySettings};
+pub(crate) use reference::distance;
 pub use security::{AuthMode, AuthSettings, ConnectionSettings, TlsSettings};
 pub use settings::{
     BackupSettings, EncoderChoice, EncoderSettings, IndexSettings, LimitSettings, ServerSettings,

@@ -153,7 +153,7 @@ pub(super) fn nearest(known: &[Known], key: &str) -> Option<String> {
 ///
 /// # Reference
 /// Levenshtein 1966.
-fn distance(left: &str, right: &str) -> usize {
+pub(crate) fn distance(left: &str, right: &str) -> usize {
     let right: Vec<char> = right.chars().collect();
     let mut row: Vec<usize> = (0..=right.len()).collect();
     for (at, each) in left.chars().enumerate() {

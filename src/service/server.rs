@@ -252,6 +252,12 @@ impl Server {
                 "nobody may administer this server yet: `sidereus access bootstrap` makes somebody"
             );
         }
+        if options.authentication.is_none() && registry.has_administrator() {
+            tracing::warn!(
+                "this database has roles, tokens or row policies, and this server asks nobody who he is: whoever reaches it may see \
+                 and do everything. `mode = \"on\"` under [auth] of the settings file (--config FILE) turns them on"
+            );
+        }
         let failed = |source: std::io::Error| match source.kind() {
             std::io::ErrorKind::AddrInUse => ServerError::PortInUse { address },
             _ => ServerError::Bind { address, source },
@@ -353,7 +359,7 @@ impl Server {
 
 /// Begins what goes on beside calls, and makes ready what they ask for.
 async fn begin(context: &Context) {
-    if let Err(error) = context.at_ingest.sync(context, None).await {
+    if let Err(error) = context.at_ingest.begin(context).await {
         tracing::error!(%error, "nothing is encoded at ingest until a collection or a space is declared, or the server starts again");
     }
     let db = context.db.clone();

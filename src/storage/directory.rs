@@ -3,8 +3,9 @@
 //! `FORMAT` holds the newest format that was ever begun in the directory. It is read before anything else is touched,
 //! and raised before a migration begins, so that an older program never opens what a newer one has changed.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use super::error::StorageError;
@@ -35,7 +36,11 @@ impl DataDirectory {
             }
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                fs::create_dir_all(path)
+                // What is in it is its owner's to show: rows may be proprietary.
+                DirBuilder::new()
+                    .recursive(true)
+                    .mode(0o700)
+                    .create(path)
                     .map_err(|error| StorageError::file("making", path, error))?;
             }
             Err(error) => return Err(StorageError::file("opening", path, error)),
@@ -156,6 +161,8 @@ fn lock(path: &Path) -> Result<File, StorageError> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
     use crate::class::Class;
 
@@ -169,6 +176,8 @@ mod tests {
         let path = place.path().join("a/b");
         let directory = DataDirectory::open(&path, 1).expect("opens");
         directory.raise_format(1).expect("writes");
+        let mode = fs::metadata(&path).expect("there").permissions().mode();
+        assert_eq!(mode & 0o777, 0o700, "its owner's alone");
         let error = refused(&path);
         assert!(matches!(error, StorageError::Locked { .. }), "{error}");
         assert_eq!(error.class(), Class::Conflict);

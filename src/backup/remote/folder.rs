@@ -1,7 +1,8 @@
 //! A directory as a place for backups.
 
-use std::fs::{self, File};
+use std::fs::{self, DirBuilder, File};
 use std::io::{self, ErrorKind, Read, Write};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use crate::backup::error::BackupError;
@@ -19,7 +20,8 @@ pub(super) struct Folder {
 
 impl Folder {
     pub(super) fn open(path: &Path) -> Result<Self, BackupError> {
-        fs::create_dir_all(path).map_err(|source| BackupError::file("make", path, source))?;
+        let private = DirBuilder::new().recursive(true).mode(0o700).create(path);
+        private.map_err(|source| BackupError::file("make", path, source))?;
         Ok(Self { path: path.to_path_buf() })
     }
 

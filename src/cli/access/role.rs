@@ -1,5 +1,7 @@
 //! `sidereus access grant`, `revoke` and `grants`.
 
+use std::collections::BTreeSet;
+
 use anyhow::{Context, Result};
 
 use super::{Client, done, moment, name};
@@ -19,6 +21,9 @@ pub(super) async fn give(
     if !reply.exists {
         eprintln!("note: there is no collection {collection} yet");
     }
+    if role != "curate" && role != "administer" {
+        tell_of_policies(client, &principal, &collection).await;
+    }
     let line = format!("{principal} may {role} {}", on(&collection));
     let facts = [
         ("principal", Cell::text(principal)),
@@ -27,6 +32,29 @@ pub(super) async fn give(
         ("exists", Cell::Boolean(reply.exists)),
     ];
     done(&line, &facts, format)
+}
+
+/// Says that somebody sees rows now that a policy hides from others: he sees all, where he may read by a role without a policy.
+async fn tell_of_policies(client: &Client, principal: &str, collection: &str) {
+    // A role on everything may be given where there are no collections yet.
+    let named = if collection == "*" { "" } else { collection };
+    let request = v1::ListRowPoliciesRequest { collection: named.to_owned() };
+    // Who may give roles and not see policies is told nothing of them.
+    let Ok(reply) = client.access().list_row_policies(request).await else { return };
+    let policies = reply.into_inner().policies;
+    let others = policies.iter().filter(|policy| policy.principal != principal);
+    let restricted: BTreeSet<&str> = others.map(|policy| policy.collection.as_str()).collect();
+    for restricted in restricted {
+        let is_own = |policy: &&v1::RowPolicy| {
+            policy.principal == principal && policy.collection == restricted
+        };
+        if !policies.iter().any(|policy| is_own(&policy)) {
+            eprintln!(
+                "note: row policies hide rows of {restricted} from others, and not from {principal}, who has none: \
+                 `sidereus access policy set {principal} {restricted} --where SQL` restricts what is seen by this role"
+            );
+        }
+    }
 }
 
 pub(super) async fn take(

@@ -159,8 +159,8 @@ fn reason(said: &str, ca: Option<&Path>) -> Option<String> {
          3 (openssl: -extensions or -addext, as the README shows)"
     } else if said.contains("Expired") {
         "its certificate is over: the operator must renew it"
-    } else if said.contains("NotValidForName") {
-        "its certificate is for another name: use the name that it was made for"
+    } else if ["NotValidForName", "not valid for name"].iter().any(|each| said.contains(each)) {
+        "its certificate is for another name or address: use one that it was made for"
     } else if said.contains("invalid peer certificate") {
         "its certificate cannot be used: the operator must replace it"
     } else if said.contains("CertificateRequired") {

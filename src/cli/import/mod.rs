@@ -20,6 +20,7 @@ use super::client::{Client, ClientArguments};
 use super::collection;
 use super::failure::of_status;
 use super::schema_file;
+use crate::config::distance;
 use crate::files::{
     Format, Import, ImportOptions, Inferred, Mapping, RefusedReport, VECTOR_PREFIX, VectorSource,
     VectorSpec,
@@ -187,6 +188,14 @@ async fn add_missing_spaces(
         if schema.space(&space.name).is_some() {
             continue;
         }
+        let known = schema.spaces.iter().map(|known| known.name.as_str());
+        if let Some(known) = known.into_iter().find(|known| is_slip(known, &space.name)) {
+            bail!(
+                "`{}` has no space `{}`; do you mean `{known}`? To have both, give the new one a name that is less like it",
+                schema.name,
+                space.name
+            );
+        }
         let added = AddSpaceRequest {
             collection: schema.name.clone(),
             space: Some(schema_file::space_to_wire(&space)),
@@ -202,6 +211,12 @@ async fn add_missing_spaces(
         );
     }
     Ok(schema)
+}
+
+/// Whether a name is so like a known one that it is more likely a slip than a name of its own. Numbers tell names apart.
+fn is_slip(known: &str, name: &str) -> bool {
+    let letters = |name: &str| name.replace(|each: char| each.is_ascii_digit(), "");
+    letters(known) != letters(name) && distance(known, name) <= (name.chars().count() / 4).min(2)
 }
 
 async fn import_file(
@@ -245,4 +260,19 @@ fn absent(layout: &Schema, schema: &CollectionSchema) -> Vec<String> {
     let spaces = schema.spaces.iter().filter(|space| space.at_ingest.is_none());
     let spaces = spaces.map(|space| format!("{VECTOR_PREFIX}{}", space.name));
     columns.chain(spaces).filter(is_absent).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slip_is_told_from_another_name() {
+        for (known, name) in [("photometry", "photometri"), ("image", "images")] {
+            assert!(is_slip(known, name), "{known} {name}");
+        }
+        for (known, name) in [("v", "w"), ("clip_v1", "clip_v2"), ("spectrum", "spectra")] {
+            assert!(!is_slip(known, name), "{known} {name}");
+        }
+    }
 }

@@ -35,7 +35,7 @@ const LATELY: Duration = Duration::from_secs(1);
 const NEXT: f64 = 0.25;
 const NEXT_LEAST: Duration = Duration::from_millis(5);
 
-/// Where so many will ask until a slot is free, one of those who come later follows, and waits less.
+/// Where so many will ask until a slot is free, it is not waited for: one of those who come later follows, and waits less.
 const COMERS: f64 = 3.0;
 
 /// When it is worth to ask again, at the soonest.
@@ -97,7 +97,7 @@ struct State {
     behind: usize,
     waiting: BTreeMap<Place, Waiting>,
     flows: HashMap<Arc<str>, Flow>,
-    /// Queries that are asked for in a second.
+    /// Queries a second that are asked for, but for those that run behind others.
     asked: Meter,
     shortage: Shortage,
     /// The virtual time, in nanoseconds: the tag of the query that began last.
@@ -223,16 +223,6 @@ impl Lane {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    #[cfg(test)]
-    fn waiting(&self) -> usize {
-        self.state().waiting.len()
-    }
-
-    #[cfg(test)]
-    fn running(&self) -> usize {
-        self.state().running.len()
-    }
-
     /// Waits for a slot. When the future is dropped, the place in the queue is given up.
     ///
     /// # Errors
@@ -290,7 +280,6 @@ impl Lane {
         // By what was asked before: one query that is alone makes nobody greedy, however long it takes.
         let standing = if is_told { standing(self, &state, &sender) } else { Standing::Modest };
         state.flow(&sender).asks(sender.weight, ask.cost);
-        state.asked.add(1.0);
         if is_short && standing == Standing::Greedy {
             if ask.may_give_way {
                 return self.behind(&mut state, sender, ask);
@@ -300,6 +289,7 @@ impl Lane {
                 return Err(has_share(ask));
             }
         }
+        state.asked.add(1.0);
         if state.running.len() < self.slots && state.waiting.is_empty() {
             let tag = state.tag(&sender, ask.cost);
             state.now = state.now.max(tag);
@@ -360,6 +350,7 @@ impl Lane {
             let patience = Some(patience.min(PATIENCE_MAX));
             return Ok(Arrived::Runs(self.begin(state, sender, ask.cost, patience)));
         }
+        state.shortage.goes_on();
         Err(has_share(ask))
     }
 
@@ -375,7 +366,7 @@ impl Lane {
             state.behind += 1;
         } else {
             state.running.insert(number, began + cost);
-            self.running.store(state.running.len(), Ordering::Relaxed);
+            self.tell(state);
         }
         let flow = state.flow(&sender);
         flow.running += 1;
@@ -413,7 +404,13 @@ impl Lane {
                 state.stop(&slot);
             }
         }
+        self.tell(&mut state);
+    }
+
+    /// Tells who has to know how many queries have slots.
+    fn tell(&self, state: &mut State) {
         self.running.store(state.running.len(), Ordering::Relaxed);
+        state.shortage.slots(state.running.len() < self.slots);
     }
 }
 
@@ -471,9 +468,11 @@ impl Slot {
 
     /// Whether queries with slots have half of the processors or more, and how long it waits for those, if it runs behind them.
     pub(super) fn others(&self) -> Option<Others> {
-        let lane = Arc::clone(&self.lane);
-        let are_busy = Box::new(move || lane.running.load(Ordering::Relaxed) * 2 >= lane.slots);
-        self.behind.map(|patience| Others { are_busy, patience })
+        self.behind.map(|patience| {
+            let lane = Arc::clone(&self.lane);
+            let are_busy = Box::new(move || lane.running.load(Ordering::Relaxed) * 2 >= lane.slots);
+            Others { are_busy, patience }
+        })
     }
 
     /// How long it has run.

@@ -213,6 +213,25 @@ async fn changes_of_a_collection_leave_the_workers_of_others_alone() {
     let added = server.collections().await.add_space(add).await.expect("added").into_inner();
     assert_eq!(added.collection.expect("the collection").encoding.len(), 1);
     own(4, 40.0).await;
+    server.write(OTHER, vec![with_fluxes(5, 50.0, 1.0)]).await;
+    let began = Instant::now();
+    loop {
+        let ids = vec![number(5)];
+        let get = GetObjectsRequest {
+            collection: OTHER.to_owned(),
+            ids,
+            with_vectors: true,
+            ..Default::default()
+        };
+        let found =
+            server.objects().await.get_objects(get).await.expect("read").into_inner().objects;
+        if let Some(vector) = found[0].vectors.get("colours") {
+            assert_eq!(vector.values, [50.0, 1.0, 1.0]);
+            break;
+        }
+        assert!(began.elapsed() < PATIENCE, "nobody fills the space of the new collection");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Flow, Kind, Lane, Sender, State};
+use super::{Flow, Kind, LATELY, Lane, Sender, State};
 
 /// How long a shortage lasts after the queue was full; twice as long each time that the next one follows at once: whoever is
 /// served while the queue fills again has waited.
@@ -18,21 +18,45 @@ const FAR_LESS: f64 = 2.0;
 pub(super) struct Shortage {
     until: Option<Instant>,
     length: Duration,
+    /// Since when a slot is free, or since when somebody was refused although one is.
+    free: Option<Instant>,
 }
 
 impl Shortage {
     pub(super) fn is_there(&self) -> bool {
-        self.until.is_some_and(|until| Instant::now() < until)
+        let now = Instant::now();
+        let is_lately = |free| now.saturating_duration_since(free) < LATELY;
+        self.until.is_some_and(|until| now < until) && self.free.is_none_or(is_lately)
+    }
+
+    /// Some slots, or none, are free from now on. Where one is for a second the shortage is over, however long it was to last.
+    pub(super) fn slots(&mut self, are_free: bool) {
+        self.end_early();
+        self.free = are_free.then(|| self.free.unwrap_or_else(Instant::now));
+    }
+
+    /// There is too little, also where a slot is free.
+    pub(super) fn goes_on(&mut self) {
+        self.end_early();
+        self.free = self.free.map(|_| Instant::now());
+    }
+
+    fn end_early(&mut self) {
+        if !self.is_there() {
+            let now = Instant::now();
+            self.until = self.until.filter(|until| *until <= now);
+        }
     }
 
     #[cfg(test)]
     pub(super) fn lasts(&mut self, length: Duration) {
-        self.until = Instant::now().checked_add(length);
+        (self.until, self.free) = (Instant::now().checked_add(length), None);
     }
 
     /// Begins one; `false` where there is one.
     pub(super) fn begins(&mut self) -> bool {
         let now = Instant::now();
+        self.goes_on();
         if self.until.is_some_and(|until| now < until) {
             return false;
         }
@@ -139,6 +163,18 @@ mod tests {
         assert_eq!(lengths, [1, 2, 4, 8, 16, 32, 64, 64]);
         shortage.until = Instant::now().checked_sub(LASTS_MAX + LASTS);
         assert!(shortage.begins());
+        assert_eq!(shortage.length, LASTS);
+        // It ends before its time where slots are free.
+        shortage.until = Instant::now().checked_add(LASTS_MAX);
+        shortage.slots(true);
+        assert!(shortage.is_there());
+        shortage.free = Instant::now().checked_sub(LATELY);
+        shortage.goes_on();
+        assert!(!shortage.is_there() && shortage.begins() && shortage.is_there());
+        shortage.free = Instant::now().checked_sub(LATELY);
+        assert!(!shortage.is_there());
+        shortage.slots(false);
+        assert!(!shortage.is_there() && shortage.begins() && shortage.is_there());
         assert_eq!(shortage.length, LASTS);
     }
 }

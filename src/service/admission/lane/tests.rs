@@ -2,6 +2,16 @@
 
 use super::*;
 
+impl Lane {
+    fn waiting(&self) -> usize {
+        self.state().waiting.len()
+    }
+
+    fn running(&self) -> usize {
+        self.state().running.len()
+    }
+}
+
 fn sender(name: &str) -> Sender {
     Sender { name: Arc::from(name), weight: 1 }
 }

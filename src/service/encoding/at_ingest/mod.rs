@@ -18,8 +18,8 @@ use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
 use self::worker::Worker;
-use crate::engine::{CollectionInfo, EngineError};
-use crate::schema::EmbeddingSpace;
+use crate::engine::{CollectionInfo, Db, EngineError};
+use crate::schema::{CollectionSchema, EmbeddingSpace};
 use crate::service::ServiceError;
 use crate::service::context::{Context, blocking};
 use crate::wire::v1;
@@ -33,6 +33,28 @@ fn key(collection: &str, space: &str) -> Key {
     (collection.to_lowercase(), space.to_lowercase())
 }
 
+/// Schemas of all collections where none is named or all are owed, and whether they are all; else of the one that is named, if
+/// it is there. One that cannot be read keeps nobody from changing another.
+fn read(
+    db: &Db,
+    name: Option<String>,
+    is_owed: bool,
+) -> Result<(Vec<CollectionSchema>, bool), EngineError> {
+    if name.is_none() || is_owed {
+        match (db.collections(), &name) {
+            (Ok(all), _) => return Ok((all.into_iter().map(|info| info.schema).collect(), true)),
+            (Err(error), None) => return Err(error),
+            (Err(error), Some(_)) => {
+                tracing::warn!(%error, "not every collection that is encoded at ingest may be");
+            }
+        }
+    }
+    match name.map(|name| db.schema(&name)) {
+        None | Some(Err(EngineError::NoCollection { .. })) => Ok((Vec::new(), false)),
+        Some(schema) => Ok((vec![schema?], false)),
+    }
+}
+
 /// The workers of a server.
 #[derive(Debug, Default)]
 pub(in crate::service) struct Workers {
@@ -41,7 +63,7 @@ pub(in crate::service) struct Workers {
     turns: Mutex<HashMap<Key, Arc<tokio::sync::RwLock<()>>>>,
     /// Whether the list of workers may not be up to date.
     is_owed: AtomicBool,
-    /// Held while the list of workers is brought up to date.
+    /// Held while a collection is changed, and the list of workers is brought up to date.
     order: tokio::sync::Mutex<()>,
     tasks: TaskTracker,
 }
@@ -66,27 +88,49 @@ struct Progress {
 }
 
 impl Workers {
-    /// Starts the workers of a collection that are missing, and stops those whose space is gone or is filled so no more; of all
-    /// collections where none is named.
+    /// Starts the workers that are missing, of all collections. To be called when the server starts;
+    /// [`changing`](Self::changing) sees to it afterwards.
     ///
-    /// To be called when the server starts; [`changing`](Self::changing) does it after every change. When one has failed, or
-    /// was not waited for, the next is for all.
-    pub(in crate::service) async fn sync(
-        &self,
-        context: &Context,
-        collection: Option<&str>,
-    ) -> Result<(), ServiceError> {
+    /// # Errors
+    /// Those of the storage.
+    pub(in crate::service) async fn begin(&self, context: &Context) -> Result<(), ServiceError> {
         let _order = self.order.lock().await;
-        let collection = collection.filter(|_| !self.is_owed.load(Ordering::Relaxed));
-        self.is_owed.store(true, Ordering::Relaxed);
-        let (db, changed) = (context.db.clone(), collection.map(str::to_owned));
-        let schemas = blocking(move || match changed.map(|name| db.schema(&name)) {
-            None => Ok(db.collections()?.into_iter().map(|info| info.schema).collect()),
-            Some(Err(EngineError::NoCollection { .. })) => Ok(Vec::new()),
-            Some(schema) => Ok::<_, EngineError>(vec![schema?]),
-        })
-        .await?;
-        let changed = collection.map(str::to_lowercase);
+        self.sync(context, None).await
+    }
+
+    /// Does synchronous work that may change the spaces of a collection, or the collection itself, and brings its workers up to
+    /// date: also where the work fails halfway, and where the caller goes away. One such work at a time, lest a collection be
+    /// dropped and made again in between, and its worker go on with the columns of the old one.
+    ///
+    /// # Errors
+    /// Those of the work, and of the storage.
+    pub(in crate::service) async fn changing<T: Send + 'static>(
+        context: &Context,
+        collection: &str,
+        work: impl FnOnce() -> Result<T, ServiceError> + Send + 'static,
+    ) -> Result<T, ServiceError> {
+        let (own, collection) = (context.clone(), collection.to_owned());
+        let change = async move {
+            let workers = &own.at_ingest;
+            let _order = workers.order.lock().await;
+            let outcome = blocking(work).await;
+            let synced = workers.sync(&own, Some(collection)).await;
+            let done = outcome?;
+            synced.map(|()| done)
+        };
+        match context.at_ingest.tasks.spawn(change.in_current_span()).await {
+            Ok(outcome) => outcome,
+            Err(failure) => Err(ServiceError::Task { reason: failure.to_string() }),
+        }
+    }
+
+    /// Starts the workers of a collection that are missing, and stops those whose space is gone or is filled so no more; of all
+    /// collections where none is named, or the last time has failed. The order of changes is held meanwhile.
+    async fn sync(&self, context: &Context, changed: Option<String>) -> Result<(), ServiceError> {
+        let is_owed = self.is_owed.swap(true, Ordering::Relaxed);
+        let (db, name) = (context.db.clone(), changed.clone());
+        let (schemas, are_all) = blocking(move || read(&db, name, is_owed)).await?;
+        let changed = changed.filter(|_| !are_all).map(|name| name.to_lowercase());
         let mut wanted: HashMap<Key, (String, EmbeddingSpace)> = HashMap::new();
         for schema in schemas {
             let spaces = schema.spaces.into_iter().filter(|space| space.at_ingest.is_some());
@@ -107,31 +151,8 @@ impl Workers {
         for (key, (collection, space)) in wanted {
             running.entry(key).or_insert_with(|| self.start(context, collection, space));
         }
-        self.is_owed.store(false, Ordering::Relaxed);
+        self.is_owed.store(is_owed && !are_all, Ordering::Relaxed);
         Ok(())
-    }
-
-    /// Does synchronous work that may change the spaces of a collection, or the collection itself, and brings its workers up to
-    /// date: also where the work fails halfway, and where the caller goes away.
-    ///
-    /// # Errors
-    /// Those of the work, and of the storage.
-    pub(in crate::service) async fn changing<T: Send + 'static>(
-        context: &Context,
-        collection: &str,
-        work: impl FnOnce() -> Result<T, ServiceError> + Send + 'static,
-    ) -> Result<T, ServiceError> {
-        let (context, collection) = (context.clone(), collection.to_owned());
-        let change = async move {
-            let outcome = blocking(work).await;
-            let synced = context.at_ingest.sync(&context, Some(&collection)).await;
-            let done = outcome?;
-            synced.map(|()| done)
-        };
-        match tokio::spawn(change.in_current_span()).await {
-            Ok(outcome) => outcome,
-            Err(failure) => Err(ServiceError::Task { reason: failure.to_string() }),
-        }
     }
 
     fn start(&self, context: &Context, collection: String, space: EmbeddingSpace) -> Running {
