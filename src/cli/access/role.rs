@@ -42,18 +42,15 @@ async fn tell_of_policies(client: &Client, principal: &str, collection: &str) {
     // Who may give roles and not see policies is told nothing of them.
     let Ok(reply) = client.access().list_row_policies(request).await else { return };
     let policies = reply.into_inner().policies;
-    let others = policies.iter().filter(|policy| policy.principal != principal);
-    let restricted: BTreeSet<&str> = others.map(|policy| policy.collection.as_str()).collect();
-    for restricted in restricted {
-        let is_own = |policy: &&v1::RowPolicy| {
-            policy.principal == principal && policy.collection == restricted
-        };
-        if !policies.iter().any(|policy| is_own(&policy)) {
-            eprintln!(
-                "note: row policies hide rows of {restricted} from others, and not from {principal}, who has none: \
-                 `sidereus access policy set {principal} {restricted} --where SQL` restricts what is seen by this role"
-            );
-        }
+    let collections = |own: bool| {
+        let those = policies.iter().filter(move |policy| (policy.principal == principal) == own);
+        those.map(|policy| policy.collection.as_str()).collect::<BTreeSet<_>>()
+    };
+    for restricted in collections(false).difference(&collections(true)) {
+        eprintln!(
+            "note: row policies hide rows of {restricted} from others, and not from {principal}, who has none: \
+             `sidereus access policy set {principal} {restricted} --where SQL` restricts what is seen by this role"
+        );
     }
 }
 

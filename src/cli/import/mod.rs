@@ -188,12 +188,12 @@ async fn add_missing_spaces(
         if schema.space(&space.name).is_some() {
             continue;
         }
-        let known = schema.spaces.iter().map(|known| known.name.as_str());
-        if let Some(known) = known.into_iter().find(|known| is_slip(known, &space.name)) {
+        if let Some(known) = schema.spaces.iter().find(|known| is_slip(&known.name, &space.name)) {
             bail!(
-                "`{}` has no space `{}`; do you mean `{known}`? To have both, give the new one a name that is less like it",
+                "`{}` has no space `{}`; do you mean `{}`? To have both, give the new one a name that is less like it",
                 schema.name,
-                space.name
+                space.name,
+                known.name
             );
         }
         let added = AddSpaceRequest {
