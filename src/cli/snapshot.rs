@@ -38,7 +38,8 @@ struct Place {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Back up: a running server into a destination of its configuration, or a stopped one (--data) into a place
+    /// Back up: a running server into a destination of its configuration, or a stopped one (--data) into a place. The audit log
+    /// is not part of it
     Create {
         /// Destination that the server's configuration names; with --data, a directory or s3://BUCKET/PREFIX
         #[arg(long, value_name = "DESTINATION")]
@@ -63,9 +64,8 @@ enum Action {
     Restore {
         /// Name of the snapshot
         name: String,
-        /// A directory or s3://BUCKET/PREFIX
-        #[arg(long, value_name = "PLACE")]
-        at: String,
+        #[command(flatten)]
+        place: Place,
         /// The new data directory: empty, or not there yet
         #[arg(long, value_name = "DIR")]
         into: PathBuf,
@@ -121,8 +121,15 @@ pub(super) async fn run(arguments: SnapshotArguments) -> Result<()> {
             print(&snapshots, client.format)
         }
         Action::Verify { name, place } => verify(&client, name, place).await,
-        Action::Restore { name, at, into, revoke_tokens } => {
-            let place = existing(&at)?;
+        Action::Restore { name, place, into, revoke_tokens } => {
+            let place = match place.remote()? {
+                Where::Here(place) => place,
+                // Nobody who calls a server makes directories there.
+                Where::Server(name) => bail!(
+                    "a snapshot is restored without a server, straight from its place: give --at PLACE, the `url` of \
+                     [backup.{name}] in the server's configuration"
+                ),
+            };
             let bar = progress::stage_bar();
             let restored = backup::restore(&place, &name, &into, &mut steps(&bar)).await?;
             bar.finish_and_clear();
@@ -217,6 +224,13 @@ async fn tell_of_access(
 }
 
 async fn create(client: &ClientArguments, destination: String) -> Result<()> {
+    let is_place = destination.contains("://") || destination.starts_with(['/', '.', '~']);
+    if is_place {
+        bail!(
+            "a running server backs up into a destination that its configuration names ([backup.NAME]), and `{destination}` is a \
+             place; stop the server and give its directory with --data DIR to back up from here"
+        );
+    }
     let request = v1::CreateSnapshotRequest { destination };
     let reply = client.connect().await?.backups().create_snapshot(request).await;
     let mut stream = reply.map_err(|status| of_status(&status))?.into_inner();

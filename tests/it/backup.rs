@@ -143,3 +143,21 @@ fn a_restore_says_whom_it_lets_in_and_revokes_tokens_where_that_is_wanted() {
         assert!(tokens.len() == 1 && tokens[0].revoked.is_none() == is_open, "{tokens:?}");
     }
 }
+
+#[test]
+fn a_place_and_a_destination_are_not_taken_for_each_other() {
+    let fails = |words: &[&str]| {
+        let output = sidereus(words);
+        assert!(!output.status.success(), "{words:?}");
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    for place in ["/backups", "./kept", "s3://bucket/prefix"] {
+        let told = fails(&["snapshot", "create", "--to", place]);
+        assert!(told.contains(place) && told.contains("--data DIR"), "{told}");
+    }
+    let words = ["snapshot", "restore", "a", "--destination", "nightly", "--into", "new"];
+    let told = fails(&words);
+    assert!(told.contains("[backup.nightly]") && told.contains("--at PLACE"), "{told}");
+    let told = fails(&["snapshot", "restore", "a", "--into", "new"]);
+    assert!(told.contains("--at PLACE"), "{told}");
+}

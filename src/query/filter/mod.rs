@@ -30,6 +30,9 @@ use crate::vector::{RowBitmap, RowSet};
 /// Rows that a sample for an estimate looks at, in each part.
 const SAMPLE_ROWS: usize = 512;
 
+/// The same, of the rows that the edge of a region crosses, where these alone are in doubt.
+const SAMPLE_EDGE_ROWS: usize = 128;
+
 /// Rows that are handed on at once.
 pub(in crate::query) const CHUNK_ROWS: usize = 2_048;
 
@@ -293,6 +296,12 @@ impl<'a> PartFilter<'a> {
         if let Some(count) = self.known_count() {
             return count as f64;
         }
+        if let Some((rows, _)) = self.region.as_ref().filter(|_| self.is_region_alone()) {
+            let edge = rows.runs().iter().filter(|run| !run.inside);
+            let edge: Vec<_> = edge.map(|run| (run.rows.clone(), run.inside)).collect();
+            let (inside, crossed) = (rows.inside_count(), rows.count() - rows.inside_count());
+            return inside as f64 + self.passing(&spread(&edge, SAMPLE_EDGE_ROWS), crossed);
+        }
         let (source, base) = self.smallest_source();
         let sample: Vec<u32> = match source {
             Source::Condition(place) => {
@@ -302,11 +311,16 @@ impl<'a> PartFilter<'a> {
             Source::Visible => self.live.visible().map_or(Vec::new(), spread_over),
             Source::Sky => spread(&self.runs(), SAMPLE_ROWS),
         };
+        self.passing(&sample, base)
+    }
+
+    /// About how many of so many rows pass, by a sample of them.
+    fn passing(&self, sample: &[u32], base: usize) -> f64 {
         if sample.is_empty() || base == 0 {
             return 0.0;
         }
         let mut keep = Vec::new();
-        self.select(&sample, &mut keep);
+        self.select(sample, &mut keep);
         if sample.len() >= base {
             return keep.len() as f64;
         }

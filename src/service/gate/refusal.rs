@@ -8,8 +8,8 @@ use crate::access::Denied;
 use crate::service::admission::Limited;
 
 /// How somebody gets and gives what shows who he is.
-const HOW: &str = "give an API token with --token-file or in SIDEREUS_TOKEN (an administrator makes one with `sidereus access \
-                   token create`), or a client certificate with --cert and --key";
+const HOW: &str = "give an API token (--token-file, SIDEREUS_TOKEN, or token= in Python; an administrator makes one with \
+                   `sidereus access token create`), or a client certificate (--cert and --key)";
 
 /// Why the gate does not let a call through.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]

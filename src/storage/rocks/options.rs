@@ -30,6 +30,10 @@ const OPEN_FILES_MAX: i32 = 2_048;
 /// Files that were written or taken in and are not sorted into the others yet, from which they are compacted.
 const FRESH_FILES_MAX: i32 = 24;
 
+/// Removals of whole ranges that a table keeps in memory, for every read after one sorts them anew. A dropped collection is
+/// one of them in each table; there is no setter of its own for the setting.
+const RANGES_REMOVED_MAX: &str = "memtable_max_range_deletions=1000";
+
 /// Tokens that are kept beside the tree, in bytes: shorter ones lie in it.
 const BLOB_BYTES_MIN: u64 = 4 << 10;
 
@@ -100,6 +104,10 @@ impl Tuning {
     /// Options of one table; those of an unknown one (of an older format) are the plain ones.
     pub(super) fn family(&self, table: Option<Table>) -> Options {
         let mut options = self.database();
+        match options.get_options_from_string(RANGES_REMOVED_MAX) {
+            Ok(bounded) => options = bounded,
+            Err(error) => tracing::warn!(%error, "dropping many collections may make reads slow"),
+        }
         options.set_block_based_table_factory(&self.blocks(table));
         options.set_level_compaction_dynamic_level_bytes(true);
         options.set_write_buffer_size(self.buffer_bytes(table));

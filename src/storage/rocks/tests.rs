@@ -77,17 +77,19 @@ fn tables_have_their_whole_buffers_though_they_are_opened_with_small_ones() {
     });
     let newest = options.max().expect("a file of options");
     let text = std::fs::read_to_string(newest).expect("reads");
-    let buffer_of = |table: Table| {
+    let option_of = |table: Table, option: &str| {
         let of_table = text
             .split("[CFOptions ")
             .find_map(|part| part.strip_prefix(&format!("\"{}\"]", table.name())));
-        let line = of_table.and_then(|part| {
-            part.lines().find_map(|line| line.trim().strip_prefix("write_buffer_size="))
-        });
+        let line = of_table
+            .and_then(|part| part.lines().find_map(|line| line.trim().strip_prefix(option)));
         line.map(str::to_owned)
     };
-    assert_eq!(buffer_of(Table::Objects).as_deref(), Some("4194304"), "{text}");
-    assert_eq!(buffer_of(Table::Meta).as_deref(), Some("1048576"), "{text}");
+    for (table, bytes) in [(Table::Objects, "4194304"), (Table::Meta, "1048576")] {
+        assert_eq!(option_of(table, "write_buffer_size=").as_deref(), Some(bytes), "{text}");
+        let ranges = option_of(table, "memtable_max_range_deletions=");
+        assert_eq!(ranges.as_deref(), Some("1000"), "{text}");
+    }
 }
 
 #[test]

@@ -128,3 +128,26 @@ fn too_little_memory_for_an_index_leaves_an_exact_search() {
     let answer = query::search(&view, &near(vec![1.0, 2.0, 3.0], 5)).expect("answers");
     assert!(answer.stats.exact && answer.hits.len() == 5);
 }
+
+#[test]
+fn what_a_cone_leaves_is_estimated_by_the_rows_at_its_edge() {
+    let (_folder, db) = one_space(Metric::L2, 20_000, |id| vec![(id % 97) as f32, 0.0, 1.0]);
+    let view = db.view(NAME).expect("a view");
+    let mut random = Random(11);
+    for radius in [1.0, 4.0, 10.0, 25.0, 60.0, 120.0] {
+        let dec = random.unit().mul_add(180.0, -90.0);
+        let centre = Position::new(Degrees(360.0 * random.unit()), Degrees(dec)).expect("valid");
+        let region = Region::Cone(Cone::new(centre, Degrees(radius)).expect("a cone"));
+        let query = Query { region: Some(region), explain: true, ..near(vec![3.0, 0.0, 1.0], 5) };
+        let text = query::search(&view, &query).expect("answers").stats.explanation;
+        let told = text.lines().find_map(|line| line.split_once("survivors: ")).expect("is told").1;
+        let (expected, truth) = told.split_once(", true ").expect("both");
+        let truth: f64 = truth.trim().parse().expect("a number");
+        let (word, expected) = expected.split_once(' ').expect("how it is known");
+        let expected: f64 = expected.parse().expect("a number");
+        assert!(["estimated", "counted"].contains(&word), "{told}");
+        // Five standard deviations of a sample of 128 of which half pass; a single row besides.
+        let most = 1.0 + 5.0 * truth / 128_f64.sqrt();
+        assert!((expected - truth).abs() <= most, "{radius} degrees: {told}");
+    }
+}
