@@ -205,7 +205,11 @@ impl Part {
     /// # Complexity
     /// Microseconds: it depends on the rows near the region's edge, hardly on the number of rows.
     pub fn region_rows(&self, region: &Region) -> RegionRows {
-        RegionRows::find(&self.cells, region)
+        let found = RegionRows::find(&self.cells, region);
+        if matches!(region, Region::Cone(_)) {
+            found.prefetch_edge(self.directions());
+        }
+        found
     }
 
     /// The exact test of a region by row number, for the border runs of [`Part::region_rows`] or any other rows.

@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use crate::vector::prefetch_all;
+
 /// Rows between two cells that are also kept apart: together they fill as many cache lines as one miss brings anyway.
 const STEP: usize = 32;
 
@@ -31,15 +33,24 @@ impl SkyCells {
     /// The first of some rows whose cell is not before `cell`; their end where all are.
     pub(in crate::engine) fn first_from(&self, rows: &Range<usize>, cell: u64) -> usize {
         let before = |cells: &[u64]| cells.iter().filter(|&&other| other < cell).count();
+        let step = self.step_of(rows, cell);
+        step.start + self.cells.get(step).map_or(0, before)
+    }
+
+    /// Asks for what [`first_from`](Self::first_from) will read, so that it comes while something else is computed.
+    pub(in crate::engine) fn prefetch(&self, rows: &Range<usize>, cell: u64) {
+        prefetch_all(self.cells.get(self.step_of(rows, cell)).unwrap_or_default());
+    }
+
+    /// The rows, some of those given, among which a cell begins, or behind the last of them.
+    fn step_of(&self, rows: &Range<usize>, cell: u64) -> Range<usize> {
         let end = rows.end.min(self.cells.len());
         // Steps that begin among the rows.
         let (from, to) = (rows.start.div_ceil(STEP), end.div_ceil(STEP));
         let steps = self.steps.get(from..to).unwrap_or_default();
         let step = from + steps.partition_point(|&other| other < cell);
         // The cell begins in the step before the first one that is not before it.
-        let start = (step.max(1) * STEP - STEP).max(rows.start);
-        let last = (step * STEP).min(end);
-        start + self.cells.get(start..last).map_or(0, before)
+        (step.max(1) * STEP - STEP).max(rows.start)..(step * STEP).min(end)
     }
 }
 
