@@ -19,7 +19,8 @@ pub enum BackupError {
     },
     /// A name that nobody configured.
     #[error(
-        "no backup destination `{name}` is configured; the operator names them in [backup.NAME] (there are: {known})"
+        "no backup destination `{name}` is configured; the operator names them in [backup.NAME] (there are: {known}). A directory or an \
+         address is given from the machine that has it, with --at, or with --data DIR of a stopped server"
     )]
     NoDestination {
         /// The name.

@@ -64,8 +64,12 @@ enum Action {
     Restore {
         /// Name of the snapshot
         name: String,
-        #[command(flatten)]
-        place: Place,
+        /// A directory or s3://BUCKET/PREFIX
+        #[arg(long, value_name = "PLACE", required_unless_present = "destination")]
+        at: Option<String>,
+        /// Refused with the reason
+        #[arg(long, value_name = "NAME", hide = true, conflicts_with = "at")]
+        destination: Option<String>,
         /// The new data directory: empty, or not there yet
         #[arg(long, value_name = "DIR")]
         into: PathBuf,
@@ -93,6 +97,10 @@ pub(super) async fn run(arguments: SnapshotArguments) -> Result<()> {
     let SnapshotArguments { action, client } = arguments;
     match action {
         Action::Create { to, data: Some(data) } => {
+            // Opening would make one, and the backup would be one of nothing.
+            if !data.join("FORMAT").is_file() {
+                bail!("{} is no data directory: it has no file FORMAT", data.display());
+            }
             let db = tokio::task::spawn_blocking(move || Db::open(DbOptions::new(data))).await??;
             let place = Remote::open(&to)?;
             let bar = progress::stage_bar();
@@ -121,26 +129,17 @@ pub(super) async fn run(arguments: SnapshotArguments) -> Result<()> {
             print(&snapshots, client.format)
         }
         Action::Verify { name, place } => verify(&client, name, place).await,
-        Action::Restore { name, place, into, revoke_tokens } => {
-            let place = match place.remote()? {
-                Where::Here(place) => place,
+        Action::Restore { name, at, destination, into, revoke_tokens } => {
+            let Some(at) = at else {
                 // Nobody who calls a server makes directories there.
-                Where::Server(name) => bail!(
+                bail!(
                     "a snapshot is restored without a server, straight from its place: give --at PLACE, the `url` of \
-                     [backup.{name}] in the server's configuration"
-                ),
+                     [backup.{}] in the server's configuration",
+                    destination.unwrap_or_default()
+                )
             };
-            let bar = progress::stage_bar();
-            let restored = backup::restore(&place, &name, &into, &mut steps(&bar)).await?;
-            bar.finish_and_clear();
-            let data = into.display().to_string();
-            tell_of_access(&restored, into, revoke_tokens).await?;
-            print(&[of_manifest(&restored)], client.format)?;
-            eprintln!(
-                "restored into {data}; `sidereus serve --data {data}` starts a server with it: with the --config FILE of the old one, \
-                 or nobody is asked who he is"
-            );
-            Ok(())
+            let restored = restore(&name, &at, into, revoke_tokens).await?;
+            print(&[of_manifest(&restored)], client.format)
         }
         Action::Drop { name, place } => {
             let (objects, bytes) = match place.remote()? {
@@ -160,6 +159,25 @@ pub(super) async fn run(arguments: SnapshotArguments) -> Result<()> {
         }
         Action::Scrub { start } => scrub(&client, start).await,
     }
+}
+
+async fn restore(
+    name: &str,
+    at: &str,
+    into: PathBuf,
+    revoke_tokens: bool,
+) -> Result<SnapshotManifest> {
+    let place = existing(at)?;
+    let bar = progress::stage_bar();
+    let restored = backup::restore(&place, name, &into, &mut steps(&bar)).await?;
+    bar.finish_and_clear();
+    let data = into.display().to_string();
+    tell_of_access(&restored, into, revoke_tokens).await?;
+    eprintln!(
+        "restored into {data}; `sidereus serve --data {data}` starts a server with it: with the --config FILE of the old one, \
+         or nobody is asked who he is"
+    );
+    Ok(restored)
 }
 
 enum Where {
@@ -224,13 +242,6 @@ async fn tell_of_access(
 }
 
 async fn create(client: &ClientArguments, destination: String) -> Result<()> {
-    let is_place = destination.contains("://") || destination.starts_with(['/', '.', '~']);
-    if is_place {
-        bail!(
-            "a running server backs up into a destination that its configuration names ([backup.NAME]), and `{destination}` is a \
-             place; stop the server and give its directory with --data DIR to back up from here"
-        );
-    }
     let request = v1::CreateSnapshotRequest { destination };
     let reply = client.connect().await?.backups().create_snapshot(request).await;
     let mut stream = reply.map_err(|status| of_status(&status))?.into_inner();

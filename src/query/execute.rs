@@ -160,17 +160,17 @@ impl Run<'_> {
         let in_order = vectors.in_order();
         let mut ahead = Ahead::new(size_of_val(target.vector.as_slice()));
         let mut bound = self.top.bound().or(self.within);
+        // Nothing where the vectors are not in memory.
+        let ask = |row: u32| {
+            let Some(all) = &in_order else { return };
+            let vector = vectors.vector_of(row as usize).and_then(|number| all.row(number));
+            vector.into_iter().for_each(prefetch_all);
+        };
         filter.for_each_chunk(source, &self.query.stop, |rows| {
             left += rows.len();
-            ahead.begin(rows);
-            for &row in rows {
-                if let Some(all) = &in_order {
-                    ahead.step(rows, |next| {
-                        let vector =
-                            vectors.vector_of(next as usize).and_then(|next| all.row(next));
-                        vector.into_iter().for_each(prefetch_all);
-                    });
-                }
+            ahead.begin(rows, ask);
+            for (at, &row) in rows.iter().enumerate() {
+                ahead.step(rows, at, ask);
                 let Some(number) = vectors.vector_of(row as usize) else { continue };
                 let vector = match &in_order {
                     Some(all) => all.row(number),

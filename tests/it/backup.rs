@@ -144,20 +144,32 @@ fn a_restore_says_whom_it_lets_in_and_revokes_tokens_where_that_is_wanted() {
     }
 }
 
-#[test]
-fn a_place_and_a_destination_are_not_taken_for_each_other() {
+#[tokio::test(flavor = "multi_thread")]
+async fn a_place_and_a_destination_are_not_taken_for_each_other() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = started(folder.path()).await;
+    let url = format!("http://{}", server.address);
     let fails = |words: &[&str]| {
         let output = sidereus(words);
         assert!(!output.status.success(), "{words:?}");
         String::from_utf8_lossy(&output.stderr).into_owned()
     };
-    for place in ["/backups", "./kept", "s3://bucket/prefix"] {
-        let told = fails(&["snapshot", "create", "--to", place]);
-        assert!(told.contains(place) && told.contains("--data DIR"), "{told}");
+    for place in ["/backups", "backups/sidereus", "s3://bucket/prefix"] {
+        let create = ["snapshot", "create", "--to", place, "--server", &url];
+        let list = ["snapshot", "list", "--destination", place, "--server", &url];
+        for words in [create, list] {
+            let told = fails(&words);
+            assert!(told.contains(place) && told.contains("there are: disk"), "{told}");
+            assert!(told.contains("--at") && told.contains("--data DIR"), "{told}");
+        }
     }
-    let words = ["snapshot", "restore", "a", "--destination", "nightly", "--into", "new"];
-    let told = fails(&words);
+    server.stop().await;
+    let told = fails(&["snapshot", "restore", "a", "--destination", "nightly", "--into", "new"]);
     assert!(told.contains("[backup.nightly]") && told.contains("--at PLACE"), "{told}");
     let told = fails(&["snapshot", "restore", "a", "--into", "new"]);
-    assert!(told.contains("--at PLACE"), "{told}");
+    assert!(told.contains("--at <PLACE>") && !told.contains("--destination"), "{told}");
+    let typo = folder.path().join("typo").display().to_string();
+    let kept = folder.path().join("kept").display().to_string();
+    let told = fails(&["snapshot", "create", "--data", &typo, "--to", &kept]);
+    assert!(told.contains("no data directory") && !Path::new(&typo).exists(), "{told}");
 }

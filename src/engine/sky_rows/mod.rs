@@ -22,6 +22,9 @@ use crate::vector::prefetch_all;
 /// The most cells that a descent splits; what is left then stays border.
 const SPLITS_MAX: usize = 2_048;
 
+/// Cells that wait to be split whose parts are asked for: of each some 12 lines, together less than the second cache takes.
+const ASKED_CELLS: usize = 256;
+
 /// Rows at a region's edge whose directions are asked for at once: 24 KB, less than the second cache takes.
 const ASKED_EDGE_ROWS: usize = 2_048;
 
@@ -107,6 +110,9 @@ impl RegionRows {
     pub(super) fn prefetch_edge(&self, directions: &[[f32; 3]]) {
         let mut left = ASKED_EDGE_ROWS;
         for run in self.runs.iter().filter(|run| !run.inside) {
+            if left == 0 {
+                break;
+            }
             let rows = run.rows.start..run.rows.end.min(run.rows.start + left);
             left -= rows.len();
             prefetch_all(directions.get(rows).unwrap_or_default());
@@ -194,10 +200,13 @@ impl Descent<'_> {
         }
     }
 
-    /// Puts a cell behind those that are to be split, and asks for the places where its parts begin.
+    /// Puts a cell behind those that are to be split, and asks for the places where its parts begin; where many wait, what was
+    /// asked for would be gone again when it is needed.
     fn wait_for_turn(&mut self, cell: Cell, rows: Range<usize>) {
-        for part in cell.children().skip(1) {
-            self.cells.prefetch(&rows, part.range().start);
+        if self.border.len() < ASKED_CELLS {
+            for part in cell.children().skip(1) {
+                self.cells.prefetch(&rows, part.range().start);
+            }
         }
         self.border.push((cell, rows));
     }

@@ -30,8 +30,8 @@ use crate::vector::{RowBitmap, RowSet};
 /// Rows that a sample for an estimate looks at, in each part.
 const SAMPLE_ROWS: usize = 512;
 
-/// The same, of the rows that the edge of a region crosses, where these alone are in doubt.
-const SAMPLE_EDGE_ROWS: usize = 128;
+/// The same, of the rows that the edge of a region crosses, where these alone are in doubt. Fewer are all looked at.
+const SAMPLE_EDGE_ROWS: usize = 256;
 
 /// Rows that are handed on at once.
 pub(in crate::query) const CHUNK_ROWS: usize = 2_048;
@@ -291,16 +291,14 @@ impl<'a> PartFilter<'a> {
     }
 
     /// About how many rows are left: exact where that is known, else the smaller side times the share of a sample of it that
-    /// passes the other tests.
+    /// passes the other tests; of a region alone only what its edge crosses is sampled.
     pub(in crate::query) fn estimate(&self) -> f64 {
         if let Some(count) = self.known_count() {
             return count as f64;
         }
-        if let Some((rows, _)) = self.region.as_ref().filter(|_| self.is_region_alone()) {
-            let edge = rows.runs().iter().filter(|run| !run.inside);
-            let edge: Vec<_> = edge.map(|run| (run.rows.clone(), run.inside)).collect();
-            let (inside, crossed) = (rows.inside_count(), rows.count() - rows.inside_count());
-            return inside as f64 + self.passing(&spread(&edge, SAMPLE_EDGE_ROWS), crossed);
+        let is_alone = self.conditions.is_empty() && self.live.visible().is_none();
+        if let Some((rows, _)) = self.region.as_ref().filter(|_| is_alone) {
+            return self.estimate_region(rows);
         }
         let (source, base) = self.smallest_source();
         let sample: Vec<u32> = match source {
@@ -312,6 +310,29 @@ impl<'a> PartFilter<'a> {
             Source::Sky => spread(&self.runs(), SAMPLE_ROWS),
         };
         self.passing(&sample, base)
+    }
+
+    /// The same for a region without conditions: the rows that are certainly in it and not gone, and a share of those that
+    /// its edge crosses.
+    fn estimate_region(&self, region: &RegionRows) -> f64 {
+        let dead = self.live.dead();
+        let (mut inside, mut edge, mut crossed) = (0, Vec::new(), 0);
+        for run in region.runs() {
+            if run.inside {
+                let gone = dead.range_cardinality(run.rows.start as u32..run.rows.end as u32);
+                inside += run.rows.len() - gone as usize;
+            } else {
+                crossed += run.rows.len();
+                edge.push((run.rows.clone(), false));
+            }
+        }
+        let is_inside = |row: usize| {
+            let place = region.runs().partition_point(|run| run.rows.end <= row);
+            region.runs().get(place).is_some_and(|run| run.inside && run.rows.contains(&row))
+        };
+        let excluded = self.excluded.iter().filter(|row| !dead.contains(**row));
+        inside -= excluded.filter(|row| is_inside(**row as usize)).count();
+        inside as f64 + self.passing(&spread(&edge, SAMPLE_EDGE_ROWS), crossed)
     }
 
     /// About how many of so many rows pass, by a sample of them.

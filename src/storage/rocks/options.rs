@@ -30,7 +30,7 @@ const OPEN_FILES_MAX: i32 = 2_048;
 /// Files that were written or taken in and are not sorted into the others yet, from which they are compacted.
 const FRESH_FILES_MAX: i32 = 24;
 
-/// Removals of whole ranges that a table keeps in memory, for every read after one sorts them anew. A dropped collection is
+/// Removals of whole ranges that a table keeps in memory, for the first read after each sorts all of them anew. A dropped collection is
 /// one of them in each table; there is no setter of its own for the setting.
 const RANGES_REMOVED_MAX: &str = "memtable_max_range_deletions=1000";
 

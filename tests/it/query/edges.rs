@@ -132,22 +132,38 @@ fn too_little_memory_for_an_index_leaves_an_exact_search() {
 #[test]
 fn what_a_cone_leaves_is_estimated_by_the_rows_at_its_edge() {
     let (_folder, db) = one_space(Metric::L2, 20_000, |id| vec![(id % 97) as f32, 0.0, 1.0]);
+    check_estimates(&db);
+    // Rows that are gone are neither in the region nor at its edge.
+    let gone = (0..20_000).step_by(3).map(|id| Write::Delete(ObjectId::Number(id)));
+    db.write(NAME, WriteMode::Logged, gone.collect()).expect("deletes");
+    check_estimates(&db);
+}
+
+fn check_estimates(db: &Db) {
     let view = db.view(NAME).expect("a view");
     let mut random = Random(11);
-    for radius in [1.0, 4.0, 10.0, 25.0, 60.0, 120.0] {
+    for radius in [1.0, 4.0, 10.0, 25.0, 60.0, 120.0].repeat(5) {
         let dec = random.unit().mul_add(180.0, -90.0);
         let centre = Position::new(Degrees(360.0 * random.unit()), Degrees(dec)).expect("valid");
         let region = Region::Cone(Cone::new(centre, Degrees(radius)).expect("a cone"));
-        let query = Query { region: Some(region), explain: true, ..near(vec![3.0, 0.0, 1.0], 5) };
+        let mut query =
+            Query { region: Some(region), explain: true, ..near(vec![3.0, 0.0, 1.0], 5) };
+        query.terms[0].like = vec![ObjectId::Number(1)];
         let text = query::search(&view, &query).expect("answers").stats.explanation;
-        let told = text.lines().find_map(|line| line.split_once("survivors: ")).expect("is told").1;
+        let after = |words: &str| {
+            let told = text.lines().find_map(|line| line.split_once(words)).expect("is told").1;
+            told.trim().to_owned()
+        };
+        let (told, region) = (after("survivors: "), after("region: "));
         let (expected, truth) = told.split_once(", true ").expect("both");
-        let truth: f64 = truth.trim().parse().expect("a number");
+        let number = |text: &str| text.parse::<f64>().expect("a number");
         let (word, expected) = expected.split_once(' ').expect("how it is known");
-        let expected: f64 = expected.parse().expect("a number");
         assert!(["estimated", "counted"].contains(&word), "{told}");
-        // Five standard deviations of a sample of 128 of which half pass; a single row besides.
-        let most = 1.0 + 5.0 * truth / 128_f64.sqrt();
-        assert!((expected - truth).abs() <= most, "{radius} degrees: {told}");
+        let (expected, truth) = (number(expected), number(truth));
+        let rows = number(region.split(' ').next().expect("a number"));
+        // Five standard deviations of a sample of 128 of all these rows; a sample without a hit stands for half a row of it.
+        let most = 1.0 + rows / 256.0 + 5.0 * (truth * rows / 128.0).sqrt();
+        let most = if rows < 256.0 { 0.5 } else { most };
+        assert!((expected - truth).abs() <= most, "{radius} degrees: {told}; {region}");
     }
 }
