@@ -19,6 +19,7 @@ mod freeze;
 mod insert;
 mod mapped;
 mod part;
+mod pieces;
 mod release;
 mod residency;
 mod row_policy;

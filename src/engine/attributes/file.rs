@@ -12,7 +12,7 @@
 //! Little-endian; each section begins at a multiple of eight bytes.
 
 use std::fs::File;
-use std::io::{BufWriter, ErrorKind, Write};
+use std::io::{ErrorKind, Write};
 use std::path::Path;
 
 use super::Attribute;
@@ -21,6 +21,7 @@ use super::rank::{Ranked, Values};
 use super::ranks::width;
 use crate::engine::error::EngineError;
 use crate::engine::mapped::MappedSections;
+use crate::engine::pieces::Pieces;
 
 const MAGIC: &[u8; 8] = b"SIDATT01";
 const HEADER_BYTES: usize = 64;
@@ -130,10 +131,9 @@ fn layout_of(file: &MappedSections, kind: Kind, row_count: usize) -> Result<Layo
 /// Writes an attribute to a new file, which is on the disk when this returns.
 pub(super) fn write(path: &Path, kind: Kind, ranked: &Ranked<'_>) -> Result<(), EngineError> {
     let written = File::create(path).and_then(|file| {
-        let mut sections = Sections { file: BufWriter::with_capacity(1 << 20, file), len: 0 };
+        let mut sections = Sections { file: Pieces::new(file), len: 0 };
         write_sections(&mut sections, kind, ranked)?;
-        let file = sections.file.into_inner().map_err(std::io::IntoInnerError::into_error)?;
-        file.sync_all()
+        sections.file.finish()
     });
     written.map_err(|source| failed("write", path, source))
 }
@@ -182,7 +182,7 @@ fn write_sections(
 
 /// A file that counts its bytes.
 struct Sections {
-    file: BufWriter<File>,
+    file: Pieces,
     len: u64,
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{BufWriter, Write};
+use std::io::Write;
 use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -19,6 +19,7 @@ use crate::engine::columns::{self, ORDINAL};
 use crate::engine::error::EngineError;
 use crate::engine::mapped::{HEADER_BYTES, MappedFloats};
 use crate::engine::part::BATCH_ROWS;
+use crate::engine::pieces::Pieces;
 use crate::index::{IndexError, IvfIndex, IvfSpec};
 use crate::schema::{CollectionSchema, EmbeddingSpace, Object};
 use crate::storage::{ObjectKey, Snapshot};
@@ -184,7 +185,7 @@ fn write_columns(
     fields.push(Arc::new(Field::new(ORDINAL, DataType::UInt32, false)));
     let file_schema = Arc::new(Schema::new(fields));
     let file = File::create(&path).map_err(|source| failed("create", &path, source))?;
-    let mut writer = FileWriter::try_new(BufWriter::new(file), &file_schema)?;
+    let mut writer = FileWriter::try_new(Pieces::new(file), &file_schema)?;
     let mut directions = DirectionsWriter::create(folder)?;
     let mut block: Vec<(ObjectKey, Object)> = Vec::new();
     let mut keys = Vec::new();
@@ -210,18 +211,14 @@ fn write_columns(
     }
     directions.finish()?;
     progress("sorting rows", keys.len() as u64, total.max(keys.len() as u64));
-    let file = writer
-        .into_inner()?
-        .into_inner()
-        .map_err(|error| failed("write", &path, error.into_error()))?;
-    file.sync_all().map_err(|source| failed("sync", &path, source))?;
+    writer.into_inner()?.finish().map_err(|source| failed("write", &path, source))?;
     Ok(keys)
 }
 
 fn write_block(
     plan: &BuildPlan<'_>,
     file_schema: &SchemaRef,
-    writer: &mut FileWriter<BufWriter<File>>,
+    writer: &mut FileWriter<Pieces>,
     block: &[(ObjectKey, Object)],
 ) -> Result<(), EngineError> {
     let (batch, ordinals) = columns::to_batch(plan.schema, plan.arrow_schema, block)?;
@@ -235,7 +232,7 @@ fn write_block(
 struct SpaceWriter {
     space: EmbeddingSpace,
     folder: PathBuf,
-    file: BufWriter<File>,
+    file: Pieces,
     keys: Vec<ObjectKey>,
     rows: Vec<u32>,
 }
@@ -243,10 +240,8 @@ struct SpaceWriter {
 impl SpaceWriter {
     fn create(folder: &Path, space: &EmbeddingSpace) -> Result<Self, EngineError> {
         let path = space_path(folder, space.id, "vectors");
-        let mut file = BufWriter::with_capacity(
-            1 << 20,
-            File::create(&path).map_err(|source| failed("create", &path, source))?,
-        );
+        let file = File::create(&path).map_err(|source| failed("create", &path, source))?;
+        let mut file = Pieces::new(file);
         let mut header = [0u8; HEADER_BYTES];
         header[..8].copy_from_slice(b"SIDVEC01");
         header[8..12].copy_from_slice(&(space.dimension as u32).to_le_bytes());
@@ -294,9 +289,7 @@ impl SpaceWriter {
     /// Closes the files; `None` (and no files) when the space has no vector.
     fn finish(self, row_count: u64) -> Result<Option<SpaceManifest>, EngineError> {
         let path = space_path(&self.folder, self.space.id, "vectors");
-        let file =
-            self.file.into_inner().map_err(|error| failed("write", &path, error.into_error()))?;
-        file.sync_all().map_err(|source| failed("sync", &path, source))?;
+        self.file.finish().map_err(|source| failed("write", &path, source))?;
         if self.rows.is_empty() {
             fs::remove_file(&path).map_err(|source| failed("remove", &path, source))?;
             return Ok(None);

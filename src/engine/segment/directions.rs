@@ -1,26 +1,27 @@
 //! `sky.directions`: the unit vector of every row, so that a region is tested without reading positions.
 
 use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use super::directions_path;
 use crate::engine::error::EngineError;
 use crate::engine::mapped::{HEADER_BYTES, MappedFloats};
+use crate::engine::pieces::Pieces;
 use crate::engine::sky_rows::{Directions, direction_of};
 use crate::sky::Position;
 
 /// Streams the directions of rows to their file.
 pub(super) struct DirectionsWriter {
     path: PathBuf,
-    file: BufWriter<File>,
+    file: Pieces,
 }
 
 impl DirectionsWriter {
     pub(super) fn create(folder: &Path) -> Result<Self, EngineError> {
         let path = directions_path(folder);
         let file = File::create(&path).map_err(|source| failed("create", &path, source))?;
-        let mut file = BufWriter::with_capacity(1 << 18, file);
+        let mut file = Pieces::new(file);
         let mut header = [0u8; HEADER_BYTES];
         header[..8].copy_from_slice(b"SIDSKY01");
         file.write_all(&header).map_err(|source| failed("write", &path, source))?;
@@ -40,9 +41,7 @@ impl DirectionsWriter {
     /// Closes the file.
     pub(super) fn finish(self) -> Result<(), EngineError> {
         let path = self.path;
-        let file =
-            self.file.into_inner().map_err(|error| failed("write", &path, error.into_error()))?;
-        file.sync_all().map_err(|source| failed("sync", &path, source))
+        self.file.finish().map_err(|source| failed("write", &path, source))
     }
 }
 
