@@ -20,7 +20,7 @@ pub enum BackupError {
     /// A name that nobody configured.
     #[error(
         "no backup destination `{name}` is configured; the operator names them in [backup.NAME] (there are: {known}). A directory or an \
-         address is given from the machine that has it, with --at, or with --data DIR of a stopped server"
+         address is reached with --at to list, verify and drop, and with --data DIR of a stopped server to create"
     )]
     NoDestination {
         /// The name.

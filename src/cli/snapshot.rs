@@ -1,5 +1,6 @@
 //! `sidereus snapshot`: backups of the whole database.
 
+use std::io::ErrorKind::NotFound;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -61,10 +62,13 @@ enum Action {
         place: Place,
     },
     /// Make a data directory of a snapshot
+    #[command(
+        override_usage = "sidereus snapshot restore [OPTIONS] --at <PLACE> --into <DIR> <NAME>"
+    )]
     Restore {
         /// Name of the snapshot
         name: String,
-        /// A directory or s3://BUCKET/PREFIX
+        /// A directory or s3://BUCKET/PREFIX (credentials from AWS_... in the environment), reached from here
         #[arg(long, value_name = "PLACE", required_unless_present = "destination")]
         at: Option<String>,
         /// Refused with the reason
@@ -98,7 +102,7 @@ pub(super) async fn run(arguments: SnapshotArguments) -> Result<()> {
     match action {
         Action::Create { to, data: Some(data) } => {
             // Opening would make one, and the backup would be one of nothing.
-            if !data.join("FORMAT").is_file() {
+            if data.join("FORMAT").metadata().is_err_and(|error| error.kind() == NotFound) {
                 bail!("{} is no data directory: it has no file FORMAT", data.display());
             }
             let db = tokio::task::spawn_blocking(move || Db::open(DbOptions::new(data))).await??;
@@ -243,7 +247,10 @@ async fn tell_of_access(
 
 async fn create(client: &ClientArguments, destination: String) -> Result<()> {
     let request = v1::CreateSnapshotRequest { destination };
-    let reply = client.connect().await?.backups().create_snapshot(request).await;
+    let connected = client.connect().await.context(
+        "a running server is asked for a backup; --data DIR is the directory of a stopped one",
+    )?;
+    let reply = connected.backups().create_snapshot(request).await;
     let mut stream = reply.map_err(|status| of_status(&status))?.into_inner();
     let bar = progress::stage_bar();
     let mut step = steps(&bar);

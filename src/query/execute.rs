@@ -158,7 +158,8 @@ impl Run<'_> {
         let (mut left, mut scanned) = (0, 0u64);
         let mut buffer = Vec::new();
         let in_order = vectors.in_order();
-        let mut ahead = Ahead::new(size_of_val(target.vector.as_slice()));
+        let row_bytes = size_of_val(target.vector.as_slice());
+        let mut ahead = Ahead::new(row_bytes, vectors.is_complete());
         let mut bound = self.top.bound().or(self.within);
         // Nothing where the vectors are not in memory.
         let ask = |row: u32| {

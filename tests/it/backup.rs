@@ -164,6 +164,8 @@ async fn a_place_and_a_destination_are_not_taken_for_each_other() {
         }
     }
     server.stop().await;
+    let told = fails(&["snapshot", "create", "--to", "/backups", "--server", &url]);
+    assert!(told.contains("--data DIR is the directory of a stopped one"), "{told}");
     let told = fails(&["snapshot", "restore", "a", "--destination", "nightly", "--into", "new"]);
     assert!(told.contains("[backup.nightly]") && told.contains("--at PLACE"), "{told}");
     let told = fails(&["snapshot", "restore", "a", "--into", "new"]);

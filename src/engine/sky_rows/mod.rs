@@ -22,7 +22,8 @@ use crate::vector::prefetch_all;
 /// The most cells that a descent splits; what is left then stays border.
 const SPLITS_MAX: usize = 2_048;
 
-/// Cells that wait to be split whose parts are asked for: of each some 12 lines, together less than the second cache takes.
+/// Cells to be split, the first of a region, whose parts are asked for: of each some 12 lines, together less than the second
+/// cache takes.
 const ASKED_CELLS: usize = 256;
 
 /// Rows at a region's edge whose directions are asked for at once: 24 KB, less than the second cache takes.
@@ -200,8 +201,8 @@ impl Descent<'_> {
         }
     }
 
-    /// Puts a cell behind those that are to be split, and asks for the places where its parts begin; where many wait, what was
-    /// asked for would be gone again when it is needed.
+    /// Puts a cell behind those that are to be split, and asks for the places where its parts begin. Where there are many, as of
+    /// a long edge, what was asked for would be gone again when it is needed.
     fn wait_for_turn(&mut self, cell: Cell, rows: Range<usize>) {
         if self.border.len() < ASKED_CELLS {
             for part in cell.children().skip(1) {

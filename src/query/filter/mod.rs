@@ -33,6 +33,9 @@ const SAMPLE_ROWS: usize = 512;
 /// The same, of the rows that the edge of a region crosses, where these alone are in doubt. Fewer are all looked at.
 const SAMPLE_EDGE_ROWS: usize = 256;
 
+/// Runs of a region, as a detailed map has them, in which it is not counted any more which rows are gone.
+const COUNTED_RUNS_MAX: usize = 2_048;
+
 /// Rows that are handed on at once.
 pub(in crate::query) const CHUNK_ROWS: usize = 2_048;
 
@@ -297,7 +300,9 @@ impl<'a> PartFilter<'a> {
             return count as f64;
         }
         let is_alone = self.conditions.is_empty() && self.live.visible().is_none();
-        if let Some((rows, _)) = self.region.as_ref().filter(|_| is_alone) {
+        if let Some((rows, _)) = self.region.as_ref().filter(|_| is_alone)
+            && (self.live.dead().is_empty() || rows.runs().len() <= COUNTED_RUNS_MAX)
+        {
             return self.estimate_region(rows);
         }
         let (source, base) = self.smallest_source();
@@ -319,7 +324,8 @@ impl<'a> PartFilter<'a> {
         let (mut inside, mut edge, mut crossed) = (0, Vec::new(), 0);
         for run in region.runs() {
             if run.inside {
-                let gone = dead.range_cardinality(run.rows.start as u32..run.rows.end as u32);
+                let rows = run.rows.start as u32..run.rows.end as u32;
+                let gone = if dead.is_empty() { 0 } else { dead.range_cardinality(rows) };
                 inside += run.rows.len() - gone as usize;
             } else {
                 crossed += run.rows.len();
