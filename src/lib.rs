@@ -1,10 +1,11 @@
 #![doc = include_str!("ARCHITECTURE.md")]
 
-// Floor 0: ground. Pure: no I/O, no threads, no foreign engine; `idle`, `clock` and `leave` ask the system for one thing each.
+// Floor 0: ground. Pure: no I/O, no threads, no foreign engine; `idle`, `clock`, `leave` and `pieces` ask the system for one thing each.
 pub mod class;
 pub mod clock;
 pub mod idle;
 pub mod leave;
+mod pieces;
 pub mod schema;
 pub mod sky;
 pub mod vector;

@@ -15,13 +15,16 @@ use serde::{Deserialize, Serialize};
 use crate::vector::{CODE_STEP, CodeWeights, dot};
 
 /// Raised when what is measured changes.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 /// Bytes that the measurements go over: beyond the caches that a query can count on.
 const MEASURED_BYTES: usize = 48 << 20;
 
 /// Runs of each measurement; the quickest counts, since whatever else the machine does only slows one down.
 const RUNS: usize = 3;
+
+/// Codes of the lists that are measured.
+const LIST_CODES: usize = 160;
 
 /// Nanoseconds of the steps of a search.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -136,6 +139,25 @@ impl CostModel {
             weights.gather(&bytes, &rows, |_, estimate| least = least.min(estimate));
             least
         });
+        let list_bytes = LIST_CODES * 2 * CODE_STEP;
+        let lists = scattered(bytes.len() / list_bytes);
+        let usual_code = short + CODE_STEP as f64 * code_byte_ns;
+        let weights = CodeWeights::new(&[0.5; 2 * CODE_STEP - 4], 0.0, 2 * CODE_STEP);
+        let per_list = quickest(lists.len(), || {
+            let mut least = f32::INFINITY;
+            let codes = |list: Option<&u32>| {
+                let start = list.map_or(bytes.len(), |&list| list as usize * list_bytes);
+                bytes.get(start..start + list_bytes).unwrap_or_default()
+            };
+            for (place, list) in lists.iter().enumerate() {
+                let next = codes(lists.get(place + 1));
+                weights.scan_below(codes(Some(list)), next, f32::INFINITY, |_, estimate| {
+                    least = least.min(estimate);
+                    least
+                });
+            }
+            least
+        });
         let floats: Vec<f32> = bytes.chunks_exact(4).map(|four| f32::from(four[0])).collect();
         let query = vec![0.25f32; 256];
         let per_vector = quickest(floats.len() / query.len(), || {
@@ -156,6 +178,7 @@ impl CostModel {
             code_fetch_ns,
             vector_byte_ns: per_vector / (query.len() * 4) as f64,
             vector_fetch_ns: (per_fetch - per_vector).max(10.0),
+            list_ns: (per_list - LIST_CODES as f64 * usual_code).max(50.0),
             ..usual
         }
     }

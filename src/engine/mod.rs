@@ -19,7 +19,6 @@ mod freeze;
 mod insert;
 mod mapped;
 mod part;
-mod pieces;
 mod release;
 mod residency;
 mod row_policy;

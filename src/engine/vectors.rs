@@ -10,7 +10,7 @@ use super::residency::{Claim, Residency};
 use crate::idle;
 use crate::index::IvfIndex;
 use crate::schema::{EmbeddingSpace, Object, SpaceId};
-use crate::vector::{BlockError, Metric, VectorSource, VectorView};
+use crate::vector::{BlockError, Metric, VectorSource, VectorView, prefetch_all};
 
 /// Numbers of a vector block, wherever they live.
 #[derive(Debug)]
@@ -324,6 +324,16 @@ impl VectorSource for PartVectors {
 
     fn fetch<'a>(&'a self, vector: usize, buffer: &'a mut Vec<f32>) -> Option<&'a [f32]> {
         self.floats.fetch(vector.checked_mul(self.dimension)?, self.dimension, buffer)
+    }
+
+    fn prefetch(&self, vector: usize) {
+        let Some(start) = vector.checked_mul(self.dimension) else { return };
+        let values = match &self.floats {
+            Floats::Owned(values) => values.as_slice(),
+            Floats::Filed(filed) if filed.is_hot() => filed.file.as_slice(),
+            Floats::Filed(_) => return,
+        };
+        prefetch_all(values.get(start..start + self.dimension).unwrap_or_default());
     }
 }
 

@@ -13,6 +13,20 @@ use crate::sky::Region;
 /// Expected time of a query that is answered where it arrives, in nanoseconds.
 const BRIEF_NS: f64 = 500_000.0;
 
+/// The same where nothing else waits: handing it on and planning it again would take a good part of its time.
+const SHORT_NS: f64 = 2_000_000.0;
+
+/// How long a query takes.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Length {
+    /// A fraction of a millisecond.
+    Brief,
+    /// No more than a few, so many nanoseconds.
+    Short(f64),
+    /// Longer, or nobody knows.
+    Long,
+}
+
 /// Rows of the tail, which are compared one by one, that such a query may meet.
 const TAIL_ROWS_MAX: u64 = 1_000;
 
@@ -42,9 +56,14 @@ pub(super) fn may_be(view: &CollectionView, query: &Query) -> bool {
     !waits && tail_rows <= TAIL_ROWS_MAX
 }
 
-/// Whether its plan is expected to take a fraction of a millisecond: it reads no more than codes, a few vectors in memory, and
-/// columns. A plan that has no price is not brief.
-pub(super) fn is(plan: &Plan, bound: &Bound, filters: &[PartFilter<'_>]) -> bool {
-    plan::indexed(filters, bound).is_some_and(|part| part.vectors.is_in_memory())
-        && plan.price_ns().is_some_and(|ns| ns <= BRIEF_NS)
+/// How long its plan is expected to take. A brief or short one reads no more than codes, a few vectors in memory, and columns; one
+/// that has no price is neither.
+pub(super) fn length(plan: &Plan, bound: &Bound, filters: &[PartFilter<'_>]) -> Length {
+    let is_in_memory =
+        plan::indexed(filters, bound).is_some_and(|part| part.vectors.is_in_memory());
+    match plan.price_ns().filter(|_| is_in_memory) {
+        Some(ns) if ns <= BRIEF_NS => Length::Brief,
+        Some(ns) if ns <= SHORT_NS => Length::Short(ns),
+        Some(_) | None => Length::Long,
+    }
 }

@@ -62,6 +62,7 @@ use crate::schema::{ObjectId, SpaceId};
 use crate::sky::Region;
 use crate::vector::Distance;
 use bind::Bound;
+use brief::Length;
 use execute::Found;
 use filter::{Filter, PartFilter, Source};
 use plan::Plan;
@@ -97,29 +98,33 @@ fn search_within(view: &CollectionView, query: &Query) -> Result<Answer, QueryEr
 /// # Errors
 /// Those of [`search`].
 pub fn search_if_brief(view: &CollectionView, query: &Query) -> Option<Result<Answer, QueryError>> {
-    search_or_price(view, query).ok()
+    search_or_price(view, query, |_| None::<()>).ok().map(|(answer, _)| answer)
 }
 
 /// [`search_if_brief`], and what every other query is expected to cost.
 ///
+/// Of a query that is not brief, but takes no more than a few milliseconds and waits for no disk either, `admit` is asked with its
+/// price. What it returns is held while the query is answered, by the plan that is there, and given back with the answer.
+///
 /// # Errors
 /// The price of a query that was not answered.
-pub fn search_or_price(
+pub fn search_or_price<G>(
     view: &CollectionView,
     query: &Query,
-) -> Result<Result<Answer, QueryError>, Price> {
-    match planned_briefly(view, query) {
-        Ok(answer) => Ok(answer),
-        Err(Some(ns)) => Err(Price { ns, is_planned: true, bytes: price::memory(view, query) }),
-        Err(None) => Err(bound(view, query)),
-    }
+    admit: impl FnOnce(&Price) -> Option<G>,
+) -> Result<(Result<Answer, QueryError>, Option<G>), Price> {
+    let priced = |ns| Price { ns, is_planned: true, bytes: price::memory(view, query) };
+    planned_briefly(view, query, |ns| admit(&priced(ns)))
+        .map_err(|ns| ns.map_or_else(|| bound(view, query), priced))
 }
 
-/// The answer of a brief query; of every other the price of its plan, where one was made.
-fn planned_briefly(
+/// The answer of a brief query, or of one that is admitted with what its plan is expected to take, in nanoseconds; of every other
+/// that time, where there is a plan.
+fn planned_briefly<G>(
     view: &CollectionView,
     query: &Query,
-) -> Result<Result<Answer, QueryError>, Option<f64>> {
+    admit: impl FnOnce(f64) -> Option<G>,
+) -> Result<(Result<Answer, QueryError>, Option<G>), Option<f64>> {
     let started = Instant::now();
     if !brief::may_be(view, query) {
         return Err(None);
@@ -133,12 +138,15 @@ fn planned_briefly(
     }
     let filters = filter.bind(view, &query.stop).map_err(|_| None)?;
     let plan = plan::choose(view, query, &bound, &filters).map_err(|_| None)?;
-    if !brief::is(&plan, &bound, &filters) {
-        return Err(plan.price_ns());
-    }
-    Ok(trace::search(view, query, || {
+    let held = match brief::length(&plan, &bound, &filters) {
+        Length::Brief => None,
+        Length::Short(ns) => Some(admit(ns).ok_or(Some(ns))?),
+        Length::Long => return Err(plan.price_ns()),
+    };
+    let answer = trace::search(view, query, || {
         Planned { view, query, bound: &bound, filters: &filters, plan }.answer(started)
-    }))
+    });
+    Ok((answer, held))
 }
 
 /// A query that has its plan.

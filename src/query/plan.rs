@@ -122,9 +122,9 @@ pub(super) struct Plan {
     pub(super) instead: Option<(usize, Considered)>,
     pub(super) why: String,
     pub(super) considered: Vec<Considered>,
-    /// Rows that were expected to be left, all parts.
+    /// Rows that were expected to be left, all parts; 0 where nothing depended on it, so that nobody looked.
     pub(super) survivors: f64,
-    /// The same for each part.
+    /// The same for each part; none where nobody looked.
     pub(super) estimates: Vec<f64>,
     /// Whether that was a count, not an estimate.
     pub(super) is_counted: bool,
@@ -172,10 +172,10 @@ pub(super) fn choose(
     bound: &Bound,
     filters: &[PartFilter<'_>],
 ) -> Result<Plan, QueryError> {
-    let estimates: Vec<f64> = filters.iter().map(PartFilter::estimate).collect();
-    let is_counted = filters.iter().all(|filter| filter.known_count().is_some());
     let indexed = indexed(filters, bound);
     let scan = scan_kind(query);
+    let estimates = estimates(query, bound, filters, scan);
+    let is_counted = filters.iter().all(|filter| filter.known_count().is_some());
     let mut plan = Plan {
         kind: scan,
         source: Source::Sky,
@@ -230,6 +230,23 @@ pub(super) fn choose(
         weigh(&mut plan, view.cost(), query, bound, filter, &indexed);
     }
     Ok(plan)
+}
+
+/// About how many rows each part is left with. An exact scan has nothing to weigh, and counts what is left: there an estimate
+/// would only be read by people.
+fn estimates(
+    query: &Query,
+    bound: &Bound,
+    filters: &[PartFilter<'_>],
+    scan: PlanKind,
+) -> Vec<f64> {
+    let is_settled = query.is_exact()
+        && bound.order.is_none()
+        && query.plan.as_ref().is_none_or(|name| name == scan.name());
+    if is_settled && !query.explain {
+        return Vec::new();
+    }
+    filters.iter().map(PartFilter::estimate).collect()
 }
 
 /// The exact scan that fits the query.

@@ -54,7 +54,9 @@ pub(super) fn planning() -> EnteredSpan {
 /// The plan that was chosen.
 pub(super) fn planned(span: &Span, plan: &Plan, parts: usize) {
     span.record("plan", plan.kind.name());
-    span.record("survivors", plan.survivors);
+    if !plan.estimates.is_empty() {
+        span.record("survivors", plan.survivors);
+    }
     span.record("parts", parts);
 }
 

@@ -3,10 +3,10 @@
 use std::pin::Pin;
 use std::time::{Duration, Instant};
 
-use futures::Stream;
+use futures::{FutureExt, Stream};
 use tonic::{Request, Response, Status};
 
-use super::admission::{Caller, Cost, Reserved};
+use super::admission::{Caller, Cost, Reserved, Turn};
 use super::context::{Context, blocking, in_turn};
 use super::convert::{self, CrossingTerm, ExampleTerm};
 use super::deadline::Deadline;
@@ -14,7 +14,8 @@ use super::door::Door;
 use super::telemetry::Asked;
 use super::{RequestError, ServiceError, gate, rerank};
 use crate::encoder::{Inputs, Made};
-use crate::query::{self, Answer, Crossing, Query, StopFlag};
+use crate::engine::CollectionView;
+use crate::query::{self, Answer, Crossing, Price, Query, StopFlag};
 use crate::schema::CollectionSchema;
 use crate::wire::v1;
 use crate::wire::v1::search_service_server::SearchService;
@@ -27,6 +28,9 @@ struct Answered {
     answer: Answer,
     memory: Option<Reserved>,
 }
+
+/// A turn that is waited for.
+type Entering = Pin<Box<dyn Future<Output = Result<Turn, ServiceError>> + Send>>;
 
 /// Answers searches.
 #[derive(Clone)]
@@ -85,22 +89,26 @@ impl Searches {
             return Ok(Answered { answer, memory: None });
         }
         let arrived = Instant::now();
+        let mut entering = None;
         let cost = match door.view_at_hand(&collection)? {
-            Some(view) => {
-                self.context.admission.brief(Caller::current().as_ref())?;
-                match query::search_or_price(&view, &query) {
-                    Ok(answer) => {
-                        let answer = answer?;
-                        self.told(None, &answer, [arrived.elapsed(), Duration::ZERO]);
-                        return Ok(Answered { answer, memory: None });
-                    }
-                    Err(price) => Cost::of_search(&price),
+            Some(view) => match self.answer_at_once(&view, &query, &mut entering)? {
+                Ok(answered) => {
+                    // What had no turn was brief.
+                    let had_turn = answered.memory.is_some();
+                    let asked = had_turn.then(|| Asked::search(&collection, &query));
+                    let times = [arrived.elapsed(), Duration::ZERO];
+                    self.told(asked.as_ref(), &answered.answer, times);
+                    return Ok(answered);
                 }
-            }
+                Err(cost) => cost,
+            },
             None => Cost::unknown(),
         };
         let asked = Asked::search(&collection, &query);
-        let turn = self.context.search_turn(cost).await?;
+        let turn = match entering {
+            Some(entering) => entering.await?,
+            None => self.context.search_turn(cost).await?,
+        };
         let waited = arrived.elapsed();
         let _stop = StopWhenDropped(query.stop.clone());
         // A thread that gives way must not be the one that opens what others wait for.
@@ -113,6 +121,42 @@ impl Searches {
         .await?;
         self.told(Some(&asked), &answered.answer, [arrived.elapsed(), waited]);
         Ok(answered)
+    }
+
+    /// Answers a brief query, and one that is short where its turn has come: on this thread, by the plan that is made here. What
+    /// every other costs, and `entering` where it waits for its turn already.
+    fn answer_at_once(
+        &self,
+        view: &CollectionView,
+        query: &Query,
+        entering: &mut Option<Entering>,
+    ) -> Result<Result<Answered, Cost>, ServiceError> {
+        self.context.admission.brief(Caller::current().as_ref())?;
+        let mut refused = None;
+        let admit = |price: &Price| {
+            let context = self.context.clone();
+            let cost = Cost::of_search(price);
+            let mut turn: Entering = Box::pin(async move { context.search_turn(cost).await });
+            match turn.as_mut().now_or_never() {
+                // What runs behind others runs on threads that give way.
+                Some(Ok(turn)) if !turn.is_behind() => return Some(turn),
+                Some(Ok(turn)) => *entering = Some(Box::pin(std::future::ready(Ok(turn)))),
+                Some(Err(error)) => refused = Some(error),
+                None => *entering = Some(turn),
+            }
+            None
+        };
+        let found = query::search_or_price(view, query, admit);
+        if let Some(error) = refused {
+            return Err(error);
+        }
+        match found {
+            Ok((answer, mut turn)) => {
+                let memory = turn.as_mut().and_then(Turn::take_memory);
+                Ok(Ok(Answered { answer: answer?, memory }))
+            }
+            Err(price) => Ok(Err(Cost::of_search(&price))),
+        }
     }
 
     /// Counts an answer, and notes it where it took too long; what was answered where it arrived did not.

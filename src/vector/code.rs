@@ -4,7 +4,8 @@
 //! shortened) vector. A query is turned into integer [`CodeWeights`] once; the estimate for a row is then
 //! `constant - base - scale * sum(weight * byte)`, where the sum is exact in 32 bits.
 
-use super::simd;
+use super::simd::avx512::WideWeights;
+use super::simd::{self, GROUP, ROWS_AHEAD, Taker, Terms};
 
 /// Codes are this many bytes long, or a multiple of it.
 pub const CODE_STEP: usize = 32;
@@ -18,17 +19,51 @@ pub const CODE_BYTES_MAX: usize = 1024;
 /// Largest weight, either sign.
 const WEIGHT_MAX: f32 = 8191.0;
 
-/// Rows ahead of the one that is compared whose code is asked for from memory.
-const PREFETCH_ROWS: usize = 24;
-
 /// A query as integers.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CodeWeights {
     weights: Vec<i16>,
-    /// What one unit of the sum is worth.
-    scale: f32,
-    /// What is taken from every estimate, whatever the row.
-    base: f32,
+    /// The same for wider instructions, where the processor has them.
+    wide: Option<WideWeights>,
+    /// What one unit of the sum is worth, and what is taken from every estimate, whatever the row.
+    terms: Terms,
+}
+
+/// Takes every estimate.
+struct Every<F>(F);
+
+impl<F: FnMut(usize, f32)> Taker for Every<F> {
+    const ALL: bool = true;
+
+    fn limit(&self) -> f32 {
+        f32::INFINITY
+    }
+
+    #[inline]
+    fn take(&mut self, place: usize, estimate: f32) {
+        (self.0)(place, estimate);
+    }
+}
+
+/// Takes estimates below a limit, which each of them may lower.
+struct Below<F> {
+    limit: f32,
+    each: F,
+}
+
+impl<F: FnMut(usize, f32) -> f32> Taker for Below<F> {
+    const ALL: bool = false;
+
+    fn limit(&self) -> f32 {
+        self.limit
+    }
+
+    #[inline]
+    fn take(&mut self, place: usize, estimate: f32) {
+        if estimate < self.limit {
+            self.limit = (self.each)(place, estimate);
+        }
+    }
 }
 
 impl CodeWeights {
@@ -46,7 +81,8 @@ impl CodeWeights {
         for (weight, factor) in weights.iter_mut().skip(CONSTANT_BYTES).zip(factors) {
             *weight = (factor / scale).round().clamp(-WEIGHT_MAX, WEIGHT_MAX) as i16;
         }
-        Self { weights, scale, base }
+        let wide = WideWeights::new(&weights);
+        Self { weights, wide, terms: Terms { scale, base } }
     }
 
     /// Bytes of the codes that these weights are for.
@@ -55,60 +91,99 @@ impl CodeWeights {
     }
 
     /// Estimates for consecutive codes, in order, handed to `each` with their place; codes cut off at the end are left out.
-    pub fn scan(&self, codes: &[u8], mut each: impl FnMut(usize, f32)) {
+    pub fn scan(&self, codes: &[u8], each: impl FnMut(usize, f32)) {
+        self.scan_with(codes, &[], &mut Every(each));
+    }
+
+    /// The same for estimates below a limit. Each that is handed over is answered by the limit from there on; `next` are the
+    /// codes that are scanned next, which are asked for from memory in time.
+    pub fn scan_below(
+        &self,
+        codes: &[u8],
+        next: &[u8],
+        limit: f32,
+        each: impl FnMut(usize, f32) -> f32,
+    ) {
+        self.scan_with(codes, next, &mut Below { limit, each });
+    }
+
+    /// Estimates for the codes of some rows, handed to `each` with their place in `rows`; rows past the end are left out.
+    pub fn gather(&self, codes: &[u8], rows: &[u32], each: impl FnMut(usize, f32)) {
+        self.gather_with(codes, rows, &mut Every(each));
+    }
+
+    /// The same for estimates below a limit, as [`CodeWeights::scan_below`] hands them over.
+    pub fn gather_below(
+        &self,
+        codes: &[u8],
+        rows: &[u32],
+        limit: f32,
+        each: impl FnMut(usize, f32) -> f32,
+    ) {
+        self.gather_with(codes, rows, &mut Below { limit, each });
+    }
+
+    /// Asks for the codes of the first of some rows, which are gathered soon.
+    pub fn prefetch(&self, codes: &[u8], rows: &[u32]) {
+        for &row in rows.iter().take(ROWS_AHEAD) {
+            simd::prefetch(codes, row as usize * self.weights.len(), self.weights.len());
+        }
+    }
+
+    fn scan_with(&self, codes: &[u8], next: &[u8], taker: &mut impl Taker) {
+        if let Some(wide) = &self.wide {
+            return wide.scan(self.terms, codes, next, taker);
+        }
         let length = self.weights.len();
-        let mut groups = codes.chunks_exact(length * simd::GROUP);
+        let mut groups = codes.chunks_exact(length * GROUP);
         let mut place = 0;
         for group in &mut groups {
-            let rows: [&[u8]; simd::GROUP] =
+            simd::prefetch_behind(codes, next, (place + ROWS_AHEAD) * length, group.len());
+            let rows: [&[u8]; GROUP] =
                 std::array::from_fn(|row| &group[row * length..(row + 1) * length]);
-            for estimate in self.group(rows) {
-                each(place, estimate);
-                place += 1;
-            }
+            self.take_group(rows, place, taker);
+            place += GROUP;
         }
-        let rest = groups.remainder();
-        for row in rest.chunks_exact(length) {
-            each(place, self.one(row));
+        for row in groups.remainder().chunks_exact(length) {
+            taker.take(place, self.one(row));
             place += 1;
         }
     }
 
-    /// Estimates for the codes of some rows, handed to `each` with their place in `rows`; rows past the end are left out.
-    pub fn gather(&self, codes: &[u8], rows: &[u32], mut each: impl FnMut(usize, f32)) {
+    fn gather_with(&self, codes: &[u8], rows: &[u32], taker: &mut impl Taker) {
+        if let Some(wide) = &self.wide {
+            return wide.gather(self.terms, codes, rows, taker);
+        }
         let length = self.weights.len();
         let code = |row: u32| {
             let start = row as usize * length;
             codes.get(start..start + length)
         };
-        for (chunk_place, chunk) in rows.chunks(simd::GROUP).enumerate() {
-            let place = chunk_place * simd::GROUP;
-            for &ahead in rows.iter().skip(place + PREFETCH_ROWS).take(simd::GROUP) {
-                for line in (0..length).step_by(64) {
-                    simd::prefetch(codes, ahead as usize * length + line);
-                }
+        for (group, some) in rows.chunks(GROUP).enumerate() {
+            let place = group * GROUP;
+            for &ahead in rows.iter().skip(place + ROWS_AHEAD).take(GROUP) {
+                simd::prefetch(codes, ahead as usize * length, length);
             }
-            let found: [Option<&[u8]>; simd::GROUP] =
-                std::array::from_fn(|row| chunk.get(row).and_then(|&row| code(row)));
+            let found: [Option<&[u8]>; GROUP] =
+                std::array::from_fn(|row| some.get(row).and_then(|&row| code(row)));
             if let [Some(a), Some(b), Some(c), Some(d), Some(e), Some(f), Some(g), Some(h)] = found
             {
-                let estimates = self.group([a, b, c, d, e, f, g, h]);
-                for (row, estimate) in estimates.into_iter().enumerate() {
-                    each(place + row, estimate);
-                }
+                self.take_group([a, b, c, d, e, f, g, h], place, taker);
                 continue;
             }
             for (row, code) in found.into_iter().enumerate() {
                 if let Some(code) = code {
-                    each(place + row, self.one(code));
+                    taker.take(place + row, self.one(code));
                 }
             }
         }
     }
 
-    fn group(&self, rows: [&[u8]; simd::GROUP]) -> [f32; simd::GROUP] {
-        let sums = simd::dot_group(rows, &self.weights);
-        std::array::from_fn(|row| self.estimate(rows[row], sums[row]))
+    fn take_group(&self, rows: [&[u8]; GROUP], place: usize, taker: &mut impl Taker) {
+        let sums = simd::avx2::dot_group(rows, &self.weights);
+        for (row, (code, sum)) in rows.into_iter().zip(sums).enumerate() {
+            taker.take(place + row, self.estimate(code, sum));
+        }
     }
 
     fn one(&self, code: &[u8]) -> f32 {
@@ -119,7 +194,7 @@ impl CodeWeights {
     #[inline(always)]
     fn estimate(&self, code: &[u8], sum: i32) -> f32 {
         let constant = code.first_chunk().map_or(0.0, |bytes| f32::from_le_bytes(*bytes));
-        constant - self.base - self.scale * sum as f32
+        constant - self.terms.base - self.terms.scale * sum as f32
     }
 }
 
@@ -165,22 +240,54 @@ mod tests {
                     row(number as f32, &bytes, length)
                 })
                 .collect();
-            let plain: Vec<f32> =
-                codes.chunks_exact(length).map(|code| weights.one(code)).collect();
-            let mut scanned = Vec::new();
-            weights.scan(&codes, |place, estimate| scanned.push((place, estimate)));
-            let expected: Vec<(usize, f32)> = plain.iter().copied().enumerate().collect();
-            prop_assert_eq!(&scanned, &expected);
             let rows: Vec<u32> =
                 (0..2 * count).map(|_| (next() % (count as u64 + 1)) as u32).collect();
-            let mut gathered = Vec::new();
-            weights.gather(&codes, &rows, |place, estimate| gathered.push((place, estimate)));
-            let expected: Vec<(usize, f32)> = rows
+            let plain: Vec<f32> =
+                codes.chunks_exact(length).map(|code| weights.one(code)).collect();
+            let middle = plain.get(count / 2).copied().unwrap_or(0.0);
+            let narrow = CodeWeights { wide: None, ..weights.clone() };
+            let consecutive: Vec<(usize, f32)> = plain.iter().copied().enumerate().collect();
+            let picked: Vec<(usize, f32)> = rows
                 .iter()
                 .enumerate()
                 .filter_map(|(place, &row)| Some((place, *plain.get(row as usize)?)))
                 .collect();
-            prop_assert_eq!(gathered, expected);
+            for weights in [weights, narrow] {
+                let mut found = Vec::new();
+                weights.scan(&codes, |place, estimate| found.push((place, estimate)));
+                prop_assert_eq!(&found, &consecutive);
+                found.clear();
+                weights.gather(&codes, &rows, |place, estimate| found.push((place, estimate)));
+                prop_assert_eq!(&found, &picked);
+                // Below a limit that stays, and below the least that was seen.
+                let below = |all: &[(usize, f32)]| -> Vec<(usize, f32)> {
+                    all.iter().copied().filter(|(_, estimate)| *estimate < middle).collect()
+                };
+                found.clear();
+                weights.scan_below(&codes, &codes, middle, |place, estimate| {
+                    found.push((place, estimate));
+                    middle
+                });
+                prop_assert_eq!(&found, &below(&consecutive));
+                found.clear();
+                weights.gather_below(&codes, &rows, middle, |place, estimate| {
+                    found.push((place, estimate));
+                    middle
+                });
+                prop_assert_eq!(&found, &below(&picked));
+                found.clear();
+                weights.scan_below(&codes, &[], f32::INFINITY, |place, estimate| {
+                    found.push((place, estimate));
+                    estimate
+                });
+                let mut least = f32::INFINITY;
+                let falling = consecutive.iter().filter(|(_, estimate)| {
+                    let is_less = *estimate < least;
+                    least = least.min(*estimate);
+                    is_less
+                });
+                prop_assert_eq!(&found, &falling.copied().collect::<Vec<_>>());
+            }
         }
     }
 
@@ -190,6 +297,9 @@ mod tests {
         let weights = CodeWeights::new(&factors, 0.0, CODE_BYTES_MAX);
         let codes = row(0.0, &vec![255; factors.len()], CODE_BYTES_MAX).repeat(8);
         let expected = -(255.0 * factors.len() as f32);
-        weights.scan(&codes, |_, estimate| assert!((estimate / expected - 1.0).abs() < 1e-5));
+        let narrow = CodeWeights { wide: None, ..weights.clone() };
+        for weights in [weights, narrow] {
+            weights.scan(&codes, |_, estimate| assert!((estimate / expected - 1.0).abs() < 1e-5));
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{RowBitmap, VectorView};
+use super::{RowBitmap, VectorView, prefetch_all};
 
 /// A set of rows of one part.
 ///
@@ -29,6 +29,10 @@ pub trait VectorSource: Sync {
     /// The vector of a row: lent where it is in memory, read into `buffer` where it is not; `None` past the end, or where it
     /// cannot be read.
     fn fetch<'a>(&'a self, row: usize, buffer: &'a mut Vec<f32>) -> Option<&'a [f32]>;
+
+    /// Asks for the vector of a row from memory, so that it comes while something else is computed. Where it is not in memory,
+    /// or not there, nothing happens.
+    fn prefetch(&self, _row: usize) {}
 }
 
 impl VectorSource for VectorView<'_> {
@@ -42,6 +46,10 @@ impl VectorSource for VectorView<'_> {
 
     fn fetch<'a>(&'a self, row: usize, _buffer: &'a mut Vec<f32>) -> Option<&'a [f32]> {
         self.row(row)
+    }
+
+    fn prefetch(&self, row: usize) {
+        self.row(row).into_iter().for_each(prefetch_all);
     }
 }
 

@@ -21,7 +21,7 @@ use super::rank::{Ranked, Values};
 use super::ranks::width;
 use crate::engine::error::EngineError;
 use crate::engine::mapped::MappedSections;
-use crate::engine::pieces::Pieces;
+use crate::pieces::Pieces;
 
 const MAGIC: &[u8; 8] = b"SIDATT01";
 const HEADER_BYTES: usize = 64;

@@ -19,7 +19,7 @@ use crate::engine::columns::{self, ORDINAL};
 use crate::engine::error::EngineError;
 use crate::engine::mapped::{HEADER_BYTES, MappedFloats};
 use crate::engine::part::BATCH_ROWS;
-use crate::engine::pieces::Pieces;
+use crate::pieces::Pieces;
 use crate::index::{IndexError, IvfIndex, IvfSpec};
 use crate::schema::{CollectionSchema, EmbeddingSpace, Object};
 use crate::storage::{ObjectKey, Snapshot};

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::directions_path;
 use crate::engine::error::EngineError;
 use crate::engine::mapped::{HEADER_BYTES, MappedFloats};
-use crate::engine::pieces::Pieces;
+use crate::pieces::Pieces;
 use crate::engine::sky_rows::{Directions, direction_of};
 use crate::sky::Position;
 

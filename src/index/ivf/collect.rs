@@ -8,6 +8,10 @@ use crate::vector::{Metric, TopK, VectorSource};
 const KEPT_FOR_EACH_HIT: usize = 8;
 const KEPT_MIN: usize = 128;
 
+/// Full vectors that are asked for from memory before they are compared: so many bytes, and so many vectors at most.
+const ASKED_BYTES: usize = 8 << 10;
+const ASKED_MAX: usize = 16;
+
 /// Candidates that wait at most where none is left out.
 const PENDING_MAX: usize = 1 << 16;
 
@@ -70,9 +74,14 @@ impl<'a, K: Ord, F: Fn(u32) -> K> Collector<'a, K, F> {
         }
     }
 
-    /// Takes a row with its estimate.
+    /// Estimates at or above it are not looked at.
+    pub(super) fn threshold(&self) -> f32 {
+        self.threshold
+    }
+
+    /// Takes a row with its estimate; returns the threshold from there on.
     #[inline]
-    pub(super) fn push(&mut self, estimate: f32, row: u32) {
+    pub(super) fn push(&mut self, estimate: f32, row: u32) -> f32 {
         if estimate < self.threshold {
             self.pending.push((estimate, row));
             if self.pending.len() >= 2 * self.kept {
@@ -81,6 +90,7 @@ impl<'a, K: Ord, F: Fn(u32) -> K> Collector<'a, K, F> {
                 self.settle();
             }
         }
+        self.threshold
     }
 
     /// Keeps the better half.
@@ -97,9 +107,19 @@ impl<'a, K: Ord, F: Fn(u32) -> K> Collector<'a, K, F> {
     pub(super) fn settle(&mut self) {
         self.pending.sort_unstable_by(|left, right| left.0.total_cmp(&right.0));
         let mut limit = self.limit();
-        for &(estimate, row) in &self.pending {
+        let vector_bytes = size_of_val(self.query).max(1);
+        let ahead = (ASKED_BYTES / vector_bytes).clamp(1, ASKED_MAX);
+        for &(_, row) in self.pending.iter().take(ahead) {
+            self.vectors.prefetch(row as usize);
+        }
+        for (place, &(estimate, row)) in self.pending.iter().enumerate() {
             if f64::from(estimate) > limit {
                 break;
+            }
+            if let Some(&(later, row)) = self.pending.get(place + ahead)
+                && f64::from(later) <= limit
+            {
+                self.vectors.prefetch(row as usize);
             }
             // A row number of a damaged file may be nonsense.
             let Some(vector) = self.vectors.fetch(row as usize, &mut self.buffer) else { continue };

@@ -31,6 +31,7 @@ use super::tune::Setting;
 use super::{IvfIndex, Lists};
 use crate::index::IndexError;
 use crate::index::recall::Recall;
+use crate::pieces::Pieces;
 use crate::vector::{CODE_BYTES_MAX, CODE_STEP, CONSTANT_BYTES, Metric};
 
 const MAGIC: [u8; 8] = *b"SIDR-IVF";
@@ -183,7 +184,8 @@ fn write_whole(path: &Path, parts: &[&[u8]]) -> io::Result<()> {
         name.push(".partial");
         PathBuf::from(name)
     };
-    let written = File::create(&partial).and_then(|mut file| {
+    let written = File::create(&partial).and_then(|file| {
+        let mut file = Pieces::new(file);
         let mut offset = 0usize;
         for (place, part) in parts.iter().enumerate() {
             let padding =
@@ -192,7 +194,7 @@ fn write_whole(path: &Path, parts: &[&[u8]]) -> io::Result<()> {
             file.write_all(part)?;
             offset += padding + part.len();
         }
-        file.sync_all()
+        file.finish()
     });
     if let Err(error) = written.and_then(|()| fs::rename(&partial, path)) {
         // The first failure is the one to tell; a left-over partial file is overwritten next time.

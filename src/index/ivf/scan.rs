@@ -83,17 +83,17 @@ impl IvfIndex {
             for start in run.clone().step_by(SETTLE_ROWS) {
                 let end = (start + SETTLE_ROWS).min(run.end);
                 let block = codes.get(start * length..end * length).unwrap_or_default();
-                coded.weights.scan(block, |place, estimate| {
-                    collector.push(estimate, (start + place) as u32);
+                let limit = collector.threshold();
+                coded.weights.scan_below(block, &[], limit, |place, estimate| {
+                    collector.push(estimate, (start + place) as u32)
                 });
                 settle_once(collector, &mut compared, end - start);
             }
         }
         for chunk in scan.rows.chunks(SETTLE_ROWS) {
-            coded.weights.gather(codes, chunk, |place, estimate| {
-                if let Some(&row) = chunk.get(place) {
-                    collector.push(estimate, row);
-                }
+            let limit = collector.threshold();
+            coded.weights.gather_below(codes, chunk, limit, |place, estimate| {
+                chunk.get(place).map_or(limit, |&row| collector.push(estimate, row))
             });
             settle_once(collector, &mut compared, chunk.len());
         }

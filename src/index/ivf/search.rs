@@ -7,7 +7,7 @@ use super::tune::Setting;
 use super::{IvfAnswer, IvfIndex, IvfSearch};
 use crate::index::IndexError;
 use crate::index::flat::{self, FlatSearch, check_query};
-use crate::vector::{RowSet, VectorSource};
+use crate::vector::{RowSet, VectorSource, prefetch_all};
 
 /// Bytes of a row number in a list.
 pub(super) const ROW_NUMBER_BYTES: u64 = 4;
@@ -21,6 +21,9 @@ const THINNED_SHARE: f64 = 0.6;
 
 /// Allowed rows that have to be expected among the rows seen before their share says anything.
 const TELLING_ROWS: f64 = 16.0;
+
+/// Row numbers of a list that are asked for ahead; of longer lists the processor reads on by itself.
+const ROWS_ASKED: usize = 512;
 
 /// Lists ranked at once.
 const RANKED_AT_ONCE: usize = 128;
@@ -286,51 +289,85 @@ impl Search<'_, '_> {
     }
 
     /// Estimates the allowed rows of some lists.
+    ///
+    /// Lists lie anywhere in memory, and are short: a list's codes are asked for while those of the one before are compared.
     fn visit<K: Ord, F: Fn(u32) -> K>(
         &self,
         lists: &[RankedList],
         walk: &mut Walk,
         collector: &mut Collector<'_, K, F>,
     ) {
-        let length = self.index.coder.code_bytes;
-        let (all_rows, all_codes) =
-            (self.index.lists.rows.as_slice(), self.index.lists.codes.as_slice());
-        let mut keep = Vec::new();
+        let weights = &self.coded.weights;
+        let mut spare = Vec::new();
+        let mut coming = lists.first().map(|list| self.listed(*list, Vec::new()));
         for (place, list) in lists.iter().enumerate() {
             if place > 0 && place % FIRST_LISTS == 0 && collector.top().bound().is_none() {
                 collector.settle();
             }
-            let span = self.index.lists.span(list.list as usize);
-            let rows = &all_rows[span.clone()];
-            let codes = all_codes.get(span.start * length..span.end * length).unwrap_or_default();
-            walk.rows_listed += rows.len();
+            let Some(listed) = coming.take() else { break };
+            if let Some(later) = lists.get(place + 2) {
+                self.ask_for_rows(*later);
+            }
+            coming = lists.get(place + 1).map(|next| self.listed(*next, std::mem::take(&mut spare)));
+            let Listed { rows, codes, keep, length } = listed;
+            walk.rows_listed += length;
             walk.lists_probed += 1;
             walk.visited.push(*list);
-            let Some(allowed) = self.wish.allowed else {
-                walk.rows_compared += rows.len();
-                self.coded.weights.scan(codes, |place, estimate| {
-                    if let Some(&row) = rows.get(place) {
-                        collector.push(estimate, row);
-                    }
+            let limit = collector.threshold();
+            if self.wish.allowed.is_none() {
+                walk.rows_compared += length;
+                let next = coming.as_ref().map_or(&[][..], |next| next.codes);
+                weights.scan_below(codes, next, limit, |place, estimate| {
+                    rows.get(place).map_or(limit, |&row| collector.push(estimate, row))
                 });
                 continue;
-            };
-            let (rows, codes) = narrowed(rows, codes, length, allowed);
-            keep.clear();
-            allowed.select(rows, &mut keep);
+            }
             walk.rows_compared += keep.len();
             let expected = walk.rows_listed as f64 * self.wish.allowed_share;
             if walk.near_share.is_none() && expected >= TELLING_ROWS {
                 walk.near_share = Some(walk.rows_compared as f64 / walk.rows_listed as f64);
             }
-            self.coded.weights.gather(codes, &keep, |place, estimate| {
+            weights.gather_below(codes, &keep, limit, |place, estimate| {
                 let row = keep.get(place).and_then(|&place| rows.get(place as usize));
-                if let Some(&row) = row {
-                    collector.push(estimate, row);
-                }
+                row.map_or(limit, |&row| collector.push(estimate, row))
             });
+            spare = keep;
         }
     }
+
+    /// What a list holds, and which of its rows are allowed where not all are; `keep` is emptied and used again.
+    fn listed(&self, list: RankedList, mut keep: Vec<u32>) -> Listed<'_> {
+        let width = self.index.coder.code_bytes;
+        let lists = &self.index.lists;
+        let span = lists.span(list.list as usize);
+        let rows = &lists.rows.as_slice()[span.clone()];
+        let codes = lists.codes.as_slice();
+        let codes = codes.get(span.start * width..span.end * width).unwrap_or_default();
+        let length = rows.len();
+        keep.clear();
+        let Some(allowed) = self.wish.allowed else { return Listed { rows, codes, keep, length } };
+        let (rows, codes) = narrowed(rows, codes, width, allowed);
+        allowed.select(rows, &mut keep);
+        self.coded.weights.prefetch(codes, &keep);
+        Listed { rows, codes, keep, length }
+    }
+
+    /// Asks for the row numbers of a list from memory.
+    fn ask_for_rows(&self, list: RankedList) {
+        let rows = &self.index.lists.rows.as_slice()[self.index.lists.span(list.list as usize)];
+        prefetch_all(&rows[..rows.len().min(ROWS_ASKED)]);
+    }
+}
+
+/// A list that is about to be looked at.
+struct Listed<'a> {
+    /// As far as they can be allowed.
+    rows: &'a [u32],
+    codes: &'a [u8],
+    /// Places in `rows` of those that are allowed, where not all are.
+    keep: Vec<u32>,
+    /// Rows of the whole list.
+    length: usize,
 }
 
 /// The run of a list, whose rows ascend, that can be in a set at all.

@@ -1,27 +1,23 @@
-//! Inner products of byte codes with integer weights, by AVX2: the one file of this folder with unsafe code.
+//! Inner products of byte codes with integer weights, by AVX2.
 //!
-//! Sidereus is compiled for x86-64-v3, so the instructions are there on every machine that the program starts on. The
-//! products are integers: the result does not depend on the order of summation, and equals
-//! [`code::reference`](super::code::reference) exactly.
+//! Sidereus is compiled for x86-64-v3, so the instructions are there on every machine that the program starts on.
 #![expect(unsafe_code, reason = "loads from slices whose lengths are checked first")]
 
 use std::arch::x86_64::{
-    __m256i, _MM_HINT_T0, _MM_HINT_T2, _mm_loadu_si128, _mm_prefetch, _mm256_add_epi32,
-    _mm256_cvtepu8_epi16, _mm256_hadd_epi32, _mm256_loadu_si256, _mm256_madd_epi16,
-    _mm256_permute2x128_si256, _mm256_setzero_si256, _mm256_storeu_si256,
+    __m256i, _mm_loadu_si128, _mm256_add_epi32, _mm256_cvtepu8_epi16, _mm256_hadd_epi32,
+    _mm256_loadu_si256, _mm256_madd_epi16, _mm256_permute2x128_si256, _mm256_setzero_si256,
+    _mm256_storeu_si256,
 };
 
-use super::code::CODE_STEP;
-
-/// Rows whose sums are made together.
-pub(super) const GROUP: usize = 8;
+use super::GROUP;
+use crate::vector::CODE_STEP;
 
 /// Sums of the products of eight codes with the weights.
 ///
 /// # Panics
 /// When a code is not as long as the weights, or that length is no multiple of [`CODE_STEP`]: callers pass slices that they
 /// have cut.
-pub(super) fn dot_group(codes: [&[u8]; GROUP], weights: &[i16]) -> [i32; GROUP] {
+pub(in crate::vector) fn dot_group(codes: [&[u8]; GROUP], weights: &[i16]) -> [i32; GROUP] {
     assert!(weights.len().is_multiple_of(CODE_STEP));
     assert!(codes.iter().all(|code| code.len() == weights.len()));
     // The lengths of the usual codes as constants, so that the weights stay in registers.
@@ -66,26 +62,5 @@ fn sums<const STEPS: usize>(codes: [&[u8]; GROUP], weights: &[i16], steps: usize
         let mut out = [0i32; GROUP];
         _mm256_storeu_si256(out.as_mut_ptr().cast(), _mm256_add_epi32(lower, upper));
         out
-    }
-}
-
-/// Asks for the cache lines of some elements, so that they come while something else is computed; nothing is read.
-///
-/// They come into the second cache: it takes more lines at a time than the first one does.
-#[inline]
-pub fn prefetch_all<T>(values: &[T]) {
-    for line in values.chunks((64 / size_of::<T>().max(1)).max(1)) {
-        // SAFETY: a prefetch of an address that a slice points to reads nothing that the program sees.
-        unsafe { _mm_prefetch::<_MM_HINT_T2>(line.as_ptr().cast()) }
-    }
-}
-
-/// Asks for the cache line of an element; an element past the end is none.
-#[expect(clippy::inline_always, reason = "for every row of a scan")]
-#[inline(always)]
-pub(super) fn prefetch<T>(values: &[T], place: usize) {
-    if let Some(value) = values.get(place) {
-        // SAFETY: a prefetch of an address that a reference points to reads nothing that the program sees.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(value).cast()) }
     }
 }

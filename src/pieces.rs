@@ -13,14 +13,14 @@ const PIECE_BYTES: usize = 2 << 20;
 
 /// Gathers what is written to a new file until it is a piece.
 #[derive(Debug)]
-pub(super) struct Pieces {
+pub(crate) struct Pieces {
     file: File,
     piece: Vec<u8>,
 }
 
 impl Pieces {
     /// Takes a file that is empty.
-    pub(super) fn new(file: File) -> Self {
+    pub(crate) fn new(file: File) -> Self {
         Self { file, piece: Vec::new() }
     }
 
@@ -28,7 +28,7 @@ impl Pieces {
     ///
     /// # Errors
     /// Those of the disk.
-    pub(super) fn finish(mut self) -> Result<()> {
+    pub(crate) fn finish(mut self) -> Result<()> {
         self.file.write_all(&self.piece)?;
         self.file.sync_all()
     }

@@ -1,0 +1,74 @@
+//! The instructions that compare a query with byte codes, and those that ask for memory ahead: the one folder of vectors with
+//! unsafe code.
+//!
+//! The products are integers: a sum does not depend on its order, and both kernels equal
+//! [`code::reference`](super::code) exactly. What the processor has is found out when the program runs; [`avx2`] is there
+//! on every machine that it starts on.
+#![expect(unsafe_code, reason = "a prefetch takes a pointer")]
+
+pub(super) mod avx2;
+pub(super) mod avx512;
+
+use std::arch::x86_64::{_MM_HINT_T0, _MM_HINT_T2, _mm_prefetch};
+
+/// Rows whose sums are made together.
+pub(super) const GROUP: usize = 8;
+
+/// Bytes of a cache line.
+pub(super) const LINE_BYTES: usize = 64;
+
+/// Rows ahead of the one that is compared whose code is asked for from memory.
+pub(super) const ROWS_AHEAD: usize = 32;
+
+/// What is done with estimates.
+pub(super) trait Taker {
+    /// Whether every estimate is wanted; else those below the limit are.
+    const ALL: bool;
+
+    /// Estimates at or above it need not be handed over; where they are, they are not taken.
+    fn limit(&self) -> f32;
+
+    /// Takes the estimate of the row at a place.
+    fn take(&mut self, place: usize, estimate: f32);
+}
+
+/// What turns the sum of a row into its estimate: `constant - base - scale * sum`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Terms {
+    pub(super) scale: f32,
+    pub(super) base: f32,
+}
+
+/// Asks for the cache lines of some elements, so that they come while something else is computed; nothing is read.
+///
+/// They come into the second cache: it takes more lines at a time than the first one does.
+#[inline]
+pub fn prefetch_all<T>(values: &[T]) {
+    for line in values.chunks((LINE_BYTES / size_of::<T>().max(1)).max(1)) {
+        // SAFETY: a prefetch of an address that a slice points to reads nothing that the program sees.
+        unsafe { _mm_prefetch::<_MM_HINT_T2>(line.as_ptr().cast()) }
+    }
+}
+
+/// Asks for the lines of some bytes of a slice; what lies past its end is none of them.
+#[expect(clippy::inline_always, reason = "for every row of a scan")]
+#[inline(always)]
+pub(super) fn prefetch(bytes: &[u8], start: usize, count: usize) {
+    let end = bytes.len().min(start.saturating_add(count));
+    let mut place = start;
+    while place < end {
+        // SAFETY: a prefetch of an address within a slice reads nothing that the program sees.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(bytes.as_ptr().wrapping_add(place).cast()) }
+        place += LINE_BYTES;
+    }
+}
+
+/// Asks for `count` bytes that come so far behind the beginning of some codes, or behind those that are scanned next.
+#[expect(clippy::inline_always, reason = "for every row of a scan")]
+#[inline(always)]
+pub(super) fn prefetch_behind(codes: &[u8], next: &[u8], start: usize, count: usize) {
+    match start.checked_sub(codes.len()) {
+        None => prefetch(codes, start, count),
+        Some(start) => prefetch(next, start, count),
+    }
+}
