@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
-use crate::vector::{CODE_STEP, CodeWeights, dot};
+use crate::vector::{CODE_STEP, CONSTANT_BYTES, CodeWeights, dot};
 
 /// Raised when what is measured changes.
 const VERSION: u32 = 3;
@@ -23,6 +23,9 @@ const MEASURED_BYTES: usize = 48 << 20;
 /// Runs of each measurement; the quickest counts, since whatever else the machine does only slows one down.
 const RUNS: usize = 3;
 
+/// Bytes of a column that the caches of today's servers hold.
+pub const NEAR_BYTES: usize = 8 << 20;
+
 /// Codes of the lists that are measured.
 const LIST_CODES: usize = 160;
 
@@ -30,20 +33,24 @@ const LIST_CODES: usize = 160;
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CostModel {
-    /// A code in a run of codes, and each byte of it.
+    /// A code in a run of codes.
     pub code_ns: f64,
-    /// Each byte of such a code.
+    /// Each byte of it.
     pub code_byte_ns: f64,
-    /// A code that is fetched by its row number, with those before it already under way.
+    /// What it takes longer to fetch a code by its row number, with those before it already under way.
     pub code_fetch_ns: f64,
+    /// The same where the row numbers ascend, some way apart.
+    pub code_step_ns: f64,
     /// Each byte of a full vector in a run of vectors.
     pub vector_byte_ns: f64,
     /// Going to a full vector somewhere else.
     pub vector_fetch_ns: f64,
     /// One test of one row in a run of rows.
     pub test_ns: f64,
-    /// One test of a row somewhere else.
+    /// One test of a row somewhere else, where the tested column is larger than the caches.
     pub test_fetch_ns: f64,
+    /// The same where the caches hold it: up to [`NEAR_BYTES`].
+    pub test_near_ns: f64,
     /// Going to a list.
     pub list_ns: f64,
     /// What every search through codes takes: turning the query, ranking what is found.
@@ -64,10 +71,12 @@ impl Default for CostModel {
             code_ns: 1.2,
             code_byte_ns: 0.06,
             code_fetch_ns: 8.0,
+            code_step_ns: 3.0,
             vector_byte_ns: 0.1,
             vector_fetch_ns: 90.0,
             test_ns: 1.0,
             test_fetch_ns: 9.0,
+            test_near_ns: 1.2,
             list_ns: 300.0,
             search_ns: 6_000.0,
         }
@@ -106,10 +115,12 @@ impl CostModel {
             self.code_ns,
             self.code_byte_ns,
             self.code_fetch_ns,
+            self.code_step_ns,
             self.vector_byte_ns,
             self.vector_fetch_ns,
             self.test_ns,
             self.test_fetch_ns,
+            self.test_near_ns,
             self.list_ns,
             self.search_ns,
         ]
@@ -119,45 +130,7 @@ impl CostModel {
 
     /// Measures the loops that dominate; what is too small to be measured by itself keeps its usual share of them.
     fn measured() -> Self {
-        let usual = Self::default();
         let bytes = numbers(MEASURED_BYTES);
-        let per_code = |code_bytes: usize| {
-            let weights = CodeWeights::new(&vec![0.5; code_bytes - 4], 0.0, code_bytes);
-            let rows = bytes.len() / code_bytes;
-            quickest(rows, || {
-                let mut least = f32::INFINITY;
-                weights.scan(&bytes, |_, estimate| least = least.min(estimate));
-                least
-            })
-        };
-        let (short, long) = (per_code(CODE_STEP), per_code(8 * CODE_STEP));
-        let code_byte_ns = ((long - short) / (7 * CODE_STEP) as f64).max(0.01);
-        let rows: Vec<u32> = scattered(bytes.len() / CODE_STEP);
-        let weights = CodeWeights::new(&[0.5; CODE_STEP - 4], 0.0, CODE_STEP);
-        let code_fetch_ns = quickest(rows.len(), || {
-            let mut least = f32::INFINITY;
-            weights.gather(&bytes, &rows, |_, estimate| least = least.min(estimate));
-            least
-        });
-        let list_bytes = LIST_CODES * 2 * CODE_STEP;
-        let lists = scattered(bytes.len() / list_bytes);
-        let usual_code = short + CODE_STEP as f64 * code_byte_ns;
-        let weights = CodeWeights::new(&[0.5; 2 * CODE_STEP - 4], 0.0, 2 * CODE_STEP);
-        let per_list = quickest(lists.len(), || {
-            let mut least = f32::INFINITY;
-            let codes = |list: Option<&u32>| {
-                let start = list.map_or(bytes.len(), |&list| list as usize * list_bytes);
-                bytes.get(start..start + list_bytes).unwrap_or_default()
-            };
-            for (place, list) in lists.iter().enumerate() {
-                let next = codes(lists.get(place + 1));
-                weights.scan_below(codes(Some(list)), next, f32::INFINITY, |_, estimate| {
-                    least = least.min(estimate);
-                    least
-                });
-            }
-            least
-        });
         let floats: Vec<f32> = bytes.chunks_exact(4).map(|four| f32::from(four[0])).collect();
         let query = vec![0.25f32; 256];
         let per_vector = quickest(floats.len() / query.len(), || {
@@ -173,15 +146,70 @@ impl CostModel {
             vectors.fold(0.0, f32::max)
         });
         Self {
-            code_ns: (short - code_byte_ns * CODE_STEP as f64).max(0.3),
-            code_byte_ns,
-            code_fetch_ns,
             vector_byte_ns: per_vector / (query.len() * 4) as f64,
             vector_fetch_ns: (per_fetch - per_vector).max(10.0),
-            list_ns: (per_list - LIST_CODES as f64 * usual_code).max(50.0),
-            ..usual
+            ..Self::with_codes(&bytes)
         }
     }
+
+    /// The usual costs with those of codes as measured.
+    fn with_codes(bytes: &[u8]) -> Self {
+        let short = per_code(bytes, CODE_STEP);
+        let code_byte_ns =
+            ((per_code(bytes, 8 * CODE_STEP) - short) / (7 * CODE_STEP) as f64).max(0.01);
+        let usual = short + CODE_STEP as f64 * code_byte_ns;
+        let usual_bytes = 2 * CODE_STEP;
+        let weights = weights(usual_bytes);
+        let count = bytes.len() / usual_bytes;
+        let gathered = |rows: &[u32]| {
+            quickest(rows.len(), || {
+                let mut least = f32::INFINITY;
+                weights.gather(bytes, rows, |_, estimate| least = least.min(estimate));
+                least
+            })
+        };
+        let one_in_eight = |row: &u32| row.wrapping_mul(0x9E37_79B9) >> 29 == 0;
+        let ascending: Vec<u32> = (0..count as u32).filter(one_in_eight).collect();
+        let list_bytes = LIST_CODES * usual_bytes;
+        let lists = scattered(bytes.len() / list_bytes);
+        let codes = |list: Option<&u32>| {
+            let start = list.map_or(bytes.len(), |&list| list as usize * list_bytes);
+            bytes.get(start..start + list_bytes).unwrap_or_default()
+        };
+        let per_list = quickest(lists.len(), || {
+            let mut least = f32::INFINITY;
+            for (place, list) in lists.iter().enumerate() {
+                let next = codes(lists.get(place + 1));
+                weights.scan_below(codes(Some(list)), next, f32::INFINITY, |_, estimate| {
+                    least = least.min(estimate);
+                    least
+                });
+            }
+            least
+        });
+        Self {
+            code_ns: (short - code_byte_ns * CODE_STEP as f64).max(0.3),
+            code_byte_ns,
+            code_fetch_ns: (gathered(&scattered(count)) - usual).max(0.3),
+            code_step_ns: (gathered(&ascending) - usual).max(0.3),
+            list_ns: (per_list - LIST_CODES as f64 * usual).max(50.0),
+            ..Self::default()
+        }
+    }
+}
+
+fn weights(code_bytes: usize) -> CodeWeights {
+    CodeWeights::new(&vec![0.5; code_bytes - CONSTANT_BYTES], 0.0, code_bytes)
+}
+
+/// Nanoseconds of a code in a run of codes of so many bytes.
+fn per_code(bytes: &[u8], code_bytes: usize) -> f64 {
+    let weights = weights(code_bytes);
+    quickest(bytes.len() / code_bytes, || {
+        let mut least = f32::INFINITY;
+        weights.scan(bytes, |_, estimate| least = least.min(estimate));
+        least
+    })
 }
 
 /// Nanoseconds for each of `count` items of the quickest run.

@@ -12,7 +12,7 @@ use super::error::QueryError;
 use super::filter::{PartFilter, Source};
 use super::request::Query;
 use super::threshold;
-use crate::engine::{CollectionView, CostModel, PartKind, PartVectors};
+use crate::engine::{CollectionView, CostModel, NEAR_BYTES, PartKind, PartVectors};
 use crate::index::IvfIndex;
 
 /// What is done for each full vector beside reading it, in nanoseconds.
@@ -20,6 +20,13 @@ pub(super) const VECTOR_NS: f64 = 12.0;
 
 /// Handing on one row of a walk along the sky that has to be tested, in nanoseconds.
 const HAND_ON_NS: f64 = 2.0;
+
+/// How many times as long as expected a search of the lists under a filter counts as: the expectation is that of a filter that has
+/// nothing to do with the vectors, most have, and a scan takes what it takes.
+const LISTS_DOUBT: f64 = 1.5;
+
+/// Testing one row of a long run by one condition, in nanoseconds: 64 at a time.
+const WORD_TEST_NS: f64 = 0.25;
 
 /// Reading one vector by a call of the system, in nanoseconds.
 const READ_NS: f64 = 700.0;
@@ -355,25 +362,37 @@ impl Prices<'_> {
         (self.indexed.vectors.dimension() * size_of::<f32>()) as f64
     }
 
-    /// Tests that a row has to pass.
-    fn tests(&self) -> f64 {
-        if self.filter.is_everything() { 0.0 } else { self.filter.test_count() as f64 }
+    /// Testing one row anywhere, but for so many conditions that it is known to satisfy.
+    fn tests_ns(&self, known: usize) -> f64 {
+        let is_near = self.indexed.vectors.count() * size_of::<u32>() <= NEAR_BYTES;
+        let each = if is_near { self.cost.test_near_ns } else { self.cost.test_fetch_ns };
+        let region = self.filter.test_count() - self.filter.condition_count();
+        let conditions = self.filter.condition_count().saturating_sub(known);
+        each * conditions as f64 + self.cost.test_fetch_ns * region as f64
     }
 
     /// Walking and testing the rows of a source.
     fn walk_ns(&self, source: Source) -> f64 {
         match source {
             Source::Sky => {
-                let rows = self.filter.tested_in_region() as f64;
-                rows * (self.cost.test_ns * self.tests() + HAND_ON_NS)
+                let edge = self.filter.edge_rows() as f64;
+                let along = edge * (self.cost.test_ns + HAND_ON_NS);
+                let conditions = self.filter.condition_count() as f64;
+                if conditions == 0.0 {
+                    return along;
+                }
+                let is_long = self.filter.is_in_long_runs();
+                let test_ns = if is_long { WORD_TEST_NS } else { self.cost.test_ns };
+                let rows = self.filter.rows_in_region() as f64;
+                along + rows * test_ns * conditions + self.survivors * HAND_ON_NS
             }
             Source::Condition(place) => {
                 let rows = self.filter.rows_of(place) as f64;
-                rows * self.cost.test_fetch_ns * self.tests()
+                rows * (self.tests_ns(1) + HAND_ON_NS)
             }
             Source::Visible => {
                 let rows = self.filter.visible_count().unwrap_or_default() as f64;
-                rows * (self.cost.test_fetch_ns * self.tests() + HAND_ON_NS)
+                rows * (self.tests_ns(0) + HAND_ON_NS)
             }
         }
     }
@@ -403,10 +422,13 @@ impl Prices<'_> {
 
     fn codes_ns(&self, source: Source) -> f64 {
         let each = self.cost.code_ns + self.code_bytes() * self.cost.code_byte_ns;
-        let one_by_one = self.survivors * (each + self.cost.code_fetch_ns);
         let looking = match source {
-            Source::Sky => one_by_one.min(self.filter.rows_in_region() as f64 * each),
-            Source::Condition(_) | Source::Visible => one_by_one,
+            Source::Sky => {
+                let one_by_one = self.survivors * (each + self.cost.code_step_ns);
+                one_by_one.min(self.filter.rows_in_region() as f64 * each)
+            }
+            Source::Visible => self.survivors * (each + self.cost.code_step_ns),
+            Source::Condition(_) => self.survivors * (each + self.cost.code_fetch_ns),
         };
         let expected = self.indexed.index.expected(self.k, self.recall, self.survivors);
         // Rows are met in no order of nearness: about so many more look near at first.
@@ -420,8 +442,8 @@ impl Prices<'_> {
         let stats = self.indexed.index.stats();
         let code = self.cost.code_ns + self.code_bytes() * self.cost.code_byte_ns;
         let share = (self.survivors / stats.rows as f64).min(1.0);
-        let tests = self.tests() * self.cost.test_fetch_ns;
-        let fetch = if self.tests() > 0.0 { self.cost.code_fetch_ns } else { 0.0 };
+        let tests = self.tests_ns(0);
+        let fetch = if tests > 0.0 { self.cost.code_fetch_ns } else { 0.0 };
         // Where many rows of a list are left, reading on over the others is quicker than going to each.
         let each_row = tests + (share * (code + fetch)).min(code);
         let rows_per_list = expected.rows_listed / expected.lists.max(1.0);
@@ -429,7 +451,8 @@ impl Prices<'_> {
         let ranking = stats.lists as f64 * (code + 1.0);
         let probing = expected.lists * per_list;
         let all = self.cost.search_ns + ranking + probing + self.rerank_ns(expected.reranked * 1.5);
-        (all, per_list)
+        let doubt = if self.filter.is_everything() { 1.0 } else { LISTS_DOUBT };
+        (all * doubt, per_list)
     }
 }
 

@@ -220,7 +220,7 @@ mod tests {
         #[test]
         fn scans_and_gathers_equal_the_plain_loop(
             steps in 1usize..=32,
-            count in 0usize..40,
+            count in 0usize..80,
             seed in any::<u64>(),
         ) {
             let length = steps * CODE_STEP;

@@ -124,22 +124,6 @@ impl RowBitmap {
         row < self.len && self.words[row / 64] >> (row % 64) & 1 == 1
     }
 
-    /// Takes rows of a range out, up to 64 at a time: `pass` has a bit, the first row's lowest, for each row of its
-    /// range that stays. It is not asked about rows of which none is held.
-    pub fn retain_words(&mut self, rows: Range<usize>, mut pass: impl FnMut(Range<usize>) -> u64) {
-        let (mut start, end) = (rows.start, rows.end.min(self.len));
-        while start < end {
-            let stop = (start / 64 * 64 + 64).min(end);
-            let shift = start % 64;
-            let asked = u64::MAX >> (64 - (stop - start)) << shift;
-            let word = &mut self.words[start / 64];
-            if *word & asked != 0 {
-                *word &= !asked | pass(start..stop) << shift;
-            }
-            start = stop;
-        }
-    }
-
     /// Rows held.
     pub fn count(&self) -> usize {
         self.words.iter().map(|word| word.count_ones() as usize).sum()

@@ -81,6 +81,35 @@ fn what_is_answered_at_once_is_answered_as_ever() {
 }
 
 #[test]
+fn what_is_short_is_answered_where_it_is_admitted() {
+    let (_folder, db) = filled();
+    let view = db.view(NAME).expect("a view");
+    let mut asked = 0;
+    for k in [10, 100, 500, 1_000, 1_500, 2_000] {
+        for predicate in [None, Some("z < 1"), Some("z BETWEEN 0.1 AND 1.9")] {
+            let predicate = predicate.map(str::to_owned);
+            let query = Query { k: Some(k), predicate, ..near() };
+            let mut told = None;
+            let admitted = query::search_or_price(&view, &query, |price| {
+                told = Some(*price);
+                Some("a turn")
+            });
+            let (answer, turn) = admitted.expect("answered");
+            let answer = answer.expect("answered");
+            assert_eq!(answer.hits, query::search(&view, &query).expect("answered").hits);
+            // A brief one asks nobody, and what is held comes back.
+            assert_eq!(turn, told.map(|_| "a turn"));
+            let Some(told) = told else { continue };
+            asked += 1;
+            assert!(told.is_planned && told.ns > 5e5 && told.bytes > 0, "{told:?}");
+            let refused = query::search_or_price(&view, &query, |_| None::<()>);
+            assert_eq!(refused.expect_err("not admitted"), told);
+        }
+    }
+    assert!(asked > 0, "none of them takes longer than a brief query");
+}
+
+#[test]
 fn what_takes_long_to_find_out_is_not_brief() {
     let (_folder, db) = filled();
     let view = db.view(NAME).expect("a view");

@@ -28,7 +28,6 @@ use values::Cut;
 pub use values::{Scalar, ValueSet};
 
 use super::mapped::MappedSections;
-use crate::vector::RowBitmap;
 
 /// The index of one column of one part. Nothing of it is in memory but what queries have touched of its file.
 #[derive(Debug)]
@@ -187,12 +186,13 @@ impl Attribute {
         self.ranks().select(rows, spans, keep);
     }
 
-    /// Takes the rows of a range out of the bitmap that are not in the spans.
+    /// Takes the rows out of some words that are not in the spans: each word has a bit for each of 64 rows, the lowest for the
+    /// first, and the first word is for the rows from `64 * first` on. Rows that do not exist are taken out, too.
     ///
     /// # Complexity
-    /// The ranks of the range are read in order, except where 64 rows in a row are out already.
-    pub fn intersect(&self, rows: Range<usize>, spans: &Spans, bitmap: &mut RowBitmap) {
-        self.ranks().intersect(rows, spans, bitmap);
+    /// The ranks are read in order, except where all rows of a word are out already.
+    pub fn narrow(&self, first: usize, words: &mut [u64], spans: &Spans) {
+        self.ranks().narrow(first, words, spans);
     }
 
     fn ranks(&self) -> Ranks<'_> {

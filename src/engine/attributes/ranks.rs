@@ -2,10 +2,7 @@
 //!
 //! Every loop is compiled for each width and each form of test: a rank is loaded and compared, nothing else.
 
-use std::ops::Range;
-
 use super::spans::{Span, Spans, Test, one_of_many_holds, table_holds};
-use crate::vector::RowBitmap;
 
 /// Ranks in row order.
 #[derive(Debug, Clone, Copy)]
@@ -75,9 +72,10 @@ impl Ranks<'_> {
         self.each_width(spans, Select { rows, keep });
     }
 
-    /// Takes the rows of a range out of the bitmap whose rank is not in the spans.
-    pub(super) fn intersect(self, rows: Range<usize>, spans: &Spans, bitmap: &mut RowBitmap) {
-        self.each_width(spans, Intersect { rows, bitmap });
+    /// Takes the rows out of words, each of 64 rows, the first of them at the word `first` of all, whose rank is not in the
+    /// spans.
+    pub(super) fn narrow(self, first: usize, words: &mut [u64], spans: &Spans) {
+        self.each_width(spans, Narrow { first, words });
     }
 
     fn each_width(self, spans: &Spans, work: impl Loop) {
@@ -131,17 +129,19 @@ impl Loop for Select<'_> {
     }
 }
 
-struct Intersect<'a> {
-    rows: Range<usize>,
-    bitmap: &'a mut RowBitmap,
+struct Narrow<'a> {
+    first: usize,
+    words: &'a mut [u64],
 }
 
-impl Loop for Intersect<'_> {
+impl Loop for Narrow<'_> {
     fn run<R: Rank>(self, ranks: &[R], test: impl Fn(R) -> bool) {
-        self.bitmap.retain_words(self.rows, |run| match ranks.get(run) {
-            Some(block) => passing(block, &test),
-            None => 0,
-        });
+        for (place, word) in (self.first..).zip(self.words) {
+            if *word != 0 {
+                let rest = ranks.get(place * 64..).unwrap_or_default();
+                *word &= passing(&rest[..rest.len().min(64)], &test);
+            }
+        }
     }
 }
 

@@ -245,7 +245,12 @@ impl Search<'_, '_> {
         }
         let rows_for_one_allowed = walk.rows_listed as f64 / walk.rows_compared.max(1) as f64;
         let depth = self.wish.k as f64 * rows_for_one_allowed;
-        self.setting.probes(nearest, depth).min(twice)
+        let needed = self.setting.probes(nearest, depth);
+        // Whoever has to go on farther than he would pay for need not go on at all, once the share says something.
+        if needed > self.wish.lists_max && walk.rows_compared as f64 >= TELLING_ROWS {
+            return needed;
+        }
+        needed.min(twice)
     }
 
     /// Probes those of the remaining lists that may hold a row nearer than the hits found so far; false when they are too

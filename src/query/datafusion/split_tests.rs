@@ -442,12 +442,17 @@ fn chosen_by_attributes(split: &Split, part: &Part) -> Vec<bool> {
         let attribute = part.attribute(condition.column).expect("every column has one");
         (attribute, attribute.spans(&condition.values))
     });
-    let mut left = RowBitmap::empty(part.row_count());
+    let mut first = RowBitmap::empty(part.row_count());
     match conditions.next() {
-        Some((first, spans)) => first.rows(&spans).for_each(|row| left.insert(row as usize)),
-        None => (0..part.row_count()).for_each(|row| left.insert(row)),
+        Some((condition, spans)) => {
+            condition.rows(&spans).for_each(|row| first.insert(row as usize));
+        }
+        None => (0..part.row_count()).for_each(|row| first.insert(row)),
     }
-    conditions.for_each(|(other, spans)| other.intersect(0..part.row_count(), &spans, &mut left));
+    let mut words = first.words().to_vec();
+    conditions.for_each(|(other, spans)| other.narrow(0, &mut words, &spans));
+    let mut left = RowBitmap::empty(part.row_count());
+    words.iter().enumerate().for_each(|(place, &word)| left.insert_word(place, word));
     if let Some(rest) = &split.rest {
         let passes = rest.evaluate(&part.batches()[0]).expect("evaluated");
         (0..part.row_count()).filter(|row| !passes.value(*row)).for_each(|row| left.remove(row));

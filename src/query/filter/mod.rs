@@ -8,6 +8,7 @@
 
 mod evaluate;
 mod walk;
+mod words;
 
 use std::cell::OnceCell;
 use std::ops::Range;
@@ -250,18 +251,19 @@ impl<'a> PartFilter<'a> {
 
     /// Tests that a row has to pass.
     pub(in crate::query) fn test_count(&self) -> usize {
-        usize::from(self.region.is_some())
-            + self.conditions.len()
+        usize::from(self.region.is_some()) + self.condition_count()
+    }
+
+    /// Those of them that do not depend on where it lies.
+    pub(in crate::query) fn condition_count(&self) -> usize {
+        self.conditions.len()
             + usize::from(self.found.is_some())
             + usize::from(!self.live.dead().is_empty() || !self.excluded.is_empty())
     }
 
-    /// Rows that a walk along the sky has to test.
-    pub(in crate::query) fn tested_in_region(&self) -> usize {
-        match &self.region {
-            Some((rows, _)) if self.is_region_alone() => rows.count() - rows.inside_count(),
-            _ => self.rows_in_region(),
-        }
+    /// Rows at the edge of the region, of which a test has to tell whether they are in it.
+    pub(in crate::query) fn edge_rows(&self) -> usize {
+        self.region.as_ref().map_or(0, |(rows, _)| rows.count() - rows.inside_count())
     }
 
     /// The conditions that an index answers, with the number of rows of each, for people.

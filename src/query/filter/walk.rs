@@ -2,10 +2,14 @@
 
 use std::ops::Range;
 
+use super::words::{push_rows, words_of};
 use super::{CHUNK_ROWS, PartFilter, Source};
 use crate::query::error::QueryError;
 use crate::query::request::StopFlag;
 use crate::vector::RowSet;
+
+/// Rows of a run from which on they are tested as words, not by their numbers.
+const WORDS_ROWS_MIN: usize = 256;
 
 impl PartFilter<'_> {
     /// Runs of which every row is left without a test, those with at least so many rows.
@@ -16,6 +20,12 @@ impl PartFilter<'_> {
         let long =
             |(run, inside): (Range<usize>, bool)| (inside && run.len() >= shortest).then_some(run);
         self.runs().into_iter().filter_map(long).collect()
+    }
+
+    /// Whether most rows of a walk along the sky are in runs long enough to be tested as words.
+    pub(in crate::query) fn is_in_long_runs(&self) -> bool {
+        let runs = self.region.as_ref().map_or(1, |(rows, _)| rows.runs().len());
+        self.rows_in_region() >= runs * WORDS_ROWS_MIN
     }
 
     /// Hands on the rows left, in chunks; a chunk from a walk along the sky is ascending.
@@ -36,22 +46,38 @@ impl PartFilter<'_> {
         stop: &StopFlag,
         each: impl FnMut(&[u32]) -> Result<(), QueryError>,
     ) -> Result<(), QueryError> {
-        let mut chunks = Chunks { filter: self, stop, each, kept: Vec::new(), places: Vec::new() };
+        let mut chunks = Chunks {
+            filter: self,
+            stop,
+            each,
+            kept: Vec::new(),
+            places: Vec::new(),
+            words: Vec::new(),
+        };
         match (source, self.live().visible()) {
             (Source::Condition(place), _) => {
                 if let Some(condition) = self.conditions.get(place) {
-                    return chunks.test_all(condition.attribute.rows(&condition.spans));
+                    let rows = condition.attribute.rows(&condition.spans);
+                    return if self.test_count() == 1 {
+                        chunks.hand_on_all(rows)
+                    } else {
+                        chunks.test_all(rows)
+                    };
                 }
             }
             (Source::Visible, Some(visible)) => return chunks.test_all(visible.range(self.span())),
             (Source::Visible | Source::Sky, _) => {}
         }
-        let alone = self.is_region_alone();
+        let (alone, narrows) = (self.is_region_alone(), self.narrows());
         // Runs are often short: the rows of several make a chunk, those that need a test apart from those that do not.
-        let (mut certain, mut tested) = (Vec::new(), Vec::new());
+        let (mut certain, mut tested, mut narrowed) = (Vec::new(), Vec::new(), Vec::new());
         for (run, inside) in self.runs() {
             let is_certain = alone && inside;
             if is_certain && run.len() >= shortest {
+                continue;
+            }
+            if narrows && run.len() >= WORDS_ROWS_MIN {
+                chunks.narrow(run, inside, &mut narrowed)?;
                 continue;
             }
             let mut left = run;
@@ -71,6 +97,7 @@ impl PartFilter<'_> {
             }
         }
         chunks.hand_on(&certain)?;
+        chunks.hand_on(&narrowed)?;
         chunks.test(&tested)
     }
 }
@@ -82,12 +109,53 @@ struct Chunks<'a, F> {
     each: F,
     kept: Vec<u32>,
     places: Vec<u32>,
+    words: Vec<u64>,
 }
 
 impl<F: FnMut(&[u32]) -> Result<(), QueryError>> Chunks<'_, F> {
     fn hand_on(&mut self, rows: &[u32]) -> Result<(), QueryError> {
         self.stop.check()?;
         if rows.is_empty() { Ok(()) } else { (self.each)(rows) }
+    }
+
+    /// Adds those of a long run that pass to `kept`, and hands on what is a chunk.
+    fn narrow(
+        &mut self,
+        run: Range<usize>,
+        inside: bool,
+        kept: &mut Vec<u32>,
+    ) -> Result<(), QueryError> {
+        let mut start = run.start;
+        while start < run.end {
+            self.stop.check()?;
+            let end = run.end.min((start / 64 * 64) + CHUNK_ROWS);
+            let first = words_of(start..end, &mut self.words);
+            self.filter.narrow(first, &mut self.words);
+            let before = kept.len();
+            push_rows(first, &self.words, kept);
+            if !inside {
+                self.filter.keep_in_region(before, kept);
+            }
+            if kept.len() >= CHUNK_ROWS {
+                self.hand_on(kept)?;
+                kept.clear();
+            }
+            start = end;
+        }
+        Ok(())
+    }
+
+    /// Hands on many rows, which need no test.
+    fn hand_on_all(&mut self, mut all: impl Iterator<Item = u32>) -> Result<(), QueryError> {
+        let mut rows = Vec::with_capacity(CHUNK_ROWS);
+        loop {
+            rows.clear();
+            rows.extend(all.by_ref().take(CHUNK_ROWS));
+            if rows.is_empty() {
+                return Ok(());
+            }
+            self.hand_on(&rows)?;
+        }
     }
 
     /// Hands on those of many rows that pass.

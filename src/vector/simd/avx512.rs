@@ -7,14 +7,16 @@
 
 use std::arch::x86_64::{
     __m256i, __m512i, __mmask8, _CMP_LT_OQ, _mm256_add_epi32, _mm256_castsi256_ps,
-    _mm256_cmp_ps_mask, _mm256_cvtepi32_ps, _mm256_mul_ps, _mm256_permute2x128_si256,
-    _mm256_set1_ps, _mm256_setr_epi32, _mm256_storeu_ps, _mm256_sub_ps, _mm512_add_epi32,
-    _mm512_castsi512_si256, _mm512_dpbusd_epi32, _mm512_extracti64x4_epi64, _mm512_loadu_si512,
-    _mm512_maskz_loadu_epi8, _mm512_setzero_si512, _mm512_shuffle_i64x2, _mm512_slli_epi32,
-    _mm512_unpackhi_epi32, _mm512_unpackhi_epi64, _mm512_unpacklo_epi32, _mm512_unpacklo_epi64,
+    _mm256_cmp_ps_mask, _mm256_cmplt_epu32_mask, _mm256_cvtepi32_ps, _mm256_maskz_loadu_epi32,
+    _mm256_maskz_mov_epi32, _mm256_mul_ps, _mm256_permute2x128_si256, _mm256_set1_epi32,
+    _mm256_set1_ps, _mm256_setr_epi32, _mm256_storeu_ps, _mm256_storeu_si256, _mm256_sub_ps,
+    _mm512_add_epi32, _mm512_castsi512_si256, _mm512_dpbusd_epi32, _mm512_extracti64x4_epi64,
+    _mm512_loadu_si512, _mm512_maskz_loadu_epi8, _mm512_setzero_si512, _mm512_shuffle_i64x2,
+    _mm512_slli_epi32, _mm512_unpackhi_epi32, _mm512_unpackhi_epi64, _mm512_unpacklo_epi32,
+    _mm512_unpacklo_epi64,
 };
 
-use super::{GROUP, ROWS_AHEAD, Taker, Terms, prefetch, prefetch_behind};
+use super::{GROUP, ROWS_AHEAD, Taker, Terms, prefetch_at, prefetch_behind};
 use crate::vector::CODE_STEP;
 
 /// Bytes that are multiplied at once: two steps.
@@ -98,7 +100,7 @@ impl WideWeights {
         next: &[u8],
         taker: &mut T,
     ) {
-        let length = self.steps * CODE_STEP;
+        let length = self.length::<STEPS>();
         let count = codes.len() / length;
         let first = codes.as_ptr();
         for place in (0..count).step_by(GROUP) {
@@ -123,29 +125,42 @@ impl WideWeights {
         rows: &[u32],
         taker: &mut T,
     ) {
-        let length = self.steps * CODE_STEP;
-        let count = codes.len() / length;
+        let length = self.length::<STEPS>();
+        // Numbers of rows have 32 bits: of more codes none of the later ones is meant.
+        let count = (codes.len() / length).min(u32::MAX as usize);
         if count == 0 {
             return;
         }
         let first = codes.as_ptr();
+        let counted = _mm256_set1_epi32((count as u32).cast_signed());
         for (group, some) in rows.chunks(GROUP).enumerate() {
             let place = group * GROUP;
-            for &ahead in rows.iter().skip(place + ROWS_AHEAD).take(GROUP) {
-                prefetch(codes, ahead as usize * length, length);
+            let ahead = rows.get(place + ROWS_AHEAD..).unwrap_or_default();
+            for &row in ahead.iter().take(GROUP) {
+                prefetch_at(first.wrapping_add(row as usize * length), length);
             }
-            let mut wanted: __mmask8 = 0;
-            let found: [*const u8; GROUP] = std::array::from_fn(|row| match some.get(row) {
-                Some(&at) if (at as usize) < count => {
-                    wanted |= 1 << row;
-                    first.wrapping_add(at as usize * length)
-                }
+            let given = 0xff_u8 >> (GROUP - some.len());
+            let mut numbers = [0u32; GROUP];
+            // SAFETY: a group has as many numbers as `given` has bits, and eight have room in an array of eight.
+            let wanted = unsafe {
+                let found = _mm256_maskz_loadu_epi32(given, some.as_ptr().cast());
+                let wanted = given & _mm256_cmplt_epu32_mask(found, counted);
                 // The first row stands for one that is missing.
-                _ => first,
-            });
+                let found = _mm256_maskz_mov_epi32(wanted, found);
+                _mm256_storeu_si256(numbers.as_mut_ptr().cast(), found);
+                wanted
+            };
+            let found = numbers.map(|row| first.wrapping_add(row as usize * length));
             // SAFETY: every row is one of `count`, so that its `length` bytes lie within `codes`.
             unsafe { self.hand_over::<STEPS, T>(terms, found, wanted, place, taker) }
         }
+    }
+
+    /// Bytes of a code.
+    #[expect(clippy::inline_always, reason = "a constant for the usual codes")]
+    #[inline(always)]
+    fn length<const STEPS: usize>(&self) -> usize {
+        CODE_STEP * if STEPS == 0 { self.steps } else { STEPS }
     }
 
     /// Estimates eight rows, and hands over those that are wanted.

@@ -18,7 +18,7 @@ pub(super) const GROUP: usize = 8;
 pub(super) const LINE_BYTES: usize = 64;
 
 /// Rows ahead of the one that is compared whose code is asked for from memory.
-pub(super) const ROWS_AHEAD: usize = 32;
+pub(super) const ROWS_AHEAD: usize = 64;
 
 /// What is done with estimates.
 pub(super) trait Taker {
@@ -50,17 +50,22 @@ pub fn prefetch_all<T>(values: &[T]) {
     }
 }
 
+/// Asks for the lines of some bytes, wherever they are: an address without memory is passed over.
+#[expect(clippy::inline_always, reason = "for every row of a scan")]
+#[inline(always)]
+pub(super) fn prefetch_at(start: *const u8, count: usize) {
+    for line in (0..count).step_by(LINE_BYTES) {
+        // SAFETY: a prefetch reads nothing that the program sees, and fails nowhere.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(start.wrapping_add(line).cast()) }
+    }
+}
+
 /// Asks for the lines of some bytes of a slice; what lies past its end is none of them.
 #[expect(clippy::inline_always, reason = "for every row of a scan")]
 #[inline(always)]
 pub(super) fn prefetch(bytes: &[u8], start: usize, count: usize) {
     let end = bytes.len().min(start.saturating_add(count));
-    let mut place = start;
-    while place < end {
-        // SAFETY: a prefetch of an address within a slice reads nothing that the program sees.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(bytes.as_ptr().wrapping_add(place).cast()) }
-        place += LINE_BYTES;
-    }
+    prefetch_at(bytes.as_ptr().wrapping_add(start), end.saturating_sub(start));
 }
 
 /// Asks for `count` bytes that come so far behind the beginning of some codes, or behind those that are scanned next.
