@@ -33,14 +33,6 @@ const LIST_CODES: usize = 160;
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CostModel {
-    /// A code in a run of codes.
-    pub code_ns: f64,
-    /// Each byte of it.
-    pub code_byte_ns: f64,
-    /// What it takes longer to fetch a code by its row number, with those before it already under way.
-    pub code_fetch_ns: f64,
-    /// The same where the row numbers ascend, some way apart.
-    pub code_step_ns: f64,
     /// Each byte of a full vector in a run of vectors.
     pub vector_byte_ns: f64,
     /// Going to a full vector somewhere else.
@@ -51,10 +43,28 @@ pub struct CostModel {
     pub test_fetch_ns: f64,
     /// The same where the caches hold it: up to [`NEAR_BYTES`].
     pub test_near_ns: f64,
-    /// Going to a list.
-    pub list_ns: f64,
     /// What every search through codes takes: turning the query, ranking what is found.
     pub search_ns: f64,
+    /// Codes that the caches hold.
+    pub near_codes: CodeCost,
+    /// Codes that they do not.
+    pub far_codes: CodeCost,
+}
+
+/// Nanoseconds of the steps through codes.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CodeCost {
+    /// A code in a run of codes.
+    pub code_ns: f64,
+    /// Each byte of it.
+    pub byte_ns: f64,
+    /// What it takes longer to fetch a code by its row number, with those before it already under way.
+    pub fetch_ns: f64,
+    /// The same where the row numbers ascend, some way apart.
+    pub step_ns: f64,
+    /// Going to a list.
+    pub list_ns: f64,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -68,18 +78,22 @@ impl Default for CostModel {
     /// A server of the years around 2020.
     fn default() -> Self {
         Self {
-            code_ns: 1.2,
-            code_byte_ns: 0.06,
-            code_fetch_ns: 8.0,
-            code_step_ns: 3.0,
             vector_byte_ns: 0.1,
             vector_fetch_ns: 90.0,
             test_ns: 1.0,
             test_fetch_ns: 9.0,
             test_near_ns: 1.2,
-            list_ns: 300.0,
             search_ns: 6_000.0,
+            near_codes: CodeCost { fetch_ns: 4.0, step_ns: 1.0, ..CodeCost::default() },
+            far_codes: CodeCost::default(),
         }
+    }
+}
+
+impl Default for CodeCost {
+    /// A server of the years around 2020, whose caches do not hold the codes.
+    fn default() -> Self {
+        Self { code_ns: 1.2, byte_ns: 0.06, fetch_ns: 8.0, step_ns: 3.0, list_ns: 300.0 }
     }
 }
 
@@ -112,20 +126,21 @@ impl CostModel {
 
     fn is_sound(&self) -> bool {
         [
-            self.code_ns,
-            self.code_byte_ns,
-            self.code_fetch_ns,
-            self.code_step_ns,
             self.vector_byte_ns,
             self.vector_fetch_ns,
             self.test_ns,
             self.test_fetch_ns,
             self.test_near_ns,
-            self.list_ns,
             self.search_ns,
         ]
-        .iter()
-        .all(|cost| cost.is_finite() && *cost >= 0.0)
+        .into_iter()
+        .chain([self.near_codes, self.far_codes].into_iter().flat_map(CodeCost::all))
+        .all(|cost| cost.is_finite() && cost >= 0.0)
+    }
+
+    /// What so many bytes of codes cost.
+    pub fn codes(&self, bytes: u64) -> CodeCost {
+        if bytes <= cache_bytes() { self.near_codes } else { self.far_codes }
     }
 
     /// Measures the loops that dominate; what is too small to be measured by itself keeps its usual share of them.
@@ -148,16 +163,24 @@ impl CostModel {
         Self {
             vector_byte_ns: per_vector / (query.len() * 4) as f64,
             vector_fetch_ns: (per_fetch - per_vector).max(10.0),
-            ..Self::with_codes(&bytes)
+            near_codes: CodeCost::measured(&bytes[..NEAR_BYTES]),
+            far_codes: CodeCost::measured(&bytes),
+            ..Self::default()
         }
     }
+}
 
-    /// The usual costs with those of codes as measured.
-    fn with_codes(bytes: &[u8]) -> Self {
+impl CodeCost {
+    fn all(self) -> [f64; 5] {
+        [self.code_ns, self.byte_ns, self.fetch_ns, self.step_ns, self.list_ns]
+    }
+
+    /// Measures the loops over some bytes as codes.
+    fn measured(bytes: &[u8]) -> Self {
         let short = per_code(bytes, CODE_STEP);
-        let code_byte_ns =
+        let byte_ns =
             ((per_code(bytes, 8 * CODE_STEP) - short) / (7 * CODE_STEP) as f64).max(0.01);
-        let usual = short + CODE_STEP as f64 * code_byte_ns;
+        let usual = short + CODE_STEP as f64 * byte_ns;
         let usual_bytes = 2 * CODE_STEP;
         let weights = weights(usual_bytes);
         let count = bytes.len() / usual_bytes;
@@ -188,12 +211,11 @@ impl CostModel {
             least
         });
         Self {
-            code_ns: (short - code_byte_ns * CODE_STEP as f64).max(0.3),
-            code_byte_ns,
-            code_fetch_ns: (gathered(&scattered(count)) - usual).max(0.3),
-            code_step_ns: (gathered(&ascending) - usual).max(0.3),
+            code_ns: (short - byte_ns * CODE_STEP as f64).max(0.3),
+            byte_ns,
+            fetch_ns: (gathered(&scattered(count)) - usual).max(0.3),
+            step_ns: (gathered(&ascending) - usual).max(0.3),
             list_ns: (per_list - LIST_CODES as f64 * usual).max(50.0),
-            ..Self::default()
         }
     }
 }
@@ -241,6 +263,16 @@ fn numbers(count: usize) -> Vec<u8> {
         state
     };
     std::iter::repeat_with(|| next().to_le_bytes()).take(count / 8).flatten().collect()
+}
+
+/// Bytes of the last cache, as the system tells it; few where it does not.
+fn cache_bytes() -> u64 {
+    static BYTES: OnceLock<u64> = OnceLock::new();
+    *BYTES.get_or_init(|| {
+        let told = fs::read_to_string("/sys/devices/system/cpu/cpu0/cache/index3/size").ok();
+        let kibibytes = told.and_then(|text| text.trim().strip_suffix('K')?.parse::<u64>().ok());
+        kibibytes.map_or(NEAR_BYTES as u64, |kibibytes| kibibytes << 10)
+    })
 }
 
 /// The processor's name as the system tells it.

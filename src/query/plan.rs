@@ -12,7 +12,7 @@ use super::error::QueryError;
 use super::filter::{PartFilter, Source};
 use super::request::Query;
 use super::threshold;
-use crate::engine::{CollectionView, CostModel, NEAR_BYTES, PartKind, PartVectors};
+use crate::engine::{CodeCost, CollectionView, CostModel, NEAR_BYTES, PartKind, PartVectors};
 use crate::index::IvfIndex;
 
 /// What is done for each full vector beside reading it, in nanoseconds.
@@ -358,6 +358,11 @@ impl Prices<'_> {
         self.indexed.index.stats().code_bytes as f64
     }
 
+    fn code_cost(&self) -> CodeCost {
+        let bytes = self.indexed.vectors.count() as f64 * self.code_bytes();
+        self.cost.codes(bytes as u64)
+    }
+
     fn vector_bytes(&self) -> f64 {
         (self.indexed.vectors.dimension() * size_of::<f32>()) as f64
     }
@@ -421,14 +426,15 @@ impl Prices<'_> {
     }
 
     fn codes_ns(&self, source: Source) -> f64 {
-        let each = self.cost.code_ns + self.code_bytes() * self.cost.code_byte_ns;
+        let code = self.code_cost();
+        let each = code.code_ns + self.code_bytes() * code.byte_ns;
         let looking = match source {
             Source::Sky => {
-                let one_by_one = self.survivors * (each + self.cost.code_step_ns);
+                let one_by_one = self.survivors * (each + code.step_ns);
                 one_by_one.min(self.filter.rows_in_region() as f64 * each)
             }
-            Source::Visible => self.survivors * (each + self.cost.code_step_ns),
-            Source::Condition(_) => self.survivors * (each + self.cost.code_fetch_ns),
+            Source::Visible => self.survivors * (each + code.step_ns),
+            Source::Condition(_) => self.survivors * (each + code.fetch_ns),
         };
         let expected = self.indexed.index.expected(self.k, self.recall, self.survivors);
         // Rows are met in no order of nearness: about so many more look near at first.
@@ -440,14 +446,15 @@ impl Prices<'_> {
     fn lists_ns(&self) -> (f64, f64) {
         let expected = self.indexed.index.expected(self.k, self.recall, self.survivors);
         let stats = self.indexed.index.stats();
-        let code = self.cost.code_ns + self.code_bytes() * self.cost.code_byte_ns;
+        let cost = self.code_cost();
+        let code = cost.code_ns + self.code_bytes() * cost.byte_ns;
         let share = (self.survivors / stats.rows as f64).min(1.0);
         let tests = self.tests_ns(0);
-        let fetch = if tests > 0.0 { self.cost.code_fetch_ns } else { 0.0 };
+        let fetch = if tests > 0.0 { cost.step_ns } else { 0.0 };
         // Where many rows of a list are left, reading on over the others is quicker than going to each.
         let each_row = tests + (share * (code + fetch)).min(code);
         let rows_per_list = expected.rows_listed / expected.lists.max(1.0);
-        let per_list = self.cost.list_ns + rows_per_list * each_row;
+        let per_list = cost.list_ns + rows_per_list * each_row;
         let ranking = stats.lists as f64 * (code + 1.0);
         let probing = expected.lists * per_list;
         let all = self.cost.search_ns + ranking + probing + self.rerank_ns(expected.reranked * 1.5);
