@@ -17,13 +17,14 @@ use crate::vector::{CODE_STEP, CONSTANT_BYTES, CodeWeights, dot};
 /// Raised when what is measured changes.
 const VERSION: u32 = 3;
 
-/// Bytes that the measurements go over: beyond the caches that a query can count on.
-const MEASURED_BYTES: usize = 48 << 20;
+/// Bytes that the measurements go over, at least and at most: more than the last cache holds, where it is not larger than that.
+const MEASURED_BYTES: [usize; 2] = [48 << 20, 192 << 20];
 
 /// Runs of each measurement; the quickest counts, since whatever else the machine does only slows one down.
 const RUNS: usize = 3;
 
-/// Bytes of a column that the caches of today's servers hold.
+/// Bytes that the caches of any server of today hold: the limit of a column that is near, what near codes are measured over, and the
+/// size of the last cache where the system does not tell it.
 pub const NEAR_BYTES: usize = 8 << 20;
 
 /// Codes of the lists that are measured.
@@ -45,7 +46,7 @@ pub struct CostModel {
     pub test_near_ns: f64,
     /// What every search through codes takes: turning the query, ranking what is found.
     pub search_ns: f64,
-    /// Codes that the caches hold.
+    /// Codes that the last cache (L3) holds.
     pub near_codes: CodeCost,
     /// Codes that they do not.
     pub far_codes: CodeCost,
@@ -138,23 +139,24 @@ impl CostModel {
         .all(|cost| cost.is_finite() && cost >= 0.0)
     }
 
-    /// What so many bytes of codes cost.
+    /// Prices of the steps through codes that take so many bytes in all.
     pub fn codes(&self, bytes: u64) -> CodeCost {
-        if bytes <= cache_bytes() { self.near_codes } else { self.far_codes }
+        if bytes <= near_bytes() { self.near_codes } else { self.far_codes }
     }
 
-    /// Measures the loops that dominate; what is too small to be measured by itself keeps its usual share of them.
+    /// Measures the loops that dominate, those over codes and vectors. Tests, and what every search takes, keep the figures of
+    /// [`CostModel::default`].
     fn measured() -> Self {
-        let bytes = numbers(MEASURED_BYTES);
+        let bytes = numbers(measured_bytes());
         let floats: Vec<f32> = bytes.chunks_exact(4).map(|four| f32::from(four[0])).collect();
         let query = vec![0.25f32; 256];
-        let per_vector = quickest(floats.len() / query.len(), || {
+        let per_vector = quickest(floats.len() / query.len(), |_| {
             let products = floats.chunks_exact(query.len()).map(|vector| dot(&query, vector));
             products.fold(0.0, f32::max)
         });
-        let places: Vec<u32> = scattered(floats.len() / query.len());
-        let per_fetch = quickest(places.len(), || {
-            let vectors = places.iter().map(|&place| {
+        let places = [0, 1, 2].map(|run| scattered(floats.len() / query.len(), run));
+        let per_fetch = quickest(places[0].len(), |run| {
+            let vectors = places[run].iter().map(|&place| {
                 let start = place as usize * query.len();
                 dot(&query, floats.get(start..start + query.len()).unwrap_or(&query))
             });
@@ -178,31 +180,32 @@ impl CodeCost {
     /// Measures the loops over some bytes as codes.
     fn measured(bytes: &[u8]) -> Self {
         let short = per_code(bytes, CODE_STEP);
-        let byte_ns =
-            ((per_code(bytes, 8 * CODE_STEP) - short) / (7 * CODE_STEP) as f64).max(0.01);
+        let byte_ns = ((per_code(bytes, 8 * CODE_STEP) - short) / (7 * CODE_STEP) as f64).max(0.01);
         let usual = short + CODE_STEP as f64 * byte_ns;
         let usual_bytes = 2 * CODE_STEP;
         let weights = weights(usual_bytes);
         let count = bytes.len() / usual_bytes;
-        let gathered = |rows: &[u32]| {
-            quickest(rows.len(), || {
+        let gathered = |rows: [Vec<u32>; RUNS]| {
+            quickest(rows[0].len(), |run| {
                 let mut least = f32::INFINITY;
-                weights.gather(bytes, rows, |_, estimate| least = least.min(estimate));
+                weights.gather(bytes, &rows[run], |_, estimate| least = least.min(estimate));
                 least
             })
         };
-        let one_in_eight = |row: &u32| row.wrapping_mul(0x9E37_79B9) >> 29 == 0;
-        let ascending: Vec<u32> = (0..count as u32).filter(one_in_eight).collect();
+        let ascending = [0, 1, 2].map(|run| {
+            let one_in_eight = |row: &u32| row.wrapping_mul(0x9E37_79B9) >> 29 == run;
+            (0..count as u32).filter(one_in_eight).collect()
+        });
         let list_bytes = LIST_CODES * usual_bytes;
-        let lists = scattered(bytes.len() / list_bytes);
+        let lists = [0, 1, 2].map(|run| scattered(bytes.len() / list_bytes, run));
         let codes = |list: Option<&u32>| {
             let start = list.map_or(bytes.len(), |&list| list as usize * list_bytes);
             bytes.get(start..start + list_bytes).unwrap_or_default()
         };
-        let per_list = quickest(lists.len(), || {
+        let per_list = quickest(lists[0].len(), |run| {
             let mut least = f32::INFINITY;
-            for (place, list) in lists.iter().enumerate() {
-                let next = codes(lists.get(place + 1));
+            for (place, list) in lists[run].iter().enumerate() {
+                let next = codes(lists[run].get(place + 1));
                 weights.scan_below(codes(Some(list)), next, f32::INFINITY, |_, estimate| {
                     least = least.min(estimate);
                     least
@@ -210,11 +213,12 @@ impl CodeCost {
             }
             least
         });
+        let far = [0, 1, 2].map(|run| scattered(count, run));
         Self {
             code_ns: (short - byte_ns * CODE_STEP as f64).max(0.3),
             byte_ns,
-            fetch_ns: (gathered(&scattered(count)) - usual).max(0.3),
-            step_ns: (gathered(&ascending) - usual).max(0.3),
+            fetch_ns: (gathered(far) - usual).max(0.3),
+            step_ns: (gathered(ascending) - usual).max(0.3),
             list_ns: (per_list - LIST_CODES as f64 * usual).max(50.0),
         }
     }
@@ -227,30 +231,30 @@ fn weights(code_bytes: usize) -> CodeWeights {
 /// Nanoseconds of a code in a run of codes of so many bytes.
 fn per_code(bytes: &[u8], code_bytes: usize) -> f64 {
     let weights = weights(code_bytes);
-    quickest(bytes.len() / code_bytes, || {
+    quickest(bytes.len() / code_bytes, |_| {
         let mut least = f32::INFINITY;
         weights.scan(bytes, |_, estimate| least = least.min(estimate));
         least
     })
 }
 
-/// Nanoseconds for each of `count` items of the quickest run.
-fn quickest(count: usize, mut run: impl FnMut() -> f32) -> f64 {
-    let one = |run: &mut dyn FnMut() -> f32| {
+/// Nanoseconds for each of `count` items of the quickest run. A run is told its number: what is fetched from memory has to be
+/// elsewhere in each, for the run before has left its own in the caches.
+fn quickest(count: usize, mut run: impl FnMut(usize) -> f32) -> f64 {
+    let one = |number: usize| {
         let started = Instant::now();
-        black_box(run());
+        black_box(run(number));
         started.elapsed().as_secs_f64() * 1e9
     };
-    let best = (0..RUNS).map(|_| one(&mut run)).fold(f64::INFINITY, f64::min);
+    let best = (0..RUNS).map(one).fold(f64::INFINITY, f64::min);
     best / count.max(1) as f64
 }
 
-/// One in sixteen rows, in an order that no prefetcher follows.
-fn scattered(rows: usize) -> Vec<u32> {
-    let count = (rows / 16).max(1);
-    (0..count as u64)
-        .map(|place| (place.wrapping_mul(0x9E37_79B9_7F4A_7C15) % rows.max(1) as u64) as u32)
-        .collect()
+/// One in sixteen rows, in an order that no prefetcher follows; others in each run.
+fn scattered(rows: usize, run: u64) -> Vec<u32> {
+    let count = (rows / 16).max(1) as u64;
+    let place = |place: u64| place.wrapping_mul(0x9E37_79B9_7F4A_7C15) % rows.max(1) as u64;
+    (run * count..(run + 1) * count).map(|number| place(number) as u32).collect()
 }
 
 /// Bytes without a pattern.
@@ -265,22 +269,34 @@ fn numbers(count: usize) -> Vec<u8> {
     std::iter::repeat_with(|| next().to_le_bytes()).take(count / 8).flatten().collect()
 }
 
+/// Bytes that the measurements go over.
+fn measured_bytes() -> usize {
+    let [least, most] = MEASURED_BYTES;
+    (cache_bytes() / 2 * 3).clamp(least, most)
+}
+
+/// Most bytes of codes that are near: what the last cache holds, but no more than was measured apart from it.
+fn near_bytes() -> u64 {
+    cache_bytes().min(measured_bytes() / 3 * 2) as u64
+}
+
 /// Bytes of the last cache, as the system tells it; few where it does not.
-fn cache_bytes() -> u64 {
-    static BYTES: OnceLock<u64> = OnceLock::new();
+fn cache_bytes() -> usize {
+    static BYTES: OnceLock<usize> = OnceLock::new();
     *BYTES.get_or_init(|| {
         let told = fs::read_to_string("/sys/devices/system/cpu/cpu0/cache/index3/size").ok();
-        let kibibytes = told.and_then(|text| text.trim().strip_suffix('K')?.parse::<u64>().ok());
-        kibibytes.map_or(NEAR_BYTES as u64, |kibibytes| kibibytes << 10)
+        let kibibytes = told.and_then(|text| text.trim().strip_suffix('K')?.parse::<usize>().ok());
+        kibibytes.map_or(NEAR_BYTES, |kibibytes| kibibytes << 10)
     })
 }
 
-/// The processor's name as the system tells it.
+/// The processor's name as the system tells it, how many there are, and whether they have the wider instructions.
 fn processor() -> String {
     let told = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let name = told.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'));
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    format!("{} x {cores}", name.map_or("unknown", |(_, name)| name.trim()))
+    let wide = if CodeWeights::is_wide() { ", AVX-512" } else { "" };
+    format!("{} x {cores}{wide}", name.map_or("unknown", |(_, name)| name.trim()))
 }
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
-//! Whether a query is so short that handing it to another thread would take about as long as answering it.
+//! How long a query is expected to take. A brief one is answered where it arrives, for handing it to another thread would take
+//! about as long; a short one as well, where its turn comes at once.
 
 use super::bind::Bound;
 use super::combine::Method;
@@ -13,25 +14,28 @@ use crate::sky::Region;
 /// Expected time of a query that is answered where it arrives, in nanoseconds.
 const BRIEF_NS: f64 = 500_000.0;
 
-/// The same where nothing else waits: handing it on and planning it again would take a good part of its time.
+/// The same where its turn comes at once: handing it on and planning it again would take a good part of its time.
 const SHORT_NS: f64 = 2_000_000.0;
 
-/// How long a query takes.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Length {
-    /// A fraction of a millisecond.
-    Brief,
-    /// No more than a few, so many nanoseconds.
-    Short(f64),
-    /// Longer, or nobody knows.
-    Long,
-}
+/// What either may take where the lists turn out to be no way, and a scan takes their place.
+const AT_WORST_NS: f64 = 10_000_000.0;
 
 /// Rows of the tail, which are compared one by one, that such a query may meet.
 const TAIL_ROWS_MAX: u64 = 1_000;
 
 /// Values of columns that such a query may return: each is copied, in about 100 ns.
 const VALUES_MAX: usize = 2_000;
+
+/// What a query is expected to take.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Expected {
+    /// Up to half a millisecond.
+    Brief,
+    /// Up to two: so many nanoseconds.
+    Short(f64),
+    /// More, or nobody knows, or it waits for the disk.
+    Long,
+}
 
 /// Whether the query, as it is written, waits for no disk and needs no long preparation.
 pub(super) fn may_be(view: &CollectionView, query: &Query) -> bool {
@@ -58,12 +62,14 @@ pub(super) fn may_be(view: &CollectionView, query: &Query) -> bool {
 
 /// How long its plan is expected to take. A brief or short one reads no more than codes, a few vectors in memory, and columns; one
 /// that has no price is neither.
-pub(super) fn length(plan: &Plan, bound: &Bound, filters: &[PartFilter<'_>]) -> Length {
+pub(super) fn expected(plan: &Plan, bound: &Bound, filters: &[PartFilter<'_>]) -> Expected {
     let is_in_memory =
         plan::indexed(filters, bound).is_some_and(|part| part.vectors.is_in_memory());
-    match plan.price_ns().filter(|_| is_in_memory) {
-        Some(ns) if ns <= BRIEF_NS => Length::Brief,
-        Some(ns) if ns <= SHORT_NS => Length::Short(ns),
-        Some(_) | None => Length::Long,
+    // The lists are given up after as long as the scan is expected to take.
+    let at_worst = plan.instead.as_ref().map_or(0.0, |(_, scan)| 2.0 * scan.cost_ns);
+    match plan.price_ns().filter(|_| is_in_memory && at_worst <= AT_WORST_NS) {
+        Some(ns) if ns <= BRIEF_NS => Expected::Brief,
+        Some(ns) if ns <= SHORT_NS => Expected::Short(ns),
+        Some(_) | None => Expected::Long,
     }
 }

@@ -62,7 +62,7 @@ use crate::schema::{ObjectId, SpaceId};
 use crate::sky::Region;
 use crate::vector::Distance;
 use bind::Bound;
-use brief::Length;
+use brief::Expected;
 use execute::Found;
 use filter::{Filter, PartFilter, Source};
 use plan::Plan;
@@ -103,8 +103,7 @@ pub fn search_if_brief(view: &CollectionView, query: &Query) -> Option<Result<An
 
 /// [`search_if_brief`], and what every other query is expected to cost.
 ///
-/// Of a query that is not brief, but takes no more than a few milliseconds and waits for no disk either, `admit` is asked with its
-/// price. What it returns is held while the query is answered, by the plan that is there, and given back with the answer.
+/// Of a query that is not brief, but takes up to two milliseconds and waits for no disk either, `admit` is asked with its price. What it returns is held while the query is answered, by the plan that is there, and given back with the answer.
 ///
 /// # Errors
 /// The price of a query that was not answered.
@@ -129,6 +128,7 @@ fn planned_briefly<G>(
     if !brief::may_be(view, query) {
         return Err(None);
     }
+    let planning = trace::planning();
     // What is refused is refused again, with its reason, by the search itself.
     let bound = bind::bind(view, query).map_err(|_| None)?;
     let (region, predicate) = (query.region.as_ref(), query.predicate.as_deref());
@@ -138,10 +138,12 @@ fn planned_briefly<G>(
     }
     let filters = filter.bind(view, &query.stop).map_err(|_| None)?;
     let plan = plan::choose(view, query, &bound, &filters).map_err(|_| None)?;
-    let held = match brief::length(&plan, &bound, &filters) {
-        Length::Brief => None,
-        Length::Short(ns) => Some(admit(ns).ok_or(Some(ns))?),
-        Length::Long => return Err(plan.price_ns()),
+    trace::planned(&planning, &plan, filters.len());
+    drop(planning);
+    let held = match brief::expected(&plan, &bound, &filters) {
+        Expected::Brief => None,
+        Expected::Short(ns) => Some(admit(ns).ok_or(Some(ns))?),
+        Expected::Long => return Err(plan.price_ns()),
     };
     let answer = trace::search(view, query, || {
         Planned { view, query, bound: &bound, filters: &filters, plan }.answer(started)

@@ -13,7 +13,7 @@ use super::filter::{PartFilter, Source};
 use super::request::Query;
 use super::threshold;
 use crate::engine::{CodeCost, CollectionView, CostModel, NEAR_BYTES, PartKind, PartVectors};
-use crate::index::IvfIndex;
+use crate::index::{IvfIndex, MOST_SHARE};
 
 /// What is done for each full vector beside reading it, in nanoseconds.
 pub(super) const VECTOR_NS: f64 = 12.0;
@@ -21,9 +21,10 @@ pub(super) const VECTOR_NS: f64 = 12.0;
 /// Handing on one row of a walk along the sky that has to be tested, in nanoseconds.
 const HAND_ON_NS: f64 = 2.0;
 
-/// How many times as long as expected a search of the lists under a filter counts as: the expectation is that of a filter that has
-/// nothing to do with the vectors, most have, and a scan takes what it takes.
-const LISTS_DOUBT: f64 = 1.5;
+/// By how much of its price a search of the lists is made dearer when ways are compared, where a filter leaves nearly nothing; by
+/// less where it leaves more. The price assumes that the filter has nothing to do with the vectors. Most filters have, and then more
+/// lists are needed, while a scan takes what it takes.
+const LISTS_DOUBT: f64 = 0.5;
 
 /// Testing one row of a long run by one condition, in nanoseconds: 64 at a time.
 const WORD_TEST_NS: f64 = 0.25;
@@ -241,12 +242,7 @@ pub(super) fn choose(
 
 /// About how many rows each part is left with. An exact scan has nothing to weigh, and counts what is left: there an estimate
 /// would only be read by people.
-fn estimates(
-    query: &Query,
-    bound: &Bound,
-    filters: &[PartFilter<'_>],
-    scan: PlanKind,
-) -> Vec<f64> {
+fn estimates(query: &Query, bound: &Bound, filters: &[PartFilter<'_>], scan: PlanKind) -> Vec<f64> {
     let is_settled = query.is_exact()
         && bound.order.is_none()
         && query.plan.as_ref().is_none_or(|name| name == scan.name());
@@ -327,7 +323,10 @@ fn weigh(
     let (lists_ns, ns_per_list) = prices.lists_ns();
     let lists = if filter.is_everything() { PlanKind::Ivf } else { PlanKind::FilteredIvf };
     let lists = Considered { kind: lists, source: Source::Sky, cost_ns: lists_ns };
-    let by_cost = |left: &&Considered, right: &&Considered| left.cost_ns.total_cmp(&right.cost_ns);
+    let rows = indexed.index.stats().rows.max(1) as f64;
+    let doubt = 1.0 + LISTS_DOUBT * (1.0 - survivors / rows).clamp(0.0, 1.0);
+    let weight = |way: &Considered| way.cost_ns * if way.kind.uses_lists() { doubt } else { 1.0 };
+    let by_cost = |left: &&Considered, right: &&Considered| weight(left).total_cmp(&weight(right));
     let scan = plan.considered.iter().min_by(by_cost).cloned();
     plan.considered.push(lists);
     let Some(best) = plan.considered.iter().min_by(by_cost).cloned() else { return };
@@ -451,15 +450,14 @@ impl Prices<'_> {
         let share = (self.survivors / stats.rows as f64).min(1.0);
         let tests = self.tests_ns(0);
         let fetch = if tests > 0.0 { cost.step_ns } else { 0.0 };
-        // Where many rows of a list are left, reading on over the others is quicker than going to each.
-        let each_row = tests + (share * (code + fetch)).min(code);
+        // Where many rows of a list are left, all are compared, and only what looks near is tested.
+        let each_row = if share >= MOST_SHARE { code } else { tests + share * (code + fetch) };
         let rows_per_list = expected.rows_listed / expected.lists.max(1.0);
         let per_list = cost.list_ns + rows_per_list * each_row;
         let ranking = stats.lists as f64 * (code + 1.0);
         let probing = expected.lists * per_list;
         let all = self.cost.search_ns + ranking + probing + self.rerank_ns(expected.reranked * 1.5);
-        let doubt = if self.filter.is_everything() { 1.0 } else { LISTS_DOUBT };
-        (all * doubt, per_list)
+        (all, per_list)
     }
 }
 

@@ -28,6 +28,10 @@ const FITS_AT_ONCE: usize = 2;
 /// Index builds, releases and snapshots that are made, looked at or compared at once.
 const JOBS_AT_ONCE: usize = 4;
 
+/// One in so many of the threads that serve calls, of which there is one for each processor, may answer a query of milliseconds
+/// meanwhile: the others read what arrives, so that it waits in the order that is fair.
+const SHARE_SERVING: usize = 2;
+
 /// The database, the encoder and the limits behind the services.
 #[derive(Clone)]
 pub(super) struct Context {
@@ -46,6 +50,8 @@ pub(super) struct Context {
     batches: Arc<Semaphore>,
     fits: Arc<Semaphore>,
     jobs: Arc<Semaphore>,
+    /// Threads that serve calls and may answer a short query meanwhile.
+    here: Arc<Semaphore>,
     /// What encodes objects as they arrive.
     pub(super) at_ingest: Arc<Workers>,
     /// What is counted.
@@ -82,6 +88,7 @@ impl Context {
     ) -> Self {
         let Watching { metrics, slow, stop } = watching;
         let bridges = Bridges::new(Tools::new(db.clone(), encoder.clone()));
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
             db,
             bridges,
@@ -91,6 +98,7 @@ impl Context {
             policies: Arc::default(),
             fits: Arc::new(Semaphore::new(FITS_AT_ONCE)),
             jobs: Arc::new(Semaphore::new(JOBS_AT_ONCE)),
+            here: Arc::new(Semaphore::new(processors / SHARE_SERVING)),
             batches: Arc::new(Semaphore::new(limits.batches_in_flight_max)),
             limits: Arc::new(limits),
             at_ingest: Arc::default(),
@@ -165,6 +173,11 @@ impl Context {
             self.metrics.behind();
         }
         Ok(turn)
+    }
+
+    /// Takes the thread that serves this call for a short query, if enough others are left.
+    pub(super) fn take_thread(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.here).try_acquire_owned().ok()
     }
 
     /// Waits until one more probe or bridge may be fitted or applied.

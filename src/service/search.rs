@@ -91,15 +91,8 @@ impl Searches {
         let arrived = Instant::now();
         let mut entering = None;
         let cost = match door.view_at_hand(&collection)? {
-            Some(view) => match self.answer_at_once(&view, &query, &mut entering)? {
-                Ok(answered) => {
-                    // What had no turn was brief.
-                    let had_turn = answered.memory.is_some();
-                    let asked = had_turn.then(|| Asked::search(&collection, &query));
-                    let times = [arrived.elapsed(), Duration::ZERO];
-                    self.told(asked.as_ref(), &answered.answer, times);
-                    return Ok(answered);
-                }
+            Some(view) => match self.answer_at_once(&view, &collection, &query, &mut entering)? {
+                Ok(answered) => return Ok(answered),
                 Err(cost) => cost,
             },
             None => Cost::unknown(),
@@ -123,23 +116,25 @@ impl Searches {
         Ok(answered)
     }
 
-    /// Answers a brief query, and one that is short where its turn has come: on this thread, by the plan that is made here. What
-    /// every other costs, and `entering` where it waits for its turn already.
+    /// Answers a brief query, and one that is short where its turn comes at once and enough other threads serve calls: on this
+    /// thread, by the plan that is made here. Of every other it tells the cost; `entering` is its turn where it was asked for.
     fn answer_at_once(
         &self,
         view: &CollectionView,
+        collection: &str,
         query: &Query,
         entering: &mut Option<Entering>,
     ) -> Result<Result<Answered, Cost>, ServiceError> {
+        let arrived = Instant::now();
         self.context.admission.brief(Caller::current().as_ref())?;
         let mut refused = None;
         let admit = |price: &Price| {
+            let thread = self.context.take_thread()?;
             let context = self.context.clone();
             let cost = Cost::of_search(price);
             let mut turn: Entering = Box::pin(async move { context.search_turn(cost).await });
             match turn.as_mut().now_or_never() {
-                // What runs behind others runs on threads that give way.
-                Some(Ok(turn)) if !turn.is_behind() => return Some(turn),
+                Some(Ok(turn)) if turn.is_short() => return Some((turn, thread)),
                 Some(Ok(turn)) => *entering = Some(Box::pin(std::future::ready(Ok(turn)))),
                 Some(Err(error)) => refused = Some(error),
                 None => *entering = Some(turn),
@@ -150,16 +145,20 @@ impl Searches {
         if let Some(error) = refused {
             return Err(error);
         }
-        match found {
-            Ok((answer, mut turn)) => {
-                let memory = turn.as_mut().and_then(Turn::take_memory);
-                Ok(Ok(Answered { answer: answer?, memory }))
+        Ok(match found {
+            Ok((answer, held)) => {
+                let (answer, took) = (answer?, [arrived.elapsed(), Duration::ZERO]);
+                // A brief one, which holds nothing, is never slow.
+                let asked = held.is_some().then(|| Asked::search(collection, query));
+                self.told(asked.as_ref(), &answer, took);
+                let memory = held.and_then(|(mut turn, _thread)| turn.take_memory());
+                Ok(Answered { answer, memory })
             }
-            Err(price) => Ok(Err(Cost::of_search(&price))),
-        }
+            Err(price) => Err(Cost::of_search(&price)),
+        })
     }
 
-    /// Counts an answer, and notes it where it took too long; what was answered where it arrived did not.
+    /// Counts an answer, and notes it where it took too long. `asked` is none for a brief query, which never does.
     fn told(&self, asked: Option<&Asked>, answer: &Answer, times: [Duration; 2]) {
         let Context { metrics, slow, .. } = &self.context;
         metrics.searched(&answer.stats, answer.stats.elapsed_ms / 1e3);

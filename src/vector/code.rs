@@ -5,7 +5,7 @@
 //! `constant - base - scale * sum(weight * byte)`, where the sum is exact in 32 bits.
 
 use super::simd::avx512::WideWeights;
-use super::simd::{self, GROUP, ROWS_AHEAD, Taker, Terms};
+use super::simd::{self, GROUP, ROWS_AHEAD, Scaling, Taker};
 
 /// Codes are this many bytes long, or a multiple of it.
 pub const CODE_STEP: usize = 32;
@@ -26,7 +26,7 @@ pub struct CodeWeights {
     /// The same for wider instructions, where the processor has them.
     wide: Option<WideWeights>,
     /// What one unit of the sum is worth, and what is taken from every estimate, whatever the row.
-    terms: Terms,
+    scaling: Scaling,
 }
 
 /// Takes every estimate.
@@ -82,7 +82,12 @@ impl CodeWeights {
             *weight = (factor / scale).round().clamp(-WEIGHT_MAX, WEIGHT_MAX) as i16;
         }
         let wide = WideWeights::new(&weights);
-        Self { weights, wide, terms: Terms { scale, base } }
+        Self { weights, wide, scaling: Scaling { scale, base } }
+    }
+
+    /// Whether this processor has the instructions that compare codes quicker.
+    pub fn is_wide() -> bool {
+        WideWeights::new(&[0; CODE_STEP]).is_some()
     }
 
     /// Bytes of the codes that these weights are for.
@@ -95,8 +100,8 @@ impl CodeWeights {
         self.scan_with(codes, &[], &mut Every(each));
     }
 
-    /// The same for estimates below a limit. Each that is handed over is answered by the limit from there on; `next` are the
-    /// codes that are scanned next, which are asked for from memory in time.
+    /// The same for estimates below a limit. `each` returns the limit that holds from then on. `next` are the codes that are
+    /// scanned next, which are asked for from memory in time.
     pub fn scan_below(
         &self,
         codes: &[u8],
@@ -132,7 +137,7 @@ impl CodeWeights {
 
     fn scan_with(&self, codes: &[u8], next: &[u8], taker: &mut impl Taker) {
         if let Some(wide) = &self.wide {
-            return wide.scan(self.terms, codes, next, taker);
+            return wide.scan(self.scaling, codes, next, taker);
         }
         let length = self.weights.len();
         let mut groups = codes.chunks_exact(length * GROUP);
@@ -152,7 +157,7 @@ impl CodeWeights {
 
     fn gather_with(&self, codes: &[u8], rows: &[u32], taker: &mut impl Taker) {
         if let Some(wide) = &self.wide {
-            return wide.gather(self.terms, codes, rows, taker);
+            return wide.gather(self.scaling, codes, rows, taker);
         }
         let length = self.weights.len();
         let code = |row: u32| {
@@ -194,7 +199,7 @@ impl CodeWeights {
     #[inline(always)]
     fn estimate(&self, code: &[u8], sum: i32) -> f32 {
         let constant = code.first_chunk().map_or(0.0, |bytes| f32::from_le_bytes(*bytes));
-        constant - self.terms.base - self.terms.scale * sum as f32
+        constant - self.scaling.base - self.scaling.scale * sum as f32
     }
 }
 

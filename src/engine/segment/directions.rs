@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use super::directions_path;
 use crate::engine::error::EngineError;
 use crate::engine::mapped::{HEADER_BYTES, MappedFloats};
-use crate::pieces::Pieces;
 use crate::engine::sky_rows::{Directions, direction_of};
+use crate::pieces::Pieces;
 use crate::sky::Position;
 
 /// Streams the directions of rows to their file.

@@ -28,6 +28,7 @@ mod search;
 #[cfg(test)]
 mod tests;
 mod tune;
+mod visit;
 
 use std::path::Path;
 
@@ -39,6 +40,7 @@ use coder::Coder;
 use tune::Setting;
 
 pub use scan::CodeScan;
+pub use visit::MOST_SHARE;
 
 /// Fewest rows that are indexed: below, an exact scan reads less than an index would.
 pub const ROWS_MIN: usize = 1000;

@@ -84,7 +84,8 @@ impl IvfIndex {
                 let end = (start + SETTLE_ROWS).min(run.end);
                 let block = codes.get(start * length..end * length).unwrap_or_default();
                 let limit = collector.threshold();
-                coded.weights.scan_below(block, &[], limit, |place, estimate| {
+                let next = codes.get(end * length..run.end * length).unwrap_or_default();
+                coded.weights.scan_below(block, next, limit, |place, estimate| {
                     collector.push(estimate, (start + place) as u32)
                 });
                 settle_once(collector, &mut compared, end - start);

@@ -7,23 +7,20 @@ use super::tune::Setting;
 use super::{IvfAnswer, IvfIndex, IvfSearch};
 use crate::index::IndexError;
 use crate::index::flat::{self, FlatSearch, check_query};
-use crate::vector::{RowSet, VectorSource, prefetch_all};
+use crate::vector::{RowSet, VectorSource};
 
 /// Bytes of a row number in a list.
 pub(super) const ROW_NUMBER_BYTES: u64 = 4;
 
 /// Lists that are probed before the first candidates are compared at full precision: their distances tell which rows of the
 /// later lists are worth a look.
-const FIRST_LISTS: usize = 2;
+pub(super) const FIRST_LISTS: usize = 2;
 
 /// A predicate excludes more near the query than elsewhere when it leaves less than this part of the share it leaves in all.
 const THINNED_SHARE: f64 = 0.6;
 
 /// Allowed rows that have to be expected among the rows seen before their share says anything.
-const TELLING_ROWS: f64 = 16.0;
-
-/// Row numbers of a list that are asked for ahead; of longer lists the processor reads on by itself.
-const ROWS_ASKED: usize = 512;
+pub(super) const TELLING_ROWS: f64 = 16.0;
 
 /// Lists ranked at once.
 const RANKED_AT_ONCE: usize = 128;
@@ -37,13 +34,16 @@ pub(super) struct RankedList {
 
 /// What was visited so far.
 #[derive(Debug, Clone, Default)]
-struct Walk {
-    visited: Vec<RankedList>,
-    lists_probed: usize,
-    rows_listed: usize,
-    rows_compared: usize,
+pub(super) struct Walk {
+    pub(super) visited: Vec<RankedList>,
+    pub(super) lists_probed: usize,
+    pub(super) rows_listed: usize,
+    /// Rows whose codes were compared: those that are allowed, or all of a list.
+    pub(super) rows_compared: usize,
+    /// Rows that are allowed among those of the lists: counted, or about so many where all were compared.
+    pub(super) rows_allowed: f64,
     /// Share of the rows of the very nearest lists that is allowed, once enough of them were seen to tell.
-    near_share: Option<f64>,
+    pub(super) near_share: Option<f64>,
 }
 
 /// Lists in the order of their nearness, ranked as far as was asked.
@@ -96,11 +96,11 @@ pub(super) fn ranked_lists(index: &IvfIndex, coded: &CodedQuery) -> Vec<RankedLi
 }
 
 /// A search whose parts were checked.
-struct Search<'a, 'b> {
-    index: &'a IvfIndex,
-    coded: &'a CodedQuery,
+pub(super) struct Search<'a, 'b> {
+    pub(super) index: &'a IvfIndex,
+    pub(super) coded: &'a CodedQuery,
     setting: &'a Setting,
-    wish: &'a IvfSearch<'b>,
+    pub(super) wish: &'a IvfSearch<'b>,
     /// Hits there should be, before the distance bound.
     wanted: usize,
 }
@@ -243,11 +243,12 @@ impl Search<'_, '_> {
         if self.wish.probes.is_some() {
             return walk.lists_probed;
         }
-        let rows_for_one_allowed = walk.rows_listed as f64 / walk.rows_compared.max(1) as f64;
+        let rows_for_one_allowed = walk.rows_listed as f64 / walk.rows_allowed.max(1.0);
         let depth = self.wish.k as f64 * rows_for_one_allowed;
         let needed = self.setting.probes(nearest, depth);
-        // Whoever has to go on farther than he would pay for need not go on at all, once the share says something.
-        if needed > self.wish.lists_max && walk.rows_compared as f64 >= TELLING_ROWS {
+        // Where more lists are needed than the scan instead would cost, it is given up at once, not after twice as many and twice as
+        // many again; but only when enough rows were compared for their share to mean something.
+        if needed > self.wish.lists_max && walk.rows_allowed >= TELLING_ROWS {
             return needed;
         }
         needed.min(twice)
@@ -292,105 +293,6 @@ impl Search<'_, '_> {
         }
         true
     }
-
-    /// Estimates the allowed rows of some lists.
-    ///
-    /// Lists lie anywhere in memory, and are short: a list's codes are asked for while those of the one before are compared.
-    fn visit<K: Ord, F: Fn(u32) -> K>(
-        &self,
-        lists: &[RankedList],
-        walk: &mut Walk,
-        collector: &mut Collector<'_, K, F>,
-    ) {
-        let weights = &self.coded.weights;
-        let mut spare = Vec::new();
-        let mut coming = lists.first().map(|list| self.listed(*list, Vec::new()));
-        for (place, list) in lists.iter().enumerate() {
-            if place > 0 && place % FIRST_LISTS == 0 && collector.top().bound().is_none() {
-                collector.settle();
-            }
-            let Some(listed) = coming.take() else { break };
-            if let Some(later) = lists.get(place + 2) {
-                self.ask_for_rows(*later);
-            }
-            coming = lists.get(place + 1).map(|next| self.listed(*next, std::mem::take(&mut spare)));
-            let Listed { rows, codes, keep, length } = listed;
-            walk.rows_listed += length;
-            walk.lists_probed += 1;
-            walk.visited.push(*list);
-            let limit = collector.threshold();
-            if self.wish.allowed.is_none() {
-                walk.rows_compared += length;
-                let next = coming.as_ref().map_or(&[][..], |next| next.codes);
-                weights.scan_below(codes, next, limit, |place, estimate| {
-                    rows.get(place).map_or(limit, |&row| collector.push(estimate, row))
-                });
-                continue;
-            }
-            walk.rows_compared += keep.len();
-            let expected = walk.rows_listed as f64 * self.wish.allowed_share;
-            if walk.near_share.is_none() && expected >= TELLING_ROWS {
-                walk.near_share = Some(walk.rows_compared as f64 / walk.rows_listed as f64);
-            }
-            weights.gather_below(codes, &keep, limit, |place, estimate| {
-                let row = keep.get(place).and_then(|&place| rows.get(place as usize));
-                row.map_or(limit, |&row| collector.push(estimate, row))
-            });
-            spare = keep;
-        }
-    }
-
-    /// What a list holds, and which of its rows are allowed where not all are; `keep` is emptied and used again.
-    fn listed(&self, list: RankedList, mut keep: Vec<u32>) -> Listed<'_> {
-        let width = self.index.coder.code_bytes;
-        let lists = &self.index.lists;
-        let span = lists.span(list.list as usize);
-        let rows = &lists.rows.as_slice()[span.clone()];
-        let codes = lists.codes.as_slice();
-        let codes = codes.get(span.start * width..span.end * width).unwrap_or_default();
-        let length = rows.len();
-        keep.clear();
-        let Some(allowed) = self.wish.allowed else { return Listed { rows, codes, keep, length } };
-        let (rows, codes) = narrowed(rows, codes, width, allowed);
-        allowed.select(rows, &mut keep);
-        self.coded.weights.prefetch(codes, &keep);
-        Listed { rows, codes, keep, length }
-    }
-
-    /// Asks for the row numbers of a list from memory.
-    fn ask_for_rows(&self, list: RankedList) {
-        let rows = &self.index.lists.rows.as_slice()[self.index.lists.span(list.list as usize)];
-        prefetch_all(&rows[..rows.len().min(ROWS_ASKED)]);
-    }
-}
-
-/// A list that is about to be looked at.
-struct Listed<'a> {
-    /// As far as they can be allowed.
-    rows: &'a [u32],
-    codes: &'a [u8],
-    /// Places in `rows` of those that are allowed, where not all are.
-    keep: Vec<u32>,
-    /// Rows of the whole list.
-    length: usize,
-}
-
-/// The run of a list, whose rows ascend, that can be in a set at all.
-fn narrowed<'a>(
-    rows: &'a [u32],
-    codes: &'a [u8],
-    length: usize,
-    allowed: &dyn RowSet,
-) -> (&'a [u32], &'a [u8]) {
-    let span = allowed.span();
-    if rows.first().is_none_or(|&first| first >= span.start)
-        && rows.last().is_none_or(|&last| last < span.end)
-    {
-        return (rows, codes);
-    }
-    let start = rows.partition_point(|&row| row < span.start);
-    let end = start + rows[start..].partition_point(|&row| row < span.end);
-    (&rows[start..end], codes.get(start * length..end * length).unwrap_or_default())
 }
 
 fn bytes_read(index: &IvfIndex, walk: &Walk, reranked: usize) -> u64 {

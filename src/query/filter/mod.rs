@@ -37,7 +37,7 @@ const SAMPLE_EDGE_ROWS: usize = 256;
 /// Runs of a region, as a detailed map has them, in which it is not counted any more which rows are gone.
 const COUNTED_RUNS_MAX: usize = 2_048;
 
-/// Rows that are handed on at once.
+/// Rows that are gathered before they are handed on: a chunk has no more, but for those of words, which may have nearly twice as many.
 pub(in crate::query) const CHUNK_ROWS: usize = 2_048;
 
 /// Share of the rows below which rows are walked by a column's index instead of along the sky.

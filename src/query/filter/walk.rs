@@ -8,7 +8,8 @@ use crate::query::error::QueryError;
 use crate::query::request::StopFlag;
 use crate::vector::RowSet;
 
-/// Rows of a run from which on they are tested as words, not by their numbers.
+/// Rows of a run from which on they are tested as words, not by their numbers: four words and more, of which the first and the last
+/// may have few rows.
 const WORDS_ROWS_MIN: usize = 256;
 
 impl PartFilter<'_> {
@@ -22,7 +23,7 @@ impl PartFilter<'_> {
         self.runs().into_iter().filter_map(long).collect()
     }
 
-    /// Whether most rows of a walk along the sky are in runs long enough to be tested as words.
+    /// Whether the runs along the sky are on average long enough to be tested as words.
     pub(in crate::query) fn is_in_long_runs(&self) -> bool {
         let runs = self.region.as_ref().map_or(1, |(rows, _)| rows.runs().len());
         self.rows_in_region() >= runs * WORDS_ROWS_MIN

@@ -4,7 +4,7 @@
 //! up readers and senders that do not go on. A handler that is about to do something that takes time asks [`Admission`] for a
 //! [`Turn`], with what it expects to cost. Queries run on one slot for each processor; long ones have slots of their own, so that
 //! others are not stuck behind them; and what is answered in a fraction of a millisecond is answered without any slot, after
-//! two comparisons. Who has to wait does so in an order that is fair among identities, and who would wait too long is told at once.
+//! two comparisons. What takes little more, and is given a slot at once, is answered where it arrives, too. Who has to wait does so in an order that is fair among identities, and who would wait too long is told at once.
 //! Where more is asked than can be done, who asks for more than he can have gets what others leave.
 //!
 //! - **ADM-1**: a refusal names the limit as the configuration calls it, and says when to try again.
@@ -54,6 +54,9 @@ const EXPORT_BYTES: u64 = 32 << 20;
 /// When it is worth to ask for an export again.
 const EXPORT_RETRY: Duration = Duration::from_secs(5);
 
+/// The longest that a query may be expected to take that is answered on a thread that serves calls.
+const SHORT: Duration = Duration::from_millis(4);
+
 /// The name under which the server does work of its own.
 const SERVER: &str = "(the server)";
 
@@ -79,6 +82,8 @@ struct Inner {
 pub(super) struct Turn {
     slot: Slot,
     cost: Cost,
+    /// How long it is expected to take, by what was learned of others like it.
+    expected: Duration,
     memory: Option<Reserved>,
     inner: Arc<Inner>,
 }
@@ -149,7 +154,7 @@ impl Admission {
         let wait_max = inner.options.wait_max;
         let ask = Ask { cost: expected, wait_max, left, may_give_way };
         let slot = lane.enter(sender, ask).await?;
-        Ok(Turn { slot, cost, memory: Some(memory), inner: Arc::clone(inner) })
+        Ok(Turn { slot, cost, expected, memory: Some(memory), inner: Arc::clone(inner) })
     }
 
     /// A turn behind others.
@@ -157,7 +162,8 @@ impl Admission {
     pub(super) fn behind(&self, cost: Cost) -> Turn {
         let sender = Sender { name: Arc::from("greedy"), weight: 1 };
         let slot = self.inner.queries.begun_behind(sender);
-        Turn { slot, cost, memory: None, inner: Arc::clone(&self.inner) }
+        let expected = Duration::ZERO;
+        Turn { slot, cost, expected, memory: None, inner: Arc::clone(&self.inner) }
     }
 
     /// Waits for a place among the exports.
@@ -184,6 +190,12 @@ impl Admission {
 }
 
 impl Turn {
+    /// Whether its work may be done on a thread that serves calls: it is expected to take a few milliseconds at most, and need not
+    /// give way.
+    pub(super) fn is_short(&self) -> bool {
+        !self.is_behind() && self.expected <= SHORT
+    }
+
     /// Whether it runs behind others.
     pub(super) fn is_behind(&self) -> bool {
         self.slot.is_behind()

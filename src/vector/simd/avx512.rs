@@ -1,5 +1,5 @@
-//! The same sums by AVX-512 with its instructions for neural networks, where the processor has them: eight codes take a third
-//! of the time.
+//! The same sums as those of [`avx2`](super::avx2) by AVX-512 with its instructions for neural networks (VNNI), where the processor
+//! has them: codes that the caches hold take half of the time or less (Zen 5).
 //!
 //! One instruction multiplies bytes without a sign by bytes with one and adds four products to each sum. The weights have 14
 //! bits, so that each is `128 * high + low`, both bytes with a sign. No step saturates: a sum of four products has 17 bits.
@@ -16,13 +16,13 @@ use std::arch::x86_64::{
     _mm512_unpacklo_epi64,
 };
 
-use super::{GROUP, ROWS_AHEAD, Taker, Terms, prefetch_at, prefetch_behind};
+use super::{GROUP, ROWS_AHEAD, Scaling, Taker, prefetch_at, prefetch_behind};
 use crate::vector::CODE_STEP;
 
 /// Bytes that are multiplied at once: two steps.
 const WIDE: usize = 2 * CODE_STEP;
 
-/// What the low byte of a weight may be: half of 128 to either side.
+/// A low byte is from -64 to 63: half of 128 to either side.
 const LOW_HALF: i16 = 64;
 
 /// Weights as pairs of bytes. There are none on a processor that has not the instructions for them.
@@ -59,7 +59,7 @@ impl WideWeights {
     /// Hands over the estimates of consecutive codes; `next` are those that are scanned next.
     pub(in crate::vector) fn scan<T: Taker>(
         &self,
-        terms: Terms,
+        scaling: Scaling,
         codes: &[u8],
         next: &[u8],
         taker: &mut T,
@@ -67,9 +67,9 @@ impl WideWeights {
         // SAFETY: there are wide weights only where `new` has found the instructions.
         unsafe {
             match self.steps {
-                1 => self.scan_in::<1, T>(terms, codes, next, taker),
-                2 => self.scan_in::<2, T>(terms, codes, next, taker),
-                _ => self.scan_in::<0, T>(terms, codes, next, taker),
+                1 => self.scan_in::<1, T>(scaling, codes, next, taker),
+                2 => self.scan_in::<2, T>(scaling, codes, next, taker),
+                _ => self.scan_in::<0, T>(scaling, codes, next, taker),
             }
         }
     }
@@ -77,7 +77,7 @@ impl WideWeights {
     /// Hands over the estimates of the codes of some rows; rows past the end are left out.
     pub(in crate::vector) fn gather<T: Taker>(
         &self,
-        terms: Terms,
+        scaling: Scaling,
         codes: &[u8],
         rows: &[u32],
         taker: &mut T,
@@ -85,9 +85,9 @@ impl WideWeights {
         // SAFETY: there are wide weights only where `new` has found the instructions.
         unsafe {
             match self.steps {
-                1 => self.gather_in::<1, T>(terms, codes, rows, taker),
-                2 => self.gather_in::<2, T>(terms, codes, rows, taker),
-                _ => self.gather_in::<0, T>(terms, codes, rows, taker),
+                1 => self.gather_in::<1, T>(scaling, codes, rows, taker),
+                2 => self.gather_in::<2, T>(scaling, codes, rows, taker),
+                _ => self.gather_in::<0, T>(scaling, codes, rows, taker),
             }
         }
     }
@@ -95,7 +95,7 @@ impl WideWeights {
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
     fn scan_in<const STEPS: usize, T: Taker>(
         &self,
-        terms: Terms,
+        scaling: Scaling,
         codes: &[u8],
         next: &[u8],
         taker: &mut T,
@@ -108,19 +108,18 @@ impl WideWeights {
             let start = (place + ROWS_AHEAD) * length;
             prefetch_behind(codes, next, start, left * length);
             // The last row stands for those that are missing in the last group.
-            let rows: [*const u8; GROUP] = std::array::from_fn(|row| {
-                first.wrapping_add((place + row.min(left - 1)) * length)
-            });
+            let rows: [*const u8; GROUP] =
+                std::array::from_fn(|row| first.wrapping_add((place + row.min(left - 1)) * length));
             let wanted = 0xff_u8 >> (GROUP - left);
             // SAFETY: every row is one of `count`, so that its `length` bytes lie within `codes`.
-            unsafe { self.hand_over::<STEPS, T>(terms, rows, wanted, place, taker) }
+            unsafe { self.hand_over::<STEPS, T>(scaling, rows, wanted, place, taker) }
         }
     }
 
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
     fn gather_in<const STEPS: usize, T: Taker>(
         &self,
-        terms: Terms,
+        scaling: Scaling,
         codes: &[u8],
         rows: &[u32],
         taker: &mut T,
@@ -152,7 +151,7 @@ impl WideWeights {
             };
             let found = numbers.map(|row| first.wrapping_add(row as usize * length));
             // SAFETY: every row is one of `count`, so that its `length` bytes lie within `codes`.
-            unsafe { self.hand_over::<STEPS, T>(terms, found, wanted, place, taker) }
+            unsafe { self.hand_over::<STEPS, T>(scaling, found, wanted, place, taker) }
         }
     }
 
@@ -171,7 +170,7 @@ impl WideWeights {
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
     unsafe fn hand_over<const STEPS: usize, T: Taker>(
         &self,
-        terms: Terms,
+        scaling: Scaling,
         rows: [*const u8; GROUP],
         wanted: __mmask8,
         place: usize,
@@ -192,8 +191,8 @@ impl WideWeights {
             );
             (summed(rows.map(|row| self.products::<STEPS>(row))), constants)
         };
-        let scaled = _mm256_mul_ps(_mm256_set1_ps(terms.scale), _mm256_cvtepi32_ps(sums));
-        let based = _mm256_sub_ps(_mm256_castsi256_ps(constants), _mm256_set1_ps(terms.base));
+        let scaled = _mm256_mul_ps(_mm256_set1_ps(scaling.scale), _mm256_cvtepi32_ps(sums));
+        let based = _mm256_sub_ps(_mm256_castsi256_ps(constants), _mm256_set1_ps(scaling.base));
         let estimates = _mm256_sub_ps(based, scaled);
         let mut wanted = wanted;
         if !T::ALL {

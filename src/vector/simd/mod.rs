@@ -17,7 +17,8 @@ pub(super) const GROUP: usize = 8;
 /// Bytes of a cache line.
 pub(super) const LINE_BYTES: usize = 64;
 
-/// Rows ahead of the one that is compared whose code is asked for from memory.
+/// Rows ahead of the one that is compared whose code is asked for from memory: with codes of 64 bytes, 64 rows are a little
+/// better than 32, and these much better than 8 (Zen 5).
 pub(super) const ROWS_AHEAD: usize = 64;
 
 /// What is done with estimates.
@@ -34,7 +35,7 @@ pub(super) trait Taker {
 
 /// What turns the sum of a row into its estimate: `constant - base - scale * sum`.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Terms {
+pub(super) struct Scaling {
     pub(super) scale: f32,
     pub(super) base: f32,
 }
@@ -50,7 +51,8 @@ pub fn prefetch_all<T>(values: &[T]) {
     }
 }
 
-/// Asks for the lines of some bytes, wherever they are: an address without memory is passed over.
+/// Asks for the lines of some bytes, wherever they are: an address without memory is passed over. They come into the first cache,
+/// for they are needed within some hundred nanoseconds.
 #[expect(clippy::inline_always, reason = "for every row of a scan")]
 #[inline(always)]
 pub(super) fn prefetch_at(start: *const u8, count: usize) {

@@ -212,7 +212,11 @@ fn check(attribute: &Attribute, values: &ValueSet, expected: &[bool]) {
         attribute.narrow(range.start, &mut narrowed, &spans);
         for (row, place) in (64 * range.start..64 * range.end).zip(0..) {
             let stays = row % 7 != 0 && expected.get(row) == Some(&true);
-            assert_eq!(narrowed[place / 64] >> (place % 64) & 1 == 1, stays, "row {row} of {range:?}");
+            assert_eq!(
+                narrowed[place / 64] >> (place % 64) & 1 == 1,
+                stays,
+                "row {row} of {range:?}"
+            );
         }
     }
 }
