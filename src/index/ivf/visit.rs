@@ -10,8 +10,8 @@ use crate::vector::{RowSet, prefetch_all};
 const ROWS_ASKED: usize = 512;
 
 /// Share of allowed rows from which on all codes of a list are compared, one after the other, and only the rows that look near are
-/// asked whether they are allowed: that takes about as long as asking all of them, and comparing none.
-pub const MOST_SHARE: f64 = 0.4;
+/// asked whether they are allowed. With half of them allowed, asking first is still a tenth quicker (GloVe, Zen 5).
+pub const MOST_SHARE: f64 = 0.8;
 
 /// Rows of such a list that are asked nevertheless, to learn what share of it is allowed.
 const ASKED_ROWS: usize = 16;

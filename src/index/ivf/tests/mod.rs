@@ -84,8 +84,8 @@ fn all_lists_probed_equal_the_exact_scan() {
                     (50, None, 1.0),
                     (10, Some(&half), 0.3),
                     (200, Some(&half), 0.3),
-                    (10, Some(&half), 0.5),
-                    (200, Some(&half), 0.5),
+                    (10, Some(&half), 0.9),
+                    (200, Some(&half), 0.9),
                 ] {
                     let probes = Some(index.stats().lists);
                     let allowed_set = allowed.and_then(set);
