@@ -59,14 +59,13 @@ impl PartFilter<'_> {
             (Source::Condition(place), _) => {
                 if let Some(condition) = self.conditions.get(place) {
                     let rows = condition.attribute.rows(&condition.spans);
-                    return if self.test_count() == 1 {
-                        chunks.hand_on_all(rows)
-                    } else {
-                        chunks.test_all(rows)
-                    };
+                    // The only test is the condition itself.
+                    return chunks.hand_on_all(rows, self.test_count() > 1);
                 }
             }
-            (Source::Visible, Some(visible)) => return chunks.test_all(visible.range(self.span())),
+            (Source::Visible, Some(visible)) => {
+                return chunks.hand_on_all(visible.range(self.span()), true);
+            }
             (Source::Visible | Source::Sky, _) => {}
         }
         let (alone, narrows) = (self.is_region_alone(), self.narrows());
@@ -146,8 +145,12 @@ impl<F: FnMut(&[u32]) -> Result<(), QueryError>> Chunks<'_, F> {
         Ok(())
     }
 
-    /// Hands on many rows, which need no test.
-    fn hand_on_all(&mut self, mut all: impl Iterator<Item = u32>) -> Result<(), QueryError> {
+    /// Hands on many rows, or those of them that pass, where they have to be tested.
+    fn hand_on_all(
+        &mut self,
+        mut all: impl Iterator<Item = u32>,
+        are_tested: bool,
+    ) -> Result<(), QueryError> {
         let mut rows = Vec::with_capacity(CHUNK_ROWS);
         loop {
             rows.clear();
@@ -155,20 +158,7 @@ impl<F: FnMut(&[u32]) -> Result<(), QueryError>> Chunks<'_, F> {
             if rows.is_empty() {
                 return Ok(());
             }
-            self.hand_on(&rows)?;
-        }
-    }
-
-    /// Hands on those of many rows that pass.
-    fn test_all(&mut self, mut all: impl Iterator<Item = u32>) -> Result<(), QueryError> {
-        let mut rows = Vec::with_capacity(CHUNK_ROWS);
-        loop {
-            rows.clear();
-            rows.extend(all.by_ref().take(CHUNK_ROWS));
-            if rows.is_empty() {
-                return Ok(());
-            }
-            self.test(&rows)?;
+            if are_tested { self.test(&rows)? } else { self.hand_on(&rows)? }
         }
     }
 
