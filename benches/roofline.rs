@@ -1,8 +1,10 @@
 //! Exact scans of regions, and the loops under every plan, held against the memory bandwidth of the machine.
 //!
-//! Run with `cargo bench --bench roofline`. Criterion times the kernels; the table at the end divides what a cone's scan
-//! took, from the request to the hits, by the time that its bytes take at the bandwidth measured in the same run (one thread
-//! reading an array far larger than the caches). Scans are exact: there is no recall to print.
+//! Run with `cargo bench --bench roofline`. Criterion times the kernels; the table at the end divides what a cone's exact
+//! search took, from the request to the hits, by the time that the vectors in the cone take at the bandwidth measured in the same
+//! run (one thread reading an array far larger than the caches). Twice: comparing every vector (`region-scan`), and as the
+//! planner does it, which leaves out what codes prove to be no hit. Both are exact, and the hits are compared: there is no recall
+//! to print.
 
 #![allow(missing_docs, reason = "criterion's macros make public functions")]
 
@@ -10,11 +12,11 @@
 mod made;
 
 use std::hint::black_box;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use sidereus::engine::{CollectionView, Db, DbOptions, Write, WriteMode};
-use sidereus::query::{self, Query, Term};
+use sidereus::query::{self, Answer, Query, Term};
 use sidereus::schema::{Object, ObjectId};
 use sidereus::sky::{Cone, Degrees, Position, Radians, Region};
 use sidereus::vector::{CODE_STEP, CodeWeights, Metric, dot};
@@ -26,6 +28,8 @@ const NAME: &str = "sky";
 struct Sky {
     rows: i64,
     dimension: usize,
+    /// Vectors like those of the rows, but of none of them.
+    likes: Vec<Vec<f32>>,
     db: Db,
     _folder: TempDir,
 }
@@ -49,6 +53,9 @@ impl Random {
     }
 }
 
+/// Standard deviation of the noise in every component, which is a twentieth of the variance.
+const NOISE: f64 = 0.05;
+
 /// Objects evenly over a cap of 30 degrees, so that a cone's size decides how many it holds.
 fn sky(rows: i64, dimension: usize) -> Sky {
     let folder = tempfile::tempdir().expect("a folder");
@@ -59,23 +66,30 @@ fn sky(rows: i64, dimension: usize) -> Sky {
     let mut random = Random(0x5EED);
     // A few directions hold the vectors, as they do those of encoders.
     let directions: Vec<f32> = (0..8 * dimension).map(|_| random.unit() as f32 - 0.5).collect();
+    let vector = |random: &mut Random| -> Vec<f32> {
+        let mut vector = vec![0.0f32; dimension];
+        for direction in directions.chunks_exact(dimension) {
+            let along = random.unit() as f32;
+            vector.iter_mut().zip(direction).for_each(|(sum, axis)| *sum += along * axis);
+        }
+        let noise = NOISE * 12f64.sqrt();
+        vector.iter_mut().for_each(|value| *value += (noise * (random.unit() - 0.5)) as f32);
+        vector
+    };
     for start in (0..rows).step_by(20_000) {
         let batch = (start..start + 20_000).map(|id| {
             let height = 1.0 - (1.0 - Radians::from(Degrees(30.0)).0.cos()) * random.unit();
             let dec = Degrees::from(Radians(height.asin()));
             let position = Position::new(Degrees(360.0 * random.unit()), dec).expect("valid");
-            let mut vector = vec![0.0f32; dimension];
-            for direction in directions.chunks_exact(dimension) {
-                let along = random.unit() as f32;
-                vector.iter_mut().zip(direction).for_each(|(sum, axis)| *sum += along * axis);
-            }
+            let vector = vector(&mut random);
             let id = ObjectId::Number(id);
             Write::Put(Object { id, position, columns: vec![], vectors: vec![(space, vector)] })
         });
         db.write(NAME, WriteMode::Bulk, batch.collect()).expect("writes");
     }
     db.build_index(NAME, &mut |_, _, _| {}).expect("builds");
-    Sky { rows, dimension, db, _folder: folder }
+    let likes = (0..64).map(|_| vector(&mut random)).collect();
+    Sky { rows, dimension, likes, db, _folder: folder }
 }
 
 /// Bytes a second that one thread reads from memory, the best of several runs.
@@ -91,32 +105,46 @@ fn bandwidth() -> f64 {
     (0..9).map(|_| one()).fold(0.0, f64::max)
 }
 
-fn scan(sky: &Sky, view: &CollectionView, random: &mut Random, wanted: f64) -> (f64, u64) {
+/// A cone with about so many rows, and what to be near to.
+fn asked(sky: &Sky, random: &mut Random, wanted: f64) -> Query {
     // Rows are even in area: a cone of radius r holds (1 - cos r) of the cap's share.
     let cap = 1.0 - Radians::from(Degrees(30.0)).0.cos();
     let radius = Degrees::from(Radians((1.0 - cap * wanted / sky.rows as f64).acos())).0;
     let dec = 90.0 - (28.0 - radius).max(0.0) * random.unit();
     let centre = Position::new(Degrees(360.0 * random.unit()), Degrees(dec)).expect("valid");
-    let vector = (0..sky.dimension).map(|_| random.unit() as f32).collect();
+    let place = random.next() as usize % sky.likes.len();
     let term = Term {
         space: "space".to_owned(),
         weight: 1.0,
         like: vec![],
         unlike: vec![],
-        vectors: vec![vector],
+        vectors: vec![sky.likes[place].clone()],
         ..Term::default()
     };
-    let query = Query {
+    Query {
         terms: vec![term],
         region: Some(Region::Cone(Cone::new(centre, Degrees(radius)).expect("a cone"))),
         k: Some(10),
         exact: true,
-        plan: Some("region-scan".to_owned()),
         ..Query::default()
-    };
+    }
+}
+
+/// Seconds, and the answer.
+fn timed(view: &CollectionView, query: &Query) -> (f64, Answer) {
     let started = Instant::now();
-    let answer = query::search(view, &query).expect("answers");
-    (started.elapsed().as_secs_f64(), answer.stats.rows_scanned)
+    let answer = query::search(view, query).expect("answers");
+    (started.elapsed().as_secs_f64(), answer)
+}
+
+/// Waits until the index file has been read against its checksums: before, every vector is compared.
+fn settled(sky: &Sky, view: &CollectionView, random: &mut Random) {
+    let query = asked(sky, random, sky.rows as f64);
+    let started = Instant::now();
+    while timed(view, &query).1.stats.plan == "region-scan" {
+        assert!(started.elapsed() < Duration::from_secs(60), "the index is never used");
+        std::thread::sleep(Duration::from_millis(100));
+    }
 }
 
 fn regions(criterion: &mut Criterion) {
@@ -129,14 +157,16 @@ fn regions_of(criterion: &mut Criterion, sky: &Sky) {
     let view = sky.db.view(NAME).expect("a view");
     let mut random = Random(77);
     let row_bytes = (sky.dimension * size_of::<f32>()) as f64;
+    settled(sky, &view, &mut random);
+    let scanned = |query: Query| Query { plan: Some("region-scan".to_owned()), ..query };
     // Every row is mapped from here on.
-    scan(sky, &view, &mut random, sky.rows as f64);
+    timed(&view, &scanned(asked(sky, &mut random, sky.rows as f64)));
     let mut group = criterion.benchmark_group(format!("region scan {}", sky.dimension));
     group.sample_size(20);
     for wanted in [1e3, 1e4, 1e5] {
         group.throughput(Throughput::Bytes((wanted * row_bytes) as u64));
         group.bench_with_input(BenchmarkId::from_parameter(wanted), &wanted, |bencher, &wanted| {
-            bencher.iter(|| scan(sky, &view, &mut random, wanted));
+            bencher.iter(|| timed(&view, &scanned(asked(sky, &mut random, wanted))));
         });
     }
     group.finish();
@@ -147,22 +177,49 @@ fn regions_of(criterion: &mut Criterion, sky: &Sky) {
         bandwidth / 1e9
     );
     println!(
-        "{:>10} {:>10} {:>12} {:>12} {:>7}",
-        "rows", "MB", "median us", "at bandwidth", "ratio"
+        "{:>8} {:>7} {:>11} {:>11} {:>6} {:>9} {:>6}  {:<13} {:>7}",
+        "rows",
+        "MB",
+        "at bandw us",
+        "all rows us",
+        "ratio",
+        "exact us",
+        "ratio",
+        "plan",
+        "compared"
     );
     for wanted in [1e3, 1e4, 1e5] {
-        let mut runs: Vec<(f64, u64)> =
-            (0..101).map(|_| scan(sky, &view, &mut random, wanted)).collect();
-        runs.sort_by(|left, right| left.0.total_cmp(&right.0));
-        let (seconds, rows) = runs[runs.len() / 2];
+        // Each way has cones of its own: one of them would find what the other left in the caches.
+        let (mut all, mut exact) = (Vec::new(), Vec::new());
+        for _ in 0..101 {
+            all.push(timed(&view, &scanned(asked(sky, &mut random, wanted))));
+            exact.push(timed(&view, &asked(sky, &mut random, wanted)));
+        }
+        for _ in 0..5 {
+            let query = asked(sky, &mut random, wanted);
+            let (fast, slow) = (timed(&view, &query).1, timed(&view, &scanned(query)).1);
+            let hits = |answer: &Answer| -> Vec<_> {
+                answer.hits.iter().map(|hit| (hit.distance, hit.id.clone())).collect()
+            };
+            assert_eq!(hits(&fast), hits(&slow));
+        }
+        let by_time = |left: &(f64, Answer), right: &(f64, Answer)| left.0.total_cmp(&right.0);
+        all.sort_by(by_time);
+        exact.sort_by(by_time);
+        let ((all_s, answer), (exact_s, by_codes)) = (&all[50], &exact[50]);
+        let rows = answer.stats.rows_scanned;
         let bytes = rows as f64 * row_bytes;
         let least = bytes / bandwidth;
         println!(
-            "{rows:>10} {:>10.1} {:>12.1} {:>12.1} {:>7.2}",
+            "{rows:>8} {:>7.1} {:>11.1} {:>11.1} {:>6.2} {:>9.1} {:>6.2}  {:<13} {:>7.1}",
             bytes / 1e6,
-            seconds * 1e6,
             least * 1e6,
-            seconds / least
+            all_s * 1e6,
+            all_s / least,
+            exact_s * 1e6,
+            exact_s / least,
+            by_codes.stats.plan,
+            by_codes.stats.bytes_read as f64 / 1e6,
         );
     }
 }

@@ -1,7 +1,7 @@
 //! The vectors of one space in one part: owned in the tail, mapped from a file in a segment.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use super::error::EngineError;
@@ -82,6 +82,15 @@ impl Floats {
     }
 }
 
+/// The index file was opened, not read to its end.
+const UNREAD: u8 = 0;
+
+/// It was read, and has its checksums.
+const INTACT: u8 = 1;
+
+/// It does not have them.
+const DAMAGED: u8 = 2;
+
 /// Prepared vectors (unit length under cosine) of the rows that have one.
 #[derive(Debug)]
 pub struct PartVectors {
@@ -93,8 +102,8 @@ pub struct PartVectors {
     rows: Option<Vec<u32>>,
     index_path: Option<PathBuf>,
     index: OnceLock<Option<Arc<IvfIndex>>>,
-    /// Set when the index file was found damaged after it was opened.
-    is_damaged: Arc<AtomicBool>,
+    /// What reading the whole index file has told, after it was opened.
+    index_health: Arc<AtomicU8>,
 }
 
 impl PartVectors {
@@ -113,7 +122,7 @@ impl PartVectors {
             rows,
             index_path,
             index: OnceLock::new(),
-            is_damaged: Arc::new(AtomicBool::new(false)),
+            index_health: Arc::new(AtomicU8::new(UNREAD)),
         }
     }
 
@@ -289,21 +298,29 @@ impl PartVectors {
                 }
             })
             .as_ref()
-            .filter(|_| !self.is_damaged.load(Ordering::Relaxed))
+            .filter(|_| self.index_health.load(Ordering::Relaxed) != DAMAGED)
+    }
+
+    /// Whether the whole index file was found to be what was written: from then on its codes may decide what an exact answer
+    /// leaves out.
+    pub fn is_index_intact(&self) -> bool {
+        self.index_health.load(Ordering::Relaxed) == INTACT
     }
 
     /// Reads the index file against its checksums on a thread that gives way to everything else; the index is not used any
     /// more once it was found damaged.
     fn verify_beside(&self, path: &Path) {
-        let (path, is_damaged) = (path.to_owned(), Arc::clone(&self.is_damaged));
+        let (path, health) = (path.to_owned(), Arc::clone(&self.index_health));
         let verify = move || {
             idle::give_way();
-            if let Err(error) = IvfIndex::verify(&path) {
+            match IvfIndex::verify(&path) {
+                Ok(()) => health.store(INTACT, Ordering::Relaxed),
                 // A file that has gone belongs to a segment that was replaced meanwhile.
-                if path.exists() {
+                Err(error) if path.exists() => {
                     tracing::error!(path = %path.display(), %error, "index damaged; scanning instead");
-                    is_damaged.store(true, Ordering::Relaxed);
+                    health.store(DAMAGED, Ordering::Relaxed);
                 }
+                Err(_) => {}
             }
         };
         let started = std::thread::Builder::new().name("index-verify".to_owned()).spawn(verify);

@@ -232,7 +232,7 @@ impl Run<'_> {
     ) -> Result<(), QueryError> {
         self.query.stop.check()?;
         if !plan.kind.uses_lists() {
-            return if self.query.is_exact() {
+            return if self.query.is_exact() && !indexed.is_certain() {
                 self.scan_one(indexed.place, filter, plan.source, target)
             } else {
                 self.scan_codes(plan.source, filter, target, indexed)
@@ -265,6 +265,10 @@ impl Run<'_> {
             self.touched.rows_scanned += answer.rows_scanned;
             self.touched.rows_coded += answer.rows_scanned;
             return self.scan_instead(scan, filter, target, indexed);
+        }
+        if !answer.exact {
+            self.touched.rows_coded += answer.rows_scanned;
+            self.touched.rows_reranked += answer.rows_reranked;
         }
         self.take(answer);
         let known = filter.known_count();
@@ -314,30 +318,29 @@ impl Run<'_> {
         })?;
         let scan = CodeScan {
             k: self.top.capacity(),
-            recall: self.query.recall,
+            recall: if self.query.is_exact() { 1.0 } else { self.query.recall },
             bound: self.within,
             runs: &runs,
             rows: &listed,
+            go_on: &|| self.query.stop.check().is_ok(),
         };
         let part = filter.live().part();
         let key = |vector: u32| found(indexed.place, part, vectors.row_of(vector as usize));
         match indexed.index.scan_by(&target.vector, vectors, &scan, key)? {
             Some(answer) => {
+                self.touched.rows_coded += answer.rows_scanned;
+                self.touched.rows_reranked += answer.rows_reranked;
                 self.take(answer);
                 self.survived(Some(left));
                 Ok(())
             }
-            // Numbers too large for codes: the rows themselves can tell.
+            // Numbers too large for codes: the rows themselves can tell. Where the search was stopped, this ends at once.
             None => self.scan_one(indexed.place, filter, source, target),
         }
     }
 
     fn take(&mut self, answer: IvfAnswer<Found>) {
         self.touched.rows_scanned += answer.rows_scanned;
-        if !answer.exact {
-            self.touched.rows_coded += answer.rows_scanned;
-            self.touched.rows_reranked += answer.rows_reranked;
-        }
         self.touched.lists_probed += answer.lists_probed;
         self.touched.bytes_read += answer.bytes_read;
         self.touched.exact &= answer.exact;

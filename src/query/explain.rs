@@ -140,7 +140,9 @@ impl Told<'_> {
             return;
         }
         let _ = writeln!(text, "├─ plan: {}, because {}", plan.kind, plan.why);
-        if let Some(tuned_for) = plan.tuned_for.filter(|_| self.found.kind.uses_index()) {
+        if let Some(tuned_for) =
+            plan.tuned_for.filter(|_| self.found.kind.uses_index() && !self.found.exact)
+        {
             let wish = self.query.recall;
             let _ = writeln!(text, "├─ recall wished for: {wish}, tuned for {tuned_for}");
         }

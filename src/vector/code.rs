@@ -85,6 +85,16 @@ impl CodeWeights {
         Self { weights, wide, scaling: Scaling { scale, base } }
     }
 
+    /// Sum of what rounding to weights has made each of the factors, which they came of, differ by.
+    pub fn off_by(&self, factors: &[f32]) -> f64 {
+        let scale = f64::from(self.scaling.scale);
+        let weights = self.weights.iter().skip(CONSTANT_BYTES);
+        let off = weights
+            .zip(factors)
+            .map(|(&weight, &factor)| (f64::from(factor) - scale * f64::from(weight)).abs());
+        off.sum()
+    }
+
     /// Whether this processor has the instructions that compare codes quicker.
     pub fn is_wide() -> bool {
         WideWeights::new(&[0; CODE_STEP]).is_some()

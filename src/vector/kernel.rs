@@ -27,6 +27,18 @@ pub fn l2_squared(left: &[f32], right: &[f32]) -> f32 {
     })
 }
 
+/// By how much [`dot`] can be off, as a share of the product of the lengths, and [`l2_squared`], as a share of itself, where
+/// nothing overflows or vanishes.
+///
+/// # Reference
+/// Higham 2002, "Accuracy and Stability of Numerical Algorithms", chapter 3: each sum of `n` terms is off by `n` roundings at
+/// most. A term goes through one lane, or the rest behind the last whole chunk, and the sum of the lanes.
+pub fn rounding(length: usize) -> f64 {
+    let roundings = length / LANES + length % LANES + LANES.ilog2() as usize + 4;
+    let share = roundings as f64 * f64::from(f32::EPSILON) / 2.0;
+    share / (1.0 - share)
+}
+
 /// Returns the Euclidean norm, accumulated in `f64` so that no representable vector overflows.
 pub fn norm(vector: &[f32]) -> f64 {
     let (chunks, rest) = vector.as_chunks::<LANES>();

@@ -12,7 +12,7 @@ mod view;
 
 pub use block::{BlockError, VectorBlock};
 pub use code::{CODE_BYTES_MAX, CODE_STEP, CONSTANT_BYTES, CodeWeights};
-pub use kernel::{dot, l2_squared, norm, reference};
+pub use kernel::{dot, l2_squared, norm, reference, rounding};
 pub use max_sim::{MaxSim, MaxSimRoom};
 pub use metric::{Distance, Metric, UnknownMetric};
 pub use rows::{RowSet, VectorSource};

@@ -1,6 +1,7 @@
 //! Trains, fills and measures an index.
 
 use super::super::section::Section;
+use super::certain::compared_share;
 use super::coder::Coder;
 use super::curve::ProbeCurve;
 use super::encode::{self, Filled, in_parallel};
@@ -150,7 +151,7 @@ fn check_budget(
     lists: usize,
 ) -> Result<(), IndexError> {
     let sample = (lists * POINTS_PER_LIST).min(spec.train_sample_max).min(rows) * coder.kept * 4;
-    let bytes = rows * (2 * coder.code_bytes + 12) + 2 * sample + lists * coder.kept * 8;
+    let bytes = rows * (2 * coder.code_bytes + 28) + 2 * sample + lists * coder.kept * 8;
     let (needed, budget) = (bytes as u64, spec.memory_bytes_max);
     if needed <= budget { Ok(()) } else { Err(IndexError::BudgetTooSmall { needed, budget, rows }) }
 }
@@ -319,14 +320,19 @@ fn settle(
     progress: &mut dyn FnMut(&str, u64, u64),
 ) -> Result<IvfIndex, IndexError> {
     let truths = measured.truths;
-    let Filled { sky_codes, lists, list_of_row } = filled;
+    let Filled { sky_codes, lists, list_of_row, extremes } = filled;
     let mut index = IvfIndex {
         coder,
         sky_codes: Section::Owned(sky_codes),
         lists,
+        extremes: Some(extremes),
         settings: Vec::new(),
         seed: spec.seed,
     };
+    let share = truths.first().map_or(1.0, |truth| compared_share(&index, vectors, truth));
+    if let Some(extremes) = &mut index.extremes {
+        extremes.compared_share = share;
+    }
     let placed = |truths: &[Truth]| -> Vec<Places> {
         truths.iter().map(|truth| Places::of(&index, &list_of_row, truth)).collect()
     };

@@ -16,6 +16,7 @@
 //! modality for instance, so gets the larger error that it has.
 
 use super::super::section::Section;
+use super::certain::Asked;
 use crate::vector::{CONSTANT_BYTES, CodeWeights, Distance, Metric, dot, norm};
 
 /// Rounding of single precision, in errors of the codes, beyond which estimates tell nothing.
@@ -58,6 +59,10 @@ pub(super) struct CodedQuery {
     length: f64,
     /// Standard error of an estimate.
     pub(super) sigma: f64,
+    /// The query from the mean, and on the kept axes, and what a unit of each byte is worth.
+    centred: Vec<f32>,
+    rotated: Vec<f32>,
+    factors: Vec<f32>,
 }
 
 impl Coder {
@@ -142,11 +147,25 @@ impl Coder {
             centred_square,
             length: if length > 0.0 { length } else { 1.0 },
             sigma,
+            centred,
+            rotated,
+            factors,
         })
     }
 }
 
 impl CodedQuery {
+    /// What the certain bound of the query's estimates is made of.
+    pub(super) fn asked<'a>(&'a self, query: &'a [f32]) -> Asked<'a> {
+        Asked {
+            query,
+            centred: &self.centred,
+            rotated: &self.rotated,
+            factors: &self.factors,
+            weights_off: self.weights.off_by(&self.factors),
+        }
+    }
+
     /// The estimate that a row at a true distance would have without error.
     pub(super) fn estimate_of(&self, distance: Distance) -> f64 {
         match self.metric {

@@ -17,8 +17,7 @@ const PENDING_MAX: usize = 1 << 16;
 
 /// Collects rows by their estimates and settles them by their distances.
 ///
-/// A row is compared at full precision unless its estimate, less `margin` standard errors, lies beyond the distance of the
-/// last hit. Before any distance is known, only the best estimates are kept; [`Collector::is_complete`] tells whether that
+/// A row is compared at full precision unless its estimate, less `margin`, lies beyond the distance of the last hit. Before any distance is known, only the best estimates are kept; [`Collector::is_complete`] tells whether that
 /// has left out a row that should have been compared.
 pub(super) struct Collector<'a, K, F> {
     query: &'a [f32],
@@ -62,7 +61,7 @@ impl<'a, K: Ord, F: Fn(u32) -> K> Collector<'a, K, F> {
             vectors,
             metric,
             coded,
-            margin: if is_everything { margin } else { margin * coded.sigma },
+            margin,
             key,
             top: TopK::new(wanted),
             threshold: f32::INFINITY,
@@ -77,6 +76,16 @@ impl<'a, K: Ord, F: Fn(u32) -> K> Collector<'a, K, F> {
     /// Estimates at or above it are not looked at.
     pub(super) fn threshold(&self) -> f32 {
         self.threshold
+    }
+
+    /// Compares a row at full precision, whatever its code says.
+    pub(super) fn compare(&mut self, row: u32) {
+        // A row number of a damaged file may be nonsense.
+        let Some(vector) = self.vectors.fetch(row as usize, &mut self.buffer) else { return };
+        self.reranked += 1;
+        let distance = self.metric.distance(self.query, vector);
+        let key = &self.key;
+        self.top.offer(distance, || key(row));
     }
 
     /// Takes a row with its estimate; returns the threshold from there on.
@@ -105,31 +114,28 @@ impl<'a, K: Ord, F: Fn(u32) -> K> Collector<'a, K, F> {
 
     /// Compares the candidates, likeliest first, until the next is too far away.
     pub(super) fn settle(&mut self) {
-        self.pending.sort_unstable_by(|left, right| left.0.total_cmp(&right.0));
+        let mut pending = std::mem::take(&mut self.pending);
+        pending.sort_unstable_by(|left, right| left.0.total_cmp(&right.0));
         let mut limit = self.limit();
         let vector_bytes = size_of_val(self.query).max(1);
         let ahead = (ASKED_BYTES / vector_bytes).clamp(1, ASKED_MAX);
-        for &(_, row) in self.pending.iter().take(ahead) {
+        for &(_, row) in pending.iter().take(ahead) {
             self.vectors.prefetch(row as usize);
         }
-        for (place, &(estimate, row)) in self.pending.iter().enumerate() {
+        for (place, &(estimate, row)) in pending.iter().enumerate() {
             if f64::from(estimate) > limit {
                 break;
             }
-            if let Some(&(later, row)) = self.pending.get(place + ahead)
+            if let Some(&(later, row)) = pending.get(place + ahead)
                 && f64::from(later) <= limit
             {
                 self.vectors.prefetch(row as usize);
             }
-            // A row number of a damaged file may be nonsense.
-            let Some(vector) = self.vectors.fetch(row as usize, &mut self.buffer) else { continue };
-            self.reranked += 1;
-            let distance = self.metric.distance(self.query, vector);
-            let key = &self.key;
-            self.top.offer(distance, || key(row));
+            self.compare(row);
             limit = self.limit();
         }
-        self.pending.clear();
+        pending.clear();
+        self.pending = pending;
         // The next number up: an estimate on the limit itself is still looked at.
         self.threshold = (limit as f32).next_up();
     }

@@ -4,6 +4,7 @@ use std::panic::resume_unwind;
 use std::thread;
 
 use super::super::section::Section;
+use super::certain::{self, Extremes, Lengths};
 use super::coder::{Coder, code_bytes};
 use super::tune::{Estimates, Truth};
 use super::{IvfSpec, Lists};
@@ -217,6 +218,7 @@ pub(super) struct Filled {
     pub(super) sky_codes: Vec<u8>,
     pub(super) lists: Lists,
     pub(super) list_of_row: Vec<u32>,
+    pub(super) extremes: Extremes,
 }
 
 /// What a thread makes of its rows.
@@ -225,6 +227,7 @@ struct Coded {
     rotated: Vec<f32>,
     /// Squared length of what the kept axes leave out of each row.
     left_squares: Vec<f32>,
+    lengths: Vec<Lengths>,
 }
 
 /// Codes every row and puts it into its list.
@@ -240,11 +243,13 @@ pub(super) fn fill(
     let mut sky_codes = Vec::with_capacity(total * coder.code_bytes);
     let mut list_of_row: Vec<u32> = Vec::with_capacity(total);
     let mut squares = vec![(0.0f64, 0u32); centres.count()];
+    let skew = certain::skew(coder);
+    let mut lengths: Vec<Lengths> = Vec::with_capacity(total);
     progress("encode", 0, total as u64);
     for start in (0..total).step_by(BLOCK_ROWS) {
         let rows: Vec<usize> = (start..(start + BLOCK_ROWS).min(total)).collect();
         let share = rows.len().div_ceil(spec.threads.max(1));
-        let coded = in_parallel(rows.chunks(share), |rows| code_rows(coder, vectors, rows));
+        let coded = in_parallel(rows.chunks(share), |rows| code_rows(coder, skew, vectors, rows));
         let rotated: Vec<f32> =
             coded.iter().flat_map(|coded| coded.rotated.iter().copied()).collect();
         let lists = faiss::assign(part(coder.kept, &rotated)?, centres, spec.threads)?;
@@ -256,23 +261,29 @@ pub(super) fn fill(
             *sum = (sum.0 + f64::from(square), sum.1 + 1);
         }
         coded.iter().for_each(|coded| sky_codes.extend_from_slice(&coded.codes));
+        coded.iter().for_each(|coded| lengths.extend_from_slice(&coded.lengths));
         list_of_row.extend(lists);
         progress("encode", list_of_row.len() as u64, total as u64);
     }
     let lists = into_lists(coder, centres, &sky_codes, &list_of_row, &squares);
-    Ok(Filled { sky_codes, lists, list_of_row })
+    let extremes = Extremes::of(skew, &lengths);
+    Ok(Filled { sky_codes, lists, list_of_row, extremes })
 }
 
-fn code_rows(coder: &Coder, vectors: VectorView<'_>, rows: &[usize]) -> Coded {
+fn code_rows(coder: &Coder, skew: f64, vectors: VectorView<'_>, rows: &[usize]) -> Coded {
     let mut coded = Coded {
         codes: Vec::with_capacity(rows.len() * coder.code_bytes),
         rotated: Vec::with_capacity(rows.len() * coder.kept),
         left_squares: Vec::with_capacity(rows.len()),
+        lengths: Vec::with_capacity(rows.len()),
     };
     let (mut centred, mut rotated) = (Vec::new(), Vec::new());
     for vector in rows.iter().filter_map(|&row| vectors.row(row)) {
         coder.rotate(vector, &mut centred, &mut rotated);
+        let start = coded.codes.len();
         coder.encode(coder.constant(vector, &centred), &rotated, &mut coded.codes);
+        let code = &coded.codes[start..];
+        coded.lengths.push(certain::lengths(coder, skew, &centred, &rotated, code));
         let left = crate::vector::dot(&centred, &centred) - crate::vector::dot(&rotated, &rotated);
         coded.left_squares.push(left.max(0.0));
         coded.rotated.extend_from_slice(&rotated);

@@ -8,7 +8,7 @@
 //!     16     32  BLAKE3 of the 16 bytes before and of the description
 //!     48         description: JSON, see `Description`
 //!                sections, each at a multiple of 64 bytes: mean, axes, low, step, sky codes, centroids, radii, starts, rows,
-//!                codes
+//!                codes, odd rows
 //! ```
 //!
 //! Numbers are little-endian. The description is verified before it is interpreted, so opening reads a few kilobytes. The
@@ -18,12 +18,13 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use memmap2::Mmap;
 use serde::{Deserialize, Serialize};
 
 use super::super::section::{self, SECTION_ALIGN, Section};
+use super::certain::Extremes;
 use super::coder::Coder;
 use super::curve::ProbeCurve;
 use super::reach::Reach;
@@ -37,7 +38,10 @@ use crate::vector::{CODE_BYTES_MAX, CODE_STEP, CONSTANT_BYTES, Metric};
 const MAGIC: [u8; 8] = *b"SIDR-IVF";
 
 /// Raised with every change of the layout.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
+
+/// The oldest version that is read: it has no extremes.
+const VERSION_MIN: u32 = 2;
 
 /// Bytes before the checksum of the description.
 const PREFIX_LEN: usize = 16;
@@ -48,6 +52,7 @@ const HEADER_LEN: usize = PREFIX_LEN + blake3::OUT_LEN;
 /// Longest description that is read.
 const DESCRIPTION_BYTES_MAX: usize = 1 << 20;
 
+/// Sections that every file has.
 const SECTIONS: usize = 10;
 
 /// What the file says of itself.
@@ -65,6 +70,20 @@ struct Description {
     usual_oddness: f64,
     settings: Vec<SettingRecord>,
     sections: Vec<SectionRecord>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    extremes: Option<ExtremesRecord>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ExtremesRecord {
+    coding: f64,
+    left_out: f64,
+    length: f64,
+    skew: f64,
+    /// Rows in the last section.
+    odd: usize,
+    compared_share: f64,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -104,7 +123,7 @@ pub(super) fn save(index: &IvfIndex, path: &Path) -> Result<(), IndexError> {
     let sections = sections_of(index);
     let mut records = Vec::with_capacity(sections.len());
     let mut offset = 0;
-    for bytes in sections {
+    for bytes in &sections {
         let blake3 = blake3::hash(bytes).to_hex().to_string();
         records.push(SectionRecord { offset, bytes: bytes.len(), blake3 });
         offset = (offset + bytes.len()).next_multiple_of(SECTION_ALIGN);
@@ -125,9 +144,9 @@ pub(super) fn save(index: &IvfIndex, path: &Path) -> Result<(), IndexError> {
 }
 
 /// The sections in the order of the file.
-fn sections_of(index: &IvfIndex) -> [&[u8]; SECTIONS] {
+fn sections_of(index: &IvfIndex) -> Vec<&[u8]> {
     let (coder, lists) = (&index.coder, &index.lists);
-    [
+    let always: [&[u8]; SECTIONS] = [
         coder.mean.as_bytes(),
         coder.axes.as_bytes(),
         coder.low.as_bytes(),
@@ -138,7 +157,9 @@ fn sections_of(index: &IvfIndex) -> [&[u8]; SECTIONS] {
         lists.starts.as_bytes(),
         lists.rows.as_bytes(),
         lists.codes.as_bytes(),
-    ]
+    ];
+    let odd = index.extremes.iter().map(|extremes| extremes.odd.as_bytes());
+    always.into_iter().chain(odd).collect()
 }
 
 fn describe(index: &IvfIndex, sections: Vec<SectionRecord>) -> Description {
@@ -173,6 +194,14 @@ fn describe(index: &IvfIndex, sections: Vec<SectionRecord>) -> Description {
         usual_oddness: index.lists.usual_oddness,
         settings: index.settings.iter().map(setting).collect(),
         sections,
+        extremes: index.extremes.as_ref().map(|extremes| ExtremesRecord {
+            coding: extremes.coding,
+            left_out: extremes.left_out,
+            length: extremes.length,
+            skew: extremes.skew,
+            odd: extremes.odd.as_slice().len(),
+            compared_share: extremes.compared_share,
+        }),
     }
 }
 
@@ -232,7 +261,7 @@ fn open(path: &Path) -> Result<Opened, IndexError> {
         let path = path.to_owned();
         return Err(IndexError::NewerFormat { path, version, version_max: VERSION });
     }
-    if version < VERSION {
+    if version < VERSION_MIN {
         return Err(damaged("its format is not used any more"));
     }
     let length = number(12)? as usize;
@@ -327,9 +356,22 @@ fn assemble(opened: &Opened, metric: Metric) -> Option<IvfIndex> {
             codes: opened.section(9, codes)?,
             usual_oddness: said.usual_oddness,
         },
+        extremes: match &said.extremes {
+            Some(record) => Some(extremes(opened, record)?),
+            None => None,
+        },
         settings,
         seed: said.seed,
     })
+}
+
+fn extremes(opened: &Opened, record: &ExtremesRecord) -> Option<Extremes> {
+    let ExtremesRecord { coding, left_out, length, skew, odd, compared_share } = *record;
+    let numbers = [coding, left_out, length, skew, compared_share];
+    let are_sound = numbers.iter().all(|number| number.is_finite() && *number >= 0.0);
+    let odd = opened.section(SECTIONS, odd)?;
+    let marks = OnceLock::new();
+    are_sound.then_some(Extremes { coding, left_out, length, skew, odd, marks, compared_share })
 }
 
 fn setting(record: &SettingRecord) -> Option<Setting> {

@@ -17,6 +17,7 @@
 //! The searches that these make are then carried out on the sampled rows, and the recall that they reached is kept.
 
 mod build;
+mod certain;
 mod coder;
 mod collect;
 mod curve;
@@ -36,6 +37,7 @@ use super::IndexError;
 use super::recall::Recall;
 use super::section::Section;
 use crate::vector::{Distance, Metric, RowSet, VectorSource, VectorView};
+use certain::Extremes;
 use coder::Coder;
 use tune::Setting;
 
@@ -197,6 +199,8 @@ pub struct IvfIndex {
     /// Codes of the rows in the order of the sky.
     sky_codes: Section<u8>,
     lists: Lists,
+    /// What makes answers from codes exact; nothing in files of earlier versions.
+    extremes: Option<Extremes>,
     settings: Vec<Setting>,
     seed: u64,
 }
@@ -296,6 +300,19 @@ impl IvfIndex {
     /// Recall@10 that unfiltered searches with a wish reached when they were measured.
     pub fn measured_recall(&self, wish: f64) -> Recall {
         self.setting(wish).recall
+    }
+
+    /// Whether a scan of the codes can give the exact answer.
+    pub fn is_certain(&self) -> bool {
+        self.extremes.is_some()
+    }
+
+    /// Rows that an exact scan of the codes of so many rows, for `k` of them, is expected to compare in full.
+    pub fn expected_certain(&self, k: usize, rows: f64) -> f64 {
+        let extremes = self.extremes.as_ref();
+        let share = extremes.map_or(1.0, |extremes| extremes.compared_share);
+        // Among the sampled rows these are those beyond the hits themselves; of others, as many more hits, as many more rows.
+        (share * rows * (k as f64 / MEASURED_K as f64).max(1.0).sqrt() + k as f64).min(rows)
     }
 
     /// What a search for `k` rows is expected to touch when `allowed_count` of the rows are allowed, if those are spread

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::certain::Extremes;
 use super::collect::Collector;
 use super::search::check;
 use super::{IvfAnswer, IvfIndex};
@@ -12,12 +13,15 @@ use crate::vector::{Distance, VectorSource};
 /// are worth a look.
 const SETTLE_ROWS: usize = 2048;
 
+/// Blocks of so many rows between two times that it is asked whether to go on.
+const BLOCKS_ASKED: usize = 16;
+
 /// What to look for among the rows of a scan.
 #[derive(Clone, Copy)]
 pub struct CodeScan<'a> {
     /// Most hits.
     pub k: usize,
-    /// Recall to aim at, above 0 and below 1.
+    /// Recall to aim at, above 0 and up to 1: then no row is left out that could be a hit, for certain.
     pub recall: f64,
     /// Greatest distance of a hit, itself included.
     pub bound: Option<Distance>,
@@ -25,12 +29,15 @@ pub struct CodeScan<'a> {
     pub runs: &'a [Range<usize>],
     /// Rows to look at beside them, in any order. No row is looked at twice.
     pub rows: &'a [u32],
+    /// Asked between blocks of rows; the scan ends without an answer when it says no.
+    pub go_on: &'a dyn Fn() -> bool,
 }
 
 impl IvfIndex {
     /// Finds the nearest of some rows by their codes along the sky, re-ranked at full precision.
     ///
-    /// `None` where the codes cannot tell (a query beyond single precision): compare the rows themselves then.
+    /// `None` where the codes cannot tell (a query beyond single precision; an exact answer where the index does not know how
+    /// far its codes can be off): compare the rows themselves then. And `None` where the scan was not to go on.
     ///
     /// # Errors
     /// Those of [`IvfIndex::search`].
@@ -43,16 +50,24 @@ impl IvfIndex {
     ) -> Result<Option<IvfAnswer<K>>, IndexError> {
         check(self, query, vectors, scan.recall)?;
         let Some(coded) = self.coder.query(query) else { return Ok(None) };
-        let setting = self.setting(scan.recall);
+        let exact = scan.recall >= 1.0;
+        let margin = match exact {
+            true => self.certain_margin(query, &coded),
+            false => Some(self.setting(scan.recall).margin * coded.sigma),
+        };
+        let Some(margin) = margin else { return Ok(None) };
+        let odd = self.extremes.as_ref().filter(|_| exact);
         let wanted = scan.k.min(self.row_count());
         let metric = self.coder.metric;
-        let mut collector =
-            Collector::new(query, vectors, metric, &coded, setting.margin, wanted, &key);
-        let mut compared = self.scan_rows(&coded, scan, &mut collector);
+        let mut collector = Collector::new(query, vectors, metric, &coded, margin, wanted, &key);
+        let scanned = self.scan_rows(&coded, scan, odd, &mut collector);
+        let Some(mut compared) = scanned else { return Ok(None) };
         collector.settle();
         if !collector.is_complete() {
             collector.begin_again();
-            compared = self.scan_rows(&coded, scan, &mut collector);
+            let again = self.scan_rows(&coded, scan, odd, &mut collector);
+            let Some(again) = again else { return Ok(None) };
+            compared = again;
             collector.settle();
         }
         let reranked = collector.reranked;
@@ -65,7 +80,7 @@ impl IvfIndex {
             rows_reranked: reranked as u64,
             lists_probed: 0,
             bytes_read: (compared * self.coder.code_bytes + reranked * vector_bytes) as u64,
-            exact: false,
+            exact,
             gave_up: false,
         }))
     }
@@ -74,31 +89,55 @@ impl IvfIndex {
         &self,
         coded: &super::coder::CodedQuery,
         scan: &CodeScan<'_>,
+        odd: Option<&Extremes>,
         collector: &mut Collector<'_, K, F>,
-    ) -> usize {
+    ) -> Option<usize> {
+        let marks = odd.map(|odd| odd.marks(self.row_count()));
+        let is_odd = |row: u32| marks.is_some_and(|marks| marks.contains(row as usize));
         let codes = self.sky_codes.as_slice();
+        let mut blocks = 0usize;
+        let mut is_over = || {
+            blocks += 1;
+            blocks.is_multiple_of(BLOCKS_ASKED) && !(scan.go_on)()
+        };
         let length = self.coder.code_bytes;
         let mut compared = 0;
         for run in scan.runs {
+            let odd = odd.map_or(&[][..], |odd| odd.odd_within(run.clone()));
+            odd.iter().for_each(|&row| collector.compare(row));
             for start in run.clone().step_by(SETTLE_ROWS) {
                 let end = (start + SETTLE_ROWS).min(run.end);
                 let block = codes.get(start * length..end * length).unwrap_or_default();
                 let limit = collector.threshold();
                 let next = codes.get(end * length..run.end * length).unwrap_or_default();
                 coded.weights.scan_below(block, next, limit, |place, estimate| {
-                    collector.push(estimate, (start + place) as u32)
+                    let row = (start + place) as u32;
+                    if is_odd(row) { collector.threshold() } else { collector.push(estimate, row) }
                 });
                 settle_once(collector, &mut compared, end - start);
+                if is_over() {
+                    return None;
+                }
             }
         }
         for chunk in scan.rows.chunks(SETTLE_ROWS) {
+            if marks.is_some() {
+                let odd = chunk.iter().filter(|row| is_odd(**row));
+                odd.for_each(|&row| collector.compare(row));
+            }
             let limit = collector.threshold();
             coded.weights.gather_below(codes, chunk, limit, |place, estimate| {
-                chunk.get(place).map_or(limit, |&row| collector.push(estimate, row))
+                match chunk.get(place) {
+                    Some(&row) if !is_odd(row) => collector.push(estimate, row),
+                    _ => collector.threshold(),
+                }
             });
             settle_once(collector, &mut compared, chunk.len());
+            if is_over() {
+                return None;
+            }
         }
-        compared
+        Some(compared)
     }
 }
 

@@ -126,7 +126,7 @@ pub(super) fn search<K: Ord>(
     let setting = index.setting(search.recall);
     let request = Search { index, coded: &coded, setting, wish: search, wanted };
     let metric = index.coder.metric;
-    let margin = if through_all { f64::INFINITY } else { setting.margin };
+    let margin = if through_all { f64::INFINITY } else { setting.margin * coded.sigma };
     let mut collector = Collector::new(query, vectors, metric, &coded, margin, wanted, &key);
     let mut ranking = Ranking::new(index, &coded);
     let mut walk = Walk::default();

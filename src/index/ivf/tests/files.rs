@@ -23,6 +23,19 @@ fn a_saved_index_answers_as_before() {
                     read.search(query, &block.view(), &search).expect("valid"),
                     index.search(query, &block.view(), &search).expect("valid"),
                 );
+                let runs = [0..block.count()];
+                let scan = CodeScan {
+                    k: 10,
+                    recall: 1.0,
+                    bound: None,
+                    runs: &runs,
+                    rows: &[],
+                    go_on: &|| true,
+                };
+                assert_eq!(
+                    read.scan_by(query, &block.view(), &scan, |row| row).expect("valid"),
+                    index.scan_by(query, &block.view(), &scan, |row| row).expect("valid"),
+                );
             }
         }
     }
@@ -62,8 +75,8 @@ fn idx_3_a_damaged_description_is_refused_before_it_is_read() {
             "{len}: {refused:?}"
         );
     }
-    let newer = [&intact[..8], &3u32.to_le_bytes(), &intact[12..]].concat();
-    assert!(matches!(load_bytes(&newer), Err(IndexError::NewerFormat { version: 3, .. })));
+    let newer = [&intact[..8], &4u32.to_le_bytes(), &intact[12..]].concat();
+    assert!(matches!(load_bytes(&newer), Err(IndexError::NewerFormat { version: 4, .. })));
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The index against the exact scan.
 
+mod certain;
 mod files;
 mod recall;
 mod threads;
@@ -178,7 +179,8 @@ fn codes_along_the_sky_find_what_the_rows_hold() {
                 let asked: [(&[_], &[_], _); 3] =
                     [(&runs, &[], &in_runs), (&[], &some, &in_some), (&runs, &beside, &in_both)];
                 for (runs, rows, allowed) in asked {
-                    let scan = CodeScan { k: 10, recall: 0.99, bound: None, runs, rows };
+                    let scan =
+                        CodeScan { k: 10, recall: 0.99, bound: None, runs, rows, go_on: &|| true };
                     let answer = index.scan_by(query, &block.view(), &scan, |row| row);
                     let answer = answer.expect("valid").expect("codes can tell");
                     let wish = IvfSearch::nearest(10);
