@@ -277,14 +277,15 @@ fn is_sound(vector: &[f32], metric: Metric) -> bool {
 
 /// Vectors of consecutive rows, row-major.
 pub(super) fn vectors_of_block(
-    values: &[f32],
+    mut values: Vec<f32>,
     space: &EmbeddingSpace,
 ) -> Result<Vectors, ArrowError> {
     let rows = values.chunks_exact(space.dimension);
+    let whole = rows.len() * space.dimension;
     if rows.clone().all(|vector| is_sound(vector, space.metric)) {
         let item = Arc::new(Field::new("item", DataType::Float32, true));
-        let components = values[..rows.len() * space.dimension].to_vec();
-        let components = Arc::new(Float32Array::from(components));
+        values.truncate(whole);
+        let components = Arc::new(Float32Array::from(values));
         let array = FixedSizeListArray::try_new(item, space.dimension as i32, components, None)?;
         return Ok(Vectors { array, misfits: Vec::new() });
     }

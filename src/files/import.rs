@@ -215,7 +215,7 @@ impl IngestBatches {
             blocks.push(select(values, dimension, &table, self.row));
         }
         self.row = end;
-        self.plan.ingest_batch(&table, &blocks).map(Some)
+        self.plan.ingest_batch(&table, blocks).map(Some)
     }
 
     fn unpaired(&self, array: &NpyReader, rows: u64) -> FileError {

@@ -141,12 +141,16 @@ impl Plan {
     pub fn ingest_batch(
         &self,
         table: &TableBatch,
-        blocks: &[Vec<f32>],
+        blocks: Vec<Vec<f32>>,
     ) -> Result<IngestRows, FileError> {
         self.convert(table, blocks).map_err(|error| FileError::Layout { detail: error.to_string() })
     }
 
-    fn convert(&self, table: &TableBatch, blocks: &[Vec<f32>]) -> Result<IngestRows, ArrowError> {
+    fn convert(
+        &self,
+        table: &TableBatch,
+        mut blocks: Vec<Vec<f32>>,
+    ) -> Result<IngestRows, ArrowError> {
         let rows = &table.rows;
         let mut faults = Faults(vec![None; rows.num_rows()]);
         let ids = self.ids(table, &mut faults)?;
@@ -175,8 +179,8 @@ impl Plan {
             let vectors = match place {
                 VectorPlace::Column(column) => vectors_of_column(rows.column(*column), space)?,
                 VectorPlace::Block(number) => {
-                    let block = blocks.get(*number).map_or(&[][..], Vec::as_slice);
-                    vectors_of_block(block, space)?
+                    let block = blocks.get_mut(*number).map(std::mem::take);
+                    vectors_of_block(block.unwrap_or_default(), space)?
                 }
             };
             let Vectors { array, misfits } = vectors;

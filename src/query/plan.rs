@@ -178,7 +178,9 @@ pub(super) fn choose(
 ) -> Result<Plan, QueryError> {
     let indexed = indexed(filters, bound);
     let scan = scan_kind(query);
-    let has_choice = !query.is_exact() || indexed.as_ref().is_some_and(Indexed::is_certain);
+    // What codes leave out depends on all rows of the index, hidden ones among them, and the plan would tell of them.
+    let has_choice = !query.is_exact()
+        || !view.is_restricted() && indexed.as_ref().is_some_and(Indexed::is_certain);
     let estimates = estimates(query, bound, filters, (scan, has_choice));
     let is_counted = filters.iter().all(|filter| filter.known_count().is_some());
     let mut plan = Plan {

@@ -50,6 +50,7 @@ mod stop;
 mod target;
 mod telemetry;
 mod tls;
+mod transport;
 mod upkeep;
 
 pub use admission::{AdmissionOptions, Limited, Pass, Quota, QuotaChange, QuotaOptions, Quotas};

@@ -33,6 +33,7 @@ use super::search::Searches;
 use super::stop::{End, Stop};
 use super::telemetry::SlowQueries;
 use super::tls::{self, Certificates, ConnectionLimits, TlsError, TlsOptions};
+use super::transport;
 use super::upkeep::{Upkeep, UpkeepOptions};
 use crate::access::{AccessError, AccessOptions, Registry, system_clock};
 use crate::audit::{self, AuditError, Log};
@@ -66,25 +67,9 @@ const SERVICES: [&str; 10] = [
     backup_service_server::SERVICE_NAME,
 ];
 
-/// Streams that one connection may have open.
-const STREAMS_PER_CONNECTION_MAX: u32 = 128;
-
-/// Requests of one connection that may wait for their first answer; more are refused at once.
-const REQUESTS_PER_CONNECTION_MAX: usize = 64;
-
-/// Header bytes of one request.
-const HEADER_BYTES_MAX: u32 = 16 << 10;
-
 /// Bytes of a question about the protocol: the answer repeats a name that is not known in a header, and clients close a
 /// connection whose headers are too long.
 const REFLECTION_BYTES_MAX: usize = 2 << 10;
-
-/// Flow-control windows of HTTP/2: large enough for ingest over a network, small enough to be held often.
-const STREAM_WINDOW_BYTES: u32 = 2 << 20;
-const CONNECTION_WINDOW_BYTES: u32 = 8 << 20;
-
-/// After this long without a sign of life a client is asked for one, and given up after as long again.
-const KEEPALIVE: Duration = Duration::from_secs(30);
 
 /// Room that a message may take beyond its own limit, for its envelope.
 const ENVELOPE_BYTES: usize = 1 << 20;
@@ -423,15 +408,7 @@ fn router(
     let limits = &context.limits;
     let (request, reply) = (limits.request_bytes_max, limits.reply_bytes_max + ENVELOPE_BYTES);
     let ingest = limits.ingest_message_bytes_max;
-    let mut builder = tonic::transport::Server::builder()
-        .max_concurrent_streams(STREAMS_PER_CONNECTION_MAX)
-        .concurrency_limit_per_connection(REQUESTS_PER_CONNECTION_MAX)
-        .load_shed(true)
-        .initial_stream_window_size(STREAM_WINDOW_BYTES)
-        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-        .http2_max_header_list_size(HEADER_BYTES_MAX)
-        .http2_keepalive_interval(Some(KEEPALIVE))
-        .http2_keepalive_timeout(Some(KEEPALIVE))
+    let mut builder = transport::builder()
         .layer(layers.calls)
         .layer(layers.audit)
         .layer(layers.gate)

@@ -11,7 +11,7 @@ use super::error::StorageError;
 use super::key::{IdKey, KeyRange, ObjectKey, VectorKey};
 use super::operation::{Change, ChangeKind};
 use super::plan::first_key;
-use super::record::{Head, Located, append_row, encode_vector_into};
+use super::record::{Head, Located, append_row, vector_bytes};
 use super::store::{Store, head};
 use super::table::Table;
 use super::write::change_rows;
@@ -19,6 +19,14 @@ use crate::schema::{CollectionId, CollectionSchema, EmbeddingSpace, IdRef, Rows,
 
 /// Bytes of an object beside its vectors, at least: for the decision whether files are worth it.
 const OBJECT_BYTES: usize = 64;
+
+/// Bytes of a table, and rows of it, from which they are written into two files at once: one file can be written by one
+/// thread only, and the last to end is waited for.
+const SPLIT_BYTES: usize = 32 << 20;
+const SPLIT_ROWS: usize = 32_768;
+
+/// Objects whose bytes tell about how many all of them have.
+const SAMPLED_ROWS: usize = 16;
 
 /// Where a row of a block goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,12 +98,13 @@ impl Store {
         let changes: Vec<Change> = changed.collect();
         let changes =
             SortedRun::from_rows(change_rows(collection, head.version, &changes).collect())?;
-        let objects = ObjectRows { blocks, places: &places };
+        let objects = ObjectRows::split(blocks, &places);
         let vectors = VectorRows::split(&meta.schema, blocks, &places);
-        let ids = IdRows { collection, blocks, ids: &ids };
-        let mut sources: Vec<&dyn SortedSource> = vec![&objects];
+        let ids = IdRows::split(collection, blocks, &ids);
+        let mut sources: Vec<&dyn SortedSource> = Vec::new();
+        sources.extend(objects.iter().map(|rows| rows as &dyn SortedSource));
         sources.extend(vectors.iter().map(|rows| rows as &dyn SortedSource));
-        sources.push(&ids);
+        sources.extend(ids.iter().map(|rows| rows as &dyn SortedSource));
         sources.extend(SortedRun::sources(&changes));
         let version = head.version;
         let made = self.commit_sources(&slot, head, &sources, || alongside(&places))?;
@@ -217,10 +226,38 @@ fn is_any_there(view: &dyn KvView, table: Table, keys: &[Vec<u8>]) -> Result<boo
     view.has_any(table, keys)
 }
 
+/// Rows in their order, in halves where they are to be written into two files.
+fn halves<T>(rows: &[T], is_split: bool) -> impl Iterator<Item = &[T]> {
+    let (left, right) = rows.split_at(if is_split { rows.len() / 2 } else { 0 });
+    [left, right].into_iter().filter(|rows| !rows.is_empty())
+}
+
 /// Rows of the `objects` table.
 struct ObjectRows<'a> {
     blocks: &'a [&'a dyn Rows],
     places: &'a [Place],
+}
+
+impl<'a> ObjectRows<'a> {
+    fn split(blocks: &'a [&'a dyn Rows], places: &'a [Place]) -> Vec<Self> {
+        let whole = Self { blocks, places };
+        let is_large = places.len() > SPLIT_ROWS || whole.size_bytes() > SPLIT_BYTES;
+        halves(places, is_large).map(|places| Self { blocks, places }).collect()
+    }
+
+    /// About how many bytes the rows have: some of them, as many times as there are others.
+    fn size_bytes(&self) -> usize {
+        let step = self.places.len().div_ceil(SAMPLED_ROWS).max(1);
+        let mut sampled = Vec::new();
+        self.places.iter().step_by(step).for_each(|place| self.append(&mut sampled, place));
+        sampled.len() * step
+    }
+
+    fn append(&self, value: &mut Vec<u8>, place: &Place) {
+        let (block, row) = (self.blocks[place.block as usize], place.row as usize);
+        let columns = (0..block.column_count()).map(|column| block.value(column, row));
+        append_row(value, block.id(row), block.position(row), columns);
+    }
 }
 
 impl SortedSource for ObjectRows<'_> {
@@ -230,12 +267,10 @@ impl SortedSource for ObjectRows<'_> {
 
     fn visit(&self, sink: &mut Sink<'_>) -> Result<(), StorageError> {
         let mut value = Vec::new();
-        for Place { key, block, row } in self.places {
-            let (block, row) = (self.blocks[*block as usize], *row as usize);
-            let columns = (0..block.column_count()).map(|column| block.value(column, row));
+        for place in self.places {
             value.clear();
-            append_row(&mut value, block.id(row), block.position(row), columns);
-            sink(&key.bytes(), Some(&value))?;
+            self.append(&mut value, place);
+            sink(&place.key.bytes(), Some(&value))?;
         }
         Ok(())
     }
@@ -250,12 +285,8 @@ struct VectorRows<'a> {
     in_blocks: Vec<Option<usize>>,
 }
 
-/// Bytes of vectors from which they are written into two files at once.
-const SPLIT_BYTES: usize = 32 << 20;
-
 impl<'a> VectorRows<'a> {
-    /// The vectors of every space, in the order of their keys: one file can be written by one thread only, so that
-    /// many are split.
+    /// The vectors of every space, in the order of their keys.
     fn split(
         schema: &CollectionSchema,
         blocks: &'a [&'a dyn Rows],
@@ -271,10 +302,8 @@ impl<'a> VectorRows<'a> {
             let in_blocks: Vec<_> = blocks.iter().map(in_block).collect();
             let dimension = schema.space_by_id(space).map_or(0, |space| space.dimension);
             let is_large = places.len() * dimension * size_of::<f32>() > SPLIT_BYTES;
-            let (left, right) = places.split_at(if is_large { places.len() / 2 } else { 0 });
-            for places in [left, right].into_iter().filter(|places| !places.is_empty()) {
-                sources.push(Self { blocks, places, space, in_blocks: in_blocks.clone() });
-            }
+            let rows = |places| Self { blocks, places, space, in_blocks: in_blocks.clone() };
+            sources.extend(halves(places, is_large).map(rows));
         }
         sources
     }
@@ -286,13 +315,11 @@ impl SortedSource for VectorRows<'_> {
     }
 
     fn visit(&self, sink: &mut Sink<'_>) -> Result<(), StorageError> {
-        let mut value = Vec::new();
         for Place { key, block, row } in self.places {
             let vector = self.in_blocks[*block as usize]
                 .and_then(|place| self.blocks[*block as usize].vector(place, *row as usize));
             let Some(vector) = vector else { continue };
-            encode_vector_into(&mut value, vector);
-            sink(&VectorKey::new(key, self.space).bytes(), Some(&value))?;
+            sink(&VectorKey::new(key, self.space).bytes(), Some(vector_bytes(vector)))?;
         }
         Ok(())
     }
@@ -303,6 +330,17 @@ struct IdRows<'a> {
     collection: CollectionId,
     blocks: &'a [&'a dyn Rows],
     ids: &'a [(IdRef<'a>, Place)],
+}
+
+impl<'a> IdRows<'a> {
+    fn split(
+        collection: CollectionId,
+        blocks: &'a [&'a dyn Rows],
+        ids: &'a [(IdRef<'a>, Place)],
+    ) -> Vec<Self> {
+        let rows = |ids| Self { collection, blocks, ids };
+        halves(ids, ids.len() > SPLIT_ROWS).map(rows).collect()
+    }
 }
 
 impl SortedSource for IdRows<'_> {

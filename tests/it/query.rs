@@ -325,7 +325,8 @@ proptest! {
             k: Some(k),
             ..Query::default()
         };
-        for plan in [None, Some("full-scan"), Some("region-scan"), Some("survivor-scan"), Some("filtered-ivf"), Some("ivf")] {
+        let plans = ["full-scan", "region-scan", "survivor-scan", "region-codes", "survivor-codes", "filtered-ivf", "ivf"];
+        for plan in std::iter::once(None).chain(plans.map(Some)) {
             let exact = Query { exact: true, plan: plan.map(str::to_owned), ..base.clone() };
             let answer = query::search(&view, &exact).expect("answers");
             prop_assert!(answer.stats.exact);

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{DataType, FieldRef, SchemaRef};
 use arrow::ipc::writer::StreamWriter;
 use tokio::sync::mpsc::Sender;
 
@@ -10,6 +10,13 @@ use crate::files::{IngestBatches, RefusedRow};
 
 /// Bytes at which a message is sent; the server takes four times as much.
 const MESSAGE_BYTES: usize = 8 << 20;
+
+/// Bytes, as the server counts them, at which the first message is sent, so that the server begins sooner. It writes files from
+/// 4 MiB on, and would log what is smaller.
+const FIRST_MESSAGE_BYTES: usize = 9 << 19;
+
+/// Bytes of an object beside its vectors, as the server counts them.
+const OBJECT_BYTES: usize = 64;
 
 /// Bytes of the pieces that a message is filled with.
 const PIECE_BYTES: usize = 2 << 20;
@@ -38,6 +45,10 @@ struct Pending {
     batches: Vec<RecordBatch>,
     message: Message,
     bytes: usize,
+    /// Whether no message has been sent.
+    is_first: bool,
+    /// Bytes of a row, as the server counts them.
+    counted_bytes: usize,
 }
 
 /// Reads a table to its end and sends it in messages. Returns early when nobody takes them any more.
@@ -77,13 +88,27 @@ fn pieces(batch: &RecordBatch, numbers: &[u64]) -> Vec<(RecordBatch, Vec<u64>)> 
 
 impl Pending {
     fn new(layout: SchemaRef) -> Self {
-        Self { layout, batches: Vec::new(), message: Message::default(), bytes: 0 }
+        let dimension = |field: &FieldRef| match field.data_type() {
+            DataType::FixedSizeList(_, dimension) => *dimension as usize,
+            _ => 0,
+        };
+        let components: usize = layout.fields().iter().map(dimension).sum();
+        Self {
+            layout,
+            batches: Vec::new(),
+            message: Message::default(),
+            bytes: 0,
+            is_first: true,
+            counted_bytes: OBJECT_BYTES + components * size_of::<f32>(),
+        }
     }
 
     fn is_full(&self, next: &RecordBatch, rows_max: usize) -> bool {
+        let rows = self.message.numbers.len();
         !self.batches.is_empty()
-            && (self.message.numbers.len() + next.num_rows() > rows_max
-                || self.bytes + sliced_bytes(next) > MESSAGE_BYTES)
+            && (rows + next.num_rows() > rows_max
+                || self.bytes + sliced_bytes(next) > MESSAGE_BYTES
+                || self.is_first && rows * self.counted_bytes >= FIRST_MESSAGE_BYTES)
     }
 
     fn add(&mut self, batch: RecordBatch, numbers: Vec<u64>) {
@@ -96,7 +121,7 @@ impl Pending {
     fn send(&mut self, messages: &Sender<Message>) -> Result<bool> {
         let batches = std::mem::take(&mut self.batches);
         let mut message = std::mem::take(&mut self.message);
-        self.bytes = 0;
+        (self.bytes, self.is_first) = (0, false);
         let refused = std::mem::take(&mut message.refused);
         let mut goes_on = true;
         if !refused.is_empty() {
@@ -165,8 +190,8 @@ fn encode_stream(layout: &SchemaRef, batches: &[RecordBatch]) -> Result<Vec<u8>>
 mod tests {
     use std::sync::Arc;
 
-    use arrow::array::{BinaryArray, Int64Array};
-    use arrow::datatypes::{DataType, Field, Schema};
+    use arrow::array::{ArrayRef, BinaryArray, FixedSizeListArray, Float32Array, Int64Array};
+    use arrow::datatypes::{Field, Schema};
     use arrow::ipc::reader::StreamReader;
 
     use super::*;
@@ -215,6 +240,24 @@ mod tests {
         let ids: Vec<i64> = parts.iter().flat_map(|(bytes, _)| ids_of(bytes)).collect();
         assert_eq!(ids, [0, 1, 2, 3]);
         assert_eq!(parts.iter().map(|(_, rows)| rows).sum::<usize>(), 4);
+    }
+
+    #[test]
+    fn the_first_message_is_full_once_the_server_writes_it_as_files() {
+        let (rows, dimension) = (2_000, 512);
+        let item = Arc::new(Field::new("item", DataType::Float32, true));
+        let values = Float32Array::from(vec![0.5; rows * dimension as usize]);
+        let vectors = FixedSizeListArray::new(item, dimension, Arc::new(values), None);
+        let vectors: ArrayRef = Arc::new(vectors);
+        let batch = RecordBatch::try_from_iter([("vector.image", vectors)]).expect("a batch");
+        let next = batch.slice(0, 300);
+        let mut pending = Pending::new(batch.schema());
+        pending.add(batch, (0..rows as u64).collect());
+        assert!(!pending.is_full(&next, MESSAGE_ROWS_BULK), "the server would log so few");
+        pending.add(next.clone(), (0..300).collect());
+        assert!(pending.is_full(&next, MESSAGE_ROWS_BULK));
+        pending.is_first = false;
+        assert!(!pending.is_full(&next, MESSAGE_ROWS_BULK), "later messages are larger");
     }
 
     #[test]

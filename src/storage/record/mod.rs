@@ -14,7 +14,7 @@ pub(crate) use head::{Head, Intent, StagedFile, decode_changes, encode_changes};
 pub(crate) use named::{decode_named, encode_named};
 pub(crate) use row::{
     Located, append_row, decode_row, decode_row_id, decode_vector, decode_vector_into, encode_row,
-    encode_vector, encode_vector_into,
+    encode_vector, vector_bytes,
 };
 pub(crate) use schema::CollectionMeta;
 pub(crate) use tokens::{decode_tokens, encode_tokens};

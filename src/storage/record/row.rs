@@ -144,17 +144,13 @@ fn decode_value(rest: &mut Reader<'_>) -> Result<Value, StorageError> {
 
 /// The bytes of a vector: its components, little-endian, nothing else.
 pub(crate) fn encode_vector(vector: &[f32]) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    encode_vector_into(&mut bytes, vector);
-    bytes
+    vector_bytes(vector).to_vec()
 }
 
-/// Replaces `bytes` by those of a vector.
-pub(crate) fn encode_vector_into(bytes: &mut Vec<u8>, vector: &[f32]) {
-    bytes.resize(size_of_val(vector), 0);
-    for (place, component) in bytes.as_chunks_mut::<4>().0.iter_mut().zip(vector) {
-        *place = component.to_le_bytes();
-    }
+/// The same bytes without a copy: a vector lies in memory as it does in its record.
+pub(crate) fn vector_bytes(vector: &[f32]) -> &[u8] {
+    const { assert!(cfg!(target_endian = "little"), "records are little-endian") };
+    bytemuck::cast_slice(vector)
 }
 
 /// Reads a vector of a known dimension back.

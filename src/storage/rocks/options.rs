@@ -30,6 +30,16 @@ const OPEN_FILES_MAX: i32 = 2_048;
 /// Files that were written or taken in and are not sorted into the others yet, from which they are compacted.
 const FRESH_FILES_MAX: i32 = 24;
 
+/// The same of tables into which a large commit of an import puts two files, and of the vectors, of which it puts two for each space. A
+/// read by key opens only those whose keys lie around it and whose filters know it.
+const FRESH_PAIRED_FILES_MAX: i32 = 48;
+const FRESH_VECTOR_FILES_MAX: i32 = 64;
+
+/// Bytes of the level into which fresh files are compacted; they are also compacted when they have as many, however few they are. Vectors
+/// come in files of about 64 MiB, so that as many of them as may be fresh have the larger number.
+const LEVEL_BYTES: u64 = 1 << 30;
+const LEVEL_VECTOR_BYTES: u64 = 4 << 30;
+
 /// Removals of whole ranges that a table keeps in memory, for the first read after each sorts all of them anew. A dropped collection is
 /// one of them in each table; there is no setter of its own for the setting.
 const RANGES_REMOVED_MAX: &str = "memtable_max_range_deletions=1000";
@@ -115,32 +125,38 @@ impl Tuning {
         // Reads tolerate many files for a while; writers are only held when compaction is far behind. The files of an
         // import overlap one another: compacting few of them at a time would write everything many times over, and
         // take processors and disk from the import itself.
-        options.set_level_zero_file_num_compaction_trigger(FRESH_FILES_MAX);
-        options.set_level_zero_slowdown_writes_trigger(4 * FRESH_FILES_MAX);
-        options.set_level_zero_stop_writes_trigger(8 * FRESH_FILES_MAX);
+        let (fresh, level_bytes) = match table {
+            Some(Table::Vectors) => (FRESH_VECTOR_FILES_MAX, LEVEL_VECTOR_BYTES),
+            Some(Table::Objects | Table::Ids) => (FRESH_PAIRED_FILES_MAX, LEVEL_BYTES),
+            _ => (FRESH_FILES_MAX, LEVEL_BYTES),
+        };
+        options.set_level_zero_file_num_compaction_trigger(fresh);
+        options.set_level_zero_slowdown_writes_trigger(4 * fresh);
+        options.set_level_zero_stop_writes_trigger(8 * fresh);
         options.set_target_file_size_base(64 << 20);
-        options.set_max_bytes_for_level_base(1 << 30);
-        // Components of embeddings hardly compress: spare the work.
-        if table == Some(Table::Vectors) {
-            options.set_compression_type(DBCompressionType::None);
-        } else if table == Some(Table::Tokens) {
+        options.set_max_bytes_for_level_base(level_bytes);
+        let fast = fast_compression(table);
+        options.set_compression_type(fast);
+        if fast != DBCompressionType::None {
+            options.set_bottommost_compression_type(DBCompressionType::Zstd);
+        }
+        if table == Some(Table::Tokens) {
             // Close to a megabyte each: beside the tree, a compaction moves the keys alone.
-            options.set_compression_type(DBCompressionType::None);
             options.set_enable_blob_files(true);
             options.set_min_blob_size(BLOB_BYTES_MIN);
             options.set_blob_file_size(256 << 20);
             options.set_blob_compression_type(DBCompressionType::None);
             options.set_enable_blob_gc(true);
-        } else {
-            options.set_compression_type(DBCompressionType::Lz4);
-            options.set_bottommost_compression_type(DBCompressionType::Zstd);
         }
         options
     }
 
     /// Options of the files that a bulk import writes: fast ones, since what makes them smaller is left to compaction.
     pub(super) fn staged(&self, table: Table) -> Options {
-        self.family(Some(table))
+        let mut options = self.family(Some(table));
+        // A file on its own is written as those of the lowest level are.
+        options.set_bottommost_compression_type(fast_compression(Some(table)));
+        options
     }
 
     fn blocks(&self, table: Option<Table>) -> BlockBasedOptions {
@@ -156,6 +172,14 @@ impl Tuning {
         blocks.set_cache_index_and_filter_blocks(true);
         blocks.set_pin_l0_filter_and_index_blocks_in_cache(true);
         blocks
+    }
+}
+
+/// How a table is compressed where it is written often. Components of embeddings hardly compress: spare the work.
+fn fast_compression(table: Option<Table>) -> DBCompressionType {
+    match table {
+        Some(Table::Vectors | Table::Tokens) => DBCompressionType::None,
+        _ => DBCompressionType::Lz4,
     }
 }
 

@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::io;
 use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rocksdb::SstFileWriter;
 
@@ -15,6 +16,9 @@ use crate::storage::record::StagedFile;
 
 /// Rows go into a new file after this many bytes.
 const FILE_BYTES_MAX: usize = 256 << 20;
+
+/// Threads that write files where there are fewer processors: each waits for the disk at the end of its file.
+const WRITERS_MIN: usize = 4;
 
 /// The folder of all staging folders.
 pub(super) struct Staging {
@@ -35,7 +39,8 @@ impl Staging {
         self.path.join(stage.0.to_string())
     }
 
-    /// Writes every source into one or more files, all sources at once; everything is on the disk when this returns.
+    /// Writes every source into one or more files, as many sources at once as there are processors; everything is on the
+    /// disk when this returns.
     pub(super) fn write(
         &self,
         stage: StageId,
@@ -45,23 +50,30 @@ impl Staging {
         let folder = self.folder(stage);
         fs::create_dir(&folder).map_err(|error| StorageError::file("making", &folder, error))?;
         let folder = &folder;
-        let written: Vec<Vec<StagedFile>> = std::thread::scope(|scope| {
-            let writers: Vec<_> = sources
-                .iter()
-                .enumerate()
-                .map(|(place, source)| {
-                    scope.spawn(move || write_source(folder, place, *source, tuning))
-                })
-                .collect();
-            writers
-                .into_iter()
-                .map(|writer| writer.join().unwrap_or_else(|panic| resume_unwind(panic)))
-                .collect::<Result<_, _>>()
+        let next = AtomicUsize::new(0);
+        let write = || -> Result<Vec<_>, StorageError> {
+            let mut written = Vec::new();
+            loop {
+                let place = next.fetch_add(1, Ordering::Relaxed);
+                let Some(source) = sources.get(place) else { return Ok(written) };
+                written.push((place, write_source(folder, place, *source, tuning)?));
+            }
+        };
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        let count = sources.len().min(processors.max(WRITERS_MIN));
+        let mut written: Vec<(usize, Vec<StagedFile>)> = std::thread::scope(|scope| {
+            let writers: Vec<_> = (0..count).map(|_| scope.spawn(&write)).collect();
+            let mut written = Vec::with_capacity(sources.len());
+            for writer in writers {
+                written.extend(writer.join().unwrap_or_else(|panic| resume_unwind(panic))?);
+            }
+            Ok::<_, StorageError>(written)
         })?;
+        written.sort_unstable_by_key(|(place, _)| *place);
         // The writers have synced the contents of the files; their names are synced here.
         sync_folder(folder)?;
         sync_folder(&self.path)?;
-        Ok(written.into_iter().flatten().collect())
+        Ok(written.into_iter().flat_map(|(_, files)| files).collect())
     }
 
     /// The files that are still in the folder.

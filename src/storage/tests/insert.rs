@@ -158,6 +158,31 @@ fn a_crash_at_any_step_of_an_insertion_leaves_all_or_nothing() {
     }
 }
 
+#[test]
+fn many_rows_are_written_into_two_files_a_table() {
+    let place = tempfile::tempdir().expect("a temporary directory");
+    let mut store = on_disk(place.path());
+    let collection = create(&store, "galaxies");
+    let names = Arc::new(Mutex::new(Vec::new()));
+    let (list, staging) = (Arc::clone(&names), place.path().join("staging"));
+    store.probe = Some(Box::new(move |step| {
+        if step == Step::Staged {
+            let list_of = |path| std::fs::read_dir(path).expect("lists").flatten();
+            let files = list_of(staging.clone()).flat_map(|stage| list_of(stage.path()));
+            let names = files.map(|file| file.file_name().to_string_lossy().into_owned());
+            list.lock().expect("not poisoned").extend(names);
+        }
+        Ok(())
+    }));
+    let objects = (0..33_000).map(|id| object(id, 0.01 * id as f64, 5.0, 1));
+    let block = Block::new(objects.collect());
+    assert!(insert(&store, collection, &[block]).is_some());
+    let names = names.lock().expect("not poisoned").clone();
+    let of = |table: &str| names.iter().filter(|name: &&String| name.starts_with(table)).count();
+    assert_eq!((of("objects"), of("ids"), of("changes")), (2, 2, 1), "{names:?}");
+    assert_eq!(contents(&store, collection).len(), 33_000);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 

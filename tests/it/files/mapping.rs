@@ -108,7 +108,7 @@ fn units_of_positions_are_converted_or_refused() {
         ];
         let rows = RecordBatch::try_new(Arc::new(file), columns).expect("sound");
         let table = TableBatch { rows, numbers: vec![0], refused: vec![] };
-        let batch = plan.ingest_batch(&table, &[])?.batch;
+        let batch = plan.ingest_batch(&table, Vec::new())?.batch;
         let value = |place: usize| {
             let column = batch.column(place).as_any().downcast_ref::<Float64Array>();
             column.expect("a position").value(0)
@@ -139,7 +139,7 @@ fn sexagesimal_text_and_numbers_in_text_are_positions() {
     ];
     let rows = RecordBatch::try_new(Arc::new(file), columns).expect("sound");
     let table = TableBatch { rows, numbers: vec![0, 1, 2, 3], refused: vec![] };
-    let rows = plan.ingest_batch(&table, &[]).expect("fits");
+    let rows = plan.ingest_batch(&table, Vec::new()).expect("fits");
     let ra = rows.batch.column(1).as_any().downcast_ref::<Float64Array>().expect("ra");
     assert_eq!(ra.values().to_vec(), [180.0, 10.5]);
     assert_eq!(rows.numbers, [0, 1]);

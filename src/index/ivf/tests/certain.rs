@@ -63,7 +63,7 @@ fn asked(count: usize, seed: u64) -> (Vec<std::ops::Range<usize>>, Vec<u32>) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
+    #![proptest_config(ProptestConfig::with_cases(10))]
 
     #[test]
     fn no_estimate_is_off_by_more_than_the_bound(
