@@ -178,15 +178,7 @@ fn regions_of(criterion: &mut Criterion, sky: &Sky) {
     );
     println!(
         "{:>8} {:>7} {:>11} {:>11} {:>6} {:>9} {:>6}  {:<13} {:>7}",
-        "rows",
-        "MB",
-        "at bandw us",
-        "all rows us",
-        "ratio",
-        "exact us",
-        "ratio",
-        "plan",
-        "compared"
+        "rows", "MB", "at bandw us", "all rows us", "ratio", "exact us", "ratio", "plan", "MB read"
     );
     for wanted in [1e3, 1e4, 1e5] {
         // Each way has cones of its own: one of them would find what the other left in the caches.

@@ -8,7 +8,7 @@ use super::bind::{Bound, Target};
 use super::error::QueryError;
 use super::filter::{PartFilter, Source};
 use super::fused::{self, Scored};
-use super::plan::{Considered, Indexed, Plan, PlanKind, indexed};
+use super::plan::{self, Considered, Indexed, Plan, PlanKind, indexed};
 use super::request::Query;
 use super::trace;
 use crate::engine::{EngineError, Part, PartVectors};
@@ -232,7 +232,8 @@ impl Run<'_> {
     ) -> Result<(), QueryError> {
         self.query.stop.check()?;
         if !plan.kind.uses_lists() {
-            return if self.query.is_exact() && !indexed.is_certain() {
+            return if self.query.is_exact() && !plan.is_certain {
+                self.touched.kind = plan::scan_kind(self.query);
                 self.scan_one(indexed.place, filter, plan.source, target)
             } else {
                 self.scan_codes(plan.source, filter, target, indexed)

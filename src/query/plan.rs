@@ -125,6 +125,8 @@ pub(super) struct Plan {
     pub(super) estimates: Vec<f64>,
     /// Whether that was a count, not an estimate.
     pub(super) is_counted: bool,
+    /// Whether codes may decide what an exact answer leaves out.
+    pub(super) is_certain: bool,
     /// The recall that the index was tuned for, where there is one.
     pub(super) tuned_for: Option<f64>,
 }
@@ -192,6 +194,7 @@ pub(super) fn choose(
         survivors: estimates.iter().sum(),
         estimates,
         is_counted,
+        is_certain: query.is_exact() && has_choice,
         tuned_for: indexed.as_ref().map(|indexed| indexed.index.tuned_for(query.recall)),
     };
     if let Some(name) = &query.plan {

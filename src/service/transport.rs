@@ -13,9 +13,9 @@ const REQUESTS_PER_CONNECTION_MAX: usize = 64;
 /// Header bytes of one request.
 const HEADER_BYTES_MAX: u32 = 16 << 10;
 
-/// Flow-control windows. A stream has room for the next message of an import while the one before it is decoded; a
-/// stream that is not read leaves the other half to the others of its connection.
-const STREAM_WINDOW_BYTES: u32 = 8 << 20;
+/// Flow-control windows. A stream has room for half of the next message of an import while the one before it is decoded; a
+/// stream that is not read leaves three quarters to the others of its connection.
+const STREAM_WINDOW_BYTES: u32 = 4 << 20;
 const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
 
 /// Bytes of the frames that clients may send. The least that HTTP/2 allows, 16 KiB, cuts a message of an import into

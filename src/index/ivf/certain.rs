@@ -138,8 +138,11 @@ impl Extremes {
         let coding = usual(rows, |row| row.coding);
         let left_out = usual(rows, |row| row.left_out);
         let length = usual(rows, |row| row.length);
-        let is_odd =
-            |row: &Lengths| row.coding > coding || row.left_out > left_out || row.length > length;
+        // What is no number is odd as well.
+        let is_usual = |row: &Lengths| {
+            row.coding <= coding && row.left_out <= left_out && row.length <= length
+        };
+        let is_odd = |row: &Lengths| !is_usual(row);
         let odd = (0u32..).zip(rows).filter(|(_, row)| is_odd(row)).map(|(row, _)| row).collect();
         Self {
             coding: coding.into(),
@@ -213,7 +216,9 @@ impl Extremes {
             + 2.0 * UNIT * (row + query).powi(2);
         let vanishing = (coder.dimension + coder.kept) as f64 * 4.0 * f64::from(f32::MIN_POSITIVE);
         let all = codes + BYTE_MAX * asked.weights_off + computing + ours + theirs + vanishing;
-        Some(all * CARE).filter(|bound| bound.is_finite())
+        // Beyond single precision an estimate is no number, and nothing is known of its row.
+        let greatest = constant + base + BYTE_MAX * largest + all;
+        (greatest < f64::from(f32::MAX) / 4.0).then_some(all * CARE)
     }
 }
 

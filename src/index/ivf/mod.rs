@@ -312,7 +312,10 @@ impl IvfIndex {
         let extremes = self.extremes.as_ref();
         let share = extremes.map_or(1.0, |extremes| extremes.compared_share);
         // Among the sampled rows these are those beyond the hits themselves; of others, as many more hits, as many more rows.
-        (share * rows * (k as f64 / MEASURED_K as f64).max(1.0).sqrt() + k as f64).min(rows)
+        let hits = (k as f64 / MEASURED_K as f64).max(1.0);
+        let odd = extremes.map_or(0.0, |extremes| extremes.odd.as_slice().len() as f64);
+        let odd = odd / self.row_count().max(1) as f64;
+        ((share * hits.sqrt() + odd) * rows + k as f64).min(rows)
     }
 
     /// What a search for `k` rows is expected to touch when `allowed_count` of the rows are allowed, if those are spread

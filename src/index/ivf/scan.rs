@@ -14,7 +14,7 @@ use crate::vector::{Distance, VectorSource};
 const SETTLE_ROWS: usize = 2048;
 
 /// Blocks of so many rows between two times that it is asked whether to go on.
-const BLOCKS_ASKED: usize = 16;
+const BLOCKS_ASKED: usize = 4;
 
 /// What to look for among the rows of a scan.
 #[derive(Clone, Copy)]
@@ -103,11 +103,11 @@ impl IvfIndex {
         let length = self.coder.code_bytes;
         let mut compared = 0;
         for run in scan.runs {
-            let odd = odd.map_or(&[][..], |odd| odd.odd_within(run.clone()));
-            odd.iter().for_each(|&row| collector.compare(row));
             for start in run.clone().step_by(SETTLE_ROWS) {
                 let end = (start + SETTLE_ROWS).min(run.end);
                 let block = codes.get(start * length..end * length).unwrap_or_default();
+                let odd = odd.map_or(&[][..], |odd| odd.odd_within(start..end));
+                odd.iter().for_each(|&row| collector.compare(row));
                 let limit = collector.threshold();
                 let next = codes.get(end * length..run.end * length).unwrap_or_default();
                 coded.weights.scan_below(block, next, limit, |place, estimate| {

@@ -56,7 +56,10 @@ impl Staging {
             loop {
                 let place = next.fetch_add(1, Ordering::Relaxed);
                 let Some(source) = sources.get(place) else { return Ok(written) };
-                written.push((place, write_source(folder, place, *source, tuning)?));
+                let files = write_source(folder, place, *source, tuning);
+                // What is left need not be written any more.
+                let files = files.inspect_err(|_| next.store(sources.len(), Ordering::Relaxed))?;
+                written.push((place, files));
             }
         };
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
