@@ -267,11 +267,8 @@ impl Run<'_> {
             self.touched.rows_coded += answer.rows_scanned;
             return self.scan_instead(scan, filter, target, indexed);
         }
-        if !answer.exact {
-            self.touched.rows_coded += answer.rows_scanned;
-            self.touched.rows_reranked += answer.rows_reranked;
-        }
-        self.take(answer);
+        let is_coded = !answer.exact;
+        self.take(answer, is_coded);
         let known = filter.known_count();
         self.survived(known);
         Ok(())
@@ -329,9 +326,7 @@ impl Run<'_> {
         let key = |vector: u32| found(indexed.place, part, vectors.row_of(vector as usize));
         match indexed.index.scan_by(&target.vector, vectors, &scan, key)? {
             Some(answer) => {
-                self.touched.rows_coded += answer.rows_scanned;
-                self.touched.rows_reranked += answer.rows_reranked;
-                self.take(answer);
+                self.take(answer, true);
                 self.survived(Some(left));
                 Ok(())
             }
@@ -340,8 +335,13 @@ impl Run<'_> {
         }
     }
 
-    fn take(&mut self, answer: IvfAnswer<Found>) {
+    /// Takes an answer of the index; `is_coded` tells whether its rows were compared by their codes first.
+    fn take(&mut self, answer: IvfAnswer<Found>, is_coded: bool) {
         self.touched.rows_scanned += answer.rows_scanned;
+        if is_coded {
+            self.touched.rows_coded += answer.rows_scanned;
+            self.touched.rows_reranked += answer.rows_reranked;
+        }
         self.touched.lists_probed += answer.lists_probed;
         self.touched.bytes_read += answer.bytes_read;
         self.touched.exact &= answer.exact;

@@ -183,7 +183,7 @@ pub(super) fn choose(
     // What codes leave out depends on all rows of the index, hidden ones among them, and the plan would tell of them.
     let has_choice = !query.is_exact()
         || !view.is_restricted() && indexed.as_ref().is_some_and(Indexed::is_certain);
-    let estimates = estimates(query, bound, filters, (scan, has_choice));
+    let estimates = estimates(query, bound, filters, has_choice);
     let is_counted = filters.iter().all(|filter| filter.known_count().is_some());
     let mut plan = Plan {
         kind: scan,
@@ -248,12 +248,11 @@ fn estimates(
     query: &Query,
     bound: &Bound,
     filters: &[PartFilter<'_>],
-    (scan, has_choice): (PlanKind, bool),
+    has_choice: bool,
 ) -> Vec<f64> {
-    let is_settled = query.is_exact()
-        && (!has_choice || query.plan.is_some())
-        && bound.order.is_none()
-        && query.plan.as_ref().is_none_or(|name| name == scan.name());
+    let scan = scan_kind(query).name();
+    let is_scan = query.plan.as_ref().map_or(!has_choice, |name| name == scan);
+    let is_settled = query.is_exact() && bound.order.is_none() && is_scan;
     if is_settled && !query.explain {
         return Vec::new();
     }

@@ -18,7 +18,7 @@ use super::write::change_rows;
 use crate::schema::{CollectionId, CollectionSchema, EmbeddingSpace, IdRef, Rows, SpaceId};
 
 /// Bytes of an object beside its vectors, at least: for the decision whether files are worth it.
-const OBJECT_BYTES: usize = 64;
+pub const OBJECT_BYTES: usize = 64;
 
 /// Bytes of a table, and rows of it, from which they are written into two files at once: one file can be written by one
 /// thread only, and the last to end is waited for.

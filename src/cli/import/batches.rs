@@ -7,6 +7,7 @@ use arrow::ipc::writer::StreamWriter;
 use tokio::sync::mpsc::Sender;
 
 use crate::files::{IngestBatches, RefusedRow};
+use crate::storage::OBJECT_BYTES;
 
 /// Bytes at which a message is sent; the server takes four times as much.
 const MESSAGE_BYTES: usize = 8 << 20;
@@ -14,9 +15,6 @@ const MESSAGE_BYTES: usize = 8 << 20;
 /// Bytes, as the server counts them, at which the first message is sent, so that the server begins sooner. It writes files from
 /// 4 MiB on, and would log what is smaller.
 const FIRST_MESSAGE_BYTES: usize = 9 << 19;
-
-/// Bytes of an object beside its vectors, as the server counts them.
-const OBJECT_BYTES: usize = 64;
 
 /// Bytes of the pieces that a message is filled with.
 const PIECE_BYTES: usize = 2 << 20;

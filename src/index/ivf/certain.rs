@@ -68,17 +68,6 @@ pub(super) struct Lengths {
     length: f32,
 }
 
-/// What a query's part of the bound is made of.
-pub(super) struct Asked<'a> {
-    pub(super) query: &'a [f32],
-    pub(super) centred: &'a [f32],
-    pub(super) rotated: &'a [f32],
-    /// What a unit of each byte is worth.
-    pub(super) factors: &'a [f32],
-    /// By how much the estimates of rows of the greatest bytes are off for the rounding of the weights.
-    pub(super) weights_off: f64,
-}
-
 /// How far the kept axes are from orthonormal.
 pub(super) fn skew(coder: &Coder) -> f64 {
     let axes: Vec<&[f32]> = coder.axes.as_slice().chunks_exact(coder.dimension).collect();
@@ -175,24 +164,24 @@ impl Extremes {
 
     /// By how much the estimate of a row that is not odd can differ from
     /// [`CodedQuery::estimate_of`](super::coder::CodedQuery::estimate_of) of its computed distance.
-    pub(super) fn bound(&self, coder: &Coder, asked: &Asked<'_>) -> Option<f64> {
+    pub(super) fn bound(&self, coder: &Coder, query: &[f32], coded: &CodedQuery) -> Option<f64> {
         if self.skew > SKEW_MAX {
             return None;
         }
         let sum = rounding(coder.dimension);
         let turning = turning(coder, self.skew);
-        let (row, query) = (self.length, norm(asked.centred));
-        let kept = norm(asked.rotated);
+        let whole = norm(query);
+        let (row, query) = (self.length, norm(&coded.centred));
+        let kept = norm(&coded.rotated);
         let codes = self.coding * kept + self.left_out * beside(query, kept, turning);
-        let largest: f64 = asked.factors.iter().map(|factor| f64::from(factor.abs())).sum();
-        let base: f64 = asked
+        let largest: f64 = coded.factors.iter().map(|factor| f64::from(factor.abs())).sum();
+        let base: f64 = coded
             .rotated
             .iter()
             .zip(coder.low.as_slice())
             .map(|(&value, &low)| f64::from(value * low).abs())
             .sum();
         let mean = norm(coder.mean.as_slice());
-        let whole = norm(asked.query);
         // The constant of a row, how it and the true distance are rounded, and what the shift is off by.
         let (constant, ours, theirs) = match coder.metric {
             Metric::L2 => {
@@ -215,7 +204,12 @@ impl Extremes {
             + 3.0 * turning * row * query
             + 2.0 * UNIT * (row + query).powi(2);
         let vanishing = (coder.dimension + coder.kept) as f64 * 4.0 * f64::from(f32::MIN_POSITIVE);
-        let all = codes + BYTE_MAX * asked.weights_off + computing + ours + theirs + vanishing;
+        let all = codes
+            + BYTE_MAX * coded.weights.off_by(&coded.factors)
+            + computing
+            + ours
+            + theirs
+            + vanishing;
         // Beyond single precision an estimate is no number, and nothing is known of its row.
         let greatest = constant + base + BYTE_MAX * largest + all;
         (greatest < f64::from(f32::MAX) / 4.0).then_some(all * CARE)
@@ -226,7 +220,7 @@ impl IvfIndex {
     /// Within how much of the last hit a row is compared in full so that the answer is exact; `None` where the index does not
     /// know.
     pub(super) fn certain_margin(&self, query: &[f32], coded: &CodedQuery) -> Option<f64> {
-        self.extremes.as_ref()?.bound(&self.coder, &coded.asked(query))
+        self.extremes.as_ref()?.bound(&self.coder, query, coded)
     }
 }
 

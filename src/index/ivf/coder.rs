@@ -16,7 +16,6 @@
 //! modality for instance, so gets the larger error that it has.
 
 use super::super::section::Section;
-use super::certain::Asked;
 use crate::vector::{CONSTANT_BYTES, CodeWeights, Distance, Metric, dot, norm};
 
 /// Rounding of single precision, in errors of the codes, beyond which estimates tell nothing.
@@ -60,9 +59,9 @@ pub(super) struct CodedQuery {
     /// Standard error of an estimate.
     pub(super) sigma: f64,
     /// The query from the mean, and on the kept axes, and what a unit of each byte is worth.
-    centred: Vec<f32>,
-    rotated: Vec<f32>,
-    factors: Vec<f32>,
+    pub(super) centred: Vec<f32>,
+    pub(super) rotated: Vec<f32>,
+    pub(super) factors: Vec<f32>,
 }
 
 impl Coder {
@@ -155,17 +154,6 @@ impl Coder {
 }
 
 impl CodedQuery {
-    /// What the certain bound of the query's estimates is made of.
-    pub(super) fn asked<'a>(&'a self, query: &'a [f32]) -> Asked<'a> {
-        Asked {
-            query,
-            centred: &self.centred,
-            rotated: &self.rotated,
-            factors: &self.factors,
-            weights_off: self.weights.off_by(&self.factors),
-        }
-    }
-
     /// The estimate that a row at a true distance would have without error.
     pub(super) fn estimate_of(&self, distance: Distance) -> f64 {
         match self.metric {

@@ -110,7 +110,7 @@ proptest! {
             });
             for query in queries(metric, &block, scale, seed) {
                 let scan =
-                    CodeScan { k, recall: 1.0, bound: None, runs: &runs, rows: &rows, go_on: &|| true };
+                    scan_of(k, 1.0, &runs, &rows);
                 let answer = index.scan_by(&query, &block.view(), &scan, |row| row).expect("valid");
                 // Where single precision holds no differences, codes say so.
                 let Some(answer) = answer else { continue };
@@ -132,8 +132,7 @@ fn equal_rows_are_told_apart_by_their_numbers() {
     (0..2000).for_each(|row| block.push(&few[row % 7]).expect("finite"));
     let index = built(Metric::L2, &block, None);
     let rows: Vec<u32> = (0..2000).rev().collect();
-    let scan =
-        CodeScan { k: 300, recall: 1.0, bound: None, runs: &[], rows: &rows, go_on: &|| true };
+    let scan = scan_of(300, 1.0, &[], &rows);
     let answer = index.scan_by(&few[3], &block.view(), &scan, |row| row).expect("valid");
     let answer = answer.expect("codes can tell");
     let truth = exact(&few[3], block.view(), Metric::L2, &IvfSearch::nearest(300), None);
@@ -145,8 +144,7 @@ fn few_rows_are_compared_in_full() {
     for metric in METRICS {
         let (block, index) = small(metric, None);
         let runs = [0..block.count()];
-        let scan =
-            CodeScan { k: 10, recall: 1.0, bound: None, runs: &runs, rows: &[], go_on: &|| true };
+        let scan = scan_of(10, 1.0, &runs, &[]);
         let mut compared = 0;
         let mut asked = 0;
         for row in (0..block.count()).step_by(101) {
@@ -171,8 +169,7 @@ fn a_scan_that_shall_not_go_on_has_no_answer() {
     let index = built(Metric::L2, &block, Some(32));
     let runs = [0..block.count()];
     for recall in [0.99, 1.0] {
-        let scan =
-            CodeScan { k: 10, recall, bound: None, runs: &runs, rows: &[], go_on: &|| false };
+        let scan = CodeScan { go_on: &|| false, ..scan_of(10, recall, &runs, &[]) };
         let answer = index.scan_by(block.row(0).expect("a row"), &block.view(), &scan, |row| row);
         assert!(answer.expect("valid").is_none());
     }
@@ -184,8 +181,7 @@ fn an_index_of_an_earlier_version_knows_no_bound() {
     index.extremes = None;
     assert!(!index.is_certain() && index.expected_certain(10, 500.0) >= 500.0);
     let runs = [0..block.count()];
-    let scan =
-        CodeScan { k: 10, recall: 1.0, bound: None, runs: &runs, rows: &[], go_on: &|| true };
+    let scan = scan_of(10, 1.0, &runs, &[]);
     let query = block.row(0).expect("a row");
     assert!(index.scan_by(query, &block.view(), &scan, |row| row).expect("valid").is_none());
     let folder = tempfile::tempdir().expect("a folder");

@@ -24,14 +24,7 @@ fn a_saved_index_answers_as_before() {
                     index.search(query, &block.view(), &search).expect("valid"),
                 );
                 let runs = [0..block.count()];
-                let scan = CodeScan {
-                    k: 10,
-                    recall: 1.0,
-                    bound: None,
-                    runs: &runs,
-                    rows: &[],
-                    go_on: &|| true,
-                };
+                let scan = scan_of(10, 1.0, &runs, &[]);
                 assert_eq!(
                     read.scan_by(query, &block.view(), &scan, |row| row).expect("valid"),
                     index.scan_by(query, &block.view(), &scan, |row| row).expect("valid"),

@@ -42,6 +42,16 @@ fn build(spec: &IvfSpec, metric: Metric, vectors: VectorView<'_>) -> Result<IvfI
     IvfIndex::build(spec, metric, vectors, None, &mut silent)
 }
 
+/// A scan of codes that goes on to its end.
+fn scan_of<'a>(
+    k: usize,
+    recall: f64,
+    runs: &'a [std::ops::Range<usize>],
+    rows: &'a [u32],
+) -> CodeScan<'a> {
+    CodeScan { k, recall, bound: None, runs, rows, go_on: &|| true }
+}
+
 fn exact(
     query: &[f32],
     vectors: VectorView<'_>,
@@ -179,8 +189,7 @@ fn codes_along_the_sky_find_what_the_rows_hold() {
                 let asked: [(&[_], &[_], _); 3] =
                     [(&runs, &[], &in_runs), (&[], &some, &in_some), (&runs, &beside, &in_both)];
                 for (runs, rows, allowed) in asked {
-                    let scan =
-                        CodeScan { k: 10, recall: 0.99, bound: None, runs, rows, go_on: &|| true };
+                    let scan = scan_of(10, 0.99, runs, rows);
                     let answer = index.scan_by(query, &block.view(), &scan, |row| row);
                     let answer = answer.expect("valid").expect("codes can tell");
                     let wish = IvfSearch::nearest(10);
