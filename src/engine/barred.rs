@@ -3,6 +3,8 @@
 //! What he writes over must be his to see. An object that is hidden from him is not there: it cannot be deleted or added to.
 //! An id that one has is taken all the same, and a whole object under it is refused: two objects of one id there cannot be.
 
+use std::sync::Arc;
+
 use super::db::Db;
 use super::error::EngineError;
 use super::insert::writes_of;
@@ -47,28 +49,6 @@ impl Db {
         self.write_through(name, Some(id), mode, writes, policy)
     }
 
-    /// Writes the rows of blocks as [`Db::write_pinned`] writes a batch.
-    ///
-    /// # Errors
-    /// Those of [`Db::write_pinned`].
-    pub fn insert_pinned(
-        &self,
-        name: &str,
-        id: CollectionId,
-        blocks: &[&ObjectBlock],
-        policy: Option<&dyn RowPolicy>,
-    ) -> Result<WriteReport, EngineError> {
-        let collection = self.find(name)?;
-        if collection.id() != id {
-            return Err(EngineError::NoCollection { name: name.to_owned() });
-        }
-        if policy.is_none() {
-            return self.insert_found(&collection, blocks);
-        }
-        let width = self.schema(name)?.columns.len();
-        self.write_through(name, Some(id), WriteMode::Bulk, writes_of(blocks, width), policy)
-    }
-
     /// The number of the collection that has a name now.
     ///
     /// # Errors
@@ -111,15 +91,16 @@ impl Db {
     /// objects have are refused one by one.
     ///
     /// # Errors
-    /// Those of [`Db::write`].
+    /// Those of [`Db::write_pinned`].
     pub fn insert_restricted(
         &self,
         name: &str,
-        blocks: &[&ObjectBlock],
+        pinned: Option<CollectionId>,
+        blocks: &[Arc<ObjectBlock>],
         policy: &dyn RowPolicy,
     ) -> Result<WriteReport, EngineError> {
-        let width = self.schema(name)?.columns.len();
-        self.write_restricted(name, WriteMode::Bulk, writes_of(blocks, width), policy)
+        let writes = writes_of(blocks, self.schema(name)?.columns.len());
+        self.write_through(name, pinned, WriteMode::Bulk, writes, Some(policy))
     }
 }
 

@@ -7,6 +7,7 @@
 
 mod fixed;
 mod importing;
+mod inserting;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -19,16 +20,15 @@ use super::beside::beside;
 use super::columns;
 use super::derived::FormulaSlot;
 use super::error::EngineError;
-use super::insert::{part_of_blocks, writes_of};
 use super::residency::Residency;
 use super::segment::{self, BuildLimits, BuildPlan, Progress};
 use super::standing::Standing;
 use super::state::State;
 use super::write::{Write, WriteMode, WriteOutcome, WriteReport};
-use crate::files::ObjectBlock;
-use crate::schema::{CollectionId, CollectionSchema, Object, ObjectId, Rows, SpaceId};
-use crate::storage::{CollectionRecord, KnownKeys, ObjectKey, Place, Route, StorageError, Store};
+use crate::schema::{CollectionId, CollectionSchema, Object, ObjectId, SpaceId};
+use crate::storage::{CollectionRecord, ObjectKey, Route, StorageError, Store};
 use importing::Importing;
+pub use inserting::StagedBlocks;
 
 /// Time without a bulk commit after which an import has ended.
 const IMPORT_PAUSE: Duration = Duration::from_secs(1);
@@ -247,50 +247,6 @@ impl Collection {
             .map(|refused| refused.or_else(|| committed.next()).unwrap_or(WriteOutcome::Absent))
             .collect();
         Ok(WriteReport { version: commit.version, outcomes })
-    }
-
-    /// Commits the rows of blocks in one bulk commit. Blocks of new objects go their own, short way; where one is not
-    /// new, or the schema has changed since the rows were checked, they become writes.
-    pub(super) fn insert(&self, blocks: &[&ObjectBlock]) -> Result<WriteReport, EngineError> {
-        if let Some(report) = self.insert_new(blocks)? {
-            return Ok(report);
-        }
-        let writes = writes_of(blocks, self.record()?.schema.columns.len());
-        self.write(WriteMode::Bulk, |_| Ok(writes))
-    }
-
-    /// `None`, and nothing is done, when the rows have to be written one by one.
-    fn insert_new(&self, blocks: &[&ObjectBlock]) -> Result<Option<WriteReport>, EngineError> {
-        self.check_writable()?;
-        let _importing = Importing::new(self);
-        let _commit = self.lock_commits();
-        let state = self.state_while_committing()?;
-        if blocks.iter().any(|block| *block.schema() != *state.schema) {
-            return Ok(None);
-        }
-        let rows: Vec<&dyn Rows> = blocks.iter().map(|block| *block as &dyn Rows).collect();
-        let mut publishing = Publishing { collection: self, is_done: false };
-        let part =
-            |places: &[Place]| part_of_blocks(&state.schema, &state.arrow_schema, blocks, places);
-        let taken = |places: &[Place]| state.keys_among(places);
-        let known = KnownKeys { version: state.version, taken: &taken };
-        let Some(insertion) = self.store.bulk_insert(self.id, &rows, Some(&known), part)? else {
-            publishing.is_done = true;
-            return Ok(None);
-        };
-        let version = insertion.version;
-        match insertion.made.and_then(|part| state.with_part(version, part)) {
-            Ok(next) => {
-                self.publish(next);
-                publishing.is_done = true;
-            }
-            Err(error) => {
-                // The rows are durable; only the derived state is not. It is made again at the next use.
-                tracing::error!(collection = self.name, %error, "state will be restored from the store");
-            }
-        }
-        let count = rows.iter().map(|block| block.count()).sum();
-        Ok(Some(WriteReport { version, outcomes: vec![WriteOutcome::Inserted; count] }))
     }
 
     /// Fills in what merging writes leave out from the stored objects, and from earlier rows of the same batch.

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
-use super::collection::Collection;
+use super::collection::{Collection, StagedBlocks};
 use super::cost::CostModel;
 use super::derived::DerivedCache;
 use super::error::EngineError;
@@ -322,19 +322,37 @@ impl Db {
         Ok(report)
     }
 
-    /// Writes the rows of blocks in one commit, whole or not at all: durable and visible when this returns.
-    pub fn insert(&self, name: &str, blocks: &[&ObjectBlock]) -> Result<WriteReport, EngineError> {
-        self.insert_found(&self.find(name)?, blocks)
+    /// Does of an insertion what can be done while others write: the rows of blocks are put in order and written into files that
+    /// nobody sees yet.
+    ///
+    /// # Errors
+    /// Where there is no such collection, it is a release, or the disk fails. Nothing is left then.
+    pub fn stage(
+        &self,
+        name: &str,
+        blocks: Vec<Arc<ObjectBlock>>,
+    ) -> Result<StagedBlocks, EngineError> {
+        self.find(name)?.stage(blocks)
     }
 
-    /// The same, where the collection has been found.
-    pub(super) fn insert_found(
+    /// Writes the rows of blocks in one commit, whole or not at all: durable and visible when this returns. `pinned` is the
+    /// collection that must have the name still.
+    ///
+    /// # Errors
+    /// [`EngineError::NoCollection`] where the name is another collection's by now, and those of [`Db::write`].
+    pub fn insert(
         &self,
-        collection: &Arc<Collection>,
-        blocks: &[&ObjectBlock],
+        name: &str,
+        pinned: Option<CollectionId>,
+        staged: StagedBlocks,
     ) -> Result<WriteReport, EngineError> {
-        let report = collection.insert(blocks)?;
-        self.index_when_due(collection);
+        let collection = self.find(name)?;
+        let id = staged.collection().id();
+        if collection.id() != id || pinned.is_some_and(|pinned| pinned != id) {
+            return Err(EngineError::NoCollection { name: name.to_owned() });
+        }
+        let report = collection.insert(staged)?;
+        self.index_when_due(&collection);
         Ok(report)
     }
 

@@ -18,7 +18,7 @@ use crate::schema::{CollectionSchema, EmbeddingSpace, Rows, Value};
 use crate::storage::Place;
 
 /// The rows of blocks as writes of objects of so many columns.
-pub(super) fn writes_of(blocks: &[&ObjectBlock], width: usize) -> Vec<Write> {
+pub(super) fn writes_of(blocks: &[Arc<ObjectBlock>], width: usize) -> Vec<Write> {
     let mut writes = Vec::with_capacity(blocks.iter().map(|block| block.count()).sum());
     for block in blocks {
         let object = |row| {

@@ -35,6 +35,7 @@ mod write;
 
 pub use crate::storage::{DiskSpace, RECORD_BYTES_MAX, RecordKind, ServerRecordKind, StoreFigures};
 pub use attributes::{Attribute, Scalar, Span, Spans, ValueSet};
+pub use collection::StagedBlocks;
 pub use columns::{BUILT_IN_COUNT, DEC, HEALPIX_29, OBJECT_ID, RA, is_resident, resident_schema};
 pub use cost::{CodeCost, CostModel, NEAR_BYTES};
 pub use db::{Db, DbOptions};

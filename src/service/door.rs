@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::ServiceError;
 use crate::access::{Grant, Registry, Role, Rows};
 use crate::engine::{
-    CollectionInfo, CollectionView, Db, IndexStatus, RowPolicy, Write, WriteMode, WriteReport,
+    CollectionInfo, CollectionView, Db, IndexStatus, RowPolicy, StagedBlocks, Write, WriteMode,
+    WriteReport,
 };
 use crate::files::ObjectBlock;
 use crate::query::{self, Day};
@@ -228,21 +229,43 @@ impl Door {
         })
     }
 
-    /// Writes the rows of blocks in one commit, but over no object that the caller does not see.
+    /// Does of an insertion what can be done while others write; nothing where the rows must be looked at one by one, since the
+    /// caller does not see all.
+    ///
+    /// # Errors
+    /// [`ServiceError::NotGranted`]; those of the database.
+    pub(super) fn stage(
+        &self,
+        collection: &str,
+        blocks: &[Arc<ObjectBlock>],
+    ) -> Result<Option<StagedBlocks>, ServiceError> {
+        self.check(collection)?;
+        if self.policy(&self.db.schema(collection)?).is_some() {
+            return Ok(None);
+        }
+        Ok(Some(self.db.stage(collection, blocks.to_vec())?))
+    }
+
+    /// Writes the rows of blocks in one commit, but over no object that the caller does not see; `staged` is what was done of it
+    /// before.
     ///
     /// # Errors
     /// [`ServiceError::NotGranted`]; those of the database.
     pub(super) fn insert(
         &self,
         collection: &str,
-        blocks: &[&ObjectBlock],
+        blocks: &[Arc<ObjectBlock>],
+        staged: Option<StagedBlocks>,
     ) -> Result<WriteReport, ServiceError> {
         self.check(collection)?;
-        let policy = self.policy(&self.db.schema(collection)?);
-        Ok(match (self.pinned, policy.as_deref()) {
-            (Some(id), policy) => self.db.insert_pinned(collection, id, blocks, policy)?,
-            (None, Some(policy)) => self.db.insert_restricted(collection, blocks, policy)?,
-            (None, None) => self.db.insert(collection, blocks)?,
-        })
+        if let Some(policy) = self.policy(&self.db.schema(collection)?) {
+            let (db, pinned) = (&self.db, self.pinned);
+            return Ok(db.insert_restricted(collection, pinned, blocks, policy.as_ref())?);
+        }
+        let staged = match staged {
+            Some(staged) => staged,
+            None => self.db.stage(collection, blocks.to_vec())?,
+        };
+        Ok(self.db.insert(collection, self.pinned, staged)?)
     }
 }

@@ -1,11 +1,11 @@
 //! `Ingest`: a stream of batches in, one answer for each out, in order.
 //!
-//! Three stages run side by side: the next batch is read and decoded while the one before it is written and the
+//! Stages run side by side: the next batch is read and decoded while those before it are written and the
 //! answer before that is on its way. A batch takes a place in a small window when it is read and gives it back
 //! when its answer leaves the server, so a client that does not read answers is not read from either.
-//!
-//! Batches of a bulk stream that wait for their turn are written together: one commit, and one wait for the disk, for
-//! all of them.
+//! [`commits`] is the writing.
+
+mod commits;
 
 use std::collections::HashMap;
 use std::pin::Pin;
@@ -28,7 +28,7 @@ use super::limits::{Limits, at_most};
 use super::telemetry::watched;
 use super::{RequestError, ServiceError};
 use crate::access::Role;
-use crate::engine::{Write, WriteMode, WriteOutcome, WriteReport};
+use crate::engine::{Write, WriteMode};
 use crate::files::{self, DecodedBlock, IpcLimits, ObjectBlock};
 use crate::schema::{
     CollectionSchema, EmbeddingSpace, Object, ObjectId, Provenance, Rows, SpaceId,
@@ -41,9 +41,6 @@ pub(super) type Answers = Pin<Box<dyn Stream<Item = Result<v1::IngestResponse, S
 
 /// The messages of one ingest stream, wherever they come from.
 pub(super) type Requests = Pin<Box<dyn Stream<Item = Result<v1::IngestRequest, Status>> + Send>>;
-
-/// Bytes of waiting batches from which a commit takes no more of them.
-const COMMIT_BYTES: usize = 128 << 20;
 
 /// What the first message said.
 #[derive(Debug, Clone)]
@@ -101,7 +98,7 @@ impl Target {
 struct Prepared {
     sequence: u64,
     /// Rows in their columns, with their numbers in the batch. A batch has these or writes, not both.
-    blocks: Vec<(ObjectBlock, Vec<u64>)>,
+    blocks: Vec<(Arc<ObjectBlock>, Vec<u64>)>,
     writes: Vec<Write>,
     /// For each write its row in the batch and its id.
     rows: Vec<(u64, ObjectId)>,
@@ -138,7 +135,7 @@ async fn session(context: Context, door: Door, inbound: Requests, answers: mpsc:
     let written_out = CancellationToken::new();
     let reading = read(&context, door, inbound, prepared, written_out.clone());
     let writing = async {
-        write_all(&context, to_write, answers).await;
+        commits::write_all(&context, to_write, answers).await;
         written_out.cancel();
     };
     tokio::join!(reading, writing);
@@ -285,7 +282,7 @@ impl Prepared {
             && blocks.iter().all(|decoded| target.may_take(schema, &decoded.block));
         for DecodedBlock { block, numbers, columns_given, .. } in blocks {
             if stays {
-                self.blocks.push((block, numbers));
+                self.blocks.push((Arc::new(block), numbers));
                 continue;
             }
             for (row, number) in numbers.into_iter().enumerate() {
@@ -337,155 +334,4 @@ impl Prepared {
     fn refuse(&mut self, row: usize, object_id: String, reason: &str) {
         self.refused.push(v1::RefusedRow { row: row as u64, object_id, reason: one_line(reason) });
     }
-}
-
-/// Writes batches in the order in which they come, those of blocks together with what waits behind them.
-async fn write_all(
-    context: &Context,
-    mut to_write: mpsc::Receiver<Result<Held, ServiceError>>,
-    answers: mpsc::Sender<Answered>,
-) {
-    let mut ahead = None;
-    loop {
-        let next = match ahead.take() {
-            Some(next) => next,
-            None => match to_write.recv().await {
-                Some(next) => next,
-                None => return,
-            },
-        };
-        let first = match next {
-            Ok(first) => first,
-            Err(error) => {
-                let _ = answers.send(Answered { reply: Err(error), _place: None }).await;
-                return;
-            }
-        };
-        let target = first.target.clone();
-        let mut bytes = first.batch.size_bytes();
-        let mut group = vec![first];
-        while group.iter().all(|held| held.batch.is_of_blocks()) && bytes < COMMIT_BYTES {
-            match to_write.try_recv() {
-                Ok(Ok(held)) if held.batch.is_of_blocks() => {
-                    bytes += held.batch.size_bytes();
-                    group.push(held);
-                }
-                Ok(other) => {
-                    ahead = Some(other);
-                    break;
-                }
-                Err(_) => break,
-            }
-        }
-        if !write_group(context, &target, group, &answers).await {
-            return;
-        }
-    }
-}
-
-/// Writes batches in one commit and answers each; `false` when the stream is at its end.
-async fn write_group(
-    context: &Context,
-    target: &Target,
-    group: Vec<Held>,
-    answers: &mpsc::Sender<Answered>,
-) -> bool {
-    let (mut batches, mut places, mut shares) = (Vec::new(), Vec::new(), Vec::new());
-    let mut bytes = Vec::with_capacity(group.len());
-    for Held { batch, place, share, bytes: of_message, .. } in group {
-        bytes.push(of_message);
-        batches.push(batch);
-        places.push(place);
-        shares.push(share);
-    }
-    let replies = async {
-        // It has waited since it was read.
-        let about = target.renewed(context)?;
-        blocking(move || {
-            let replies = write(&about, batches);
-            drop(shares);
-            replies
-        })
-        .await
-    };
-    let mut places = places.into_iter();
-    match replies.await {
-        Ok(replies) => {
-            context.at_ingest.wake(&target.collection);
-            for ((reply, place), bytes) in replies.into_iter().zip(places).zip(bytes) {
-                let written = reply.inserted + reply.replaced;
-                context.metrics.ingested(written, reply.refused.len() as u64, bytes);
-                let answered = Answered { reply: Ok(reply), _place: Some(place) };
-                if answers.send(answered).await.is_err() {
-                    return false;
-                }
-            }
-            true
-        }
-        Err(error) => {
-            let answered = Answered { reply: Err(error), _place: places.next() };
-            let _ = answers.send(answered).await;
-            false
-        }
-    }
-}
-
-/// Writes one batch of writes, or several of blocks.
-fn write(
-    target: &Target,
-    mut batches: Vec<Prepared>,
-) -> Result<Vec<v1::IngestResponse>, ServiceError> {
-    let door = &target.door;
-    let writes: Vec<Write> =
-        batches.iter_mut().flat_map(|batch| std::mem::take(&mut batch.writes)).collect();
-    let blocks: Vec<&ObjectBlock> = batches
-        .iter()
-        .flat_map(|batch| &batch.blocks)
-        .map(|(block, _)| block)
-        .filter(|block| block.count() > 0)
-        .collect();
-    let report = if !blocks.is_empty() {
-        door.insert(&target.collection, &blocks)?
-    } else if !writes.is_empty() {
-        door.write(&target.collection, target.mode, writes)?
-    } else {
-        let version = door.view(&target.collection)?.version();
-        WriteReport { version, outcomes: Vec::new() }
-    };
-    let mut outcomes = report.outcomes.into_iter();
-    Ok(batches.into_iter().map(|batch| answer(batch, report.version, &mut outcomes)).collect())
-}
-
-/// The answer of a batch; takes the outcomes of its rows.
-fn answer(
-    batch: Prepared,
-    version: u64,
-    outcomes: &mut impl Iterator<Item = WriteOutcome>,
-) -> v1::IngestResponse {
-    let Prepared { sequence, blocks, rows, refused, .. } = batch;
-    let mut reply = v1::IngestResponse { sequence, inserted: 0, replaced: 0, refused, version };
-    let mut count = |row: u64, id: &dyn Fn() -> ObjectId, outcome: WriteOutcome| match outcome {
-        WriteOutcome::Inserted => reply.inserted += 1,
-        WriteOutcome::Replaced => reply.replaced += 1,
-        WriteOutcome::Refused(reason) => reply.refused.push(v1::RefusedRow {
-            row,
-            object_id: id().to_string(),
-            reason: one_line(&reason),
-        }),
-        // Outcomes of other operations than those of a batch.
-        WriteOutcome::VectorsSet
-        | WriteOutcome::ColumnsSet
-        | WriteOutcome::Deleted
-        | WriteOutcome::Absent => {}
-    };
-    for (block, numbers) in &blocks {
-        for ((row, number), outcome) in numbers.iter().enumerate().zip(outcomes.by_ref()) {
-            count(*number, &|| block.id(row).to_owned(), outcome);
-        }
-    }
-    for ((row, id), outcome) in rows.into_iter().zip(outcomes) {
-        count(row, &|| id.clone(), outcome);
-    }
-    reply.refused.sort_by_key(|refused| refused.row);
-    reply
 }

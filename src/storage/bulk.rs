@@ -22,7 +22,7 @@ use std::sync::atomic::Ordering;
 use super::engine::{Batch, Patience, Row, SortedRun, SortedSource, StageId};
 use super::error::StorageError;
 use super::key::{Key, KeyRange, MetaKey};
-use super::record::{Head, Intent};
+use super::record::{Head, Intent, StagedFile};
 use super::slot::{Slot, State};
 use super::store::Store;
 
@@ -55,31 +55,55 @@ impl Store {
         rows: Vec<Row>,
     ) -> Result<(), StorageError> {
         let runs = SortedRun::from_rows(rows)?;
-        self.commit_sources(slot, head, &SortedRun::sources(&runs), || ())
+        self.commit_sources(slot, head, &SortedRun::sources(&runs))
     }
 
-    /// Commits sorted rows, in the order of their tables. The caller holds the turn. `alongside` is done while the
-    /// files are written; what it returns is handed back.
-    pub(super) fn commit_sources<T>(
+    /// Commits sorted rows, in the order of their tables. The caller holds the turn.
+    pub(super) fn commit_sources(
         &self,
         slot: &Slot,
         head: Head,
         sources: &[&dyn SortedSource],
+    ) -> Result<(), StorageError> {
+        let stage = self.next_stage();
+        let (files, ()) = self.stage_beside(stage, sources, || ())?;
+        self.commit_staged(slot, stage, head, files)
+    }
+
+    pub(super) fn next_stage(&self) -> StageId {
+        StageId(self.next_stage.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Writes sorted rows into a staging folder: step 1. `alongside` is done meanwhile, and what it returns is handed back. After an
+    /// error nothing is left of the folder.
+    pub(super) fn stage_beside<T>(
+        &self,
+        stage: StageId,
+        sources: &[&dyn SortedSource],
         alongside: impl FnOnce() -> T,
-    ) -> Result<T, StorageError> {
-        let stage = StageId(self.next_stage.fetch_add(1, Ordering::Relaxed));
+    ) -> Result<(Vec<StagedFile>, T), StorageError> {
         let (staged, made) = std::thread::scope(|scope| {
             let staging = scope.spawn(|| self.engine.stage(stage, sources));
             let made = alongside();
             (staging.join().unwrap_or_else(|panic| resume_unwind(panic)), made)
         });
-        let files = match staged {
-            Ok(files) => files,
+        match staged {
+            Ok(files) => Ok((files, made)),
             Err(error) => {
                 self.discard(stage);
-                return Err(error);
+                Err(error)
             }
-        };
+        }
+    }
+
+    /// Commits what is in a staging folder, in the order of its tables: steps 2 to 5. The caller holds the turn.
+    pub(super) fn commit_staged(
+        &self,
+        slot: &Slot,
+        stage: StageId,
+        head: Head,
+        files: Vec<StagedFile>,
+    ) -> Result<(), StorageError> {
         self.reached(Step::Staged)?;
         let base_version = head.version - 1;
         let intent = Intent { collection: slot.id, base_version, head, files };
@@ -96,7 +120,7 @@ impl Store {
         }
         drop(gate);
         self.discard(stage);
-        Ok(made)
+        Ok(())
     }
 
     /// Takes in the staged files of a declared import and writes the head: steps 3 and 4.
@@ -183,7 +207,7 @@ impl Store {
     }
 
     /// Removes a staging folder that is not needed any more; the next start does it if this fails.
-    fn discard(&self, stage: StageId) {
+    pub(super) fn discard(&self, stage: StageId) {
         if let Err(error) = self.engine.discard(stage) {
             tracing::warn!(%error, stage = stage.0, "a staging folder is left over");
         }

@@ -95,7 +95,7 @@ impl Store {
             .collect();
         let sources: Vec<&dyn SortedSource> =
             sources.iter().map(|source| source as &dyn SortedSource).collect();
-        self.commit_sources(&slot, head, &sources, || ())?;
+        self.commit_sources(&slot, head, &sources)?;
         drop(turn);
         self.collection(made.id)?.ok_or(StorageError::UnknownCollection { collection: made.id })
     }

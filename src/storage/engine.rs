@@ -49,8 +49,9 @@ pub(crate) trait KvEngine: Send + Sync {
     /// as `patience` says; then the batch is not applied and the error is [`StorageError::Busy`].
     fn commit(&self, batch: &Batch, patience: Patience) -> Result<(), StorageError>;
 
-    /// Writes sorted rows into files of a new staging folder, durably; no table is changed yet. Sources of one table
-    /// stand beside each other, and the files have their order.
+    /// Writes sorted rows into files of a staging folder, durably, which is made where it is not there; no table is changed
+    /// yet. Sources of one table stand beside each other, and the files have their order. What is written into a folder
+    /// later has other tables.
     fn stage(
         &self,
         stage: StageId,

@@ -5,13 +5,15 @@
 //! is written. Every other case is left to the plan. Both ways write the same rows.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use super::engine::{KvView, Patience, Sink, SortedRun, SortedSource};
+use super::engine::{KvView, Patience, Sink, SortedRun, SortedSource, StageId};
 use super::error::StorageError;
 use super::key::{IdKey, KeyRange, ObjectKey, VectorKey};
 use super::operation::{Change, ChangeKind};
 use super::plan::first_key;
-use super::record::{Head, Located, append_row, vector_bytes};
+use super::record::{Head, Located, StagedFile, append_row, vector_bytes};
+use super::slot::Slot;
 use super::store::{Store, head};
 use super::table::Table;
 use super::write::change_rows;
@@ -57,58 +59,121 @@ pub struct Insertion<T> {
     pub made: T,
 }
 
+/// Rows of an insertion that are on the disk, in files that belong to no table yet. Who does not insert it has it discarded
+/// ([`Store::discard_insert`]); a crash leaves nothing of it.
+#[must_use]
+pub struct StagedInsert<T> {
+    stage: StageId,
+    files: Vec<StagedFile>,
+    /// What the rows were checked against.
+    schema: Arc<CollectionSchema>,
+    order: Order,
+    /// What was made alongside.
+    made: T,
+}
+
 impl Store {
-    /// Inserts all rows of blocks in one atomic and durable commit, as [`Store::bulk_write`] does when all of them are
-    /// new. `alongside` is given the places of the rows in the order of their keys and runs while files are written; a
-    /// commit that fails wastes what it makes. What is known of another version than the newest is not used.
+    /// Writes all rows of blocks into files of a staging folder, as far as that goes without knowing what else the collection
+    /// holds: other commits go on meanwhile, and nothing is visible. `alongside` is given the places of the rows in the
+    /// order of their keys and runs while files are written.
     ///
-    /// `None` when this way is not for these rows: they are few, an id is there already or twice, two objects want one
-    /// key, or the rows do not have the columns of the schema. Nothing has been done then.
+    /// `None` when this way is not for these rows: they are few, an id is there twice, two objects want one key, or the
+    /// rows do not have the columns of the schema.
     ///
     /// The rows have been checked against the schema by whoever made them.
     ///
     /// # Errors
-    /// [`StorageError::UnknownCollection`]; those of the disk.
-    pub fn bulk_insert<T>(
+    /// [`StorageError::UnknownCollection`]; those of the disk. Nothing is left then.
+    pub fn stage_insert<T>(
         &self,
         collection: CollectionId,
         blocks: &[&dyn Rows],
-        known: Option<&KnownKeys<'_>>,
         alongside: impl FnOnce(&[Place]) -> T,
-    ) -> Result<Option<Insertion<T>>, StorageError> {
-        let slot = self.slot(collection)?;
-        let _turn = slot.turn();
-        self.make_whole(&slot, Patience::Short)?;
-        let meta = slot.meta()?;
+    ) -> Result<Option<StagedInsert<T>>, StorageError> {
+        let schema = self.slot(collection)?.meta()?.schema;
         let is_empty = blocks.iter().all(|block| block.count() == 0);
-        if is_empty
-            || !fit(&meta.schema, blocks)
-            || size_bytes(blocks) < self.options.bulk_bytes_min
-        {
+        if is_empty || !fit(&schema, blocks) || size_bytes(blocks) < self.options.bulk_bytes_min {
             return Ok(None);
         }
-        let plan = {
-            let view = self.engine.view();
-            let head = head(&*view, collection)?;
-            let known = known.filter(|known| known.version == head.version);
-            plan(&*view, collection, blocks, known, &head)?
-        };
-        let Some(Plan { places, ids, head }) = plan else { return Ok(None) };
-        let changed = places.iter().map(|place| Change { key: place.key, kind: ChangeKind::Put });
-        let changes: Vec<Change> = changed.collect();
-        let changes =
-            SortedRun::from_rows(change_rows(collection, head.version, &changes).collect())?;
-        let objects = ObjectRows::split(blocks, &places);
-        let vectors = VectorRows::split(&meta.schema, blocks, &places);
-        let ids = IdRows::split(collection, blocks, &ids);
+        let Some(order) = Order::of(collection, blocks) else { return Ok(None) };
+        let objects = ObjectRows::split(blocks, &order.places);
+        let vectors = VectorRows::split(&schema, blocks, &order.places);
+        let ids = IdRows::split(collection, blocks, &order.ids);
         let mut sources: Vec<&dyn SortedSource> = Vec::new();
         sources.extend(objects.iter().map(|rows| rows as &dyn SortedSource));
         sources.extend(vectors.iter().map(|rows| rows as &dyn SortedSource));
         sources.extend(ids.iter().map(|rows| rows as &dyn SortedSource));
-        sources.extend(SortedRun::sources(&changes));
+        let stage = self.next_stage();
+        let (files, made) = self.stage_beside(stage, &sources, || alongside(&order.places))?;
+        Ok(Some(StagedInsert { stage, files, schema, order, made }))
+    }
+
+    /// Inserts what was staged in one atomic and durable commit, as [`Store::bulk_write`] does when all rows are new. `blocks`
+    /// are those that were staged. What is known of another version than the newest is not used.
+    ///
+    /// `None`, and nothing is done, when this way is not for these rows: an id or a key is there already, or the schema is
+    /// another one by now.
+    ///
+    /// # Errors
+    /// [`StorageError::UnknownCollection`]; those of the disk.
+    pub fn insert_staged<T>(
+        &self,
+        collection: CollectionId,
+        staged: StagedInsert<T>,
+        blocks: &[&dyn Rows],
+        known: Option<&KnownKeys<'_>>,
+    ) -> Result<Option<Insertion<T>>, StorageError> {
+        let stage = staged.stage;
+        let turned = self.slot(collection);
+        let turned = turned.inspect_err(|_| self.discard(stage));
+        let slot = turned?;
+        let _turn = slot.turn();
+        let completed = self.complete(&slot, &staged, blocks, known);
+        let Ok(Some((head, changes))) = completed else {
+            self.discard(stage);
+            return completed.map(|_| None);
+        };
+        let StagedInsert { mut files, made, .. } = staged;
+        files.extend(changes);
         let version = head.version;
-        let made = self.commit_sources(&slot, head, &sources, || alongside(&places))?;
+        self.commit_staged(&slot, stage, head, files)?;
         Ok(Some(Insertion { version, made }))
+    }
+
+    /// Removes what was staged and will not be inserted.
+    pub fn discard_insert<T>(&self, staged: StagedInsert<T>) {
+        self.discard(staged.stage);
+    }
+
+    /// The head after an insertion, and the files of its changes, which name the version; `None` where it does not go this
+    /// way. The caller holds the turn.
+    fn complete<T>(
+        &self,
+        slot: &Slot,
+        staged: &StagedInsert<T>,
+        blocks: &[&dyn Rows],
+        known: Option<&KnownKeys<'_>>,
+    ) -> Result<Option<(Head, Vec<StagedFile>)>, StorageError> {
+        self.make_whole(slot, Patience::Short)?;
+        if slot.meta()?.schema != staged.schema {
+            return Ok(None);
+        }
+        let order = &staged.order;
+        let head = {
+            let view = self.engine.view();
+            let head = head(&*view, slot.id)?;
+            let known = known.filter(|known| known.version == head.version);
+            if head.object_count > 0 && order.is_any_stored(&*view, slot.id, blocks, known)? {
+                return Ok(None);
+            }
+            order.after(head)
+        };
+        let changed =
+            order.places.iter().map(|place| Change { key: place.key, kind: ChangeKind::Put });
+        let changes: Vec<Change> = changed.collect();
+        let changes = SortedRun::from_rows(change_rows(slot.id, head.version, &changes).collect())?;
+        let files = self.engine.stage(staged.stage, &SortedRun::sources(&changes))?;
+        Ok(Some((head, files)))
     }
 }
 
@@ -136,80 +201,82 @@ fn size_bytes(blocks: &[&dyn Rows]) -> usize {
     blocks.iter().map(of_block).sum()
 }
 
-/// The effect of an insertion.
-struct Plan<'b> {
+/// Rows of blocks in the orders of their tables.
+struct Order {
     /// Ascending by key.
     places: Vec<Place>,
     /// Ascending by id.
-    ids: Vec<(IdRef<'b>, Place)>,
-    head: Head,
+    ids: Vec<Place>,
+    /// Vectors of each space.
+    vector_counts: BTreeMap<SpaceId, u64>,
 }
 
-/// Gives every row its key; `None` where a row is not plainly new.
-fn plan<'b>(
-    view: &dyn KvView,
-    collection: CollectionId,
-    blocks: &[&'b dyn Rows],
-    known: Option<&KnownKeys<'_>>,
-    head: &Head,
-) -> Result<Option<Plan<'b>>, StorageError> {
-    let count: usize = blocks.iter().map(|block| block.count()).sum();
-    let mut ids = Vec::with_capacity(count);
-    let mut vector_counts: BTreeMap<SpaceId, u64> = BTreeMap::new();
-    for (number, block) in (0_u32..).zip(blocks) {
-        for row in 0..block.count() {
-            let id = block.id(row);
-            let key = first_key(collection, block.position(row).cell29(), id);
-            ids.push((id, Place { key, block: number, row: row as u32 }));
+impl Order {
+    /// Gives every row its key; `None` where two rows have one id, or want one key.
+    fn of(collection: CollectionId, blocks: &[&dyn Rows]) -> Option<Self> {
+        let count: usize = blocks.iter().map(|block| block.count()).sum();
+        let mut ids = Vec::with_capacity(count);
+        let mut vector_counts: BTreeMap<SpaceId, u64> = BTreeMap::new();
+        for (number, block) in (0_u32..).zip(blocks) {
+            for row in 0..block.count() {
+                let id = block.id(row);
+                let key = first_key(collection, block.position(row).cell29(), id);
+                ids.push((id, Place { key, block: number, row: row as u32 }));
+            }
+            for (place, space) in block.spaces().iter().enumerate() {
+                let there = (0..block.count()).filter(|row| block.vector(place, *row).is_some());
+                *vector_counts.entry(*space).or_default() += there.count() as u64;
+            }
         }
-        for (place, space) in block.spaces().iter().enumerate() {
-            let there = (0..block.count()).filter(|row| block.vector(place, *row).is_some());
-            *vector_counts.entry(*space).or_default() += there.count() as u64;
+        let mut places: Vec<Place> = ids.iter().map(|(_, place)| *place).collect();
+        places.sort_unstable_by_key(|place| place.key);
+        ids.sort_unstable_by_key(|(id, _)| *id);
+        let is_once = places.is_sorted_by(|left, right| left.key < right.key)
+            && ids.is_sorted_by(|(left, _), (right, _)| left < right);
+        let ids = ids.into_iter().map(|(_, place)| place).collect();
+        is_once.then_some(Self { places, ids, vector_counts })
+    }
+
+    /// The head of the collection once the rows are in it.
+    fn after(&self, mut head: Head) -> Head {
+        head.version += 1;
+        head.object_count += self.places.len() as u64;
+        for (space, added) in &self.vector_counts {
+            if *added > 0 {
+                *head.vector_counts.entry(*space).or_default() += added;
+            }
         }
+        head
     }
-    let mut places: Vec<Place> = ids.iter().map(|(_, place)| *place).collect();
-    places.sort_unstable_by_key(|place| place.key);
-    ids.sort_unstable_by_key(|(id, _)| *id);
-    if !places.is_sorted_by(|left, right| left.key < right.key)
-        || !ids.is_sorted_by(|(left, _), (right, _)| left < right)
-        || (head.object_count > 0 && is_any_stored(view, collection, known, &places, &ids)?)
-    {
-        return Ok(None);
-    }
-    let mut head = head.clone();
-    head.version += 1;
-    head.object_count += count as u64;
-    for (space, added) in vector_counts {
-        if added > 0 {
-            *head.vector_counts.entry(space).or_default() += added;
+
+    /// Whether an id or a key is there already.
+    fn is_any_stored(
+        &self,
+        view: &dyn KvView,
+        collection: CollectionId,
+        blocks: &[&dyn Rows],
+        known: Option<&KnownKeys<'_>>,
+    ) -> Result<bool, StorageError> {
+        let ids = self.ids.iter().map(|place| {
+            let mut bytes = Vec::with_capacity(16);
+            IdKey::append(&mut bytes, collection, id_of(blocks, place));
+            bytes
+        });
+        if is_any_there(view, Table::Ids, &ids.collect::<Vec<_>>())? {
+            return Ok(true);
         }
+        let mut keys: Vec<ObjectKey> = match known {
+            Some(known) => (known.taken)(&self.places),
+            None => self.places.iter().map(|place| place.key).collect(),
+        };
+        keys.sort_unstable();
+        let keys = keys.iter().map(|key| key.bytes().to_vec());
+        is_any_there(view, Table::Objects, &keys.collect::<Vec<_>>())
     }
-    Ok(Some(Plan { places, ids, head }))
 }
 
-/// Whether an id or a key is there already.
-fn is_any_stored(
-    view: &dyn KvView,
-    collection: CollectionId,
-    known: Option<&KnownKeys<'_>>,
-    places: &[Place],
-    ids: &[(IdRef<'_>, Place)],
-) -> Result<bool, StorageError> {
-    let ids = ids.iter().map(|(id, _)| {
-        let mut bytes = Vec::with_capacity(16);
-        IdKey::append(&mut bytes, collection, *id);
-        bytes
-    });
-    if is_any_there(view, Table::Ids, &ids.collect::<Vec<_>>())? {
-        return Ok(true);
-    }
-    let mut keys: Vec<ObjectKey> = match known {
-        Some(known) => (known.taken)(places),
-        None => places.iter().map(|place| place.key).collect(),
-    };
-    keys.sort_unstable();
-    let keys = keys.iter().map(|key| key.bytes().to_vec());
-    is_any_there(view, Table::Objects, &keys.collect::<Vec<_>>())
+fn id_of<'a>(blocks: &[&'a dyn Rows], place: &Place) -> IdRef<'a> {
+    blocks[place.block as usize].id(place.row as usize)
 }
 
 /// Whether any of some ascending keys is there. Batches of a catalogue that is sorted fall between those before: one
@@ -329,15 +396,11 @@ impl SortedSource for VectorRows<'_> {
 struct IdRows<'a> {
     collection: CollectionId,
     blocks: &'a [&'a dyn Rows],
-    ids: &'a [(IdRef<'a>, Place)],
+    ids: &'a [Place],
 }
 
 impl<'a> IdRows<'a> {
-    fn split(
-        collection: CollectionId,
-        blocks: &'a [&'a dyn Rows],
-        ids: &'a [(IdRef<'a>, Place)],
-    ) -> Vec<Self> {
+    fn split(collection: CollectionId, blocks: &'a [&'a dyn Rows], ids: &'a [Place]) -> Vec<Self> {
         let rows = |ids| Self { collection, blocks, ids };
         halves(ids, ids.len() > SPLIT_ROWS).map(rows).collect()
     }
@@ -350,7 +413,7 @@ impl SortedSource for IdRows<'_> {
 
     fn visit(&self, sink: &mut Sink<'_>) -> Result<(), StorageError> {
         let (mut key, mut value, mut spaces) = (Vec::new(), Vec::new(), Vec::new());
-        for (id, place) in self.ids {
+        for place in self.ids {
             let (block, row) = (self.blocks[place.block as usize], place.row as usize);
             let with_vector = block.spaces().iter().enumerate();
             spaces.clear();
@@ -360,7 +423,7 @@ impl SortedSource for IdRows<'_> {
                     .map(|(_, space)| *space),
             );
             key.clear();
-            IdKey::append(&mut key, self.collection, *id);
+            IdKey::append(&mut key, self.collection, block.id(row));
             value.clear();
             Located::append(&mut value, &place.key, &spaces);
             sink(&key, Some(&value))?;

@@ -62,7 +62,7 @@ pub use disk::{DiskSpace, disk_space};
 pub use error::StorageError;
 pub use figures::StoreFigures;
 pub use follow::VectorFollower;
-pub use insert::{Insertion, KnownKeys, OBJECT_BYTES, Place};
+pub use insert::{Insertion, KnownKeys, OBJECT_BYTES, Place, StagedInsert};
 pub use key::ObjectKey;
 pub use named::{RECORD_BYTES_MAX, RecordKind};
 pub use operation::{Change, ChangeKind, Commit, Operation, Outcome};

@@ -10,7 +10,9 @@ use arrow::array::{
 use arrow::buffer::NullBuffer;
 use arrow::datatypes::{DataType, Field};
 use proptest::prelude::*;
-use sidereus::engine::{CollectionView, Db, DbOptions, Write, WriteMode, WriteOutcome};
+use sidereus::engine::{
+    CollectionView, Db, DbOptions, EngineError, Write, WriteMode, WriteOutcome,
+};
 use sidereus::files::{ObjectBlock, decode_block};
 use sidereus::schema::{CollectionSchema, ColumnType, Object, ObjectId, Rows, Value};
 use sidereus::storage::StoreOptions;
@@ -119,10 +121,11 @@ fn check(db: &Db, model: &BTreeMap<ObjectId, Object>) {
 
 #[derive(Debug, Clone)]
 enum Step {
-    /// Blocks of rows from an id on, new ones or not.
+    /// Blocks of rows from an id on, new ones or not; some of them are deleted or written between staging and insertion.
     Insert {
         from: i64,
         counts: Vec<usize>,
+        between: Option<Box<Step>>,
     },
     Put {
         from: i64,
@@ -136,8 +139,17 @@ enum Step {
 
 fn step() -> impl Strategy<Value = Step> {
     let counts = prop::collection::vec(1..60_usize, 1..4);
+    let insert = (0..400_i64, counts, prop::option::of(short_step()));
     prop_oneof![
-        3 => (0..400_i64, counts).prop_map(|(from, counts)| Step::Insert { from, counts }),
+        3 => insert.prop_map(|(from, counts, between)| {
+            Step::Insert { from, counts, between: between.map(Box::new) }
+        }),
+        3 => short_step(),
+    ]
+}
+
+fn short_step() -> impl Strategy<Value = Step> {
+    prop_oneof![
         2 => (0..400_i64, 1..40_usize).prop_map(|(from, count)| Step::Put { from, count }),
         1 => (0..400_i64, 1..60_usize).prop_map(|(from, count)| Step::Delete { from, count }),
     ]
@@ -146,16 +158,20 @@ fn step() -> impl Strategy<Value = Step> {
 /// Does a step in the database and in the map.
 fn apply(db: &Db, model: &mut BTreeMap<ObjectId, Object>, step: &Step, stamp: i64) {
     match step {
-        Step::Insert { from, counts } => {
+        Step::Insert { from, counts, between } => {
             let mut next = *from;
             let mut blocks = Vec::new();
             for count in counts {
                 let ids: Vec<i64> = (next..next + *count as i64).collect();
                 next += *count as i64;
-                blocks.push(block(db, &ids, stamp));
+                blocks.push(Arc::new(block(db, &ids, stamp)));
             }
-            let report = db.insert(NAME, &blocks.iter().collect::<Vec<_>>()).expect("inserts");
-            let rows: Vec<Object> = blocks.iter().flat_map(objects).collect();
+            let staged = db.stage(NAME, blocks.clone()).expect("stages");
+            if let Some(step) = between {
+                apply(db, model, step, stamp + 1_000);
+            }
+            let report = db.insert(NAME, None, staged).expect("inserts");
+            let rows: Vec<Object> = blocks.iter().flat_map(|block| objects(block)).collect();
             assert_eq!(report.outcomes.len(), rows.len());
             for (object, outcome) in rows.into_iter().zip(report.outcomes) {
                 let before = model.insert(object.id.clone(), object);
@@ -221,6 +237,37 @@ proptest! {
     }
 }
 
+fn insert(db: &Db, block: ObjectBlock) {
+    let staged = db.stage(NAME, vec![Arc::new(block)]).expect("stages");
+    db.insert(NAME, None, staged).expect("inserts");
+}
+
+#[test]
+fn what_is_staged_and_not_inserted_leaves_nothing() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let db = open(&folder);
+    db.create_collection(schema()).expect("creates");
+    let files = || std::fs::read_dir(folder.path().join("staging")).expect("lists").count();
+    let stage = |from: i64| {
+        let ids: Vec<i64> = (from..from + 50).collect();
+        db.stage(NAME, vec![Arc::new(block(&db, &ids, 1))]).expect("stages")
+    };
+    let (first, second, third) = (stage(0), stage(100), stage(200));
+    assert_eq!(files(), 3);
+    assert_eq!(db.view(NAME).expect("a view").live_count(), 0);
+    drop(first);
+    assert_eq!(files(), 2);
+    db.insert(NAME, None, third).expect("inserts");
+    assert_eq!(files(), 1);
+    let id = db.collection_id(NAME).expect("there");
+    db.drop_collection(NAME).expect("drops");
+    db.create_collection(schema()).expect("creates");
+    let refused = db.insert(NAME, Some(id), second).expect_err("the name is another collection's");
+    assert!(matches!(refused, EngineError::NoCollection { .. }), "{refused}");
+    assert_eq!(files(), 0);
+    assert_eq!(db.view(NAME).expect("a view").live_count(), 0);
+}
+
 #[test]
 fn large_insertions_are_not_copied_and_small_ones_are_gathered() {
     let folder = tempfile::tempdir().expect("a temporary folder");
@@ -228,13 +275,13 @@ fn large_insertions_are_not_copied_and_small_ones_are_gathered() {
     db.create_collection(schema()).expect("creates");
     let large = |from: i64| (from..from + 140_000).collect::<Vec<i64>>();
     for from in [0, 140_000] {
-        db.insert(NAME, &[&block(&db, &large(from), 1)]).expect("inserts");
+        insert(&db, block(&db, &large(from), 1));
     }
     assert_eq!(db.view(NAME).expect("a view").parts().len(), 2);
     for place in 0..20_i64 {
         let from = 300_000 + 50 * place;
         let ids: Vec<i64> = (from..from + 50).collect();
-        db.insert(NAME, &[&block(&db, &ids, 1)]).expect("inserts");
+        insert(&db, block(&db, &ids, 1));
     }
     let parts = db.view(NAME).expect("a view").parts().len();
     assert!((3..=8).contains(&parts), "{parts} parts");

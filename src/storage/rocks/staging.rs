@@ -48,7 +48,12 @@ impl Staging {
         tuning: &Tuning,
     ) -> Result<Vec<StagedFile>, StorageError> {
         let folder = self.folder(stage);
-        fs::create_dir(&folder).map_err(|error| StorageError::file("making", &folder, error))?;
+        match fs::create_dir(&folder) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                return Err(StorageError::file("making", &folder, error));
+            }
+            _ => {}
+        }
         let folder = &folder;
         let next = AtomicUsize::new(0);
         let write = || -> Result<Vec<_>, StorageError> {

@@ -58,7 +58,8 @@ impl Rows for Block {
 
 fn insert(store: &Store, collection: CollectionId, blocks: &[Block]) -> Option<Vec<Place>> {
     let rows: Vec<&dyn Rows> = blocks.iter().map(|block| block as &dyn Rows).collect();
-    let inserted = store.bulk_insert(collection, &rows, None, <[Place]>::to_vec).expect("inserts");
+    let staged = store.stage_insert(collection, &rows, <[Place]>::to_vec).expect("stages")?;
+    let inserted = store.insert_staged(collection, staged, &rows, None).expect("inserts");
     inserted.map(|insertion| insertion.made)
 }
 
@@ -238,7 +239,8 @@ fn what_is_known_of_the_keys_is_used_at_its_own_version_only() {
         let rows: Vec<&dyn Rows> = rows.iter().map(|block| block as &dyn Rows).collect();
         let version = if version == 1 { store_now } else { version };
         let known = KnownKeys { version, taken: &taken };
-        store.bulk_insert(collection, &rows, Some(&known), |_| ()).expect("asks").expect("new");
+        let staged = store.stage_insert(collection, &rows, |_| ()).expect("stages").expect("many");
+        store.insert_staged(collection, staged, &rows, Some(&known)).expect("asks").expect("new");
         assert_eq!(*asked.lock().expect("not poisoned"), is_asked, "version {version}");
     }
     assert_eq!(contents(&store, collection).len(), 25);
