@@ -28,9 +28,17 @@ impl Pieces {
     ///
     /// # Errors
     /// Those of the disk.
-    pub(crate) fn finish(mut self) -> Result<()> {
+    pub(crate) fn finish(self) -> Result<()> {
+        self.finish_in_memory()?.sync_all()
+    }
+
+    /// Writes what is left, for a file that need not outlive the machine's memory.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub(crate) fn finish_in_memory(mut self) -> Result<File> {
         self.file.write_all(&self.piece)?;
-        self.file.sync_all()
+        Ok(self.file)
     }
 }
 
