@@ -289,7 +289,8 @@ fn numbers(count: usize) -> Vec<f32> {
     std::iter::repeat_with(|| f32::from(next())).take(count).collect()
 }
 
-/// Numbers in a mapped file that goes with the mapping.
+/// Numbers in a mapped file that goes with the mapping. Nobody else knows of the file, and what a crash leaves of it is written
+/// anew by the next measurement.
 fn mapped(data: &Path, numbers: &[f32]) -> io::Result<MappedSections> {
     let path = data.join("cost.tmp");
     let write = || {

@@ -28,6 +28,9 @@ const FITS_AT_ONCE: usize = 2;
 /// Index builds, releases and snapshots that are made, looked at or compared at once.
 const JOBS_AT_ONCE: usize = 4;
 
+/// Commits of bulk imports whose files are written at once: each takes several threads, and memory beside that of its batches.
+const STAGINGS_MAX: usize = 2;
+
 /// One in so many of the threads that serve calls, of which there is one for each processor, may answer a query of milliseconds
 /// meanwhile: the others read what arrives, so that it waits in the order that is fair.
 const SHARE_SERVING: usize = 2;
@@ -48,6 +51,7 @@ pub(super) struct Context {
     /// Which query runs now, waits, or is refused.
     pub(super) admission: Admission,
     batches: Arc<Semaphore>,
+    stagings: Arc<Semaphore>,
     fits: Arc<Semaphore>,
     jobs: Arc<Semaphore>,
     /// Threads that serve calls and may answer a short query meanwhile.
@@ -100,6 +104,7 @@ impl Context {
             jobs: Arc::new(Semaphore::new(JOBS_AT_ONCE)),
             here: Arc::new(Semaphore::new(processors / SHARE_SERVING)),
             batches: Arc::new(Semaphore::new(limits.batches_in_flight_max)),
+            stagings: Arc::new(Semaphore::new(STAGINGS_MAX)),
             limits: Arc::new(limits),
             at_ingest: Arc::default(),
             metrics,
@@ -190,6 +195,11 @@ impl Context {
     pub(super) async fn job_turn(&self) -> Result<OwnedSemaphorePermit, ServiceError> {
         let _waiting = self.metrics.waits(Queue::Jobs);
         turn(&self.jobs).await
+    }
+
+    /// Waits until the files of one more commit may be written.
+    pub(super) async fn staging_turn(&self) -> Result<OwnedSemaphorePermit, ServiceError> {
+        turn(&self.stagings).await
     }
 
     /// Waits until one more ingest batch may be held.

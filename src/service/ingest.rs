@@ -3,7 +3,7 @@
 //! Stages run side by side: the next batch is read and decoded while those before it are written and the
 //! answer before that is on its way. A batch takes a place in a small window when it is read and gives it back
 //! when its answer leaves the server, so a client that does not read answers is not read from either.
-//! [`commits`] is the writing.
+//! [`commits`] is the writing, in two stages of its own: files before the turn, and the turn.
 
 mod commits;
 

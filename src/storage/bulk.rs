@@ -3,8 +3,8 @@
 //! RocksDB takes files into one table at a time, so that a crash may fall between two tables. The order of steps makes
 //! every point safe:
 //!
-//! 1. the files are written into a staging folder and synced. A crash here leaves a folder without an intent, which the
-//!    next start removes: nothing has happened;
+//! 1. the files are written into a staging folder and synced, those of new objects before the turn of their commit and beside
+//!    others. A crash here leaves a folder without an intent, which the next start removes: nothing has happened;
 //! 2. the intent (the names of the files and the head of the collection afterwards) is written to `meta`, synced. From
 //!    here on the import will happen: the next start finishes it;
 //! 3. the files are moved into the tables, one table after the other. Views of the collection wait meanwhile. A file
@@ -17,9 +17,11 @@
 //! request, so that nobody sees half of it.
 
 use std::panic::resume_unwind;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::engine::{Batch, Patience, Row, SortedRun, SortedSource, StageId};
+use super::directory::DataDirectory;
+use super::engine::{Batch, KvEngine, Patience, Row, SortedRun, SortedSource, StageId};
 use super::error::StorageError;
 use super::key::{Key, KeyRange, MetaKey};
 use super::record::{Head, Intent, StagedFile};
@@ -37,6 +39,38 @@ pub(super) enum Step {
     Ingested(usize),
     /// Head and intent are written; the folder is still there.
     Committed,
+}
+
+/// A staging folder of which nothing has been declared: it goes with this.
+pub(super) struct Stage {
+    pub(super) id: StageId,
+    is_kept: bool,
+    engine: Arc<dyn KvEngine>,
+    /// Nobody else may open the directory meanwhile.
+    _directory: Option<Arc<DataDirectory>>,
+}
+
+impl Stage {
+    /// Leaves the folder from here on, whatever happens: it may have been declared.
+    fn keep(mut self) -> StageId {
+        self.is_kept = true;
+        self.id
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        if !self.is_kept {
+            discard(&*self.engine, self.id);
+        }
+    }
+}
+
+/// Removes a staging folder that is not needed any more; the next start does it if this fails.
+fn discard(engine: &dyn KvEngine, stage: StageId) {
+    if let Err(error) = engine.discard(stage) {
+        tracing::warn!(%error, stage = stage.0, "a staging folder is left over");
+    }
 }
 
 /// Looks at every step; its errors stop the import.
@@ -65,52 +99,43 @@ impl Store {
         head: Head,
         sources: &[&dyn SortedSource],
     ) -> Result<(), StorageError> {
-        let stage = self.next_stage();
-        let (files, ()) = self.stage_beside(stage, sources, || ())?;
+        let (stage, files, ()) = self.stage_beside(sources, || ())?;
         self.commit_staged(slot, stage, head, files)
     }
 
-    pub(super) fn next_stage(&self) -> StageId {
-        StageId(self.next_stage.fetch_add(1, Ordering::Relaxed))
-    }
-
-    /// Writes sorted rows into a staging folder: step 1. `alongside` is done meanwhile, and what it returns is handed back. After an
-    /// error nothing is left of the folder.
+    /// Writes sorted rows into a staging folder: step 1. `alongside` is done meanwhile, and what it returns is handed back.
     pub(super) fn stage_beside<T>(
         &self,
-        stage: StageId,
         sources: &[&dyn SortedSource],
         alongside: impl FnOnce() -> T,
-    ) -> Result<(Vec<StagedFile>, T), StorageError> {
+    ) -> Result<(Stage, Vec<StagedFile>, T), StorageError> {
+        let id = StageId(self.next_stage.fetch_add(1, Ordering::Relaxed));
+        let (engine, directory) = (Arc::clone(&self.engine), self.directory.clone());
+        let stage = Stage { id, is_kept: false, engine, _directory: directory };
         let (staged, made) = std::thread::scope(|scope| {
-            let staging = scope.spawn(|| self.engine.stage(stage, sources));
+            let staging = scope.spawn(|| self.engine.stage(id, sources));
             let made = alongside();
             (staging.join().unwrap_or_else(|panic| resume_unwind(panic)), made)
         });
-        match staged {
-            Ok(files) => Ok((files, made)),
-            Err(error) => {
-                self.discard(stage);
-                Err(error)
-            }
-        }
+        Ok((stage, staged?, made))
     }
 
     /// Commits what is in a staging folder, in the order of its tables: steps 2 to 5. The caller holds the turn.
     pub(super) fn commit_staged(
         &self,
         slot: &Slot,
-        stage: StageId,
+        stage: Stage,
         head: Head,
         files: Vec<StagedFile>,
     ) -> Result<(), StorageError> {
         self.reached(Step::Staged)?;
         let base_version = head.version - 1;
         let intent = Intent { collection: slot.id, base_version, head, files };
-        let mut batch = Batch::default();
-        batch.put(&MetaKey::Intent(stage.0), intent.encode());
         // After an error here nobody knows whether the intent is on the disk. The folder stays: the next start finishes
         // the import if it finds the intent and no later commit, and removes the folder otherwise.
+        let stage = stage.keep();
+        let mut batch = Batch::default();
+        batch.put(&MetaKey::Intent(stage.0), intent.encode());
         self.engine.commit(&batch, Patience::Long)?;
         let mut gate = slot.close();
         if let Err(error) = self.finish(stage, &intent, Patience::Short) {
@@ -119,7 +144,7 @@ impl Store {
             return Err(StorageError::Unfinished { collection: slot.id, source });
         }
         drop(gate);
-        self.discard(stage);
+        discard(&*self.engine, stage);
         Ok(())
     }
 
@@ -159,7 +184,7 @@ impl Store {
         }
         gate.state = State::Whole;
         drop(gate);
-        self.discard(stage);
+        discard(&*self.engine, stage);
         Ok(())
     }
 
@@ -203,13 +228,6 @@ impl Store {
         match view.fetch(&MetaKey::Head(intent.collection))? {
             Some(bytes) => Ok(Head::decode(&bytes)?.version == intent.base_version),
             None => Ok(false),
-        }
-    }
-
-    /// Removes a staging folder that is not needed any more; the next start does it if this fails.
-    pub(super) fn discard(&self, stage: StageId) {
-        if let Err(error) = self.engine.discard(stage) {
-            tracing::warn!(%error, stage = stage.0, "a staging folder is left over");
         }
     }
 }

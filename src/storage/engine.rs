@@ -49,10 +49,16 @@ pub(crate) trait KvEngine: Send + Sync {
     /// as `patience` says; then the batch is not applied and the error is [`StorageError::Busy`].
     fn commit(&self, batch: &Batch, patience: Patience) -> Result<(), StorageError>;
 
-    /// Writes sorted rows into files of a staging folder, durably, which is made where it is not there; no table is changed
-    /// yet. Sources of one table stand beside each other, and the files have their order. What is written into a folder
-    /// later has other tables.
+    /// Writes sorted rows into files of a new staging folder, durably; no table is changed yet. Sources of one table
+    /// stand beside each other, and the files have their order.
     fn stage(
+        &self,
+        stage: StageId,
+        sources: &[&dyn SortedSource],
+    ) -> Result<Vec<StagedFile>, StorageError>;
+
+    /// Writes rows of other tables into files of a staging folder that is there.
+    fn stage_more(
         &self,
         stage: StageId,
         sources: &[&dyn SortedSource],

@@ -7,17 +7,17 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::engine::{KvView, Patience, Sink, SortedRun, SortedSource, StageId};
+use super::bulk::Stage;
+use super::engine::{KvView, Patience, Sink, SortedRun, SortedSource};
 use super::error::StorageError;
 use super::key::{IdKey, KeyRange, ObjectKey, VectorKey};
 use super::operation::{Change, ChangeKind};
 use super::plan::first_key;
 use super::record::{Head, Located, StagedFile, append_row, vector_bytes};
-use super::slot::Slot;
 use super::store::{Store, head};
 use super::table::Table;
 use super::write::change_rows;
-use crate::schema::{CollectionId, CollectionSchema, EmbeddingSpace, IdRef, Rows, SpaceId};
+use crate::schema::{CollectionId, CollectionSchema, EmbeddingSpace, Rows, SpaceId};
 
 /// Bytes of an object beside its vectors, at least: for the decision whether files are worth it.
 pub const OBJECT_BYTES: usize = 64;
@@ -26,6 +26,9 @@ pub const OBJECT_BYTES: usize = 64;
 /// thread only, and the last to end is waited for.
 const SPLIT_BYTES: usize = 32 << 20;
 const SPLIT_ROWS: usize = 32_768;
+
+/// Ids that are looked up before files are written.
+const LOOKED_UP_ROWS: usize = 64;
 
 /// Objects whose bytes tell about how many all of them have.
 const SAMPLED_ROWS: usize = 16;
@@ -59,11 +62,11 @@ pub struct Insertion<T> {
     pub made: T,
 }
 
-/// Rows of an insertion that are on the disk, in files that belong to no table yet. Who does not insert it has it discarded
-/// ([`Store::discard_insert`]); a crash leaves nothing of it.
+/// Rows of an insertion that are on the disk, in files that belong to no table yet. Dropped instead of inserted, they go; those
+/// that a crash leaves go at the next start.
 #[must_use]
 pub struct StagedInsert<T> {
-    stage: StageId,
+    stage: Stage,
     files: Vec<StagedFile>,
     /// What the rows were checked against.
     schema: Arc<CollectionSchema>,
@@ -77,42 +80,50 @@ impl Store {
     /// holds: other commits go on meanwhile, and nothing is visible. `alongside` is given the places of the rows in the
     /// order of their keys and runs while files are written.
     ///
-    /// `None` when this way is not for these rows: they are few, an id is there twice, two objects want one key, or the
-    /// rows do not have the columns of the schema.
+    /// `None` when this way is not for these rows: they are few, an id is there twice, two objects want one key, the rows do
+    /// not have the columns of the schema, or some that were looked up are there already.
     ///
-    /// The rows have been checked against the schema by whoever made them.
+    /// The rows have been checked against `schema` by whoever made them.
     ///
     /// # Errors
     /// [`StorageError::UnknownCollection`]; those of the disk. Nothing is left then.
     pub fn stage_insert<T>(
         &self,
         collection: CollectionId,
+        schema: &Arc<CollectionSchema>,
         blocks: &[&dyn Rows],
         alongside: impl FnOnce(&[Place]) -> T,
     ) -> Result<Option<StagedInsert<T>>, StorageError> {
-        let schema = self.slot(collection)?.meta()?.schema;
+        let is_of_now = self.slot(collection)?.meta()?.schema == *schema;
         let is_empty = blocks.iter().all(|block| block.count() == 0);
-        if is_empty || !fit(&schema, blocks) || size_bytes(blocks) < self.options.bulk_bytes_min {
+        if !is_of_now
+            || is_empty
+            || !fit(schema, blocks)
+            || size_bytes(blocks) < self.options.bulk_bytes_min
+        {
             return Ok(None);
         }
         let Some(order) = Order::of(collection, blocks) else { return Ok(None) };
+        if order.seems_stored(&*self.engine.view(), collection, blocks)? {
+            return Ok(None);
+        }
         let objects = ObjectRows::split(blocks, &order.places);
-        let vectors = VectorRows::split(&schema, blocks, &order.places);
+        let vectors = VectorRows::split(schema, blocks, &order.places);
         let ids = IdRows::split(collection, blocks, &order.ids);
         let mut sources: Vec<&dyn SortedSource> = Vec::new();
         sources.extend(objects.iter().map(|rows| rows as &dyn SortedSource));
         sources.extend(vectors.iter().map(|rows| rows as &dyn SortedSource));
         sources.extend(ids.iter().map(|rows| rows as &dyn SortedSource));
-        let stage = self.next_stage();
-        let (files, made) = self.stage_beside(stage, &sources, || alongside(&order.places))?;
+        let (stage, files, made) = self.stage_beside(&sources, || alongside(&order.places))?;
+        let schema = Arc::clone(schema);
         Ok(Some(StagedInsert { stage, files, schema, order, made }))
     }
 
     /// Inserts what was staged in one atomic and durable commit, as [`Store::bulk_write`] does when all rows are new. `blocks`
     /// are those that were staged. What is known of another version than the newest is not used.
     ///
-    /// `None`, and nothing is done, when this way is not for these rows: an id or a key is there already, or the schema is
-    /// another one by now.
+    /// `None` when this way is not for these rows: an id or a key is there already, or the schema is another one by now. Nothing
+    /// is written then, and the files go.
     ///
     /// # Errors
     /// [`StorageError::UnknownCollection`]; those of the disk.
@@ -123,57 +134,31 @@ impl Store {
         blocks: &[&dyn Rows],
         known: Option<&KnownKeys<'_>>,
     ) -> Result<Option<Insertion<T>>, StorageError> {
-        let stage = staged.stage;
-        let turned = self.slot(collection);
-        let turned = turned.inspect_err(|_| self.discard(stage));
-        let slot = turned?;
+        let slot = self.slot(collection)?;
         let _turn = slot.turn();
-        let completed = self.complete(&slot, &staged, blocks, known);
-        let Ok(Some((head, changes))) = completed else {
-            self.discard(stage);
-            return completed.map(|_| None);
-        };
-        let StagedInsert { mut files, made, .. } = staged;
-        files.extend(changes);
-        let version = head.version;
-        self.commit_staged(&slot, stage, head, files)?;
-        Ok(Some(Insertion { version, made }))
-    }
-
-    /// Removes what was staged and will not be inserted.
-    pub fn discard_insert<T>(&self, staged: StagedInsert<T>) {
-        self.discard(staged.stage);
-    }
-
-    /// The head after an insertion, and the files of its changes, which name the version; `None` where it does not go this
-    /// way. The caller holds the turn.
-    fn complete<T>(
-        &self,
-        slot: &Slot,
-        staged: &StagedInsert<T>,
-        blocks: &[&dyn Rows],
-        known: Option<&KnownKeys<'_>>,
-    ) -> Result<Option<(Head, Vec<StagedFile>)>, StorageError> {
-        self.make_whole(slot, Patience::Short)?;
+        self.make_whole(&slot, Patience::Short)?;
         if slot.meta()?.schema != staged.schema {
             return Ok(None);
         }
-        let order = &staged.order;
+        let StagedInsert { stage, mut files, order, made, .. } = staged;
         let head = {
             let view = self.engine.view();
-            let head = head(&*view, slot.id)?;
+            let head = head(&*view, collection)?;
             let known = known.filter(|known| known.version == head.version);
-            if head.object_count > 0 && order.is_any_stored(&*view, slot.id, blocks, known)? {
+            if head.object_count > 0 && order.is_any_stored(&*view, collection, blocks, known)? {
                 return Ok(None);
             }
             order.after(head)
         };
+        // The changes name the version, which is known now.
         let changed =
             order.places.iter().map(|place| Change { key: place.key, kind: ChangeKind::Put });
         let changes: Vec<Change> = changed.collect();
-        let changes = SortedRun::from_rows(change_rows(slot.id, head.version, &changes).collect())?;
-        let files = self.engine.stage(staged.stage, &SortedRun::sources(&changes))?;
-        Ok(Some((head, files)))
+        let version = head.version;
+        let changes = SortedRun::from_rows(change_rows(collection, version, &changes).collect())?;
+        files.extend(self.engine.stage_more(stage.id, &SortedRun::sources(&changes))?);
+        self.commit_staged(&slot, stage, head, files)?;
+        Ok(Some(Insertion { version, made }))
     }
 }
 
@@ -249,6 +234,19 @@ impl Order {
         head
     }
 
+    /// Whether any of some ids is there: rows that are written again tell it before their files are written in vain.
+    fn seems_stored(
+        &self,
+        view: &dyn KvView,
+        collection: CollectionId,
+        blocks: &[&dyn Rows],
+    ) -> Result<bool, StorageError> {
+        let step = self.ids.len().div_ceil(LOOKED_UP_ROWS).max(1);
+        let keys = self.ids.iter().step_by(step);
+        let keys: Vec<_> = keys.map(|place| id_key(collection, blocks, place)).collect();
+        is_any_there(view, Table::Ids, &keys)
+    }
+
     /// Whether an id or a key is there already.
     fn is_any_stored(
         &self,
@@ -257,11 +255,7 @@ impl Order {
         blocks: &[&dyn Rows],
         known: Option<&KnownKeys<'_>>,
     ) -> Result<bool, StorageError> {
-        let ids = self.ids.iter().map(|place| {
-            let mut bytes = Vec::with_capacity(16);
-            IdKey::append(&mut bytes, collection, id_of(blocks, place));
-            bytes
-        });
+        let ids = self.ids.iter().map(|place| id_key(collection, blocks, place));
         if is_any_there(view, Table::Ids, &ids.collect::<Vec<_>>())? {
             return Ok(true);
         }
@@ -275,8 +269,11 @@ impl Order {
     }
 }
 
-fn id_of<'a>(blocks: &[&'a dyn Rows], place: &Place) -> IdRef<'a> {
-    blocks[place.block as usize].id(place.row as usize)
+/// The key of a row in the `ids` table.
+fn id_key(collection: CollectionId, blocks: &[&dyn Rows], place: &Place) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(16);
+    IdKey::append(&mut bytes, collection, blocks[place.block as usize].id(place.row as usize));
+    bytes
 }
 
 /// Whether any of some ascending keys is there. Batches of a catalogue that is sorted fall between those before: one

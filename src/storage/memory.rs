@@ -93,6 +93,14 @@ impl KvEngine for MemoryEngine {
         Ok(files)
     }
 
+    fn stage_more(
+        &self,
+        stage: StageId,
+        sources: &[&dyn SortedSource],
+    ) -> Result<Vec<StagedFile>, StorageError> {
+        self.stage(stage, sources)
+    }
+
     fn ingest(&self, stage: StageId, files: &[StagedFile]) -> Result<(), StorageError> {
         let mut staged = self.staged.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(folder) = staged.get_mut(&stage) else { return Ok(()) };

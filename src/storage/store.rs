@@ -65,7 +65,7 @@ pub struct CollectionRecord {
 /// Commits of one collection happen one after the other; reads never wait for them. Shared between threads by
 /// reference.
 pub struct Store {
-    pub(super) engine: Box<dyn KvEngine>,
+    pub(super) engine: Arc<dyn KvEngine>,
     pub(super) options: StoreOptions,
     collections: RwLock<BTreeMap<CollectionId, Arc<Slot>>>,
     /// Held while the list of collections changes.
@@ -74,7 +74,7 @@ pub struct Store {
     /// Set by tests of interrupted imports only.
     pub(super) probe: Option<Probe>,
     /// Unlocked after the engine is closed: fields are dropped in order.
-    _directory: Option<DataDirectory>,
+    pub(super) directory: Option<Arc<DataDirectory>>,
 }
 
 impl Store {
@@ -92,7 +92,7 @@ impl Store {
         directory.raise_format(1)?;
         let engine = RocksEngine::open(directory.path(), &options)?;
         migrate(&engine, |format| directory.raise_format(format))?;
-        Self::over(Box::new(engine), options, Some(directory))
+        Self::over(Arc::new(engine), options, Some(directory))
     }
 
     /// Makes an empty store that lives in memory only.
@@ -102,11 +102,11 @@ impl Store {
     pub fn in_memory(options: StoreOptions) -> Result<Self, StorageError> {
         let engine = MemoryEngine::default();
         migrate(&engine, |_| Ok(()))?;
-        Self::over(Box::new(engine), options, None)
+        Self::over(Arc::new(engine), options, None)
     }
 
     fn over(
-        engine: Box<dyn KvEngine>,
+        engine: Arc<dyn KvEngine>,
         options: StoreOptions,
         directory: Option<DataDirectory>,
     ) -> Result<Self, StorageError> {
@@ -117,7 +117,7 @@ impl Store {
             catalogue: Mutex::new(()),
             next_stage: AtomicU64::new(1),
             probe: None,
-            _directory: directory,
+            directory: directory.map(Arc::new),
         };
         store.recover()?;
         let slots = store.read_catalogue()?;

@@ -324,7 +324,8 @@ async fn stored(address: &str, rows: &[(i64, i64)]) -> usize {
     found.count()
 }
 
-/// Whether a bulk import was under way: its sorted files wait to be finished or removed at the next start.
+/// Whether a bulk import had begun: its sorted files wait to be finished or removed at the next start. Which of both is told by
+/// the rows that are there then.
 fn has_staged_files(data: &Path) -> bool {
     std::fs::read_dir(data.join("staging")).is_ok_and(|mut entries| entries.next().is_some())
 }

@@ -1,6 +1,7 @@
 //! The protocol, spoken by generated clients to a real server.
 
 mod arrow_rows;
+mod bulk_rows;
 mod collections;
 mod discovery;
 mod encoding;

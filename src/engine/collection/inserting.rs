@@ -19,27 +19,14 @@ type Staged = StagedInsert<Result<Part, EngineError>>;
 /// nobody sees; dropped instead of inserted, they leave nothing.
 #[must_use]
 pub struct StagedBlocks {
-    collection: Arc<Collection>,
-    blocks: Vec<Arc<ObjectBlock>>,
     staged: Option<Staged>,
+    blocks: Vec<Arc<ObjectBlock>>,
+    collection: Arc<Collection>,
 }
 
 impl StagedBlocks {
     pub(in crate::engine) fn collection(&self) -> &Arc<Collection> {
         &self.collection
-    }
-
-    /// The blocks.
-    pub fn blocks(&self) -> &[Arc<ObjectBlock>] {
-        &self.blocks
-    }
-}
-
-impl Drop for StagedBlocks {
-    fn drop(&mut self) {
-        if let Some(staged) = self.staged.take() {
-            self.collection.store.discard_insert(staged);
-        }
     }
 }
 
@@ -59,9 +46,9 @@ impl Collection {
                 let blocks: Vec<&ObjectBlock> = blocks.iter().map(AsRef::as_ref).collect();
                 part_of_blocks(&state.schema, &state.arrow_schema, &blocks, places)
             };
-            staged = self.store.stage_insert(self.id, &rows, part)?;
+            staged = self.store.stage_insert(self.id, &state.schema, &rows, part)?;
         }
-        Ok(StagedBlocks { collection: Arc::clone(self), blocks, staged })
+        Ok(StagedBlocks { staged, blocks, collection: Arc::clone(self) })
     }
 
     /// Commits the rows of blocks in one bulk commit. Where one is not new, or the schema has changed since the rows were
@@ -87,13 +74,7 @@ impl Collection {
     ) -> Result<Option<WriteReport>, EngineError> {
         let _importing = Importing::new(self);
         let _commit = self.lock_commits();
-        let state = match self.state_while_committing() {
-            Ok(state) => state,
-            Err(error) => {
-                self.store.discard_insert(staged);
-                return Err(error);
-            }
-        };
+        let state = self.state_while_committing()?;
         let rows = rows_of(blocks);
         let mut publishing = Publishing { collection: self, is_done: false };
         let taken = |places: &[Place]| state.keys_among(places);

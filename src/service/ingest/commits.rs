@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinError, JoinHandle};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
@@ -23,8 +23,8 @@ use crate::wire::v1;
 /// Bytes of waiting batches from which a commit takes no more of them.
 const COMMIT_BYTES: usize = 128 << 20;
 
-/// Bytes of waiting batches from which their files are written beside those of the commit before; fewer wait for more, since
-/// many small commits are more work than a few large ones.
+/// Bytes of waiting batches from which their files are written beside those of the commit before, without waiting for more of
+/// them; fewer wait, since many small commits are more work than a few large ones.
 const BESIDE_BYTES: usize = 64 << 20;
 
 /// Commits whose files are written beside the one that is being finished.
@@ -33,7 +33,13 @@ const STAGED_AHEAD: usize = 1;
 /// Batches of one commit.
 struct Group {
     target: Target,
-    held: Vec<Held>,
+    batches: Vec<Prepared>,
+    /// Bytes of the message of each.
+    bytes: Vec<u64>,
+    /// Their places in the window of the stream.
+    places: Vec<OwnedSemaphorePermit>,
+    /// Their shares of what the server holds.
+    shares: Arc<Vec<OwnedSemaphorePermit>>,
     /// What is done of the commit before its turn, where something can be.
     staging: Option<JoinHandle<Result<Option<StagedBlocks>, ServiceError>>>,
 }
@@ -45,11 +51,20 @@ pub(super) async fn write_all(
     answers: mpsc::Sender<Answered>,
 ) {
     let (groups, in_turn) = mpsc::channel(STAGED_AHEAD);
-    tokio::join!(stage_all(to_write, groups), commit_all(context, in_turn, answers));
+    let staging = async {
+        stage_all(context, to_write, groups).await;
+        std::future::pending().await
+    };
+    // The first failure of a commit ends both, also while the caller sends nothing.
+    tokio::select! {
+        () = commit_all(context, in_turn, answers) => {}
+        () = staging => {}
+    }
 }
 
 /// Gathers commits and begins with their files; ends with the batches, or when nothing more will be written.
 async fn stage_all(
+    context: &Context,
     mut to_write: mpsc::Receiver<Result<Held, ServiceError>>,
     groups: mpsc::Sender<Result<Group, ServiceError>>,
 ) {
@@ -73,7 +88,7 @@ async fn stage_all(
                 let held;
                 (held, ahead) = gather(first, &mut to_write, &before).await;
                 before = CancellationToken::new();
-                place.send(Ok(Group::begin(held, before.clone())));
+                place.send(Ok(Group::begin(context, held, before.clone())));
             }
         }
     }
@@ -131,41 +146,59 @@ async fn commit_all(
 
 impl Group {
     /// Has the files of a commit written, where its batches are blocks, and says when they are.
-    fn begin(held: Vec<Held>, written: CancellationToken) -> Self {
-        let target = held[0].target.clone();
+    fn begin(context: &Context, held: Vec<Held>, written: CancellationToken) -> Self {
+        let mut group = Self {
+            target: held[0].target.clone(),
+            batches: Vec::with_capacity(held.len()),
+            bytes: Vec::with_capacity(held.len()),
+            places: Vec::with_capacity(held.len()),
+            shares: Arc::default(),
+            staging: None,
+        };
+        let mut shares = Vec::with_capacity(held.len());
+        for Held { batch, place, share, bytes, .. } in held {
+            group.bytes.push(bytes);
+            group.batches.push(batch);
+            group.places.push(place);
+            shares.push(share);
+        }
+        group.shares = Arc::new(shares);
         let written = written.drop_guard();
-        let staging = held.iter().all(|held| held.batch.is_of_blocks()).then(|| {
-            let blocks = blocks_of(held.iter().map(|held| &held.batch));
-            let about = target.clone();
-            let stage = move || {
-                let _written = written;
-                about.door.stage(&about.collection, &blocks)
+        if group.batches.iter().all(Prepared::is_of_blocks) {
+            let (about, shares) = (group.target.clone(), Arc::clone(&group.shares));
+            let (context, blocks) = (context.clone(), blocks_of(group.batches.iter()));
+            let stage = async move {
+                let turn = context.staging_turn().await?;
+                blocking(move || {
+                    // Also of what nobody waits for any more.
+                    let _held = (turn, written, shares);
+                    about.door.stage(&about.collection, &blocks)
+                })
+                .await
             };
-            tokio::spawn(blocking(stage).in_current_span())
-        });
-        Self { target, held, staging }
+            group.staging = Some(tokio::spawn(stage.in_current_span()));
+        }
+        group
     }
 
     /// Writes the batches in one commit and answers each; `false` when the stream is at its end.
     async fn commit(self, context: &Context, answers: &mpsc::Sender<Answered>) -> bool {
-        let Self { target, held, staging } = self;
-        let (mut batches, mut places, mut shares) = (Vec::new(), Vec::new(), Vec::new());
-        let mut bytes = Vec::with_capacity(held.len());
-        for Held { batch, place, share, bytes: of_message, .. } in held {
-            bytes.push(of_message);
-            batches.push(batch);
-            places.push(place);
-            shares.push(share);
-        }
+        let Self { target, batches, bytes, places, shares, staging } = self;
         let replies = async {
             let staged = match staging {
-                Some(staging) => staging
-                    .await
-                    .map_err(|failure| ServiceError::Task { reason: failure.to_string() })??,
+                Some(staging) => Some(staging.await),
                 None => None,
             };
-            // It has waited since it was read.
+            // It has waited since it was read. What is not the caller's any more comes before what went wrong.
             let about = target.renewed(context)?;
+            let staged = match staged {
+                Some(joined) => {
+                    let failed =
+                        |failure: JoinError| ServiceError::Task { reason: failure.to_string() };
+                    joined.map_err(failed)??
+                }
+                None => None,
+            };
             blocking(move || {
                 let replies = write(&about, batches, staged);
                 drop(shares);

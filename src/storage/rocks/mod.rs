@@ -237,6 +237,15 @@ impl KvEngine for RocksEngine {
         stage: StageId,
         sources: &[&dyn SortedSource],
     ) -> Result<Vec<StagedFile>, StorageError> {
+        self.staging.make(stage)?;
+        self.staging.write(stage, sources, &self.tuning)
+    }
+
+    fn stage_more(
+        &self,
+        stage: StageId,
+        sources: &[&dyn SortedSource],
+    ) -> Result<Vec<StagedFile>, StorageError> {
         self.staging.write(stage, sources, &self.tuning)
     }
 

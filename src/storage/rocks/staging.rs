@@ -39,8 +39,15 @@ impl Staging {
         self.path.join(stage.0.to_string())
     }
 
+    /// Makes the folder of a stage; its name is on the disk when this returns.
+    pub(super) fn make(&self, stage: StageId) -> Result<(), StorageError> {
+        let folder = self.folder(stage);
+        fs::create_dir(&folder).map_err(|error| StorageError::file("making", &folder, error))?;
+        sync_folder(&self.path)
+    }
+
     /// Writes every source into one or more files, as many sources at once as there are processors; everything is on the
-    /// disk when this returns.
+    /// disk when this returns. A file that is there already is an error.
     pub(super) fn write(
         &self,
         stage: StageId,
@@ -48,12 +55,6 @@ impl Staging {
         tuning: &Tuning,
     ) -> Result<Vec<StagedFile>, StorageError> {
         let folder = self.folder(stage);
-        match fs::create_dir(&folder) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                return Err(StorageError::file("making", &folder, error));
-            }
-            _ => {}
-        }
         let folder = &folder;
         let next = AtomicUsize::new(0);
         let write = || -> Result<Vec<_>, StorageError> {
@@ -80,7 +81,6 @@ impl Staging {
         written.sort_unstable_by_key(|(place, _)| *place);
         // The writers have synced the contents of the files; their names are synced here.
         sync_folder(folder)?;
-        sync_folder(&self.path)?;
         Ok(written.into_iter().flat_map(|(_, files)| files).collect())
     }
 
@@ -136,8 +136,14 @@ fn write_source(
                     writer.finish().map_err(|error| failed(DOING, error))?;
                 }
                 let name = format!("{}-{place}-{}.sst", table.name(), files.len());
+                let path = folder.join(&name);
+                // The writer would begin a file that is there anew.
+                if path.exists() {
+                    let there = io::Error::from(io::ErrorKind::AlreadyExists);
+                    return Err(StorageError::file("making", &path, there));
+                }
                 let writer = SstFileWriter::create(&options);
-                writer.open(folder.join(&name)).map_err(|error| failed(DOING, error))?;
+                writer.open(&path).map_err(|error| failed(DOING, error))?;
                 files.push(StagedFile { table, name });
                 (writer, 0)
             }

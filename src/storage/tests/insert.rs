@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::bulk::copy;
 use super::*;
 use crate::schema::{IdRef, Rows, ValueRef};
-use crate::storage::{KnownKeys, Operation, Place};
+use crate::storage::{KnownKeys, Operation, Place, StagedInsert};
 
 /// Objects that pretend to be columns; the spaces are those that any of them has a vector in.
 struct Block {
@@ -58,9 +58,15 @@ impl Rows for Block {
 
 fn insert(store: &Store, collection: CollectionId, blocks: &[Block]) -> Option<Vec<Place>> {
     let rows: Vec<&dyn Rows> = blocks.iter().map(|block| block as &dyn Rows).collect();
-    let staged = store.stage_insert(collection, &rows, <[Place]>::to_vec).expect("stages")?;
+    let staged = store
+        .stage_insert(collection, &schema_of(store, collection), &rows, <[Place]>::to_vec)
+        .expect("stages")?;
     let inserted = store.insert_staged(collection, staged, &rows, None).expect("inserts");
     inserted.map(|insertion| insertion.made)
+}
+
+fn schema_of(store: &Store, collection: CollectionId) -> Arc<CollectionSchema> {
+    store.collection(collection).expect("reads").expect("is there").schema
 }
 
 fn puts(blocks: &[Block]) -> Vec<Operation> {
@@ -159,6 +165,74 @@ fn a_crash_at_any_step_of_an_insertion_leaves_all_or_nothing() {
     }
 }
 
+fn stage(
+    store: &Store,
+    collection: CollectionId,
+    blocks: &[Block],
+) -> Option<StagedInsert<Vec<Place>>> {
+    let rows: Vec<&dyn Rows> = blocks.iter().map(|block| block as &dyn Rows).collect();
+    let schema = schema_of(store, collection);
+    store.stage_insert(collection, &schema, &rows, <[Place]>::to_vec).expect("stages")
+}
+
+#[test]
+fn files_that_wait_for_their_turn_are_nothing_yet() {
+    let place = tempfile::tempdir().expect("a temporary directory");
+    let home = place.path().join("home");
+    let store = on_disk(&home);
+    let collection = create(&store, "galaxies");
+    let (mine, other) = (blocks(0..20), blocks(20..60));
+    let first = stage(&store, collection, &mine).expect("all are new");
+    let second = stage(&store, collection, &other).expect("all are new");
+    assert_eq!(store.engine.staged().expect("lists").len(), 2);
+    assert!(contents(&store, collection).is_empty());
+    // The later one comes first, and the machine ends while the other waits.
+    let rows: Vec<&dyn Rows> = other.iter().map(|block| block as &dyn Rows).collect();
+    store.insert_staged(collection, second, &rows, None).expect("inserts").expect("new");
+    let after = contents(&store, collection);
+    assert_eq!(after.len(), 40);
+    let image = place.path().join("image");
+    copy(&home, &image);
+    let crashed = on_disk(&image);
+    assert_eq!(contents(&crashed, collection), after);
+    assert!(crashed.engine.staged().expect("lists").is_empty());
+    drop(first);
+    assert!(store.engine.staged().expect("lists").is_empty());
+    // A panic of what is made alongside leaves nothing either.
+    let (rows, schema) = (blocks(100..110), schema_of(&store, collection));
+    let rows: Vec<&dyn Rows> = rows.iter().map(|block| block as &dyn Rows).collect();
+    let made = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        let staged = store.stage_insert(collection, &schema, &rows, |_| panic!("made alongside"));
+        staged.map(|staged: Option<StagedInsert<()>>| staged.is_some())
+    }));
+    assert!(made.is_err());
+    assert!(store.engine.staged().expect("lists").is_empty());
+}
+
+#[test]
+fn what_has_changed_since_files_were_written_is_seen() {
+    let store = in_memory();
+    let collection = create(&store, "galaxies");
+    let (mine, same) = (blocks(0..20), blocks(10..30));
+    let rows: Vec<&dyn Rows> = same.iter().map(|block| block as &dyn Rows).collect();
+    let late = stage(&store, collection, &same).expect("all are new yet");
+    assert!(insert(&store, collection, &mine).is_some());
+    assert!(store.insert_staged(collection, late, &rows, None).expect("asks").is_none());
+    assert!(
+        stage(&store, collection, &mine).is_none(),
+        "known ids are seen before files are written"
+    );
+    let new = blocks(40..50);
+    let rows: Vec<&dyn Rows> = new.iter().map(|block| block as &dyn Rows).collect();
+    let waiting = stage(&store, collection, &new).expect("all are new");
+    store.add_space(collection, space("late", 4)).expect("adds");
+    assert!(store.insert_staged(collection, waiting, &rows, None).expect("asks").is_none());
+    assert!(store.engine.staged().expect("lists").is_empty());
+    assert_eq!(contents(&store, collection).len(), 20);
+    assert!(insert(&store, collection, &new).is_some());
+    assert_eq!(contents(&store, collection).len(), 30);
+}
+
 #[test]
 fn many_rows_are_written_into_two_files_a_table() {
     let place = tempfile::tempdir().expect("a temporary directory");
@@ -239,7 +313,10 @@ fn what_is_known_of_the_keys_is_used_at_its_own_version_only() {
         let rows: Vec<&dyn Rows> = rows.iter().map(|block| block as &dyn Rows).collect();
         let version = if version == 1 { store_now } else { version };
         let known = KnownKeys { version, taken: &taken };
-        let staged = store.stage_insert(collection, &rows, |_| ()).expect("stages").expect("many");
+        let staged = store
+            .stage_insert(collection, &schema_of(&store, collection), &rows, |_| ())
+            .expect("stages")
+            .expect("many");
         store.insert_staged(collection, staged, &rows, Some(&known)).expect("asks").expect("new");
         assert_eq!(*asked.lock().expect("not poisoned"), is_asked, "version {version}");
     }
