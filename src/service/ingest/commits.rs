@@ -53,7 +53,7 @@ pub(super) async fn write_all(
     let (groups, in_turn) = mpsc::channel(STAGED_AHEAD);
     let staging = async {
         stage_all(context, to_write, groups).await;
-        std::future::pending().await
+        std::future::pending::<()>().await;
     };
     // The first failure of a commit ends both, also while the caller sends nothing.
     tokio::select! {

@@ -71,7 +71,7 @@ impl Staging {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         let count = sources.len().min(processors.max(WRITERS_MIN));
         let mut written: Vec<(usize, Vec<StagedFile>)> = std::thread::scope(|scope| {
-            let writers: Vec<_> = (0..count).map(|_| scope.spawn(&write)).collect();
+            let writers: Vec<_> = (0..count).map(|_| scope.spawn(write)).collect();
             let mut written = Vec::with_capacity(sources.len());
             for writer in writers {
                 written.extend(writer.join().unwrap_or_else(|panic| resume_unwind(panic))?);

@@ -245,6 +245,7 @@ impl WideWeights {
 /// Eight rows of sixteen sums to eight sums.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+#[expect(clippy::large_types_passed_by_value, reason = "inlined: the rows are registers")]
 fn summed(rows: [__m512i; GROUP]) -> __m256i {
     let [a, b, c, d, e, f, g, h] = rows;
     // Each round adds halves of two vectors, so that both have room in one.

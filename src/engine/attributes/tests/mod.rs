@@ -206,7 +206,7 @@ fn check(attribute: &Attribute, values: &ValueSet, expected: &[bool]) {
     let words = len.div_ceil(64);
     for range in [0..words, words / 3..words / 2 + 1, words..words + 2] {
         // Every seventh row is out already, and bits stand for rows that do not exist.
-        let bit = |row: usize| u64::from(row % 7 != 0);
+        let bit = |row: usize| u64::from(!row.is_multiple_of(7));
         let word = |place: usize| (0..64).fold(0, |word, row| word | bit(64 * place + row) << row);
         let mut narrowed: Vec<u64> = range.clone().map(word).collect();
         attribute.narrow(range.start, &mut narrowed, &spans);

@@ -1,5 +1,7 @@
 //! Saved, loaded, damaged and misplaced index files.
 
+#![expect(clippy::single_range_in_vec_init, reason = "a scan takes runs of rows, here one")]
+
 use std::fs;
 
 use super::*;
