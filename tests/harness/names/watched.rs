@@ -87,9 +87,11 @@ impl Program {
         Self { child, grpc, http, log, errors }
     }
 
-    /// Length of what it has done.
+    /// Where the last whole line of what it has done ends: the next one may be half written.
     pub(super) fn end_of_log(&self) -> u64 {
-        self.log.as_ref().map_or(0, |log| std::fs::metadata(log).expect("a log").len())
+        let Some(log) = &self.log else { return 0 };
+        let done = std::fs::read(log).expect("a log");
+        done.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end as u64 + 1)
     }
 
     /// Gives every line of what it has done from there on, until one is enough.
