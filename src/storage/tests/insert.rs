@@ -56,11 +56,19 @@ impl Rows for Block {
     }
 }
 
+fn stage(
+    store: &Store,
+    collection: CollectionId,
+    blocks: &[Block],
+) -> Option<StagedInsert<Vec<Place>>> {
+    let rows: Vec<&dyn Rows> = blocks.iter().map(|block| block as &dyn Rows).collect();
+    let schema = schema_of(store, collection);
+    store.stage_insert(collection, &schema, &rows, <[Place]>::to_vec).expect("stages")
+}
+
 fn insert(store: &Store, collection: CollectionId, blocks: &[Block]) -> Option<Vec<Place>> {
     let rows: Vec<&dyn Rows> = blocks.iter().map(|block| block as &dyn Rows).collect();
-    let staged = store
-        .stage_insert(collection, &schema_of(store, collection), &rows, <[Place]>::to_vec)
-        .expect("stages")?;
+    let staged = stage(store, collection, blocks)?;
     let inserted = store.insert_staged(collection, staged, &rows, None).expect("inserts");
     inserted.map(|insertion| insertion.made)
 }
@@ -163,16 +171,6 @@ fn a_crash_at_any_step_of_an_insertion_leaves_all_or_nothing() {
             Some(10)
         );
     }
-}
-
-fn stage(
-    store: &Store,
-    collection: CollectionId,
-    blocks: &[Block],
-) -> Option<StagedInsert<Vec<Place>>> {
-    let rows: Vec<&dyn Rows> = blocks.iter().map(|block| block as &dyn Rows).collect();
-    let schema = schema_of(store, collection);
-    store.stage_insert(collection, &schema, &rows, <[Place]>::to_vec).expect("stages")
 }
 
 #[test]
