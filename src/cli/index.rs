@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
 
 use super::client::{Client, ClientArguments};
-use super::failure::of_status;
+use super::failure::{of_status, one_line};
 use super::progress;
 use super::render::{
     Cell, Format, Json, Table, duration, print_facts, print_json, print_table, write_out,
@@ -83,6 +83,15 @@ async fn build(
     status.context("the build ended without a word; see `sidereus index status`, then try again")
 }
 
+/// The build that runs or waits beside, or why the last one failed.
+fn build_cell(status: &GetIndexStatusResponse) -> Cell {
+    match &status.build {
+        Some(step) => Cell::text(progress::step_text(&step.stage, step.done, step.total)),
+        None if status.build_failure.is_empty() => Cell::Null,
+        None => Cell::text(format!("the last one failed: {}", one_line(&status.build_failure))),
+    }
+}
+
 fn print(status: &GetIndexStatusResponse, format: Format) -> Result<()> {
     let mut table =
         Table::new(["space", "index", "vectors", "lists", "probes", "recall@10", "segment rows"]);
@@ -107,6 +116,7 @@ fn print(status: &GetIndexStatusResponse, format: Format) -> Result<()> {
         ("tail_rows", Cell::Count(status.tail_rows)),
         ("deleted_rows", Cell::Count(status.deleted_rows)),
         ("bytes_on_disk", Cell::Bytes(status.segments.iter().map(|each| each.bytes_on_disk).sum())),
+        ("build", build_cell(status)),
     ];
     match format {
         Format::Table => {

@@ -1,13 +1,49 @@
-//! Progress on standard error: a bar on a terminal, nothing elsewhere.
+//! Progress on standard error: a bar on a terminal, elsewhere a line now and then of what takes long.
+
+use std::io::IsTerminal;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tonic::Streaming;
 
 use super::failure::of_status;
+use super::render::thousands;
 
 /// Redraws a second; more is only heat.
 const REDRAWS_PER_SECOND: u8 = 8;
+
+/// Time between two lines where there is no terminal; what ends before is silent.
+const LINE_EVERY: Duration = Duration::from_secs(10);
+
+/// What a long work tells where there is no terminal, such as in the log of a nightly job.
+pub(super) struct Lines {
+    told: Option<Instant>,
+}
+
+impl Lines {
+    /// None where there is a terminal: it has a bar.
+    pub(super) fn new() -> Self {
+        Self { told: (!std::io::stderr().is_terminal()).then(Instant::now) }
+    }
+
+    /// Writes how far the work is, if it is time.
+    pub(super) fn tell(&mut self, text: impl FnOnce() -> String) {
+        let Some(told) = &mut self.told else { return };
+        if told.elapsed() >= LINE_EVERY {
+            eprintln!("{}", text());
+            *told = Instant::now();
+        }
+    }
+}
+
+/// A step of a stage in words.
+pub(super) fn step_text(stage: &str, done: u64, total: u64) -> String {
+    match total {
+        0 => stage.to_owned(),
+        _ => format!("{stage}: {} of {}", thousands(done), thousands(total)),
+    }
+}
 
 /// A bar over so many rows; without a number, a count that runs.
 pub(super) fn rows_bar(total: Option<u64>, label: &str) -> ProgressBar {
@@ -41,6 +77,7 @@ pub(super) async fn watch<T>(
     bar: &ProgressBar,
     mut step: impl FnMut(T) -> (Option<String>, u64, u64),
 ) -> Result<()> {
+    let mut lines = Lines::new();
     while let Some(message) = messages.message().await.map_err(|status| of_status(&status))? {
         let (stage, done, total) = step(message);
         if let Some(stage) = stage {
@@ -48,6 +85,7 @@ pub(super) async fn watch<T>(
         }
         bar.set_length(total);
         bar.set_position(done);
+        lines.tell(|| step_text(&bar.message(), done, total));
     }
     bar.finish_and_clear();
     Ok(())

@@ -5,39 +5,29 @@
 //! A state is never changed in place. The in-memory state is derived: it is made from the newest segment and
 //! the store's change log at the first use, so that opening a database costs nothing for each collection.
 
+mod building;
 mod fixed;
 mod importing;
 mod inserting;
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use super::beside::beside;
 use super::columns;
 use super::derived::FormulaSlot;
 use super::error::EngineError;
 use super::residency::Residency;
-use super::segment::{self, BuildLimits, BuildPlan, Progress};
+use super::segment::{self, BuildLimits, BuildPlan};
 use super::standing::Standing;
 use super::state::State;
 use super::write::{Write, WriteMode, WriteOutcome, WriteReport};
 use crate::schema::{CollectionId, CollectionSchema, Object, ObjectId, SpaceId};
 use crate::storage::{CollectionRecord, ObjectKey, Route, StorageError, Store};
+use building::Builds;
 use importing::Importing;
 pub use inserting::StagedBlocks;
-
-/// Time without a bulk commit after which an import has ended.
-const IMPORT_PAUSE: Duration = Duration::from_secs(1);
-/// Time between two looks at an import.
-const IMPORT_POLL: Duration = Duration::from_millis(100);
-/// Longest time that a build waits for the end of an import.
-const IMPORT_WAIT_MAX: Duration = Duration::from_mins(1);
-/// Bytes of vectors in the tail from which a build waits no more.
-const IMPORT_BYTES_MAX: usize = 2 << 30;
 
 /// A collection at work.
 #[derive(Debug)]
@@ -52,9 +42,7 @@ pub(super) struct Collection {
     /// Held during a commit and during the swap at the end of a build.
     commit: Mutex<()>,
     state: RwLock<Option<Arc<State>>>,
-    pub(super) building: AtomicBool,
-    /// A thread waits until a build in the background is opportune.
-    awaiting: AtomicBool,
+    pub(super) builds: Builds,
     /// Bulk commits that are under way, and the end of the last one.
     importing: AtomicUsize,
     imported: Mutex<Option<Instant>>,
@@ -78,8 +66,7 @@ impl Collection {
             formulas: FormulaSlot::default(),
             commit: Mutex::new(()),
             state: RwLock::new(None),
-            building: AtomicBool::new(false),
-            awaiting: AtomicBool::new(false),
+            builds: Builds::default(),
             importing: AtomicUsize::new(0),
             imported: Mutex::new(None),
         }
@@ -294,124 +281,6 @@ impl Collection {
         self.publish(state.with_schema(record.schema, record.version)?);
         publishing.is_done = true;
         Ok(())
-    }
-
-    /// Builds a segment of everything, swaps it in, and drops what it supersedes. Reads and writes go on.
-    ///
-    /// # Errors
-    /// [`EngineError::BuildRunning`] while another build of this collection runs.
-    pub(super) fn build(&self, progress: &mut Progress<'_>) -> Result<(), EngineError> {
-        if self.building.swap(true, Ordering::AcqRel) {
-            return Err(EngineError::BuildRunning { name: self.name.clone() });
-        }
-        let _building = Lowered(&self.building);
-        self.build_and_swap(progress)
-    }
-
-    fn build_and_swap(&self, progress: &mut Progress<'_>) -> Result<(), EngineError> {
-        // A tail that has grown beyond bounds must not wait until nobody searches.
-        let is_urgent = self.state()?.tail_bytes() >= IMPORT_BYTES_MAX;
-        let snapshot = self.store.snapshot(self.id)?;
-        let schema = Arc::clone(&snapshot.record().schema);
-        let arrow_schema = columns::resident_schema(&schema);
-        let plan = BuildPlan {
-            collection_folder: &self.folder,
-            schema: &schema,
-            arrow_schema: &arrow_schema,
-            limits: self.limits,
-        };
-        let (folder, manifest) =
-            beside(is_urgent, progress, |progress| segment::build(&plan, snapshot, progress))?;
-        let part = segment::open(&folder, &manifest, &schema, &arrow_schema, &self.residency)?;
-        let version = manifest.version;
-
-        let _commit = self.lock_commits();
-        let record = self.record().inspect_err(|_| segment::remove_others(&self.folder, None))?;
-        let state = match self.published().filter(|state| state.version == record.version) {
-            Some(state) => {
-                let changes = self.store.changes_since(self.id, version)?;
-                state.over(record.schema, (part, manifest), &changes, self.id)?
-            }
-            None => self.assemble(&record, Some((part, manifest)))?,
-        };
-        self.publish(state);
-        self.store.trim_changes(self.id, version)?;
-        segment::remove_others(&self.folder, Some(&folder));
-        Ok(())
-    }
-
-    /// Whether a crash interrupted a build that can be gone on with.
-    pub(super) fn has_unfinished_build(&self) -> bool {
-        segment::is_unfinished(&self.folder)
-    }
-
-    /// Whether the tail has grown past `rows` and a quarter of the segment, so that the work of all builds stays
-    /// proportional to the rows.
-    pub(super) fn is_due(&self, rows: u64) -> bool {
-        self.published()
-            .is_some_and(|state| state.tail_rows() >= rows.max(state.segment_rows() / 4))
-    }
-
-    /// Starts a thread that builds, as often as it is due, once the import that goes on has paused, been long, or
-    /// grown large: a build takes the processors that the import needs, and one at its end does for all of it. Nothing
-    /// when there is such a thread already.
-    pub(super) fn build_when_opportune(self: &Arc<Self>, rows: u64) {
-        if self.awaiting.swap(true, Ordering::AcqRel) {
-            return;
-        }
-        // The thread must not keep a database open that nobody uses any more.
-        let waiting = Arc::downgrade(self);
-        let work = move || {
-            let mut began = Instant::now();
-            while let Some(collection) = waiting.upgrade() {
-                if began.elapsed() >= IMPORT_WAIT_MAX || !collection.is_importing() {
-                    let build = AssertUnwindSafe(|| collection.build_in_background());
-                    let built = catch_unwind(build).unwrap_or(false);
-                    collection.awaiting.store(false, Ordering::Release);
-                    // Of what came meanwhile nobody may speak again. What failed waits for the next write.
-                    if !built
-                        || !collection.is_due(rows)
-                        || collection.awaiting.swap(true, Ordering::AcqRel)
-                    {
-                        return;
-                    }
-                    began = Instant::now();
-                }
-                drop(collection);
-                thread::sleep(IMPORT_POLL);
-            }
-        };
-        if let Err(error) = thread::Builder::new().name("index-build".to_owned()).spawn(work) {
-            self.awaiting.store(false, Ordering::Release);
-            tracing::warn!(%error, "no thread for a background index build; trying again at the next write");
-        }
-    }
-
-    fn is_importing(&self) -> bool {
-        let imported = *self.imported.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_busy = self.importing.load(Ordering::Acquire) > 0
-            || imported.is_some_and(|last| last.elapsed() < IMPORT_PAUSE);
-        is_busy && self.published().is_some_and(|state| state.tail_bytes() < IMPORT_BYTES_MAX)
-    }
-
-    /// Builds; false when it failed.
-    fn build_in_background(&self) -> bool {
-        match self.build(&mut |_, _, _| {}) {
-            Ok(()) | Err(EngineError::BuildRunning { .. }) => true,
-            Err(error) => {
-                tracing::error!(%error, "background index build failed");
-                false
-            }
-        }
-    }
-}
-
-/// Lowers a flag when it goes out of scope, also in a panic.
-struct Lowered<'a>(&'a AtomicBool);
-
-impl Drop for Lowered<'_> {
-    fn drop(&mut self) {
-        self.0.store(false, Ordering::Release);
     }
 }
 

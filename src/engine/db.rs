@@ -475,7 +475,8 @@ impl Db {
     /// What is indexed and what is not yet.
     pub fn index_status(&self, name: &str) -> Result<IndexStatus, EngineError> {
         let collection = self.find(name)?;
-        Ok(IndexStatus::of(name, &*collection.state()?))
+        let status = IndexStatus::of(name, &*collection.state()?);
+        Ok(IndexStatus { build: collection.builds.standing(), ..status })
     }
 }
 

@@ -2,12 +2,12 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use super::collection::Collection;
 use super::db::Db;
 use super::error::EngineError;
 use super::state::State;
+use super::status::BuildStanding;
 use crate::storage::{DiskSpace, StoreFigures, disk_space};
 
 /// Sizes of a collection.
@@ -52,6 +52,14 @@ impl Db {
         }
         collections.sort_by(|left: &CollectionFigures, right| left.name.cmp(&right.name));
         Ok(DbFigures { store: self.store().figures(), collections, disk: self.disk_space() })
+    }
+
+    /// The build of a collection's segment that goes on, waits, or failed last.
+    ///
+    /// # Errors
+    /// [`EngineError::NoCollection`].
+    pub fn build_standing(&self, collection: &str) -> Result<BuildStanding, EngineError> {
+        Ok(self.find(collection)?.builds.standing())
     }
 
     /// Room on the disk of the data directory; `None` where the system does not tell.
@@ -102,7 +110,7 @@ fn of(collection: &Arc<Collection>) -> Result<Option<CollectionFigures>, EngineE
         tail_rows: state.map_or(0, State::tail_rows),
         segment_rows: state.map_or(0, State::segment_rows),
         dead_rows: state.map_or(0, State::dead_rows),
-        is_building: collection.building.load(Ordering::Acquire),
+        is_building: collection.builds.is_running(),
     }))
 }
 

@@ -53,7 +53,7 @@ pub use segment::{Manifest, Progress, SpaceManifest};
 pub use sky_rows::{RegionRows, RegionTest, RowRun};
 pub use standing::Standing;
 pub use state::LivePart;
-pub use status::{CollectionInfo, IndexStatus};
+pub use status::{BuildStanding, BuildStep, CollectionInfo, IndexStatus};
 pub use still::Still;
 pub use upkeep::{Finding, ScrubReport, examine};
 pub use vectors::PartVectors;

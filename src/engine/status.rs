@@ -90,6 +90,38 @@ fn with_tokens(view: &CollectionView, space: SpaceId) -> Result<u64, EngineError
     Ok(count)
 }
 
+/// A step of a build.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BuildStep {
+    /// What is done, or waited for.
+    pub stage: String,
+    /// How much of it is done.
+    pub done: u64,
+    /// How much there is; 0 where that is not known, or not told.
+    pub total: u64,
+}
+
+/// Where the building of a collection's segment stands.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct BuildStanding {
+    /// The step of the build that runs, or that waits.
+    pub step: Option<BuildStep>,
+    /// Why the last build failed; `None` when it did not.
+    pub failure: Option<String>,
+}
+
+impl BuildStanding {
+    /// The same for whoever does not see every row: how far it is tells how many there are, and reasons name files.
+    #[must_use]
+    pub fn of_shown(mut self) -> Self {
+        if let Some(step) = &mut self.step {
+            (step.done, step.total) = (0, 0);
+        }
+        self.failure = None;
+        self
+    }
+}
+
 /// What is indexed and what is not yet.
 #[derive(Debug, Clone, PartialEq)]
 pub struct IndexStatus {
@@ -107,6 +139,8 @@ pub struct IndexStatus {
     pub segments: Vec<Manifest>,
     /// Names of the spaces by number.
     pub space_names: Vec<(SpaceId, String)>,
+    /// The build that goes on beside; views do not know of it.
+    pub build: BuildStanding,
 }
 
 impl IndexStatus {
@@ -126,6 +160,7 @@ impl IndexStatus {
                 .iter()
                 .map(|space| (space.id, space.name.clone()))
                 .collect(),
+            build: BuildStanding::default(),
         }
     }
 

@@ -207,7 +207,10 @@ impl Door {
     /// # Errors
     /// [`ServiceError::NotGranted`]; those of the database.
     pub(super) fn index_status(&self, collection: &str) -> Result<IndexStatus, ServiceError> {
-        Ok(self.view(collection)?.index_status())
+        let view = self.view(collection)?;
+        let build = self.db.build_standing(collection)?;
+        let build = if view.is_restricted() { build.of_shown() } else { build };
+        Ok(IndexStatus { build, ..view.index_status() })
     }
 
     /// Writes a batch, but over no object that the caller does not see.

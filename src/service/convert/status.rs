@@ -12,6 +12,12 @@ pub(in crate::service) fn index_status(status: &IndexStatus) -> v1::GetIndexStat
         tail_rows: status.tail_rows,
         deleted_rows: status.deleted_rows,
         segments: status.segments.iter().map(|segment| segment_of(status, segment)).collect(),
+        build: status.build.step.as_ref().map(|step| v1::IndexBuild {
+            stage: step.stage.clone(),
+            done: step.done,
+            total: step.total,
+        }),
+        build_failure: status.build.failure.clone().unwrap_or_default(),
     }
 }
 

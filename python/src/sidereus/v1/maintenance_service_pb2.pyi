@@ -38,20 +38,34 @@ class GetIndexStatusRequest(_message.Message):
     def __init__(self, collection: _Optional[str] = ..., release: _Optional[str] = ...) -> None: ...
 
 class GetIndexStatusResponse(_message.Message):
-    __slots__ = ("collection", "version", "indexed_version", "tail_rows", "deleted_rows", "segments")
+    __slots__ = ("collection", "version", "indexed_version", "tail_rows", "deleted_rows", "segments", "build", "build_failure")
     COLLECTION_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     INDEXED_VERSION_FIELD_NUMBER: _ClassVar[int]
     TAIL_ROWS_FIELD_NUMBER: _ClassVar[int]
     DELETED_ROWS_FIELD_NUMBER: _ClassVar[int]
     SEGMENTS_FIELD_NUMBER: _ClassVar[int]
+    BUILD_FIELD_NUMBER: _ClassVar[int]
+    BUILD_FAILURE_FIELD_NUMBER: _ClassVar[int]
     collection: str
     version: int
     indexed_version: int
     tail_rows: int
     deleted_rows: int
     segments: _containers.RepeatedCompositeFieldContainer[SegmentStatus]
-    def __init__(self, collection: _Optional[str] = ..., version: _Optional[int] = ..., indexed_version: _Optional[int] = ..., tail_rows: _Optional[int] = ..., deleted_rows: _Optional[int] = ..., segments: _Optional[_Iterable[_Union[SegmentStatus, _Mapping[str, _Any]]]] = ...) -> None: ...
+    build: IndexBuild
+    build_failure: str
+    def __init__(self, collection: _Optional[str] = ..., version: _Optional[int] = ..., indexed_version: _Optional[int] = ..., tail_rows: _Optional[int] = ..., deleted_rows: _Optional[int] = ..., segments: _Optional[_Iterable[_Union[SegmentStatus, _Mapping[str, _Any]]]] = ..., build: _Optional[_Union[IndexBuild, _Mapping[str, _Any]]] = ..., build_failure: _Optional[str] = ...) -> None: ...
+
+class IndexBuild(_message.Message):
+    __slots__ = ("stage", "done", "total")
+    STAGE_FIELD_NUMBER: _ClassVar[int]
+    DONE_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_FIELD_NUMBER: _ClassVar[int]
+    stage: str
+    done: int
+    total: int
+    def __init__(self, stage: _Optional[str] = ..., done: _Optional[int] = ..., total: _Optional[int] = ...) -> None: ...
 
 class SegmentStatus(_message.Message):
     __slots__ = ("rows", "bytes_on_disk", "spaces")
