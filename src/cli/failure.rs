@@ -4,10 +4,19 @@ use std::io::ErrorKind;
 use std::process::ExitCode;
 
 use clap::error::ErrorKind as UsageError;
+use thiserror::Error;
 use tonic::{Code, Status};
 
 /// Exit status of a command that was not understood, as clap and the shells have it.
 const USAGE_EXIT: u8 = 2;
+
+/// Exit status of a command that control-C stopped, as the shells have it.
+pub(super) const INTERRUPTED_EXIT: u8 = 130;
+
+/// What a command that control-C stopped has to say.
+#[derive(Debug, Error)]
+#[error("{0}")]
+pub(super) struct Interrupted(pub(super) String);
 
 /// Turns a server's answer into an error for people: its message, and a hint where the code alone says more.
 pub(super) fn of_status(status: &Status) -> anyhow::Error {
@@ -52,6 +61,10 @@ pub(super) fn report(error: &anyhow::Error) -> ExitCode {
     if is_broken_pipe(error) {
         // `sidereus search ... | head` has all it wants.
         return ExitCode::SUCCESS;
+    }
+    if let Some(interrupted) = error.downcast_ref::<Interrupted>() {
+        eprintln!("{}", one_line(&interrupted.to_string()));
+        return ExitCode::from(INTERRUPTED_EXIT);
     }
     eprintln!("error: {}", one_line(&whole_message(error)));
     ExitCode::FAILURE

@@ -26,6 +26,7 @@ mod ids;
 mod import;
 mod index;
 mod inspect;
+mod interrupt;
 mod notify;
 mod observation;
 mod outliers;

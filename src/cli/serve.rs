@@ -8,15 +8,13 @@ use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+use super::interrupt;
 use super::notify::Supervisor;
 use super::render::write_out;
 use crate::config::{ConfigError, EncoderChoice, Flag, Layered, Origin, Settings};
 use crate::encoder::EncoderHandle;
 use crate::engine::Db;
 use crate::service::{Server, start_telemetry};
-
-/// Exit status of a server that was told twice to stop.
-const AT_ONCE_EXIT: u8 = 130;
 
 /// Words of `sidereus serve`.
 #[derive(Debug, Args)]
@@ -118,26 +116,11 @@ async fn serve(settings: &Settings, http_is_chosen: bool) -> Result<()> {
 /// A token that is cancelled by SIGINT (control-C) or SIGTERM. A second one ends the program at once: what was acknowledged is
 /// on the disk, and what can be gone on with is gone on with at the next start.
 fn stop_on_signal(supervisor: Supervisor) -> Result<CancellationToken> {
-    let stop = CancellationToken::new();
-    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for signals")?;
-    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for signals")?;
-    let stopping = stop.clone();
-    tokio::spawn(async move {
-        let mut signalled = async || {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-            }
-        };
-        signalled().await;
+    let first = move || {
         tracing::info!("stopping: requests under way may end; a second signal ends at once");
         supervisor.stopping();
-        stopping.cancel();
-        signalled().await;
-        tracing::warn!("ending at once");
-        crate::leave::now(AT_ONCE_EXIT);
-    });
-    Ok(stop)
+    };
+    interrupt::stop_on_signal(first, || tracing::warn!("ending at once"))
 }
 
 /// Keeps SIGHUP, which ends a program that does not listen, from ending the server: supervisors and rotations of logs send it

@@ -1,6 +1,7 @@
 //! The program itself: real processes, real files, and what they print.
 
 mod discovery;
+mod imports;
 mod newcomer;
 
 use std::io::{BufRead, BufReader, Write};

@@ -14,11 +14,13 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 use arrow::datatypes::Schema;
 use clap::Args;
+use tokio_util::sync::CancellationToken;
 
 use self::report::{FileSummary, Summary};
 use super::client::{Client, ClientArguments};
 use super::collection;
 use super::failure::of_status;
+use super::interrupt;
 use super::schema_file;
 use crate::config::distance;
 use crate::files::{
@@ -108,19 +110,26 @@ impl Request {
 pub(super) async fn run(arguments: ImportArguments) -> Result<()> {
     let request = Request::new(&arguments)?;
     let client = arguments.client.connect().await?;
-    let known =
-        if arguments.create { None } else { Some(known_schema(&client, &arguments).await?) };
+    let known = known_schema(&client, &arguments).await?;
     let first = arguments.files.first().context("name a file to import")?;
     let table = request.open(first, known.as_ref())?;
     let schema = match known {
         Some(schema) => add_missing_spaces(&client, &request, &table, schema).await?,
         None => create(&client, table.infer_schema(&arguments.name)?).await?,
     };
-    let imported = import_all(&client, &schema, &request, table, &arguments).await;
-    if imported.is_err() && arguments.create {
-        drop_if_empty(&client, &schema.name).await?;
+    let mut summary = Summary::new(&arguments.name, arguments.create);
+    let imported = import_all(&client, &schema, &request, table, &arguments, &mut summary).await;
+    let is_whole = imported.is_ok() && !summary.is_cut();
+    if !is_whole && arguments.create && drop_if_empty(&client, &schema.name).await? {
+        summary.is_taken_back();
     }
-    imported?.print(arguments.client.format)
+    if imported.is_err() && !summary.is_empty() {
+        // What the files before it have brought is there.
+        let _ = summary.print(arguments.client.format);
+    }
+    imported?;
+    summary.print(arguments.client.format)?;
+    summary.check_whole()
 }
 
 async fn import_all(
@@ -129,38 +138,64 @@ async fn import_all(
     request: &Request,
     first: Import,
     arguments: &ImportArguments,
-) -> Result<Summary> {
+    summary: &mut Summary,
+) -> Result<()> {
+    let stop = stop_on_signal()?;
     let mut opened = Some(first);
-    let mut summary = Summary::new(&arguments.name);
     for path in &arguments.files {
         let table = match opened.take() {
             Some(table) => table,
             None => request.open(path, Some(schema))?,
         };
-        let imported = import_file(client, schema, request, table, path).await;
+        let imported = import_file(client, schema, request, table, path, &stop).await;
         summary.push(imported.with_context(|| format!("cannot import {}", path.display()))?);
-    }
-    Ok(summary)
-}
-
-/// Takes back a collection that this import made and that holds nothing, so that the mended command works.
-async fn drop_if_empty(client: &Client, name: &str) -> Result<()> {
-    let collection = name.to_owned();
-    let counted = CountObjectsRequest { collection: collection.clone(), ..Default::default() };
-    let reply =
-        client.objects().count_objects(counted).await.map_err(|status| of_status(&status))?;
-    if reply.into_inner().count == 0 {
-        let dropped = DropCollectionRequest { name: collection, with_releases: false };
-        client.collections().drop_collection(dropped).await.map_err(|status| of_status(&status))?;
+        if summary.is_cut() {
+            break;
+        }
     }
     Ok(())
 }
 
-/// The schema of the collection, or the way to make it.
-async fn known_schema(client: &Client, arguments: &ImportArguments) -> Result<CollectionSchema> {
+/// A token that control-C (or SIGTERM) cancels. What is on its way to the server is still written and counted; the second
+/// control-C ends the program at once.
+fn stop_on_signal() -> Result<CancellationToken> {
+    let told =
+        || eprintln!("stopping: rows that are under way are written; control-C again ends at once");
+    interrupt::stop_on_signal(told, || {})
+}
+
+/// Takes back a collection that this import made and that holds nothing, so that the mended command works; whether it did.
+async fn drop_if_empty(client: &Client, name: &str) -> Result<bool> {
+    let collection = name.to_owned();
+    let counted = CountObjectsRequest { collection: collection.clone(), ..Default::default() };
+    let reply =
+        client.objects().count_objects(counted).await.map_err(|status| of_status(&status))?;
+    let is_empty = reply.into_inner().count == 0;
+    if is_empty {
+        let dropped = DropCollectionRequest { name: collection, with_releases: false };
+        client.collections().drop_collection(dropped).await.map_err(|status| of_status(&status))?;
+    }
+    Ok(is_empty)
+}
+
+/// The schema of the collection; `None` for one that is to be made, and is not there yet.
+async fn known_schema(
+    client: &Client,
+    arguments: &ImportArguments,
+) -> Result<Option<CollectionSchema>> {
     let name = &arguments.name;
-    match client.find_schema(name).await? {
-        Some(schema) => schema_file::from_wire(&schema),
+    let found = client.find_schema(name).await;
+    if arguments.create {
+        // Whoever may make it and not look for it is told by the making.
+        return match found {
+            Ok(Some(_)) => bail!(
+                "collection `{name}` exists already; leave out --create to import into it (rows that are there are replaced), or choose another name"
+            ),
+            Ok(None) | Err(_) => Ok(None),
+        };
+    }
+    match found? {
+        Some(schema) => Ok(Some(schema_file::from_wire(&schema)?)),
         None => bail!("there is no collection `{name}`; add --create to make it from the file"),
     }
 }
@@ -225,6 +260,7 @@ async fn import_file(
     request: &Request,
     table: Import,
     path: &Path,
+    stop: &CancellationToken,
 ) -> Result<FileSummary> {
     let started = Instant::now();
     let provenance =
@@ -243,7 +279,7 @@ async fn import_file(
     }
     let absent = if request.merge { Vec::new() } else { absent(&batches.layout(), schema) };
     let mut refused = RefusedReport::beside(path);
-    let mut file = stream::send(client, open, request.merge, batches, &mut refused).await?;
+    let mut file = stream::send(client, open, request.merge, batches, &mut refused, stop).await?;
     path.clone_into(&mut file.path);
     file.absent = absent;
     file.report = refused.finish()?.map(|(path, _)| path);

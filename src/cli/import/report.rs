@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 
-use crate::cli::failure::one_line;
+use crate::cli::failure::{Interrupted, one_line};
 use crate::cli::render::{
     Cell, Format, Json, Table, duration, print_json, print_table, thousands, write_out,
 };
@@ -31,6 +31,8 @@ pub(super) struct FileSummary {
     pub(super) seconds: f64,
     /// Columns and spaces of the collection that the file has not, where rows replace whole objects.
     pub(super) absent: Vec<String>,
+    /// Whether somebody stopped it before its end.
+    pub(super) is_cut: bool,
     first_refused: Vec<RefusedRow>,
 }
 
@@ -77,11 +79,11 @@ impl FileSummary {
             eprintln!("refused: row {}{id}: {}", row.row, one_line(&row.reason));
         }
         if let Some(report) = &self.report {
-            eprintln!(
-                "{} refused rows are listed in {}",
-                thousands(self.refused),
-                report.display()
-            );
+            let rows = match self.refused {
+                1 => "1 refused row is".to_owned(),
+                many => format!("{} refused rows are", thousands(many)),
+            };
+            eprintln!("{rows} listed in {}", report.display());
         }
     }
 }
@@ -90,12 +92,49 @@ impl FileSummary {
 #[derive(Debug)]
 pub(super) struct Summary {
     collection: String,
+    /// Whether the collection was made for it, so that what was replaced came earlier in the same files.
+    is_new: bool,
     files: Vec<FileSummary>,
 }
 
 impl Summary {
-    pub(super) fn new(collection: &str) -> Self {
-        Self { collection: collection.to_owned(), files: Vec::new() }
+    pub(super) fn new(collection: &str, is_new: bool) -> Self {
+        Self { collection: collection.to_owned(), is_new, files: Vec::new() }
+    }
+
+    /// The collection that was made for it is gone again.
+    pub(super) fn is_taken_back(&mut self) {
+        self.is_new = false;
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.files.is_empty()
+    }
+
+    /// Whether somebody stopped it before its end.
+    pub(super) fn is_cut(&self) -> bool {
+        self.files.iter().any(|file| file.is_cut)
+    }
+
+    /// An error where somebody stopped it, which tells how to go on.
+    pub(super) fn check_whole(&self) -> Result<()> {
+        if !self.is_cut() {
+            return Ok(());
+        }
+        let hint = if self.is_new { ", without --create" } else { "" };
+        Err(Interrupted(format!("the import was stopped; what was written stays. To finish it, give the command again{hint}: rows that are there are replaced")).into())
+    }
+
+    /// What a note has to tell of rows that share an id.
+    fn doubled(&self) -> Option<String> {
+        let replaced = self.files.iter().map(|file| file.replaced).sum::<u64>();
+        (self.is_new && replaced > 0).then(|| {
+            let rows = match replaced {
+                1 => "1 row has the object_id".to_owned(),
+                many => format!("{} rows have the object_id", thousands(many)),
+            };
+            format!("{rows} of an earlier row and took its place; of each id the last row is kept")
+        })
     }
 
     pub(super) fn push(&mut self, file: FileSummary) {
@@ -120,6 +159,9 @@ impl Summary {
             ]))?,
             Format::Csv => print_table(&self.table(), format)?,
         }
+        if let Some(note) = self.doubled() {
+            eprintln!("note: {note}");
+        }
         let total = |count: fn(&FileSummary) -> u64| self.files.iter().map(count).sum::<u64>();
         if total(FileSummary::written) == 0 && total(|file| file.refused) > 0 {
             bail!("no row could be imported; the reasons are in the .refused.csv file");
@@ -137,7 +179,8 @@ impl Summary {
             format!(" ({} rows/s)", thousands(rate))
         };
         format!(
-            "imported {} into {}: {} rows read, {} inserted, {} replaced, {} refused, in {}{rate}\n",
+            "{} {} into {}: {} rows read, {} inserted, {} replaced, {} refused, in {}{rate}\n",
+            if file.is_cut { "imported a part of" } else { "imported" },
             file.path.display(),
             self.collection,
             thousands(file.read),
@@ -204,7 +247,7 @@ mod tests {
 
     #[test]
     fn an_import_of_nothing_but_refused_rows_fails() {
-        let mut summary = Summary::new("galaxies");
+        let mut summary = Summary::new("galaxies", false);
         summary.push(FileSummary { refused: 2, ..FileSummary::default() });
         assert!(summary.print(Format::Csv).is_err());
     }

@@ -6,6 +6,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use indicatif::ProgressBar;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
 use tonic::Streaming;
 
 use super::batches::{self, Message};
@@ -41,6 +42,8 @@ struct Session<'a> {
     refused: &'a mut RefusedReport,
     summary: FileSummary,
     bar: ProgressBar,
+    lines: progress::Lines,
+    rows_total: Option<u64>,
 }
 
 /// Sends a table to its end; `opening` says where to, and who made its vectors.
@@ -50,6 +53,7 @@ pub(super) async fn send(
     merge: bool,
     table: IngestBatches,
     refused: &mut RefusedReport,
+    stop: &CancellationToken,
 ) -> Result<FileSummary> {
     let Progress { rows_total, bytes_total, .. } = table.progress();
     let is_bulk = rows_total.map_or(bytes_total > BULK_BYTES, |rows| rows > BULK_ROWS);
@@ -64,10 +68,12 @@ pub(super) async fn send(
         refused,
         summary: FileSummary::default(),
         bar,
+        lines: progress::Lines::new(),
+        rows_total,
     };
     let (made, mut messages) = mpsc::channel(MADE_AHEAD);
     let producer = tokio::task::spawn_blocking(move || batches::produce(table, is_bulk, &made));
-    let sent = session.run(&mut messages).await;
+    let sent = session.run(&mut messages, stop).await;
     // Whoever still makes messages must hear that nobody takes them.
     drop(messages);
     session.bar.finish_and_clear();
@@ -78,7 +84,9 @@ pub(super) async fn send(
         _ => anyhow!("{error:#} ({written} rows were written before that)"),
     };
     sent.map_err(with_count)?;
-    produced.map_err(with_count)?;
+    if !session.summary.is_cut {
+        produced.map_err(with_count)?;
+    }
     Ok(session.summary)
 }
 
@@ -102,7 +110,12 @@ async fn open(
 }
 
 impl Session<'_> {
-    async fn run(&mut self, messages: &mut mpsc::Receiver<Message>) -> Result<()> {
+    /// Sends what is made, and takes the answers; once stopped, only the answers to what was sent.
+    async fn run(
+        &mut self,
+        messages: &mut mpsc::Receiver<Message>,
+        stop: &CancellationToken,
+    ) -> Result<()> {
         let mut is_open = true;
         loop {
             if !is_open {
@@ -115,6 +128,10 @@ impl Session<'_> {
                     Some(message) => self.send(message).await?,
                     None => is_open = false,
                 },
+                () = stop.cancelled(), if is_open => {
+                    is_open = false;
+                    self.summary.is_cut = true;
+                }
                 answer = self.answers.message() => {
                     match answer.map_err(|status| of_status(&status))? {
                         Some(answer) => self.take(&answer)?,
@@ -169,7 +186,10 @@ impl Session<'_> {
             .collect();
         self.summary.read -= refused.len() as u64;
         self.note_refused(&refused)?;
-        self.bar.set_position(self.summary.read);
+        let read = self.summary.read;
+        self.bar.set_position(read);
+        self.lines
+            .tell(|| progress::step_text("imported rows", read, self.rows_total.unwrap_or(read)));
         Ok(())
     }
 

@@ -1,0 +1,96 @@
+//! Imports that are stopped, given twice, or of files that say things twice.
+
+use std::time::{Duration, Instant};
+
+use super::*;
+
+/// Rows of a file whose import takes some seconds.
+const MANY: usize = 1_000_000;
+
+fn write_rows(path: &Path, rows: usize) {
+    let file = std::fs::File::create(path).expect("created");
+    let mut file = std::io::BufWriter::new(file);
+    writeln!(file, "object_id,ra,dec,z").expect("written");
+    for row in 0..rows {
+        let (ra, dec) = (row as f64 * 1.7e-4, (row % 1_700) as f64 / 10.0 - 85.0);
+        writeln!(file, "{row},{ra},{dec},{}", row % 97).expect("written");
+    }
+}
+
+/// Stops a process as control-C does.
+fn interrupt(child: &Child) {
+    let killed = Command::new("kill").args(["-INT", &child.id().to_string()]).status();
+    assert!(killed.expect("runs").success());
+}
+
+#[test]
+fn a_stopped_import_says_what_is_there_and_how_to_go_on() {
+    let running = Running::start();
+    write_rows(&running.path("many.csv"), MANY);
+    let count = || running.sidereus(&["count", "many", "--format", "json"]);
+    let counted = |output: &Output| {
+        let told: Option<Value> = serde_json::from_slice(&output.stdout).ok();
+        told.and_then(|told| told["count"].as_u64()).unwrap_or(0)
+    };
+    let child = Command::new(env!("CARGO_BIN_EXE_sidereus"))
+        .args(["import", "many", "many.csv", "--create", "--format", "json"])
+        .args(["--server", &running.url])
+        .current_dir(running.folder.path())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("runs");
+    let began = Instant::now();
+    while counted(&count()) == 0 {
+        assert!(began.elapsed() < Duration::from_mins(2), "no row came");
+    }
+    interrupt(&child);
+    let output = child.wait_with_output().expect("ends");
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(130), "{said}");
+    assert!(said.contains("stopping: ") && said.contains("without --create"), "{said}");
+    assert!(!said.contains("error:"), "{said}");
+    // What it says was written is there, and nothing else.
+    let report: Value = serde_json::from_slice(&output.stdout).expect("json");
+    let written = counted(&count());
+    assert_eq!(report["files"][0]["inserted"], written, "{report}");
+    assert!(written > 0 && written < MANY as u64, "{written}");
+
+    let again = running.complains(&["import", "many", "many.csv", "--create"]);
+    assert!(again.contains("leave out --create"), "{again}");
+    let rest = running.json(&["import", "many", "many.csv"]);
+    assert_eq!(rest["files"][0]["replaced"], written, "{rest}");
+    assert_eq!(counted(&count()), MANY as u64);
+}
+
+#[test]
+fn rows_that_share_an_id_are_told() {
+    let running = Running::start();
+    let rows = "object_id,ra,dec\n1,10,5\n2,10,6\n1,11,5\n3,10,95\n";
+    std::fs::write(running.path("twice.csv"), rows).expect("written");
+    let said = |words: &[&str]| text(&running.sidereus(words).stderr);
+    let first = said(&["import", "twice", "twice.csv", "--create"]);
+    assert!(first.contains("1 row has the object_id of an earlier row"), "{first}");
+    assert!(first.contains("1 refused row is listed in"), "{first}");
+    // What was there before cannot be told from what came twice.
+    let second = said(&["import", "twice", "twice.csv"]);
+    assert!(!second.contains("earlier row"), "{second}");
+}
+
+#[test]
+fn a_build_in_the_background_is_told() {
+    let running = Running::start();
+    write_rows(&running.path("rows.csv"), 150_000);
+    running.says(&["import", "rows", "rows.csv", "--create"]);
+    let (began, mut stages) = (Instant::now(), Vec::new());
+    loop {
+        let status = running.json(&["index", "status", "rows"]);
+        match status["build"].as_str() {
+            Some(stage) => stages.push(stage.to_owned()),
+            None if status["tail_rows"] == 0 => break,
+            None => {}
+        }
+        assert!(began.elapsed() < Duration::from_mins(2), "{stages:?}");
+    }
+    assert!(!stages.is_empty(), "nobody was told");
+}
