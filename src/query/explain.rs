@@ -4,6 +4,7 @@
 //! compared on the way would tell of the others, and are left out.
 
 use std::fmt::Write;
+use std::time::Duration;
 
 use super::bind::Bound;
 use super::execute::Execution;
@@ -24,6 +25,8 @@ pub(super) struct Told<'a> {
     pub(super) counts: &'a [usize],
     pub(super) found: &'a Execution,
     pub(super) hits: usize,
+    /// What carrying out the plan took.
+    pub(super) took: Duration,
 }
 
 impl Told<'_> {
@@ -39,13 +42,13 @@ impl Told<'_> {
     }
 
     fn asked(&self, text: &mut String) {
-        let _ = writeln!(
-            text,
-            "nearest {} of collection {} at version {}",
-            self.bound.limit,
-            self.view.schema().name,
-            self.view.version()
-        );
+        let (name, version) = (&self.view.schema().name, self.view.version());
+        let wanted = match self.query.k {
+            _ if self.bound.targets.is_empty() => format!("{} objects", self.bound.limit),
+            None | Some(0) => "all within a distance".to_owned(),
+            Some(k) => format!("nearest {k}"),
+        };
+        let _ = writeln!(text, "{wanted} of collection {name} at version {version}");
         if self.view.is_restricted() {
             let _ = writeln!(
                 text,
@@ -194,6 +197,13 @@ impl Told<'_> {
             let (probed, total) = (found.lists_probed, found.lists_total);
             let _ = writeln!(text, "├─ inverted lists probed: {probed} of {total}");
         }
+        let took = readable_ns(self.took.as_secs_f64() * 1e9);
+        let _ = match self.plan.price_ns() {
+            Some(expected) => {
+                writeln!(text, "├─ time: expected {}, true {took}", readable_ns(expected))
+            }
+            None => writeln!(text, "├─ time: {took}"),
+        };
         let exactness = self.exactness();
         let full = found.rows_scanned - found.rows_coded.min(found.rows_scanned);
         let compared = match (self.bound.targets.is_empty(), found.rows_coded) {

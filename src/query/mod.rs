@@ -171,6 +171,7 @@ impl Planned<'_> {
     /// The nearest, without columns.
     fn find(&self) -> Result<(Vec<(Distance, Found)>, QueryStats), QueryError> {
         let Self { view, query, bound, filters, plan } = self;
+        let began = Instant::now();
         let mut found = match (&bound.order, plan.kind) {
             (Some(_), _) => order::execute(view, query, bound, plan, filters)?,
             (None, PlanKind::Threshold) => threshold::execute(view, query, bound, plan, filters)?,
@@ -179,6 +180,7 @@ impl Planned<'_> {
         if query.k.is_none_or(|k| k == 0) && found.nearest.len() > WITHIN_HITS_MAX {
             return Err(QueryError::TooManyWithin);
         }
+        let took = began.elapsed();
         let nearest = std::mem::take(&mut found.nearest);
         let mut stats = answer::stats(view, query, bound, plan, filters, &found);
         if query.explain {
@@ -196,6 +198,7 @@ impl Planned<'_> {
                 counts: &counts,
                 found: &found,
                 hits: nearest.len(),
+                took,
             };
             stats.explanation = told.text();
         }

@@ -144,3 +144,22 @@ fn what_takes_long_to_find_out_is_not_brief() {
     let found = query::search(&view, &wheres("name = 'object 17'")).expect("answered");
     assert_eq!(found.hits.len(), 1);
 }
+
+#[test]
+fn a_plan_is_told_with_its_time_and_without_filters_that_nobody_gave() {
+    let (_folder, db) = filled();
+    let view = db.view(NAME).expect("a view");
+    let like = Term { like: vec![ObjectId::Number(3)], vectors: vec![], ..near().terms[0].clone() };
+    let query = Query { terms: vec![like], explain: true, ..near() };
+    let stats = query::search(&view, &query).expect("answered").stats;
+    // The example itself is left out, which is no filter of the user's.
+    assert_eq!(stats.plan, "ivf", "{}", stats.explanation);
+    assert!(stats.explanation.starts_with("nearest 10 of collection"), "{}", stats.explanation);
+    assert!(stats.explanation.contains("time: expected "), "{}", stats.explanation);
+    let within = Query { k: None, within: Some(0.5), ..query.clone() };
+    let stats = query::search(&view, &within).expect("answered").stats;
+    assert!(stats.explanation.starts_with("all within a distance of"), "{}", stats.explanation);
+    let filtered = Query { predicate: Some("z < 1.9".to_owned()), ..query };
+    let stats = query::search(&view, &filtered).expect("answered").stats;
+    assert_ne!(stats.plan, "ivf", "{}", stats.explanation);
+}

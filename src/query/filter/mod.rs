@@ -224,6 +224,14 @@ impl<'a> PartFilter<'a> {
         self.region.is_none() && self.is_region_alone()
     }
 
+    /// Whether nobody asked for less: only rows that are gone, or are the examples themselves, are taken out.
+    pub(in crate::query) fn is_open(&self) -> bool {
+        self.region.is_none()
+            && self.conditions.is_empty()
+            && self.found.is_none()
+            && self.live.visible().is_none()
+    }
+
     /// A source that the filter has: the sky where it has no such condition.
     pub(in crate::query) fn settled(&self, source: Source) -> Source {
         match source {

@@ -63,7 +63,7 @@ pub(super) fn weigh(
     let by_cost = |left: &&Considered, right: &&Considered| weight(left).total_cmp(&weight(right));
     let scan = plan.considered.iter().min_by(by_cost).cloned();
     if let Some((cost_ns, _)) = lists {
-        let kind = if filter.is_everything() { PlanKind::Ivf } else { PlanKind::FilteredIvf };
+        let kind = if filter.is_open() { PlanKind::Ivf } else { PlanKind::FilteredIvf };
         plan.considered.push(Considered { kind, source: Source::Sky, cost_ns });
     }
     let Some(best) = plan.considered.iter().min_by(by_cost).cloned() else { return };
