@@ -12,7 +12,7 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 
 use arrow::buffer::Buffer;
-use memmap2::Mmap;
+use memmap2::{Advice, Mmap, UncheckedAdvice};
 
 use super::error::EngineError;
 
@@ -119,6 +119,18 @@ impl MappedSections {
         Ok(Self { map })
     }
 
+    /// Maps the file, and reads its first bytes past the mapping: where the system maps large pages at once, a look at them in
+    /// it makes megabytes resident of a file that perhaps nobody asks for. Bytes beyond the end are zeros.
+    pub(super) fn open_with_header<const BYTES: usize>(
+        path: &Path,
+    ) -> Result<(Self, [u8; BYTES]), std::io::Error> {
+        let sections = Self::open(path)?;
+        let mut header = [0; BYTES];
+        let there = BYTES.min(sections.len());
+        File::open(path)?.read_exact_at(&mut header[..there], 0)?;
+        Ok((sections, header))
+    }
+
     /// Bytes of the file.
     pub(super) fn len(&self) -> usize {
         self.map.len()
@@ -135,28 +147,46 @@ impl MappedSections {
     }
 }
 
-/// The bytes of a file as an Arrow buffer; nothing is read yet, and the mapping lives as long as any column made of it.
-///
-/// # Errors
-/// When the file cannot be opened or is empty.
-pub(super) fn map_buffer(path: &Path) -> Result<Buffer, EngineError> {
-    let failed = |source| EngineError::SegmentFile {
-        action: "map",
-        path: path.display().to_string(),
-        source,
-    };
-    let file = File::open(path).map_err(failed)?;
-    // SAFETY: as in `MappedFloats::open`: the file is never changed in place.
-    let map = Arc::new(unsafe { Mmap::map(&file) }.map_err(failed)?);
-    let start = NonNull::new(map.as_ptr().cast_mut()).filter(|_| !map.is_empty());
-    let Some(start) = start else {
-        return Err(EngineError::DamagedSegment {
+/// A file of Arrow columns.
+#[derive(Debug)]
+pub(super) struct MappedColumns(Arc<Mmap>);
+
+impl MappedColumns {
+    /// Maps the file; nothing is read yet.
+    ///
+    /// # Errors
+    /// When the file cannot be opened.
+    pub(super) fn open(path: &Path) -> Result<Self, EngineError> {
+        let failed = |source| EngineError::SegmentFile {
+            action: "map",
             path: path.display().to_string(),
-            what: "an empty file".to_owned(),
-        });
-    };
-    let len = map.len();
-    // SAFETY: `start` and `len` are those of the mapping, which the buffer owns and keeps alive; a `Buffer` is only ever
-    // read.
-    Ok(unsafe { Buffer::from_custom_allocation(start, len, map) })
+            source,
+        };
+        let file = File::open(path).map_err(failed)?;
+        // SAFETY: as in `MappedFloats::open`: the file is never changed in place.
+        let map = unsafe { Mmap::map(&file) }.map_err(failed)?;
+        // A hit wants the id of a row here and there. Large pages would have the columns beside it count as resident, too.
+        if let Err(error) = map.advise(Advice::NoHugePage) {
+            tracing::debug!(path = %path.display(), %error, "columns may take more memory than they need");
+        }
+        Ok(Self(Arc::new(map)))
+    }
+
+    /// Its bytes, mapped as long as any column is made of them; `None` for an empty file.
+    pub(super) fn buffer(&self) -> Option<Buffer> {
+        let map = Arc::clone(&self.0);
+        let start = NonNull::new(map.as_ptr().cast_mut()).filter(|_| !map.is_empty())?;
+        let len = map.len();
+        // SAFETY: `start` and `len` are those of the mapping, which the buffer owns and keeps alive; a `Buffer` is only ever
+        // read.
+        Some(unsafe { Buffer::from_custom_allocation(start, len, map) })
+    }
+
+    /// Lets go of the pages that were read so far: they are no memory of this process until they are read again.
+    pub(super) fn let_go(&self) {
+        // SAFETY: the mapping is of a file and is never written through, so that a page that is read again has what it had.
+        if let Err(error) = unsafe { self.0.unchecked_advise(UncheckedAdvice::DontNeed) } {
+            tracing::debug!(%error, "columns keep the memory of their opening");
+        }
+    }
 }

@@ -89,12 +89,12 @@ pub(super) fn open(
     kind: Kind,
     row_count: usize,
 ) -> Result<Option<Attribute>, EngineError> {
-    let file = match MappedSections::open(path) {
-        Ok(file) => file,
+    let (file, header) = match MappedSections::open_with_header(path) {
+        Ok(opened) => opened,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(source) => return Err(failed("map", path, source)),
     };
-    match layout_of(&file, kind, row_count) {
+    match layout_of(&header, file.len(), kind, row_count) {
         Ok(layout) => Ok(Some(Attribute { file, layout })),
         Err(what) => {
             let what = what.to_owned();
@@ -103,26 +103,29 @@ pub(super) fn open(
     }
 }
 
-fn layout_of(file: &MappedSections, kind: Kind, row_count: usize) -> Result<Layout, &'static str> {
-    let header = file.numbers::<u8>(0, HEADER_BYTES).ok_or("it is shorter than its header")?;
-    if header.get(..MAGIC.len()) != Some(MAGIC.as_slice()) {
+/// Reads the header of a file of so many bytes.
+fn layout_of(
+    header: &[u8; HEADER_BYTES],
+    file_bytes: usize,
+    kind: Kind,
+    row_count: usize,
+) -> Result<Layout, &'static str> {
+    if file_bytes < HEADER_BYTES {
+        return Err("it is shorter than its header");
+    }
+    if header[..MAGIC.len()] != MAGIC[..] {
         return Err("it is no attribute of format 1");
     }
-    let [tag, width] = file.numbers::<u32>(8, 2).ok_or("it is shorter than its header")? else {
-        return Err("it is shorter than its header");
-    };
-    let numbers = file.numbers::<u64>(16, 3).ok_or("it is shorter than its header")?;
-    let &[rows, distinct, text_bytes] = numbers else {
-        return Err("it is shorter than its header");
-    };
-    if *tag != kind.tag() {
+    let [tag, width]: [u32; 2] = bytemuck::pod_read_unaligned(&header[8..16]);
+    let [rows, distinct, text_bytes]: [u64; 3] = bytemuck::pod_read_unaligned(&header[16..40]);
+    if tag != kind.tag() {
         return Err("it is of a column of another type");
     }
     if rows != row_count as u64 {
         return Err("it is of another number of rows");
     }
     let layout = Layout::new(kind, rows, distinct, text_bytes).ok_or("its numbers are wrong")?;
-    if layout.width != *width as usize || layout.len != file.len() {
+    if layout.width != width as usize || layout.len != file_bytes {
         return Err("its length is wrong");
     }
     Ok(layout)

@@ -7,7 +7,7 @@ use arrow::datatypes::SchemaRef;
 
 use super::directions::open_directions;
 use super::manifest::{self, Manifest, SpaceManifest};
-use super::rows::read_rows;
+use super::rows::{Rows, read_rows};
 use super::{space_path, verify};
 use crate::engine::attributes;
 use crate::engine::error::EngineError;
@@ -57,7 +57,7 @@ pub(in crate::engine) fn open(
 ) -> Result<Part, EngineError> {
     let path = folder.display().to_string();
     verify::check_small(folder, manifest)?;
-    let (batches, ordinals) = read_rows(folder, arrow_schema)?;
+    let Rows { batches, ordinals, file } = read_rows(folder, arrow_schema)?;
     let mut spaces = Vec::new();
     for stored in &manifest.spaces {
         // A space can have been dropped from the schema since; its files are then of no use.
@@ -69,6 +69,8 @@ pub(in crate::engine) fn open(
         spaces.push(open_space(folder, stored, space, residency)?);
     }
     let part = Part::new(PartKind::Segment, batches, &ordinals, spaces, &path)?;
+    // Every key was read, and is kept elsewhere.
+    file.let_go();
     let directions = open_directions(folder, part.row_count())?;
     let part = part.with_directions(directions, &path)?;
     if part.row_count() as u64 != manifest.rows {

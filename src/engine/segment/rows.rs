@@ -15,7 +15,7 @@ use arrow::ipc::{Block, root_as_footer, root_as_message};
 use super::rows_path;
 use crate::engine::columns::{ORDINAL, nulls_beyond};
 use crate::engine::error::EngineError;
-use crate::engine::mapped::map_buffer;
+use crate::engine::mapped::MappedColumns;
 use crate::files::contain;
 
 /// Bytes at the end of an Arrow IPC file: the length of the footer, and the magic word.
@@ -24,14 +24,22 @@ const TRAILER_BYTES: usize = 10;
 /// Bytes before the description of a block: a marker and a length.
 const PREFIX_BYTES: usize = 8;
 
-/// The resident columns of a segment in blocks, and the ordinals of the keys.
-pub(super) fn read_rows(
-    folder: &Path,
-    arrow_schema: &SchemaRef,
-) -> Result<(Vec<RecordBatch>, Vec<ArrayRef>), EngineError> {
+/// The rows of a segment.
+pub(super) struct Rows {
+    /// Resident columns, in blocks.
+    pub(super) batches: Vec<RecordBatch>,
+    /// Ordinals of the keys, in the same blocks.
+    pub(super) ordinals: Vec<ArrayRef>,
+    /// The file that both are views of.
+    pub(super) file: MappedColumns,
+}
+
+/// Maps the rows of a segment.
+pub(super) fn read_rows(folder: &Path, arrow_schema: &SchemaRef) -> Result<Rows, EngineError> {
     let path = rows_path(folder);
-    let buffer = map_buffer(&path)?;
+    let file = MappedColumns::open(&path)?;
     let damaged = |what| EngineError::DamagedSegment { path: path.display().to_string(), what };
+    let buffer = file.buffer().ok_or_else(|| damaged("an empty file".to_owned()))?;
     // The decoder slices by lengths that it reads, and a length beyond the file makes it panic.
     let blocks = contain(|| decode(&buffer)).map_err(damaged)?;
     let mut batches = Vec::with_capacity(blocks.len());
@@ -48,7 +56,7 @@ pub(super) fn read_rows(
         resident.extend(nulls.iter().map(there));
         batches.push(RecordBatch::try_new(Arc::clone(arrow_schema), resident)?);
     }
-    Ok((batches, ordinals))
+    Ok(Rows { batches, ordinals, file })
 }
 
 /// Decodes an Arrow IPC file. Its buffers are aligned by the writer, so that none is copied.
