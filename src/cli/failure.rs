@@ -1,6 +1,6 @@
 //! What a person sees when something goes wrong: one line, and what to do.
 
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
 
 use clap::error::ErrorKind as UsageError;
@@ -10,13 +10,18 @@ use tonic::{Code, Status};
 /// Exit status of a command that was not understood, as clap and the shells have it.
 const USAGE_EXIT: u8 = 2;
 
-/// Exit status of a command that control-C stopped, as the shells have it.
+/// Exit status of a command that a signal stopped: that of control-C, as the shells have it.
 pub(super) const INTERRUPTED_EXIT: u8 = 130;
 
-/// What a command that control-C stopped has to say.
+/// What a command that a signal stopped has to say.
 #[derive(Debug, Error)]
 #[error("{0}")]
 pub(super) struct Interrupted(pub(super) String);
+
+/// Writes a line to standard error. Nothing depends on its being read: whoever read it may have gone.
+pub(super) fn say(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
 
 /// Turns a server's answer into an error for people: its message, and a hint where the code alone says more.
 pub(super) fn of_status(status: &Status) -> anyhow::Error {
@@ -63,10 +68,10 @@ pub(super) fn report(error: &anyhow::Error) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     if let Some(interrupted) = error.downcast_ref::<Interrupted>() {
-        eprintln!("{}", one_line(&interrupted.to_string()));
+        say(&one_line(&interrupted.to_string()));
         return ExitCode::from(INTERRUPTED_EXIT);
     }
-    eprintln!("error: {}", one_line(&whole_message(error)));
+    say(&format!("error: {}", one_line(&whole_message(error))));
     ExitCode::FAILURE
 }
 

@@ -83,12 +83,19 @@ async fn build(
     status.context("the build ended without a word; see `sidereus index status`, then try again")
 }
 
-/// The build that runs or waits beside, or why the last one failed.
+/// The build that runs or waits beside.
 fn build_cell(status: &GetIndexStatusResponse) -> Cell {
-    match &status.build {
-        Some(step) => Cell::text(progress::step_text(&step.stage, step.done, step.total)),
-        None if status.build_failure.is_empty() => Cell::Null,
-        None => Cell::text(format!("the last one failed: {}", one_line(&status.build_failure))),
+    let step = status.build.as_ref();
+    step.map_or(Cell::Null, |step| {
+        Cell::text(progress::step_text(&step.stage, step.done, step.total))
+    })
+}
+
+/// Why the last build failed.
+fn failure_cell(status: &GetIndexStatusResponse) -> Cell {
+    match status.build_failure.as_str() {
+        "" => Cell::Null,
+        reason => Cell::text(one_line(reason)),
     }
 }
 
@@ -117,10 +124,12 @@ fn print(status: &GetIndexStatusResponse, format: Format) -> Result<()> {
         ("deleted_rows", Cell::Count(status.deleted_rows)),
         ("bytes_on_disk", Cell::Bytes(status.segments.iter().map(|each| each.bytes_on_disk).sum())),
         ("build", build_cell(status)),
+        ("build_failure", failure_cell(status)),
     ];
     match format {
         Format::Table => {
-            print_facts(&facts, format)?;
+            let told = if status.build_failure.is_empty() { facts.len() - 1 } else { facts.len() };
+            print_facts(&facts[..told], format)?;
             if table.len() == 0 {
                 return write_out("no index yet; every search is an exact scan\n");
             }

@@ -6,7 +6,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::failure::INTERRUPTED_EXIT;
 
-/// A token that is cancelled by SIGINT (control-C) or SIGTERM, after `first` was called. A second one calls `second` and ends
+/// A token that is cancelled by SIGINT (control-C) or SIGTERM, whereupon `first` is called. A second one calls `second` and ends
 /// the program.
 ///
 /// # Errors
@@ -27,8 +27,8 @@ pub(super) fn stop_on_signal(
             }
         };
         signalled().await;
-        first();
         stopping.cancel();
+        first();
         signalled().await;
         second();
         crate::leave::now(INTERRUPTED_EXIT);

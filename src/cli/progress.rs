@@ -7,7 +7,7 @@ use anyhow::Result;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tonic::Streaming;
 
-use super::failure::of_status;
+use super::failure::{of_status, say};
 use super::render::thousands;
 
 /// Redraws a second; more is only heat.
@@ -31,7 +31,7 @@ impl Lines {
     pub(super) fn tell(&mut self, text: impl FnOnce() -> String) {
         let Some(told) = &mut self.told else { return };
         if told.elapsed() >= LINE_EVERY {
-            eprintln!("{}", text());
+            say(&text());
             *told = Instant::now();
         }
     }

@@ -113,9 +113,12 @@ pub(super) struct MappedSections {
 impl MappedSections {
     /// Maps the file; nothing is read yet.
     pub(super) fn open(path: &Path) -> Result<Self, std::io::Error> {
-        let file = File::open(path)?;
+        Self::of(&File::open(path)?)
+    }
+
+    fn of(file: &File) -> Result<Self, std::io::Error> {
         // SAFETY: as in `MappedFloats::open`.
-        let map = unsafe { Mmap::map(&file) }?;
+        let map = unsafe { Mmap::map(file) }?;
         Ok(Self { map })
     }
 
@@ -124,10 +127,11 @@ impl MappedSections {
     pub(super) fn open_with_header<const BYTES: usize>(
         path: &Path,
     ) -> Result<(Self, [u8; BYTES]), std::io::Error> {
-        let sections = Self::open(path)?;
+        let file = File::open(path)?;
+        let sections = Self::of(&file)?;
         let mut header = [0; BYTES];
         let there = BYTES.min(sections.len());
-        File::open(path)?.read_exact_at(&mut header[..there], 0)?;
+        file.read_exact_at(&mut header[..there], 0)?;
         Ok((sections, header))
     }
 

@@ -45,7 +45,7 @@ impl Told<'_> {
         let (name, version) = (&self.view.schema().name, self.view.version());
         let wanted = match self.query.k {
             _ if self.bound.targets.is_empty() => format!("{} objects", self.bound.limit),
-            None | Some(0) => "all within a distance".to_owned(),
+            None | Some(0) => "all that are near enough".to_owned(),
             Some(k) => format!("nearest {k}"),
         };
         let _ = writeln!(text, "{wanted} of collection {name} at version {version}");
@@ -198,7 +198,9 @@ impl Told<'_> {
             let _ = writeln!(text, "├─ inverted lists probed: {probed} of {total}");
         }
         let took = readable_ns(self.took.as_secs_f64() * 1e9);
-        let _ = match self.plan.price_ns() {
+        // The price of what was given up is none of what took its place.
+        let price = self.plan.price_ns().filter(|_| self.found.kind == self.plan.kind);
+        let _ = match price {
             Some(expected) => {
                 writeln!(text, "├─ time: expected {}, true {took}", readable_ns(expected))
             }

@@ -158,7 +158,11 @@ fn a_plan_is_told_with_its_time_and_without_filters_that_nobody_gave() {
     assert!(stats.explanation.contains("time: expected "), "{}", stats.explanation);
     let within = Query { k: None, within: Some(0.5), ..query.clone() };
     let stats = query::search(&view, &within).expect("answered").stats;
-    assert!(stats.explanation.starts_with("all within a distance of"), "{}", stats.explanation);
+    assert!(
+        stats.explanation.starts_with("all that are near enough of collection"),
+        "{}",
+        stats.explanation
+    );
     let filtered = Query { predicate: Some("z < 1.9".to_owned()), ..query };
     let stats = query::search(&view, &filtered).expect("answered").stats;
     assert_ne!(stats.plan, "ivf", "{}", stats.explanation);

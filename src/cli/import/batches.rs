@@ -58,6 +58,10 @@ pub(super) fn produce(
     let rows_max = if is_bulk { MESSAGE_ROWS_BULK } else { MESSAGE_ROWS };
     let mut pending = Pending::new(table.layout());
     while let Some(taken) = table.next_batch()? {
+        // Rows that are all refused fill no message, which would tell it.
+        if messages.is_closed() {
+            return Ok(());
+        }
         pending.message.refused.extend(taken.refused);
         for (batch, numbers) in pieces(&taken.batch, &taken.numbers) {
             if pending.is_full(&batch, rows_max) && !pending.send(messages)? {

@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use self::report::{FileSummary, Summary};
 use super::client::{Client, ClientArguments};
 use super::collection;
-use super::failure::of_status;
+use super::failure::{of_status, say};
 use super::interrupt;
 use super::schema_file;
 use crate::config::distance;
@@ -117,19 +117,23 @@ pub(super) async fn run(arguments: ImportArguments) -> Result<()> {
         Some(schema) => add_missing_spaces(&client, &request, &table, schema).await?,
         None => create(&client, table.infer_schema(&arguments.name)?).await?,
     };
-    let mut summary = Summary::new(&arguments.name, arguments.create);
+    let mut summary = Summary::new(&arguments.name, arguments.create, arguments.merge);
     let imported = import_all(&client, &schema, &request, table, &arguments, &mut summary).await;
-    let is_whole = imported.is_ok() && !summary.is_cut();
-    if !is_whole && arguments.create && drop_if_empty(&client, &schema.name).await? {
-        summary.is_taken_back();
+    let is_whole = imported.is_ok() && !summary.is_cut() && !summary.is_all_refused();
+    // What went wrong before is what has to be told, not that the server is gone.
+    if !is_whole && arguments.create && drop_if_empty(&client, &schema.name).await.unwrap_or(false)
+    {
+        summary.take_back();
     }
     if imported.is_err() && !summary.is_empty() {
         // What the files before it have brought is there.
         let _ = summary.print(arguments.client.format);
     }
     imported?;
-    summary.print(arguments.client.format)?;
-    summary.check_whole()
+    let printed = summary.print(arguments.client.format);
+    // Also where nobody reads the summary any more.
+    summary.check_whole()?;
+    printed
 }
 
 async fn import_all(
@@ -160,7 +164,7 @@ async fn import_all(
 /// control-C ends the program at once.
 fn stop_on_signal() -> Result<CancellationToken> {
     let told =
-        || eprintln!("stopping: rows that are under way are written; control-C again ends at once");
+        || say("stopping: rows that are under way are written; control-C again ends at once");
     interrupt::stop_on_signal(told, || {})
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 
-use crate::cli::failure::{Interrupted, one_line};
+use crate::cli::failure::{Interrupted, one_line, say};
 use crate::cli::render::{
     Cell, Format, Json, Table, duration, print_json, print_table, thousands, write_out,
 };
@@ -76,35 +76,39 @@ impl FileSummary {
             } else {
                 format!(" (object {})", row.object_id)
             };
-            eprintln!("refused: row {}{id}: {}", row.row, one_line(&row.reason));
+            say(&format!("refused: row {}{id}: {}", row.row, one_line(&row.reason)));
         }
         if let Some(report) = &self.report {
             let rows = match self.refused {
                 1 => "1 refused row is".to_owned(),
                 many => format!("{} refused rows are", thousands(many)),
             };
-            eprintln!("{rows} listed in {}", report.display());
+            say(&format!("{rows} listed in {}", report.display()));
         }
     }
 }
 
 /// What came of all files.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Summary {
     collection: String,
     /// Whether the collection was made for it, so that what was replaced came earlier in the same files.
     is_new: bool,
+    /// Whether rows keep what they had and the file does not have.
+    is_merged: bool,
+    /// Whether the collection that was made for it is gone again.
+    is_taken_back: bool,
     files: Vec<FileSummary>,
 }
 
 impl Summary {
-    pub(super) fn new(collection: &str, is_new: bool) -> Self {
-        Self { collection: collection.to_owned(), is_new, files: Vec::new() }
+    pub(super) fn new(collection: &str, is_new: bool, is_merged: bool) -> Self {
+        Self { collection: collection.to_owned(), is_new, is_merged, ..Self::default() }
     }
 
     /// The collection that was made for it is gone again.
-    pub(super) fn is_taken_back(&mut self) {
-        self.is_new = false;
+    pub(super) fn take_back(&mut self) {
+        self.is_taken_back = true;
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -116,19 +120,33 @@ impl Summary {
         self.files.iter().any(|file| file.is_cut)
     }
 
+    /// Whether there were rows, and none could be taken.
+    pub(super) fn is_all_refused(&self) -> bool {
+        let total = |count: fn(&FileSummary) -> u64| self.files.iter().map(count).sum::<u64>();
+        total(FileSummary::written) == 0 && total(|file| file.refused) > 0
+    }
+
     /// An error where somebody stopped it, which tells how to go on.
     pub(super) fn check_whole(&self) -> Result<()> {
         if !self.is_cut() {
             return Ok(());
         }
-        let hint = if self.is_new { ", without --create" } else { "" };
-        Err(Interrupted(format!("the import was stopped; what was written stays. To finish it, give the command again{hint}: rows that are there are replaced")).into())
+        let again = if self.is_merged { "merged" } else { "replaced" };
+        let text = if self.is_taken_back {
+            "the import was stopped before anything was written; give the command again".to_owned()
+        } else {
+            let hint = if self.is_new { ", without --create" } else { "" };
+            format!(
+                "the import was stopped; what was written stays. To finish it, give the command again{hint}: rows that are there are {again}"
+            )
+        };
+        Err(Interrupted(text).into())
     }
 
     /// What a note has to tell of rows that share an id.
     fn doubled(&self) -> Option<String> {
         let replaced = self.files.iter().map(|file| file.replaced).sum::<u64>();
-        (self.is_new && replaced > 0).then(|| {
+        (self.is_new && !self.is_merged && replaced > 0).then(|| {
             let rows = match replaced {
                 1 => "1 row has the object_id".to_owned(),
                 many => format!("{} rows have the object_id", thousands(many)),
@@ -140,7 +158,7 @@ impl Summary {
     pub(super) fn push(&mut self, file: FileSummary) {
         file.print_refused();
         if let Some(loss) = file.loss() {
-            eprintln!("note: {loss}");
+            say(&format!("note: {loss}"));
         }
         self.files.push(file);
     }
@@ -160,10 +178,9 @@ impl Summary {
             Format::Csv => print_table(&self.table(), format)?,
         }
         if let Some(note) = self.doubled() {
-            eprintln!("note: {note}");
+            say(&format!("note: {note}"));
         }
-        let total = |count: fn(&FileSummary) -> u64| self.files.iter().map(count).sum::<u64>();
-        if total(FileSummary::written) == 0 && total(|file| file.refused) > 0 {
+        if self.is_all_refused() {
             bail!("no row could be imported; the reasons are in the .refused.csv file");
         }
         Ok(())
@@ -247,7 +264,7 @@ mod tests {
 
     #[test]
     fn an_import_of_nothing_but_refused_rows_fails() {
-        let mut summary = Summary::new("galaxies", false);
+        let mut summary = Summary::new("galaxies", false, false);
         summary.push(FileSummary { refused: 2, ..FileSummary::default() });
         assert!(summary.print(Format::Csv).is_err());
     }

@@ -14,6 +14,7 @@ use super::report::FileSummary;
 use crate::cli::client::Client;
 use crate::cli::failure::of_status;
 use crate::cli::progress;
+use crate::cli::render::thousands;
 use crate::files::{IngestBatches, Progress, RefusedReport, RefusedRow};
 use crate::wire::v1::ingest_request;
 use crate::wire::v1::{IngestBatch, IngestMode, IngestOpen, IngestRequest, IngestResponse};
@@ -188,8 +189,10 @@ impl Session<'_> {
         self.note_refused(&refused)?;
         let read = self.summary.read;
         self.bar.set_position(read);
-        self.lines
-            .tell(|| progress::step_text("imported rows", read, self.rows_total.unwrap_or(read)));
+        self.lines.tell(|| match self.rows_total {
+            Some(total) => progress::step_text("rows read", read, total),
+            None => format!("rows read: {}", thousands(read)),
+        });
         Ok(())
     }
 

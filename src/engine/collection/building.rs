@@ -7,6 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::Collection;
+use crate::class::Class;
 use crate::engine::beside::beside;
 use crate::engine::columns;
 use crate::engine::error::EngineError;
@@ -21,6 +22,9 @@ const IMPORT_POLL: Duration = Duration::from_millis(100);
 const IMPORT_WAIT_MAX: Duration = Duration::from_mins(1);
 /// Bytes of vectors in the tail from which a build waits no more.
 const IMPORT_BYTES_MAX: usize = 2 << 30;
+
+/// What is told of a failure that is the operator's.
+const IN_THE_LOG: &str = "a fault of the server, whose log has the reason";
 
 /// What goes on with the builds of a collection.
 #[derive(Debug, Default)]
@@ -57,7 +61,16 @@ impl Builds {
     }
 
     fn ended(&self, failure: Option<&EngineError>) {
-        self.lock().failure = failure.map(ToString::to_string);
+        // Whoever may read the collection is told; what only the operator can act on names files of his.
+        let told = |error: &EngineError| match error.class() {
+            Class::Corrupt | Class::Internal => IN_THE_LOG.to_owned(),
+            Class::Invalid
+            | Class::NotFound
+            | Class::Conflict
+            | Class::Unavailable
+            | Class::Exhausted => error.to_string(),
+        };
+        self.lock().failure = failure.map(told);
     }
 }
 
@@ -66,7 +79,12 @@ struct Running<'a>(&'a Builds);
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {
-        self.0.lock().step = None;
+        let mut standing = self.0.lock();
+        standing.step = None;
+        if thread::panicking() {
+            standing.failure = Some(IN_THE_LOG.to_owned());
+        }
+        drop(standing);
         self.0.is_running.store(false, Ordering::Release);
     }
 }
@@ -115,6 +133,7 @@ impl Collection {
         };
         let (folder, manifest) =
             beside(is_urgent, progress, |progress| segment::build(&plan, snapshot, progress))?;
+        progress("taking it into use", 0, 0);
         let part = segment::open(&folder, &manifest, &schema, &arrow_schema, &self.residency)?;
         let (version, rows) = (manifest.version, manifest.rows);
 
@@ -159,7 +178,13 @@ impl Collection {
             while let Some(collection) = waiting.upgrade() {
                 if began.elapsed() >= IMPORT_WAIT_MAX || !collection.is_importing() {
                     let build = AssertUnwindSafe(|| collection.build_in_background());
-                    let built = catch_unwind(build).unwrap_or(false);
+                    let built = catch_unwind(build).unwrap_or_else(|_| {
+                        tracing::error!(
+                            collection = collection.name,
+                            "background index build broke down"
+                        );
+                        false
+                    });
                     collection.builds.is_awaited.store(false, Ordering::Release);
                     // Of what came meanwhile nobody may speak again. What failed waits for the next write.
                     if !built
@@ -192,7 +217,14 @@ impl Collection {
         match self.build(&mut |_, _, _| {}) {
             Ok(()) | Err(EngineError::BuildRunning { .. }) => true,
             Err(error) => {
-                tracing::error!(collection = self.name, %error, "background index build failed; it is tried again at the next write");
+                match self.record() {
+                    Err(EngineError::NoCollection { .. }) => {
+                        tracing::info!(collection = self.name, "dropped; its index build ended");
+                    }
+                    Ok(_) | Err(_) => {
+                        tracing::error!(collection = self.name, %error, "background index build failed; it is tried again when the next one is due");
+                    }
+                }
                 false
             }
         }
@@ -238,7 +270,9 @@ mod tests {
         fs::remove_dir_all(&place).or_else(|_| fs::remove_file(&place)).ok();
         fs::write(&place, "in the way").expect("written");
         let error = db.build_index("sky", &mut |_, _, _| {}).expect_err("fails");
-        assert_eq!(standing().failure, Some(error.to_string()));
+        // It names files, which are no business of whoever reads the collection.
+        assert!(error.to_string().contains("segment"), "{error}");
+        assert_eq!(standing().failure.as_deref(), Some(super::IN_THE_LOG));
         assert_eq!(standing().step, None);
         assert_eq!(standing().of_shown().failure, None);
 

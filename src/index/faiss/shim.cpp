@@ -88,6 +88,9 @@ private:
     int blas_before_ = 0;
 };
 
+// Queries for each thread up to which all of them are one share.
+constexpr faiss::idx_t QUERIES_EVENLY = 256;
+
 // Queries of one share of the work: enough for a matrix product, few enough that every thread gets some.
 faiss::idx_t share_of(faiss::idx_t queries) {
     const faiss::idx_t even = queries / (4 * omp_get_max_threads());
@@ -186,8 +189,10 @@ int sidereus_nearest(const SidereusMatrix* queries, const SidereusMatrix* base, 
         require(queries->dimension == base->dimension, "queries of another dimension");
         const ThreadCount count(threads);
         std::vector<float> distances(queries->rows * k);
-        // Compares in place: an index would copy the base.
-        const faiss::idx_t share = share_of(queries->rows);
+        // Compares in place: an index would copy the base. Few queries are divided evenly: every share reads the whole base.
+        const faiss::idx_t threads_used = omp_get_max_threads();
+        const faiss::idx_t even = (static_cast<faiss::idx_t>(queries->rows) + threads_used - 1) / threads_used;
+        const faiss::idx_t share = even <= QUERIES_EVENLY ? std::max<faiss::idx_t>(even, 1) : share_of(queries->rows);
         const faiss::MetricType kind = metric_of(metric);
         const faiss::idx_t shares = (queries->rows + share - 1) / share;
         std::vector<std::string> failures(shares);

@@ -246,6 +246,34 @@ async fn a_caller_reads_and_counts_what_his_grant_shows() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_failed_build_is_told_to_those_alone_who_see_every_row() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = with_objects(folder.path()).await;
+    let status = async |wire: Wire| {
+        let request = GetIndexStatusRequest { collection: "sky".to_owned(), ..Default::default() };
+        let told = MaintenanceServiceClient::new(wire).get_index_status(request).await;
+        told.expect("told").into_inner()
+    };
+    let before = status(as_astronomer(&server).await).await;
+    assert_eq!((before.build, before.build_failure.as_str()), (None, ""));
+    // Something stands where the next build would write.
+    let segments = std::fs::read_dir(folder.path().join("segments")).expect("there");
+    for collection in segments.flatten() {
+        let place = collection.path().join(format!(".building-{}", before.version));
+        std::fs::write(place, "in the way").expect("written");
+    }
+    let request = BuildIndexRequest { collection: "sky".to_owned(), ..Default::default() };
+    let mut client = MaintenanceServiceClient::new(as_astronomer(&server).await);
+    let steps = client.build_index(request).await.expect("begins").into_inner();
+    assert!(steps.collect::<Vec<_>>().await.iter().any(Result::is_err));
+    let failed = status(as_astronomer(&server).await).await;
+    assert!(failed.build_failure.contains("log"), "{}", failed.build_failure);
+    assert!(!failed.build_failure.contains("segment"), "{}", failed.build_failure);
+    assert_eq!(status(as_student(&server).await).await.build_failure, "");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_grant_opens_its_own_collection_alone() {
     let folder = tempfile::tempdir().expect("a folder");
     let server = with_objects(folder.path()).await;
