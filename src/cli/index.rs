@@ -131,7 +131,12 @@ fn print(status: &GetIndexStatusResponse, format: Format) -> Result<()> {
             let told = if status.build_failure.is_empty() { facts.len() - 1 } else { facts.len() };
             print_facts(&facts[..told], format)?;
             if table.len() == 0 {
-                return write_out("no index yet; every search is an exact scan\n");
+                return write_out(match status.segments.len() {
+                    0 => "no index yet; every search is an exact scan\n",
+                    _ => {
+                        "regions and columns are indexed; there is no embedding space with vectors\n"
+                    }
+                });
             }
             write_out("\n")?;
             print_table(&table, format)

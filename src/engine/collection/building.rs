@@ -177,7 +177,7 @@ impl Collection {
             let mut began = Instant::now();
             while let Some(collection) = waiting.upgrade() {
                 if began.elapsed() >= IMPORT_WAIT_MAX || !collection.is_importing() {
-                    let build = AssertUnwindSafe(|| collection.build_in_background());
+                    let build = AssertUnwindSafe(|| collection.build_in_background(rows));
                     let built = catch_unwind(build).unwrap_or_else(|_| {
                         tracing::error!(
                             collection = collection.name,
@@ -212,8 +212,11 @@ impl Collection {
         is_busy && self.published().is_some_and(|state| state.tail_bytes() < IMPORT_BYTES_MAX)
     }
 
-    /// Builds; false when it failed.
-    fn build_in_background(&self) -> bool {
+    /// Builds, where nobody has meanwhile; false when it failed.
+    fn build_in_background(&self, rows: u64) -> bool {
+        if !self.is_due(rows) && !self.has_unfinished_build() {
+            return true;
+        }
         match self.build(&mut |_, _, _| {}) {
             Ok(()) | Err(EngineError::BuildRunning { .. }) => true,
             Err(error) => {
