@@ -161,11 +161,10 @@ async fn import_all(
 }
 
 /// A token that control-C (or SIGTERM) cancels. What is on its way to the server is still written and counted; the second
-/// control-C ends the program at once.
+/// control-C ends the program at once, and what is on its way may still arrive.
 fn stop_on_signal() -> Result<CancellationToken> {
-    let told =
-        || say("stopping: rows that are under way are written; control-C again ends at once");
-    interrupt::stop_on_signal(told, || {})
+    let second = || say("ended at once: rows that are under way may still be written");
+    interrupt::stop_on_signal(|| {}, second)
 }
 
 /// Takes back a collection that this import made and that holds nothing, so that the mended command works; whether it did.
@@ -220,7 +219,17 @@ async fn add_missing_spaces(
     table: &Import,
     mut schema: CollectionSchema,
 ) -> Result<CollectionSchema> {
-    if request.vectors.iter().all(|spec| schema.space(&spec.space).is_some()) {
+    let known = |spec: &VectorSpec| schema.space(&spec.space).map(|space| space.metric);
+    let mut known_vectors = request.vectors.iter().filter_map(|spec| Some((spec, known(spec)?)));
+    if let Some(asked) = request.metric
+        && let Some((spec, metric)) = known_vectors.find(|(_, metric)| *metric != asked)
+    {
+        bail!(
+            "vectors of the space `{}` are compared by {metric}, not {asked}; leave out --metric, or give these vectors a space of another name",
+            spec.space
+        );
+    }
+    if request.vectors.iter().all(|spec| known(spec).is_some()) {
         return Ok(schema);
     }
     for space in table.infer_schema(&schema.name)?.schema.spaces {

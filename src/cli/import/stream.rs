@@ -12,7 +12,7 @@ use tonic::Streaming;
 use super::batches::{self, Message};
 use super::report::FileSummary;
 use crate::cli::client::Client;
-use crate::cli::failure::of_status;
+use crate::cli::failure::{of_status, say};
 use crate::cli::progress;
 use crate::cli::render::thousands;
 use crate::files::{IngestBatches, Progress, RefusedReport, RefusedRow};
@@ -117,7 +117,7 @@ impl Session<'_> {
         messages: &mut mpsc::Receiver<Message>,
         stop: &CancellationToken,
     ) -> Result<()> {
-        let mut is_open = true;
+        let (mut is_open, mut is_told) = (true, false);
         loop {
             if !is_open {
                 // The server answers what it has and ends the stream.
@@ -129,9 +129,14 @@ impl Session<'_> {
                     Some(message) => self.send(message).await?,
                     None => is_open = false,
                 },
-                () = stop.cancelled(), if is_open => {
-                    is_open = false;
-                    self.summary.is_cut = true;
+                () = stop.cancelled(), if !is_told => {
+                    self.summary.is_cut = is_open;
+                    (is_open, is_told) = (false, true);
+                    let rows = self.in_flight.iter().map(|(_, rows)| rows.len() as u64).sum();
+                    say(&format!(
+                        "stopping: {} rows that are under way are written first; control-C again ends at once",
+                        thousands(rows)
+                    ));
                 }
                 answer = self.answers.message() => {
                     match answer.map_err(|status| of_status(&status))? {

@@ -4,7 +4,8 @@ use super::super::section::Section;
 use super::certain::compared_share;
 use super::coder::Coder;
 use super::curve::ProbeCurve;
-use super::encode::{self, Filled, in_parallel};
+use super::encode::{self, Filled};
+use super::parallel::in_parallel;
 use super::reach::{Gap, Reach};
 use super::search::ranked_lists;
 use super::tune::{Estimates, SHARES, Setting, Truth, WISHES};
@@ -349,7 +350,9 @@ fn settle(
     index.lists.usual_oddness = places.iter().map(Places::usual_oddness).fold(0.0, f64::max);
     let estimates: Vec<Estimates> = truths
         .iter()
-        .map(|truth| Estimates::of(&index.coder, vectors, truth, usize::MAX))
+        .map(|truth| {
+            Estimates::of_codes(&index.coder, index.sky_codes.as_slice(), truth, spec.threads)
+        })
         .collect();
     progress("tune", 0, WISHES.len() as u64);
     let lists = index.list_count() as f64;

@@ -1,11 +1,9 @@
 //! Choosing the codes, and coding every row.
 
-use std::panic::resume_unwind;
-use std::thread;
-
 use super::super::section::Section;
 use super::certain::{self, Extremes, Lengths};
 use super::coder::{Coder, code_bytes};
+use super::parallel::in_parallel;
 use super::tune::{Estimates, Truth};
 use super::{IvfSpec, Lists};
 use crate::index::IndexError;
@@ -68,27 +66,47 @@ pub(super) fn shape(spec: &IvfSpec, vectors: VectorView<'_>) -> Result<Shape, In
     } else {
         plain_axes(view, kept)
     };
-    let mut shape = Shape {
-        low: vec![f32::INFINITY; kept],
-        high: vec![f32::NEG_INFINITY; kept],
-        power: vec![0.0; kept],
-        total_power: 0.0,
-        found,
-    };
+    let mut shape = Shape::unknown(found, kept);
     let coder = shape.coder(Metric::L2, dimension, CODE_BYTES_MAX);
-    let (mut centred, mut rotated) = (Vec::new(), Vec::new());
     let step = view.count().div_ceil(AXES_SAMPLE_MIN).max(1);
-    let looked_at = view.count().div_ceil(step) as f64;
-    for vector in view.as_slice().chunks_exact(dimension).step_by(step) {
-        coder.rotate(vector, &mut centred, &mut rotated);
-        for (axis, &value) in rotated.iter().enumerate() {
-            shape.low[axis] = shape.low[axis].min(value);
-            shape.high[axis] = shape.high[axis].max(value);
-            shape.power[axis] += f64::from(value).powi(2) / looked_at;
-        }
-        shape.total_power += crate::vector::norm(&centred).powi(2) / looked_at;
+    let looked_at: Vec<&[f32]> = view.as_slice().chunks_exact(dimension).step_by(step).collect();
+    let share = looked_at.len().div_ceil(spec.threads.max(1)).max(1);
+    let weight = 1.0 / looked_at.len().max(1) as f64;
+    for part in in_parallel(looked_at.chunks(share), |part| Extent::of(&coder, kept, part)) {
+        shape.widen(&part, weight);
     }
     Ok(shape)
+}
+
+/// How far some vectors reach along the axes.
+struct Extent {
+    low: Vec<f32>,
+    high: Vec<f32>,
+    /// Sums of squares: on each axis, and of the lengths.
+    squares: Vec<f64>,
+    length_squares: f64,
+}
+
+impl Extent {
+    fn of(coder: &Coder, kept: usize, vectors: &[&[f32]]) -> Self {
+        let mut extent = Self {
+            low: vec![f32::INFINITY; kept],
+            high: vec![f32::NEG_INFINITY; kept],
+            squares: vec![0.0; kept],
+            length_squares: 0.0,
+        };
+        let (mut centred, mut rotated) = (Vec::new(), Vec::new());
+        for vector in vectors {
+            coder.rotate(vector, &mut centred, &mut rotated);
+            for (axis, &value) in rotated.iter().enumerate() {
+                extent.low[axis] = extent.low[axis].min(value);
+                extent.high[axis] = extent.high[axis].max(value);
+                extent.squares[axis] += f64::from(value).powi(2);
+            }
+            extent.length_squares += crate::vector::norm(&centred).powi(2);
+        }
+        extent
+    }
 }
 
 /// The mean and the axes of the components themselves.
@@ -107,6 +125,26 @@ fn plain_axes(sample: VectorView<'_>, kept: usize) -> PrincipalAxes {
 }
 
 impl Shape {
+    /// Axes along which nothing was looked at yet.
+    fn unknown(found: PrincipalAxes, kept: usize) -> Self {
+        let (low, high) = (vec![f32::INFINITY; kept], vec![f32::NEG_INFINITY; kept]);
+        Self { low, high, power: vec![0.0; kept], total_power: 0.0, found }
+    }
+
+    /// Takes in what a part of the sample reaches; `weight` is one over all that are looked at.
+    fn widen(&mut self, extent: &Extent, weight: f64) {
+        for (low, other) in self.low.iter_mut().zip(&extent.low) {
+            *low = low.min(*other);
+        }
+        for (high, other) in self.high.iter_mut().zip(&extent.high) {
+            *high = high.max(*other);
+        }
+        for (power, squares) in self.power.iter_mut().zip(&extent.squares) {
+            *power += squares * weight;
+        }
+        self.total_power += extent.length_squares * weight;
+    }
+
     /// A coder with codes of so many bytes at most.
     fn coder(&self, metric: Metric, dimension: usize, bytes: usize) -> Coder {
         let kept = (bytes - CONSTANT_BYTES).min(self.power.len());
@@ -164,7 +202,8 @@ impl Shape {
             if best.as_ref().is_some_and(|(cost, _)| *cost <= scanning) {
                 break;
             }
-            let estimates = Estimates::of(&coder, vectors, &tried, TRIED_NEIGHBOURS);
+            let estimates =
+                Estimates::of_vectors(&coder, vectors, &tried, TRIED_NEIGHBOURS, spec.threads);
             let Some(outcome) = estimates.least_margin(&tried, CODE_RECALL) else { continue };
             let comparing =
                 outcome.reranked * (VECTOR_NS + (dimension * 4) as f64 * VECTOR_BYTE_NS);
@@ -327,22 +366,6 @@ fn into_lists(
         codes: Section::Owned(codes),
         usual_oddness: f64::INFINITY,
     }
-}
-
-/// Does a piece of work for each item on a thread of its own, and returns the results in order.
-pub(super) fn in_parallel<I: Send, R: Send>(
-    items: impl Iterator<Item = I>,
-    work: impl Fn(I) -> R + Sync,
-) -> Vec<R> {
-    let work = &work;
-    thread::scope(|scope| {
-        let workers: Vec<_> = items.map(|item| scope.spawn(move || work(item))).collect();
-        let join = |worker: thread::ScopedJoinHandle<'_, R>| match worker.join() {
-            Ok(result) => result,
-            Err(panic) => resume_unwind(panic),
-        };
-        workers.into_iter().map(join).collect()
-    })
 }
 
 /// Some of the rows, one after the other.

@@ -23,6 +23,7 @@ mod collect;
 mod curve;
 mod encode;
 mod file;
+mod parallel;
 mod reach;
 mod scan;
 mod search;

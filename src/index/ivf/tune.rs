@@ -2,6 +2,7 @@
 
 use super::coder::{CodedQuery, Coder};
 use super::curve::ProbeCurve;
+use super::parallel::for_each_in_parallel;
 use super::reach::Reach;
 use crate::index::recall::{Recall, RecallMeter};
 use crate::vector::{Distance, VectorView};
@@ -78,33 +79,59 @@ pub(super) struct MarginOutcome {
     pub(super) reranked: f64,
 }
 
-/// Estimates of the true neighbours of every query, in the order of the neighbours.
-pub(super) struct Estimates {
-    coded: Vec<Option<CodedQuery>>,
-    of_neighbours: Vec<Vec<f32>>,
+/// A query and the estimates of its true neighbours.
+struct Estimated {
+    coded: CodedQuery,
+    /// In the order of the neighbours.
+    of_neighbours: Vec<f32>,
+    /// Numbers of the neighbours, the least estimate first: the order in which a search meets them.
+    order: Vec<u32>,
 }
 
+impl Estimated {
+    fn new(coded: CodedQuery, of_neighbours: Vec<f32>) -> Self {
+        let mut order: Vec<u32> = (0..of_neighbours.len() as u32).collect();
+        let estimate = |number: u32| of_neighbours[number as usize];
+        order.sort_unstable_by(|&left, &right| estimate(left).total_cmp(&estimate(right)));
+        Self { coded, of_neighbours, order }
+    }
+}
+
+/// Estimates of the true neighbours of every query; none of a query that single precision cannot hold.
+pub(super) struct Estimates(Vec<Option<Estimated>>);
+
 impl Estimates {
-    /// Codes the neighbours of the queries and estimates them.
-    pub(super) fn of(coder: &Coder, vectors: VectorView<'_>, truth: &Truth, depth: usize) -> Self {
-        let (mut centred, mut rotated, mut codes) = (Vec::new(), Vec::new(), Vec::new());
-        let mut estimates = Self { coded: Vec::new(), of_neighbours: Vec::new() };
-        for (place, neighbours) in truth.neighbours.iter().enumerate() {
-            let coded = coder.query(truth.query(place, coder.dimension));
-            codes.clear();
-            for &(_, row) in neighbours.iter().take(depth) {
-                let Some(vector) = vectors.row(row as usize) else { continue };
+    /// Codes the nearest `depth` neighbours of the queries and estimates them.
+    pub(super) fn of_vectors(
+        coder: &Coder,
+        vectors: VectorView<'_>,
+        truth: &Truth,
+        depth: usize,
+        threads: usize,
+    ) -> Self {
+        Self(for_each_in_parallel(truth.len(), threads, |place| {
+            let coded = coder.query(truth.query(place, coder.dimension))?;
+            let neighbours = truth.neighbours[place].iter().take(depth);
+            let (mut centred, mut rotated, mut codes) = (Vec::new(), Vec::new(), Vec::new());
+            for vector in neighbours.filter_map(|&(_, row)| vectors.row(row as usize)) {
                 coder.rotate(vector, &mut centred, &mut rotated);
                 coder.encode(coder.constant(vector, &centred), &rotated, &mut codes);
             }
-            let mut of_neighbours = Vec::with_capacity(neighbours.len());
-            if let Some(coded) = &coded {
-                coded.weights.scan(&codes, |_, estimate| of_neighbours.push(estimate));
-            }
-            estimates.coded.push(coded);
-            estimates.of_neighbours.push(of_neighbours);
-        }
-        estimates
+            let mut of_neighbours = Vec::new();
+            coded.weights.scan(&codes, |_, estimate| of_neighbours.push(estimate));
+            Some(Estimated::new(coded, of_neighbours))
+        }))
+    }
+
+    /// Estimates all neighbours of the queries by the codes of all rows.
+    pub(super) fn of_codes(coder: &Coder, codes: &[u8], truth: &Truth, threads: usize) -> Self {
+        Self(for_each_in_parallel(truth.len(), threads, |place| {
+            let coded = coder.query(truth.query(place, coder.dimension))?;
+            let rows: Vec<u32> = truth.neighbours[place].iter().map(|&(_, row)| row).collect();
+            let mut of_neighbours = vec![f32::INFINITY; rows.len()];
+            coded.weights.gather(codes, &rows, |number, estimate| of_neighbours[number] = estimate);
+            Some(Estimated::new(coded, of_neighbours))
+        }))
     }
 
     /// The least margin with which enough of the nearest ten are compared at full precision, and the rows that this takes;
@@ -114,9 +141,8 @@ impl Estimates {
             let mut meter = RecallMeter::default();
             let mut reranked = 0;
             for (place, neighbours) in truth.neighbours.iter().enumerate() {
-                let Some(coded) = &self.coded[place] else { continue };
-                let (found, seen) =
-                    reranking(coded, &self.of_neighbours[place], neighbours, margin);
+                let Some(Some(estimated)) = self.0.get(place) else { continue };
+                let (found, seen) = reranking(estimated, neighbours, margin);
                 meter.push(found, MEASURED_K.min(neighbours.len()));
                 reranked += seen;
             }
@@ -129,20 +155,14 @@ impl Estimates {
 
 /// Goes through the neighbours of one query as a search would: in the order of their estimates, until the next is too far.
 /// Returns how many of the nearest ten were met, and how many rows in all.
-fn reranking(
-    coded: &CodedQuery,
-    estimates: &[f32],
-    neighbours: &[(Distance, u32)],
-    margin: f64,
-) -> (usize, usize) {
-    let mut order: Vec<usize> = (0..estimates.len()).collect();
-    order.sort_unstable_by(|&left, &right| estimates[left].total_cmp(&estimates[right]));
+fn reranking(estimated: &Estimated, neighbours: &[(Distance, u32)], margin: f64) -> (usize, usize) {
+    let Estimated { coded, of_neighbours, order } = estimated;
     let mut nearest: Vec<usize> = Vec::with_capacity(MEASURED_K + 1);
     let mut seen = 0;
-    for neighbour in order {
+    for neighbour in order.iter().map(|&number| number as usize) {
         if let (Some(&last), true) = (nearest.last(), nearest.len() >= MEASURED_K) {
             let limit = coded.estimate_of(neighbours[last].0) + margin * coded.sigma;
-            if f64::from(estimates[neighbour]) > limit {
+            if f64::from(of_neighbours[neighbour]) > limit {
                 break;
             }
         }

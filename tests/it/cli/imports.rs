@@ -78,6 +78,16 @@ fn rows_that_share_an_id_are_told() {
 }
 
 #[test]
+fn a_metric_that_a_space_does_not_have_is_refused() {
+    let running = Running::start();
+    running.import_catalogue();
+    let again = ["import", "galaxies", "catalogue.csv", "--vectors", "phase=phase.npy"];
+    let told = running.complains(&[&again[..], &["--metric", "ip"]].concat());
+    assert!(told.contains("are compared by cosine, not ip"), "{told}");
+    running.says(&[&again[..], &["--metric", "cosine"]].concat());
+}
+
+#[test]
 fn a_build_in_the_background_is_told() {
     let running = Running::start();
     write_rows(&running.path("rows.csv"), 150_000);

@@ -5,6 +5,7 @@ use std::fs;
 use std::process::Command;
 
 use super::*;
+use crate::index::ivf::tune::{Estimates, Truth};
 
 /// Set in the process that counts; other tests of this one would be counted along.
 const ALONE: &str = "SIDEREUS_TEST_ALONE";
@@ -42,5 +43,31 @@ fn idx_4_one_thread_builds_and_searches_with_one_thread() {
             index.search(query, &block.view(), &search).expect("valid");
             assert_eq!(threads_now(), before);
         }
+    }
+}
+
+#[test]
+fn estimates_by_the_codes_of_all_rows_are_those_of_codes_made_for_the_neighbours() {
+    for metric in METRICS {
+        let (block, index) = small(metric, CODES[0]);
+        let view = block.view();
+        let mut truth = Truth::default();
+        for row in (0..block.count()).step_by(150) {
+            let query = block.row(row).expect("a row");
+            truth.queries.extend_from_slice(query);
+            truth.own_rows.push(Some(row as u32));
+            let search = IvfSearch::nearest(200);
+            truth.neighbours.push(exact(query, view, metric, &search, None));
+        }
+        let all = usize::MAX;
+        let made = Estimates::of_vectors(&index.coder, view, &truth, all, 1);
+        let divided = Estimates::of_vectors(&index.coder, view, &truth, all, 3);
+        let stored = Estimates::of_codes(&index.coder, index.sky_codes.as_slice(), &truth, 2);
+        for target in [0.5, 0.9, 0.99, 0.999] {
+            let margin = made.least_margin(&truth, target);
+            assert_eq!(divided.least_margin(&truth, target), margin, "{metric} {target}");
+            assert_eq!(stored.least_margin(&truth, target), margin, "{metric} {target}");
+        }
+        assert!(made.least_margin(&truth, 0.9).is_some(), "{metric}");
     }
 }
