@@ -12,7 +12,7 @@ use super::cost::CostModel;
 use super::derived::DerivedCache;
 use super::error::EngineError;
 use super::release::{Dropping, UnderWay};
-use super::residency::Residency;
+use super::residency::{Residency, half_of_memory};
 use super::segment::{BuildLimits, Progress};
 use super::standing::Standing;
 use super::state::State;
@@ -387,7 +387,12 @@ impl Db {
     /// A consistent view for one query.
     pub fn view(&self, name: &str) -> Result<CollectionView, EngineError> {
         let collection = self.find(name)?;
+        let is_first = collection.published().is_none();
         let state = collection.state()?;
+        if is_first {
+            // What was due when the database was closed is due still.
+            self.index_when_due(&collection);
+        }
         Ok(self.view_of(&collection, state))
     }
 
@@ -478,16 +483,6 @@ impl Db {
         let status = IndexStatus::of(name, &*collection.state()?);
         Ok(IndexStatus { build: collection.builds.standing(), ..status })
     }
-}
-
-/// Half of the memory that the system has, or 4 GiB where it does not tell.
-fn half_of_memory() -> u64 {
-    let told = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let total = told.lines().find_map(|line| {
-        let kib = line.strip_prefix("MemTotal:")?.trim().strip_suffix("kB")?;
-        kib.trim().parse::<u64>().ok()
-    });
-    total.map_or(4 << 30, |kib| kib * 1024 / 2)
 }
 
 /// Collections are found without regard to case, so that names are safe in SQL.

@@ -237,15 +237,17 @@ impl Collection {
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::path::Path;
+    use std::thread;
+    use std::time::{Duration, Instant};
 
     use crate::engine::{Db, DbOptions, Write, WriteMode};
     use crate::schema::{CollectionSchema, IdKind, Object, ObjectId};
     use crate::sky::{Degrees, Position};
 
-    #[test]
-    fn a_build_that_failed_is_told_until_one_succeeds() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let options = DbOptions { auto_index_rows: None, ..DbOptions::new(folder.path()) };
+    /// A database with a collection `sky` of ninety objects, which are not indexed.
+    fn filled(folder: &Path) -> Db {
+        let options = DbOptions { auto_index_rows: None, ..DbOptions::new(folder) };
         let db = Db::open(options).expect("opens");
         let schema = CollectionSchema {
             name: "sky".to_owned(),
@@ -254,8 +256,7 @@ mod tests {
             spaces: Vec::new(),
             description: String::new(),
         };
-        let created = db.create_collection(schema).expect("creates");
-        assert_eq!(created.schema.name, "sky");
+        db.create_collection(schema).expect("creates");
         let object = |number: i64| {
             Write::Put(Object {
                 id: ObjectId::Number(number),
@@ -265,6 +266,27 @@ mod tests {
             })
         };
         db.write("sky", WriteMode::Logged, (0..90).map(object).collect()).expect("writes");
+        db
+    }
+
+    #[test]
+    fn what_was_due_when_a_database_was_closed_is_built_at_its_first_use() {
+        let folder = tempfile::tempdir().expect("a folder");
+        drop(filled(folder.path()));
+        let options = DbOptions { auto_index_rows: Some(50), ..DbOptions::new(folder.path()) };
+        let db = Db::open(options).expect("opens");
+        db.view("sky").expect("a view");
+        let began = Instant::now();
+        while db.index_status("sky").expect("told").tail_rows > 0 {
+            assert!(began.elapsed() < Duration::from_mins(2), "nobody builds");
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    #[test]
+    fn a_build_that_failed_is_told_until_one_succeeds() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let db = filled(folder.path());
         let standing = || db.build_standing("sky").expect("told");
         assert_eq!((standing().step, standing().failure), (None, None));
 
