@@ -1,6 +1,7 @@
 //! Builds of a collection's segment: when one begins in the background, and how far it is.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -11,8 +12,9 @@ use crate::class::Class;
 use crate::engine::beside::beside;
 use crate::engine::columns;
 use crate::engine::error::EngineError;
-use crate::engine::segment::{self, BuildPlan, Progress};
+use crate::engine::segment::{self, BuildPlan, Manifest, Progress};
 use crate::engine::status::{BuildStanding, BuildStep};
+use crate::schema::CollectionSchema;
 
 /// Time without a bulk commit after which an import has ended.
 const IMPORT_PAUSE: Duration = Duration::from_secs(1);
@@ -122,18 +124,9 @@ impl Collection {
     fn build_and_swap(&self, progress: &mut Progress<'_>) -> Result<u64, EngineError> {
         // A tail that has grown beyond bounds must not wait until nobody searches.
         let is_urgent = self.state()?.tail_bytes() >= IMPORT_BYTES_MAX;
-        let snapshot = self.store.snapshot(self.id)?;
-        let schema = Arc::clone(&snapshot.record().schema);
-        let arrow_schema = columns::resident_schema(&schema);
-        let plan = BuildPlan {
-            collection_folder: &self.folder,
-            schema: &schema,
-            arrow_schema: &arrow_schema,
-            limits: self.limits,
-        };
-        let (folder, manifest) =
-            beside(is_urgent, progress, |progress| segment::build(&plan, snapshot, progress))?;
+        let (folder, manifest, schema) = self.build_segment(is_urgent, progress)?;
         progress("taking it into use", 0, 0);
+        let arrow_schema = columns::resident_schema(&schema);
         let part = segment::open(&folder, &manifest, &schema, &arrow_schema, &self.residency)?;
         let (version, rows) = (manifest.version, manifest.rows);
 
@@ -150,6 +143,25 @@ impl Collection {
         self.store.trim_changes(self.id, version)?;
         segment::remove_others(&self.folder, Some(&folder));
         Ok(rows)
+    }
+
+    /// Builds a segment of what the store has now, beside queries; its folder, and the schema that it was built with.
+    pub(super) fn build_segment(
+        &self,
+        is_urgent: bool,
+        progress: &mut Progress<'_>,
+    ) -> Result<(PathBuf, Manifest, Arc<CollectionSchema>), EngineError> {
+        let snapshot = self.store.snapshot(self.id)?;
+        let schema = Arc::clone(&snapshot.record().schema);
+        let plan = BuildPlan {
+            collection_folder: &self.folder,
+            schema: &schema,
+            arrow_schema: &columns::resident_schema(&schema),
+            limits: self.limits,
+        };
+        let (folder, manifest) =
+            beside(is_urgent, progress, |progress| segment::build(&plan, snapshot, progress))?;
+        Ok((folder, manifest, schema))
     }
 
     /// Whether a crash interrupted a build that can be gone on with.

@@ -1,14 +1,11 @@
 //! Collections that do not change: those that hold a release.
 
 use std::path::Path;
-use std::sync::Arc;
 
 use super::Collection;
-use crate::engine::beside::beside;
-use crate::engine::columns;
 use crate::engine::error::EngineError;
 use crate::engine::release;
-use crate::engine::segment::{self, BuildPlan, Progress};
+use crate::engine::segment::Progress;
 use crate::schema::split_release;
 
 impl Collection {
@@ -37,16 +34,7 @@ impl Collection {
         &self,
         progress: &mut Progress<'_>,
     ) -> Result<(), EngineError> {
-        let snapshot = self.store.snapshot(self.id)?;
-        let schema = Arc::clone(&snapshot.record().schema);
-        let arrow_schema = columns::resident_schema(&schema);
-        let plan = BuildPlan {
-            collection_folder: &self.folder,
-            schema: &schema,
-            arrow_schema: &arrow_schema,
-            limits: self.limits,
-        };
-        beside(false, progress, |progress| segment::build(&plan, snapshot, progress))?;
+        self.build_segment(false, progress)?;
         Ok(())
     }
 }

@@ -5,7 +5,7 @@ use super::certain::compared_share;
 use super::coder::Coder;
 use super::curve::ProbeCurve;
 use super::encode::{self, Filled};
-use super::parallel::in_parallel;
+use super::parallel::{for_each_in_parallel, in_parallel};
 use super::reach::{Gap, Reach};
 use super::search::ranked_lists;
 use super::tune::{Estimates, SHARES, Setting, Truth, WISHES};
@@ -432,31 +432,24 @@ fn measure(
     let mut worst: Option<Recall> = None;
     let mut reranked_most = 0.0f64;
     for truth in truths {
-        let places: Vec<usize> = (0..truth.len()).collect();
-        let share = places.len().div_ceil(spec.threads.max(1)).max(1);
-        let answered = in_parallel(places.chunks(share), |places| {
-            let answer = |&place: &usize| {
-                let own = truth.own_rows[place];
-                let k = MEASURED_K + usize::from(own.is_some());
-                let search = IvfSearch { recall: wish, ..IvfSearch::nearest(k) };
-                let query = truth.query(place, index.coder.dimension);
-                index.search(query, &vectors, &search).map(|mut answer| {
-                    answer.hits.retain(|&(_, row)| Some(row) != own);
-                    answer
-                })
-            };
-            places.iter().map(answer).collect::<Result<Vec<_>, _>>()
+        let answered = for_each_in_parallel(truth.len(), spec.threads, |place| {
+            let own = truth.own_rows[place];
+            let k = MEASURED_K + usize::from(own.is_some());
+            let search = IvfSearch { recall: wish, ..IvfSearch::nearest(k) };
+            let query = truth.query(place, index.coder.dimension);
+            index.search(query, &vectors, &search).map(|mut answer| {
+                answer.hits.retain(|&(_, row)| Some(row) != own);
+                answer
+            })
         });
         let mut meter = RecallMeter::default();
-        let (mut place, mut reranked) = (0, 0);
-        for answers in answered {
-            for answer in answers? {
-                meter.compare(&truth.neighbours[place], &answer.hits, MEASURED_K);
-                reranked += answer.rows_reranked;
-                place += 1;
-            }
+        let mut reranked = 0;
+        for (neighbours, answer) in truth.neighbours.iter().zip(answered) {
+            let answer = answer?;
+            meter.compare(neighbours, &answer.hits, MEASURED_K);
+            reranked += answer.rows_reranked;
         }
-        reranked_most = reranked_most.max(reranked as f64 / place.max(1) as f64);
+        reranked_most = reranked_most.max(reranked as f64 / truth.len().max(1) as f64);
         let recall = meter.recall().unwrap_or(Recall::UNKNOWN);
         if worst.is_none_or(|worst| recall.mean < worst.mean) {
             worst = Some(recall);
