@@ -54,19 +54,22 @@ pub(super) async fn run(arguments: IndexArguments) -> Result<()> {
             }
             print(&status, format)
         }
-        Action::Status { name } => {
-            let request = GetIndexStatusRequest { collection: name, release: String::new() };
-            let reply = client
-                .maintenance()
-                .get_index_status(request)
-                .await
-                .map_err(|status| of_status(&status))?;
-            print(&reply.into_inner(), format)
-        }
+        Action::Status { name } => print(&status_of(&client, name).await?, format),
     }
 }
 
-async fn build(
+/// What is indexed of a collection.
+pub(super) async fn status_of(
+    client: &Client,
+    collection: String,
+) -> Result<GetIndexStatusResponse> {
+    let request = GetIndexStatusRequest { collection, release: String::new() };
+    let reply = client.maintenance().get_index_status(request).await;
+    Ok(reply.map_err(|status| of_status(&status))?.into_inner())
+}
+
+/// Builds the index of a space, of all where none is named, and shows how far it is.
+pub(super) async fn build(
     client: &Client,
     collection: String,
     space: String,

@@ -11,7 +11,7 @@ mod importing;
 mod inserting;
 
 use std::path::PathBuf;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Instant;
 
@@ -23,11 +23,15 @@ use super::segment::{self, BuildLimits, BuildPlan};
 use super::standing::Standing;
 use super::state::State;
 use super::write::{Write, WriteMode, WriteOutcome, WriteReport};
+use crate::clock::now_s;
 use crate::schema::{CollectionId, CollectionSchema, Object, ObjectId, SpaceId};
 use crate::storage::{CollectionRecord, ObjectKey, Route, StorageError, Store};
 use building::Builds;
 use importing::Importing;
 pub use inserting::StagedBlocks;
+
+/// Seconds for which a collection counts as searched after somebody has asked for a view of it.
+const LOOKED_AT_S: u64 = 30;
 
 /// A collection at work.
 #[derive(Debug)]
@@ -46,6 +50,8 @@ pub(super) struct Collection {
     /// Bulk commits that are under way, and the end of the last one.
     importing: AtomicUsize,
     imported: Mutex<Option<Instant>>,
+    /// When somebody last asked for a view, in seconds since 1970.
+    looked_at_s: AtomicU64,
 }
 
 impl Collection {
@@ -69,6 +75,7 @@ impl Collection {
             builds: Builds::default(),
             importing: AtomicUsize::new(0),
             imported: Mutex::new(None),
+            looked_at_s: AtomicU64::new(0),
         }
     }
 
@@ -90,6 +97,16 @@ impl Collection {
         }
         let _commit = self.lock_commits();
         self.state_while_committing()
+    }
+
+    /// Notes that somebody asks for a view.
+    pub(super) fn look_at(&self) {
+        self.looked_at_s.store(now_s(), Ordering::Relaxed);
+    }
+
+    /// Whether somebody asked for a view a short time ago, and so may again.
+    fn is_looked_at(&self) -> bool {
+        now_s().saturating_sub(self.looked_at_s.load(Ordering::Relaxed)) <= LOOKED_AT_S
     }
 
     /// The state, when it was made already.

@@ -417,6 +417,7 @@ impl Db {
     }
 
     fn view_of(&self, collection: &Collection, state: Arc<State>) -> CollectionView {
+        collection.look_at();
         CollectionView {
             collection: collection.id(),
             state,

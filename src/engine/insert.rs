@@ -10,6 +10,7 @@ use arrow::datatypes::SchemaRef;
 
 use super::columns;
 use super::error::EngineError;
+use super::late::LateFloats;
 use super::part::{BATCH_ROWS, Part, PartKind};
 use super::vectors::{Floats, PartVectors};
 use super::write::Write;
@@ -38,7 +39,7 @@ pub(super) fn writes_of(blocks: &[Arc<ObjectBlock>], width: usize) -> Vec<Write>
 pub(super) fn part_of_blocks(
     schema: &CollectionSchema,
     arrow_schema: &SchemaRef,
-    blocks: &[&ObjectBlock],
+    blocks: &[Arc<ObjectBlock>],
     places: &[Place],
 ) -> Result<Part, EngineError> {
     let ids: Vec<&dyn Array> = blocks.iter().map(|block| block.id_array()).collect();
@@ -70,12 +71,12 @@ pub(super) fn part_of_blocks(
 }
 
 /// For each resident column of the schema its array in every block.
-fn resident_columns(schema: &CollectionSchema, blocks: &[&ObjectBlock]) -> Vec<Vec<ArrayRef>> {
+fn resident_columns(schema: &CollectionSchema, blocks: &[Arc<ObjectBlock>]) -> Vec<Vec<ArrayRef>> {
     let resident =
         schema.columns.iter().enumerate().filter(|(_, column)| columns::is_resident(column.kind));
     resident
         .map(|(place, column)| {
-            let of_block = |block: &&ObjectBlock| match block.array(place) {
+            let of_block = |block: &Arc<ObjectBlock>| match block.array(place) {
                 Some(array) => array.slice(0, array.len()),
                 None => new_null_array(&arrow_type(column.kind), block.count()),
             };
@@ -84,28 +85,12 @@ fn resident_columns(schema: &CollectionSchema, blocks: &[&ObjectBlock]) -> Vec<V
         .collect()
 }
 
-/// The prepared vectors of a space.
+/// The vectors of a space, left in their blocks until they are asked for.
 fn vectors_of_blocks(
     space: &EmbeddingSpace,
-    blocks: &[&ObjectBlock],
+    blocks: &[Arc<ObjectBlock>],
     places: &[Place],
 ) -> PartVectors {
-    let in_blocks: Vec<Option<usize>> = blocks
-        .iter()
-        .map(|block| block.spaces().iter().position(|other| *other == space.id))
-        .collect();
-    let is_there = in_blocks.iter().any(Option::is_some);
-    let mut values = Vec::with_capacity(if is_there { places.len() * space.dimension } else { 0 });
-    let mut rows = Vec::new();
-    for (number, place) in (0_u32..).zip(places) {
-        let block = place.block as usize;
-        let vector =
-            in_blocks[block].and_then(|space| blocks[block].vector(space, place.row as usize));
-        if vector.is_some_and(|vector| space.metric.prepare_into(vector, &mut values)) {
-            rows.push(number);
-        }
-    }
-    let complete = rows.len() == places.len();
-    values.shrink_to_fit();
-    PartVectors::new(space, Floats::Owned(values), (!complete).then_some(rows), None)
+    let (late, rows) = LateFloats::of_blocks(space, blocks, places);
+    PartVectors::new(space, Floats::Late(late), rows, None)
 }

@@ -17,6 +17,7 @@ mod error;
 mod figures;
 mod freeze;
 mod insert;
+mod late;
 mod mapped;
 mod part;
 mod release;

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use super::error::EngineError;
+use super::late::LateFloats;
 use super::mapped::MappedFloats;
 use super::residency::{Claim, Residency};
 use crate::idle;
@@ -17,6 +18,8 @@ use crate::vector::{BlockError, Metric, VectorSource, VectorView, prefetch_all};
 pub(super) enum Floats {
     /// In memory.
     Owned(Vec<f32>),
+    /// In memory from their first use on.
+    Late(LateFloats),
     /// In a file.
     Filed(FiledFloats),
 }
@@ -64,7 +67,17 @@ impl Floats {
     fn len(&self) -> usize {
         match self {
             Self::Owned(values) => values.len(),
+            Self::Late(late) => late.count(),
             Self::Filed(filed) => filed.file.as_slice().len(),
+        }
+    }
+
+    /// All of them, where they are in memory.
+    fn in_memory(&self) -> Option<&[f32]> {
+        match self {
+            Self::Owned(values) => Some(values),
+            Self::Late(late) => Some(late.values()),
+            Self::Filed(filed) => filed.is_hot().then(|| filed.file.as_slice()),
         }
     }
 
@@ -74,10 +87,10 @@ impl Floats {
         count: usize,
         buffer: &'a mut Vec<f32>,
     ) -> Option<&'a [f32]> {
-        match self {
-            Self::Owned(values) => values.get(start..start + count),
-            Self::Filed(filed) if filed.is_hot() => filed.file.as_slice().get(start..start + count),
-            Self::Filed(filed) => filed.read(start, count, buffer).then_some(buffer),
+        match (self.in_memory(), self) {
+            (Some(values), _) => values.get(start..start + count),
+            (None, Self::Filed(filed)) => filed.read(start, count, buffer).then_some(buffer),
+            (None, Self::Owned(_) | Self::Late(_)) => None,
         }
     }
 }
@@ -243,18 +256,20 @@ impl PartVectors {
 
     /// All vectors, one after the other, where they are in memory.
     pub fn in_order(&self) -> Option<VectorView<'_>> {
-        let values = match &self.floats {
-            Floats::Owned(values) => values.as_slice(),
-            Floats::Filed(filed) if filed.is_hot() => filed.file.as_slice(),
-            Floats::Filed(_) => return None,
-        };
-        VectorView::new(self.dimension, values).ok()
+        VectorView::new(self.dimension, self.floats.in_memory()?).ok()
+    }
+
+    /// Makes ready what is left until somebody asks for a vector.
+    pub(super) fn make_ready(&self) {
+        if let Floats::Late(late) = &self.floats {
+            late.values();
+        }
     }
 
     /// Whether the vectors are in memory, so that going to one costs no call of the system.
     pub fn is_in_memory(&self) -> bool {
         match &self.floats {
-            Floats::Owned(_) => true,
+            Floats::Owned(_) | Floats::Late(_) => true,
             Floats::Filed(filed) => filed.is_hot(),
         }
     }
@@ -262,7 +277,7 @@ impl PartVectors {
     /// Whether the disk failed to give a vector: answers since may lack objects.
     pub fn has_failed(&self) -> bool {
         match &self.floats {
-            Floats::Owned(_) => false,
+            Floats::Owned(_) | Floats::Late(_) => false,
             Floats::Filed(filed) => filed.has_failed.load(Ordering::Relaxed),
         }
     }
@@ -272,6 +287,7 @@ impl PartVectors {
         let start = self.vector_of(row)? * self.dimension;
         match &self.floats {
             Floats::Owned(values) => values.get(start..start + self.dimension),
+            Floats::Late(late) => late.values().get(start..start + self.dimension),
             Floats::Filed(filed) => filed.file.as_slice().get(start..start + self.dimension),
         }
     }
@@ -345,11 +361,7 @@ impl VectorSource for PartVectors {
 
     fn prefetch(&self, vector: usize) {
         let Some(start) = vector.checked_mul(self.dimension) else { return };
-        let values = match &self.floats {
-            Floats::Owned(values) => values.as_slice(),
-            Floats::Filed(filed) if filed.is_hot() => filed.file.as_slice(),
-            Floats::Filed(_) => return,
-        };
+        let Some(values) = self.floats.in_memory() else { return };
         prefetch_all(values.get(start..start + self.dimension).unwrap_or_default());
     }
 }

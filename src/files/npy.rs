@@ -22,7 +22,7 @@ pub struct NpyReader {
 }
 
 /// Type of the numbers of an array.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Number {
     Half,
     Single,
@@ -93,20 +93,31 @@ impl NpyReader {
     /// [`FileError::Read`].
     pub fn next_rows(&mut self, count: usize) -> Result<Vec<f32>, FileError> {
         let count = (count as u64).min(self.rows_total - self.rows_done) as usize;
-        let mut rest = count * self.dimension * self.number.bytes();
-        let mut values = Vec::with_capacity(count * self.dimension);
-        // Pieces that stay in the processor's cache between reading and converting.
-        let mut piece = vec![0; rest.min(PIECE_BYTES)];
-        while rest > 0 {
-            let bytes = &mut piece[..rest.min(PIECE_BYTES)];
-            self.file
-                .read_exact(bytes)
-                .map_err(|source| FileError::Read { path: self.path.clone(), source })?;
-            rest -= bytes.len();
-            append(&mut values, bytes, self.number, self.is_big_endian);
+        let mut values;
+        if self.number == Number::Single && self.is_big_endian == cfg!(target_endian = "big") {
+            // As they lie in memory: they are read to where they stay.
+            values = vec![0.0; count * self.dimension];
+            self.read(bytemuck::cast_slice_mut(&mut values))?;
+        } else {
+            let mut rest = count * self.dimension * self.number.bytes();
+            values = Vec::with_capacity(count * self.dimension);
+            // Pieces that stay in the processor's cache between reading and converting.
+            let mut piece = vec![0; rest.min(PIECE_BYTES)];
+            while rest > 0 {
+                let bytes = &mut piece[..rest.min(PIECE_BYTES)];
+                self.read(bytes)?;
+                rest -= bytes.len();
+                append(&mut values, bytes, self.number, self.is_big_endian);
+            }
         }
         self.rows_done += count as u64;
         Ok(values)
+    }
+
+    fn read(&mut self, bytes: &mut [u8]) -> Result<(), FileError> {
+        self.file
+            .read_exact(bytes)
+            .map_err(|source| FileError::Read { path: self.path.clone(), source })
     }
 }
 

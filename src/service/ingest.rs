@@ -40,7 +40,22 @@ use crate::wire::v1::ingest_request::Message;
 pub(super) type Answers = Pin<Box<dyn Stream<Item = Result<v1::IngestResponse, Status>> + Send>>;
 
 /// The messages of one ingest stream, wherever they come from.
-pub(super) type Requests = Pin<Box<dyn Stream<Item = Result<v1::IngestRequest, Status>> + Send>>;
+pub(super) type Requests = Pin<Box<dyn Stream<Item = Result<IngestInput, Status>> + Send>>;
+
+/// A message of an ingest stream. What comes from this process itself need not be put into bytes first.
+#[derive(Debug, Clone)]
+pub struct IngestInput {
+    /// The message, as it would come from elsewhere.
+    pub request: v1::IngestRequest,
+    /// Rows of a batch in the ingest layout, behind those that are in the message.
+    pub batches: Vec<RecordBatch>,
+}
+
+impl From<v1::IngestRequest> for IngestInput {
+    fn from(request: v1::IngestRequest) -> Self {
+        Self { request, batches: Vec::new() }
+    }
+}
 
 /// What the first message said.
 #[derive(Debug, Clone)]
@@ -167,19 +182,20 @@ async fn read_batches(
     mut inbound: Requests,
     prepared: &mpsc::Sender<Result<Held, ServiceError>>,
 ) -> Result<(), ServiceError> {
-    let Some(first) = next(&mut inbound).await? else { return Ok(()) };
+    let Some((first, _)) = next(&mut inbound).await? else { return Ok(()) };
     let Message::Open(open) = first else { return Err(RequestError::NotOpened.into()) };
     let mut target = open_target(context, door, open).await?;
     let window = Arc::new(Semaphore::new(context.limits.ingest_window.max(1)));
     loop {
         let place = turn(&window).await?;
-        let Some(message) = next(&mut inbound).await? else { return Ok(()) };
+        let Some((message, batches)) = next(&mut inbound).await? else { return Ok(()) };
         let Message::Batch(batch) = message else { return Err(RequestError::OpenedTwice.into()) };
         target = target.renewed(context)?;
-        let bytes = batch.encoded_len() as u64;
+        let here: usize = batches.iter().map(RecordBatch::get_array_memory_size).sum();
+        let bytes = (batch.encoded_len() + here) as u64;
         let share = context.batch_turn().await?;
         let (about, limits) = (target.clone(), Arc::clone(&context.limits));
-        let batch = blocking(move || prepare(&limits, &about, batch)).await?;
+        let batch = blocking(move || prepare(&limits, &about, batch, batches)).await?;
         let held = Held { target: target.clone(), batch, bytes, place, share };
         if prepared.send(Ok(held)).await.is_err() {
             return Ok(());
@@ -187,11 +203,11 @@ async fn read_batches(
     }
 }
 
-async fn next(inbound: &mut Requests) -> Result<Option<Message>, ServiceError> {
+async fn next(inbound: &mut Requests) -> Result<Option<(Message, Vec<RecordBatch>)>, ServiceError> {
     match inbound.next().await {
         None => Ok(None),
-        Some(Ok(request)) => match request.message {
-            Some(message) => Ok(Some(message)),
+        Some(Ok(IngestInput { request, batches })) => match request.message {
+            Some(message) => Ok(Some((message, batches))),
             None => Err(RequestError::Missing { field: "message" }.into()),
         },
         Some(Err(status)) => Err(ServiceError::Stream(Box::new(status))),
@@ -225,6 +241,7 @@ fn prepare(
     limits: &Limits,
     target: &Target,
     batch: v1::IngestBatch,
+    mut batches: Vec<RecordBatch>,
 ) -> Result<Prepared, ServiceError> {
     at_most("rows of a batch", "limits.batch_rows", batch.objects.len(), limits.batch_rows_max)?;
     let schema = target.door.db().schema(&target.collection)?;
@@ -247,7 +264,9 @@ fn prepare(
         let room = limits.batch_rows_max.saturating_sub(messages) as u64;
         let bytes_max = limits.ingest_message_bytes_max;
         let ipc_limits = IpcLimits { bytes_max, rows_max: room, ..IpcLimits::default() };
-        let batches = files::decode_ipc_owned(batch.arrow_ipc, &ipc_limits)?;
+        batches.splice(..0, files::decode_ipc_owned(batch.arrow_ipc, &ipc_limits)?);
+    }
+    if !batches.is_empty() {
         prepared.add_arrow_rows(target, &Arc::new(schema), &batches, merge, messages)?;
     }
     Ok(prepared)

@@ -34,6 +34,7 @@ mod ingest;
 mod jobs;
 mod layers;
 mod limits;
+mod local;
 mod maintenance;
 mod metrics;
 mod objects;
@@ -57,7 +58,9 @@ pub use admission::{AdmissionOptions, Limited, Pass, Quota, QuotaChange, QuotaOp
 pub use error::ServiceError;
 pub use error_code::code;
 pub use http::HttpOptions;
+pub use ingest::IngestInput;
 pub use limits::Limits;
+pub use local::Local;
 pub use request_error::RequestError;
 pub use server::{Server, ServerError, ServiceOptions};
 pub use telemetry::{

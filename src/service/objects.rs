@@ -10,7 +10,7 @@ use super::admission::{Cost, Work};
 use super::context::{Context, blocking, in_turn};
 use super::deadline::Deadline;
 use super::door::Door;
-use super::ingest::{self, Answers};
+use super::ingest::{self, Answers, IngestInput};
 use super::limits::at_most;
 use super::search::StopWhenDropped;
 use super::telemetry::Asked;
@@ -164,7 +164,8 @@ impl ObjectService for Objects {
         request: Request<Streaming<v1::IngestRequest>>,
     ) -> Result<Response<Answers>, Status> {
         let (door, rows) = (self.context.door(gate::grant(&request)?), gate::rows_served(&request));
-        let answers = ingest::run(self.context.clone(), door, Box::pin(request.into_inner()));
+        let inbound = request.into_inner().map_ok(IngestInput::from);
+        let answers = ingest::run(self.context.clone(), door, Box::pin(inbound));
         let counted =
             answers.inspect_ok(move |answer| rows.add_written(answer.inserted + answer.replaced));
         Ok(Response::new(Box::pin(counted)))

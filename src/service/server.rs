@@ -400,7 +400,8 @@ macro_rules! sized {
     };
 }
 
-fn router(
+/// All services, with what lies around them.
+pub(super) fn router(
     context: &Context,
     health: &HealthReporter,
     layers: Layers,

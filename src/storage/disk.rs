@@ -1,11 +1,13 @@
-//! How much room there is on the disk of a folder.
+//! What the disk of a folder can do, and how much room there is.
 
 #![expect(unsafe_code, reason = "one call of the system")]
 
 use std::ffi::CString;
-use std::io;
+use std::fs::{OpenOptions, remove_file};
+use std::io::{self, Write};
 use std::mem::MaybeUninit;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 /// Room of a file system, in bytes.
@@ -38,9 +40,34 @@ pub fn disk_space(folder: &Path) -> io::Result<DiskSpace> {
     })
 }
 
+/// The name of a file that is tried; one that a crash leaves is written over the next time.
+const TRIED: &str = "direct.tmp";
+
+/// Memory as direct writes want it.
+#[repr(align(4096))]
+struct Page([u8; 4096]);
+
+/// Whether files in a folder can be written past the page cache: some file systems do not know it.
+pub(super) fn takes_direct_writes(folder: &Path) -> bool {
+    let path = folder.join(TRIED);
+    let mut opening = OpenOptions::new();
+    opening.write(true).create(true).truncate(true).custom_flags(libc::O_DIRECT);
+    let tried = opening.open(&path).and_then(|mut file| file.write_all(&Page([0; 4096]).0));
+    let _ = remove_file(&path);
+    tried.is_ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_trial_of_direct_writes_leaves_nothing() {
+        let folder = tempfile::tempdir().expect("a folder");
+        takes_direct_writes(folder.path());
+        assert_eq!(std::fs::read_dir(folder.path()).expect("lists").count(), 0);
+        assert!(!takes_direct_writes(&folder.path().join("none")));
+    }
 
     #[test]
     fn a_folder_has_a_disk_and_what_is_not_there_has_none() {

@@ -69,7 +69,8 @@ impl Metric {
         has_direction
     }
 
-    fn prepare_in_place(self, vector: &mut [f32]) -> bool {
+    /// Does the same where the vector is; `false`, and nothing is changed, where there is no direction.
+    pub fn prepare_in_place(self, vector: &mut [f32]) -> bool {
         match self {
             Self::L2 | Self::Ip => true,
             Self::Cosine => {

@@ -1,6 +1,7 @@
 //! The program itself: real processes, real files, and what they print.
 
 mod discovery;
+mod here;
 mod imports;
 mod newcomer;
 
@@ -24,10 +25,18 @@ pub(crate) struct Running {
 
 impl Running {
     pub(crate) fn start() -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
+        Self::serving(tempfile::tempdir().expect("a folder"), "data")
+    }
+
+    /// A server of the database `own` of a folder.
+    fn over(folder: tempfile::TempDir) -> Self {
+        Self::serving(folder, "own")
+    }
+
+    fn serving(folder: tempfile::TempDir, data: &str) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_sidereus"))
             .args(["serve", "--grpc", "127.0.0.1:0", "--log", "warn", "--data"])
-            .arg(folder.path().join("data"))
+            .arg(folder.path().join(data))
             .stdout(Stdio::piped())
             .spawn()
             .expect("the server starts");

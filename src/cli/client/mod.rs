@@ -1,8 +1,10 @@
 //! The connection to a server.
 
+mod here;
 mod proof;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -12,6 +14,7 @@ use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status};
 
+pub(super) use self::here::Here;
 use self::proof::Bearer;
 use super::failure;
 use super::render::Format;
@@ -122,7 +125,9 @@ impl ClientArguments {
         };
         let ca = proof::authority(self.ca.as_deref());
         match endpoint.connect().await {
-            Ok(channel) => Ok(Client { channel: InterceptedService::new(channel, bearer) }),
+            Ok(channel) => {
+                Ok(Client { channel: InterceptedService::new(channel, bearer), here: None })
+            }
             Err(error) => match proof::distrust(&error, ca.as_deref()) {
                 Some(reason) => bail!("no connection to {url}: {reason}"),
                 None => bail!(
@@ -141,6 +146,8 @@ pub(super) type Caller = InterceptedService<Channel, Bearer>;
 #[derive(Debug, Clone)]
 pub(super) struct Client {
     channel: Caller,
+    /// The database, where this program has it open itself.
+    here: Option<Arc<Here>>,
 }
 
 impl Client {

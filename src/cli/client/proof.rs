@@ -47,6 +47,11 @@ impl Bearer {
         Self::of(&text).with_context(|| format!("{} holds no token", file.display()))
     }
 
+    /// Shows nothing.
+    pub(super) fn none() -> Self {
+        Self { header: None }
+    }
+
     fn of(text: &str) -> Result<Self> {
         let token = text.trim();
         if token.is_empty() {

@@ -31,6 +31,8 @@ const MESSAGE_ROWS_BULK: usize = 65_536;
 pub(super) struct Message {
     /// Rows in the ingest layout as an Arrow IPC stream; empty when there are none.
     pub(super) arrow_ipc: Vec<u8>,
+    /// The same as they are, for a database of this program.
+    pub(super) batches: Vec<RecordBatch>,
     /// For each of them its row in the file.
     pub(super) numbers: Vec<u64>,
     /// Rows that were refused before they were sent.
@@ -47,16 +49,19 @@ struct Pending {
     is_first: bool,
     /// Bytes of a row, as the server counts them.
     counted_bytes: usize,
+    /// Whether the rows stay in this program.
+    is_here: bool,
 }
 
 /// Reads a table to its end and sends it in messages. Returns early when nobody takes them any more.
 pub(super) fn produce(
     mut table: IngestBatches,
     is_bulk: bool,
+    is_here: bool,
     messages: &Sender<Message>,
 ) -> Result<()> {
     let rows_max = if is_bulk { MESSAGE_ROWS_BULK } else { MESSAGE_ROWS };
-    let mut pending = Pending::new(table.layout());
+    let mut pending = Pending { is_here, ..Pending::new(table.layout()) };
     while let Some(taken) = table.next_batch()? {
         // Rows that are all refused fill no message, which would tell it.
         if messages.is_closed() {
@@ -102,6 +107,7 @@ impl Pending {
             bytes: 0,
             is_first: true,
             counted_bytes: OBJECT_BYTES + components * size_of::<f32>(),
+            is_here: false,
         }
     }
 
@@ -129,11 +135,18 @@ impl Pending {
         if !refused.is_empty() {
             goes_on = messages.blocking_send(Message { refused, ..Message::default() }).is_ok();
         }
+        if self.is_here {
+            let numbers = message.numbers;
+            let whole = Message { batches, numbers, ..Message::default() };
+            return Ok(
+                goes_on && (whole.numbers.is_empty() || messages.blocking_send(whole).is_ok())
+            );
+        }
         let mut start = 0;
         for (arrow_ipc, rows) in encode(&self.layout, &batches)? {
             let numbers = message.numbers.get(start..start + rows).unwrap_or_default().to_vec();
             start += rows;
-            let part = Message { arrow_ipc, numbers, refused: Vec::new() };
+            let part = Message { arrow_ipc, numbers, ..Message::default() };
             goes_on = goes_on && messages.blocking_send(part).is_ok();
         }
         Ok(goes_on)

@@ -17,10 +17,12 @@ use clap::Args;
 use tokio_util::sync::CancellationToken;
 
 use self::report::{FileSummary, Summary};
-use super::client::{Client, ClientArguments};
+use super::client::{Client, ClientArguments, Here};
 use super::collection;
-use super::failure::{of_status, say};
+use super::failure::{Interrupted, of_status, say};
+use super::index;
 use super::interrupt;
+use super::render::duration;
 use super::schema_file;
 use crate::config::distance;
 use crate::files::{
@@ -59,6 +61,13 @@ pub(super) struct ImportArguments {
     /// Format of the files, where neither name nor content tells: csv, parquet, arrow or fits
     #[arg(long, value_name = "FORMAT")]
     input_format: Option<String>,
+    /// Open the database of this directory here instead of asking a server, which must not have it open: the fastest way for
+    /// large files. It is made with --create
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["server", "ca", "cert", "key", "token_file"])]
+    data: Option<PathBuf>,
+    /// With --data: leave building the index to the server that opens the database next
+    #[arg(long, requires = "data")]
+    no_index: bool,
     /// Objects that are there keep the columns and vectors that the file does not have
     #[arg(long)]
     merge: bool,
@@ -109,20 +118,30 @@ impl Request {
 /// Runs `sidereus import`.
 pub(super) async fn run(arguments: ImportArguments) -> Result<()> {
     let request = Request::new(&arguments)?;
-    let client = arguments.client.connect().await?;
-    let known = known_schema(&client, &arguments).await?;
+    let client = match &arguments.data {
+        Some(data) => Client::open(data, arguments.create).await?,
+        None => arguments.client.connect().await?,
+    };
+    let imported = import(&client, &request, &arguments).await;
+    client.close().await;
+    imported
+}
+
+async fn import(client: &Client, request: &Request, arguments: &ImportArguments) -> Result<()> {
+    let known = known_schema(client, arguments).await?;
     let first = arguments.files.first().context("name a file to import")?;
     let table = request.open(first, known.as_ref())?;
     let schema = match known {
-        Some(schema) => add_missing_spaces(&client, &request, &table, schema).await?,
-        None => create(&client, table.infer_schema(&arguments.name)?).await?,
+        Some(schema) => add_missing_spaces(client, request, &table, schema).await?,
+        None => create(client, table.infer_schema(&arguments.name)?).await?,
     };
+    let stop = stop_on_signal()?;
     let mut summary = Summary::new(&arguments.name, arguments.create, arguments.merge);
-    let imported = import_all(&client, &schema, &request, table, &arguments, &mut summary).await;
+    let imported =
+        import_all(client, &schema, request, table, arguments, &mut summary, &stop).await;
     let is_whole = imported.is_ok() && !summary.is_cut() && !summary.is_all_refused();
     // What went wrong before is what has to be told, not that the server is gone.
-    if !is_whole && arguments.create && drop_if_empty(&client, &schema.name).await.unwrap_or(false)
-    {
+    if !is_whole && arguments.create && drop_if_empty(client, &schema.name).await.unwrap_or(false) {
         summary.take_back();
     }
     if imported.is_err() && !summary.is_empty() {
@@ -133,7 +152,38 @@ pub(super) async fn run(arguments: ImportArguments) -> Result<()> {
     let printed = summary.print(arguments.client.format);
     // Also where nobody reads the summary any more.
     summary.check_whole()?;
-    printed
+    printed?;
+    match (client.here().and_then(Here::index_rows), arguments.no_index) {
+        (Some(rows), false) => index_here(client, &schema.name, rows, &stop).await,
+        (None, _) | (_, true) => Ok(()),
+    }
+}
+
+/// Builds the index where so many rows are outside of it: a server would do so in the background, and a database that is
+/// opened with it answers at once.
+async fn index_here(
+    client: &Client,
+    collection: &str,
+    rows: u64,
+    stop: &CancellationToken,
+) -> Result<()> {
+    let status = index::status_of(client, collection.to_owned()).await?;
+    let indexed: u64 = status.segments.iter().map(|segment| segment.rows).sum();
+    if status.tail_rows < rows.max(indexed / 4) {
+        return Ok(());
+    }
+    let began = Instant::now();
+    tokio::select! {
+        built = index::build(client, collection.to_owned(), String::new()) => {
+            built.context("the rows are there, their index is not")?;
+            say(&format!("index built in {}", duration(began.elapsed())));
+            Ok(())
+        }
+        () = stop.cancelled() => {
+            let text = "the rows are there; the next server builds their index, or `sidereus index build`";
+            Err(Interrupted(text.to_owned()).into())
+        }
+    }
 }
 
 async fn import_all(
@@ -143,15 +193,15 @@ async fn import_all(
     first: Import,
     arguments: &ImportArguments,
     summary: &mut Summary,
+    stop: &CancellationToken,
 ) -> Result<()> {
-    let stop = stop_on_signal()?;
     let mut opened = Some(first);
     for path in &arguments.files {
         let table = match opened.take() {
             Some(table) => table,
             None => request.open(path, Some(schema))?,
         };
-        let imported = import_file(client, schema, request, table, path, &stop).await;
+        let imported = import_file(client, schema, request, table, path, stop).await;
         summary.push(imported.with_context(|| format!("cannot import {}", path.display()))?);
         if summary.is_cut() {
             break;

@@ -3,11 +3,13 @@
 use std::collections::VecDeque;
 
 use anyhow::{Context, Result, anyhow, bail};
+use futures::StreamExt;
+use futures::stream::BoxStream;
 use indicatif::ProgressBar;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
-use tonic::Streaming;
+use tonic::Status;
 
 use super::batches::{self, Message};
 use super::report::FileSummary;
@@ -16,6 +18,7 @@ use crate::cli::failure::{of_status, say};
 use crate::cli::progress;
 use crate::cli::render::thousands;
 use crate::files::{IngestBatches, Progress, RefusedReport, RefusedRow};
+use crate::service::IngestInput;
 use crate::wire::v1::ingest_request;
 use crate::wire::v1::{IngestBatch, IngestMode, IngestOpen, IngestRequest, IngestResponse};
 
@@ -32,10 +35,13 @@ const BULK_ROWS: u64 = 20_000;
 /// The same for files that do not tell their rows: at 100 bytes a row.
 const BULK_BYTES: u64 = 2_000_000;
 
+/// The answers of a stream, from wherever they come.
+type Answers = BoxStream<'static, Result<IngestResponse, Status>>;
+
 /// The state of one stream.
 struct Session<'a> {
-    outbound: Option<mpsc::Sender<IngestRequest>>,
-    answers: Streaming<IngestResponse>,
+    outbound: Option<mpsc::Sender<IngestInput>>,
+    answers: Answers,
     /// Numbers of the rows of each message that is not answered yet, in order.
     in_flight: VecDeque<(u64, Vec<u64>)>,
     merge: bool,
@@ -73,7 +79,9 @@ pub(super) async fn send(
         rows_total,
     };
     let (made, mut messages) = mpsc::channel(MADE_AHEAD);
-    let producer = tokio::task::spawn_blocking(move || batches::produce(table, is_bulk, &made));
+    let is_here = client.here().is_some();
+    let produce = move || batches::produce(table, is_bulk, is_here, &made);
+    let producer = tokio::task::spawn_blocking(produce);
     let sent = session.run(&mut messages, stop).await;
     // Whoever still makes messages must hear that nobody takes them.
     drop(messages);
@@ -95,19 +103,23 @@ async fn open(
     client: &Client,
     opening: IngestOpen,
     is_bulk: bool,
-) -> Result<(mpsc::Sender<IngestRequest>, Streaming<IngestResponse>)> {
+) -> Result<(mpsc::Sender<IngestInput>, Answers)> {
     let mode = if is_bulk { IngestMode::Bulk } else { IngestMode::Unspecified };
     let open = IngestOpen { mode: mode.into(), ..opening };
     // One more than the window, for the opening message.
     let (outbound, requests) = mpsc::channel(WINDOW + 1);
     let opening = IngestRequest { message: Some(ingest_request::Message::Open(open)) };
-    outbound.send(opening).await.context("the stream closed before it began")?;
-    let answers = client
-        .objects()
-        .ingest(ReceiverStream::new(requests))
-        .await
-        .map_err(|status| of_status(&status))?;
-    Ok((outbound, answers.into_inner()))
+    outbound.send(opening.into()).await.context("the stream closed before it began")?;
+    let requests = ReceiverStream::new(requests);
+    let answers: Answers = match client.here() {
+        Some(here) => here.services().ingest(requests),
+        None => {
+            let requests = requests.map(|input: IngestInput| input.request);
+            let answers = client.objects().ingest(requests).await;
+            answers.map_err(|status| of_status(&status))?.into_inner().boxed()
+        }
+    };
+    Ok((outbound, answers))
 }
 
 impl Session<'_> {
@@ -138,8 +150,8 @@ impl Session<'_> {
                         thousands(rows)
                     ));
                 }
-                answer = self.answers.message() => {
-                    match answer.map_err(|status| of_status(&status))? {
+                answer = self.answers.next() => {
+                    match answer.transpose().map_err(|status| of_status(&status))? {
                         Some(answer) => self.take(&answer)?,
                         None if is_open || !self.in_flight.is_empty() => {
                             bail!("the server ended the stream early; start the import again, rows that are there are replaced");
@@ -165,6 +177,7 @@ impl Session<'_> {
         self.in_flight.push_back((self.sequence, message.numbers));
         self.sequence += 1;
         let request = IngestRequest { message: Some(ingest_request::Message::Batch(batch)) };
+        let request = IngestInput { request, batches: message.batches };
         if let Some(outbound) = &self.outbound {
             // A closed stream has its reason in the answers, which are read next.
             let _ = outbound.send(request).await;

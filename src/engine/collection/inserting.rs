@@ -7,6 +7,7 @@ use super::{Collection, Publishing};
 use crate::engine::error::EngineError;
 use crate::engine::insert::{part_of_blocks, writes_of};
 use crate::engine::part::Part;
+use crate::engine::vectors::PartVectors;
 use crate::engine::write::{WriteMode, WriteOutcome, WriteReport};
 use crate::files::ObjectBlock;
 use crate::schema::Rows;
@@ -43,8 +44,12 @@ impl Collection {
         if blocks.iter().all(|block| *block.schema() == *state.schema) {
             let rows = rows_of(&blocks);
             let part = |places: &[Place]| {
-                let blocks: Vec<&ObjectBlock> = blocks.iter().map(AsRef::as_ref).collect();
-                part_of_blocks(&state.schema, &state.arrow_schema, &blocks, places)
+                let part = part_of_blocks(&state.schema, &state.arrow_schema, &blocks, places)?;
+                if self.is_looked_at() {
+                    // The next who asks must not wait for the vectors of an import.
+                    part.spaces().iter().for_each(PartVectors::make_ready);
+                }
+                Ok(part)
             };
             staged = self.store.stage_insert(self.id, &state.schema, &rows, part)?;
         }

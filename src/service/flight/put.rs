@@ -80,7 +80,7 @@ fn requests(
         sequence: batches_durable,
     };
     Box::pin(futures::stream::try_unfold(table, |mut table| async move {
-        Ok(table.next().await?.map(|request| (request, table)))
+        Ok(table.next().await?.map(|request| (request.into(), table)))
     }))
 }
 

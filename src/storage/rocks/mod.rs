@@ -5,6 +5,7 @@
 
 mod figures;
 mod options;
+mod sorted_file;
 mod staging;
 #[cfg(test)]
 mod tests;

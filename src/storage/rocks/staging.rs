@@ -6,10 +6,8 @@ use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use rocksdb::SstFileWriter;
-
-use super::failed;
 use super::options::Tuning;
+use super::sorted_file::{SortedFile, Writes};
 use crate::storage::engine::{SortedSource, StageId};
 use crate::storage::error::StorageError;
 use crate::storage::record::StagedFile;
@@ -23,6 +21,7 @@ const WRITERS_MIN: usize = 4;
 /// The folder of all staging folders.
 pub(super) struct Staging {
     path: PathBuf,
+    writes: Writes,
 }
 
 impl Staging {
@@ -32,7 +31,8 @@ impl Staging {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(StorageError::file("making", &path, error)),
         }
-        Ok(Self { path })
+        let writes = Writes::of(&path);
+        Ok(Self { path, writes })
     }
 
     fn folder(&self, stage: StageId) -> PathBuf {
@@ -62,7 +62,7 @@ impl Staging {
             loop {
                 let place = next.fetch_add(1, Ordering::Relaxed);
                 let Some(source) = sources.get(place) else { return Ok(written) };
-                let files = write_source(folder, place, *source, tuning);
+                let files = write_source(folder, place, *source, tuning, self.writes);
                 // What is left need not be written any more.
                 let files = files.inspect_err(|_| next.store(sources.len(), Ordering::Relaxed))?;
                 written.push((place, files));
@@ -114,50 +114,41 @@ impl Staging {
     }
 }
 
-const DOING: &str = "writing a bulk import";
-
 /// Writes a source into files of at most [`FILE_BYTES_MAX`] bytes (or one row), and syncs them.
 fn write_source(
     folder: &Path,
     place: usize,
     source: &dyn SortedSource,
     tuning: &Tuning,
+    writes: Writes,
 ) -> Result<Vec<StagedFile>, StorageError> {
     let table = source.table();
     let options = tuning.staged(table);
     let mut files = Vec::new();
-    let mut open: Option<(SstFileWriter<'_>, usize)> = None;
+    let mut open: Option<(SortedFile<'_>, usize)> = None;
     source.visit(&mut |key, value| {
         let row_bytes = key.len() + value.map_or(0, <[u8]>::len);
-        let (mut writer, file_bytes) = match open.take() {
-            Some((writer, bytes)) if bytes + row_bytes <= FILE_BYTES_MAX => (writer, bytes),
+        let (mut file, file_bytes) = match open.take() {
+            Some((file, bytes)) if bytes + row_bytes <= FILE_BYTES_MAX => (file, bytes),
             full => {
-                if let Some((mut writer, _)) = full {
-                    writer.finish().map_err(|error| failed(DOING, error))?;
+                if let Some((file, _)) = full {
+                    file.finish()?;
                 }
                 let name = format!("{}-{place}-{}.sst", table.name(), files.len());
-                let path = folder.join(&name);
-                // The writer would begin a file that is there anew.
-                if path.exists() {
-                    let there = io::Error::from(io::ErrorKind::AlreadyExists);
-                    return Err(StorageError::file("making", &path, there));
-                }
-                let writer = SstFileWriter::create(&options);
-                writer.open(&path).map_err(|error| failed(DOING, error))?;
+                let file = SortedFile::begin(&folder.join(&name), &options, writes)?;
                 files.push(StagedFile { table, name });
-                (writer, 0)
+                (file, 0)
             }
         };
         match value {
-            Some(value) => writer.put(key, value),
-            None => writer.delete(key),
+            Some(value) => file.put(key, value)?,
+            None => file.delete(key)?,
         }
-        .map_err(|error| failed(DOING, error))?;
-        open = Some((writer, file_bytes + row_bytes));
+        open = Some((file, file_bytes + row_bytes));
         Ok(())
     })?;
-    if let Some((mut writer, _)) = open {
-        writer.finish().map_err(|error| failed(DOING, error))?;
+    if let Some((file, _)) = open {
+        file.finish()?;
     }
     Ok(files)
 }

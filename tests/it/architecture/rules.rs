@@ -43,12 +43,13 @@ const FLOORS: [&[&str]; 10] = [
 ];
 
 /// Foreign libraries and the folders, or files, that may name them.
-const FENCES: [(&str, &[&str]); 35] = [
+const FENCES: [(&str, &[&str]); 36] = [
     ("libc", &["src/idle.rs", "src/leave.rs", "src/storage/disk.rs", "src/encoder/sandbox/"]),
     ("landlock", &["src/encoder/sandbox/"]),
     ("seccompiler", &["src/encoder/sandbox/"]),
     ("memmap2", &["src/engine/mapped.rs", "src/index/"]),
     ("rocksdb", &["src/storage/rocks"]),
+    ("librocksdb_sys", &["src/storage/rocks"]),
     ("faiss_sys", &["src/index/faiss"]),
     ("tch", &["src/encoder/torch/"]),
     ("safetensors", &["src/encoder/"]),
@@ -87,13 +88,14 @@ const SERVER_WORDS: [&str; 3] =
 const SERVER_FOLDERS: [&str; 2] = ["src/service/", "src/encoder/torch/"];
 
 /// The only places with unsafe code.
-const UNSAFE_FENCES: [&str; 10] = [
+const UNSAFE_FENCES: [&str; 11] = [
     "src/index/faiss",
     "src/index/section.rs",
     "src/engine/mapped.rs",
     "src/idle.rs",
     "src/leave.rs",
     "src/storage/disk.rs",
+    "src/storage/rocks/sorted_file.rs",
     "src/encoder/sandbox/limits.rs",
     "src/encoder/torch/staging.rs",
     "src/vector/simd/",

@@ -1,0 +1,124 @@
+//! Imports into a database that the program opens itself.
+
+use super::*;
+
+fn run(folder: &Path, words: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sidereus"));
+    command.args(words).current_dir(folder).env_remove("SIDEREUS_SERVER");
+    command.output().expect("the program runs")
+}
+
+const IMPORT: [&str; 5] = ["import", "galaxies", "catalogue.csv", "--data", "own"];
+const VECTORS: [&str; 2] = ["--vectors", "phase=phase.npy"];
+
+fn write_files(folder: &Path) {
+    write_catalogue(&folder.join("catalogue.csv"));
+    write_npy(&folder.join("phase.npy"), &(0..OBJECTS).map(vector).collect::<Vec<_>>());
+}
+
+#[test]
+fn what_is_imported_without_a_server_is_what_one_would_have_taken() {
+    let asked = Running::start();
+    asked.import_catalogue();
+    let folder = tempfile::tempdir().expect("a folder");
+    write_files(folder.path());
+    let words = [&IMPORT[..], &VECTORS, &["--create", "--format", "json"]].concat();
+    let output = run(folder.path(), &words);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let report: Value = serde_json::from_slice(&output.stdout).expect("json");
+    assert_eq!(report["files"][0]["inserted"], OBJECTS, "{report}");
+
+    let own = Running::over(folder);
+    for words in [
+        &["count", "galaxies"][..],
+        &["count", "galaxies", "--where", "z > 0.1 AND class = 'QSO'"],
+        &["search", "galaxies", "--like", "7", "--space", "phase", "-k", "20"],
+        &["search", "galaxies", "--cone", "10.5,-0.5,0.2"],
+        &["get", "galaxies", "0", "17", "399"],
+        &["collection", "show", "galaxies"],
+    ] {
+        let told = |running: &Running| {
+            let mut told = running.json(words);
+            // The one thing that may differ.
+            if let Some(elapsed) = told.pointer_mut("/stats/elapsed_ms") {
+                elapsed.take();
+            }
+            told
+        };
+        assert_eq!(told(&own), told(&asked), "{words:?}");
+    }
+}
+
+#[test]
+fn rows_are_merged_replaced_and_refused_as_by_a_server() {
+    let folder = tempfile::tempdir().expect("a folder");
+    write_files(folder.path());
+    let words = [&IMPORT[..], &VECTORS, &["--create"]].concat();
+    assert!(run(folder.path(), &words).status.success());
+    let rows = "object_id,ra,dec,z\n1,10,5,7.5\n2,10,95,1\n3,10,x,1\n500,11,6,2\n";
+    std::fs::write(folder.path().join("more.csv"), rows).expect("written");
+    let words = ["import", "galaxies", "more.csv", "--data", "own", "--merge", "--format", "json"];
+    let output = run(folder.path(), &words);
+    let report: Value = serde_json::from_slice(&output.stdout).expect("json");
+    let told = &report["files"][0];
+    let counts = ["inserted", "replaced", "refused"].map(|count| told[count].as_u64());
+    assert_eq!(counts, [Some(1), Some(1), Some(2)], "{report}");
+    assert!(folder.path().join("more.csv.refused.csv").exists());
+
+    let own = Running::over(folder);
+    let merged = own.json(&["count", "galaxies", "--where", "z = 7.5 AND class = 'QSO'"]);
+    assert_eq!(merged["count"], 1, "{merged}");
+    let like = own.json(&["search", "galaxies", "--like", "1", "--space", "phase", "-k", "2"]);
+    assert_eq!(ids(&like).len(), 2, "the vector is still there");
+}
+
+#[test]
+fn a_large_import_leaves_its_index() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let catalogue = std::fs::File::create(folder.path().join("large.csv")).expect("created");
+    let mut catalogue = std::io::BufWriter::new(catalogue);
+    writeln!(catalogue, "object_id,ra,dec").expect("written");
+    for row in 0..60_000 {
+        writeln!(catalogue, "{row},{},{}", row as f64 * 6e-3, row as f64 * 1e-3).expect("written");
+    }
+    drop(catalogue);
+    let turns: Vec<_> = (0..60_000).map(|row| vector(row % OBJECTS)).collect();
+    write_npy(&folder.path().join("phase.npy"), &turns);
+    let words = ["import", "large", "large.csv", "--data", "own", "--create"];
+    let output = run(folder.path(), &[&words[..], &VECTORS].concat());
+    let said = text(&output.stderr);
+    assert!(output.status.success() && said.contains("index built in"), "{said}");
+    let words = ["import", "waiting", "large.csv", "--data", "own", "--create", "--no-index"];
+    let output = run(folder.path(), &words);
+    let said = text(&output.stderr);
+    assert!(output.status.success() && !said.contains("index built"), "{said}");
+    let own = Running::over(folder);
+    let status = own.json(&["index", "status", "large"]);
+    assert_eq!(
+        (&status["tail_rows"], &status["version"]),
+        (&Value::from(0), &status["indexed_version"])
+    );
+    let like = own.json(&["search", "large", "--like", "7", "--space", "phase", "-k", "149"]);
+    let mut same: Vec<usize> = ids(&like).iter().map(|id| id.parse().expect("a number")).collect();
+    same.sort_unstable();
+    assert_eq!(same, (1..150).map(|turn| 7 + turn * OBJECTS).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_database_that_is_not_there_or_in_use_is_said() {
+    let running = Running::start();
+    write_files(running.folder.path());
+    let folder = running.folder.path();
+    let told = |words: &[&str]| complaint(words, &run(folder, words));
+    let nowhere = told(&["import", "galaxies", "catalogue.csv", "--data", "nowhere"]);
+    assert!(
+        nowhere.contains("no data directory nowhere") && nowhere.contains("--create"),
+        "{nowhere}"
+    );
+    assert!(!folder.join("nowhere").exists());
+    let in_use = told(&["import", "galaxies", "catalogue.csv", "--data", "data", "--create"]);
+    assert!(in_use.contains("data") && in_use.contains("another"), "{in_use}");
+    let both =
+        run(folder, &["import", "g", "catalogue.csv", "--data", "x", "--server", &running.url]);
+    assert!(!both.status.success() && text(&both.stderr).contains("--server"));
+}
