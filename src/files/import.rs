@@ -78,19 +78,18 @@ impl Import {
         let mut arrays = Vec::new();
         for spec in &options.vectors {
             if let VectorSource::Npy(path) = &spec.source {
-                let array = NpyReader::open(path)?;
-                if let Some(expected) =
-                    reader.row_count().filter(|count| *count != array.row_count())
-                {
-                    return Err(FileError::VectorCount {
-                        vectors: array.path().to_owned(),
-                        path: shown,
-                        expected,
-                        given: array.row_count(),
-                    });
-                }
-                arrays.push(array);
+                arrays.push(NpyReader::open(path)?);
             }
+        }
+        let expected = match reader.row_count() {
+            None if !arrays.is_empty() => counted(options, &read)?,
+            told => told,
+        };
+        if let Some(expected) = expected
+            && let Some(array) = arrays.iter().find(|array| array.row_count() != expected)
+        {
+            let (vectors, given) = (array.path().to_owned(), array.row_count());
+            return Err(FileError::VectorCount { vectors, path: shown, expected, given });
         }
         let first = reader.next_batch()?;
         let mapping = options.mapping.clone();
@@ -226,6 +225,20 @@ impl IngestBatches {
             given: array.row_count(),
         }
     }
+}
+
+/// Rows of a file whose format does not tell them, read for that alone: an array that does not belong to it would otherwise be
+/// found out at its end, when its vectors are on the wrong objects. `None` for what can be read only once.
+fn counted(options: &ImportOptions, read: &ReadOptions) -> Result<Option<u64>, FileError> {
+    if !options.path.is_file() {
+        return Ok(None);
+    }
+    let mut reader = open_with(&options.path, options.format, read)?;
+    let mut count = 0;
+    while let Some(batch) = reader.next_batch()? {
+        count += (batch.numbers.len() + batch.refused.len()) as u64;
+    }
+    Ok(Some(count))
 }
 
 /// The vectors of the readable rows among all rows of a batch.
