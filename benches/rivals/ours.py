@@ -85,14 +85,20 @@ class Programs:
 
 
 def build(programs: Programs, workload: Path, data: Path) -> dict:
-    """Import through a real server, then the index."""
+    """Import in process, as the rivals do it, for its rate alone; then through a real server, and the index."""
     figures = {}
+    vectors = f"vector={workload / 'vectors.npy'}"
+    words = ("import", COLLECTION, workload / "catalogue.parquet", "--create", "--vectors", vectors, "--metric", "cosine")
+    alone = data.with_name("sidereus-alone")
+    shutil.rmtree(alone, ignore_errors=True)
+    began = time.perf_counter()
+    programs.run(*words, "--data", alone, "--no-index")
+    figures["durable_s"] = time.perf_counter() - began
+    shutil.rmtree(alone)
     with programs.serving(data) as server:
-        vectors = f"vector={workload / 'vectors.npy'}"
-        words = ("import", COLLECTION, workload / "catalogue.parquet", "--create", "--vectors", vectors)
         began = time.perf_counter()
-        programs.run(*words, "--metric", "cosine", server=server)
-        figures["durable_s"] = time.perf_counter() - began
+        programs.run(*words, server=server)
+        figures["durable_grpc_s"] = time.perf_counter() - began
         first = int(np.load(workload / "ids.npy", mmap_mode="r")[0])
         programs.run("search", COLLECTION, "--like", first, "-k", 1, "--format", "json", server=server)
         figures["searchable_s"] = time.perf_counter() - began
@@ -101,7 +107,7 @@ def build(programs: Programs, workload: Path, data: Path) -> dict:
         figures["build_s"] = time.perf_counter() - before
         figures["indexed_s"] = time.perf_counter() - began
         status = json.loads(programs.run("index", "status", COLLECTION, "--format", "json", server=server))
-    figures["durable_note"] = "every acknowledged batch is synced"
+    figures["durable_note"] = "every acknowledged batch is synced; searchable and indexed are of the import through gRPC"
     figures["status"] = status
     figures["disk_bytes"] = disk_bytes(data)
     return figures

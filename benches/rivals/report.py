@@ -142,6 +142,7 @@ def cost_rows(engines: dict, count: int) -> list[list[str]]:
 
     kinds = (
         ("rows/s to durable", lambda found: number(count / found["build"]["durable_s"])),
+        ("the same through gRPC", lambda found: number(count / found["build"]["durable_grpc_s"])),
         ("rows/s to searchable", lambda found: number(count / found["build"]["searchable_s"])),
         ("rows/s to indexed", lambda found: number(count / found["build"]["indexed_s"])),
         ("index build s", lambda found: number(found["build"]["build_s"])),
