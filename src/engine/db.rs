@@ -8,16 +8,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use super::collection::{Collection, StagedBlocks};
-use super::cost::CostModel;
 use super::derived::DerivedCache;
 use super::error::EngineError;
 use super::release::{Dropping, UnderWay};
 use super::residency::{Residency, half_of_memory};
 use super::segment::{BuildLimits, Progress};
 use super::standing::Standing;
-use super::state::State;
 use super::status::{CollectionInfo, IndexStatus};
-use super::view::CollectionView;
 use super::write::{Write, WriteMode, WriteReport};
 use crate::files::ObjectBlock;
 use crate::schema::{CollectionId, CollectionSchema, Object, ObjectId, SpaceId, check_name};
@@ -67,15 +64,15 @@ impl DbOptions {
 /// A database: collections in one data directory. Cheap to clone; every clone is the same database.
 #[derive(Debug, Clone)]
 pub struct Db {
-    inner: Arc<Inner>,
+    pub(super) inner: Arc<Inner>,
 }
 
 #[derive(Debug)]
-struct Inner {
-    options: DbOptions,
-    store: Arc<Store>,
+pub(super) struct Inner {
+    pub(super) options: DbOptions,
+    pub(super) store: Arc<Store>,
     residency: Residency,
-    derived: Arc<DerivedCache>,
+    pub(super) derived: Arc<DerivedCache>,
     collections: RwLock<HashMap<String, Arc<Collection>>>,
     /// Releases that are being made or withdrawn, and collections that are being dropped.
     releasing: Mutex<UnderWay>,
@@ -357,7 +354,7 @@ impl Db {
     }
 
     /// Has the segment built in the background when that is due.
-    fn index_when_due(&self, collection: &Arc<Collection>) {
+    pub(super) fn index_when_due(&self, collection: &Arc<Collection>) {
         if let Some(rows) = self.inner.options.auto_index_rows
             && collection.is_due(rows)
         {
@@ -382,51 +379,6 @@ impl Db {
     ) -> Result<Vec<Option<TokenSequence>>, EngineError> {
         let collection = self.find(collection)?;
         Ok(self.inner.store.snapshot(collection.id())?.tokens(space, ids)?)
-    }
-
-    /// A consistent view for one query.
-    pub fn view(&self, name: &str) -> Result<CollectionView, EngineError> {
-        let collection = self.find(name)?;
-        let is_first = collection.published().is_none();
-        let state = collection.state()?;
-        if is_first {
-            // What was due when the database was closed is due still.
-            self.index_when_due(&collection);
-        }
-        Ok(self.view_of(&collection, state))
-    }
-
-    /// A view as another one, of what is committed now: of the same collection, and under the same policies.
-    ///
-    /// # Errors
-    /// [`EngineError::NoCollection`] where that collection was dropped, also when another one has its name since.
-    pub fn view_again(&self, view: &CollectionView) -> Result<CollectionView, EngineError> {
-        let next = self.view(&view.schema().name)?;
-        if next.collection() != view.collection() {
-            return Err(EngineError::NoCollection { name: view.schema().name.clone() });
-        }
-        let policies = view.policies_on(next.schema());
-        Ok(policies.into_iter().fold(next, CollectionView::restricted))
-    }
-
-    /// A view for one query, where nothing has to be read from the disk for it.
-    pub fn view_at_hand(&self, name: &str) -> Option<CollectionView> {
-        let collection = self.find(name).ok()?;
-        let state = collection.published()?;
-        Some(self.view_of(&collection, state))
-    }
-
-    fn view_of(&self, collection: &Collection, state: Arc<State>) -> CollectionView {
-        collection.look_at();
-        CollectionView {
-            collection: collection.id(),
-            state,
-            store: Arc::clone(&self.inner.store),
-            cost: CostModel::of_machine(&self.inner.options.data),
-            formulas: collection.formulas.get(),
-            derived: Arc::clone(&self.inner.derived),
-            policies: Vec::new(),
-        }
     }
 
     /// An empty file in the data directory that nobody else sees, and that goes when it is closed: for work that is larger

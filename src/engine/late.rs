@@ -67,6 +67,11 @@ impl LateFloats {
         self.count
     }
 
+    /// Whether somebody has asked for one.
+    pub(super) fn is_made(&self) -> bool {
+        self.made.get().is_some()
+    }
+
     /// The prepared vectors, one after the other.
     pub(super) fn values(&self) -> &[f32] {
         self.made.get_or_init(|| {
@@ -110,7 +115,7 @@ impl Source {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use arrow::array::{
         ArrayRef, FixedSizeListArray, Float32Array, Float64Array, Int64Array, RecordBatch,
     };
@@ -127,13 +132,13 @@ mod tests {
 
     const DIMENSION: usize = 3;
 
-    fn schema(metric: Metric) -> CollectionSchema {
+    pub(in crate::engine) fn schema(metric: Metric, dimension: usize) -> CollectionSchema {
         let space = EmbeddingSpace {
             id: SpaceId(4),
             name: "image".to_owned(),
             modality: Modality("image".to_owned()),
             form: SpaceForm::default(),
-            dimension: DIMENSION,
+            dimension,
             metric,
             provenance: Provenance::external(),
             shared: None,
@@ -148,16 +153,22 @@ mod tests {
         }
     }
 
-    /// Rows that have a vector or none.
-    fn block(schema: &CollectionSchema, vectors: &[Option<[f32; DIMENSION]>]) -> Arc<ObjectBlock> {
-        let numbers =
-            Float32Array::from_iter_values(vectors.iter().flat_map(|v| v.unwrap_or_default()));
+    /// Objects with ids from `first` on, which have a vector or none.
+    pub(in crate::engine) fn block(
+        schema: &CollectionSchema,
+        first: i64,
+        vectors: &[Option<Vec<f32>>],
+    ) -> Arc<ObjectBlock> {
+        let (count, dimension) = (vectors.len(), schema.spaces[0].dimension);
+        let nothing = vec![0.0; dimension];
+        let numbers = vectors.iter().flat_map(|vector| vector.as_ref().unwrap_or(&nothing));
+        let numbers = Float32Array::from_iter_values(numbers.copied());
         let item = Arc::new(Field::new("item", DataType::Float32, true));
         let nulls: NullBuffer = vectors.iter().map(Option::is_some).collect::<Vec<_>>().into();
-        let lists = FixedSizeListArray::new(item, DIMENSION as i32, Arc::new(numbers), Some(nulls));
-        let places = || (0..vectors.len()).map(|row| (row % 90) as f64);
+        let lists = FixedSizeListArray::new(item, dimension as i32, Arc::new(numbers), Some(nulls));
+        let places = || (0..count).map(|row| (row % 90) as f64);
         let columns: Vec<(&str, ArrayRef)> = vec![
-            ("object_id", Arc::new(Int64Array::from_iter_values(0..vectors.len() as i64))),
+            ("object_id", Arc::new(Int64Array::from_iter_values(first..first + count as i64))),
             ("ra", Arc::new(Float64Array::from_iter_values(places()))),
             ("dec", Arc::new(Float64Array::from_iter_values(places()))),
             ("vector.image", Arc::new(lists)),
@@ -174,9 +185,9 @@ mod tests {
         rows.map(|(block, row)| Place { key, block: block as u32, row: row as u32 }).collect()
     }
 
-    fn vectors() -> impl Strategy<Value = Vec<Option<[f32; DIMENSION]>>> {
-        let vector = prop::array::uniform3(-9.0_f32..9.0);
-        let vector = vector.prop_filter("a direction", |vector| *vector != [0.0; DIMENSION]);
+    fn vectors() -> impl Strategy<Value = Vec<Option<Vec<f32>>>> {
+        let vector = prop::collection::vec(-9.0_f32..9.0, DIMENSION);
+        let vector = vector.prop_filter("a direction", |vector| vector.iter().any(|x| *x != 0.0));
         prop::collection::vec(prop::option::of(vector), 1..40)
     }
 
@@ -187,8 +198,8 @@ mod tests {
             given in prop::collection::vec(vectors(), 1..4),
             turn in any::<prop::sample::Index>(),
         ) {
-            let schema = schema(metric);
-            let blocks: Vec<_> = given.iter().map(|vectors| block(&schema, vectors)).collect();
+            let schema = schema(metric, DIMENSION);
+            let blocks: Vec<_> = given.iter().map(|vectors| block(&schema, 0, vectors)).collect();
             let all = given.iter().enumerate();
             let mut order: Vec<_> =
                 all.flat_map(|(block, rows)| (0..rows.len()).map(move |row| (block, row))).collect();
@@ -198,12 +209,12 @@ mod tests {
             let (late, rows) = LateFloats::of_blocks(&schema.spaces[0], &blocks, &places);
 
             let wanted = order.iter().enumerate().filter_map(|(number, (block, row))| {
-                Some((number as u32, metric.prepare(given[*block][*row]?.to_vec())?))
+                Some((number as u32, metric.prepare(given[*block][*row].clone()?)?))
             });
             let (wanted_rows, wanted): (Vec<u32>, Vec<Vec<f32>>) = wanted.unzip();
             prop_assert_eq!(rows.unwrap_or_else(|| (0..places.len() as u32).collect()), wanted_rows);
             prop_assert_eq!(late.count(), wanted.len() * DIMENSION);
-            prop_assert!(late.made.get().is_none());
+            prop_assert!(!late.is_made());
             prop_assert_eq!(late.values(), wanted.concat());
             prop_assert_eq!(late.values().len(), late.count());
         }
@@ -211,10 +222,10 @@ mod tests {
 
     #[test]
     fn blocks_go_once_the_vectors_are_made_by_several_threads() {
-        let schema = schema(Metric::L2);
+        let schema = schema(Metric::L2, DIMENSION);
         let count = 3 * THREAD_BYTES / size_of::<f32>() / DIMENSION;
-        let given: Vec<_> = (0..count).map(|row| Some([row as f32, 1.0, 2.0])).collect();
-        let block = block(&schema, &given);
+        let given: Vec<_> = (0..count).map(|row| Some(vec![row as f32, 1.0, 2.0])).collect();
+        let block = block(&schema, 0, &given);
         let places = places((0..count).rev().map(|row| (0, row)));
         let (late, rows) = LateFloats::of_blocks(&schema.spaces[0], &[Arc::clone(&block)], &places);
         assert!(rows.is_none());

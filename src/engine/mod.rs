@@ -18,6 +18,7 @@ mod figures;
 mod freeze;
 mod insert;
 mod late;
+mod looking;
 mod mapped;
 mod part;
 mod release;

@@ -11,6 +11,7 @@ use super::error::EngineError;
 use super::part::{self, BATCH_ROWS, Part, PartKind};
 use super::row_policy::{PerPolicy, PolicyKey, RowPolicy};
 use super::segment::Manifest;
+use super::vectors::PartVectors;
 use crate::schema::{CollectionId, CollectionSchema, Object, ObjectId};
 use crate::sky::{Cell29, Moc, Order};
 use crate::storage::{Change, ChangeKind, ObjectKey, Operation, Outcome, Place};
@@ -21,7 +22,7 @@ const FOOTPRINT_ORDER: u64 = 8;
 
 /// Rows of a part of the tail, and bytes of its vectors, beyond which it is not merged any more.
 const MERGED_ROWS_MAX: usize = 2 * BATCH_ROWS;
-const MERGED_BYTES_MAX: usize = 64 << 20;
+pub(super) const MERGED_BYTES_MAX: usize = 64 << 20;
 
 /// A part and its dead rows (deleted, or written again since).
 #[derive(Debug, Clone)]
@@ -412,6 +413,20 @@ impl State {
     /// Every part, the segment first.
     pub(super) fn parts(&self) -> impl Iterator<Item = &LivePart> {
         self.segment.iter().map(|(part, _)| part).chain(&self.tail)
+    }
+
+    /// Whether no vector of the tail waits to be made.
+    pub(super) fn is_ready(&self) -> bool {
+        self.tail_vectors().all(PartVectors::is_ready)
+    }
+
+    /// Makes the vectors of the tail that wait.
+    pub(super) fn make_ready(&self) {
+        self.tail_vectors().for_each(PartVectors::make_ready);
+    }
+
+    fn tail_vectors(&self) -> impl Iterator<Item = &PartVectors> {
+        self.tail.iter().flat_map(|live| live.part.spaces())
     }
 
     /// Live rows after the last build.

@@ -259,6 +259,11 @@ impl PartVectors {
         VectorView::new(self.dimension, self.floats.in_memory()?).ok()
     }
 
+    /// Whether nothing is left until somebody asks for a vector.
+    pub(super) fn is_ready(&self) -> bool {
+        !matches!(&self.floats, Floats::Late(late) if !late.is_made())
+    }
+
     /// Makes ready what is left until somebody asks for a vector.
     pub(super) fn make_ready(&self) {
         if let Floats::Late(late) = &self.floats {

@@ -84,6 +84,15 @@ pub enum FileError {
         /// What was found instead.
         detail: String,
     },
+    /// A file of text without rows, from which a schema was to be made.
+    #[error(
+        "`{path}` has no rows, so that nothing tells the types of its columns; make the collection from a file that has some, or with \
+         `sidereus collection create NAME --schema FILE.toml`"
+    )]
+    NoRows {
+        /// The file.
+        path: String,
+    },
     /// No such extension, or no table at all.
     #[error("`{path}` has no binary table {wanted}; it has {available}")]
     NoTable {
@@ -305,6 +314,7 @@ impl FileError {
             | Self::UnknownFormatName { .. }
             | Self::Unsupported { .. }
             | Self::NoHeader { .. }
+            | Self::NoRows { .. }
             | Self::NotVectors { .. }
             | Self::VectorCount { .. }
             | Self::BadMapping { .. }

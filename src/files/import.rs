@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{DataType, FieldRef, SchemaRef};
 
 use super::assign::{VectorSource, VectorSpec};
 use super::infer::{Inferred, infer_schema};
@@ -125,8 +125,15 @@ impl Import {
     /// Infers the schema of a new collection that holds this file.
     ///
     /// # Errors
-    /// See [`infer_schema`].
+    /// [`FileError::NoRows`] where nothing tells the types of columns; see [`infer_schema`].
     pub fn infer_schema(&self, collection: &str) -> Result<Inferred, FileError> {
+        let file = self.reader.schema();
+        let is_text = |field: &FieldRef| *field.data_type() == DataType::Utf8;
+        if self.first_rows().is_none_or(|rows| rows.num_rows() == 0)
+            && file.fields().iter().all(is_text)
+        {
+            return Err(FileError::NoRows { path: self.shown.clone() });
+        }
         let mut inferred = infer_schema(
             collection,
             &self.reader.schema(),

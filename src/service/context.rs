@@ -202,6 +202,12 @@ impl Context {
         turn(&self.stagings).await
     }
 
+    /// Waits until no ingest batch is held any more.
+    pub(super) async fn batches_ended(&self) {
+        let all = u32::try_from(self.limits.batches_in_flight_max).unwrap_or(u32::MAX);
+        let _ = self.batches.acquire_many(all).await;
+    }
+
     /// Waits until one more ingest batch may be held.
     pub(super) async fn batch_turn(&self) -> Result<OwnedSemaphorePermit, ServiceError> {
         let _waiting = self.metrics.waits(Queue::Batches);

@@ -104,7 +104,11 @@ impl Local {
         drop(channel);
         context.stop.jobs.cancel();
         ending.cancel();
-        if tokio::time::timeout(END_MAX, serving).await.is_err() {
+        let ended = async {
+            let _ = serving.await;
+            context.batches_ended().await;
+        };
+        if tokio::time::timeout(END_MAX, ended).await.is_err() {
             tracing::warn!("calls do not end");
         }
     }

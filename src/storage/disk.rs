@@ -48,13 +48,22 @@ const TRIED: &str = "direct.tmp";
 struct Page([u8; 4096]);
 
 /// Whether files in a folder can be written past the page cache: some file systems do not know it.
-pub(super) fn takes_direct_writes(folder: &Path) -> bool {
+///
+/// # Errors
+/// What keeps it from being found out, such as a full disk.
+pub(super) fn takes_direct_writes(folder: &Path) -> io::Result<bool> {
     let path = folder.join(TRIED);
     let mut opening = OpenOptions::new();
     opening.write(true).create(true).truncate(true).custom_flags(libc::O_DIRECT);
     let tried = opening.open(&path).and_then(|mut file| file.write_all(&Page([0; 4096]).0));
     let _ = remove_file(&path);
-    tried.is_ok()
+    match tried {
+        Ok(()) => Ok(true),
+        Err(error) => match error.raw_os_error() {
+            Some(libc::EINVAL | libc::EOPNOTSUPP) => Ok(false),
+            _ => Err(error),
+        },
+    }
 }
 
 #[cfg(test)]
@@ -64,9 +73,9 @@ mod tests {
     #[test]
     fn a_trial_of_direct_writes_leaves_nothing() {
         let folder = tempfile::tempdir().expect("a folder");
-        takes_direct_writes(folder.path());
+        takes_direct_writes(folder.path()).expect("found out");
         assert_eq!(std::fs::read_dir(folder.path()).expect("lists").count(), 0);
-        assert!(!takes_direct_writes(&folder.path().join("none")));
+        assert!(takes_direct_writes(&folder.path().join("none")).is_err());
     }
 
     #[test]

@@ -18,6 +18,7 @@ use super::store::{Store, head};
 use super::table::Table;
 use super::write::change_rows;
 use crate::schema::{CollectionId, CollectionSchema, EmbeddingSpace, Rows, SpaceId};
+use crate::vector::prefetch_all;
 
 /// Bytes of an object beside its vectors, at least: for the decision whether files are worth it.
 pub const OBJECT_BYTES: usize = 64;
@@ -32,6 +33,9 @@ const LOOKED_UP_ROWS: usize = 64;
 
 /// Objects whose bytes tell about how many all of them have.
 const SAMPLED_ROWS: usize = 16;
+
+/// Vectors that are on their way from memory while one is written.
+const AHEAD: usize = 2;
 
 /// Where a row of a block goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -373,17 +377,26 @@ impl<'a> VectorRows<'a> {
     }
 }
 
+impl VectorRows<'_> {
+    fn vector(&self, place: &Place) -> Option<&[f32]> {
+        let block = place.block as usize;
+        self.blocks[block].vector(self.in_blocks[block]?, place.row as usize)
+    }
+}
+
 impl SortedSource for VectorRows<'_> {
     fn table(&self) -> Table {
         Table::Vectors
     }
 
     fn visit(&self, sink: &mut Sink<'_>) -> Result<(), StorageError> {
-        for Place { key, block, row } in self.places {
-            let vector = self.in_blocks[*block as usize]
-                .and_then(|place| self.blocks[*block as usize].vector(place, *row as usize));
-            let Some(vector) = vector else { continue };
-            sink(&VectorKey::new(key, self.space).bytes(), Some(vector_bytes(vector)))?;
+        for (number, place) in self.places.iter().enumerate() {
+            // On the sky, neighbours lie anywhere in the blocks.
+            if let Some(next) = self.places.get(number + AHEAD) {
+                prefetch_all(self.vector(next).unwrap_or_default());
+            }
+            let Some(vector) = self.vector(place) else { continue };
+            sink(&VectorKey::new(&place.key, self.space).bytes(), Some(vector_bytes(vector)))?;
         }
         Ok(())
     }

@@ -8,10 +8,11 @@ use tonic::service::interceptor::InterceptedService;
 
 use super::Client;
 use super::proof::Bearer;
+use crate::cli::failure::say;
 use crate::cli::serve::variables;
 use crate::config::{Flag, Layered};
 use crate::engine::{Db, DbOptions};
-use crate::service::Local;
+use crate::service::{Local, Telemetry, start_telemetry};
 
 /// A database of this program.
 #[derive(Debug)]
@@ -19,6 +20,7 @@ pub(in crate::cli) struct Here {
     services: Local,
     /// Rows outside the index from which it is built by itself.
     index_rows: Option<u64>,
+    telemetry: Telemetry,
 }
 
 impl Here {
@@ -34,24 +36,37 @@ impl Here {
 }
 
 impl Client {
-    /// Opens the database of a directory, which no server may have open; it is made where it may be.
-    pub(in crate::cli) async fn open(data: &Path, may_make: bool) -> Result<Self> {
-        if !may_make && !data.is_dir() {
-            bail!("there is no data directory {}; --create makes it", data.display());
+    /// Opens the database of a directory, which no server may have open; it is made where it may be. Settings are those of a
+    /// server with this file of them.
+    pub(in crate::cli) async fn open(
+        data: &Path,
+        config: Option<&Path>,
+        may_make: bool,
+    ) -> Result<Self> {
+        if !may_make && !data.join("FORMAT").is_file() {
+            let place = std::path::absolute(data).unwrap_or_else(|_| data.to_owned());
+            bail!(
+                "there is no database in {}: check the path; --create makes a new one",
+                place.display()
+            );
         }
-        let value = data.to_string_lossy().into_owned().into();
-        let flag = Flag { word: "--data", key: "server.data", value };
-        let settings = Layered::read(None, variables(), vec![flag])?.into_settings();
-        // Whoever opens it says when: a build that this program's end cuts off would begin anew.
-        let options = settings.db_options();
-        let index_rows = options.auto_index_rows;
-        let options = DbOptions { auto_index_rows: None, ..options };
-        let services = settings.service_options(false)?;
+        // What a server tells beside its work would be between the lines of this program.
+        let level = Flag { word: "--data", key: "server.log", value: "warn".into() };
+        let settings = Layered::read(config, variables(), vec![level])?.into_settings();
+        let telemetry = start_telemetry(&settings.telemetry_options())?;
+        let options = DbOptions { data: data.to_owned(), ..settings.db_options() };
+        let (services, index_rows) = (settings.service_options(false)?, options.auto_index_rows);
         let opened = tokio::task::spawn_blocking(move || Db::open(options)).await?;
-        let db = opened.with_context(|| format!("cannot open {}", data.display()))?;
+        let hint = "a server that has it open is asked without --data";
+        let db = opened.with_context(|| format!("cannot open {} here ({hint})", data.display()))?;
+        if data.join("audit").is_dir() {
+            say(
+                "note: the audit log of this database is a server's: it will not tell of this import",
+            );
+        }
         let services = Local::open(&services, db).await?;
         let channel = InterceptedService::new(services.channel(), Bearer::none());
-        Ok(Self { channel, here: Some(Arc::new(Here { services, index_rows })) })
+        Ok(Self { channel, here: Some(Arc::new(Here { services, index_rows, telemetry })) })
     }
 
     /// The database, where this program has it open.
@@ -64,7 +79,9 @@ impl Client {
         let Self { channel, here } = self;
         drop(channel);
         if let Some(here) = here.and_then(Arc::into_inner) {
-            here.services.close().await;
+            let Here { services, telemetry, .. } = here;
+            services.close().await;
+            telemetry.end().await;
         }
     }
 }

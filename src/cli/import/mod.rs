@@ -9,7 +9,7 @@ mod report;
 mod stream;
 
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use arrow::datatypes::Schema;
@@ -31,10 +31,18 @@ use crate::files::{
 };
 use crate::schema::CollectionSchema;
 use crate::vector::Metric;
-use crate::wire::v1::{AddSpaceRequest, CountObjectsRequest, DropCollectionRequest, IngestOpen};
+use crate::wire::v1::{
+    AddSpaceRequest, CountObjectsRequest, DropCollectionRequest, IndexBuild, IngestOpen,
+};
 
 /// Rows that are read at once: few, since a row may hold an image.
 const READ_ROWS: usize = 4_096;
+
+/// Bytes of a file of text that takes a while to read.
+const LONG_BYTES: u64 = 256 << 20;
+
+/// Time between two looks at a build that goes on.
+const BUILD_POLL: Duration = Duration::from_millis(200);
 
 /// Words of `sidereus import`.
 #[derive(Debug, Args)]
@@ -65,9 +73,12 @@ pub(super) struct ImportArguments {
     /// large files. It is made with --create
     #[arg(long, value_name = "DIR", conflicts_with_all = ["server", "ca", "cert", "key", "token_file"])]
     data: Option<PathBuf>,
-    /// With --data: leave building the index to the server that opens the database next
-    #[arg(long, requires = "data")]
+    /// With --data: what is not indexed at the end is left to the server that opens the database next
+    #[arg(long, requires = "data", conflicts_with = "server")]
     no_index: bool,
+    /// With --data: the settings file of the server that has the database otherwise
+    #[arg(long, value_name = "FILE", requires = "data", conflicts_with = "server")]
+    config: Option<PathBuf>,
     /// Objects that are there keep the columns and vectors that the file does not have
     #[arg(long)]
     merge: bool,
@@ -102,6 +113,12 @@ impl Request {
 
     /// Opens a table; a collection that is known says what the columns of a CSV file are.
     fn open(&self, path: &Path, known: Option<&CollectionSchema>) -> Result<Import> {
+        let is_array = |spec: &VectorSpec| matches!(spec.source, VectorSource::Npy(_));
+        let is_text = path.extension().is_some_and(|end| end.eq_ignore_ascii_case("csv"));
+        let is_long = path.metadata().is_ok_and(|told| told.len() >= LONG_BYTES);
+        if is_text && is_long && self.vectors.iter().any(is_array) {
+            say(&format!("counting the rows of {}, which are paired with vectors", path.display()));
+        }
         let options = ImportOptions {
             path: path.to_owned(),
             format: self.format,
@@ -119,7 +136,13 @@ impl Request {
 pub(super) async fn run(arguments: ImportArguments) -> Result<()> {
     let request = Request::new(&arguments)?;
     let client = match &arguments.data {
-        Some(data) => Client::open(data, arguments.create).await?,
+        Some(data) => {
+            // A directory is not made for a file that is not there.
+            if !data.exists() {
+                request.open(first_of(&arguments)?, None)?;
+            }
+            Client::open(data, arguments.config.as_deref(), arguments.create).await?
+        }
         None => arguments.client.connect().await?,
     };
     let imported = import(&client, &request, &arguments).await;
@@ -127,9 +150,13 @@ pub(super) async fn run(arguments: ImportArguments) -> Result<()> {
     imported
 }
 
+fn first_of(arguments: &ImportArguments) -> Result<&Path> {
+    Ok(arguments.files.first().context("name a file to import")?)
+}
+
 async fn import(client: &Client, request: &Request, arguments: &ImportArguments) -> Result<()> {
     let known = known_schema(client, arguments).await?;
-    let first = arguments.files.first().context("name a file to import")?;
+    let first = first_of(arguments)?;
     let table = request.open(first, known.as_ref())?;
     let schema = match known {
         Some(schema) => add_missing_spaces(client, request, &table, schema).await?,
@@ -167,7 +194,15 @@ async fn index_here(
     rows: u64,
     stop: &CancellationToken,
 ) -> Result<()> {
-    let status = index::status_of(client, collection.to_owned()).await?;
+    let status = loop {
+        let status = index::status_of(client, collection.to_owned()).await?;
+        // A long import has builds of its own. One that only waits for a pause is overtaken.
+        let is_running = |step: &IndexBuild| !step.stage.starts_with("waiting");
+        if !status.build.as_ref().is_some_and(is_running) || stop.is_cancelled() {
+            break status;
+        }
+        tokio::time::sleep(BUILD_POLL).await;
+    };
     let indexed: u64 = status.segments.iter().map(|segment| segment.rows).sum();
     if status.tail_rows < rows.max(indexed / 4) {
         return Ok(());
@@ -180,7 +215,8 @@ async fn index_here(
             Ok(())
         }
         () = stop.cancelled() => {
-            let text = "the rows are there; the next server builds their index, or `sidereus index build`";
+            say("stopping the build of the index");
+            let text = "the rows are there; the next server finishes their index, where it is not finished";
             Err(Interrupted(text.to_owned()).into())
         }
     }

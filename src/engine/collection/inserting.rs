@@ -7,6 +7,7 @@ use super::{Collection, Publishing};
 use crate::engine::error::EngineError;
 use crate::engine::insert::{part_of_blocks, writes_of};
 use crate::engine::part::Part;
+use crate::engine::state::MERGED_BYTES_MAX;
 use crate::engine::vectors::PartVectors;
 use crate::engine::write::{WriteMode, WriteOutcome, WriteReport};
 use crate::files::ObjectBlock;
@@ -45,8 +46,7 @@ impl Collection {
             let rows = rows_of(&blocks);
             let part = |places: &[Place]| {
                 let part = part_of_blocks(&state.schema, &state.arrow_schema, &blocks, places)?;
-                if self.is_looked_at() {
-                    // The next who asks must not wait for the vectors of an import.
+                if self.is_looked_at() || !may_wait(&blocks, &part) {
                     part.spaces().iter().for_each(PartVectors::make_ready);
                 }
                 Ok(part)
@@ -103,6 +103,13 @@ impl Collection {
         let count = rows.iter().map(|block| block.count()).sum();
         Ok(Some(WriteReport { version, outcomes: vec![WriteOutcome::Inserted; count] }))
     }
+}
+
+/// Whether the vectors of a part may stay in their blocks. Small parts are merged, which needs the vectors, while commits wait;
+/// and blocks of which vectors are the lesser part hold too much beside them.
+fn may_wait(blocks: &[Arc<ObjectBlock>], part: &Part) -> bool {
+    let (held, own) = (blocks.iter().map(|block| block.size_bytes()), part.vector_bytes());
+    2 * own > MERGED_BYTES_MAX && held.sum::<usize>() <= 2 * own
 }
 
 fn rows_of(blocks: &[Arc<ObjectBlock>]) -> Vec<&dyn Rows> {

@@ -260,7 +260,7 @@ fn write(
     } else if !writes.is_empty() {
         door.write(&target.collection, target.mode, writes)?
     } else {
-        let version = door.view(&target.collection)?.version();
+        let version = door.glance(&target.collection)?.version();
         WriteReport { version, outcomes: Vec::new() }
     };
     let mut outcomes = report.outcomes.into_iter();

@@ -16,7 +16,6 @@ use librocksdb_sys as ffi;
 use rocksdb::{AsRawPtr, ErrorKind, Options};
 
 use super::mapped;
-use crate::storage::disk::takes_direct_writes;
 use crate::storage::error::StorageError;
 
 /// How the bytes of a file get to the disk.
@@ -26,13 +25,6 @@ pub(super) enum Writes {
     Direct,
     /// Through the page cache.
     Cached,
-}
-
-impl Writes {
-    /// What the file system of a folder can do: not all of them know direct writes.
-    pub(super) fn of(folder: &Path) -> Self {
-        if takes_direct_writes(folder) { Self::Direct } else { Self::Cached }
-    }
 }
 
 const DOING: &str = "writing a bulk import";

@@ -4,10 +4,12 @@ use std::fs::{self, File};
 use std::io;
 use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::options::Tuning;
 use super::sorted_file::{SortedFile, Writes};
+use crate::storage::disk::takes_direct_writes;
 use crate::storage::engine::{SortedSource, StageId};
 use crate::storage::error::StorageError;
 use crate::storage::record::StagedFile;
@@ -21,7 +23,8 @@ const WRITERS_MIN: usize = 4;
 /// The folder of all staging folders.
 pub(super) struct Staging {
     path: PathBuf,
-    writes: Writes,
+    /// Found out at the first import.
+    writes: OnceLock<Writes>,
 }
 
 impl Staging {
@@ -31,8 +34,25 @@ impl Staging {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(StorageError::file("making", &path, error)),
         }
-        let writes = Writes::of(&path);
-        Ok(Self { path, writes })
+        Ok(Self { path, writes: OnceLock::new() })
+    }
+
+    /// How files are written here.
+    fn writes(&self) -> Writes {
+        if let Some(known) = self.writes.get() {
+            return *known;
+        }
+        let found = match takes_direct_writes(&self.path) {
+            Ok(true) => Writes::Direct,
+            Ok(false) => Writes::Cached,
+            Err(error) => {
+                // The files meet the same, and tell it; what the file system can do is still open.
+                tracing::warn!(%error, "it is not known whether imports can be written directly");
+                return Writes::Cached;
+            }
+        };
+        tracing::info!(path = %self.path.display(), writes = ?found, "bulk imports");
+        *self.writes.get_or_init(|| found)
     }
 
     fn folder(&self, stage: StageId) -> PathBuf {
@@ -55,14 +75,14 @@ impl Staging {
         tuning: &Tuning,
     ) -> Result<Vec<StagedFile>, StorageError> {
         let folder = self.folder(stage);
-        let folder = &folder;
+        let (folder, writes) = (&folder, self.writes());
         let next = AtomicUsize::new(0);
         let write = || -> Result<Vec<_>, StorageError> {
             let mut written = Vec::new();
             loop {
                 let place = next.fetch_add(1, Ordering::Relaxed);
                 let Some(source) = sources.get(place) else { return Ok(written) };
-                let files = write_source(folder, place, *source, tuning, self.writes);
+                let files = write_source(folder, place, *source, tuning, writes);
                 // What is left need not be written any more.
                 let files = files.inspect_err(|_| next.store(sources.len(), Ordering::Relaxed))?;
                 written.push((place, files));

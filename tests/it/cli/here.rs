@@ -109,16 +109,22 @@ fn a_database_that_is_not_there_or_in_use_is_said() {
     let running = Running::start();
     write_files(running.folder.path());
     let folder = running.folder.path();
+    std::fs::create_dir(folder.join("empty")).expect("made");
     let told = |words: &[&str]| complaint(words, &run(folder, words));
-    let nowhere = told(&["import", "galaxies", "catalogue.csv", "--data", "nowhere"]);
-    assert!(
-        nowhere.contains("no data directory nowhere") && nowhere.contains("--create"),
-        "{nowhere}"
-    );
+    for place in ["nowhere", "empty"] {
+        let nowhere = told(&["import", "galaxies", "catalogue.csv", "--data", place]);
+        assert!(nowhere.contains("no database in /"), "{nowhere}");
+        assert!(nowhere.contains(&format!("/{place}: check the path")), "{nowhere}");
+    }
     assert!(!folder.join("nowhere").exists());
+    assert_eq!(std::fs::read_dir(folder.join("empty")).expect("lists").count(), 0);
+    told(&["import", "galaxies", "catalog.csv", "--data", "nowhere", "--create"]);
+    assert!(!folder.join("nowhere").exists(), "no directory for a file that is not there");
     let in_use = told(&["import", "galaxies", "catalogue.csv", "--data", "data", "--create"]);
     assert!(in_use.contains("data") && in_use.contains("another"), "{in_use}");
     let both =
         run(folder, &["import", "g", "catalogue.csv", "--data", "x", "--server", &running.url]);
     assert!(!both.status.success() && text(&both.stderr).contains("--server"));
+    let words = ["import", "g", "catalogue.csv", "--no-index", "--server", &running.url];
+    assert!(!run(folder, &words).status.success(), "a server builds as its settings say");
 }

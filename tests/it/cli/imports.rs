@@ -88,6 +88,36 @@ fn a_metric_that_a_space_does_not_have_is_refused() {
 }
 
 #[test]
+fn types_that_nothing_tells_are_not_guessed_and_doubtful_ones_are_told() {
+    let running = Running::start();
+    std::fs::write(running.path("empty.csv"), "object_id,ra,dec,z\n").expect("written");
+    let told = running.complains(&["import", "e", "empty.csv", "--create"]);
+    assert!(told.contains("has no rows") && told.contains("collection create"), "{told}");
+    assert!(running.complains(&["count", "e"]).contains("no collection"));
+
+    let rows = "object_id,ra,dec,z\n1,10,5,0.5\n2,10,6,oops\n3,11,5,0.25\n";
+    std::fs::write(running.path("stray.csv"), rows).expect("written");
+    let said = text(&running.sidereus(&["import", "stray", "stray.csv", "--create"]).stderr);
+    assert!(said.contains("column `z` holds texts, since `oops` is no number; 2 of"), "{said}");
+}
+
+#[test]
+fn an_array_of_another_length_is_refused_before_anything_is_written() {
+    let running = Running::start();
+    running.import_catalogue();
+    let few: Vec<_> = (1..OBJECTS).map(vector).collect();
+    write_npy(&running.path("few.npy"), &few);
+    for space in ["phase=few.npy", "other=few.npy"] {
+        let told = running.complains(&["import", "galaxies", "catalogue.csv", "--vectors", space]);
+        assert!(told.contains("has 399 vectors for the 400 rows"), "{told}");
+    }
+    let shown = running.json(&["collection", "show", "galaxies"]);
+    assert!(!shown.to_string().contains("other"), "{shown}");
+    let status = running.json(&["index", "status", "galaxies"]);
+    assert_eq!(status["version"], 1, "{status}");
+}
+
+#[test]
 fn a_build_in_the_background_is_told() {
     let running = Running::start();
     write_rows(&running.path("rows.csv"), 150_000);
