@@ -7,6 +7,7 @@ use super::cost::CostModel;
 use super::db::Db;
 use super::error::EngineError;
 use super::state::State;
+use super::vectors::PartVectors;
 use super::view::CollectionView;
 
 impl Db {
@@ -67,6 +68,22 @@ impl Db {
             derived: Arc::clone(&self.inner.derived),
             policies: Vec::new(),
         }
+    }
+}
+
+impl State {
+    /// Whether no vector of the tail waits to be made.
+    fn is_ready(&self) -> bool {
+        self.tail_vectors().all(PartVectors::is_ready)
+    }
+
+    /// Makes the vectors of the tail that wait.
+    fn make_ready(&self) {
+        self.tail_vectors().for_each(PartVectors::make_ready);
+    }
+
+    fn tail_vectors(&self) -> impl Iterator<Item = &PartVectors> {
+        self.tail.iter().flat_map(|live| live.part.spaces())
     }
 }
 

@@ -11,7 +11,6 @@ use super::error::EngineError;
 use super::part::{self, BATCH_ROWS, Part, PartKind};
 use super::row_policy::{PerPolicy, PolicyKey, RowPolicy};
 use super::segment::Manifest;
-use super::vectors::PartVectors;
 use crate::schema::{CollectionId, CollectionSchema, Object, ObjectId};
 use crate::sky::{Cell29, Moc, Order};
 use crate::storage::{Change, ChangeKind, ObjectKey, Operation, Outcome, Place};
@@ -413,20 +412,6 @@ impl State {
     /// Every part, the segment first.
     pub(super) fn parts(&self) -> impl Iterator<Item = &LivePart> {
         self.segment.iter().map(|(part, _)| part).chain(&self.tail)
-    }
-
-    /// Whether no vector of the tail waits to be made.
-    pub(super) fn is_ready(&self) -> bool {
-        self.tail_vectors().all(PartVectors::is_ready)
-    }
-
-    /// Makes the vectors of the tail that wait.
-    pub(super) fn make_ready(&self) {
-        self.tail_vectors().for_each(PartVectors::make_ready);
-    }
-
-    fn tail_vectors(&self) -> impl Iterator<Item = &PartVectors> {
-        self.tail.iter().flat_map(|live| live.part.spaces())
     }
 
     /// Live rows after the last build.

@@ -194,6 +194,7 @@ async fn index_here(
     rows: u64,
     stop: &CancellationToken,
 ) -> Result<()> {
+    let (began, mut is_built) = (Instant::now(), false);
     let status = loop {
         let status = index::status_of(client, collection.to_owned()).await?;
         // A long import has builds of its own. One that only waits for a pause is overtaken.
@@ -201,13 +202,16 @@ async fn index_here(
         if !status.build.as_ref().is_some_and(is_running) || stop.is_cancelled() {
             break status;
         }
+        is_built = true;
         tokio::time::sleep(BUILD_POLL).await;
     };
     let indexed: u64 = status.segments.iter().map(|segment| segment.rows).sum();
     if status.tail_rows < rows.max(indexed / 4) {
+        if is_built {
+            say(&format!("index built in {}", duration(began.elapsed())));
+        }
         return Ok(());
     }
-    let began = Instant::now();
     tokio::select! {
         built = index::build(client, collection.to_owned(), String::new()) => {
             built.context("the rows are there, their index is not")?;
