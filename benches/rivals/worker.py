@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from engines import ENGINES
-from measure import disk_bytes, memory, summary, timed_rounds
+from measure import disk_bytes, memory, summary, timed_rounds, warm
 from sizes import SIZES, TARGET_RECALL, workload_of
 
 TUNING_QUERIES = 50
@@ -41,6 +41,7 @@ def build(name: str, size, folder: Path, more: dict) -> dict:
         if done % 100_000 == 0:
             print(f"  {name}: {done:,} rows", file=sys.stderr, flush=True)
 
+    warm(workload_of(size.name))
     engine_of(name, size, **more).build(workload_of(size.name), folder, figures, say)
     figures["indexed_s"] = figures["searchable_s"] + figures["build_s"]
     used = resource.getrusage(resource.RUSAGE_SELF)
