@@ -152,7 +152,7 @@ def run_rival(name: str, size: Size, judge: Judge, arguments) -> dict:
         found["clients_1"] = rival.measure(found["tuned"], 1)
         found["clients_2"] = rival.measure(found["tuned"], 2)
     except (TimeoutError, RuntimeError, subprocess.CalledProcessError) as error:
-        found["failed"] = str(error)
+        found["failed"] = reason(error)
         print(f"  {name}: {error}", flush=True)
     found["took_s"] = time.monotonic() - began
     print(f"  {name}: {found['took_s']:.0f} s", flush=True)
@@ -190,6 +190,13 @@ def revision() -> str:
         ["git", "-C", str(HERE), "describe", "--always", "--dirty", "--abbrev=10"], capture_output=True, text=True
     )
     return told.stdout.strip() or "unknown"
+
+
+def reason(error: Exception) -> str:
+    """Why an engine failed, without the paths of this machine."""
+    if isinstance(error, subprocess.CalledProcessError):
+        return f"its process ended with status {error.returncode}; the reason is printed above"
+    return str(error)
 
 
 def run_size(name: str, arguments) -> None:
