@@ -68,7 +68,7 @@ impl Local {
         let (metrics, readiness) = (Metrics::new(), Readiness::new(options.free_bytes_min));
         let watching =
             Watching { metrics, slow: SlowQueries { from: None }, stop: Stop::default() };
-        let (limits, admission) = (options.limits.clone(), options.admission.clone());
+        let (limits, admission) = (options.limits.clone(), options.admission);
         let context = Context::new(db, registry.clone(), None, limits, admission, watching);
         let around = layers(&options, &context, registry, None, &readiness);
         let router = router(&context, &HealthReporter::new(), around)?;

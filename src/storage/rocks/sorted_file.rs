@@ -119,7 +119,7 @@ impl Drop for SortedFile<'_> {
 /// Calls RocksDB, and maps the text that it leaves where the call failed.
 fn tried(call: impl FnOnce(*mut *mut c_char)) -> Result<(), StorageError> {
     let mut error: *mut c_char = std::ptr::null_mut();
-    call(&mut error);
+    call(&raw mut error);
     if error.is_null() {
         return Ok(());
     }

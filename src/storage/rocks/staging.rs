@@ -24,7 +24,7 @@ const WRITERS_MIN: usize = 4;
 pub(super) struct Staging {
     path: PathBuf,
     /// Found out at the first import.
-    writes: OnceLock<Writes>,
+    pub(super) writes: OnceLock<Writes>,
 }
 
 impl Staging {

@@ -1,3 +1,4 @@
+use super::sorted_file::Writes;
 use super::*;
 use crate::class::Class;
 use crate::storage::conformance::suite;
@@ -8,14 +9,23 @@ fn small() -> StoreOptions {
 }
 
 #[test]
-fn rocksdb_conforms() {
-    let places = std::cell::RefCell::new(Vec::new());
-    suite(|| {
-        let place = tempfile::tempdir().expect("a temporary directory");
-        let engine = RocksEngine::open(place.path(), &small()).expect("opens");
-        places.borrow_mut().push(place);
-        engine
-    });
+fn rocksdb_conforms_however_sorted_files_are_written() {
+    for writes in [Writes::Direct, Writes::Cached] {
+        let places = std::cell::RefCell::new(Vec::new());
+        suite(|| {
+            let place = tempfile::tempdir().expect("a temporary directory");
+            let engine = RocksEngine::open(place.path(), &small()).expect("opens");
+            if writes == Writes::Cached {
+                engine
+                    .staging
+                    .writes
+                    .set(writes)
+                    .expect("nothing is known before the first import");
+            }
+            places.borrow_mut().push(place);
+            engine
+        });
+    }
 }
 
 #[test]

@@ -79,7 +79,8 @@ fn a_large_import_leaves_its_index() {
     let mut catalogue = std::io::BufWriter::new(catalogue);
     writeln!(catalogue, "object_id,ra,dec").expect("written");
     for row in 0..60_000 {
-        writeln!(catalogue, "{row},{},{}", row as f64 * 6e-3, row as f64 * 1e-3).expect("written");
+        writeln!(catalogue, "{row},{},{}", f64::from(row) * 6e-3, f64::from(row) * 1e-3)
+            .expect("written");
     }
     drop(catalogue);
     let turns: Vec<_> = (0..60_000).map(|row| vector(row % OBJECTS)).collect();
