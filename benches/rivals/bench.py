@@ -210,13 +210,15 @@ def run_size(name: str, arguments) -> None:
     found = {"engines": {}}
     if arguments.merge and path.exists():
         found = json.loads(path.read_text())
-    found |= {
-        "size": {"name": name, "rows": size.rows, "dimension": size.dimension},
+    of_run = {
         "machine": machine(),
         "revision": revision(),
         "command": " ".join(["benches/rivals/run.sh", *sys.argv[1:]]),
         "date": time.strftime("%Y-%m-%d"),
     }
+    found["size"] = {"name": name, "rows": size.rows, "dimension": size.dimension}
+    if arguments.engines or "revision" not in found:
+        found |= of_run
     for engine in arguments.engines:
         if engine == OURS:
             import ours
@@ -226,6 +228,11 @@ def run_size(name: str, arguments) -> None:
             found["engines"][engine] = run_rival(engine, size, judge, arguments)
         # Written after each, so that a run that is stopped leaves what it found.
         path.write_text(json.dumps(found, indent=1))
+    if arguments.imports:
+        import imports
+
+        print("==> imports in turns", flush=True)
+        found["imports"] = of_run | {"seconds": imports.run(size, arguments.imports)}
     found["took_s"] = time.monotonic() - began
     path.write_text(json.dumps(found, indent=1))
     report.write(found, judge.shapes, results)
@@ -238,11 +245,14 @@ def main() -> None:
     parser.add_argument(
         "--engines",
         default=",".join([OURS, *ENGINES]),
-        type=lambda text: text.split(","),
-        help=f"which, separated by commas [default: all of {OURS}, {', '.join(ENGINES)}]",
+        type=lambda text: [] if text == "none" else text.split(","),
+        help=f"which, separated by commas, or `none` [default: all of {OURS}, {', '.join(ENGINES)}]",
     )
     parser.add_argument("--results", type=Path, default=cache() / "results", help="folder of the results")
     parser.add_argument("--scenarios", action="store_true", help="also churn, searches during a build, growth (ours)")
+    parser.add_argument(
+        "--imports", type=int, default=0, metavar="ROUNDS", help="also imports alone, with the fastest rival in turns"
+    )
     parser.add_argument("--merge", action="store_true", help="keep the results of engines that are not run again")
     parser.add_argument("--reuse", action="store_true", help="keep what was built, and use it again")
     parser.add_argument("--report", action="store_true", help="only print the tables of the results that are there")

@@ -48,8 +48,8 @@ class Engine:
         self.kind = options["kind"]
         self.table = None
 
-    def build(self, workload, folder, figures: dict, say) -> None:
-        """Imports and indexes a workload."""
+    def load(self, workload, folder, figures: dict, say):
+        """Imports a workload; returns the table and the clock."""
         vectors = np.load(workload / "vectors.npy", mmap_mode="r")
         cells = np.load(workload / "cells.npy")
         positions = pq.read_table(workload / "catalogue.parquet", columns=["ra", "dec"])
@@ -73,6 +73,13 @@ class Engine:
         figures["searchable_s"] = clock.lap()
         figures["durable_s"] = figures["searchable_s"] + sync_folder(folder)
         figures["durable_note"] = "does not sync by itself: its files were synced afterwards"
+        return table, clock
+
+    def build(self, workload, folder, figures: dict, say) -> None:
+        """Imports and indexes a workload."""
+        vectors = np.load(workload / "vectors.npy", mmap_mode="r")
+        dimension = vectors.shape[1]
+        table, clock = self.load(workload, folder, figures, say)
         clock.lap()
         # One file instead of many, before the indices are made; what it was made of need not stay on disk.
         table.optimize(cleanup_older_than=timedelta(0))

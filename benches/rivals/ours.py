@@ -53,6 +53,23 @@ class Programs:
         )
         return done.stdout
 
+    def import_here(self, workload: Path, data: Path) -> float:
+        """Imports in process, as the rivals do it; seconds until the program has ended and every row is on the disk."""
+        return self.timed_import(workload, "--data", data, "--no-index")
+
+    def import_through(self, workload: Path, server: str) -> float:
+        """Imports through a server; seconds until it has acknowledged that every row is on the disk."""
+        return self.timed_import(workload, server=server)
+
+    def timed_import(self, workload: Path, *more, server: str | None = None) -> float:
+        """Makes the collection of a workload; returns the seconds from the start of the command to its end."""
+        vectors = f"vector={workload / 'vectors.npy'}"
+        words = ("--create", "--vectors", vectors, "--metric", "cosine", *more)
+        warm(workload)
+        began = time.perf_counter()
+        self.run("import", COLLECTION, workload / "catalogue.parquet", *words, server=server)
+        return time.perf_counter() - began
+
     def drive(self, *words, threads: int = 1) -> list[dict]:
         """Runs the driver; returns its lines."""
         done = subprocess.run(
@@ -87,20 +104,13 @@ class Programs:
 def build(programs: Programs, workload: Path, data: Path) -> dict:
     """Import in process, as the rivals do it, for its rate alone; then through a real server, and the index."""
     figures = {}
-    vectors = f"vector={workload / 'vectors.npy'}"
-    words = ("import", COLLECTION, workload / "catalogue.parquet", "--create", "--vectors", vectors, "--metric", "cosine")
     alone = data.with_name("sidereus-alone")
     shutil.rmtree(alone, ignore_errors=True)
-    warm(workload)
-    began = time.perf_counter()
-    programs.run(*words, "--data", alone, "--no-index")
-    figures["durable_s"] = time.perf_counter() - began
+    figures["durable_s"] = programs.import_here(workload, alone)
     shutil.rmtree(alone)
     with programs.serving(data) as server:
-        warm(workload)
-        began = time.perf_counter()
-        programs.run(*words, server=server)
-        figures["durable_grpc_s"] = time.perf_counter() - began
+        figures["durable_grpc_s"] = programs.import_through(workload, server)
+        began = time.perf_counter() - figures["durable_grpc_s"]
         first = int(np.load(workload / "ids.npy", mmap_mode="r")[0])
         programs.run("search", COLLECTION, "--like", first, "-k", 1, "--format", "json", server=server)
         figures["searchable_s"] = time.perf_counter() - began

@@ -232,6 +232,16 @@ def write(found: dict, shapes: list[dict], folder: Path) -> None:
     for name, head, rows in (costs, *our_tables(engines.get(OURS, {}), shapes)):
         print(f"\n{name}\n\n{grid(head, rows)}")
         text += [f"## {name}", markdown(head, rows)]
+    if "imports" in found:
+        import imports
+
+        each = found["imports"]
+        name = f"Imports in turns, rows/s to durable, {len(each['seconds'][imports.LANCE])} rounds"
+        head = ["", "median", "slowest", "fastest", "against LanceDB"]
+        rows = imports.rows(each["seconds"], found["size"]["rows"])
+        said = f"{each['date']}, {each['revision']}; `{each['command']}`"
+        print(f"\n{name}\n\n{grid(head, rows)}\n{said}")
+        text += [f"## {name}", markdown(head, rows), said]
     remarks = notes(found)
     print("\n" + "\n".join(remarks))
     text += ["## Notes", "\n".join(f"- {line}" for line in remarks)]

@@ -1,6 +1,7 @@
 """One engine in a process of its own: builds it, tunes it, or measures it. `bench.py` starts these.
 
     worker.py build   ENGINE SIZE FOLDER [OPTIONS]
+    worker.py import  ENGINE SIZE FOLDER
     worker.py tune    ENGINE SIZE FOLDER
     worker.py measure ENGINE SIZE FOLDER SETTINGS.json OFFSET CLIENTS
 
@@ -31,6 +32,14 @@ def engine_of(name: str, size, **more):
     chosen = ENGINES[name]
     options = dict(chosen.options) | {"dimension": size.dimension} | more
     return importlib.import_module(chosen.module).Engine(options)
+
+
+def load(name: str, size, folder: Path) -> dict:
+    """Imports alone."""
+    figures = {}
+    warm(workload_of(size.name))
+    engine_of(name, size).load(workload_of(size.name), folder, figures, lambda done: None)
+    return figures
 
 
 def build(name: str, size, folder: Path, more: dict) -> dict:
@@ -161,6 +170,8 @@ def main() -> None:
     size, folder = SIZES[size], Path(folder)
     if what == "build":
         found = build(name, size, folder, json.loads(rest[0]) if rest else {})
+    elif what == "import":
+        found = load(name, size, folder)
     elif what == "tune":
         found = tune(name, size, folder)
     else:

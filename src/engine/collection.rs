@@ -42,6 +42,8 @@ pub(super) struct Collection {
     store: Arc<Store>,
     limits: BuildLimits,
     residency: Residency,
+    /// Whether rows of imports stay in memory until they are indexed.
+    keeps_imports: bool,
     pub(super) formulas: FormulaSlot,
     /// Held during a commit and during the swap at the end of a build.
     commit: Mutex<()>,
@@ -61,6 +63,7 @@ impl Collection {
         store: Arc<Store>,
         limits: BuildLimits,
         residency: Residency,
+        keeps_imports: bool,
     ) -> Self {
         Self {
             id: record.id,
@@ -69,6 +72,7 @@ impl Collection {
             store,
             limits,
             residency,
+            keeps_imports,
             formulas: FormulaSlot::default(),
             commit: Mutex::new(()),
             state: RwLock::new(None),
@@ -96,6 +100,15 @@ impl Collection {
             return Ok(state);
         }
         let _commit = self.lock_commits();
+        self.state_while_committing()
+    }
+
+    /// The state with everything in it, also what was left to the store.
+    pub(super) fn remembered(&self) -> Result<Arc<State>, EngineError> {
+        let _commit = self.lock_commits();
+        if self.published().is_some_and(|state| state.has_only_keys()) {
+            self.forget_state();
+        }
         self.state_while_committing()
     }
 

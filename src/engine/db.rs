@@ -44,6 +44,9 @@ pub struct DbOptions {
     /// Memory that values of derived columns may occupy, in bytes; what does not fit is computed again when it is asked for.
     /// `None` for a sixteenth of the machine's.
     pub derived_bytes: Option<u64>,
+    /// Whether rows of imports stay in memory until they are indexed, for searches that come before. Where only their keys do,
+    /// the first search has the whole tail read from the store, as after a start.
+    pub keep_imports: bool,
 }
 
 impl DbOptions {
@@ -57,6 +60,7 @@ impl DbOptions {
             resident_bytes: None,
             build_memory_bytes: None,
             derived_bytes: None,
+            keep_imports: true,
         }
     }
 }
@@ -155,7 +159,8 @@ impl Db {
             memory_bytes_max: self.inner.options.build_memory_bytes.unwrap_or(u64::MAX),
         };
         let residency = self.inner.residency.clone();
-        Arc::new(Collection::new(record, folder, store, limits, residency))
+        let keeps_imports = self.inner.options.keep_imports;
+        Arc::new(Collection::new(record, folder, store, limits, residency, keeps_imports))
     }
 
     /// Has a collection found by its name.

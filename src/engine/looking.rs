@@ -16,10 +16,14 @@ impl Db {
     /// # Errors
     /// [`EngineError::NoCollection`]; those of the store and of segments, where the collection is used for the first time.
     pub fn view(&self, name: &str) -> Result<CollectionView, EngineError> {
-        let view = self.glance(name)?;
-        self.find(name)?.look_at();
-        view.state.make_ready();
-        Ok(view)
+        let collection = self.find(name)?;
+        collection.look_at();
+        let state = self.state_of(&collection)?;
+        if state.has_only_keys() {
+            return Ok(self.view_of(&collection, collection.remembered()?));
+        }
+        state.make_ready();
+        Ok(self.view_of(&collection, state))
     }
 
     /// A view for counts and schemas, for which vectors go on waiting.
@@ -28,13 +32,18 @@ impl Db {
     /// As [`Db::view`].
     pub fn glance(&self, name: &str) -> Result<CollectionView, EngineError> {
         let collection = self.find(name)?;
+        let state = self.state_of(&collection)?;
+        Ok(self.view_of(&collection, state))
+    }
+
+    fn state_of(&self, collection: &Arc<Collection>) -> Result<Arc<State>, EngineError> {
         let is_first = collection.published().is_none();
         let state = collection.state()?;
         if is_first {
             // What was due when the database was closed is due still.
-            self.index_when_due(&collection);
+            self.index_when_due(collection);
         }
-        Ok(self.view_of(&collection, state))
+        Ok(state)
     }
 
     /// A view as another one, of what is committed now: of the same collection, and under the same policies.
@@ -72,14 +81,19 @@ impl Db {
 }
 
 impl State {
-    /// Whether no vector of the tail waits to be made.
+    /// Whether nothing of the tail waits to be made or read.
     fn is_ready(&self) -> bool {
-        self.tail_vectors().all(PartVectors::is_ready)
+        !self.has_only_keys() && self.tail_vectors().all(PartVectors::is_ready)
     }
 
     /// Makes the vectors of the tail that wait.
     fn make_ready(&self) {
         self.tail_vectors().for_each(PartVectors::make_ready);
+    }
+
+    /// Whether only keys of the tail are in memory, or of some of it.
+    pub(super) fn has_only_keys(&self) -> bool {
+        self.tail.iter().any(|live| live.part.has_only_keys())
     }
 
     fn tail_vectors(&self) -> impl Iterator<Item = &PartVectors> {
@@ -92,7 +106,10 @@ mod tests {
     use super::super::late::tests::{block, schema};
     use super::*;
     use crate::engine::db::DbOptions;
-    use crate::schema::ObjectId;
+    use crate::engine::part::Part;
+    use crate::engine::state::LivePart;
+    use crate::engine::{Write, WriteMode};
+    use crate::schema::{ObjectId, SpaceId};
     use crate::vector::Metric;
 
     const DIMENSION: usize = 1_024;
@@ -127,20 +144,63 @@ mod tests {
         let view = db.view("demo").expect("a view");
         assert!(view.state.is_ready() && db.view_at_hand("demo").is_some());
         let part = view.parts()[0].part();
-        let vectors = part.vectors(space).expect("vectors");
-        let mut buffer = Vec::new();
-        for row in [0, 4_321, 8_999] {
-            let Some(ObjectId::Number(id)) = part.id_at(row) else { panic!("ids are numbers") };
-            let vector = vectors.of_row(row, &mut buffer).expect("a vector");
-            let length = vector.iter().map(|x| x * x).sum::<f32>();
-            assert!((length - 1.0).abs() < 1e-4, "{length}");
-            let (own, other) = (id as usize % DIMENSION, (id as usize + 1) % DIMENSION);
-            let ratio = vector[own] / vector[other];
-            assert!((ratio / (1.0 + id as f32) - 1.0).abs() < 1e-4, "{id} {ratio}");
-        }
+        [0, 4_321, 8_999].into_iter().for_each(|row| check_vector(part, space, row));
 
         import(&db, 9_000);
         let at_hand = db.view_at_hand("demo").expect("somebody has just looked");
         assert_eq!(at_hand.live_count(), 18_000);
+    }
+
+    /// Compares a vector with that of [`import`], at unit length.
+    fn check_vector(part: &Part, space: SpaceId, row: usize) {
+        let Some(ObjectId::Number(id)) = part.id_at(row) else { panic!("ids are numbers") };
+        let mut buffer = Vec::new();
+        let vectors = part.vectors(space).expect("vectors");
+        let vector = vectors.of_row(row, &mut buffer).expect("a vector");
+        let length = vector.iter().map(|x| x * x).sum::<f32>();
+        assert!((length - 1.0).abs() < 1e-4, "{length}");
+        let (own, other) = (id as usize % DIMENSION, (id as usize + 1) % DIMENSION);
+        let ratio = vector[own] / vector[other];
+        assert!((ratio / (1.0 + id as f32) - 1.0).abs() < 1e-4, "{id} {ratio}");
+    }
+
+    #[test]
+    fn imports_that_are_not_kept_are_read_from_the_store() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let options = DbOptions { auto_index_rows: None, ..DbOptions::new(folder.path()) };
+        let db = Db::open(DbOptions { keep_imports: false, ..options }).expect("opens");
+        db.create_collection(schema(Metric::Cosine, DIMENSION)).expect("made");
+        let space = db.schema("demo").expect("there").spaces[0].id;
+        import(&db, 0);
+        import(&db, 9_000);
+        let glance = db.glance("demo").expect("a view");
+        assert!(glance.state.has_only_keys() && !glance.state.is_ready());
+        assert_eq!((glance.parts().len(), glance.state.tail_bytes()), (1, 0), "keys are merged");
+        assert_eq!(glance.info(false).expect("told").vector_counts, [(space, 18_000)]);
+
+        // Rows that die, and others that come one by one, are merged with what has only keys.
+        let gone = (0..10_000).map(|id| Write::Delete(ObjectId::Number(id))).collect();
+        db.write("demo", WriteMode::Bulk, gone).expect("deleted");
+        let object = db.get("demo", &[ObjectId::Number(17_000)]).expect("read").remove(0);
+        db.write("demo", WriteMode::Logged, vec![Write::Put(object.expect("there"))]).expect("put");
+        import(&db, 0);
+        let glance = db.glance("demo").expect("a view");
+        assert_eq!((glance.live_count(), glance.parts().len()), (17_000, 1));
+        assert!(glance.state.has_only_keys() && db.view_at_hand("demo").is_none());
+
+        let view = db.view("demo").expect("a view");
+        assert!(view.state.is_ready() && !view.state.has_only_keys());
+        assert_eq!((view.live_count(), view.version()), (17_000, glance.version()));
+        let alive = |live: &LivePart| {
+            let rows = 0..live.part().row_count();
+            rows.filter(|row| !live.dead().contains(*row as u32)).collect::<Vec<_>>()
+        };
+        for live in view.parts() {
+            alive(live)
+                .into_iter()
+                .step_by(97)
+                .for_each(|row| check_vector(live.part(), space, row));
+        }
+        assert!(db.view_at_hand("demo").is_some());
     }
 }

@@ -20,6 +20,9 @@ use crate::storage::{ObjectKey, Place};
 /// Rows of each Arrow batch of a part, all but the last.
 pub const BATCH_ROWS: usize = 65_536;
 
+/// Rows that are looked at one by one before steps get longer.
+const NEAR_ROWS: usize = 6;
+
 /// Where the rows of a part come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PartKind {
@@ -42,6 +45,8 @@ pub struct Part {
     directions: Arc<Directions>,
     /// The same in everything that has the same rows.
     identity: Arc<()>,
+    /// Whether there is more than keys.
+    has_columns: bool,
 }
 
 impl Part {
@@ -80,15 +85,42 @@ impl Part {
                 .ok_or_else(|| damaged("ordinals are not numbers"))?;
             all_ordinals.extend_from_slice(array.values());
         }
+        Self::of_columns(kind, batches, cells, all_ordinals, spaces).map_err(damaged)
+    }
+
+    /// A tail part of keys, of whose rows nothing else is in memory.
+    ///
+    /// # Errors
+    /// As [`Part::new`].
+    pub(super) fn of_keys(
+        keys: impl ExactSizeIterator<Item = (u64, u32)>,
+        spaces: Vec<PartVectors>,
+    ) -> Result<Self, EngineError> {
+        let (cells, ordinals) = keys.unzip();
+        let damaged = |what: &str| EngineError::DamagedSegment {
+            path: "(tail)".to_owned(),
+            what: what.to_owned(),
+        };
+        let part = Self::of_columns(PartKind::Tail, Vec::new(), cells, ordinals, spaces);
+        Ok(Self { has_columns: false, ..part.map_err(damaged)? })
+    }
+
+    fn of_columns(
+        kind: PartKind,
+        batches: Vec<RecordBatch>,
+        cells: Vec<u64>,
+        all_ordinals: Vec<u32>,
+        spaces: Vec<PartVectors>,
+    ) -> Result<Self, &'static str> {
         if cells.len() != all_ordinals.len() {
-            return Err(damaged("cells and ordinals differ in number"));
+            return Err("cells and ordinals differ in number");
         }
         let keys = || cells.iter().zip(&all_ordinals);
         if keys().zip(keys().skip(1)).any(|(left, right)| left >= right) {
-            return Err(damaged("rows are not in key order"));
+            return Err("rows are not in key order");
         }
         if spaces.iter().any(|space| !space.fits(cells.len())) {
-            return Err(damaged("a space has vectors for rows that do not exist"));
+            return Err("a space has vectors for rows that do not exist");
         }
         Ok(Self {
             kind,
@@ -99,6 +131,7 @@ impl Part {
             attributes: Arc::default(),
             directions: Arc::new(Directions::unmade()),
             identity: Arc::new(()),
+            has_columns: true,
         })
     }
 
@@ -243,12 +276,17 @@ impl Part {
         let mut from = 0;
         for place in places {
             let key = place.key;
-            let mut step = 1;
-            while cells.get(from + step).is_some_and(|&cell| cell < key.cell.0) {
-                step *= 2;
+            let is_before = |cell: &u64| *cell < key.cell.0;
+            // Where rows and places are about equally dense, the next row is one of the next few.
+            from += cells[from..].iter().take(NEAR_ROWS).take_while(|cell| is_before(cell)).count();
+            if cells.get(from).is_some_and(is_before) {
+                let mut step = 1;
+                while cells.get(from + step).is_some_and(is_before) {
+                    step *= 2;
+                }
+                let end = (from + step + 1).min(cells.len());
+                from += cells[from..end].partition_point(is_before);
             }
-            let end = (from + step + 1).min(cells.len());
-            from += cells[from..end].partition_point(|&cell| cell < key.cell.0);
             if from == cells.len() {
                 break;
             }
@@ -291,13 +329,18 @@ impl Part {
         self.spaces.iter().map(PartVectors::size_bytes).sum()
     }
 
+    /// Whether only keys are in memory; the rest has to be read from the store before there is a view.
+    pub(super) fn has_only_keys(&self) -> bool {
+        !self.has_columns
+    }
+
     /// The cells of the rows, ascending.
     pub(super) fn cells(&self) -> &[u64] {
         self.cells.as_slice()
     }
 }
 
-/// Merges the live rows of several parts into one tail part.
+/// Merges the live rows of several parts into one tail part, which has only keys where one of them has no more.
 ///
 /// `parts` names, for each part, whether a row is dead.
 pub(super) fn merge(
@@ -311,7 +354,11 @@ pub(super) fn merge(
             order.push((part.cells()[row], part.ordinals[row], place, row));
         }
     }
-    order.sort_unstable();
+    #[expect(clippy::stable_sort_primitive, reason = "this sort merges runs that are in order")]
+    order.sort();
+    if parts.iter().any(|(part, _)| part.has_only_keys()) {
+        return merge_keys(parts, &order, schema);
+    }
     let mut sources: Vec<&RecordBatch> = Vec::new();
     let mut first_batch = Vec::with_capacity(parts.len());
     for (part, _) in parts {
@@ -341,4 +388,20 @@ pub(super) fn merge(
     let directions = order.iter().map(|&(_, _, part, row)| tables[part][row]).collect();
     Part::new(PartKind::Tail, batches, &ordinals, spaces, "(tail)")?
         .with_directions(Directions::of(directions), "(tail)")
+}
+
+/// The keys of rows of parts, in order.
+fn merge_keys(
+    parts: &[(&Part, &dyn Fn(usize) -> bool)],
+    order: &[(u64, u32, usize, usize)],
+    schema: &CollectionSchema,
+) -> Result<Part, EngineError> {
+    let spaces = schema.vector_spaces().map(|space| {
+        let vectors: Vec<_> = parts.iter().map(|(part, _)| part.vectors(space.id)).collect();
+        let has_vector = order.iter().map(|&(_, _, part, row)| {
+            vectors[part].is_some_and(|vectors| vectors.vector_of(row).is_some())
+        });
+        PartVectors::left_to_store(space, has_vector)
+    });
+    Part::of_keys(order.iter().map(|&(cell, ordinal, ..)| (cell, ordinal)), spaces.collect())
 }

@@ -375,15 +375,18 @@ impl State {
         for place in 0..self.tail.len() {
             let live = &self.tail[place];
             // Mostly dead: what lives moves to a part of its own, so that the memory comes back.
-            if 2 * live.live_count() < live.part.row_count() as u64 {
+            let is_mostly_dead = 2 * live.live_count() < live.part.row_count() as u64;
+            if is_mostly_dead {
                 self.tail[place] = self.merge(&[live])?;
             }
         }
         while let [.., older, newer] = self.tail.as_slice() {
-            if older.part.row_count() > 2 * newer.part.row_count()
-                || older.part.row_count() + newer.part.row_count() > MERGED_ROWS_MAX
-                || older.part.vector_bytes() + newer.part.vector_bytes() > MERGED_BYTES_MAX
-            {
+            // Keys alone are merged in no time, and a commit looks for its own in every part.
+            let is_light = older.part.has_only_keys() || newer.part.has_only_keys();
+            let rows = older.part.row_count() + newer.part.row_count();
+            let bytes = older.part.vector_bytes() + newer.part.vector_bytes();
+            let is_large = rows > MERGED_ROWS_MAX || bytes > MERGED_BYTES_MAX;
+            if older.part.row_count() > 2 * newer.part.row_count() || (is_large && !is_light) {
                 break;
             }
             let merged = self.merge(&[older, newer])?;

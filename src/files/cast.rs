@@ -6,7 +6,7 @@ use arrow::array::{
     Array, ArrayRef, AsArray, FixedSizeListArray, Float32Array, Float64Array, ListArray,
     UInt64Array,
 };
-use arrow::buffer::NullBuffer;
+use arrow::buffer::{NullBuffer, ScalarBuffer};
 use arrow::compute::{CastOptions, cast_with_options, take};
 use arrow::datatypes::{DataType, Field, Float32Type, Float64Type};
 use arrow::error::ArrowError;
@@ -277,15 +277,14 @@ fn is_sound(vector: &[f32], metric: Metric) -> bool {
 
 /// Vectors of consecutive rows, row-major.
 pub(super) fn vectors_of_block(
-    mut values: Vec<f32>,
+    values: &ScalarBuffer<f32>,
     space: &EmbeddingSpace,
 ) -> Result<Vectors, ArrowError> {
     let rows = values.chunks_exact(space.dimension);
     let whole = rows.len() * space.dimension;
     if rows.clone().all(|vector| is_sound(vector, space.metric)) {
         let item = Arc::new(Field::new("item", DataType::Float32, true));
-        values.truncate(whole);
-        let components = Arc::new(Float32Array::from(values));
+        let components = Arc::new(Float32Array::new(values.slice(0, whole), None));
         let array = FixedSizeListArray::try_new(item, space.dimension as i32, components, None)?;
         return Ok(Vectors { array, misfits: Vec::new() });
     }

@@ -218,7 +218,8 @@ impl IngestBatches {
         for array in &mut self.arrays {
             let dimension = array.dimension();
             let values = array.next_rows(count)?;
-            blocks.push(select(values, dimension, &table, self.row));
+            let values = select(values, dimension, &table, self.row);
+            blocks.push(array.lend(values));
         }
         self.row = end;
         self.plan.ingest_batch(&table, blocks).map(Some)

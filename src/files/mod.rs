@@ -30,6 +30,7 @@ mod parquet_reader;
 mod plan;
 mod reader;
 mod refused;
+mod spare;
 mod told;
 mod units;
 mod wire;

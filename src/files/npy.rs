@@ -4,10 +4,12 @@ use std::fs::File;
 use std::io::{BufReader, Read, Seek};
 use std::path::Path;
 
+use arrow::buffer::ScalarBuffer;
 use npyz::{DType, Endianness, NpyHeader, Order, TypeChar};
 
 use super::FileError;
 use super::contain::contain;
+use super::spare::Spare;
 use crate::schema::DIMENSION_MAX;
 
 /// Reads a two-dimensional C-ordered array of float16, float32 or float64, row by row, as singles.
@@ -19,6 +21,7 @@ pub struct NpyReader {
     dimension: usize,
     rows_total: u64,
     rows_done: u64,
+    spare: Spare,
 }
 
 /// Type of the numbers of an array.
@@ -68,7 +71,16 @@ impl NpyReader {
                 ),
             });
         }
-        Ok(Self { path: shown, file, number, is_big_endian, dimension, rows_total, rows_done: 0 })
+        Ok(Self {
+            path: shown,
+            file,
+            number,
+            is_big_endian,
+            dimension,
+            rows_total,
+            rows_done: 0,
+            spare: Spare::default(),
+        })
     }
 
     /// The file, as given.
@@ -96,7 +108,7 @@ impl NpyReader {
         let mut values;
         if self.number == Number::Single && self.is_big_endian == cfg!(target_endian = "big") {
             // As they lie in memory: they are read to where they stay.
-            values = vec![0.0; count * self.dimension];
+            values = self.spare.take(count * self.dimension);
             self.read(bytemuck::cast_slice_mut(&mut values))?;
         } else {
             let mut rest = count * self.dimension * self.number.bytes();
@@ -112,6 +124,11 @@ impl NpyReader {
         }
         self.rows_done += count as u64;
         Ok(values)
+    }
+
+    /// Vectors as an Arrow buffer, whose memory comes back here and is read into again.
+    pub(super) fn lend(&self, values: Vec<f32>) -> ScalarBuffer<f32> {
+        self.spare.lend(values)
     }
 
     fn read(&mut self, bytes: &mut [u8]) -> Result<(), FileError> {

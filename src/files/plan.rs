@@ -6,6 +6,7 @@ use arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, Float64Array, Int64Array, RecordBatch,
     RecordBatchOptions, StringArray,
 };
+use arrow::buffer::ScalarBuffer;
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::{DataType, Field, Float64Type, Schema, SchemaRef};
 use arrow::error::ArrowError;
@@ -141,7 +142,7 @@ impl Plan {
     pub fn ingest_batch(
         &self,
         table: &TableBatch,
-        blocks: Vec<Vec<f32>>,
+        blocks: Vec<ScalarBuffer<f32>>,
     ) -> Result<IngestRows, FileError> {
         self.convert(table, blocks).map_err(|error| FileError::Layout { detail: error.to_string() })
     }
@@ -149,7 +150,7 @@ impl Plan {
     fn convert(
         &self,
         table: &TableBatch,
-        mut blocks: Vec<Vec<f32>>,
+        mut blocks: Vec<ScalarBuffer<f32>>,
     ) -> Result<IngestRows, ArrowError> {
         let rows = &table.rows;
         let mut faults = Faults(vec![None; rows.num_rows()]);
@@ -180,7 +181,7 @@ impl Plan {
                 VectorPlace::Column(column) => vectors_of_column(rows.column(*column), space)?,
                 VectorPlace::Block(number) => {
                     let block = blocks.get_mut(*number).map(std::mem::take);
-                    vectors_of_block(block.unwrap_or_default(), space)?
+                    vectors_of_block(&block.unwrap_or_default(), space)?
                 }
             };
             let Vectors { array, misfits } = vectors;

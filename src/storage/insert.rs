@@ -5,15 +5,17 @@
 //! is written. Every other case is left to the plan. Both ways write the same rows.
 
 use std::collections::BTreeMap;
+use std::panic::resume_unwind;
 use std::sync::Arc;
 
 use super::bulk::Stage;
+use super::encoded::EncodedRows;
 use super::engine::{KvView, Patience, Sink, SortedRun, SortedSource};
 use super::error::StorageError;
 use super::key::{IdKey, KeyRange, ObjectKey, VectorKey};
 use super::operation::{Change, ChangeKind};
 use super::plan::first_key;
-use super::record::{Head, Located, StagedFile, append_row, vector_bytes};
+use super::record::{Head, Located, StagedFile, vector_bytes};
 use super::store::{Store, head};
 use super::table::Table;
 use super::write::change_rows;
@@ -31,11 +33,9 @@ const SPLIT_ROWS: usize = 32_768;
 /// Ids that are looked up before files are written.
 const LOOKED_UP_ROWS: usize = 64;
 
-/// Objects whose bytes tell about how many all of them have.
-const SAMPLED_ROWS: usize = 16;
-
-/// Vectors that are on their way from memory while one is written.
+/// Vectors, and rows of objects, that are on their way from memory while one is written.
 const AHEAD: usize = 2;
+const ROWS_AHEAD: usize = 6;
 
 /// Where a row of a block goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,11 +107,16 @@ impl Store {
         {
             return Ok(None);
         }
-        let Some(order) = Order::of(collection, blocks) else { return Ok(None) };
+        let (order, encoded) = std::thread::scope(|scope| {
+            let encoding = scope.spawn(|| EncodedRows::of(blocks));
+            let order = Order::of(collection, blocks);
+            (order, encoding.join().unwrap_or_else(|panic| resume_unwind(panic)))
+        });
+        let Some(order) = order else { return Ok(None) };
         if order.seems_stored(&*self.engine.view(), collection, blocks)? {
             return Ok(None);
         }
-        let objects = ObjectRows::split(blocks, &order.places);
+        let objects = ObjectRows::split(&encoded, &order.places);
         let vectors = VectorRows::split(schema, blocks, &order.places);
         let ids = IdRows::split(collection, blocks, &order.ids);
         let mut sources: Vec<&dyn SortedSource> = Vec::new();
@@ -302,29 +307,14 @@ fn halves<T>(rows: &[T], is_split: bool) -> impl Iterator<Item = &[T]> {
 
 /// Rows of the `objects` table.
 struct ObjectRows<'a> {
-    blocks: &'a [&'a dyn Rows],
+    encoded: &'a EncodedRows,
     places: &'a [Place],
 }
 
 impl<'a> ObjectRows<'a> {
-    fn split(blocks: &'a [&'a dyn Rows], places: &'a [Place]) -> Vec<Self> {
-        let whole = Self { blocks, places };
-        let is_large = places.len() > SPLIT_ROWS || whole.size_bytes() > SPLIT_BYTES;
-        halves(places, is_large).map(|places| Self { blocks, places }).collect()
-    }
-
-    /// About how many bytes the rows have: some of them, as many times as there are others.
-    fn size_bytes(&self) -> usize {
-        let step = self.places.len().div_ceil(SAMPLED_ROWS).max(1);
-        let mut sampled = Vec::new();
-        self.places.iter().step_by(step).for_each(|place| self.append(&mut sampled, place));
-        sampled.len() * step
-    }
-
-    fn append(&self, value: &mut Vec<u8>, place: &Place) {
-        let (block, row) = (self.blocks[place.block as usize], place.row as usize);
-        let columns = (0..block.column_count()).map(|column| block.value(column, row));
-        append_row(value, block.id(row), block.position(row), columns);
+    fn split(encoded: &'a EncodedRows, places: &'a [Place]) -> Vec<Self> {
+        let is_large = places.len() > SPLIT_ROWS || encoded.size_bytes() > SPLIT_BYTES;
+        halves(places, is_large).map(|places| Self { encoded, places }).collect()
     }
 }
 
@@ -334,11 +324,14 @@ impl SortedSource for ObjectRows<'_> {
     }
 
     fn visit(&self, sink: &mut Sink<'_>) -> Result<(), StorageError> {
-        let mut value = Vec::new();
-        for place in self.places {
-            value.clear();
-            self.append(&mut value, place);
-            sink(&place.key.bytes(), Some(&value))?;
+        for (number, place) in self.places.iter().enumerate() {
+            if let Some(later) = self.places.get(number + 2 * ROWS_AHEAD) {
+                self.encoded.prefetch_end(later);
+            }
+            if let Some(next) = self.places.get(number + ROWS_AHEAD) {
+                self.encoded.prefetch(next);
+            }
+            sink(&place.key.bytes(), Some(self.encoded.row(place)))?;
         }
         Ok(())
     }

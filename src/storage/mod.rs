@@ -33,6 +33,7 @@ mod conformance;
 mod copy;
 mod directory;
 mod disk;
+mod encoded;
 mod engine;
 mod error;
 mod figures;

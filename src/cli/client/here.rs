@@ -54,7 +54,9 @@ impl Client {
         let level = Flag { word: "--data", key: "server.log", value: "warn".into() };
         let settings = Layered::read(config, variables(), vec![level])?.into_settings();
         let telemetry = start_telemetry(&settings.telemetry_options())?;
-        let options = DbOptions { data: data.to_owned(), ..settings.db_options() };
+        // Nobody searches here while rows come.
+        let options =
+            DbOptions { data: data.to_owned(), keep_imports: false, ..settings.db_options() };
         let (services, index_rows) = (settings.service_options(false)?, options.auto_index_rows);
         let opened = tokio::task::spawn_blocking(move || Db::open(options)).await?;
         let hint = "a server that has it open is asked without --data";

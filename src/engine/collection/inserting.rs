@@ -5,9 +5,9 @@ use std::sync::Arc;
 use super::importing::Importing;
 use super::{Collection, Publishing};
 use crate::engine::error::EngineError;
-use crate::engine::insert::{part_of_blocks, writes_of};
+use crate::engine::insert::{keys_of_blocks, part_of_blocks, writes_of};
 use crate::engine::part::Part;
-use crate::engine::state::MERGED_BYTES_MAX;
+use crate::engine::state::{MERGED_BYTES_MAX, State};
 use crate::engine::vectors::PartVectors;
 use crate::engine::write::{WriteMode, WriteOutcome, WriteReport};
 use crate::files::ObjectBlock;
@@ -44,13 +44,7 @@ impl Collection {
         let mut staged = None;
         if blocks.iter().all(|block| *block.schema() == *state.schema) {
             let rows = rows_of(&blocks);
-            let part = |places: &[Place]| {
-                let part = part_of_blocks(&state.schema, &state.arrow_schema, &blocks, places)?;
-                if self.is_looked_at() || !may_wait(&blocks, &part) {
-                    part.spaces().iter().for_each(PartVectors::make_ready);
-                }
-                Ok(part)
-            };
+            let part = |places: &[Place]| self.tail_part(&state, &blocks, places);
             staged = self.store.stage_insert(self.id, &state.schema, &rows, part)?;
         }
         Ok(StagedBlocks { staged, blocks, collection: Arc::clone(self) })
@@ -102,6 +96,24 @@ impl Collection {
         }
         let count = rows.iter().map(|block| block.count()).sum();
         Ok(Some(WriteReport { version, outcomes: vec![WriteOutcome::Inserted; count] }))
+    }
+
+    /// What stays in memory of rows until they are indexed.
+    fn tail_part(
+        &self,
+        state: &State,
+        blocks: &[Arc<ObjectBlock>],
+        places: &[Place],
+    ) -> Result<Part, EngineError> {
+        let is_looked_at = self.is_looked_at();
+        if !self.keeps_imports && !is_looked_at {
+            return keys_of_blocks(&state.schema, blocks, places);
+        }
+        let part = part_of_blocks(&state.schema, &state.arrow_schema, blocks, places)?;
+        if is_looked_at || !may_wait(blocks, &part) {
+            part.spaces().iter().for_each(PartVectors::make_ready);
+        }
+        Ok(part)
     }
 }
 

@@ -67,16 +67,19 @@ pub(crate) struct RocksEngine {
 }
 
 impl RocksEngine {
-    /// Opens the database below a data directory, or makes an empty one without tables.
+    /// Opens the database below a data directory, or makes an empty one.
     pub(crate) fn open(directory: &Path, options: &StoreOptions) -> Result<Self, StorageError> {
         let records = directory.join(RECORDS);
         let tuning = Tuning::new(options);
-        let database = tuning.database();
+        let mut database = tuning.database();
         let families = if records.join("CURRENT").exists() {
             DB::list_cf(&database, &records).map_err(|error| failed("listing tables", error))?
         } else {
             refuse_remains(&records)?;
-            vec![DEFAULT_FAMILY.to_owned()]
+            // Tables that are made one by one are each waited for until they are on the disk.
+            database.create_missing_column_families(true);
+            let tables = Table::ALL.into_iter().map(Table::name);
+            std::iter::once(DEFAULT_FAMILY).chain(tables).map(str::to_owned).collect()
         };
         let descriptors: Vec<_> = families
             .iter()
