@@ -1,6 +1,6 @@
 //! The end of the program.
 
-#![expect(unsafe_code, reason = "one call of the system")]
+#![expect(unsafe_code, reason = "calls of the system")]
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -17,6 +17,15 @@ pub fn now(status: u8) -> ! {
     let _ = std::io::stderr().flush();
     // SAFETY: the call takes a number, returns never, and runs no code of this process.
     unsafe { libc::_exit(i32::from(status)) }
+}
+
+/// Has SIGINT and SIGTERM end the process from here on, as they do where nobody listens: those who listened have stopped, and what
+/// is still waited for can be left at once.
+pub fn at_signals() {
+    for signal in [libc::SIGINT, libc::SIGTERM] {
+        // SAFETY: the default action runs no code of this process.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
 }
 
 /// The same with the status of a command.

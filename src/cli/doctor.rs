@@ -8,7 +8,7 @@ use clap::Args;
 
 use super::progress;
 use super::render::{Cell, Format, Table, print_table, write_out};
-use crate::engine::{DbOptions, Finding, examine};
+use crate::engine::{DbOptions, Finding, examine, holds_database};
 
 /// Words of `sidereus doctor`.
 #[derive(Debug, Args)]
@@ -26,7 +26,7 @@ pub(super) struct DoctorArguments {
 
 /// Runs `sidereus doctor`; the exit status is 1 when something is found that was not repaired.
 pub(super) async fn run(arguments: DoctorArguments) -> Result<ExitCode> {
-    if !arguments.data.join("FORMAT").is_file() {
+    if !holds_database(&arguments.data)? {
         bail!("{} is no data directory: it has no file FORMAT", arguments.data.display());
     }
     let (data, repair) = (arguments.data.clone(), arguments.repair);

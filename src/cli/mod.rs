@@ -128,6 +128,7 @@ fn run(command: Command) -> Result<ExitCode> {
     let outcome = runtime.block_on(dispatch(command));
     // Work that nobody waits for any more, such as a build that goes on at the next start, must not hold the end. The database
     // is closed, and its logs sealed, where all of it ends in that time; else its threads still work when the program leaves.
+    crate::leave::at_signals();
     runtime.shutdown_timeout(END_WAIT);
     outcome
 }

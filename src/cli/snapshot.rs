@@ -1,6 +1,5 @@
 //! `sidereus snapshot`: backups of the whole database.
 
-use std::io::ErrorKind::NotFound;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -14,7 +13,7 @@ use super::progress;
 use super::render::{Cell, Format, Table, print_facts, print_table, write_out};
 use crate::access::Registry;
 use crate::backup::{self, Remote, SnapshotManifest};
-use crate::engine::{Db, DbOptions};
+use crate::engine::{Db, DbOptions, holds_database};
 use crate::wire::v1;
 
 /// Words of `sidereus snapshot`.
@@ -102,7 +101,7 @@ pub(super) async fn run(arguments: SnapshotArguments) -> Result<()> {
     match action {
         Action::Create { to, data: Some(data) } => {
             // Opening would make one, and the backup would be one of nothing.
-            if data.join("FORMAT").metadata().is_err_and(|error| error.kind() == NotFound) {
+            if !holds_database(&data)? {
                 bail!("{} is no data directory: it has no file FORMAT", data.display());
             }
             let db = tokio::task::spawn_blocking(move || Db::open(DbOptions::new(data))).await??;

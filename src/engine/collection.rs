@@ -27,6 +27,7 @@ use crate::clock::now_s;
 use crate::schema::{CollectionId, CollectionSchema, Object, ObjectId, SpaceId};
 use crate::storage::{CollectionRecord, ObjectKey, Route, StorageError, Store};
 use building::Builds;
+pub use building::is_build_due;
 use importing::Importing;
 pub use inserting::StagedBlocks;
 

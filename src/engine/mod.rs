@@ -35,9 +35,11 @@ mod vectors;
 mod view;
 mod write;
 
-pub use crate::storage::{DiskSpace, RECORD_BYTES_MAX, RecordKind, ServerRecordKind, StoreFigures};
+pub use crate::storage::{
+    DiskSpace, RECORD_BYTES_MAX, RecordKind, ServerRecordKind, StoreFigures, holds_database,
+};
 pub use attributes::{Attribute, Scalar, Span, Spans, ValueSet};
-pub use collection::StagedBlocks;
+pub use collection::{StagedBlocks, is_build_due};
 pub use columns::{BUILT_IN_COUNT, DEC, HEALPIX_29, OBJECT_ID, RA, is_resident, resident_schema};
 pub use cost::{CodeCost, CostModel, NEAR_BYTES};
 pub use db::{Db, DbOptions};

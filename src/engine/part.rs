@@ -348,17 +348,16 @@ pub(super) fn merge(
     schema: &CollectionSchema,
     arrow_schema: &SchemaRef,
 ) -> Result<Part, EngineError> {
+    if parts.iter().any(|(part, _)| part.has_only_keys()) {
+        return merge_keys(parts, schema);
+    }
     let mut order: Vec<(u64, u32, usize, usize)> = Vec::new();
     for (place, (part, dead)) in parts.iter().enumerate() {
         for row in (0..part.row_count()).filter(|&row| !dead(row)) {
             order.push((part.cells()[row], part.ordinals[row], place, row));
         }
     }
-    #[expect(clippy::stable_sort_primitive, reason = "this sort merges runs that are in order")]
-    order.sort();
-    if parts.iter().any(|(part, _)| part.has_only_keys()) {
-        return merge_keys(parts, &order, schema);
-    }
+    order.sort_unstable();
     let mut sources: Vec<&RecordBatch> = Vec::new();
     let mut first_batch = Vec::with_capacity(parts.len());
     for (part, _) in parts {
@@ -390,18 +389,31 @@ pub(super) fn merge(
         .with_directions(Directions::of(directions), "(tail)")
 }
 
-/// The keys of rows of parts, in order.
+/// The keys of the live rows of parts, in order. There may be very many of them: each takes its key and little else here.
 fn merge_keys(
     parts: &[(&Part, &dyn Fn(usize) -> bool)],
-    order: &[(u64, u32, usize, usize)],
     schema: &CollectionSchema,
 ) -> Result<Part, EngineError> {
+    let live = parts.iter().map(|&(part, dead)| {
+        let rows = (0..part.row_count()).filter(move |row| !dead(*row));
+        rows.map(|row| ((part.cells()[row], part.ordinals[row]), row)).peekable()
+    });
+    let mut ahead: Vec<_> = live.collect();
+    let (mut keys, mut from) = (Vec::new(), Vec::new());
+    loop {
+        let next =
+            ahead.iter_mut().zip(0_u32..).filter_map(|(rows, part)| Some((rows.peek()?.0, part)));
+        let Some((_, part)) = next.min() else { break };
+        let Some((key, row)) = ahead[part as usize].next() else { break };
+        keys.push(key);
+        from.push((part, row as u32));
+    }
     let spaces = schema.vector_spaces().map(|space| {
         let vectors: Vec<_> = parts.iter().map(|(part, _)| part.vectors(space.id)).collect();
-        let has_vector = order.iter().map(|&(_, _, part, row)| {
-            vectors[part].is_some_and(|vectors| vectors.vector_of(row).is_some())
+        let has_vector = from.iter().map(|(part, row)| {
+            vectors[*part as usize].is_some_and(|one| one.vector_of(*row as usize).is_some())
         });
         PartVectors::left_to_store(space, has_vector)
     });
-    Part::of_keys(order.iter().map(|&(cell, ordinal, ..)| (cell, ordinal)), spaces.collect())
+    Part::of_keys(keys.into_iter(), spaces.collect())
 }

@@ -113,6 +113,11 @@ impl Import {
         self.reader.row_count()
     }
 
+    /// Whether rows of the file may have vectors.
+    pub fn has_vectors(&self) -> bool {
+        !self.vectors.is_empty()
+    }
+
     /// Who made the vectors, by space, as far as the file tells.
     pub fn provenances(&self) -> impl Iterator<Item = (&str, &Provenance)> {
         let told = self.vectors.iter().filter_map(|spec| {

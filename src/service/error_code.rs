@@ -51,6 +51,11 @@ impl From<ServiceError> for Status {
                 tracing::info!(%error, "deadline exceeded");
                 Self::new(Code::DeadlineExceeded, one_line(&error.to_string()))
             }
+            // Nothing is wrong with a server that is stopped.
+            (error @ ServiceError::Stopping, _) => {
+                tracing::info!(%error, "request could not be served");
+                Self::new(code(class), one_line(&error.to_string()))
+            }
             (error @ ServiceError::Unsupported { .. }, _) => {
                 Self::new(Code::Unimplemented, one_line(&error.to_string()))
             }

@@ -112,6 +112,22 @@ fn check(path: &Path, supported: u32) -> Result<(), StorageError> {
     }
 }
 
+/// Whether a directory holds a database: not where it is not there, or nothing was made in it yet.
+///
+/// # Errors
+/// Those of the file system, but that nothing is there.
+pub fn holds_database(path: &Path) -> io::Result<bool> {
+    match fs::metadata(path.join(FORMAT)) {
+        Ok(_) => Ok(true),
+        Err(error)
+            if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) =>
+        {
+            Ok(false)
+        }
+        Err(error) => Err(error),
+    }
+}
+
 fn read_format(path: &Path) -> Result<Option<u32>, StorageError> {
     let file = path.join(FORMAT);
     let text = match fs::read_to_string(&file) {

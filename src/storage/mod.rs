@@ -59,6 +59,7 @@ mod tokens;
 mod write;
 
 pub use checks::{Inconsistency, Scrubbed};
+pub use directory::holds_database;
 pub use disk::{DiskSpace, disk_space};
 pub use error::StorageError;
 pub use figures::StoreFigures;

@@ -11,14 +11,14 @@ use super::proof::Bearer;
 use crate::cli::failure::say;
 use crate::cli::serve::variables;
 use crate::config::{Flag, Layered};
-use crate::engine::{Db, DbOptions};
+use crate::engine::{Db, DbOptions, holds_database};
 use crate::service::{Local, Telemetry, start_telemetry};
 
 /// A database of this program.
 #[derive(Debug)]
 pub(in crate::cli) struct Here {
     services: Local,
-    /// Rows outside the index from which it is built by itself.
+    /// Rows outside the index from which a server builds it by itself.
     index_rows: Option<u64>,
     telemetry: Telemetry,
 }
@@ -29,7 +29,7 @@ impl Here {
         &self.services
     }
 
-    /// Rows outside the index from which it is built by itself; `None` for never.
+    /// Rows outside the index from which a server builds it by itself; `None` for never.
     pub(in crate::cli) fn index_rows(&self) -> Option<u64> {
         self.index_rows
     }
@@ -43,7 +43,7 @@ impl Client {
         config: Option<&Path>,
         may_make: bool,
     ) -> Result<Self> {
-        if !may_make && !data.join("FORMAT").is_file() {
+        if !may_make && !holds_database(data)? {
             let place = std::path::absolute(data).unwrap_or_else(|_| data.to_owned());
             bail!(
                 "there is no database in {}: check the path; --create makes a new one",
@@ -54,10 +54,15 @@ impl Client {
         let level = Flag { word: "--data", key: "server.log", value: "warn".into() };
         let settings = Layered::read(config, variables(), vec![level])?.into_settings();
         let telemetry = start_telemetry(&settings.telemetry_options())?;
-        // Nobody searches here while rows come.
-        let options =
-            DbOptions { data: data.to_owned(), keep_imports: false, ..settings.db_options() };
-        let (services, index_rows) = (settings.service_options(false)?, options.auto_index_rows);
+        let given = settings.db_options();
+        let (services, index_rows) = (settings.service_options(false)?, given.auto_index_rows);
+        // Nobody searches here while rows come: they are indexed at the end, and need not stay in memory until then.
+        let options = DbOptions {
+            data: data.to_owned(),
+            keep_imports: false,
+            auto_index_rows: None,
+            ..given
+        };
         let opened = tokio::task::spawn_blocking(move || Db::open(options)).await?;
         let hint = "a server that has it open is asked without --data";
         let db = opened.with_context(|| format!("cannot open {} here ({hint})", data.display()))?;

@@ -9,7 +9,7 @@ mod report;
 mod stream;
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use arrow::datatypes::Schema;
@@ -25,24 +25,20 @@ use super::interrupt;
 use super::render::duration;
 use super::schema_file;
 use crate::config::distance;
+use crate::engine::{holds_database, is_build_due};
 use crate::files::{
-    Format, Import, ImportOptions, Inferred, Mapping, RefusedReport, VECTOR_PREFIX, VectorSource,
-    VectorSpec,
+    Format, Import, ImportOptions, Inferred, Location, Mapping, RefusedReport, VECTOR_PREFIX,
+    VectorSource, VectorSpec,
 };
 use crate::schema::CollectionSchema;
 use crate::vector::Metric;
-use crate::wire::v1::{
-    AddSpaceRequest, CountObjectsRequest, DropCollectionRequest, IndexBuild, IngestOpen,
-};
+use crate::wire::v1::{AddSpaceRequest, CountObjectsRequest, DropCollectionRequest, IngestOpen};
 
 /// Rows that are read at once: few, since a row may hold an image.
 const READ_ROWS: usize = 4_096;
 
 /// Bytes of a file of text that takes a while to read.
 const LONG_BYTES: u64 = 256 << 20;
-
-/// Time between two looks at a build that goes on.
-const BUILD_POLL: Duration = Duration::from_millis(200);
 
 /// Words of `sidereus import`.
 #[derive(Debug, Args)]
@@ -135,11 +131,12 @@ impl Request {
 /// Runs `sidereus import`.
 pub(super) async fn run(arguments: ImportArguments) -> Result<()> {
     let request = Request::new(&arguments)?;
+    check_files(&arguments.files)?;
     let client = match &arguments.data {
         Some(data) => {
-            // A directory is not made for a file that is not there.
-            if !data.exists() {
-                request.open(first_of(&arguments)?, None)?;
+            // A database is not made for a file that cannot go into it.
+            if arguments.create && !holds_database(data)? {
+                request.open(first_of(&arguments)?, None)?.infer_schema(&arguments.name)?;
             }
             Client::open(data, arguments.config.as_deref(), arguments.create).await?
         }
@@ -150,6 +147,17 @@ pub(super) async fn run(arguments: ImportArguments) -> Result<()> {
     imported
 }
 
+/// Looks for every file: of several, the last may be missed only after hours otherwise.
+fn check_files(files: &[PathBuf]) -> Result<()> {
+    for path in files {
+        let place = Location::parse(path).path;
+        if let Err(error) = place.metadata() {
+            bail!("cannot open {}: {error}; nothing was imported", place.display());
+        }
+    }
+    Ok(())
+}
+
 fn first_of(arguments: &ImportArguments) -> Result<&Path> {
     Ok(arguments.files.first().context("name a file to import")?)
 }
@@ -158,6 +166,11 @@ async fn import(client: &Client, request: &Request, arguments: &ImportArguments)
     let known = known_schema(client, arguments).await?;
     let first = first_of(arguments)?;
     let table = request.open(first, known.as_ref())?;
+    if request.metric.is_some() && !table.has_vectors() {
+        bail!(
+            "--metric says how vectors are compared, and none are given: name them with --vectors SPACE=FILE.npy|COLUMN"
+        );
+    }
     let schema = match known {
         Some(schema) => add_missing_spaces(client, request, &table, schema).await?,
         None => create(client, table.infer_schema(&arguments.name)?).await?,
@@ -194,24 +207,12 @@ async fn index_here(
     rows: u64,
     stop: &CancellationToken,
 ) -> Result<()> {
-    let (began, mut is_built) = (Instant::now(), false);
-    let status = loop {
-        let status = index::status_of(client, collection.to_owned()).await?;
-        // A long import has builds of its own. One that only waits for a pause is overtaken.
-        let is_running = |step: &IndexBuild| !step.stage.starts_with("waiting");
-        if !status.build.as_ref().is_some_and(is_running) || stop.is_cancelled() {
-            break status;
-        }
-        is_built = true;
-        tokio::time::sleep(BUILD_POLL).await;
-    };
+    let status = index::status_of(client, collection.to_owned()).await?;
     let indexed: u64 = status.segments.iter().map(|segment| segment.rows).sum();
-    if status.tail_rows < rows.max(indexed / 4) {
-        if is_built {
-            say(&format!("index built in {}", duration(began.elapsed())));
-        }
+    if !is_build_due(status.tail_rows, indexed, rows) || stop.is_cancelled() {
         return Ok(());
     }
+    let began = Instant::now();
     tokio::select! {
         built = index::build(client, collection.to_owned(), String::new()) => {
             built.context("the rows are there, their index is not")?;
@@ -381,6 +382,14 @@ async fn import_file(
         }
     }
     let absent = if request.merge { Vec::new() } else { absent(&batches.layout(), schema) };
+    let spaces: Vec<&str> =
+        absent.iter().filter_map(|name| name.strip_prefix(VECTOR_PREFIX)).collect();
+    if !request.is_new && !spaces.is_empty() {
+        say(&format!(
+            "note: objects that are there already lose their vectors of {}, which the file does not have; --merge keeps them",
+            spaces.join(", ")
+        ));
+    }
     let mut refused = RefusedReport::beside(path);
     let mut file = stream::send(client, open, request.merge, batches, &mut refused, stop).await?;
     path.clone_into(&mut file.path);

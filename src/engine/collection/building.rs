@@ -91,6 +91,12 @@ impl Drop for Running<'_> {
     }
 }
 
+/// Whether the rows that are not indexed have grown past so many and a quarter of those that are, so that the work of all builds
+/// stays proportional to the rows.
+pub fn is_build_due(tail_rows: u64, indexed_rows: u64, rows: u64) -> bool {
+    tail_rows >= rows.max(indexed_rows / 4)
+}
+
 impl Collection {
     /// Builds a segment of everything, swaps it in, and drops what it supersedes. Reads and writes go on.
     ///
@@ -169,11 +175,10 @@ impl Collection {
         segment::is_unfinished(&self.folder)
     }
 
-    /// Whether the tail has grown past `rows` and a quarter of the segment, so that the work of all builds stays
-    /// proportional to the rows.
+    /// Whether a build is due for the tail that there is.
     pub(in crate::engine) fn is_due(&self, rows: u64) -> bool {
         self.published()
-            .is_some_and(|state| state.tail_rows() >= rows.max(state.segment_rows() / 4))
+            .is_some_and(|state| is_build_due(state.tail_rows(), state.segment_rows(), rows))
     }
 
     /// Starts a thread that builds, as often as it is due, once the import that goes on has paused, been long, or

@@ -31,10 +31,10 @@ impl Evidence {
         }
     }
 
-    /// Takes one value into account; blank ones say nothing.
+    /// Takes one value into account; blank and missing ones say nothing.
     pub(super) fn see(&mut self, value: &str) {
         let value = value.trim();
-        if value.is_empty() {
+        if value.is_empty() || is_missing(value) {
             return;
         }
         self.any = true;
@@ -67,6 +67,15 @@ impl Evidence {
             ColumnType::Float64
         }
     }
+}
+
+/// Words that stand for a missing value where numbers are expected: those of databases, of pandas, of R, and of masked columns
+/// that Astropy has written.
+const MISSING: [&str; 6] = ["null", "none", "na", "n/a", "--", "\\n"];
+
+/// Whether a word stands for a missing value in a column of numbers or truth values; in texts it is a word like others.
+pub(super) fn is_missing(value: &str) -> bool {
+    MISSING.iter().any(|word| value.eq_ignore_ascii_case(word))
 }
 
 /// `true` or `false` in any case.
@@ -104,5 +113,10 @@ mod tests {
         assert_eq!(guess(&["1.5", "abc"]), ColumnType::Text);
         assert_eq!(guess(&["", "  "]), ColumnType::Text);
         assert_eq!(guess(&["-"]), ColumnType::Text);
+        assert_eq!(guess(&["1", "NULL", "--", "2"]), ColumnType::Int64);
+        assert_eq!(guess(&["n/a", "1.5", "None", "\\N"]), ColumnType::Float64);
+        assert_eq!(guess(&["true", "NA"]), ColumnType::Boolean);
+        assert_eq!(guess(&["null", "STAR"]), ColumnType::Text);
+        assert_eq!(guess(&["null", "null"]), ColumnType::Text);
     }
 }

@@ -262,6 +262,10 @@ fn parse_value(text: &str, kind: ColumnType) -> Option<Parsed<'_>> {
     if trimmed.is_empty() {
         return Some(Parsed::Null);
     }
+    let is_text = matches!(kind, ColumnType::Text | ColumnType::Binary | ColumnType::FloatList);
+    if !is_text && guess::is_missing(trimmed) {
+        return Some(Parsed::Null);
+    }
     match kind {
         ColumnType::Boolean => guess::boolean(trimmed).map(Parsed::Boolean),
         ColumnType::Int64 => trimmed.parse().ok().map(Parsed::Int64),

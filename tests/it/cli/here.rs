@@ -73,6 +73,39 @@ fn rows_are_merged_replaced_and_refused_as_by_a_server() {
 }
 
 #[test]
+fn words_for_what_is_missing_are_missing_numbers_and_remain_texts() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let rows = "object_id,ra,dec,z,count,note\n1,10,5,0.5,NULL,null\n2,11,5,--,3,bright\n3,12,5,N/A,\\N,None\n";
+    std::fs::write(folder.path().join("masked.csv"), rows).expect("written");
+    let words = ["import", "masked", "masked.csv", "--data", "own", "--create"];
+    let output = run(folder.path(), &words);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let own = Running::over(folder);
+    let count =
+        |predicate: &str| own.json(&["count", "masked", "--where", predicate])["count"].clone();
+    assert_eq!(count("z IS NULL"), 2);
+    assert_eq!(count("count IS NULL"), 2);
+    assert_eq!(count("z > 0.4 AND note = 'null'"), 1);
+    assert_eq!(count("note IS NULL"), 0);
+}
+
+#[test]
+fn vectors_that_an_import_would_drop_are_told_first() {
+    let folder = tempfile::tempdir().expect("a folder");
+    write_files(folder.path());
+    let words = [&IMPORT[..], &VECTORS, &["--create"]].concat();
+    assert!(run(folder.path(), &words).status.success());
+    let output = run(folder.path(), &[&IMPORT[..], &["--merge"]].concat());
+    assert!(!text(&output.stderr).contains("lose"), "{}", text(&output.stderr));
+    let output = run(folder.path(), &IMPORT);
+    let said = text(&output.stderr);
+    assert!(said.contains("lose their vectors of phase") && said.contains("--merge"), "{said}");
+    let words = [&IMPORT[..], &["--metric", "l2"]].concat();
+    let said = complaint(&words, &run(folder.path(), &words));
+    assert!(said.contains("--metric") && said.contains("--vectors"), "{said}");
+}
+
+#[test]
 fn a_large_import_leaves_its_index() {
     let folder = tempfile::tempdir().expect("a folder");
     let catalogue = std::fs::File::create(folder.path().join("large.csv")).expect("created");
@@ -95,9 +128,8 @@ fn a_large_import_leaves_its_index() {
     assert!(output.status.success() && !said.contains("index built"), "{said}");
     let own = Running::over(folder);
     let status = own.json(&["index", "status", "large"]);
-    // A build on the way may have left the last rows, which are too few for another.
     let count = |what: &str| status[what].as_u64().expect("a count");
-    assert!(count("tail_rows") < 10_000 && count("indexed_version") > 0, "{status}");
+    assert!(count("tail_rows") == 0 && count("indexed_version") > 0, "{status}");
     let like = own.json(&["search", "large", "--like", "7", "--space", "phase", "-k", "149"]);
     let mut same: Vec<usize> = ids(&like).iter().map(|id| id.parse().expect("a number")).collect();
     same.sort_unstable();
@@ -118,8 +150,17 @@ fn a_database_that_is_not_there_or_in_use_is_said() {
     }
     assert!(!folder.join("nowhere").exists());
     assert_eq!(std::fs::read_dir(folder.join("empty")).expect("lists").count(), 0);
-    told(&["import", "galaxies", "catalog.csv", "--data", "nowhere", "--create"]);
-    assert!(!folder.join("nowhere").exists(), "no directory for a file that is not there");
+    let new = ["--data", "nowhere", "--create"];
+    for (words, hint) in [
+        (&["catalog.csv"][..], "catalog.csv"),
+        (&["catalogue.csv", "catalog.csv"], "nothing was imported"),
+        (&["catalogue.csv", "--map", "ra=RAJ2000"], "RAJ2000"),
+        (&["catalogue.csv", "--vectors", "phase=phases.npy"], "phases.npy"),
+    ] {
+        let told = told(&[&["import", "galaxies"], words, &new].concat());
+        assert!(told.contains(hint), "{told}");
+        assert!(!folder.join("nowhere").exists(), "no directory for what cannot be imported");
+    }
     let in_use = told(&["import", "galaxies", "catalogue.csv", "--data", "data", "--create"]);
     assert!(in_use.contains("data") && in_use.contains("another"), "{in_use}");
     let both =
