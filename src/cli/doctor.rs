@@ -34,9 +34,7 @@ pub(super) async fn run(arguments: DoctorArguments) -> Result<ExitCode> {
     let shown = bar.clone();
     let examined = tokio::task::spawn_blocking(move || {
         examine(DbOptions::new(data), repair, &mut |stage, done, total| {
-            shown.set_message(stage.to_owned());
-            shown.set_length(total);
-            shown.set_position(done);
+            progress::show_stage(&shown, Some(stage.to_owned()), done, total);
         })
     });
     let findings = examined.await??;

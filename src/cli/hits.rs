@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use super::ids::id_text;
 use super::render::{Cell, Json, Table};
+use crate::schema::RESERVED_COLUMNS;
 use crate::sky::{Degrees, Position as SkyPosition};
 use crate::wire::v1::{
     Beside, CollectionSchema, ColumnType, EmbeddingSpace, Hit, Object, Position, SpaceForm,
@@ -17,6 +18,10 @@ const SEPARATION_ARCSEC: &str = "separation_arcsec";
 #[derive(Debug, Clone)]
 pub(super) struct Columns(Vec<String>);
 
+fn is_built_in(name: &str) -> bool {
+    RESERVED_COLUMNS.iter().any(|known| known.eq_ignore_ascii_case(name))
+}
+
 impl Columns {
     /// Those that were asked for, in that order; else all of the schema but binary ones, as the server sends them.
     pub(super) fn new(schema: &CollectionSchema, wanted: &[String]) -> Self {
@@ -29,16 +34,13 @@ impl Columns {
             let found = schema.columns.iter().find(|column| column.name.eq_ignore_ascii_case(name));
             found.map_or_else(|| name.clone(), |column| column.name.clone())
         };
-        Self(wanted.iter().map(in_schema).collect())
+        // Every hit has the others.
+        Self(wanted.iter().filter(|name| !is_built_in(name)).map(in_schema).collect())
     }
 
     /// The same with one more, where it is none of them and no built-in one: a column that hits are ordered by.
     pub(super) fn with(mut self, name: Option<&str>) -> Self {
-        let built_in = ["object_id", "ra", "dec", "healpix_29"];
-        let Some(name) = name else { return self };
-        if built_in.iter().any(|known| known.eq_ignore_ascii_case(name)) {
-            return self;
-        }
+        let Some(name) = name.filter(|name| !is_built_in(name)) else { return self };
         // First, so that it is seen in a narrow terminal.
         let place = self.0.iter().position(|known| known.eq_ignore_ascii_case(name));
         let name = place.map_or_else(|| name.to_owned(), |place| self.0.remove(place));

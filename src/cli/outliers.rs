@@ -95,9 +95,7 @@ pub(super) async fn run(arguments: OutlierArguments) -> Result<()> {
     let (mut scores, mut summary) = (Vec::new(), None);
     while let Some(message) = stream.message().await.map_err(|status| of_status(&status))? {
         if message.total > 0 {
-            bar.set_message(message.stage);
-            bar.set_length(message.total);
-            bar.set_position(message.done);
+            progress::show_stage(&bar, Some(message.stage), message.done, message.total);
         }
         scores.extend(message.scores);
         summary = message.summary.or(summary);

@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use tonic::Streaming;
 
 use super::failure::{of_status, say};
@@ -50,9 +50,9 @@ pub(super) fn rows_bar(total: Option<u64>, label: &str) -> ProgressBar {
     let target = ProgressDrawTarget::stderr_with_hz(REDRAWS_PER_SECOND);
     let bar = ProgressBar::with_draw_target(total, target);
     let template = if total.is_some() {
-        "{msg} {wide_bar} {human_pos}/{human_len} rows  {per_sec}  {eta} left"
+        "{msg} {wide_bar} {human_pos}/{human_len} rows  {rate}  {eta} left"
     } else {
-        "{msg} {spinner} {human_pos} rows  {per_sec}"
+        "{msg} {spinner} {human_pos} rows  {rate}"
     };
     bar.set_style(style(template));
     bar.set_message(label.to_owned());
@@ -63,8 +63,23 @@ pub(super) fn rows_bar(total: Option<u64>, label: &str) -> ProgressBar {
 pub(super) fn stage_bar() -> ProgressBar {
     let target = ProgressDrawTarget::stderr_with_hz(REDRAWS_PER_SECOND);
     let bar = ProgressBar::with_draw_target(Some(0), target);
-    bar.set_style(style("{msg} {wide_bar} {human_pos}/{human_len}  {eta} left"));
+    bar.set_style(style(COUNTED));
     bar
+}
+
+/// A stage whose steps are counted, and one of which nothing is known but that it goes on.
+const COUNTED: &str = "{msg} {wide_bar} {human_pos}/{human_len}  {eta} left";
+const GOING_ON: &str = "{msg} {spinner}";
+
+/// Shows how far a stage is. What the one before it said of steps and time is forgotten.
+pub(super) fn show_stage(bar: &ProgressBar, stage: Option<String>, done: u64, total: u64) {
+    if let Some(stage) = stage.filter(|stage| *stage != bar.message()) {
+        bar.set_style(style(if total == 0 { GOING_ON } else { COUNTED }));
+        bar.reset();
+        bar.set_message(stage);
+    }
+    bar.set_length(total);
+    bar.set_position(done);
 }
 
 /// Shows the messages of a long work on a bar until the last one. `step` takes what a message says and tells how far it is:
@@ -80,11 +95,7 @@ pub(super) async fn watch<T>(
     let mut lines = Lines::new();
     while let Some(message) = messages.message().await.map_err(|status| of_status(&status))? {
         let (stage, done, total) = step(message);
-        if let Some(stage) = stage {
-            bar.set_message(stage);
-        }
-        bar.set_length(total);
-        bar.set_position(done);
+        show_stage(bar, stage, done, total);
         lines.tell(|| step_text(&bar.message(), done, total));
     }
     bar.finish_and_clear();
@@ -93,7 +104,14 @@ pub(super) async fn watch<T>(
 
 fn style(template: &str) -> ProgressStyle {
     // The templates are constants of this file, checked by the test below.
-    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
+    let style = ProgressStyle::with_template(template);
+    style.unwrap_or_else(|_| ProgressStyle::default_bar()).with_key("rate", write_rate)
+}
+
+/// Rows a second, without the decimals that nobody reads.
+fn write_rate(state: &ProgressState, text: &mut dyn std::fmt::Write) {
+    // A line that cannot be drawn is drawn again soon.
+    let _ = write!(text, "{} rows/s", thousands(state.per_sec().round() as u64));
 }
 
 #[cfg(test)]
@@ -106,5 +124,16 @@ mod tests {
             bar.inc(1);
             bar.finish_and_clear();
         }
+        let bar = stage_bar();
+        for (stage, done, total) in
+            [("read", 0, 0), ("train", 3, 7), ("train", 7, 7), ("write", 1, 2)]
+        {
+            show_stage(&bar, Some(stage.to_owned()), done, total);
+            assert_eq!(
+                (bar.message().as_str(), bar.position(), bar.length()),
+                (stage, done, Some(total))
+            );
+        }
+        bar.finish_and_clear();
     }
 }

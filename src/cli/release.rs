@@ -168,9 +168,7 @@ async fn create(client: &Client, request: v1::CreateReleaseRequest) -> Result<v1
     let bar = progress::stage_bar();
     let mut release = None;
     while let Some(message) = stream.message().await.map_err(|status| of_status(&status))? {
-        bar.set_message(message.stage);
-        bar.set_length(message.total);
-        bar.set_position(message.done);
+        progress::show_stage(&bar, Some(message.stage), message.done, message.total);
         release = message.release.or(release);
     }
     bar.finish_and_clear();
@@ -196,9 +194,7 @@ async fn verify(
     let bar = progress::stage_bar();
     let mut last = v1::VerifyReleaseResponse::default();
     while let Some(message) = stream.message().await.map_err(|status| of_status(&status))? {
-        bar.set_message(message.stage.clone());
-        bar.set_length(message.total);
-        bar.set_position(message.done);
+        progress::show_stage(&bar, Some(message.stage.clone()), message.done, message.total);
         last = message;
     }
     bar.finish_and_clear();
@@ -222,9 +218,7 @@ async fn diff(client: &Client, request: v1::DiffReleasesRequest) -> Result<v1::R
     let bar = progress::stage_bar();
     let mut diff = None;
     while let Some(message) = stream.message().await.map_err(|status| of_status(&status))? {
-        bar.set_message(message.stage);
-        bar.set_length(message.total);
-        bar.set_position(message.done);
+        progress::show_stage(&bar, Some(message.stage), message.done, message.total);
         diff = message.diff.or(diff);
     }
     bar.finish_and_clear();

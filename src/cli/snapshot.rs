@@ -212,9 +212,7 @@ fn existing(at: &str) -> Result<Remote> {
 fn steps(bar: &ProgressBar) -> impl FnMut(&str, u64, u64) + Send + use<> {
     let bar = bar.clone();
     move |stage, done, total| {
-        bar.set_message(stage.to_owned());
-        bar.set_length(total);
-        bar.set_position(done);
+        progress::show_stage(&bar, Some(stage.to_owned()), done, total);
     }
 }
 

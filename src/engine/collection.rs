@@ -18,10 +18,10 @@ use std::time::Instant;
 use super::columns;
 use super::derived::FormulaSlot;
 use super::error::EngineError;
-use super::residency::Residency;
+use super::residency::{Residency, half_of_memory};
 use super::segment::{self, BuildLimits, BuildPlan};
 use super::standing::Standing;
-use super::state::State;
+use super::state::{Keep, State};
 use super::write::{Write, WriteMode, WriteOutcome, WriteReport};
 use crate::clock::now_s;
 use crate::schema::{CollectionId, CollectionSchema, Object, ObjectId, SpaceId};
@@ -107,10 +107,18 @@ impl Collection {
     /// The state with everything in it, also what was left to the store.
     pub(super) fn remembered(&self) -> Result<Arc<State>, EngineError> {
         let _commit = self.lock_commits();
-        if self.published().is_some_and(|state| state.has_only_keys()) {
-            self.forget_state();
+        let state = self.state_while_committing()?;
+        if !state.has_only_keys() {
+            return Ok(state);
         }
+        // What there is stays where this fails.
+        self.publish(self.restore(Keep::Rows)?);
         self.state_while_committing()
+    }
+
+    /// What of new rows stays in memory.
+    fn keep(&self) -> Keep {
+        if self.keeps_imports || self.is_looked_at() { Keep::Rows } else { Keep::Keys }
     }
 
     /// Notes that somebody asks for a view.
@@ -147,13 +155,13 @@ impl Collection {
         if let Some(state) = self.published() {
             return Ok(state);
         }
-        self.publish(self.restore()?);
+        self.publish(self.restore(self.keep())?);
         self.published().ok_or_else(|| EngineError::NoCollection { name: self.name.clone() })
     }
 
     /// Makes the state of the newest segment and the change log; builds a segment when the log does not reach
-    /// back to where the segment ends (its folder was lost or damaged).
-    fn restore(&self) -> Result<State, EngineError> {
+    /// back to where the segment ends (its folder was lost or damaged), or when what came since does not fit into memory.
+    fn restore(&self, keep: Keep) -> Result<State, EngineError> {
         let record = self.record()?;
         let arrow_schema = columns::resident_schema(&record.schema);
         let newest = segment::newest(&self.folder).and_then(|(folder, manifest)| {
@@ -165,15 +173,21 @@ impl Collection {
                 }
             }
         });
-        match self.assemble(&record, newest) {
-            Ok(state) if state.live_count() == record.object_count => return Ok(state),
-            Ok(_) | Err(EngineError::Storage(StorageError::ChangesTrimmed { .. })) => {}
-            Err(error) => return Err(error),
+        let indexed = newest.as_ref().map_or(0, |(_, manifest)| manifest.rows);
+        let is_large = keep == Keep::Rows && !fits_into_memory(&record, indexed);
+        if !is_large {
+            match self.assemble(&record, newest, keep) {
+                Ok(state) if state.live_count() == record.object_count => return Ok(state),
+                Ok(_) | Err(EngineError::Storage(StorageError::ChangesTrimmed { .. })) => {}
+                Err(error) => return Err(error),
+            }
         }
-        tracing::warn!(
-            collection = self.name,
-            "no segment covers the change log; building one from the store"
-        );
+        let why = if is_large {
+            "what is not indexed does not fit into memory"
+        } else {
+            "no segment covers the change log"
+        };
+        tracing::warn!(collection = self.name, "{why}; building a segment from the store");
         let snapshot = self.store.snapshot(self.id)?;
         let plan = BuildPlan {
             collection_folder: &self.folder,
@@ -185,19 +199,19 @@ impl Collection {
         let part =
             segment::open(&folder, &manifest, &record.schema, &arrow_schema, &self.residency)?;
         segment::remove_others(&self.folder, Some(&folder));
-        self.assemble(&record, Some((part, manifest)))
+        self.assemble(&record, Some((part, manifest)), keep)
     }
 
     fn assemble(
         &self,
         record: &CollectionRecord,
         segment: Option<(super::part::Part, segment::Manifest)>,
+        keep: Keep,
     ) -> Result<State, EngineError> {
         let from = segment.as_ref().map_or(0, |(_, manifest)| manifest.version);
         let changes = self.store.changes_since(self.id, from)?;
-        State::assemble(Arc::clone(&record.schema), record.version, segment, &changes, |keys| {
-            self.fetch(keys)
-        })
+        let (schema, version) = (Arc::clone(&record.schema), record.version);
+        State::assemble(schema, version, segment, &changes, keep, |keys| self.fetch(keys))
     }
 
     fn fetch(&self, keys: &[ObjectKey]) -> Result<Vec<Option<(ObjectKey, Object)>>, EngineError> {
@@ -249,7 +263,9 @@ impl Collection {
             WriteMode::Bulk => Route::Bulk,
         };
         let commit = self.store.commit(self.id, &operations, route)?;
-        match state.after(commit.version, operations, &commit.outcomes, |keys| self.fetch(keys)) {
+        let (version, outcomes_of) = (commit.version, &commit.outcomes);
+        let keep = self.keep();
+        match state.after(version, operations, outcomes_of, keep, |keys| self.fetch(keys)) {
             Ok(next) => {
                 self.publish(next);
                 publishing.is_done = true;
@@ -313,6 +329,16 @@ impl Collection {
         publishing.is_done = true;
         Ok(())
     }
+}
+
+/// Whether rows that are not indexed may be read into memory, so many of them: their vectors beside whatever else is there.
+fn fits_into_memory(record: &CollectionRecord, indexed: u64) -> bool {
+    let rows = record.object_count.saturating_sub(indexed);
+    let vectors = record.schema.vector_spaces().map(|space| {
+        let count = record.vector_counts.iter().find(|(id, _)| *id == space.id);
+        count.map_or(0, |(_, count)| rows.min(*count)) * (space.dimension * size_of::<f32>()) as u64
+    });
+    vectors.sum::<u64>() <= half_of_memory()
 }
 
 /// Has the state made again unless it was published: a panic in between must not leave the state behind the store.

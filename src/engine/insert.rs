@@ -70,27 +70,6 @@ pub(super) fn part_of_blocks(
     Part::new(PartKind::Tail, batches, &ordinals, spaces.collect(), "(tail)")
 }
 
-/// Makes a tail part of the keys of rows of blocks alone, in the order of their places.
-pub(super) fn keys_of_blocks(
-    schema: &CollectionSchema,
-    blocks: &[Arc<ObjectBlock>],
-    places: &[Place],
-) -> Result<Part, EngineError> {
-    let spaces = schema.vector_spaces().map(|space| {
-        let in_blocks = places_of_space(space.id, blocks);
-        let has_vector = places.iter().map(|place| {
-            let block = place.block as usize;
-            let in_block = in_blocks[block];
-            in_block.is_some_and(|space| blocks[block].vector(space, place.row as usize).is_some())
-        });
-        PartVectors::left_to_store(space, has_vector)
-    });
-    Part::of_keys(
-        places.iter().map(|place| (place.key.cell.0, place.key.ordinal)),
-        spaces.collect(),
-    )
-}
-
 /// For each block the place of a space in it.
 pub(super) fn places_of_space(space: SpaceId, blocks: &[Arc<ObjectBlock>]) -> Vec<Option<usize>> {
     blocks.iter().map(|block| block.spaces().iter().position(|other| *other == space)).collect()

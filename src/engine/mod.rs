@@ -18,6 +18,7 @@ mod figures;
 mod freeze;
 mod insert;
 mod late;
+mod live_part;
 mod looking;
 mod mapped;
 mod part;
@@ -47,6 +48,7 @@ pub use derived::{DerivedColumn, DerivedKind, DerivedValues, Formula, Formulas};
 pub use error::EngineError;
 pub use figures::{CollectionFigures, DbFigures};
 pub use freeze::{Frozen, FrozenCollection};
+pub use live_part::LivePart;
 pub use part::{BATCH_ROWS, Part, PartKind};
 pub use release::{
     ChangedObjects, ContentHash, DiffSide, GoOn, Release, ReleaseDiff, ReleaseText, SpaceCount,
@@ -56,7 +58,6 @@ pub use row_policy::{PolicyKey, RowPolicy};
 pub use segment::{Manifest, Progress, SpaceManifest};
 pub use sky_rows::{RegionRows, RegionTest, RowRun};
 pub use standing::Standing;
-pub use state::LivePart;
 pub use status::{BuildStanding, BuildStep, CollectionInfo, IndexStatus};
 pub use still::Still;
 pub use upkeep::{Finding, ScrubReport, examine};

@@ -92,16 +92,13 @@ impl Part {
     ///
     /// # Errors
     /// As [`Part::new`].
-    pub(super) fn of_keys(
-        keys: impl ExactSizeIterator<Item = (u64, u32)>,
-        spaces: Vec<PartVectors>,
-    ) -> Result<Self, EngineError> {
+    pub(super) fn of_keys(keys: impl Iterator<Item = (u64, u32)>) -> Result<Self, EngineError> {
         let (cells, ordinals) = keys.unzip();
         let damaged = |what: &str| EngineError::DamagedSegment {
             path: "(tail)".to_owned(),
             what: what.to_owned(),
         };
-        let part = Self::of_columns(PartKind::Tail, Vec::new(), cells, ordinals, spaces);
+        let part = Self::of_columns(PartKind::Tail, Vec::new(), cells, ordinals, Vec::new());
         Ok(Self { has_columns: false, ..part.map_err(damaged)? })
     }
 
@@ -349,7 +346,7 @@ pub(super) fn merge(
     arrow_schema: &SchemaRef,
 ) -> Result<Part, EngineError> {
     if parts.iter().any(|(part, _)| part.has_only_keys()) {
-        return merge_keys(parts, schema);
+        return merge_keys(parts);
     }
     let mut order: Vec<(u64, u32, usize, usize)> = Vec::new();
     for (place, (part, dead)) in parts.iter().enumerate() {
@@ -389,31 +386,20 @@ pub(super) fn merge(
         .with_directions(Directions::of(directions), "(tail)")
 }
 
-/// The keys of the live rows of parts, in order. There may be very many of them: each takes its key and little else here.
-fn merge_keys(
-    parts: &[(&Part, &dyn Fn(usize) -> bool)],
-    schema: &CollectionSchema,
-) -> Result<Part, EngineError> {
+/// The keys of the live rows of parts, in order. There may be very many of them.
+fn merge_keys(parts: &[(&Part, &dyn Fn(usize) -> bool)]) -> Result<Part, EngineError> {
     let live = parts.iter().map(|&(part, dead)| {
         let rows = (0..part.row_count()).filter(move |row| !dead(*row));
-        rows.map(|row| ((part.cells()[row], part.ordinals[row]), row)).peekable()
+        rows.map(|row| (part.cells()[row], part.ordinals[row])).peekable()
     });
     let mut ahead: Vec<_> = live.collect();
-    let (mut keys, mut from) = (Vec::new(), Vec::new());
+    let mut keys = Vec::with_capacity(parts.iter().map(|(part, _)| part.row_count()).sum());
     loop {
-        let next =
-            ahead.iter_mut().zip(0_u32..).filter_map(|(rows, part)| Some((rows.peek()?.0, part)));
-        let Some((_, part)) = next.min() else { break };
-        let Some((key, row)) = ahead[part as usize].next() else { break };
+        let next = ahead.iter_mut().enumerate();
+        let next = next.filter_map(|(part, keys)| Some((*keys.peek()?, part))).min();
+        let Some((key, part)) = next else { break };
         keys.push(key);
-        from.push((part, row as u32));
+        ahead[part].next();
     }
-    let spaces = schema.vector_spaces().map(|space| {
-        let vectors: Vec<_> = parts.iter().map(|(part, _)| part.vectors(space.id)).collect();
-        let has_vector = from.iter().map(|(part, row)| {
-            vectors[*part as usize].is_some_and(|one| one.vector_of(*row as usize).is_some())
-        });
-        PartVectors::left_to_store(space, has_vector)
-    });
-    Part::of_keys(keys.into_iter(), spaces.collect())
+    Part::of_keys(keys.into_iter())
 }

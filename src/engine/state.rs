@@ -8,13 +8,13 @@ use roaring::RoaringBitmap;
 
 use super::columns;
 use super::error::EngineError;
+use super::live_part::LivePart;
 use super::part::{self, BATCH_ROWS, Part, PartKind};
-use super::row_policy::{PerPolicy, PolicyKey, RowPolicy};
+use super::row_policy::{PolicyKey, RowPolicy};
 use super::segment::Manifest;
 use crate::schema::{CollectionId, CollectionSchema, Object, ObjectId};
 use crate::sky::{Cell29, Moc, Order};
 use crate::storage::{Change, ChangeKind, ObjectKey, Operation, Outcome, Place};
-use crate::vector::RowBitmap;
 
 /// Order at which footprints are shown: cells of 14 arcminutes.
 const FOOTPRINT_ORDER: u64 = 8;
@@ -23,135 +23,13 @@ const FOOTPRINT_ORDER: u64 = 8;
 const MERGED_ROWS_MAX: usize = 2 * BATCH_ROWS;
 pub(super) const MERGED_BYTES_MAX: usize = 64 << 20;
 
-/// A part and its dead rows (deleted, or written again since).
-#[derive(Debug, Clone)]
-pub struct LivePart {
-    pub(super) part: Arc<Part>,
-    pub(super) dead: Arc<RoaringBitmap>,
-    /// The dead rows bit by bit, made when a query first asks: it asks about many rows.
-    dense: Arc<OnceLock<RowBitmap>>,
-    /// The rows that policies admit, dead ones among them.
-    admitted: Arc<PerPolicy<RoaringBitmap>>,
-    /// The same without the dead.
-    shown: Arc<PerPolicy<Shown>>,
-    /// The rows that there are, where policies hide others.
-    visible: Option<Arc<RoaringBitmap>>,
-    /// The rows that are dead to everybody, where policies hide others.
-    dead_to_all: Option<Arc<RoaringBitmap>>,
-    /// The first and the last commit that its rows are from.
-    commits: (u64, u64),
-}
-
-/// What a policy shows of a part and its dead rows.
-#[derive(Debug)]
-struct Shown {
-    visible: Arc<RoaringBitmap>,
-    /// All others: dead, hidden, or both.
-    gone: Arc<RoaringBitmap>,
-    dense: Arc<OnceLock<RowBitmap>>,
-}
-
-impl LivePart {
-    pub(super) fn new(part: Part, commits: (u64, u64)) -> Self {
-        Self {
-            part: Arc::new(part),
-            dead: Arc::default(),
-            dense: Arc::default(),
-            admitted: Arc::default(),
-            shown: Arc::default(),
-            visible: None,
-            dead_to_all: None,
-            commits,
-        }
-    }
-
-    /// The same part, of which the rows that a policy does not admit are dead too.
-    ///
-    /// # Complexity
-    /// That of the policy for the whole part, at the first time; of a bitmap of the rows after a row died; else nothing.
-    pub(super) fn restricted(&self, policy: &dyn RowPolicy) -> Self {
-        let key = policy.key();
-        let shown = self.shown.get_or_make(key, || {
-            let admitted = self.admitted.get_or_make(key, || policy.admitted_rows(&self.part));
-            let visible = &*admitted - &*self.dead;
-            let mut gone = RoaringBitmap::new();
-            gone.insert_range(0..self.part.row_count() as u32);
-            gone -= &visible;
-            Shown { visible: Arc::new(visible), gone: Arc::new(gone), dense: Arc::default() }
-        });
-        self.showing(&shown)
-    }
-
-    /// The same, where nothing has to be made for it.
-    pub(super) fn restricted_at_hand(&self, key: PolicyKey) -> Option<Self> {
-        Some(self.showing(&*self.shown.made(key)?))
-    }
-
-    fn showing(&self, shown: &Shown) -> Self {
-        Self {
-            part: Arc::clone(&self.part),
-            dead: Arc::clone(&shown.gone),
-            dense: Arc::clone(&shown.dense),
-            admitted: Arc::default(),
-            shown: Arc::default(),
-            visible: Some(Arc::clone(&shown.visible)),
-            dead_to_all: Some(Arc::clone(self.dead_to_all.as_ref().unwrap_or(&self.dead))),
-            commits: self.commits,
-        }
-    }
-
-    /// The rows that are, where policies hide others; `None` where all rows may be seen that are not dead.
-    pub fn visible(&self) -> Option<&RoaringBitmap> {
-        self.visible.as_deref()
-    }
-
-    /// The rows.
-    pub fn part(&self) -> &Part {
-        &self.part
-    }
-
-    /// Rows that are not there any more.
-    pub fn dead(&self) -> &RoaringBitmap {
-        &self.dead
-    }
-
-    /// Those of them that are dead to everybody, and not hidden by a policy alone.
-    pub(super) fn dead_to_all(&self) -> &RoaringBitmap {
-        self.dead_to_all.as_ref().unwrap_or(&self.dead)
-    }
-
-    /// Rows that are not there any more as a bitmap of all rows; `None` when every row is there.
-    pub fn dead_rows(&self) -> Option<&RowBitmap> {
-        let make = || {
-            let mut rows = RowBitmap::empty(self.part.row_count());
-            self.dead.iter().for_each(|row| rows.insert(row as usize));
-            rows
-        };
-        (!self.dead.is_empty()).then(|| self.dense.get_or_init(make))
-    }
-
-    /// Number of rows that are.
-    pub fn live_count(&self) -> u64 {
-        self.part.row_count() as u64 - self.dead.len()
-    }
-
-    /// The only way beside [`LivePart::kill`] to change which rows are dead: what was made of them goes along.
-    fn set_dead(&mut self, dead: RoaringBitmap) {
-        self.dead = Arc::new(dead);
-        self.dense = Arc::default();
-        self.shown = Arc::default();
-    }
-
-    fn kill(&mut self, key: ObjectKey) {
-        if let Some(row) = self.part.row_of(key) {
-            let row = row as u32;
-            if !self.dead.contains(row) {
-                Arc::make_mut(&mut self.dead).insert(row);
-                self.dense = Arc::default();
-                self.shown = Arc::default();
-            }
-        }
-    }
+/// What of new rows stays in memory until they are indexed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Keep {
+    /// Everything that a search needs.
+    Rows,
+    /// Their keys alone, where nobody searches.
+    Keys,
 }
 
 /// One version of a collection in memory. Every change makes a new one, so that a query keeps what it began with.
@@ -173,6 +51,7 @@ impl State {
         version: u64,
         segment: Option<(Part, Manifest)>,
         changes: &[(u64, Vec<Change>)],
+        keep: Keep,
         fetch: impl FnOnce(&[ObjectKey]) -> Result<Vec<Option<(ObjectKey, Object)>>, EngineError>,
     ) -> Result<Self, EngineError> {
         let arrow_schema = columns::resident_schema(&schema);
@@ -191,9 +70,12 @@ impl State {
             .filter(|(_, kind)| **kind == ChangeKind::Put)
             .map(|(key, _)| *key)
             .collect();
-        let rows: Vec<_> = fetch(&put)?.into_iter().flatten().collect();
         let from = state.segment.as_ref().map_or(0, |(_, manifest)| manifest.version);
-        state.push(rows, (from + 1, version))?;
+        let commits = (from + 1, version);
+        match keep {
+            Keep::Rows => state.push(fetch(&put)?.into_iter().flatten().collect(), commits)?,
+            Keep::Keys => state.push_keys(put, commits)?,
+        }
         Ok(state)
     }
 
@@ -235,6 +117,7 @@ impl State {
         version: u64,
         operations: Vec<Operation>,
         outcomes: &[Outcome],
+        keep: Keep,
         fetch: impl FnOnce(&[ObjectKey]) -> Result<Vec<Option<(ObjectKey, Object)>>, EngineError>,
     ) -> Result<Self, EngineError> {
         let mut next = Self { version, footprint: OnceLock::new(), ..self.clone() };
@@ -273,6 +156,10 @@ impl State {
                     _,
                 ) => {}
             }
+        }
+        if keep == Keep::Keys {
+            next.push_keys(last.into_values().map(|(key, _)| key).collect(), (version, version))?;
+            return Ok(next);
         }
         let mut rows = Vec::with_capacity(last.len());
         let mut partial = Vec::new();
@@ -333,9 +220,7 @@ impl State {
         let mut next = Self { schema, arrow_schema, version, ..self.clone() };
         let segment = next.segment.iter_mut().map(|(live, _)| live);
         for live in segment.chain(&mut next.tail) {
-            live.part = Arc::new(live.part.widened(&next.arrow_schema)?);
-            // A policy that named a column before there was one may admit rows now.
-            (live.admitted, live.shown) = (Arc::default(), Arc::default());
+            live.widen(live.part.widened(&next.arrow_schema)?);
         }
         Ok(next)
     }
@@ -367,6 +252,20 @@ impl State {
         self.settle()
     }
 
+    /// The same of rows of which only the keys stay.
+    fn push_keys(
+        &mut self,
+        mut keys: Vec<ObjectKey>,
+        commits: (u64, u64),
+    ) -> Result<(), EngineError> {
+        keys.sort_unstable();
+        if !keys.is_empty() {
+            let part = Part::of_keys(keys.iter().map(|key| (key.cell.0, key.ordinal)))?;
+            self.tail.push(LivePart::new(part, commits));
+        }
+        self.settle()
+    }
+
     /// Merges small parts of the tail, each into one at least as large: every row is merged a logarithmic number of
     /// times, and a query meets a logarithmic number of small parts. Large ones stay as they are: a query has so much
     /// to do in each that their number does not matter, and an import would copy gigabytes again and again.
@@ -381,7 +280,7 @@ impl State {
             }
         }
         while let [.., older, newer] = self.tail.as_slice() {
-            // Keys alone are merged in no time, and a commit looks for its own in every part.
+            // Keys alone are soon merged, and a commit looks for its own in every part.
             let is_light = older.part.has_only_keys() || newer.part.has_only_keys();
             let rows = older.part.row_count() + newer.part.row_count();
             let bytes = older.part.vector_bytes() + newer.part.vector_bytes();

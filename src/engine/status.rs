@@ -1,8 +1,9 @@
 //! What a collection says of itself.
 
 use super::error::EngineError;
+use super::live_part::LivePart;
 use super::segment::{Manifest, SpaceManifest};
-use super::state::{LivePart, State};
+use super::state::State;
 use super::view::CollectionView;
 use crate::schema::{CollectionSchema, EmbeddingSpace, ObjectId, SpaceId};
 use crate::sky::Moc;

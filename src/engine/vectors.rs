@@ -22,8 +22,6 @@ pub(super) enum Floats {
     Late(LateFloats),
     /// In a file.
     Filed(FiledFloats),
-    /// So many, which only the store has.
-    Left(usize),
 }
 
 /// Numbers in a file: lent from its mapping while they fit into the budget, read past it otherwise.
@@ -71,7 +69,6 @@ impl Floats {
             Self::Owned(values) => values.len(),
             Self::Late(late) => late.count(),
             Self::Filed(filed) => filed.file.as_slice().len(),
-            Self::Left(count) => *count,
         }
     }
 
@@ -81,7 +78,6 @@ impl Floats {
             Self::Owned(values) => Some(values),
             Self::Late(late) => Some(late.values()),
             Self::Filed(filed) => filed.is_hot().then(|| filed.file.as_slice()),
-            Self::Left(_) => None,
         }
     }
 
@@ -94,7 +90,7 @@ impl Floats {
         match (self.in_memory(), self) {
             (Some(values), _) => values.get(start..start + count),
             (None, Self::Filed(filed)) => filed.read(start, count, buffer).then_some(buffer),
-            (None, Self::Owned(_) | Self::Late(_) | Self::Left(_)) => None,
+            (None, Self::Owned(_) | Self::Late(_)) => None,
         }
     }
 }
@@ -184,18 +180,6 @@ impl PartVectors {
         Ok(Self::new(space, Floats::Owned(values), (!complete).then_some(rows), None))
     }
 
-    /// Vectors that only the store has, of rows that have one or not.
-    pub(super) fn left_to_store(
-        space: &EmbeddingSpace,
-        has_vector: impl ExactSizeIterator<Item = bool>,
-    ) -> Self {
-        let row_count = has_vector.len();
-        let with_vector = (0_u32..).zip(has_vector).filter(|(_, has_vector)| *has_vector);
-        let rows: Vec<u32> = with_vector.map(|(row, _)| row).collect();
-        let floats = Floats::Left(rows.len() * space.dimension);
-        Self::new(space, floats, (rows.len() < row_count).then_some(rows), None)
-    }
-
     pub(super) fn fits(&self, row_count: usize) -> bool {
         match &self.rows {
             None => self.count() == row_count,
@@ -227,12 +211,9 @@ impl PartVectors {
         self.floats.len() / self.dimension
     }
 
-    /// Bytes of the vectors, where they are not left to the store.
+    /// Bytes of the vectors.
     pub(super) fn size_bytes(&self) -> usize {
-        match &self.floats {
-            Floats::Left(_) => 0,
-            floats => floats.len() * size_of::<f32>(),
-        }
+        self.floats.len() * size_of::<f32>()
     }
 
     /// Whether every row of the part has a vector, so that row numbers are vector numbers.
@@ -280,11 +261,7 @@ impl PartVectors {
 
     /// Whether nothing is left until somebody asks for a vector.
     pub(super) fn is_ready(&self) -> bool {
-        match &self.floats {
-            Floats::Owned(_) | Floats::Filed(_) => true,
-            Floats::Late(late) => late.is_made(),
-            Floats::Left(_) => false,
-        }
+        !matches!(&self.floats, Floats::Late(late) if !late.is_made())
     }
 
     /// Makes ready what is left until somebody asks for a vector.
@@ -299,14 +276,13 @@ impl PartVectors {
         match &self.floats {
             Floats::Owned(_) | Floats::Late(_) => true,
             Floats::Filed(filed) => filed.is_hot(),
-            Floats::Left(_) => false,
         }
     }
 
     /// Whether the disk failed to give a vector: answers since may lack objects.
     pub fn has_failed(&self) -> bool {
         match &self.floats {
-            Floats::Owned(_) | Floats::Late(_) | Floats::Left(_) => false,
+            Floats::Owned(_) | Floats::Late(_) => false,
             Floats::Filed(filed) => filed.has_failed.load(Ordering::Relaxed),
         }
     }
@@ -318,7 +294,6 @@ impl PartVectors {
             Floats::Owned(values) => values.get(start..start + self.dimension),
             Floats::Late(late) => late.values().get(start..start + self.dimension),
             Floats::Filed(filed) => filed.file.as_slice().get(start..start + self.dimension),
-            Floats::Left(_) => None,
         }
     }
 

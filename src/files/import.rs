@@ -147,6 +147,7 @@ impl Import {
             &self.vectors,
         )?;
         inferred.warnings.extend(self.reader.skipped().iter().map(left_out));
+        inferred.warnings.extend(self.reader.doubts());
         Ok(inferred)
     }
 

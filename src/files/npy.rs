@@ -105,14 +105,13 @@ impl NpyReader {
     /// [`FileError::Read`].
     pub fn next_rows(&mut self, count: usize) -> Result<Vec<f32>, FileError> {
         let count = (count as u64).min(self.rows_total - self.rows_done) as usize;
-        let mut values;
+        let mut values = self.spare.take(count * self.dimension);
         if self.number == Number::Single && self.is_big_endian == cfg!(target_endian = "big") {
             // As they lie in memory: they are read to where they stay.
-            values = self.spare.take(count * self.dimension);
             self.read(bytemuck::cast_slice_mut(&mut values))?;
         } else {
             let mut rest = count * self.dimension * self.number.bytes();
-            values = Vec::with_capacity(count * self.dimension);
+            values.clear();
             // Pieces that stay in the processor's cache between reading and converting.
             let mut piece = vec![0; rest.min(PIECE_BYTES)];
             while rest > 0 {
@@ -205,4 +204,41 @@ fn vectors_of(header: &NpyHeader) -> Result<(Number, bool, u64, usize), String> 
         .filter(|dimension| (1..=DIMENSION_MAX).contains(dimension))
         .ok_or_else(|| format!("dimension {dimension} is not within 1 to {DIMENSION_MAX}"))?;
     Ok((number, is_big_endian, rows, dimension))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_of_every_type_are_read_into_memory_that_comes_back() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let rows = 10_u16;
+        let numbers = || (0..2 * rows).map(|number| f32::from(number) / 4.0);
+        let halves = numbers().flat_map(|number| half::f16::from_f32(number).to_le_bytes());
+        let large = numbers().flat_map(f32::to_be_bytes);
+        let doubles = numbers().flat_map(|number| f64::from(number).to_le_bytes());
+        let files: [(&str, Vec<u8>); 4] = [
+            ("<f2", halves.collect()),
+            ("<f4", numbers().flat_map(f32::to_le_bytes).collect()),
+            (">f4", large.collect()),
+            ("<f8", doubles.collect()),
+        ];
+        for (kind, data) in files {
+            let header =
+                format!("{{'descr': '{kind}', 'fortran_order': False, 'shape': ({rows}, 2), }}");
+            let header = format!("{header:<117}\n");
+            let head = [&b"\x93NUMPY\x01\x00"[..], &118_u16.to_le_bytes(), header.as_bytes()];
+            let path = folder.path().join("vectors.npy");
+            std::fs::write(&path, [&head.concat()[..], &data].concat()).expect("written");
+            let mut array = NpyReader::open(&path).expect("an array");
+            let mut found = Vec::new();
+            for _ in 0..4 {
+                let values = array.next_rows(3).expect("rows");
+                found.extend_from_slice(&array.lend(values));
+                assert_eq!(array.spare.pieces(), 1, "{kind}");
+            }
+            assert!(found.into_iter().eq(numbers()), "{kind}");
+        }
+    }
 }

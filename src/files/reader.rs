@@ -87,6 +87,10 @@ pub trait TableReader: Send {
     fn schema(&self) -> SchemaRef;
     /// Columns of the file that are left out, with the reasons.
     fn skipped(&self) -> &[SkippedColumn];
+    /// What is to be said of the types of columns, one sentence each, where the format leaves them to be guessed.
+    fn doubts(&self) -> Vec<String> {
+        Vec::new()
+    }
     /// Rows of the table, where the format tells without reading it.
     fn row_count(&self) -> Option<u64>;
     /// How far the reader has come.

@@ -25,6 +25,12 @@ impl Spare {
         numbers
     }
 
+    /// Pieces that wait here.
+    #[cfg(test)]
+    pub(super) fn pieces(&self) -> usize {
+        self.0.lock().expect("whole").len()
+    }
+
     /// Numbers as an Arrow buffer, from which they come back when it is not used any more.
     pub(super) fn lend(&self, numbers: Vec<f32>) -> ScalarBuffer<f32> {
         let lent = Lent { numbers, home: Arc::downgrade(&self.0) };
@@ -58,10 +64,6 @@ impl Drop for Lent {
 mod tests {
     use super::*;
 
-    fn spare_pieces(spare: &Spare) -> usize {
-        spare.0.lock().expect("whole").len()
-    }
-
     #[test]
     fn what_nobody_uses_any_more_is_used_again() {
         let spare = Spare::default();
@@ -71,10 +73,10 @@ mod tests {
         let lent = spare.lend(numbers);
         let slice = lent.slice(10, 5);
         drop(lent);
-        assert_eq!(spare_pieces(&spare), 0, "a part of it is in use");
+        assert_eq!(spare.pieces(), 0, "a part of it is in use");
         assert_eq!(&*slice, &[7.0; 5]);
         drop(slice);
-        assert_eq!(spare_pieces(&spare), 1);
+        assert_eq!(spare.pieces(), 1);
         let again = spare.take(900);
         assert_eq!((again.as_ptr(), again.len()), (place, 900));
     }

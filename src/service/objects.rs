@@ -77,7 +77,14 @@ impl Objects {
         let _stop = StopWhenDropped(stop.clone());
         let at_hand = if turn.is_behind() { door.view_at_hand(&request.collection)? } else { None };
         let count = in_turn(turn, move |_| -> Result<u64, ServiceError> {
-            let view = at_hand.map_or_else(|| door.view(&request.collection), Ok)?;
+            let view = match at_hand {
+                Some(view) => view,
+                // Of all objects nothing but their number is asked.
+                None if region.is_none() && predicate.is_none() => {
+                    door.glance(&request.collection)?
+                }
+                None => door.view(&request.collection)?,
+            };
             Ok(query::count(&view, region.as_ref(), predicate.as_deref(), &stop)?)
         })
         .await?;

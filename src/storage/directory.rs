@@ -115,16 +115,17 @@ fn check(path: &Path, supported: u32) -> Result<(), StorageError> {
 /// Whether a directory holds a database: not where it is not there, or nothing was made in it yet.
 ///
 /// # Errors
-/// Those of the file system, but that nothing is there.
-pub fn holds_database(path: &Path) -> io::Result<bool> {
-    match fs::metadata(path.join(FORMAT)) {
+/// [`StorageError::File`] where the file system does not tell.
+pub fn holds_database(path: &Path) -> Result<bool, StorageError> {
+    let file = path.join(FORMAT);
+    match fs::metadata(&file) {
         Ok(_) => Ok(true),
         Err(error)
             if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) =>
         {
             Ok(false)
         }
-        Err(error) => Err(error),
+        Err(error) => Err(StorageError::file("reading", file, error)),
     }
 }
 

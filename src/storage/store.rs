@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use super::bulk::Probe;
-use super::directory::DataDirectory;
+use super::directory::{DataDirectory, holds_database};
 use super::engine::{Batch, KvEngine, KvView, Patience};
 use super::error::StorageError;
 use super::key::{KeyRange, MetaKey};
@@ -88,8 +88,9 @@ impl Store {
     /// [`StorageError::NotADirectory`], [`StorageError::Unwritable`], [`StorageError::Corrupt`] and those of the disk.
     pub fn open(directory: &Path, options: StoreOptions) -> Result<Self, StorageError> {
         let directory = DataDirectory::open(directory, NEWEST_FORMAT)?;
-        // Announced before the database is made: an empty directory of ours is not a foreign one.
-        directory.raise_format(1)?;
+        // Announced before the database is made: an empty directory of ours is not a foreign one, and a new one gets every table.
+        let is_new = !holds_database(directory.path())?;
+        directory.raise_format(if is_new { NEWEST_FORMAT } else { 1 })?;
         let engine = RocksEngine::open(directory.path(), &options)?;
         migrate(&engine, |format| directory.raise_format(format))?;
         Self::over(Arc::new(engine), options, Some(directory))

@@ -107,6 +107,15 @@ impl Request {
         Ok(Self { mapping, vectors, metric, format, merge, is_new })
     }
 
+    fn check_metric(&self, table: &Import) -> Result<()> {
+        if self.metric.is_some() && !table.has_vectors() {
+            bail!(
+                "--metric says how vectors are compared, and none are given: name them with --vectors SPACE=FILE.npy|COLUMN"
+            );
+        }
+        Ok(())
+    }
+
     /// Opens a table; a collection that is known says what the columns of a CSV file are.
     fn open(&self, path: &Path, known: Option<&CollectionSchema>) -> Result<Import> {
         let is_array = |spec: &VectorSpec| matches!(spec.source, VectorSource::Npy(_));
@@ -136,7 +145,9 @@ pub(super) async fn run(arguments: ImportArguments) -> Result<()> {
         Some(data) => {
             // A database is not made for a file that cannot go into it.
             if arguments.create && !holds_database(data)? {
-                request.open(first_of(&arguments)?, None)?.infer_schema(&arguments.name)?;
+                let table = request.open(first_of(&arguments)?, None)?;
+                request.check_metric(&table)?;
+                table.infer_schema(&arguments.name)?;
             }
             Client::open(data, arguments.config.as_deref(), arguments.create).await?
         }
@@ -166,11 +177,7 @@ async fn import(client: &Client, request: &Request, arguments: &ImportArguments)
     let known = known_schema(client, arguments).await?;
     let first = first_of(arguments)?;
     let table = request.open(first, known.as_ref())?;
-    if request.metric.is_some() && !table.has_vectors() {
-        bail!(
-            "--metric says how vectors are compared, and none are given: name them with --vectors SPACE=FILE.npy|COLUMN"
-        );
-    }
+    request.check_metric(&table)?;
     let schema = match known {
         Some(schema) => add_missing_spaces(client, request, &table, schema).await?,
         None => create(client, table.infer_schema(&arguments.name)?).await?,
@@ -209,20 +216,21 @@ async fn index_here(
 ) -> Result<()> {
     let status = index::status_of(client, collection.to_owned()).await?;
     let indexed: u64 = status.segments.iter().map(|segment| segment.rows).sum();
-    if !is_build_due(status.tail_rows, indexed, rows) || stop.is_cancelled() {
+    if !is_build_due(status.tail_rows, indexed, rows) {
         return Ok(());
     }
     let began = Instant::now();
     tokio::select! {
+        biased;
+        () = stop.cancelled() => {
+            say("stopping the build of the index; control-C again ends at once");
+            let text = "the rows are there; the next server finishes their index, where it is not finished";
+            Err(Interrupted(text.to_owned()).into())
+        }
         built = index::build(client, collection.to_owned(), String::new()) => {
             built.context("the rows are there, their index is not")?;
             say(&format!("index built in {}", duration(began.elapsed())));
             Ok(())
-        }
-        () = stop.cancelled() => {
-            say("stopping the build of the index");
-            let text = "the rows are there; the next server finishes their index, where it is not finished";
-            Err(Interrupted(text.to_owned()).into())
         }
     }
 }
@@ -355,7 +363,12 @@ async fn add_missing_spaces(
 /// Whether a name is so like a known one that it is more likely a slip than a name of its own. Numbers tell names apart.
 fn is_slip(known: &str, name: &str) -> bool {
     let letters = |name: &str| name.replace(|each: char| each.is_ascii_digit(), "");
-    letters(known) != letters(name) && distance(known, name) <= (name.chars().count() / 4).min(2)
+    let (shorter, longer) = (known.chars().count(), name.chars().count());
+    let (shorter, longer) = (shorter.min(longer), shorter.max(longer));
+    // Of two or three letters one makes another word, but for one that was left out.
+    let allowed = usize::from(shorter < longer && longer > 2);
+    letters(known) != letters(name)
+        && distance(known, name) <= (name.chars().count() / 4).min(2).max(allowed)
 }
 
 async fn import_file(
@@ -416,10 +429,12 @@ mod tests {
 
     #[test]
     fn a_slip_is_told_from_another_name() {
-        for (known, name) in [("photometry", "photometri"), ("image", "images")] {
+        for (known, name) in [("photometry", "photometri"), ("image", "images"), ("emb", "em")] {
             assert!(is_slip(known, name), "{known} {name}");
         }
-        for (known, name) in [("v", "w"), ("clip_v1", "clip_v2"), ("spectrum", "spectra")] {
+        for (known, name) in
+            [("v", "w"), ("v", "vw"), ("g", "r"), ("clip_v1", "clip_v2"), ("spectrum", "spectra")]
+        {
             assert!(!is_slip(known, name), "{known} {name}");
         }
     }

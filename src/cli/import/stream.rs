@@ -145,10 +145,12 @@ impl Session<'_> {
                     self.summary.is_cut = is_open;
                     (is_open, is_told) = (false, true);
                     let rows = self.in_flight.iter().map(|(_, rows)| rows.len() as u64).sum();
-                    say(&format!(
-                        "stopping: {} rows that are under way are written first; control-C again ends at once",
-                        thousands(rows)
-                    ));
+                    self.bar.suspend(|| {
+                        say(&format!(
+                            "stopping: {} rows that are under way are written first; control-C again ends at once",
+                            thousands(rows)
+                        ));
+                    });
                 }
                 answer = self.answers.next() => {
                     match answer.transpose().map_err(|status| of_status(&status))? {

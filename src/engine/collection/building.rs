@@ -128,8 +128,9 @@ impl Collection {
 
     /// Does it, and tells the rows of the segment.
     fn build_and_swap(&self, progress: &mut Progress<'_>) -> Result<u64, EngineError> {
-        // A tail that has grown beyond bounds must not wait until nobody searches.
-        let is_urgent = self.state()?.tail_bytes() >= IMPORT_BYTES_MAX;
+        // A tail that has grown beyond bounds must not wait until nobody searches; and here nobody does.
+        let is_urgent = !self.keeps_imports
+            || self.published().is_some_and(|state| state.tail_bytes() >= IMPORT_BYTES_MAX);
         let (folder, manifest, schema) = self.build_segment(is_urgent, progress)?;
         progress("taking it into use", 0, 0);
         let arrow_schema = columns::resident_schema(&schema);
@@ -143,7 +144,7 @@ impl Collection {
                 let changes = self.store.changes_since(self.id, version)?;
                 state.over(record.schema, (part, manifest), &changes, self.id)?
             }
-            None => self.assemble(&record, Some((part, manifest)))?,
+            None => self.assemble(&record, Some((part, manifest)), self.keep())?,
         };
         self.publish(state);
         self.store.trim_changes(self.id, version)?;

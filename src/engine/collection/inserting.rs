@@ -5,9 +5,9 @@ use std::sync::Arc;
 use super::importing::Importing;
 use super::{Collection, Publishing};
 use crate::engine::error::EngineError;
-use crate::engine::insert::{keys_of_blocks, part_of_blocks, writes_of};
+use crate::engine::insert::{part_of_blocks, writes_of};
 use crate::engine::part::Part;
-use crate::engine::state::{MERGED_BYTES_MAX, State};
+use crate::engine::state::{Keep, MERGED_BYTES_MAX, State};
 use crate::engine::vectors::PartVectors;
 use crate::engine::write::{WriteMode, WriteOutcome, WriteReport};
 use crate::files::ObjectBlock;
@@ -105,12 +105,11 @@ impl Collection {
         blocks: &[Arc<ObjectBlock>],
         places: &[Place],
     ) -> Result<Part, EngineError> {
-        let is_looked_at = self.is_looked_at();
-        if !self.keeps_imports && !is_looked_at {
-            return keys_of_blocks(&state.schema, blocks, places);
+        if self.keep() == Keep::Keys {
+            return Part::of_keys(places.iter().map(|place| (place.key.cell.0, place.key.ordinal)));
         }
         let part = part_of_blocks(&state.schema, &state.arrow_schema, blocks, places)?;
-        if is_looked_at || !may_wait(blocks, &part) {
+        if self.is_looked_at() || !may_wait(blocks, &part) {
             part.spaces().iter().for_each(PartVectors::make_ready);
         }
         Ok(part)

@@ -12,8 +12,8 @@ use super::Formula;
 use super::cache::{BlockOutputs, BlockValues};
 use super::compute::{Derivation, Work};
 use crate::engine::error::EngineError;
+use crate::engine::live_part::LivePart;
 use crate::engine::part::{BATCH_ROWS, Part};
-use crate::engine::state::LivePart;
 use crate::storage::{ChangeKind, StorageError};
 
 /// Share of a block's rows from which the whole block is computed, and the length of blocks that always are.

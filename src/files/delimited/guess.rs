@@ -53,6 +53,11 @@ impl Evidence {
         }
     }
 
+    /// Whether no value has told anything.
+    pub(super) fn is_none(self) -> bool {
+        !self.any
+    }
+
     /// The narrowest type that holds every value seen; text when there was none.
     pub(super) fn column_type(self) -> ColumnType {
         if !self.any {

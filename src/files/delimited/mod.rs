@@ -38,6 +38,10 @@ pub(super) struct DelimitedReader {
     sample: VecDeque<ByteRecord>,
     columns: Vec<(String, ColumnType)>,
     schema: SchemaRef,
+    /// Columns whose type nothing has told.
+    untold: Vec<String>,
+    /// Rows that the types were guessed from.
+    sampled: usize,
     batch_rows: usize,
     row: u64,
     is_at_end: bool,
@@ -68,6 +72,8 @@ impl DelimitedReader {
             sample: VecDeque::new(),
             columns: Vec::new(),
             schema: Arc::new(Schema::empty()),
+            untold: Vec::new(),
+            sampled: 0,
             batch_rows: options.batch_rows.max(1),
             row: 0,
             is_at_end: false,
@@ -96,7 +102,12 @@ impl DelimitedReader {
         Ok(())
     }
 
-    fn guess_types(&self, names: Vec<String>, options: &ReadOptions) -> Vec<(String, ColumnType)> {
+    fn guess_types(
+        &mut self,
+        names: Vec<String>,
+        options: &ReadOptions,
+    ) -> Vec<(String, ColumnType)> {
+        self.sampled = self.sample.len();
         let mut evidence = vec![Evidence::new(); names.len()];
         for record in self.sample.iter().filter(|record| record.len() == names.len()) {
             for (evidence, value) in evidence.iter_mut().zip(record) {
@@ -111,6 +122,9 @@ impl DelimitedReader {
                 // Bytes and lists have no text form here: such columns stay what they look like.
                 let known = known
                     .filter(|kind| !matches!(kind, ColumnType::Binary | ColumnType::FloatList));
+                if known.is_none() && evidence.is_none() {
+                    self.untold.push(name.clone());
+                }
                 (name, known.unwrap_or_else(|| evidence.column_type()))
             })
             .collect()
@@ -172,6 +186,19 @@ impl TableReader for DelimitedReader {
 
     fn skipped(&self) -> &[SkippedColumn] {
         &[]
+    }
+
+    fn doubts(&self) -> Vec<String> {
+        // Of an empty file there is nothing to say.
+        let untold = self.untold.iter().filter(|_| self.sampled > 0);
+        let doubt = |name| {
+            format!(
+                "column `{name}` is stored as text: its first {} rows have no value that tells its type; \
+                 `sidereus collection create --schema` makes the collection with another",
+                self.sampled
+            )
+        };
+        untold.map(doubt).collect()
     }
 
     fn row_count(&self) -> Option<u64> {

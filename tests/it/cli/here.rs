@@ -75,11 +75,13 @@ fn rows_are_merged_replaced_and_refused_as_by_a_server() {
 #[test]
 fn words_for_what_is_missing_are_missing_numbers_and_remain_texts() {
     let folder = tempfile::tempdir().expect("a folder");
-    let rows = "object_id,ra,dec,z,count,note\n1,10,5,0.5,NULL,null\n2,11,5,--,3,bright\n3,12,5,N/A,\\N,None\n";
+    let rows = "object_id,ra,dec,z,count,note,unknown\n1,10,5,0.5,NULL,null,NA\n2,11,5,--,3,bright,\n3,12,5,N/A,\\N,None,--\n";
     std::fs::write(folder.path().join("masked.csv"), rows).expect("written");
     let words = ["import", "masked", "masked.csv", "--data", "own", "--create"];
     let output = run(folder.path(), &words);
     assert!(output.status.success(), "{}", text(&output.stderr));
+    let said = text(&output.stderr);
+    assert!(said.contains("`unknown` is stored as text: its first 3 rows"), "{said}");
     let own = Running::over(folder);
     let count =
         |predicate: &str| own.json(&["count", "masked", "--where", predicate])["count"].clone();
@@ -156,6 +158,7 @@ fn a_database_that_is_not_there_or_in_use_is_said() {
         (&["catalogue.csv", "catalog.csv"], "nothing was imported"),
         (&["catalogue.csv", "--map", "ra=RAJ2000"], "RAJ2000"),
         (&["catalogue.csv", "--vectors", "phase=phases.npy"], "phases.npy"),
+        (&["catalogue.csv", "--metric", "l2"], "--vectors"),
     ] {
         let told = told(&[&["import", "galaxies"], words, &new].concat());
         assert!(told.contains(hint), "{told}");
