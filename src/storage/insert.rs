@@ -223,7 +223,9 @@ impl Order {
             }
         }
         let mut places: Vec<Place> = ids.iter().map(|(_, place)| *place).collect();
-        places.sort_unstable_by_key(|place| place.key);
+        // All are of one collection, and one number is compared faster than three.
+        let rank = |key: &ObjectKey| u128::from(key.cell.0) << 32 | u128::from(key.ordinal);
+        places.sort_unstable_by_key(|place| rank(&place.key));
         ids.sort_unstable_by_key(|(id, _)| *id);
         let is_once = places.is_sorted_by(|left, right| left.key < right.key)
             && ids.is_sorted_by(|(left, _), (right, _)| left < right);
@@ -252,8 +254,7 @@ impl Order {
     ) -> Result<bool, StorageError> {
         let step = self.ids.len().div_ceil(LOOKED_UP_ROWS).max(1);
         let keys = self.ids.iter().step_by(step);
-        let keys: Vec<_> = keys.map(|place| id_key(collection, blocks, place)).collect();
-        is_any_there(view, Table::Ids, &keys)
+        is_any_there(view, Table::Ids, keys.map(|place| id_key(collection, blocks, place)))
     }
 
     /// Whether an id or a key is there already.
@@ -265,7 +266,7 @@ impl Order {
         known: Option<&KnownKeys<'_>>,
     ) -> Result<bool, StorageError> {
         let ids = self.ids.iter().map(|place| id_key(collection, blocks, place));
-        if is_any_there(view, Table::Ids, &ids.collect::<Vec<_>>())? {
+        if is_any_there(view, Table::Ids, ids)? {
             return Ok(true);
         }
         let mut keys: Vec<ObjectKey> = match known {
@@ -273,8 +274,7 @@ impl Order {
             None => self.places.iter().map(|place| place.key).collect(),
         };
         keys.sort_unstable();
-        let keys = keys.iter().map(|key| key.bytes().to_vec());
-        is_any_there(view, Table::Objects, &keys.collect::<Vec<_>>())
+        is_any_there(view, Table::Objects, keys.iter().map(|key| key.bytes().to_vec()))
     }
 }
 
@@ -287,16 +287,21 @@ fn id_key(collection: CollectionId, blocks: &[&dyn Rows], place: &Place) -> Vec<
 
 /// Whether any of some ascending keys is there. Batches of a catalogue that is sorted fall between those before: one
 /// step of a cursor then tells that nothing is there.
-fn is_any_there(view: &dyn KvView, table: Table, keys: &[Vec<u8>]) -> Result<bool, StorageError> {
-    let (Some(first), Some(last)) = (keys.first(), keys.last()) else { return Ok(false) };
-    let mut end = last.clone();
+fn is_any_there(
+    view: &dyn KvView,
+    table: Table,
+    keys: impl DoubleEndedIterator<Item = Vec<u8>> + Clone,
+) -> Result<bool, StorageError> {
+    let (Some(start), Some(mut end)) = (keys.clone().next(), keys.clone().next_back()) else {
+        return Ok(false);
+    };
     end.push(0);
-    let mut between = view.cursor(KeyRange { table, start: first.clone(), end })?;
+    let mut between = view.cursor(KeyRange { table, start, end })?;
     if between.advance()?.is_none() {
         return Ok(false);
     }
     drop(between);
-    view.has_any(table, keys)
+    view.has_any(table, &keys.collect::<Vec<_>>())
 }
 
 /// Rows in their order, in halves where they are to be written into two files.

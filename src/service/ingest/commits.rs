@@ -21,7 +21,7 @@ use crate::schema::{ObjectId, Rows};
 use crate::wire::v1;
 
 /// Bytes of waiting batches from which a commit takes no more of them.
-const COMMIT_BYTES: usize = 128 << 20;
+const COMMIT_BYTES: usize = 96 << 20;
 
 /// Bytes of waiting batches from which their files are written beside those of the commit before, without waiting for more of
 /// them; fewer wait, since many small commits are more work than a few large ones.
