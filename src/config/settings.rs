@@ -123,9 +123,9 @@ pub struct IndexSettings {
     pub threads: Option<usize>,
     /// Memory of a build beside the vectors, MiB; 0 for no limit.
     pub memory_mib: u64,
-    /// Memory of full vectors, MiB; none for half of the machine's.
+    /// Memory of full vectors, MiB; none for half of what the process may have.
     pub resident_mib: Option<u64>,
-    /// Memory of computed values of derived columns, MiB; none for a sixteenth of the machine's.
+    /// Memory of computed values of derived columns, MiB; none for a sixteenth of what the process may have.
     pub derived_mib: Option<u64>,
 }
 

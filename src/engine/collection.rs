@@ -18,7 +18,7 @@ use std::time::Instant;
 use super::columns;
 use super::derived::FormulaSlot;
 use super::error::EngineError;
-use super::residency::{Residency, half_of_memory};
+use super::residency::Residency;
 use super::segment::{self, BuildLimits, BuildPlan};
 use super::standing::Standing;
 use super::state::{Keep, State};
@@ -34,6 +34,15 @@ pub use inserting::StagedBlocks;
 /// Seconds for which a collection counts as searched after somebody has asked for a view of it.
 const LOOKED_AT_S: u64 = 30;
 
+/// What rows that are not indexed may take of the memory.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct TailMemory {
+    /// Whether those of imports stay there until they are indexed.
+    pub(super) keeps_imports: bool,
+    /// Bytes of vectors that are read back from the store at most.
+    pub(super) bytes_max: u64,
+}
+
 /// A collection at work.
 #[derive(Debug)]
 pub(super) struct Collection {
@@ -43,8 +52,7 @@ pub(super) struct Collection {
     store: Arc<Store>,
     limits: BuildLimits,
     residency: Residency,
-    /// Whether rows of imports stay in memory until they are indexed.
-    keeps_imports: bool,
+    tail: TailMemory,
     pub(super) formulas: FormulaSlot,
     /// Held during a commit and during the swap at the end of a build.
     commit: Mutex<()>,
@@ -64,7 +72,7 @@ impl Collection {
         store: Arc<Store>,
         limits: BuildLimits,
         residency: Residency,
-        keeps_imports: bool,
+        tail: TailMemory,
     ) -> Self {
         Self {
             id: record.id,
@@ -73,7 +81,7 @@ impl Collection {
             store,
             limits,
             residency,
-            keeps_imports,
+            tail,
             formulas: FormulaSlot::default(),
             commit: Mutex::new(()),
             state: RwLock::new(None),
@@ -118,7 +126,7 @@ impl Collection {
 
     /// What of new rows stays in memory.
     fn keep(&self) -> Keep {
-        if self.keeps_imports || self.is_looked_at() { Keep::Rows } else { Keep::Keys }
+        if self.tail.keeps_imports || self.is_looked_at() { Keep::Rows } else { Keep::Keys }
     }
 
     /// Notes that somebody asks for a view.
@@ -174,7 +182,7 @@ impl Collection {
             }
         });
         let indexed = newest.as_ref().map_or(0, |(_, manifest)| manifest.rows);
-        let is_large = keep == Keep::Rows && !fits_into_memory(&record, indexed);
+        let is_large = keep == Keep::Rows && self.tail.bytes_max < bytes_outside(&record, indexed);
         if !is_large {
             match self.assemble(&record, newest, keep) {
                 Ok(state) if state.live_count() == record.object_count => return Ok(state),
@@ -263,9 +271,9 @@ impl Collection {
             WriteMode::Bulk => Route::Bulk,
         };
         let commit = self.store.commit(self.id, &operations, route)?;
-        let (version, outcomes_of) = (commit.version, &commit.outcomes);
+        let (version, committed) = (commit.version, &commit.outcomes);
         let keep = self.keep();
-        match state.after(version, operations, outcomes_of, keep, |keys| self.fetch(keys)) {
+        match state.after(version, operations, committed, keep, |keys| self.fetch(keys)) {
             Ok(next) => {
                 self.publish(next);
                 publishing.is_done = true;
@@ -331,14 +339,14 @@ impl Collection {
     }
 }
 
-/// Whether rows that are not indexed may be read into memory, so many of them: their vectors beside whatever else is there.
-fn fits_into_memory(record: &CollectionRecord, indexed: u64) -> bool {
+/// Bytes of the vectors of rows that are not among so many indexed ones.
+fn bytes_outside(record: &CollectionRecord, indexed: u64) -> u64 {
     let rows = record.object_count.saturating_sub(indexed);
     let vectors = record.schema.vector_spaces().map(|space| {
         let count = record.vector_counts.iter().find(|(id, _)| *id == space.id);
         count.map_or(0, |(_, count)| rows.min(*count)) * (space.dimension * size_of::<f32>()) as u64
     });
-    vectors.sum::<u64>() <= half_of_memory()
+    vectors.sum()
 }
 
 /// Has the state made again unless it was published: a panic in between must not leave the state behind the store.

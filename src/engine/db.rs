@@ -7,11 +7,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
-use super::collection::{Collection, StagedBlocks};
+use super::collection::{Collection, StagedBlocks, TailMemory};
 use super::derived::DerivedCache;
 use super::error::EngineError;
+use super::memory::half_of_memory;
 use super::release::{Dropping, UnderWay};
-use super::residency::{Residency, half_of_memory};
+use super::residency::Residency;
 use super::segment::{BuildLimits, Progress};
 use super::standing::Standing;
 use super::status::{CollectionInfo, IndexStatus};
@@ -36,17 +37,20 @@ pub struct DbOptions {
     /// Tail rows, beside a quarter of the segment's, that start a build in the background; `None` for never.
     pub auto_index_rows: Option<u64>,
     /// Memory that full vectors of segments may occupy, in bytes; those of a segment that does not fit are read from the disk
-    /// as they are needed. `None` for half of the machine's.
+    /// as they are needed. `None` for half of what this process may have.
     pub resident_bytes: Option<u64>,
     /// Memory that building an index may take beside the vectors, in bytes; `None` for no limit. A space that needs more is
     /// not indexed.
     pub build_memory_bytes: Option<u64>,
     /// Memory that values of derived columns may occupy, in bytes; what does not fit is computed again when it is asked for.
-    /// `None` for a sixteenth of the machine's.
+    /// `None` for a sixteenth of what this process may have.
     pub derived_bytes: Option<u64>,
     /// Whether rows of imports stay in memory until they are indexed, for searches that come before. Where only their keys do,
     /// the first search has the whole tail read from the store, as after a start.
     pub keep_imports: bool,
+    /// Memory that vectors of rows outside the index may occupy when they are read back from the store, in bytes; where they need
+    /// more, the index is built before anything is answered. `None` for half of what this process may have.
+    pub tail_bytes: Option<u64>,
 }
 
 impl DbOptions {
@@ -61,6 +65,7 @@ impl DbOptions {
             build_memory_bytes: None,
             derived_bytes: None,
             keep_imports: true,
+            tail_bytes: None,
         }
     }
 }
@@ -159,8 +164,11 @@ impl Db {
             memory_bytes_max: self.inner.options.build_memory_bytes.unwrap_or(u64::MAX),
         };
         let residency = self.inner.residency.clone();
-        let keeps_imports = self.inner.options.keep_imports;
-        Arc::new(Collection::new(record, folder, store, limits, residency, keeps_imports))
+        let tail = TailMemory {
+            keeps_imports: self.inner.options.keep_imports,
+            bytes_max: self.inner.options.tail_bytes.unwrap_or_else(half_of_memory),
+        };
+        Arc::new(Collection::new(record, folder, store, limits, residency, tail))
     }
 
     /// Has a collection found by its name.

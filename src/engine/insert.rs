@@ -15,7 +15,7 @@ use super::part::{BATCH_ROWS, Part, PartKind};
 use super::vectors::{Floats, PartVectors};
 use super::write::Write;
 use crate::files::{ObjectBlock, arrow_type};
-use crate::schema::{CollectionSchema, EmbeddingSpace, Rows, SpaceId, Value};
+use crate::schema::{CollectionSchema, EmbeddingSpace, Rows, Value};
 use crate::storage::Place;
 
 /// The rows of blocks as writes of objects of so many columns.
@@ -68,11 +68,6 @@ pub(super) fn part_of_blocks(
     }
     let spaces = schema.vector_spaces().map(|space| vectors_of_blocks(space, blocks, places));
     Part::new(PartKind::Tail, batches, &ordinals, spaces.collect(), "(tail)")
-}
-
-/// For each block the place of a space in it.
-pub(super) fn places_of_space(space: SpaceId, blocks: &[Arc<ObjectBlock>]) -> Vec<Option<usize>> {
-    blocks.iter().map(|block| block.spaces().iter().position(|other| *other == space)).collect()
 }
 
 /// For each resident column of the schema its array in every block.

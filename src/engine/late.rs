@@ -6,7 +6,6 @@
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread;
 
-use super::insert::places_of_space;
 use crate::files::ObjectBlock;
 use crate::schema::{EmbeddingSpace, Rows};
 use crate::storage::Place;
@@ -41,7 +40,7 @@ impl LateFloats {
         blocks: &[Arc<ObjectBlock>],
         places: &[Place],
     ) -> (Self, Option<Vec<u32>>) {
-        let in_blocks = places_of_space(space.id, blocks);
+        let in_blocks: Vec<_> = blocks.iter().map(|block| block.place_of(space.id)).collect();
         let mut from = Vec::with_capacity(places.len());
         let mut rows = Vec::new();
         for (number, place) in (0_u32..).zip(places) {

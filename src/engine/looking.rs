@@ -106,7 +106,7 @@ mod tests {
     use super::*;
     use crate::engine::db::DbOptions;
     use crate::engine::live_part::LivePart;
-    use crate::engine::part::Part;
+    use crate::engine::part::{Part, PartKind};
     use crate::engine::{Write, WriteMode};
     use crate::schema::{ObjectId, SpaceId};
     use crate::vector::Metric;
@@ -201,5 +201,33 @@ mod tests {
                 .for_each(|row| check_vector(live.part(), space, row));
         }
         assert!(db.view_at_hand("demo").is_some());
+    }
+
+    #[test]
+    fn a_tail_that_is_too_large_to_be_read_is_indexed_first() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let options = DbOptions { auto_index_rows: None, ..DbOptions::new(folder.path()) };
+        let options = DbOptions { keep_imports: false, ..options };
+        let bytes = (9_000 * DIMENSION * size_of::<f32>()) as u64;
+        let db = Db::open(DbOptions { tail_bytes: Some(bytes), ..options.clone() }).expect("opens");
+        db.create_collection(schema(Metric::Cosine, DIMENSION)).expect("made");
+        let space = db.schema("demo").expect("there").spaces[0].id;
+        import(&db, 0);
+        let kinds = |view: &CollectionView| {
+            view.parts().iter().map(|live| live.part().kind()).collect::<Vec<_>>()
+        };
+        assert_eq!(kinds(&db.view("demo").expect("a view")), [PartKind::Tail], "they fit");
+        drop(db);
+
+        let db = Db::open(DbOptions { tail_bytes: Some(bytes - 1), ..options }).expect("opens");
+        let view = db.view("demo").expect("a view");
+        assert_eq!((view.live_count(), kinds(&view)), (9_000, vec![PartKind::Segment]));
+        [0, 4_321, 8_999]
+            .into_iter()
+            .for_each(|row| check_vector(view.parts()[0].part(), space, row));
+        import(&db, 9_000);
+        let view = db.view("demo").expect("a view");
+        assert_eq!(view.live_count(), 18_000);
+        assert_eq!(kinds(&view), [PartKind::Segment, PartKind::Tail], "what came since is kept");
     }
 }

@@ -21,6 +21,7 @@ mod late;
 mod live_part;
 mod looking;
 mod mapped;
+mod memory;
 mod part;
 mod release;
 mod residency;

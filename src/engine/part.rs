@@ -62,10 +62,7 @@ impl Part {
         spaces: Vec<PartVectors>,
         path: &str,
     ) -> Result<Self, EngineError> {
-        let damaged = |what: &str| EngineError::DamagedSegment {
-            path: path.to_owned(),
-            what: what.to_owned(),
-        };
+        let damaged = |what| damaged(path, what);
         let full = batches.len().saturating_sub(1);
         if batches.iter().take(full).any(|batch| batch.num_rows() != BATCH_ROWS) {
             return Err(damaged("a column block has the wrong length"));
@@ -94,12 +91,9 @@ impl Part {
     /// As [`Part::new`].
     pub(super) fn of_keys(keys: impl Iterator<Item = (u64, u32)>) -> Result<Self, EngineError> {
         let (cells, ordinals) = keys.unzip();
-        let damaged = |what: &str| EngineError::DamagedSegment {
-            path: "(tail)".to_owned(),
-            what: what.to_owned(),
-        };
         let part = Self::of_columns(PartKind::Tail, Vec::new(), cells, ordinals, Vec::new());
-        Ok(Self { has_columns: false, ..part.map_err(damaged)? })
+        let part = part.map_err(|what| damaged("(tail)", what))?;
+        Ok(Self { has_columns: false, ..part })
     }
 
     fn of_columns(
@@ -171,8 +165,7 @@ impl Part {
         if directions.fit(self.row_count()) {
             return Ok(Self { directions: Arc::new(directions), ..self });
         }
-        let what = "directions and rows differ in number".to_owned();
-        Err(EngineError::DamagedSegment { path: path.to_owned(), what })
+        Err(damaged(path, "directions and rows differ in number"))
     }
 
     /// Makes a tail part of objects, which are sorted here.
@@ -335,6 +328,10 @@ impl Part {
     pub(super) fn cells(&self) -> &[u64] {
         self.cells.as_slice()
     }
+}
+
+fn damaged(path: &str, what: &str) -> EngineError {
+    EngineError::DamagedSegment { path: path.to_owned(), what: what.to_owned() }
 }
 
 /// Merges the live rows of several parts into one tail part, which has only keys where one of them has no more.

@@ -39,16 +39,6 @@ impl Drop for Claim {
     }
 }
 
-/// Half of the memory that the system has, or 4 GiB where it does not tell.
-pub(super) fn half_of_memory() -> u64 {
-    let told = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let total = told.lines().find_map(|line| {
-        let kib = line.strip_prefix("MemTotal:")?.trim().strip_suffix("kB")?;
-        kib.trim().parse::<u64>().ok()
-    });
-    total.map_or(4 << 30, |kib| kib * 1024 / 2)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -131,7 +131,7 @@ impl Collection {
         // A tail that has grown beyond bounds must not wait until nobody searches; and here nobody does.
         // A state that is to be made may build a segment itself: it is made before, not beside.
         let is_grown = self.state()?.tail_bytes() >= IMPORT_BYTES_MAX;
-        let is_urgent = is_grown || !self.keeps_imports;
+        let is_urgent = is_grown || !self.tail.keeps_imports;
         let (folder, manifest, schema) = self.build_segment(is_urgent, progress)?;
         progress("taking it into use", 0, 0);
         let arrow_schema = columns::resident_schema(&schema);
