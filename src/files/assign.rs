@@ -8,7 +8,7 @@ use arrow::datatypes::Schema;
 use super::FileError;
 use super::mapping::{IdSource, Picked, Resolved, place_of};
 use super::told::ToldSpace;
-use crate::schema::{NAME_LEN_MAX, RESERVED_COLUMNS};
+use crate::schema::{NAME_LEN_MAX, is_built_in};
 use crate::vector::Metric;
 
 /// Prefix of the columns of a batch that hold vectors.
@@ -131,7 +131,7 @@ fn fit_name(given: &str, taken: &mut HashSet<String>) -> String {
     if let Some(rest) = name.strip_prefix(VECTOR_PREFIX) {
         name = format!("vector_{rest}");
     }
-    if RESERVED_COLUMNS.contains(&name.to_lowercase().as_str()) {
+    if is_built_in(&name) {
         name.push_str("_column");
     }
     // Room for a number behind the name.

@@ -41,6 +41,10 @@ impl Format {
         let mut head = Vec::new();
         let file =
             File::open(path).map_err(|source| FileError::Open { path: shown.clone(), source })?;
+        // What is read of a pipe is gone.
+        if file.metadata().is_ok_and(|told| !told.is_file() && !told.is_dir()) {
+            return Err(FileError::UnknownFormat { path: shown });
+        }
         file.take(16)
             .read_to_end(&mut head)
             .map_err(|source| FileError::Read { path: shown.clone(), source })?;

@@ -8,7 +8,7 @@ use arrow::datatypes::{DataType, FieldRef, SchemaRef};
 
 use super::assign::{VectorSource, VectorSpec};
 use super::infer::{Inferred, infer_schema};
-use super::mapping::{Mapping, usual_id_names};
+use super::mapping::{IdSource, Mapping, usual_id_names};
 use super::npy::NpyReader;
 use super::plan::{IngestRows, Plan};
 use super::reader::{
@@ -32,6 +32,9 @@ pub struct ImportOptions {
     pub vectors: Vec<VectorSpec>,
     /// How vectors of new spaces are compared, whatever the file tells.
     pub metric: Option<Metric>,
+    /// Whether all of a CSV file is looked through at first. Its types are guessed from all rows then; and an array of vectors that
+    /// does not belong to it is found out before its vectors are on the wrong objects.
+    pub whole: bool,
     /// Rows of a batch.
     pub batch_rows: usize,
     /// The collection, where it exists: types of text columns are then taken from it instead of guessed.
@@ -47,6 +50,7 @@ impl ImportOptions {
             mapping: Mapping::default(),
             vectors: Vec::new(),
             metric: None,
+            whole: true,
             batch_rows: BATCH_ROWS,
             collection: None,
         }
@@ -70,35 +74,37 @@ impl Import {
     /// Files that cannot be opened or read, and arrays whose length is known to differ from the table's.
     pub fn open(options: &ImportOptions) -> Result<Self, FileError> {
         let shown = options.path.display().to_string();
-        let read = ReadOptions {
-            batch_rows: options.batch_rows.max(1),
-            column_types: column_types(options),
-        };
-        let mut reader = open_with(&options.path, options.format, &read)?;
         let mut arrays = Vec::new();
         for spec in &options.vectors {
             if let VectorSource::Npy(path) = &spec.source {
                 arrays.push(NpyReader::open(path)?);
             }
         }
-        let expected = match reader.row_count() {
-            None if !arrays.is_empty() => counted(options, &read)?,
-            told => told,
+        let read = ReadOptions {
+            batch_rows: options.batch_rows.max(1),
+            column_types: column_types(options),
         };
-        if let Some(expected) = expected
+        let mut reader = open_with(&options.path, options.format, &read)?;
+        let mapping = options.mapping.clone();
+        // What is wrong with it is said when the file is matched with the collection; it need not be looked through until then.
+        let resolved = mapping.resolve(&reader.schema()).ok();
+        if options.whole && resolved.is_some() {
+            reader.look_through()?;
+        }
+        if let Some(IdSource::Column(picked)) = resolved.as_ref().map(|resolved| resolved.id) {
+            reader.name_refused_by(picked.place);
+        }
+        if let Some(expected) = reader.row_count()
             && let Some(array) = arrays.iter().find(|array| array.row_count() != expected)
         {
-            let (vectors, given) = (array.path().to_owned(), array.row_count());
-            return Err(FileError::VectorCount { vectors, path: shown, expected, given });
+            return Err(unpaired(array, shown, expected));
         }
         let first = reader.next_batch()?;
-        let mapping = options.mapping.clone();
         let (file, asked) = (reader.schema(), &options.vectors);
         let known = options.collection.as_ref();
-        let vectors = match mapping.resolve(&file) {
-            Ok(resolved) => with_told(&file, &resolved, asked, options.metric, known),
-            // It is said when the file is matched with the collection.
-            Err(_) => asked.clone(),
+        let vectors = match resolved {
+            Some(resolved) => with_told(&file, &resolved, asked, options.metric, known),
+            None => asked.clone(),
         };
         Ok(Self { shown, reader, first, mapping, vectors, arrays })
     }
@@ -211,14 +217,15 @@ impl IngestBatches {
         };
         let Some(table) = table else {
             return match self.arrays.iter().find(|array| array.row_count() != self.row) {
-                Some(array) => Err(self.unpaired(array, self.row)),
+                Some(array) => Err(unpaired(array, self.shown.clone(), self.row)),
                 None => Ok(None),
             };
         };
         let count = table.numbers.len() + table.refused.len();
         let end = self.row + count as u64;
         if let Some(array) = self.arrays.iter().find(|array| array.row_count() < end) {
-            return Err(self.unpaired(array, end));
+            let expected = self.reader.row_count().map_or(end, |told| told.max(end));
+            return Err(unpaired(array, self.shown.clone(), expected));
         }
         let mut blocks = Vec::new();
         for array in &mut self.arrays {
@@ -230,29 +237,12 @@ impl IngestBatches {
         self.row = end;
         self.plan.ingest_batch(&table, blocks).map(Some)
     }
-
-    fn unpaired(&self, array: &NpyReader, rows: u64) -> FileError {
-        FileError::VectorCount {
-            vectors: array.path().to_owned(),
-            path: self.shown.clone(),
-            expected: self.reader.row_count().unwrap_or(rows),
-            given: array.row_count(),
-        }
-    }
 }
 
-/// Rows of a file whose format does not tell them, read for that alone: an array that does not belong to it would otherwise be
-/// found out at its end, when its vectors are on the wrong objects. `None` for what can be read only once.
-fn counted(options: &ImportOptions, read: &ReadOptions) -> Result<Option<u64>, FileError> {
-    if !options.path.is_file() {
-        return Ok(None);
-    }
-    let mut reader = open_with(&options.path, options.format, read)?;
-    let mut count = 0;
-    while let Some(batch) = reader.next_batch()? {
-        count += (batch.numbers.len() + batch.refused.len()) as u64;
-    }
-    Ok(Some(count))
+/// What is said of an array that has not a vector for each of so many rows of the table at `path`.
+fn unpaired(array: &NpyReader, path: String, expected: u64) -> FileError {
+    let (vectors, given) = (array.path().to_owned(), array.row_count());
+    FileError::VectorCount { vectors, path, expected, given }
 }
 
 /// The vectors of the readable rows among all rows of a batch.

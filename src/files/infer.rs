@@ -39,12 +39,8 @@ pub fn infer_schema(
     let (assigned, mut warnings) = assign(file, &resolved, vectors)?;
     let id_kind = match resolved.id {
         IdSource::Row => IdKind::Number,
-        IdSource::Column(picked) => {
-            warnings.extend(doubtful_text(file, first, picked));
-            id_kind(file, picked)?
-        }
+        IdSource::Column(picked) => id_kind(file, picked)?,
     };
-    warnings.extend(assigned.iter().filter_map(|each| doubtful_text(file, first, each.picked)));
     let mut columns = Vec::new();
     for column in &assigned {
         let field = file.field(column.picked.place);
@@ -110,21 +106,6 @@ fn described(column: &Assigned, field: &Field, kind: ColumnType) -> Column {
     metadata(field, META_UCD).clone_into(&mut described.ucd);
     metadata(field, META_DESCRIPTION).clone_into(&mut described.description);
     described
-}
-
-/// What is to be said of a column of texts most of which are numbers: in a file of text one stray word makes all of them texts.
-fn doubtful_text(file: &Schema, first: Option<&RecordBatch>, picked: Picked) -> Option<String> {
-    let texts = first?.columns().get(picked.place)?.as_string_opt::<i32>()?;
-    let is_number = |text: &str| text.trim().parse::<f64>().is_ok();
-    let there = texts.iter().flatten().filter(|text| !text.trim().is_empty());
-    let (numbers, words): (Vec<&str>, Vec<&str>) = there.partition(|text| is_number(text));
-    let word = words.first().filter(|_| numbers.len() > words.len())?;
-    Some(format!(
-        "column `{}` holds texts, since `{word}` is no number; {} of its first {} values are numbers",
-        file.field(picked.place).name(),
-        numbers.len(),
-        numbers.len() + words.len()
-    ))
 }
 
 fn id_kind(file: &Schema, picked: Picked) -> Result<IdKind, FileError> {

@@ -93,6 +93,15 @@ pub trait TableReader: Send {
     }
     /// Rows of the table, where the format tells without reading it.
     fn row_count(&self) -> Option<u64>;
+    /// Reads all of a table whose format tells neither rows nor types, before any row is handed out: both are known then.
+    ///
+    /// # Errors
+    /// [`FileError::Read`].
+    fn look_through(&mut self) -> Result<(), FileError> {
+        Ok(())
+    }
+    /// Has rows that cannot be read be told by a column, where their format shows it.
+    fn name_refused_by(&mut self, _column: usize) {}
     /// How far the reader has come.
     fn progress(&self) -> Progress;
     /// The next rows; `None` at the end. After an error the reader is at its end.

@@ -28,9 +28,14 @@ pub struct RefusedReport {
 impl RefusedReport {
     const HEADER: &'static str = "row,object_id,reason";
 
-    /// A report beside the imported file; a bracketed FITS extension stays out of the name.
+    /// A report beside the imported file, or, of a pipe, where the program runs; a bracketed FITS extension stays out of the name.
     pub fn beside(imported: &Path) -> Self {
-        let mut name = super::Location::parse(imported).path.into_os_string();
+        let place = super::Location::parse(imported).path;
+        let is_kept = place.is_file() || !place.exists();
+        let mut name = match place.file_name().filter(|_| !is_kept) {
+            Some(name) => name.to_owned(),
+            None => place.into_os_string(),
+        };
         name.push(".refused.csv");
         Self::at(PathBuf::from(name))
     }

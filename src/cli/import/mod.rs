@@ -6,6 +6,7 @@
 
 mod batches;
 mod report;
+mod spaces;
 mod stream;
 
 use std::path::{Path, PathBuf};
@@ -17,6 +18,7 @@ use clap::Args;
 use tokio_util::sync::CancellationToken;
 
 use self::report::{FileSummary, Summary};
+use self::spaces::add_missing_spaces;
 use super::client::{Client, ClientArguments, Here};
 use super::collection;
 use super::failure::{Interrupted, of_status, say};
@@ -24,7 +26,6 @@ use super::index;
 use super::interrupt;
 use super::render::duration;
 use super::schema_file;
-use crate::config::distance;
 use crate::engine::{holds_database, is_build_due};
 use crate::files::{
     Format, Import, ImportOptions, Inferred, Location, Mapping, RefusedReport, VECTOR_PREFIX,
@@ -32,7 +33,7 @@ use crate::files::{
 };
 use crate::schema::CollectionSchema;
 use crate::vector::Metric;
-use crate::wire::v1::{AddSpaceRequest, CountObjectsRequest, DropCollectionRequest, IngestOpen};
+use crate::wire::v1::{CountObjectsRequest, DropCollectionRequest, IngestOpen};
 
 /// Rows that are read at once: few, since a row may hold an image.
 const READ_ROWS: usize = 4_096;
@@ -119,17 +120,28 @@ impl Request {
     /// Opens a table; a collection that is known says what the columns of a CSV file are.
     fn open(&self, path: &Path, known: Option<&CollectionSchema>) -> Result<Import> {
         let is_array = |spec: &VectorSpec| matches!(spec.source, VectorSource::Npy(_));
+        let whole = known.is_none() || self.vectors.iter().any(is_array);
         let is_text = path.extension().is_some_and(|end| end.eq_ignore_ascii_case("csv"));
         let is_long = path.metadata().is_ok_and(|told| told.len() >= LONG_BYTES);
-        if is_text && is_long && self.vectors.iter().any(is_array) {
-            say(&format!("counting the rows of {}, which are paired with vectors", path.display()));
+        if is_text && is_long && whole {
+            say(&format!("looking through {}, for its rows and their types", path.display()));
         }
+        self.open_with(path, known, whole)
+    }
+
+    fn open_with(
+        &self,
+        path: &Path,
+        known: Option<&CollectionSchema>,
+        whole: bool,
+    ) -> Result<Import> {
         let options = ImportOptions {
             path: path.to_owned(),
             format: self.format,
             mapping: self.mapping.clone(),
             vectors: self.vectors.clone(),
             metric: self.metric,
+            whole,
             batch_rows: READ_ROWS,
             collection: known.cloned(),
         };
@@ -141,19 +153,22 @@ impl Request {
 pub(super) async fn run(arguments: ImportArguments) -> Result<()> {
     let request = Request::new(&arguments)?;
     check_files(&arguments.files)?;
+    let mut opened = None;
     let client = match &arguments.data {
         Some(data) => {
             // A database is not made for a file that cannot go into it.
             if arguments.create && !holds_database(data)? {
                 let table = request.open(first_of(&arguments)?, None)?;
                 request.check_metric(&table)?;
-                table.infer_schema(&arguments.name)?;
+                let inferred = table.infer_schema(&arguments.name)?;
+                check_columns(&request, &arguments, &inferred.schema)?;
+                opened = Some(table);
             }
             Client::open(data, arguments.config.as_deref(), arguments.create).await?
         }
         None => arguments.client.connect().await?,
     };
-    let imported = import(&client, &request, &arguments).await;
+    let imported = import(&client, &request, &arguments, opened).await;
     client.close().await;
     imported
 }
@@ -169,18 +184,56 @@ fn check_files(files: &[PathBuf]) -> Result<()> {
     Ok(())
 }
 
+/// Looks whether the columns of all files but the first fit the collection that they are to go into; what can be read only
+/// once is not touched.
+fn check_columns(
+    request: &Request,
+    arguments: &ImportArguments,
+    schema: &CollectionSchema,
+) -> Result<()> {
+    let later = arguments.files.iter().skip(1);
+    for path in later.filter(|path| Location::parse(path).path.is_file()) {
+        let fits = || {
+            request.open_with(path, Some(schema), false)?.into_batches(schema).map_err(Into::into)
+        };
+        let checked: Result<_> = fits();
+        checked
+            .with_context(|| format!("cannot import {}; nothing was imported", path.display()))?;
+    }
+    Ok(())
+}
+
 fn first_of(arguments: &ImportArguments) -> Result<&Path> {
     Ok(arguments.files.first().context("name a file to import")?)
 }
 
-async fn import(client: &Client, request: &Request, arguments: &ImportArguments) -> Result<()> {
+/// Imports all files; the first may be open already, and all of them checked.
+async fn import(
+    client: &Client,
+    request: &Request,
+    arguments: &ImportArguments,
+    opened: Option<Import>,
+) -> Result<()> {
     let known = known_schema(client, arguments).await?;
-    let first = first_of(arguments)?;
-    let table = request.open(first, known.as_ref())?;
+    let is_checked = opened.is_some();
+    let table = match opened {
+        Some(table) => table,
+        None => request.open(first_of(arguments)?, known.as_ref())?,
+    };
     request.check_metric(&table)?;
     let schema = match known {
-        Some(schema) => add_missing_spaces(client, request, &table, schema).await?,
-        None => create(client, table.infer_schema(&arguments.name)?).await?,
+        Some(schema) => {
+            let schema = add_missing_spaces(client, request, &table, schema).await?;
+            check_columns(request, arguments, &schema)?;
+            schema
+        }
+        None => {
+            let inferred = table.infer_schema(&arguments.name)?;
+            if !is_checked {
+                check_columns(request, arguments, &inferred.schema)?;
+            }
+            create(client, inferred).await?
+        }
     };
     let stop = stop_on_signal()?;
     let mut summary = Summary::new(&arguments.name, arguments.create, arguments.merge);
@@ -246,11 +299,14 @@ async fn import_all(
 ) -> Result<()> {
     let mut opened = Some(first);
     for path in &arguments.files {
+        // A new collection has what its first file has; its making has named the other columns.
+        let is_maker = opened.is_some() && request.is_new;
         let table = match opened.take() {
             Some(table) => table,
             None => request.open(path, Some(schema))?,
         };
-        let imported = import_file(client, schema, request, table, path, stop).await;
+        let file = TableFile { table, path, is_maker };
+        let imported = import_file(client, schema, request, file, stop).await;
         summary.push(imported.with_context(|| format!("cannot import {}", path.display()))?);
         if summary.is_cut() {
             break;
@@ -311,74 +367,22 @@ async fn create(client: &Client, inferred: Inferred) -> Result<CollectionSchema>
     schema_file::from_wire(&created.schema.context("the server did not say what it created")?)
 }
 
-/// Adds the spaces of `--vectors` that a collection does not have yet.
-async fn add_missing_spaces(
-    client: &Client,
-    request: &Request,
-    table: &Import,
-    mut schema: CollectionSchema,
-) -> Result<CollectionSchema> {
-    let known = |spec: &VectorSpec| schema.space(&spec.space).map(|space| space.metric);
-    let mut known_vectors = request.vectors.iter().filter_map(|spec| Some((spec, known(spec)?)));
-    if let Some(asked) = request.metric
-        && let Some((spec, metric)) = known_vectors.find(|(_, metric)| *metric != asked)
-    {
-        bail!(
-            "vectors of the space `{}` are compared by {metric}, not {asked}; leave out --metric, or give these vectors a space of another name",
-            spec.space
-        );
-    }
-    if request.vectors.iter().all(|spec| known(spec).is_some()) {
-        return Ok(schema);
-    }
-    for space in table.infer_schema(&schema.name)?.schema.spaces {
-        if schema.space(&space.name).is_some() {
-            continue;
-        }
-        if let Some(known) = schema.spaces.iter().find(|known| is_slip(&known.name, &space.name)) {
-            bail!(
-                "`{}` has no space `{}`; do you mean `{}`? To have both, give the new one a name that is less like it",
-                schema.name,
-                space.name,
-                known.name
-            );
-        }
-        let added = AddSpaceRequest {
-            collection: schema.name.clone(),
-            space: Some(schema_file::space_to_wire(&space)),
-        };
-        let reply =
-            client.collections().add_space(added).await.map_err(|status| of_status(&status))?;
-        let changed = reply.into_inner().collection.and_then(|collection| collection.schema);
-        schema =
-            schema_file::from_wire(&changed.context("the server did not say what it changed")?)?;
-        eprintln!(
-            "note: added the space `{}` ({} dimensions, {})",
-            space.name, space.dimension, space.metric
-        );
-    }
-    Ok(schema)
-}
-
-/// Whether a name is so like a known one that it is more likely a slip than a name of its own. Numbers tell names apart.
-fn is_slip(known: &str, name: &str) -> bool {
-    let letters = |name: &str| name.replace(|each: char| each.is_ascii_digit(), "");
-    let (shorter, longer) = (known.chars().count(), name.chars().count());
-    let (shorter, longer) = (shorter.min(longer), shorter.max(longer));
-    // Of two or three letters one makes another word, but for one that was left out.
-    let allowed = usize::from(shorter < longer && longer > 2);
-    letters(known) != letters(name)
-        && distance(known, name) <= (name.chars().count() / 4).min(2).max(allowed)
+/// A file that is opened for its import.
+struct TableFile<'p> {
+    table: Import,
+    path: &'p Path,
+    /// Whether the collection was made after it.
+    is_maker: bool,
 }
 
 async fn import_file(
     client: &Client,
     schema: &CollectionSchema,
     request: &Request,
-    table: Import,
-    path: &Path,
+    file: TableFile<'_>,
     stop: &CancellationToken,
 ) -> Result<FileSummary> {
+    let TableFile { table, path, is_maker } = file;
     let started = Instant::now();
     let provenance =
         table.provenances().map(|(space, made)| (space.to_owned(), made.clone().into()));
@@ -388,15 +392,16 @@ async fn import_file(
         ..IngestOpen::default()
     };
     let batches = table.into_batches(schema)?;
-    if !request.is_new {
-        // A new collection has every column that can be read; its making has named the others.
-        for warning in batches.warnings() {
-            eprintln!("note: {warning}");
-        }
+    if !is_maker {
+        batches.warnings().iter().for_each(|warning| say(&format!("note: {warning}")));
     }
     let absent = if request.merge { Vec::new() } else { absent(&batches.layout(), schema) };
     let spaces: Vec<&str> =
         absent.iter().filter_map(|name| name.strip_prefix(VECTOR_PREFIX)).collect();
+    if request.is_new && !is_maker && !absent.is_empty() {
+        let shown = path.display();
+        say(&format!("note: {shown} has no {}: its objects have none", absent.join(", ")));
+    }
     if !request.is_new && !spaces.is_empty() {
         say(&format!(
             "note: objects that are there already lose their vectors of {}, which the file does not have; --merge keeps them",
@@ -421,21 +426,4 @@ fn absent(layout: &Schema, schema: &CollectionSchema) -> Vec<String> {
     let spaces = schema.spaces.iter().filter(|space| space.at_ingest.is_none());
     let spaces = spaces.map(|space| format!("{VECTOR_PREFIX}{}", space.name));
     columns.chain(spaces).filter(is_absent).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_slip_is_told_from_another_name() {
-        for (known, name) in [("photometry", "photometri"), ("image", "images"), ("emb", "em")] {
-            assert!(is_slip(known, name), "{known} {name}");
-        }
-        for (known, name) in
-            [("v", "w"), ("v", "vw"), ("g", "r"), ("clip_v1", "clip_v2"), ("spectrum", "spectra")]
-        {
-            assert!(!is_slip(known, name), "{known} {name}");
-        }
-    }
 }

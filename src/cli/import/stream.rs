@@ -32,7 +32,7 @@ const MADE_AHEAD: usize = 2;
 /// Rows from which a file is written in bulk.
 const BULK_ROWS: u64 = 20_000;
 
-/// The same for files that do not tell their rows: at 100 bytes a row.
+/// The same in bytes, since rows may be long and files need not tell them: at 100 bytes a row.
 const BULK_BYTES: u64 = 2_000_000;
 
 /// The answers of a stream, from wherever they come.
@@ -63,7 +63,7 @@ pub(super) async fn send(
     stop: &CancellationToken,
 ) -> Result<FileSummary> {
     let Progress { rows_total, bytes_total, .. } = table.progress();
-    let is_bulk = rows_total.map_or(bytes_total > BULK_BYTES, |rows| rows > BULK_ROWS);
+    let is_bulk = rows_total.is_some_and(|rows| rows > BULK_ROWS) || bytes_total > BULK_BYTES;
     let bar = progress::rows_bar(rows_total, "importing");
     let (outbound, answers) = open(client, opening, is_bulk).await?;
     let mut session = Session {

@@ -2,71 +2,86 @@
 
 use crate::schema::ColumnType;
 
+/// Whole numbers beyond this are rounded where they are stored as numbers with a point.
+pub(super) const EXACT_MAX: u64 = 1 << 53;
+
+/// Values among which one may be a slip.
+const SLIPS: u64 = 1_000;
+
 /// What the values seen so far allow.
-#[derive(Debug, Clone, Copy)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
+#[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Evidence {
-    any: bool,
-    booleans: bool,
-    integers: bool,
-    reals: bool,
-    /// A number with a point, an exponent, or that is not finite.
-    point: bool,
-    /// Digits beyond 64 bits.
-    large: bool,
-    /// Digits behind a leading zero: a code such as `00123`, whose zeros would be lost in a number.
-    code: bool,
+    /// Values that say something.
+    seen: u64,
+    booleans: u64,
+    numbers: u64,
+    /// Numbers with a point, an exponent, or that are not finite.
+    points: u64,
+    /// Whole numbers beyond 64 bits.
+    large: u64,
+    /// Digits behind a leading zero: codes such as `00123`, whose zeros would be lost in a number.
+    codes: u64,
+    /// Whether some whole number would be rounded.
+    is_exact: bool,
 }
 
 impl Evidence {
-    pub(super) fn new() -> Self {
-        Self {
-            any: false,
-            booleans: true,
-            integers: true,
-            reals: true,
-            point: false,
-            large: false,
-            code: false,
-        }
-    }
-
-    /// Takes one value into account; blank and missing ones say nothing.
-    pub(super) fn see(&mut self, value: &str) {
+    /// Takes one value into account, and says what keeps it from being a plain number; blank and missing ones say nothing.
+    pub(super) fn see(&mut self, value: &str) -> Option<&'static str> {
         let value = value.trim();
         if value.is_empty() || is_missing(value) {
-            return;
+            return None;
         }
-        self.any = true;
-        self.booleans &= boolean(value).is_some();
+        self.seen += 1;
+        self.booleans += u64::from(boolean(value).is_some());
         let digits = value.strip_prefix(['-', '+']).unwrap_or(value);
-        let all_digits = digits.bytes().all(|byte| byte.is_ascii_digit()) && !digits.is_empty();
-        if all_digits {
-            self.code |= digits.len() > 1 && digits.starts_with('0');
-            self.large |= value.parse::<i64>().is_err();
-        } else {
-            self.integers = false;
-            match value.parse::<f64>() {
-                Ok(_) => self.point = true,
-                Err(_) => self.reals = false,
+        if !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()) {
+            self.numbers += 1;
+            if digits.len() > 1 && digits.starts_with('0') {
+                self.codes += 1;
+                return Some("would lose its zeros as a number");
             }
+            let Ok(number) = value.parse::<i64>() else {
+                self.large += 1;
+                return Some("is too large for a whole number");
+            };
+            self.is_exact |= number.unsigned_abs() > EXACT_MAX;
+            return None;
         }
+        if value.parse::<f64>().is_err() {
+            return Some("is no number");
+        }
+        self.numbers += 1;
+        self.points += 1;
+        None
+    }
+
+    /// How many values were plain numbers, and how many said anything, where most were plain numbers.
+    pub(super) fn mostly_numbers(self) -> Option<(u64, u64)> {
+        let plain = self.numbers - self.codes - self.large;
+        (2 * plain > self.seen).then_some((plain, self.seen))
     }
 
     /// Whether no value has told anything.
     pub(super) fn is_none(self) -> bool {
-        !self.any
+        self.seen == 0
     }
 
-    /// The narrowest type that holds every value seen; text when there was none.
+    /// The narrowest type that holds every value seen but for slips: where no more than one in a thousand is of another kind, it
+    /// should not make texts of all numbers. Text when there was no value.
     pub(super) fn column_type(self) -> ColumnType {
-        if !self.any {
+        let slips = self.seen / SLIPS;
+        // One number with a point widens whole numbers, unless that rounds them.
+        let is_whole = self.points == 0 || self.is_exact && self.points <= slips;
+        if self.seen == 0 {
             ColumnType::Text
-        } else if self.booleans {
+        } else if self.seen - self.booleans <= slips {
             ColumnType::Boolean
-        } else if !self.reals || (self.code && !self.point) || (self.large && !self.point) {
+        } else if self.seen - self.numbers > slips
+            || is_whole && (self.codes > slips || self.large > slips)
+        {
             ColumnType::Text
-        } else if self.integers {
+        } else if is_whole {
             ColumnType::Int64
         } else {
             ColumnType::Float64
@@ -99,8 +114,10 @@ mod tests {
     use super::*;
 
     fn guess(values: &[&str]) -> ColumnType {
-        let mut evidence = Evidence::new();
-        values.iter().for_each(|value| evidence.see(value));
+        let mut evidence = Evidence::default();
+        for value in values {
+            evidence.see(value);
+        }
         evidence.column_type()
     }
 
@@ -123,5 +140,41 @@ mod tests {
         assert_eq!(guess(&["true", "NA"]), ColumnType::Boolean);
         assert_eq!(guess(&["null", "STAR"]), ColumnType::Text);
         assert_eq!(guess(&["null", "null"]), ColumnType::Text);
+    }
+
+    #[test]
+    fn few_slips_leave_a_column_what_it_is() {
+        let kind = |many: &str, count: usize, others: &[&str]| {
+            let mut evidence = Evidence::default();
+            for value in others.iter().chain(std::iter::repeat_n(&many, count)) {
+                evidence.see(value);
+            }
+            evidence.column_type()
+        };
+        assert_eq!(kind("7", 2_000, &["seven", "VII"]), ColumnType::Int64);
+        assert_eq!(kind("7", 2_000, &["seven", "VII", "sept"]), ColumnType::Text);
+        assert_eq!(kind("7", 900, &["seven"]), ColumnType::Text);
+        assert_eq!(kind("7.5", 2_000, &["seven", "VII"]), ColumnType::Float64);
+        assert_eq!(kind("7", 2_000, &["seven", "7.5"]), ColumnType::Float64);
+        assert_eq!(kind("true", 2_000, &["1"]), ColumnType::Boolean);
+        assert_eq!(kind("true", 900, &["1"]), ColumnType::Text);
+        assert_eq!(kind("7", 2_000, &["007"]), ColumnType::Int64);
+        assert_eq!(kind("7", 2_000, &["007", "008", "009"]), ColumnType::Text, "codes");
+        let gaia = "4295806720123456789";
+        assert_eq!(kind(gaia, 2_000, &["nan"]), ColumnType::Int64, "nothing is rounded");
+        assert_eq!(kind(gaia, 2_000, &["99999999999999999999"]), ColumnType::Int64);
+        assert_eq!(kind(gaia, 2_000, &["1.5", "2.5", "3.5"]), ColumnType::Float64);
+    }
+
+    #[test]
+    fn what_keeps_a_value_from_being_a_number_is_said() {
+        let mut evidence = Evidence::default();
+        for plain in ["1", "", "2.5", "null", "-inf"] {
+            assert_eq!(evidence.see(plain), None, "{plain}");
+        }
+        assert_eq!(evidence.see("STAR"), Some("is no number"));
+        assert!(evidence.see("007").is_some_and(|why| why.contains("zeros")));
+        assert!(evidence.see("99999999999999999999").is_some_and(|why| why.contains("large")));
+        assert_eq!(evidence.mostly_numbers(), None, "3 of 6");
     }
 }

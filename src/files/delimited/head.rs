@@ -14,10 +14,12 @@ pub(super) struct Head {
     pub(super) names: Vec<String>,
     /// First byte of the rows.
     pub(super) start: u64,
+    /// What was read of the rows.
+    pub(super) again: Vec<u8>,
 }
 
 /// Reads the head. Lines that begin with `#` are skipped, except that the last of them gives the names when the
-/// first other line consists of numbers (as NumPy's `savetxt` writes it). `Ok(Err(..))` says why there is no header.
+/// first other line has numbers, and as many of them as names (as NumPy's `savetxt` writes it). `Ok(Err(..))` says why there is no header.
 pub(super) fn read(source: &mut impl BufRead) -> std::io::Result<Result<Head, String>> {
     let mut comment: Option<Vec<u8>> = None;
     let mut place = 0_u64;
@@ -27,7 +29,6 @@ pub(super) fn read(source: &mut impl BufRead) -> std::io::Result<Result<Head, St
         if length == 0 {
             return Ok(Err("it is empty".to_owned()));
         }
-        let begin = place;
         place += length;
         let text = line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&line).trim_ascii();
         if text.is_empty() {
@@ -38,20 +39,23 @@ pub(super) fn read(source: &mut impl BufRead) -> std::io::Result<Result<Head, St
             continue;
         }
         let text = line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&line);
-        return Ok(choose(text, comment.as_deref(), begin, place));
+        return Ok(choose(text, comment.as_deref(), place));
     }
 }
 
-fn choose(line: &[u8], comment: Option<&[u8]>, begin: u64, end: u64) -> Result<Head, String> {
+fn choose(line: &[u8], comment: Option<&[u8]>, end: u64) -> Result<Head, String> {
     let delimiter = delimiter_of(line);
     let names = split(line, delimiter);
     let is_number = |name: &String| name.trim().parse::<f64>().is_ok();
-    if !names.iter().all(is_number) {
-        return Ok(Head { delimiter, names, start: end });
-    }
     let commented = comment.map(|comment| split(comment, delimiter)).unwrap_or_default();
-    if commented.len() == names.len() && !commented.iter().all(is_number) {
-        return Ok(Head { delimiter, names: commented, start: begin });
+    // Names are seldom numbers, so a line that has some is a row where the comment has as many names.
+    let is_row = names.iter().any(is_number);
+    if is_row && commented.len() == names.len() && !commented.iter().any(is_number) {
+        let start = end - line.len() as u64;
+        return Ok(Head { delimiter, names: commented, start, again: line.to_vec() });
+    }
+    if !names.iter().all(is_number) {
+        return Ok(Head { delimiter, names, start: end, again: Vec::new() });
     }
     let shown: String = String::from_utf8_lossy(line).trim_end().chars().take(60).collect();
     Err(format!("its first line is `{shown}`"))
@@ -107,6 +111,8 @@ mod tests {
         assert_eq!(names("a\tb c\td"), Ok((b'\t', three(), 7)));
         assert_eq!(names("# made by me\n\na,\"b c\",d\n"), Ok((b',', three(), 24)));
         assert_eq!(names("# a,b c,d\n1,2,3\n"), Ok((b',', three(), 10)));
+        assert_eq!(names("#a,b c,d\n1,2,STAR\n"), Ok((b',', three(), 9)));
+        assert_eq!(names("# by me, 2026\na,b c,d\n"), Ok((b',', three(), 22)));
         assert_eq!(names("x,,y\n").map(|(_, names, _)| names[1].clone()), Ok("col2".to_owned()));
         assert!(names("1,2,3\n4,5,6\n").expect_err("numbers").contains("`1,2,3`"));
         assert!(names("").is_err());

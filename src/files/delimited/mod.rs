@@ -2,11 +2,12 @@
 
 mod guess;
 mod head;
+mod survey;
 
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io::{BufReader, Seek, SeekFrom};
-use std::path::Path;
+use std::io::{self, BufReader, Chain, Cursor, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::array::{
@@ -16,7 +17,7 @@ use arrow::array::{
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use csv::ByteRecord;
 
-use self::guess::Evidence;
+use self::survey::{Survey, TypedColumn};
 use super::reader::{Progress, ReadOptions, SkippedColumn, TableBatch, TableReader, unique_names};
 use super::{FileError, RefusedRow};
 use crate::schema::ColumnType;
@@ -27,21 +28,33 @@ const SAMPLE_ROWS: usize = 50_000;
 /// ...and bytes.
 const SAMPLE_BYTES: usize = 32 << 20;
 
-/// Reads one text table. Types come from a sample of its first rows; a later row that does not fit is refused.
+/// Bytes that are read of a file at once.
+const FILE_BUFFER_BYTES: usize = 1 << 20;
+
+/// What rows are read from: what was read of them with the header, and the rest of the file.
+type Rows = csv::Reader<Chain<Cursor<Vec<u8>>, BufReader<File>>>;
+
+/// Reads one text table. Types come from a sample of its first rows, or from all where they are looked through; a row that does
+/// not fit is refused.
 pub(super) struct DelimitedReader {
-    path: String,
-    reader: csv::Reader<BufReader<File>>,
+    path: PathBuf,
+    reader: Rows,
+    delimiter: u8,
     /// First byte of the rows; the reader counts from there.
     start: u64,
     bytes_total: u64,
     /// Sampled records that are not handed out yet.
     sample: VecDeque<ByteRecord>,
-    columns: Vec<(String, ColumnType)>,
+    /// What the rows hold that were looked at.
+    survey: Survey,
+    columns: Vec<TypedColumn>,
     schema: SchemaRef,
-    /// Columns whose type nothing has told.
-    untold: Vec<String>,
-    /// Rows that the types were guessed from.
-    sampled: usize,
+    /// Rows of the file, where it was looked through.
+    rows_total: Option<u64>,
+    /// The column that names rows which are refused.
+    id: Option<usize>,
+    /// Where the row begins in which a quotation mark is open until the file ends.
+    unclosed: Option<u64>,
     batch_rows: usize,
     row: u64,
     is_at_end: bool,
@@ -54,39 +67,37 @@ impl DelimitedReader {
         let file =
             File::open(path).map_err(|source| FileError::Open { path: shown.clone(), source })?;
         let bytes_total = file.metadata().map_err(unreadable)?.len();
-        let mut file = BufReader::with_capacity(1 << 20, file);
+        let mut file = BufReader::with_capacity(FILE_BUFFER_BYTES, file);
         let head = head::read(&mut file)
             .map_err(unreadable)?
             .map_err(|detail| FileError::NoHeader { path: shown.clone(), detail })?;
-        file.seek(SeekFrom::Start(head.start)).map_err(unreadable)?;
-        let reader = csv::ReaderBuilder::new()
-            .has_headers(false)
-            .flexible(true)
-            .delimiter(head.delimiter)
-            .from_reader(file);
+        // A pipe cannot go back to a first line that has been read.
+        let reader = rows_of(head.delimiter, Cursor::new(head.again).chain(file));
+        let known = |name: &String| {
+            let known = options.column_types.get(&name.to_lowercase()).copied();
+            // Bytes and lists have no text form here: such columns stay what they look like.
+            known.filter(|kind| !matches!(kind, ColumnType::Binary | ColumnType::FloatList))
+        };
+        let names = unique_names(head.names).into_iter();
         let mut this = Self {
-            path: shown,
+            path: path.to_owned(),
             reader,
+            delimiter: head.delimiter,
             start: head.start,
             bytes_total,
             sample: VecDeque::new(),
+            survey: Survey::new(names.map(|name| (name.clone(), known(&name)))),
             columns: Vec::new(),
             schema: Arc::new(Schema::empty()),
-            untold: Vec::new(),
-            sampled: 0,
+            rows_total: None,
+            id: None,
+            unclosed: None,
             batch_rows: options.batch_rows.max(1),
             row: 0,
             is_at_end: false,
         };
-        let names = unique_names(head.names);
         this.take_sample()?;
-        this.columns = this.guess_types(names, options);
-        let fields: Vec<Field> = this
-            .columns
-            .iter()
-            .map(|(name, kind)| Field::new(name, arrow_type(*kind), true))
-            .collect();
-        this.schema = Arc::new(Schema::new(fields));
+        this.settle();
         Ok(this)
     }
 
@@ -97,48 +108,49 @@ impl DelimitedReader {
                 return Ok(());
             };
             bytes += record.as_slice().len();
+            self.survey.see(&record);
             self.sample.push_back(record);
         }
         Ok(())
     }
 
-    fn guess_types(
-        &mut self,
-        names: Vec<String>,
-        options: &ReadOptions,
-    ) -> Vec<(String, ColumnType)> {
-        self.sampled = self.sample.len();
-        let mut evidence = vec![Evidence::new(); names.len()];
-        for record in self.sample.iter().filter(|record| record.len() == names.len()) {
-            for (evidence, value) in evidence.iter_mut().zip(record) {
-                evidence.see(&String::from_utf8_lossy(value));
-            }
+    /// Gives columns the types that the rows have told so far.
+    fn settle(&mut self) {
+        self.columns = self.survey.columns();
+        let field = |column: &TypedColumn| Field::new(&column.name, arrow_type(column.kind), true);
+        self.schema = Arc::new(Schema::new(self.columns.iter().map(field).collect::<Vec<_>>()));
+    }
+
+    fn failed(&self, source: io::Error) -> FileError {
+        FileError::Read { path: self.path.display().to_string(), source }
+    }
+
+    /// Whether a quotation mark is open in a row that ends with the file: all behind it was taken into that row.
+    fn is_open_at_end(&self, record: &ByteRecord) -> io::Result<bool> {
+        let begin = record.position().map_or(0, |position| self.start + position.byte());
+        let is_last = self.start + self.reader.position().byte() >= self.bytes_total;
+        if !is_last || !record.as_slice().contains(&b'\n') || !self.path.is_file() {
+            return Ok(false);
         }
-        names
-            .into_iter()
-            .zip(evidence)
-            .map(|(name, evidence)| {
-                let known = options.column_types.get(&name.to_lowercase()).copied();
-                // Bytes and lists have no text form here: such columns stay what they look like.
-                let known = known
-                    .filter(|kind| !matches!(kind, ColumnType::Binary | ColumnType::FloatList));
-                if known.is_none() && evidence.is_none() {
-                    self.untold.push(name.clone());
-                }
-                (name, known.unwrap_or_else(|| evidence.column_type()))
-            })
-            .collect()
+        let mut file = File::open(&self.path)?;
+        file.seek(SeekFrom::Start(begin))?;
+        let mut raw = Vec::new();
+        file.take(self.bytes_total - begin).read_to_end(&mut raw)?;
+        let marks = raw.split(|byte| *byte == b'"').count() - 1;
+        Ok(marks % 2 == 1)
     }
 
     fn read_record(&mut self) -> Result<Option<ByteRecord>, FileError> {
         let mut record = ByteRecord::new();
         match self.reader.read_byte_record(&mut record) {
-            Ok(true) => Ok(Some(record)),
+            Ok(true) => {
+                if self.is_open_at_end(&record).map_err(|source| self.failed(source))? {
+                    self.unclosed = record.position().map(csv::Position::byte);
+                }
+                Ok(Some(record))
+            }
             Ok(false) => Ok(None),
-            Err(error) => Err(FileError::Read {
-                path: self.path.clone(),
-                source: std::io::Error::other(error.to_string()),
-            }),
+            Err(error) => Err(self.failed(io::Error::other(error.to_string()))),
         }
     }
 
@@ -151,8 +163,13 @@ impl DelimitedReader {
 
     /// Parses a row, or says why it is refused.
     fn parse<'a>(&self, record: &'a ByteRecord) -> Result<Vec<Parsed<'a>>, String> {
+        let lines = record.as_slice().split(|byte| *byte == b'\n').count() - 1;
+        if self.unclosed.is_some() && record.position().map(csv::Position::byte) == self.unclosed {
+            return Err(format!(
+                "a quotation mark in it is not closed: everything up to the end of the file, {lines} lines later, is part of this row"
+            ));
+        }
         if record.len() != self.columns.len() {
-            let lines = record.as_slice().split(|byte| *byte == b'\n').count() - 1;
             let quote = if lines > 0 {
                 format!("; a quotation mark in it is not closed, or closed {lines} lines later")
             } else {
@@ -167,16 +184,23 @@ impl DelimitedReader {
         record
             .iter()
             .zip(&self.columns)
-            .map(|(value, (name, kind))| {
+            .map(|(value, TypedColumn { name, kind, is_known })| {
                 let text = std::str::from_utf8(value)
                     .map_err(|_| format!("column `{name}` is not UTF-8 text"))?;
                 parse_value(text, *kind).ok_or_else(|| {
                     let shown: String = text.chars().take(40).collect();
-                    format!("column `{name}` is {kind} in this file, its value is `{shown}`")
+                    let place = if *is_known { "the collection" } else { "this file" };
+                    format!("column `{name}` is {kind} in {place}, its value is `{shown}`")
                 })
             })
             .collect()
     }
+}
+
+/// Reads records from bytes.
+fn rows_of<R: Read>(delimiter: u8, source: R) -> csv::Reader<R> {
+    let mut options = csv::ReaderBuilder::new();
+    options.has_headers(false).flexible(true).delimiter(delimiter).from_reader(source)
 }
 
 impl TableReader for DelimitedReader {
@@ -189,20 +213,42 @@ impl TableReader for DelimitedReader {
     }
 
     fn doubts(&self) -> Vec<String> {
-        // Of an empty file there is nothing to say.
-        let untold = self.untold.iter().filter(|_| self.sampled > 0);
-        let doubt = |name| {
-            format!(
-                "column `{name}` is stored as text: its first {} rows have no value that tells its type; \
-                 `sidereus collection create --schema` makes the collection with another",
-                self.sampled
-            )
+        let rows = match self.rows_total {
+            Some(_) => "its rows".to_owned(),
+            None => format!("its first {} rows", self.survey.rows),
         };
-        untold.map(doubt).collect()
+        self.survey.doubts(&rows)
     }
 
     fn row_count(&self) -> Option<u64> {
-        None
+        self.rows_total
+    }
+
+    /// Counts the rows, and takes types from all of them, instead of the first ones. What can be read only once is not.
+    fn look_through(&mut self) -> Result<(), FileError> {
+        if !self.path.is_file() {
+            return Ok(());
+        }
+        let file = File::open(&self.path).and_then(|mut file| {
+            file.seek(SeekFrom::Start(self.start + self.reader.position().byte()))?;
+            Ok(BufReader::with_capacity(FILE_BUFFER_BYTES, file))
+        });
+        let mut rest = rows_of(self.delimiter, file.map_err(|source| self.failed(source))?);
+        let mut record = ByteRecord::new();
+        loop {
+            match rest.read_byte_record(&mut record) {
+                Ok(true) => self.survey.see(&record),
+                Ok(false) => break,
+                Err(error) => return Err(self.failed(io::Error::other(error.to_string()))),
+            }
+        }
+        self.rows_total = Some(self.survey.rows);
+        self.settle();
+        Ok(())
+    }
+
+    fn name_refused_by(&mut self, column: usize) {
+        self.id = Some(column);
     }
 
     fn progress(&self) -> Progress {
@@ -210,7 +256,7 @@ impl TableReader for DelimitedReader {
         let waiting: usize = self.sample.iter().map(|record| record.as_slice().len()).sum();
         Progress {
             rows_done: self.row,
-            rows_total: None,
+            rows_total: self.rows_total,
             bytes_done: read.saturating_sub(waiting as u64),
             bytes_total: self.bytes_total,
         }
@@ -218,7 +264,7 @@ impl TableReader for DelimitedReader {
 
     fn next_batch(&mut self) -> Result<Option<TableBatch>, FileError> {
         let mut builders: Vec<Builder> =
-            self.columns.iter().map(|(_, kind)| Builder::new(*kind)).collect();
+            self.columns.iter().map(|column| Builder::new(column.kind)).collect();
         let (mut numbers, mut refused) = (Vec::new(), Vec::new());
         while !self.is_at_end && numbers.len() + refused.len() < self.batch_rows {
             let record = match self.next_record() {
@@ -241,7 +287,8 @@ impl TableReader for DelimitedReader {
                         .for_each(|(builder, value)| builder.push(value));
                 }
                 Err(reason) => {
-                    let object_id = String::new();
+                    let id = self.id.and_then(|place| record.get(place)).unwrap_or_default();
+                    let object_id = String::from_utf8_lossy(id).trim().to_owned();
                     refused.push(RefusedRow { row: self.row, object_id, reason });
                 }
             }
@@ -256,7 +303,7 @@ impl TableReader for DelimitedReader {
         let rows =
             RecordBatch::try_new_with_options(schema, columns, &options).map_err(|error| {
                 FileError::Damaged {
-                    path: self.path.clone(),
+                    path: self.path.display().to_string(),
                     format: "csv",
                     detail: error.to_string(),
                 }
@@ -295,10 +342,17 @@ fn parse_value(text: &str, kind: ColumnType) -> Option<Parsed<'_>> {
     }
     match kind {
         ColumnType::Boolean => guess::boolean(trimmed).map(Parsed::Boolean),
-        ColumnType::Int64 => trimmed.parse().ok().map(Parsed::Int64),
+        ColumnType::Int64 => whole(trimmed).map(Parsed::Int64),
         ColumnType::Float32 | ColumnType::Float64 => trimmed.parse().ok().map(Parsed::Float64),
         ColumnType::Text | ColumnType::Binary | ColumnType::FloatList => Some(Parsed::Text(text)),
     }
+}
+
+/// A whole number, which other programs write as `3.0` in columns that have lost values.
+fn whole(text: &str) -> Option<i64> {
+    let rounded = || text.parse::<f64>().ok().filter(|number| number.fract() == 0.0);
+    let is_exact = |number: &f64| number.abs() <= guess::EXACT_MAX as f64;
+    text.parse().ok().or_else(|| rounded().filter(is_exact).map(|number| number as i64))
 }
 
 enum Builder {

@@ -81,7 +81,7 @@ fn words_for_what_is_missing_are_missing_numbers_and_remain_texts() {
     let output = run(folder.path(), &words);
     assert!(output.status.success(), "{}", text(&output.stderr));
     let said = text(&output.stderr);
-    assert!(said.contains("`unknown` is stored as text: its first 3 rows"), "{said}");
+    assert!(said.contains("`unknown` is stored as text: no value in its rows"), "{said}");
     let own = Running::over(folder);
     let count =
         |predicate: &str| own.json(&["count", "masked", "--where", predicate])["count"].clone();
@@ -89,6 +89,37 @@ fn words_for_what_is_missing_are_missing_numbers_and_remain_texts() {
     assert_eq!(count("count IS NULL"), 2);
     assert_eq!(count("z > 0.4 AND note = 'null'"), 1);
     assert_eq!(count("note IS NULL"), 0);
+}
+
+#[test]
+fn a_pipe_is_read_once() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let piped = |name: &str, rows: &str, more: &[&str]| {
+        std::fs::write(folder.path().join("rows.txt"), rows).expect("written");
+        let words = ["import", name, "/dev/stdin", "--data", "own", "--create"];
+        let mut cat = Command::new("cat")
+            .arg(folder.path().join("rows.txt"))
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("runs");
+        let program = Command::new(env!("CARGO_BIN_EXE_sidereus"))
+            .current_dir(folder.path())
+            .args(words)
+            .args(more)
+            .stdin(cat.stdout.take().expect("a pipe"))
+            .output();
+        cat.wait().expect("ends");
+        program.expect("runs")
+    };
+    let told = piped("sky", "object_id,ra,dec\n1,10,5\n", &[]);
+    assert!(text(&told.stderr).contains("--input-format"), "{}", text(&told.stderr));
+    let format = ["--input-format", "csv"];
+    let rows = "# object_id,ra,dec,z\n1,10,5,0.5\n2,10,95,0.5\n3,11,5,0.25\n";
+    let output = piped("sky", rows, &format);
+    assert!(text(&output.stdout).contains("2 inserted"), "{}", text(&output.stderr));
+    assert!(folder.path().join("stdin.refused.csv").is_file(), "where the program runs");
+    let own = Running::over(folder);
+    assert_eq!(own.json(&["count", "sky", "--where", "z > 0.4"])["count"], 1);
 }
 
 #[test]

@@ -102,6 +102,91 @@ fn types_that_nothing_tells_are_not_guessed_and_doubtful_ones_are_told() {
 }
 
 #[test]
+fn later_rows_widen_the_types_of_a_new_collection() {
+    let running = Running::start();
+    let mut rows = "object_id,ra,dec,whole,count,late,name\n".to_owned();
+    for row in 0..60_000 {
+        let (ra, dec) = (row as f64 * 1.7e-4, (row % 1_700) as f64 / 10.0 - 85.0);
+        let others = match row {
+            55_000 => "1.5,7,2.5,12",
+            55_001 => "3,seven,,12",
+            55_002 => "3,7,--,NGC 12",
+            55_003..55_100 => "4,8,,NGC 13",
+            _ => "3,7,,12",
+        };
+        rows += &format!("{row},{ra},{dec},{others}\n");
+    }
+    std::fs::write(running.path("late.csv"), rows).expect("written");
+    let output = running.sidereus(&["import", "late", "late.csv", "--create", "--format", "json"]);
+    let told: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let told = &told["files"][0];
+    assert_eq!((&told["inserted"], &told["refused"]), (&Value::from(59_999), &Value::from(1)));
+    let said = text(&output.stderr);
+    assert!(
+        said.contains("column `name` holds texts, since `NGC 12` is no number; 59902 of 60000"),
+        "{said}"
+    );
+    let count =
+        |predicate: &str| running.json(&["count", "late", "--where", predicate])["count"].clone();
+    assert_eq!(count("whole BETWEEN 1.4 AND 1.6"), 1);
+    assert_eq!(count("count = 7 AND whole = 3"), 59_901);
+    assert_eq!(count("late = 2.5"), 1);
+    assert_eq!(count("name = 'NGC 13'"), 97);
+
+    // Another file into it has the types of the collection, from the first row on.
+    let more = "object_id,ra,dec,whole,count,late,name\n60000,10,5,3,7,1,12\n";
+    std::fs::write(running.path("more.csv"), more).expect("written");
+    running.says(&["import", "late", "more.csv"]);
+    assert_eq!(count("name = '12' AND late = 1"), 1);
+}
+
+#[test]
+fn files_that_do_not_fit_are_found_before_the_first_is_written() {
+    let running = Running::start();
+    write_rows(&running.path("first.csv"), 20);
+    std::fs::write(running.path("second.csv"), "object_id,left,right\n1,10,5\n").expect("written");
+    let words = ["import", "rows", "first.csv", "second.csv", "--create"];
+    let told = running.complains(&words);
+    assert!(told.contains("second.csv; nothing was imported"), "{told}");
+    assert!(running.complains(&["count", "rows"]).contains("no collection"));
+    let mut here = Command::new(env!("CARGO_BIN_EXE_sidereus"));
+    here.args(words).args(["--data", "own"]).current_dir(running.path("."));
+    let told = text(&here.env_remove("SIDEREUS_SERVER").output().expect("runs").stderr);
+    assert!(told.contains("second.csv; nothing was imported"), "{told}");
+    assert!(!running.path("own").exists(), "no database is made for it");
+
+    // What a later file has beside the first, or lacks, is told.
+    let third = "object_id,ra,dec,extra\n700,10,5,1\n";
+    std::fs::write(running.path("third.csv"), third).expect("written");
+    let said =
+        text(&running.sidereus(&["import", "rows", "first.csv", "third.csv", "--create"]).stderr);
+    assert!(said.contains("column `extra` is left out"), "{said}");
+    assert!(said.contains("third.csv has no z: its objects have none"), "{said}");
+}
+
+#[test]
+fn a_quotation_mark_that_is_never_closed_is_told() {
+    let running = Running::start();
+    let mut rows = "object_id,ra,dec,class\n".to_owned();
+    for row in 1..=200 {
+        let class = if row == 100 { "\"GAL" } else { "QSO" };
+        rows += &format!("{row},10,5,{class}\n");
+    }
+    let told = |name: &str, rows: &str| {
+        std::fs::write(running.path("quote.csv"), rows).expect("written");
+        let output = running.sidereus(&["import", name, "quote.csv", "--create"]);
+        text(&output.stdout) + &text(&output.stderr)
+    };
+    let open = told("open", &rows);
+    assert!(open.contains("99 inserted, 0 replaced, 1 refused"), "{open}");
+    assert!(open.contains("up to the end of the file, 101 lines later"), "{open}");
+    let listed = std::fs::read_to_string(running.path("quote.csv.refused.csv")).expect("listed");
+    assert!(listed.contains("\n99,100,"), "its id is told: {listed}");
+    let closed = told("closed", "object_id,ra,dec,class\n1,10,5,a\n2,10,5,\"two\nlines\"");
+    assert!(closed.contains("2 inserted, 0 replaced, 0 refused"), "{closed}");
+}
+
+#[test]
 fn an_array_of_another_length_is_refused_before_anything_is_written() {
     let running = Running::start();
     running.import_catalogue();
