@@ -49,7 +49,7 @@ class Engine:
         self.table = None
 
     def load(self, workload, folder, figures: dict, say):
-        """Imports a workload; returns the table and the clock."""
+        """Imports a workload; returns the table, the dimension of its vectors, and the clock."""
         vectors = np.load(workload / "vectors.npy", mmap_mode="r")
         cells = np.load(workload / "cells.npy")
         positions = pq.read_table(workload / "catalogue.parquet", columns=["ra", "dec"])
@@ -73,18 +73,16 @@ class Engine:
         figures["searchable_s"] = clock.lap()
         figures["durable_s"] = figures["searchable_s"] + sync_folder(folder)
         figures["durable_note"] = "does not sync by itself: its files were synced afterwards"
-        return table, clock
+        return table, dimension, clock
 
     def build(self, workload, folder, figures: dict, say) -> None:
         """Imports and indexes a workload."""
-        vectors = np.load(workload / "vectors.npy", mmap_mode="r")
-        dimension = vectors.shape[1]
-        table, clock = self.load(workload, folder, figures, say)
+        table, dimension, clock = self.load(workload, folder, figures, say)
         clock.lap()
         # One file instead of many, before the indices are made; what it was made of need not stay on disk.
         table.optimize(cleanup_older_than=timedelta(0))
         # The documentation advises about 4,096 rows for a partition.
-        partitions = max(16, len(vectors) // 4096)
+        partitions = max(16, table.count_rows() // 4096)
         if self.kind == "rq":
             wanted = IvfRq(distance_type="cosine", num_partitions=partitions, num_bits=5)
         else:

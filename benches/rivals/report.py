@@ -213,11 +213,25 @@ def title(found: dict) -> str:
 def write(found: dict, shapes: list[dict], folder: Path) -> None:
     """Prints the tables, and writes them and the picture into a folder."""
     engines = found["engines"] = {name: found["engines"][name] for name in COLOURS if name in found["engines"]}
-    names = [SHORT.get(name, name) for name in engines]
-    last = ["vs best"] if OURS in engines else []
-    goal = f"recall@{K} >= {TARGET_RECALL} (where not reached, @ and the recall)"
     text = [f"# Sidereus and its rivals: {found['size']['name']}", title(found), f"`{found['command']}`"]
     print(f"\n{title(found)}")
+    if engines:
+        text += engine_tables(found, engines, shapes)
+        draw(found, shapes, folder / "results.svg")
+    if "imports" in found:
+        text += import_table(found)
+    remarks = notes(found)
+    print("\n" + "\n".join(remarks))
+    text += ["## Notes", "\n".join(f"- {line}" for line in remarks)] if remarks else []
+    (folder / "results.md").write_text("\n\n".join(part for part in text if part) + "\n")
+    print(f"\nwritten to {folder}: results.json, results.md{', results.svg' if engines else ''}", flush=True)
+
+
+def engine_tables(found: dict, engines: dict, shapes: list[dict]) -> list[str]:
+    """Prints what engines were measured at; returns the same as Markdown."""
+    text, names = [], [SHORT.get(name, name) for name in engines]
+    last = ["vs best"] if OURS in engines else []
+    goal = f"recall@{K} >= {TARGET_RECALL} (where not reached, @ and the recall)"
     for clients, said in (("clients_1", "one client"), ("clients_2", "two clients")):
         name = f"Queries per second, {said}, {goal}"
         head, rows = ["filter", *families(engines), *last], family_rows(engines, shapes, clients, cell)
@@ -232,22 +246,20 @@ def write(found: dict, shapes: list[dict], folder: Path) -> None:
     for name, head, rows in (costs, *our_tables(engines.get(OURS, {}), shapes)):
         print(f"\n{name}\n\n{grid(head, rows)}")
         text += [f"## {name}", markdown(head, rows)]
-    if "imports" in found:
-        import imports
+    return text
 
-        each = found["imports"]
-        name = f"Imports in turns, rows/s to durable, {len(each['seconds'][imports.LANCE])} rounds"
-        head = ["", "median", "slowest", "fastest", "against LanceDB"]
-        rows = imports.rows(each["seconds"], found["size"]["rows"])
-        said = f"{each['date']}, {each['revision']}; `{each['command']}`"
-        print(f"\n{name}\n\n{grid(head, rows)}\n{said}")
-        text += [f"## {name}", markdown(head, rows), said]
-    remarks = notes(found)
-    print("\n" + "\n".join(remarks))
-    text += ["## Notes", "\n".join(f"- {line}" for line in remarks)]
-    (folder / "results.md").write_text("\n\n".join(part for part in text if part) + "\n")
-    draw(found, shapes, folder / "results.svg")
-    print(f"\nwritten: {folder}/results.json, results.md, results.svg", flush=True)
+
+def import_table(found: dict) -> list[str]:
+    """Prints the imports in turns; returns the same as Markdown."""
+    import imports
+
+    each = found["imports"]
+    name = f"Imports in turns, rows/s to durable, {len(each['seconds'][imports.LANCE])} rounds"
+    head = ["", "median", "slowest", "fastest", "against LanceDB"]
+    rows = imports.rows(each["seconds"], found["size"]["rows"])
+    said = f"{each['date']}, {each['revision']}; `{each['command']}`"
+    print(f"\n{name}\n\n{grid(head, rows)}\n{said}")
+    return [f"## {name}", markdown(head, rows), said]
 
 
 def our_tables(engine: dict, shapes: list[dict]) -> tuple:

@@ -12,14 +12,15 @@ use super::render::{
     Cell, Format, Json, Table, print_facts, print_json, print_table, thousands, write_out,
 };
 use super::schema_file::{self, column_type_name, form_name, metric_name};
+use crate::sky::Moc;
 use crate::wire::v1::{
     AddSpaceRequest, Collection, CollectionSchema, CreateCollectionRequest, DropCollectionRequest,
     EmbeddingSpace, GetCollectionRequest, IdKind, IngestEncoding, ListCollectionsRequest,
     Provenance, SetEncodeAtIngestRequest,
 };
 
-/// Characters of a footprint shown to people.
-const FOOTPRINT_TEXT_MAX: usize = 120;
+/// Square degrees of the sphere.
+const SKY_SQUARE_DEGREES: f64 = 41_252.961;
 
 /// Words of `sidereus collection`.
 #[derive(Debug, Args)]
@@ -203,6 +204,21 @@ fn schema_of(collection: &Collection) -> Result<&CollectionSchema> {
     collection.schema.as_ref().context("the server's answer lacks a schema")
 }
 
+/// How much of the sky a footprint covers: its cells fill pages, and are for programs.
+fn footprint_text(footprint: &str) -> String {
+    let Ok(moc) = Moc::from_ascii(footprint) else { return footprint.to_owned() };
+    let fraction = moc.sky_fraction();
+    if fraction == 0.0 {
+        return String::new();
+    }
+    let area = fraction * SKY_SQUARE_DEGREES;
+    let digits = if area < 100.0 { 2 } else { 0 };
+    let percent = 100.0 * fraction;
+    format!(
+        "cells of 14 arcmin with objects: {area:.digits$} square degrees together, {percent:.2} % of the sky (the MOC: --format json)"
+    )
+}
+
 /// Prints everything about a collection.
 fn show(collection: &Collection, format: Format) -> Result<()> {
     let schema = schema_of(collection)?;
@@ -216,13 +232,8 @@ fn show(collection: &Collection, format: Format) -> Result<()> {
     ];
     match format {
         Format::Table => {
-            let mut footprint: String =
-                collection.footprint.chars().take(FOOTPRINT_TEXT_MAX).collect();
-            if footprint.len() < collection.footprint.len() {
-                footprint.push_str(" ... (all of it with --format json)");
-            }
             // A whole text, unlike the cells of a table.
-            facts.push(("footprint", Cell::Id(footprint)));
+            facts.push(("footprint", Cell::Id(footprint_text(&collection.footprint))));
             facts.retain(|(_, cell)| !cell.to_text().is_empty());
             print_facts(&facts, format)?;
             write_out("\n")?;
@@ -371,5 +382,21 @@ fn id_kind_name(kind: IdKind) -> &'static str {
         IdKind::Unspecified => "unknown",
         IdKind::Number => "whole numbers",
         IdKind::Text => "text",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_footprint_is_told_by_its_area() {
+        assert_eq!(
+            footprint_text("0/0-11"),
+            "cells of 14 arcmin with objects: 41253 square degrees together, 100.00 % of the sky (the MOC: --format json)"
+        );
+        let cell = footprint_text("8/7");
+        assert!(cell.contains(" 0.05 square degrees together, 0.00 % of the sky"), "{cell}");
+        assert_eq!(footprint_text(""), "");
     }
 }

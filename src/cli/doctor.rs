@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 use clap::Args;
 
+use super::failure::say;
 use super::progress;
 use super::render::{Cell, Format, Table, print_table, write_out};
 use crate::engine::{DbOptions, Finding, examine, holds_database};
@@ -57,8 +58,27 @@ pub(super) async fn run(arguments: DoctorArguments) -> Result<ExitCode> {
         Format::Table => findings.iter().try_for_each(|finding| write_out(&line(finding)))?,
         format => print_table(&table, format)?,
     }
+    if !findings.is_empty() {
+        say(&summary(&findings, repair));
+    }
     let is_sound = findings.iter().all(|finding| finding.is_repaired);
     Ok(if is_sound { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// How many findings there are, and what can be done about them.
+fn summary(findings: &[Finding], repair: bool) -> String {
+    let (count, repaired) =
+        (findings.len(), findings.iter().filter(|finding| finding.is_repaired).count());
+    let found = if count == 1 { "1 finding".to_owned() } else { format!("{count} findings") };
+    match (count - repaired, repair) {
+        (0, _) => format!("{found}, all repaired"),
+        (left, true) => format!(
+            "{found}, {repaired} repaired; the other {left} are in what was written: restore a backup, or write these objects again"
+        ),
+        (_, false) => {
+            format!("{found}; --repair makes again what can be made from what is there")
+        }
+    }
 }
 
 /// A finding on one line, whole.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::ids::id_text;
 use super::render::{Cell, Json, Table};
-use crate::schema::RESERVED_COLUMNS;
+use crate::schema::is_built_in;
 use crate::sky::{Degrees, Position as SkyPosition};
 use crate::wire::v1::{
     Beside, CollectionSchema, ColumnType, EmbeddingSpace, Hit, Object, Position, SpaceForm,
@@ -17,10 +17,6 @@ const SEPARATION_ARCSEC: &str = "separation_arcsec";
 /// Columns that are printed beside the built-in ones, in order.
 #[derive(Debug, Clone)]
 pub(super) struct Columns(Vec<String>);
-
-fn is_built_in(name: &str) -> bool {
-    RESERVED_COLUMNS.iter().any(|known| known.eq_ignore_ascii_case(name))
-}
 
 impl Columns {
     /// Those that were asked for, in that order; else all of the schema but binary ones, as the server sends them.

@@ -11,6 +11,7 @@ use tonic::Streaming;
 
 use self::combine::CombineArguments;
 use self::terms::TargetArguments;
+use super::angle::parse_angle;
 use super::client::{Client, ClientArguments};
 use super::failure::of_status;
 use super::hits::{Columns, HitLayout};
@@ -46,7 +47,7 @@ pub(super) struct SearchArguments {
     #[arg(short, value_name = "N")]
     k: Option<u32>,
     /// Only hits at most this far (cosine: 1 - cos; l2: Euclidean; ip: minus the inner product)
-    #[arg(long, value_name = "DISTANCE", allow_hyphen_values = true)]
+    #[arg(long, value_name = "DISTANCE", allow_hyphen_values = true, value_parser = distance)]
     within: Option<f64>,
     /// Let no plan estimate
     #[arg(long)]
@@ -136,6 +137,16 @@ pub(super) async fn run(arguments: SearchArguments) -> Result<()> {
 /// Reads a share of one.
 pub(super) fn share(text: &str) -> Result<f64, String> {
     text.parse().map_err(|_| "give a number such as 0.95".to_owned())
+}
+
+/// Reads a distance between vectors, which has no unit.
+fn distance(text: &str) -> Result<f64, String> {
+    text.parse().map_err(|_| match parse_angle(text) {
+        Ok(_) => {
+            "this is a distance between vectors, such as 0.2; a place on the sky is --cone RA,DEC,RADIUS".to_owned()
+        }
+        Err(_) => "give a number such as 0.2".to_owned(),
+    })
 }
 
 /// Reads `SPACE[=CANDIDATES]`.
@@ -332,6 +343,14 @@ fn stats_json(stats: &QueryStats, with_explanation: bool) -> Json {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_distance_of_vectors_is_no_radius_on_the_sky() {
+        assert_eq!(distance("-0.2"), Ok(-0.2));
+        let said = |text| distance(text).expect_err("no distance");
+        assert!(said("1arcmin").contains("--cone"));
+        assert!(!said("near").contains("--cone"));
+    }
 
     #[test]
     fn a_rerank_is_a_space_and_perhaps_a_number() {

@@ -8,7 +8,7 @@ use super::error::QueryError;
 use super::execute::Found;
 use super::request::Query;
 use crate::engine::{BUILT_IN_COUNT, CollectionView, DerivedValues, LivePart, is_resident};
-use crate::schema::{ColumnType, Object, Value};
+use crate::schema::{ColumnType, Object, Value, is_built_in};
 use crate::vector::Distance;
 
 /// Most bytes of stored columns and vectors that one answer holds.
@@ -121,10 +121,7 @@ pub(super) fn wanted_columns(
                 continue;
             }
             // Built-in columns are part of every hit.
-            if crate::schema::RESERVED_COLUMNS
-                .iter()
-                .any(|built_in| built_in.eq_ignore_ascii_case(name))
-            {
+            if is_built_in(name) {
                 continue;
             }
             let stored = schema.columns.iter().map(|column| column.name.as_str());

@@ -16,7 +16,12 @@ pub const COLUMN_COUNT_MAX: usize = 2_000;
 pub const NAME_LEN_MAX: usize = 128;
 
 /// Names that every collection has already.
-pub const RESERVED_COLUMNS: [&str; 4] = ["object_id", "ra", "dec", "healpix_29"];
+const BUILT_IN_COLUMNS: [&str; 4] = ["object_id", "ra", "dec", "healpix_29"];
+
+/// Whether a name is that of a column that every collection has: `object_id`, `ra`, `dec`, `healpix_29`, in any case of letters.
+pub fn is_built_in(name: &str) -> bool {
+    BUILT_IN_COLUMNS.iter().any(|known| known.eq_ignore_ascii_case(name))
+}
 
 /// Beginnings of the names of columns that are computed when a query asks for them.
 const DERIVED_PREFIXES: [&str; 2] = ["probe.", "misalignment."];
@@ -232,7 +237,7 @@ impl CollectionSchema {
             check_name("column", &column.name)?;
             let lower = column.name.to_lowercase();
             let is_derived = DERIVED_PREFIXES.iter().any(|prefix| lower.starts_with(prefix));
-            if is_derived || RESERVED_COLUMNS.contains(&lower.as_str()) {
+            if is_derived || is_built_in(&lower) {
                 return Err(SchemaError::Reserved { name: column.name.clone() });
             }
             if !seen.insert(lower) {

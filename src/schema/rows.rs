@@ -108,6 +108,11 @@ pub trait Rows: Send + Sync {
     /// The vector of a row in one of [`Rows::spaces`], by its place there, as given by the writer (not normalised).
     fn vector(&self, space: usize, row: usize) -> Option<&[f32]>;
 
+    /// The place of a space in [`Rows::spaces`].
+    fn place_of(&self, space: SpaceId) -> Option<usize> {
+        self.spaces().iter().position(|other| *other == space)
+    }
+
     /// A row on its own.
     fn object(&self, row: usize) -> Object {
         let vectors = self.spaces().iter().enumerate();

@@ -364,8 +364,7 @@ impl<'a> VectorRows<'a> {
         spaces.dedup();
         let mut sources = Vec::new();
         for space in spaces {
-            let in_block = |block: &&dyn Rows| block.spaces().iter().position(|one| *one == space);
-            let in_blocks: Vec<_> = blocks.iter().map(in_block).collect();
+            let in_blocks: Vec<_> = blocks.iter().map(|block| block.place_of(space)).collect();
             let dimension = schema.space_by_id(space).map_or(0, |space| space.dimension);
             let is_large = places.len() * dimension * size_of::<f32>() > SPLIT_BYTES;
             let rows = |places| Self { blocks, places, space, in_blocks: in_blocks.clone() };

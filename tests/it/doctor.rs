@@ -49,8 +49,10 @@ async fn the_doctor_finds_and_repairs_what_is_derived() {
     fs::write(&rows, bytes).expect("writes");
     let found = doctor(&data, &["--format", "json"]);
     assert!(!found.status.success() && text(&found).contains("rows.arrow"), "{}", text(&found));
+    assert!(text(&found).contains("1 finding; --repair"), "{}", text(&found));
     let repaired = doctor(&data, &["--repair"]);
     assert!(repaired.status.success(), "{}", text(&repaired));
+    assert!(text(&repaired).contains("1 finding, all repaired"), "{}", text(&repaired));
     assert!(doctor(&data, &[]).status.success());
     let server = TestServer::start(&data).await;
     assert_eq!(server.count("sky", None, "").await.expect("counts"), 400);

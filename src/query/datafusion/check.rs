@@ -8,7 +8,7 @@ use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::error::DataFusionError;
 use datafusion::logical_expr::{Expr, ExprSchemable, Operator};
 use datafusion::sql::sqlparser::ast::{
-    Expr as Syntax, Function, Ident, Query, Value, Visit, Visitor,
+    BinaryOperator, Expr as Syntax, Function, Ident, Query, Value, Visit, Visitor,
 };
 
 use super::PredicateError;
@@ -20,7 +20,7 @@ pub(super) fn syntax(
     names: &Names<'_>,
     is_aggregate: impl Fn(&str) -> bool,
 ) -> Result<Vec<String>, PredicateError> {
-    let mut inspection = Inspection { names, is_aggregate, used: Vec::new() };
+    let mut inspection = Inspection { names, is_aggregate, used: Vec::new(), compared: Vec::new() };
     match syntax.visit(&mut inspection) {
         ControlFlow::Continue(()) => Ok(inspection.used),
         ControlFlow::Break(error) => Err(error),
@@ -31,6 +31,8 @@ struct Inspection<'a, F> {
     names: &'a Names<'a>,
     is_aggregate: F,
     used: Vec<String>,
+    /// Names with which something is compared: seldom columns, but texts without quotation marks.
+    compared: Vec<String>,
 }
 
 impl<F: Fn(&str) -> bool> Inspection<'_, F> {
@@ -52,7 +54,7 @@ impl<F: Fn(&str) -> bool> Inspection<'_, F> {
         } else if name.starts_with("probe.") {
             " (a name with signs such as - is written in double quotes: \"probe.type.Far-Away\")"
                 .to_owned()
-        } else if first.quote_style == Some('"') {
+        } else if first.quote_style == Some('"') || self.compared.contains(&name) {
             format!(" (text is written in single quotes: '{name}')")
         } else {
             String::new()
@@ -85,6 +87,17 @@ impl<F: Fn(&str) -> bool> Visitor for Inspection<'_, F> {
     }
 
     fn pre_visit_expr(&mut self, syntax: &Syntax) -> ControlFlow<PredicateError> {
+        let compared = match syntax {
+            Syntax::BinaryOp { op: BinaryOperator::Eq | BinaryOperator::NotEq, right, .. } => {
+                std::slice::from_ref(right.as_ref())
+            }
+            Syntax::InList { list, .. } => list.as_slice(),
+            _ => &[],
+        };
+        self.compared.extend(compared.iter().filter_map(|operand| match operand {
+            Syntax::Identifier(name) => Some(name.value.clone()),
+            _ => None,
+        }));
         match syntax {
             Syntax::Identifier(name) => self.column(std::slice::from_ref(name)),
             Syntax::CompoundIdentifier(parts) => self.column(parts),

@@ -258,6 +258,9 @@ fn unknown_columns_get_suggestions() {
         refusal("class = \"STAR\"")
             .contains("no column `STAR` (text is written in single quotes: 'STAR')")
     );
+    for bare in ["class = STAR", "class != STAR AND z > 1", "class IN ('QSO', STAR)"] {
+        assert!(refusal(bare).contains("(text is written in single quotes: 'STAR')"), "{bare}");
+    }
     assert!(refusal("t.z > 1").contains("no column `t.z`"));
     let quoted = refusal("flux.g > 1");
     assert!(quoted.contains("no column `flux.g`, did you mean \"flux.g-r\" (a name"), "{quoted}");

@@ -5,7 +5,7 @@ use super::{combine, object, provenance, region};
 use crate::engine::DerivedColumn;
 use crate::index::RECALL_WISH_DEFAULT;
 use crate::query::{OrderBy, Query, QueryError, StopFlag, Term};
-use crate::schema::{CollectionSchema, EmbeddingSpace, ObjectId, RESERVED_COLUMNS};
+use crate::schema::{CollectionSchema, EmbeddingSpace, ObjectId, is_built_in};
 use crate::service::RequestError;
 use crate::service::limits::{Limits, at_most};
 use crate::wire::v1;
@@ -138,7 +138,7 @@ fn columns(
     }
     let mut wanted = Vec::with_capacity(names.len());
     for name in names {
-        if RESERVED_COLUMNS.iter().any(|reserved| reserved.eq_ignore_ascii_case(&name)) {
+        if is_built_in(&name) {
             continue;
         }
         let stored = schema.columns.iter().map(|column| &column.name);

@@ -12,7 +12,7 @@ use tonic::Status;
 use crate::engine::{CollectionView, Write, WriteMode, WriteOutcome};
 use crate::index::RECALL_WISH_DEFAULT;
 use crate::query::{self, OutlierMethod, OutlierQuery, OutlierScore, Outliers, StopFlag};
-use crate::schema::{CollectionSchema, Column, ColumnType, RESERVED_COLUMNS, Value};
+use crate::schema::{CollectionSchema, Column, ColumnType, Value, is_built_in};
 use crate::service::admission::{Caller, Cost, Work};
 use crate::service::context::{Context, in_turn};
 use crate::service::door::Door;
@@ -148,9 +148,8 @@ fn check_column(
     name: &str,
     words: Option<&str>,
 ) -> Result<(), ServiceError> {
-    let is_reserved = RESERVED_COLUMNS.iter().any(|other| other.eq_ignore_ascii_case(name));
     let existing = schema.column_place(name).and_then(|place| schema.columns.get(place));
-    if is_reserved || existing.is_some_and(|column| column.kind != ColumnType::Float64) {
+    if is_built_in(name) || existing.is_some_and(|column| column.kind != ColumnType::Float64) {
         return Err(RequestError::NotAScoreColumn { column: name.to_owned() }.into());
     }
     match existing.zip(words) {
