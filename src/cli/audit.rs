@@ -8,6 +8,7 @@ use std::time::SystemTime;
 use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
 
+use super::failure::say;
 use super::render::{Cell, Format, Json, Table, print_facts, print_json, print_table, thousands};
 use crate::audit::{self, Line, Summary};
 use crate::config::audit_folder;
@@ -97,12 +98,12 @@ fn verify(arguments: &VerifyArguments) -> Result<ExitCode> {
     }
     if arguments.format != Format::Json {
         for note in &summary.notes {
-            eprintln!("note in entry {} ({}): {}", note.n, note.at, note.text);
+            say(&format!("note in entry {} ({}): {}", note.n, note.at, note.text));
         }
         for fault in &summary.faults {
             let line =
                 if fault.line > 0 { format!(", line {}", fault.line) } else { String::new() };
-            eprintln!("damaged: {}{line}: {}", fault.file, fault.what);
+            say(&format!("damaged: {}{line}: {}", fault.file, fault.what));
         }
     }
     Ok(if summary.is_whole() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -191,13 +192,13 @@ fn show(arguments: &ShowArguments) -> Result<ExitCode> {
     }
     if found > kept.len() as u64 {
         let shown = thousands(kept.len() as u64);
-        eprintln!("the newest {shown} of {}; --limit N shows more", thousands(found));
+        say(&format!("the newest {shown} of {}; --limit N shows more", thousands(found)));
     }
     if passed_over > 0 {
-        eprintln!(
+        say(&format!(
             "{} lines are damaged; `sidereus audit verify` names them",
             thousands(passed_over)
-        );
+        ));
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -9,7 +9,7 @@ use clap::{Args, Subcommand};
 use super::check::CheckArguments;
 use super::client::ClientArguments;
 use super::collection::{provenance_json, weights_text};
-use super::failure::{of_status, one_line};
+use super::failure::{of_status, one_line, say};
 use super::inspect::InspectArguments;
 use super::register::RegisterArguments;
 use super::render::{
@@ -77,7 +77,7 @@ async fn models(arguments: ClientArguments) -> Result<()> {
         format @ (Format::Table | Format::Csv) => {
             print_table(&models_table(&reply.models), format)?;
             for unserved in &reply.unserved {
-                eprintln!("not served: {}: {}", unserved.id, one_line(&unserved.reason));
+                say(&format!("not served: {}: {}", unserved.id, one_line(&unserved.reason)));
             }
             if format == Format::Table {
                 reply.metrics.iter().try_for_each(|metrics| write_out(&metrics_text(metrics)))?;

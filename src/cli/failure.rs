@@ -102,7 +102,7 @@ pub(super) fn report_usage(error: &clap::Error) -> ExitCode {
             ExitCode::from(USAGE_EXIT)
         };
     }
-    eprintln!("{}", usage_line(&error.render().to_string()));
+    say(&usage_line(&error.render().to_string()));
     ExitCode::from(USAGE_EXIT)
 }
 

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Args;
 
-use super::failure::one_line;
+use super::failure::{one_line, say};
 use super::observation::{Cut, paths};
 use super::render::{Cell, Format, Table, print_table, significant, thousands};
 use crate::files::{
@@ -52,7 +52,7 @@ pub(super) fn run(arguments: &InspectArguments) -> Result<ExitCode> {
     let mut exit = ExitCode::SUCCESS;
     for given in &arguments.files {
         if let Err(error) = inspect(given, &options, arguments.limit, &mut table, &mut notes) {
-            eprintln!("not read: {}", one_line(&error.to_string()));
+            say(&format!("not read: {}", one_line(&error.to_string())));
             exit = ExitCode::FAILURE;
         }
     }
@@ -60,7 +60,7 @@ pub(super) fn run(arguments: &InspectArguments) -> Result<ExitCode> {
         print_table(&table.without_silent_columns(4), arguments.format)?;
     }
     for note in notes {
-        eprintln!("{note}");
+        say(&note);
     }
     Ok(exit)
 }

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
 
 use super::client::{Client, ClientArguments};
-use super::failure::of_status;
+use super::failure::{of_status, say};
 use super::ids::id_text;
 use super::progress;
 use super::render::{Cell, Format, Json, Table, print_facts, print_json, print_table, write_out};
@@ -131,7 +131,7 @@ pub(super) async fn run(arguments: ReleaseArguments) -> Result<ExitCode> {
             let release = reply.map_err(|status| of_status(&status))?.into_inner().release;
             let release = release.context(NO_RELEASE)?;
             show(&release, format)?;
-            eprintln!("{}", withdrawn_line(&release));
+            say(&format!("{}", withdrawn_line(&release)));
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -328,10 +328,10 @@ pub(super) async fn credits(
 /// Says on standard error how to cite a release that was searched.
 pub(super) fn cite(collection: &str, name: &str, text: &v1::ReleaseText) {
     if !text.citation.is_empty() {
-        eprintln!("cite {collection} {name} as: {}", super::failure::one_line(&text.citation));
+        say(&format!("cite {collection} {name} as: {}", super::failure::one_line(&text.citation)));
     }
     if !text.acknowledgement.is_empty() {
-        eprintln!("acknowledge: {}", super::failure::one_line(&text.acknowledgement));
+        say(&format!("acknowledge: {}", super::failure::one_line(&text.acknowledgement)));
     }
 }
 

@@ -8,7 +8,7 @@ use indicatif::ProgressBar;
 
 use super::access::in_directory;
 use super::client::ClientArguments;
-use super::failure::of_status;
+use super::failure::{of_status, say};
 use super::progress;
 use super::render::{Cell, Format, Table, print_facts, print_table, write_out};
 use crate::access::Registry;
@@ -176,10 +176,10 @@ async fn restore(
     bar.finish_and_clear();
     let data = into.display().to_string();
     tell_of_access(&restored, into, revoke_tokens).await?;
-    eprintln!(
+    say(&format!(
         "restored into {data}; `sidereus serve --data {data}` starts a server with it: with the --config FILE of the old one, \
          or nobody is asked who he is"
-    );
+    ));
     Ok(restored)
 }
 
@@ -223,12 +223,14 @@ async fn tell_of_access(
     revoke_tokens: bool,
 ) -> Result<()> {
     let (made, data) = (super::release::date(restored.created_ms), into.display().to_string());
-    eprintln!(
+    say(&format!(
         "note: tokens, groups, roles and row policies are those of {made}: what was revoked, taken or restricted since is as \
          it was then. Look at them before the server is reached by others"
-    );
+    ));
     if !revoke_tokens {
-        eprintln!("note: --revoke-tokens would have revoked every token of the restored database");
+        say(&format!(
+            "note: --revoke-tokens would have revoked every token of the restored database"
+        ));
         return Ok(());
     }
     let revoked = in_directory(into, Registry::revoke_all_tokens).await.with_context(|| {
@@ -236,9 +238,9 @@ async fn tell_of_access(
             "the tokens of {data} are not all revoked: do not serve it; remove it and restore again"
         )
     })?;
-    eprintln!(
+    say(&format!(
         "note: {revoked} tokens are revoked; `sidereus access bootstrap --data {data}` makes an administrator and a token for him"
-    );
+    ));
     Ok(())
 }
 
@@ -334,7 +336,7 @@ fn print(snapshots: &[v1::Snapshot], format: Format) -> Result<()> {
     }
     // On standard error, so that nobody who reads the table has to know of it.
     for snapshot in snapshots.iter().filter(|snapshot| !snapshot.damage.is_empty()) {
-        eprintln!("warning: snapshot {} cannot be read: {}", snapshot.name, snapshot.damage);
+        say(&format!("warning: snapshot {} cannot be read: {}", snapshot.name, snapshot.damage));
     }
     let mut table = Table::new(["snapshot", "made", "collections", "objects", "files", "bytes"]);
     for snapshot in snapshots {

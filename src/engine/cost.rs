@@ -294,7 +294,7 @@ fn numbers(count: usize) -> Vec<f32> {
 fn mapped(data: &Path, numbers: &[f32]) -> io::Result<MappedSections> {
     let path = data.join("cost.tmp");
     let write = || {
-        let mut file = Pieces::new(File::create(&path)?);
+        let mut file = Pieces::scanned(File::create(&path)?);
         file.write_all(bytemuck::cast_slice(numbers))?;
         file.finish_in_memory()?;
         MappedSections::open(&path)

@@ -15,7 +15,7 @@ use clap::{Args, Subcommand};
 use self::life::Life;
 pub(super) use self::offline::in_directory;
 use super::client::{Client, ClientArguments};
-use super::failure::of_status;
+use super::failure::{of_status, say};
 use super::render::{Cell, Format, Json, print_facts, print_json, print_table, write_out};
 use crate::access::utc;
 use crate::wire::v1;
@@ -130,10 +130,10 @@ async fn whoami(client: &Client, shows_certificate: bool, format: Format) -> Res
     ];
     let roles = role::table(&who.roles, format);
     if shows_certificate && who.proof != "certificate" {
-        eprintln!(
+        say(&format!(
             "note: the server does not know you by your certificate: its settings name no authority of client certificates \
              (tls.client_ca), or your token came first"
-        );
+        ));
     }
     match format {
         Format::Json => {

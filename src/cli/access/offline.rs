@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 use super::life::Life;
 use super::token::{self, CreateWords};
 use crate::access::{AccessError, Registry, Secret, TokenInfo, system_clock};
+use crate::cli::failure::say;
 use crate::cli::render::Format;
 use crate::engine::{Db, DbOptions};
 use crate::wire::v1;
@@ -24,7 +25,7 @@ pub(super) async fn bootstrap(
     let life = expires.map(|life| life.seconds);
     let told = format!("{name} administers the server of {}", data.display());
     let made = in_directory(data, move |registry| registry.bootstrap(&name, life)).await?;
-    eprintln!("{told}");
+    say(&told);
     print_made(&made, format)
 }
 

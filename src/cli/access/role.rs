@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use anyhow::{Context, Result};
 
 use super::{Client, done, moment, name};
-use crate::cli::failure::of_status;
+use crate::cli::failure::{of_status, say};
 use crate::cli::render::{Cell, Format, Table, print_table, write_out};
 use crate::wire::v1;
 
@@ -19,7 +19,7 @@ pub(super) async fn give(
     let given = reply.given.context("the server's answer lacks the role")?;
     let v1::RoleGiven { principal, role, collection, .. } = given;
     if !reply.exists {
-        eprintln!("note: there is no collection {collection} yet");
+        say(&format!("note: there is no collection {collection} yet"));
     }
     if role != "curate" && role != "administer" {
         tell_of_policies(client, &principal, &collection).await;
@@ -47,10 +47,10 @@ async fn tell_of_policies(client: &Client, principal: &str, collection: &str) {
         those.map(|policy| policy.collection.as_str()).collect::<BTreeSet<_>>()
     };
     for restricted in collections(false).difference(&collections(true)) {
-        eprintln!(
+        say(&format!(
             "note: row policies hide rows of {restricted} from others, and not from {principal}, who has none: \
              `sidereus access policy set {principal} {restricted} --where SQL` restricts what is seen by this role"
-        );
+        ));
     }
 }
 

@@ -8,7 +8,7 @@ use clap::{Args, Subcommand};
 use super::life::Life;
 use super::{Client, done, moment, name};
 use crate::access::utc;
-use crate::cli::failure::of_status;
+use crate::cli::failure::{of_status, say};
 use crate::cli::render::{Cell, Format, Json, Table, print_json, print_table, write_out};
 use crate::wire::v1;
 
@@ -93,12 +93,12 @@ pub(super) fn print_made(secret: &str, token: &v1::TokenInfo, format: Format) ->
         }
         Format::Table | Format::Csv => {
             write_out(&format!("{secret}\n"))?;
-            eprintln!(
+            say(&format!(
                 "token {} of {}, until {}: keep it now, for it is shown only once",
                 token.id,
                 token.owner,
                 utc(token.expires)
-            );
+            ));
             Ok(())
         }
     }

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 
 use super::client::{Client, ClientArguments};
-use super::failure::{of_status, one_line};
+use super::failure::{of_status, one_line, say};
 use super::ids::id_text;
 use super::progress;
 use super::render::{Cell, Format, duration, print_facts, thousands, write_out};
@@ -147,10 +147,14 @@ async fn of_columns(arguments: &EncodeArguments, client: &Client) -> Result<Outc
 
 fn report(arguments: &EncodeArguments, outcome: &Outcome, started: Instant) -> Result<()> {
     for failure in outcome.failed.iter().take(FAILURES_SHOWN) {
-        eprintln!("not encoded: {}: {}", id_text(failure.id.as_ref()), one_line(&failure.reason));
+        say(&format!(
+            "not encoded: {}: {}",
+            id_text(failure.id.as_ref()),
+            one_line(&failure.reason)
+        ));
     }
     if outcome.failed.len() > FAILURES_SHOWN {
-        eprintln!("not encoded: {} more", outcome.failed.len() - FAILURES_SHOWN);
+        say(&format!("not encoded: {} more", outcome.failed.len() - FAILURES_SHOWN));
     }
     let seconds = started.elapsed().as_secs_f64();
     match arguments.client.format {

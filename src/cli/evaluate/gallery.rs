@@ -5,6 +5,7 @@ use clap::Args;
 
 use super::pages::only;
 use crate::cli::client::Client;
+use crate::cli::failure::say;
 use crate::cli::ids::id_text;
 use crate::cli::render::{Cell, significant};
 use crate::cli::report::{Example, ImageSource, Provenance, Tile};
@@ -60,7 +61,7 @@ impl ReportArguments {
         let Some(path) = &self.report else { return Ok(()) };
         std::fs::write(path, html)
             .with_context(|| format!("cannot write the report to {}", path.display()))?;
-        eprintln!("report written to {}", path.display());
+        say(&format!("report written to {}", path.display()));
         Ok(())
     }
 }

@@ -153,22 +153,19 @@ impl Request {
 pub(super) async fn run(arguments: ImportArguments) -> Result<()> {
     let request = Request::new(&arguments)?;
     check_files(&arguments.files)?;
-    let mut opened = None;
+    let mut checked = None;
     let client = match &arguments.data {
         Some(data) => {
             // A database is not made for a file that cannot go into it.
             if arguments.create && !holds_database(data)? {
                 let table = request.open(first_of(&arguments)?, None)?;
-                request.check_metric(&table)?;
-                let inferred = table.infer_schema(&arguments.name)?;
-                check_columns(&request, &arguments, &inferred.schema)?;
-                opened = Some(table);
+                checked = Some(check(&request, &arguments, table)?);
             }
             Client::open(data, arguments.config.as_deref(), arguments.create).await?
         }
         None => arguments.client.connect().await?,
     };
-    let imported = import(&client, &request, &arguments, opened).await;
+    let imported = import(&client, &request, &arguments, checked).await;
     client.close().await;
     imported
 }
@@ -203,36 +200,45 @@ fn check_columns(
     Ok(())
 }
 
+/// The first file of a collection that is still to be made, and what it is to be; the others were found to fit it.
+struct Checked {
+    table: Import,
+    inferred: Inferred,
+}
+
+fn check(request: &Request, arguments: &ImportArguments, table: Import) -> Result<Checked> {
+    request.check_metric(&table)?;
+    let inferred = table.infer_schema(&arguments.name)?;
+    check_columns(request, arguments, &inferred.schema)?;
+    Ok(Checked { table, inferred })
+}
+
 fn first_of(arguments: &ImportArguments) -> Result<&Path> {
     Ok(arguments.files.first().context("name a file to import")?)
 }
 
-/// Imports all files; the first may be open already, and all of them checked.
+/// Imports all files; those of a new collection may be checked already.
 async fn import(
     client: &Client,
     request: &Request,
     arguments: &ImportArguments,
-    opened: Option<Import>,
+    checked: Option<Checked>,
 ) -> Result<()> {
     let known = known_schema(client, arguments).await?;
-    let is_checked = opened.is_some();
-    let table = match opened {
-        Some(table) => table,
-        None => request.open(first_of(arguments)?, known.as_ref())?,
-    };
-    request.check_metric(&table)?;
-    let schema = match known {
+    let (table, schema) = match known {
         Some(schema) => {
+            let table = request.open(first_of(arguments)?, Some(&schema))?;
+            request.check_metric(&table)?;
             let schema = add_missing_spaces(client, request, &table, schema).await?;
             check_columns(request, arguments, &schema)?;
-            schema
+            (table, schema)
         }
         None => {
-            let inferred = table.infer_schema(&arguments.name)?;
-            if !is_checked {
-                check_columns(request, arguments, &inferred.schema)?;
-            }
-            create(client, inferred).await?
+            let Checked { table, inferred } = match checked {
+                Some(checked) => checked,
+                None => check(request, arguments, request.open(first_of(arguments)?, None)?)?,
+            };
+            (table, create(client, inferred).await?)
         }
     };
     let stop = stop_on_signal()?;
@@ -361,7 +367,7 @@ async fn known_schema(
 /// Makes the collection with the schema of the first file.
 async fn create(client: &Client, inferred: Inferred) -> Result<CollectionSchema> {
     for warning in &inferred.warnings {
-        eprintln!("note: {warning}");
+        say(&format!("note: {warning}"));
     }
     let created = collection::create(client, schema_file::to_wire(&inferred.schema)).await?;
     schema_file::from_wire(&created.schema.context("the server did not say what it created")?)

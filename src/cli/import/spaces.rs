@@ -4,7 +4,7 @@ use anyhow::{Context, Result, bail};
 
 use super::Request;
 use crate::cli::client::Client;
-use crate::cli::failure::of_status;
+use crate::cli::failure::{of_status, say};
 use crate::cli::schema_file;
 use crate::config::distance;
 use crate::files::{Import, VectorSpec};
@@ -52,10 +52,10 @@ pub(super) async fn add_missing_spaces(
         let changed = reply.into_inner().collection.and_then(|collection| collection.schema);
         schema =
             schema_file::from_wire(&changed.context("the server did not say what it changed")?)?;
-        eprintln!(
+        say(&format!(
             "note: added the space `{}` ({} dimensions, {})",
             space.name, space.dimension, space.metric
-        );
+        ));
     }
     Ok(schema)
 }

@@ -10,7 +10,7 @@ use clap::{Args, Subcommand};
 
 use self::spec::SpecArguments;
 use super::client::{Client, ClientArguments};
-use super::failure::of_status;
+use super::failure::{of_status, say};
 use super::progress;
 use super::render::{Format, Table, duration, print_table, thousands, write_out};
 use crate::wire::v1::{
@@ -215,9 +215,9 @@ async fn apply(client: &Client, request: ApplyProbeRequest, format: Format) -> R
     progress::watch(reply.into_inner(), &progress::rows_bar(None, "predicting"), step).await?;
     if skipped > 0 {
         let count = thousands(skipped);
-        eprintln!(
+        say(&format!(
             "{count} objects were written again each time that they were predicted; apply it once more"
-        );
+        ));
     }
     if column.is_empty() {
         return print_table(&table, format);

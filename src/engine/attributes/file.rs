@@ -134,7 +134,7 @@ fn layout_of(
 /// Writes an attribute to a new file, which is on the disk when this returns.
 pub(super) fn write(path: &Path, kind: Kind, ranked: &Ranked<'_>) -> Result<(), EngineError> {
     let written = File::create(path).and_then(|file| {
-        let mut sections = Sections { file: Pieces::new(file), len: 0 };
+        let mut sections = Sections { file: Pieces::looked_into(file), len: 0 };
         write_sections(&mut sections, kind, ranked)?;
         sections.file.finish()
     });

@@ -185,7 +185,7 @@ fn write_columns(
     fields.push(Arc::new(Field::new(ORDINAL, DataType::UInt32, false)));
     let file_schema = Arc::new(Schema::new(fields));
     let file = File::create(&path).map_err(|source| failed("create", &path, source))?;
-    let mut writer = FileWriter::try_new(Pieces::new(file), &file_schema)?;
+    let mut writer = FileWriter::try_new(Pieces::looked_into(file), &file_schema)?;
     let mut directions = DirectionsWriter::create(folder)?;
     let mut block: Vec<(ObjectKey, Object)> = Vec::new();
     let mut keys = Vec::new();
@@ -241,7 +241,7 @@ impl SpaceWriter {
     fn create(folder: &Path, space: &EmbeddingSpace) -> Result<Self, EngineError> {
         let path = space_path(folder, space.id, "vectors");
         let file = File::create(&path).map_err(|source| failed("create", &path, source))?;
-        let mut file = Pieces::new(file);
+        let mut file = Pieces::scanned(file);
         let mut header = [0u8; HEADER_BYTES];
         header[..8].copy_from_slice(b"SIDVEC01");
         header[8..12].copy_from_slice(&(space.dimension as u32).to_le_bytes());

@@ -21,7 +21,7 @@ impl DirectionsWriter {
     pub(super) fn create(folder: &Path) -> Result<Self, EngineError> {
         let path = directions_path(folder);
         let file = File::create(&path).map_err(|source| failed("create", &path, source))?;
-        let mut file = Pieces::new(file);
+        let mut file = Pieces::scanned(file);
         let mut header = [0u8; HEADER_BYTES];
         header[..8].copy_from_slice(b"SIDSKY01");
         file.write_all(&header).map_err(|source| failed("write", &path, source))?;

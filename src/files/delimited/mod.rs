@@ -125,6 +125,10 @@ impl DelimitedReader {
         FileError::Read { path: self.path.display().to_string(), source }
     }
 
+    fn broken(&self, error: &csv::Error) -> FileError {
+        self.failed(io::Error::other(error.to_string()))
+    }
+
     /// Whether a quotation mark is open in a row that ends with the file: all behind it was taken into that row.
     fn is_open_at_end(&self, record: &ByteRecord) -> io::Result<bool> {
         let begin = record.position().map_or(0, |position| self.start + position.byte());
@@ -150,7 +154,7 @@ impl DelimitedReader {
                 Ok(Some(record))
             }
             Ok(false) => Ok(None),
-            Err(error) => Err(self.failed(io::Error::other(error.to_string()))),
+            Err(error) => Err(self.broken(&error)),
         }
     }
 
@@ -239,7 +243,7 @@ impl TableReader for DelimitedReader {
             match rest.read_byte_record(&mut record) {
                 Ok(true) => self.survey.see(&record),
                 Ok(false) => break,
-                Err(error) => return Err(self.failed(io::Error::other(error.to_string()))),
+                Err(error) => return Err(self.broken(&error)),
             }
         }
         self.rows_total = Some(self.survey.rows);

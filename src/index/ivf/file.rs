@@ -214,7 +214,7 @@ fn write_whole(path: &Path, parts: &[&[u8]]) -> io::Result<()> {
         PathBuf::from(name)
     };
     let written = File::create(&partial).and_then(|file| {
-        let mut file = Pieces::new(file);
+        let mut file = Pieces::scanned(file);
         let mut offset = 0usize;
         for (place, part) in parts.iter().enumerate() {
             let padding =

@@ -10,6 +10,7 @@ use self::plan::{Run, plan};
 use super::gallery::{Gallery, ReportArguments, provenance};
 use crate::access::utc;
 use crate::cli::client::{Client, ClientArguments};
+use crate::cli::failure::say;
 use crate::cli::probe::{HeadName, SettingArguments, fit};
 use crate::cli::render::{Cell, Format, Table, print_table, write_out};
 use crate::cli::report::{Example, Fit, Kind, Provenance, headlines, interval_text, probes};
@@ -74,11 +75,11 @@ pub(super) async fn run(arguments: ProbesArguments) -> Result<()> {
     if !arguments.settings.standardizes()
         && let Some(run) = done.iter().find(|done| is_misled_by_scale(done)).map(|done| &done.run)
     {
-        eprintln!(
+        say(&format!(
             "note: {} is worse than the mean of the target: networks need columns of about unit scale, which --standardize \
              gives them",
             run.name()
-        );
+        ));
     }
     if arguments.report.report.is_none() {
         return Ok(());
@@ -146,7 +147,7 @@ async fn carry_out(
         bail!("{first}{more}");
     }
     for message in &refused {
-        eprintln!("left out: {message}");
+        say(&format!("left out: {message}"));
     }
     Ok(done)
 }
