@@ -1,4 +1,5 @@
-//! Files that are written in pieces of one size, which decides in how large pages the system keeps them.
+//! Files that are written in pieces of one size, which decides in how large pages the system keeps them until they leave its
+//! cache.
 //!
 //! Where a file system has large folios (ext4 since Linux 6.16, XFS since 5.18), what is written at once and at a multiple of its
 //! size is kept in one page of that size, up to 2 MiB. A mapping of such a page takes one entry of the processor's tables
@@ -12,7 +13,7 @@ use std::io::{Result, Write};
 /// Bytes of a piece of a file most of which is wanted: a large page of x86-64.
 const SCANNED_BYTES: usize = 2 << 20;
 
-/// Bytes of a piece of a file of which little is wanted. The system maps so many at once anyway.
+/// Bytes of a piece of a file of which a part is wanted. The system maps as many around what is looked at anyway.
 const LOOKED_INTO_BYTES: usize = 64 << 10;
 
 /// Gathers what is written to a new file until it is a piece.
@@ -30,8 +31,9 @@ impl Pieces {
         Self { file, piece: Vec::new(), len: SCANNED_BYTES }
     }
 
-    /// Takes an empty file that will be looked into here and there: columns, of which a hit wants the id, and a predicate some
-    /// values.
+    /// Takes an empty file of columns, or of the sections of an attribute. Much of it may never be wanted: a hit wants ids and
+    /// positions, a range of values the ends of its ranks and the rows between them. What is scanned is scanned in order, where small
+    /// pages cost nothing that could be measured.
     pub(crate) fn looked_into(file: File) -> Self {
         Self { file, piece: Vec::new(), len: LOOKED_INTO_BYTES }
     }
@@ -89,7 +91,8 @@ mod tests {
                     pieces.write_all(some).expect("writes");
                 }
                 let written = std::fs::metadata(&path).expect("is there").len() as usize;
-                assert!(written.is_multiple_of(piece) && written <= len, "{written} of {len}");
+                let full = len.saturating_sub(1) / piece * piece;
+                assert_eq!(written, full, "a piece is written when the next byte comes");
                 pieces.finish().expect("ends");
                 assert_eq!(std::fs::read(&path).expect("reads"), bytes);
             }

@@ -9,7 +9,8 @@ use super::client::{Client, ClientArguments};
 use super::encode;
 use super::failure::{of_status, one_line};
 use super::render::{
-    Cell, Format, Json, Table, print_facts, print_json, print_table, thousands, write_out,
+    Cell, Format, Json, Table, print_facts, print_json, print_table, significant, thousands,
+    write_out,
 };
 use super::schema_file::{self, column_type_name, form_name, metric_name};
 use crate::sky::Moc;
@@ -212,10 +213,11 @@ fn footprint_text(footprint: &str) -> String {
         return String::new();
     }
     let area = fraction * SKY_SQUARE_DEGREES;
-    let digits = if area < 100.0 { 2 } else { 0 };
-    let percent = 100.0 * fraction;
+    let area = if area < 1e3 { significant(area, 3) } else { thousands(area.round() as u64) };
+    let percent = significant(100.0 * fraction, 2);
+    // The server makes it of cells of order 8.
     format!(
-        "cells of 14 arcmin with objects: {area:.digits$} square degrees together, {percent:.2} % of the sky (the MOC: --format json)"
+        "cells of 14 arcmin with objects: {area} square degrees together, {percent} % of the sky (the MOC: --format json)"
     )
 }
 
@@ -393,10 +395,10 @@ mod tests {
     fn a_footprint_is_told_by_its_area() {
         assert_eq!(
             footprint_text("0/0-11"),
-            "cells of 14 arcmin with objects: 41253 square degrees together, 100.00 % of the sky (the MOC: --format json)"
+            "cells of 14 arcmin with objects: 41,253 square degrees together, 100 % of the sky (the MOC: --format json)"
         );
         let cell = footprint_text("8/7");
-        assert!(cell.contains(" 0.05 square degrees together, 0.00 % of the sky"), "{cell}");
+        assert!(cell.contains(" 0.0525 square degrees together, 0.00013 % of the sky"), "{cell}");
         assert_eq!(footprint_text(""), "");
     }
 }

@@ -73,7 +73,7 @@ fn summary(findings: &[Finding], repair: bool) -> String {
     match (count - repaired, repair) {
         (0, _) => format!("{found}, all repaired"),
         (left, true) => format!(
-            "{found}, {repaired} repaired; the other {left} are in what was written: restore a backup, or write these objects again"
+            "{found}, {repaired} repaired, {left} not: each line says what is wrong; what was written comes back from a backup, or by being written again"
         ),
         (_, false) => {
             format!("{found}; --repair makes again what can be made from what is there")
@@ -90,4 +90,27 @@ fn line(finding: &Finding) -> String {
     };
     let end = if finding.is_repaired { " (repaired)" } else { "" };
     format!("{place}{}{end}\n", super::failure::one_line(&finding.what))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_summary_tells_what_was_repaired() {
+        let finding = |is_repaired| Finding {
+            collection: None,
+            object: None,
+            what: "something".to_owned(),
+            is_repaired,
+        };
+        let told = |repaired: &[bool], repair| {
+            let findings: Vec<Finding> = repaired.iter().copied().map(finding).collect();
+            summary(&findings, repair)
+        };
+        assert_eq!(told(&[true, true], true), "2 findings, all repaired");
+        assert!(told(&[false], false).starts_with("1 finding; --repair"));
+        assert!(told(&[false], true).starts_with("1 finding, 0 repaired, 1 not: "));
+        assert!(told(&[true, false], true).starts_with("2 findings, 1 repaired, 1 not: "));
+    }
 }

@@ -131,7 +131,7 @@ pub(super) async fn run(arguments: ReleaseArguments) -> Result<ExitCode> {
             let release = reply.map_err(|status| of_status(&status))?.into_inner().release;
             let release = release.context(NO_RELEASE)?;
             show(&release, format)?;
-            say(&format!("{}", withdrawn_line(&release)));
+            say(&withdrawn_line(&release));
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -228,9 +228,7 @@ async fn tell_of_access(
          it was then. Look at them before the server is reached by others"
     ));
     if !revoke_tokens {
-        say(&format!(
-            "note: --revoke-tokens would have revoked every token of the restored database"
-        ));
+        say("note: --revoke-tokens would have revoked every token of the restored database");
         return Ok(());
     }
     let revoked = in_directory(into, Registry::revoke_all_tokens).await.with_context(|| {

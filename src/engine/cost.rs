@@ -14,12 +14,13 @@ use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
+use super::attributes::test_rows;
 use super::mapped::MappedSections;
 use crate::pieces::Pieces;
 use crate::vector::{CODE_STEP, CONSTANT_BYTES, CodeWeights, dot};
 
 /// Raised when what is measured changes.
-const VERSION: u32 = 4;
+const VERSION: u32 = 5;
 
 /// Bytes that the measurements go over, at least and at most: more than the last cache holds, where it is not larger than that.
 const MEASURED_BYTES: [usize; 2] = [48 << 20, 192 << 20];
@@ -27,8 +28,8 @@ const MEASURED_BYTES: [usize; 2] = [48 << 20, 192 << 20];
 /// Runs of each measurement; the quickest counts, since whatever else the machine does only slows one down.
 const RUNS: usize = 3;
 
-/// Bytes that the caches of any server of today hold: the limit of a column that is near, what near codes are measured over, and the
-/// size of the last cache where the system does not tell it.
+/// Bytes that the caches of any server of today hold: the limit of a column that is near, what near codes and columns are measured
+/// over, and the size of the last cache where the system does not tell it.
 pub const NEAR_BYTES: usize = 8 << 20;
 
 /// Codes of the lists that are measured.
@@ -44,9 +45,9 @@ pub struct CostModel {
     pub vector_fetch_ns: f64,
     /// One test of one row in a run of rows.
     pub test_ns: f64,
-    /// One test of a row somewhere else, where the tested column is larger than the caches.
+    /// One test of a row of a list, whose rows ascend, some way apart, where the tested column is larger than the caches.
     pub test_fetch_ns: f64,
-    /// The same where the caches hold it: up to [`NEAR_BYTES`].
+    /// The same where the caches may hold it: up to [`NEAR_BYTES`]. Whether they do depends on whom this machine shares them with.
     pub test_near_ns: f64,
     /// What every search through codes takes: turning the query, ranking what is found.
     pub search_ns: f64,
@@ -148,8 +149,8 @@ impl CostModel {
         if bytes <= near_bytes() { self.near_codes } else { self.far_codes }
     }
 
-    /// Measures the loops that dominate, those over codes and vectors. Tests, and what every search takes, keep the figures of
-    /// [`CostModel::default`].
+    /// Measures the loops that dominate, those over codes, vectors, and the tests of rows here and there. Tests of rows in a run,
+    /// and what every search takes, keep the figures of [`CostModel::default`].
     fn measured(data: &Path) -> Self {
         let numbers = numbers(measured_bytes() / size_of::<f32>());
         match mapped(data, &numbers) {
@@ -187,6 +188,8 @@ impl CostModel {
             vector_fetch_ns: (per_fetch - per_vector).max(10.0),
             near_codes: CodeCost::measured(&bytes[..NEAR_BYTES]),
             far_codes: CodeCost::measured(bytes),
+            test_near_ns: per_test(&bytemuck::cast_slice(floats)[..NEAR_BYTES / size_of::<u32>()]),
+            test_fetch_ns: per_test(bytemuck::cast_slice(floats)),
             ..Self::default()
         }
     }
@@ -256,6 +259,34 @@ fn per_code(bytes: &[u8], code_bytes: usize) -> f64 {
         weights.scan(bytes, |_, estimate| least = least.min(estimate));
         least
     })
+}
+
+/// Nanoseconds of the test of a row of a list.
+fn per_test(column: &[u32]) -> f64 {
+    let lists = [0, 1, 2].map(|run| lists(column.len(), run));
+    let mut keep = Vec::new();
+    quickest(lists[0].len(), |run| {
+        let mut kept = 0;
+        for rows in lists[run].chunks(LIST_CODES) {
+            keep.clear();
+            test_rows(column, rows, &mut keep);
+            kept += keep.len();
+        }
+        kept as f32
+    })
+}
+
+/// One in sixteen rows, as lists have them: ascending, and everywhere; others in each run.
+fn lists(rows: usize, run: u64) -> Vec<u32> {
+    let step = (rows / LIST_CODES).max(1) as u64;
+    let count = (rows / 16 / LIST_CODES).max(1) as u64;
+    let row = |list: u64, place: u64| {
+        let scattered =
+            (list * LIST_CODES as u64 + place).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
+        (place * step + scattered % step) as u32
+    };
+    let lists = run * count..(run + 1) * count;
+    lists.flat_map(|list| (0..LIST_CODES as u64).map(move |place| row(list, place))).collect()
 }
 
 /// Nanoseconds for each of `count` items of the quickest run. A run is told its number: what is fetched from memory has to be
@@ -341,11 +372,24 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_lists_of_a_measurement_ascend_and_name_rows() {
+        for rows in [1, 159, 100_000] {
+            let lists: Vec<_> = (0..3).map(|run| lists(rows, run)).collect();
+            assert!(lists.iter().flatten().all(|row| (*row as usize) < rows.max(LIST_CODES)));
+            for list in lists.iter().flat_map(|lists| lists.chunks(LIST_CODES)) {
+                assert!(list.len() == LIST_CODES && list.is_sorted(), "{rows}: {list:?}");
+            }
+        }
+        assert_ne!(lists(100_000, 0), lists(100_000, 1), "others in each run");
+    }
+
+    #[test]
     fn measured_costs_are_sound_and_kept() {
         let folder = tempfile::tempdir().expect("a folder");
         for data in [folder.path().to_owned(), folder.path().join("missing")] {
             let cost = CostModel::measured(&data);
             assert!(cost.is_sound() && cost.vector_byte_ns > 0.0, "{cost:?}");
+            assert!(cost.test_near_ns > 0.0 && cost.test_fetch_ns > 0.0, "{cost:?}");
         }
         let left = fs::read_dir(folder.path()).expect("lists").count();
         assert_eq!(left, 0, "the file that was measured has gone");

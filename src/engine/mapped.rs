@@ -169,7 +169,8 @@ impl MappedColumns {
         let file = File::open(path).map_err(failed)?;
         // SAFETY: as in `MappedFloats::open`: the file is never changed in place.
         let map = unsafe { Mmap::map(&file) }.map_err(failed)?;
-        // A hit wants the id of a row here and there. Large pages would have the columns beside it count as resident, too.
+        // A hit wants the id of a row here and there. Large pages would have the columns beside it count as resident, too; that they
+        // are written in small pieces helps where the system maps large ones all the same.
         if let Err(error) = map.advise(Advice::NoHugePage) {
             tracing::debug!(path = %path.display(), %error, "columns may take more memory than they need");
         }

@@ -130,10 +130,10 @@ async fn whoami(client: &Client, shows_certificate: bool, format: Format) -> Res
     ];
     let roles = role::table(&who.roles, format);
     if shows_certificate && who.proof != "certificate" {
-        say(&format!(
+        say(
             "note: the server does not know you by your certificate: its settings name no authority of client certificates \
-             (tls.client_ca), or your token came first"
-        ));
+             (tls.client_ca), or your token came first",
+        );
     }
     match format {
         Format::Json => {

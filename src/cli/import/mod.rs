@@ -200,7 +200,8 @@ fn check_columns(
     Ok(())
 }
 
-/// The first file of a collection that is still to be made, and what it is to be; the others were found to fit it.
+/// The first file of a collection that is still to be made, and the schema that it gives the collection; the columns of the other
+/// files fit it, as far as they can be read twice.
 struct Checked {
     table: Import,
     inferred: Inferred,

@@ -125,10 +125,6 @@ impl DelimitedReader {
         FileError::Read { path: self.path.display().to_string(), source }
     }
 
-    fn broken(&self, error: &csv::Error) -> FileError {
-        self.failed(io::Error::other(error.to_string()))
-    }
-
     /// Whether a quotation mark is open in a row that ends with the file: all behind it was taken into that row.
     fn is_open_at_end(&self, record: &ByteRecord) -> io::Result<bool> {
         let begin = record.position().map_or(0, |position| self.start + position.byte());
@@ -154,7 +150,7 @@ impl DelimitedReader {
                 Ok(Some(record))
             }
             Ok(false) => Ok(None),
-            Err(error) => Err(self.broken(&error)),
+            Err(error) => Err(self.failed(error.into())),
         }
     }
 
@@ -243,7 +239,7 @@ impl TableReader for DelimitedReader {
             match rest.read_byte_record(&mut record) {
                 Ok(true) => self.survey.see(&record),
                 Ok(false) => break,
-                Err(error) => return Err(self.broken(&error)),
+                Err(error) => return Err(self.failed(error.into())),
             }
         }
         self.rows_total = Some(self.survey.rows);

@@ -55,7 +55,7 @@ impl<F: Fn(&str) -> bool> Inspection<'_, F> {
             " (a name with signs such as - is written in double quotes: \"probe.type.Far-Away\")"
                 .to_owned()
         } else if first.quote_style == Some('"') || self.compared.contains(&name) {
-            format!(" (text is written in single quotes: '{name}')")
+            format!(" (a text is written in single quotes: '{name}')")
         } else {
             String::new()
         };

@@ -256,11 +256,12 @@ fn unknown_columns_get_suggestions() {
     assert!(refusal("mag_r > 1").contains("no column `mag_r`, did you mean mag_g?"));
     assert!(
         refusal("class = \"STAR\"")
-            .contains("no column `STAR` (text is written in single quotes: 'STAR')")
+            .contains("no column `STAR` (a text is written in single quotes: 'STAR')")
     );
     for bare in ["class = STAR", "class != STAR AND z > 1", "class IN ('QSO', STAR)"] {
-        assert!(refusal(bare).contains("(text is written in single quotes: 'STAR')"), "{bare}");
+        assert!(refusal(bare).contains("(a text is written in single quotes: 'STAR')"), "{bare}");
     }
+    assert!(!refusal("zspec > 1").contains("single quotes"), "it is compared with no text");
     assert!(refusal("t.z > 1").contains("no column `t.z`"));
     let quoted = refusal("flux.g > 1");
     assert!(quoted.contains("no column `flux.g`, did you mean \"flux.g-r\" (a name"), "{quoted}");
