@@ -20,7 +20,7 @@ use crate::pieces::Pieces;
 use crate::vector::{CODE_STEP, CONSTANT_BYTES, CodeWeights, dot};
 
 /// Raised when what is measured changes.
-const VERSION: u32 = 5;
+const VERSION: u32 = 6;
 
 /// Bytes that the measurements go over, at least and at most: more than the last cache holds, where it is not larger than that.
 const MEASURED_BYTES: [usize; 2] = [48 << 20, 192 << 20];
@@ -28,9 +28,11 @@ const MEASURED_BYTES: [usize; 2] = [48 << 20, 192 << 20];
 /// Runs of each measurement; the quickest counts, since whatever else the machine does only slows one down.
 const RUNS: usize = 3;
 
-/// Bytes that the caches of any server of today hold: the limit of a column that is near, what near codes and columns are measured
-/// over, and the size of the last cache where the system does not tell it.
-pub const NEAR_BYTES: usize = 8 << 20;
+/// Bytes of the last cache (L3) where the system does not tell it: what any server of today has.
+const CACHE_BYTES: usize = 8 << 20;
+
+/// Bytes of the columns over which tests are measured; of the largest, all that is measured.
+const TESTED_BYTES: [usize; 2] = [2 << 20, 8 << 20];
 
 /// Codes of the lists that are measured.
 const LIST_CODES: usize = 160;
@@ -45,13 +47,12 @@ pub struct CostModel {
     pub vector_fetch_ns: f64,
     /// One test of one row in a run of rows.
     pub test_ns: f64,
-    /// One test of a row of a list, whose rows ascend, some way apart, where the tested column is larger than the caches.
-    pub test_fetch_ns: f64,
-    /// The same where the caches may hold it: up to [`NEAR_BYTES`]. Whether they do depends on whom this machine shares them with.
-    pub test_near_ns: f64,
+    /// One test of a row of a list, whose rows ascend, some way apart: by a column of 2 MiB, of 8 MiB, and of what no cache holds. How
+    /// much of a cache is ours depends on whom this machine shares it with.
+    pub tests_ns: [f64; 3],
     /// What every search through codes takes: turning the query, ranking what is found.
     pub search_ns: f64,
-    /// Codes that the last cache (L3) holds.
+    /// Codes that the last cache (L3) could hold, as large as it is, were it ours alone.
     pub near_codes: CodeCost,
     /// Codes that they do not.
     pub far_codes: CodeCost,
@@ -87,8 +88,7 @@ impl Default for CostModel {
             vector_byte_ns: 0.1,
             vector_fetch_ns: 90.0,
             test_ns: 1.0,
-            test_fetch_ns: 9.0,
-            test_near_ns: 1.2,
+            tests_ns: [1.2, 1.2, 9.0],
             search_ns: 6_000.0,
             near_codes: CodeCost { fetch_ns: 4.0, step_ns: 1.0, ..CodeCost::default() },
             far_codes: CodeCost::default(),
@@ -131,22 +131,29 @@ impl CostModel {
     }
 
     fn is_sound(&self) -> bool {
-        [
-            self.vector_byte_ns,
-            self.vector_fetch_ns,
-            self.test_ns,
-            self.test_fetch_ns,
-            self.test_near_ns,
-            self.search_ns,
-        ]
-        .into_iter()
-        .chain([self.near_codes, self.far_codes].into_iter().flat_map(CodeCost::all))
-        .all(|cost| cost.is_finite() && cost >= 0.0)
+        [self.vector_byte_ns, self.vector_fetch_ns, self.test_ns, self.search_ns]
+            .into_iter()
+            .chain(self.tests_ns)
+            .chain([self.near_codes, self.far_codes].into_iter().flat_map(CodeCost::all))
+            .all(|cost| cost.is_finite() && cost >= 0.0)
     }
 
     /// Prices of the steps through codes that take so many bytes in all.
     pub fn codes(&self, bytes: u64) -> CodeCost {
-        if bytes <= near_bytes() { self.near_codes } else { self.far_codes }
+        if bytes <= near_bytes() as u64 { self.near_codes } else { self.far_codes }
+    }
+
+    /// Testing one row of a list by a column of so many bytes.
+    pub fn test_of_list(&self, bytes: u64) -> f64 {
+        let [small, large] = TESTED_BYTES.map(|bytes| (bytes as f64).log2());
+        let all = (measured_bytes() as f64).log2();
+        let at = (bytes.max(1) as f64).log2();
+        let [near, middle, far] = self.tests_ns;
+        if at <= large {
+            near + (middle - near) * ((at - small) / (large - small)).clamp(0.0, 1.0)
+        } else {
+            middle + (far - middle) * ((at - large) / (all - large)).clamp(0.0, 1.0)
+        }
     }
 
     /// Measures the loops that dominate, those over codes, vectors, and the tests of rows here and there. Tests of rows in a run,
@@ -183,13 +190,14 @@ impl CostModel {
             });
             vectors.fold(0.0, f32::max)
         });
+        let column: &[u32] = bytemuck::cast_slice(floats);
+        let [small, large] = TESTED_BYTES.map(|bytes| &column[..bytes / size_of::<u32>()]);
         Self {
             vector_byte_ns: per_vector / (query.len() * 4) as f64,
             vector_fetch_ns: (per_fetch - per_vector).max(10.0),
-            near_codes: CodeCost::measured(&bytes[..NEAR_BYTES]),
+            near_codes: CodeCost::measured(&bytes[..near_bytes()]),
             far_codes: CodeCost::measured(bytes),
-            test_near_ns: per_test(&bytemuck::cast_slice(floats)[..NEAR_BYTES / size_of::<u32>()]),
-            test_fetch_ns: per_test(bytemuck::cast_slice(floats)),
+            tests_ns: [small, large, column].map(per_test),
             ..Self::default()
         }
     }
@@ -264,6 +272,8 @@ fn per_code(bytes: &[u8], code_bytes: usize) -> f64 {
 /// Nanoseconds of the test of a row of a list.
 fn per_test(column: &[u32]) -> f64 {
     let lists = [0, 1, 2].map(|run| lists(column.len(), run));
+    // What a cache can hold of it is there before a clock runs.
+    black_box(column.iter().fold(0u32, |sum, rank| sum.wrapping_add(*rank)));
     let mut keep = Vec::new();
     quickest(lists[0].len(), |run| {
         let mut kept = 0;
@@ -344,8 +354,8 @@ fn measured_bytes() -> usize {
 }
 
 /// Most bytes of codes that are near: what the last cache holds, but no more than was measured apart from it.
-fn near_bytes() -> u64 {
-    cache_bytes().min(measured_bytes() / 3 * 2) as u64
+fn near_bytes() -> usize {
+    cache_bytes().min(measured_bytes() / 3 * 2)
 }
 
 /// Bytes of the last cache, as the system tells it; few where it does not.
@@ -354,7 +364,7 @@ fn cache_bytes() -> usize {
     *BYTES.get_or_init(|| {
         let told = fs::read_to_string("/sys/devices/system/cpu/cpu0/cache/index3/size").ok();
         let kibibytes = told.and_then(|text| text.trim().strip_suffix('K')?.parse::<usize>().ok());
-        kibibytes.map_or(NEAR_BYTES, |kibibytes| kibibytes << 10)
+        kibibytes.map_or(CACHE_BYTES, |kibibytes| kibibytes << 10)
     })
 }
 
@@ -370,6 +380,16 @@ fn processor() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_test_costs_what_columns_of_its_size_cost() {
+        let cost = CostModel { tests_ns: [1.0, 3.0, 10.0], ..CostModel::default() };
+        let told = |mebibytes: u64| cost.test_of_list(mebibytes << 20);
+        assert_eq!(cost.test_of_list(0), 1.0);
+        assert_eq!([told(1), told(2), told(4), told(8)], [1.0, 1.0, 2.0, 3.0]);
+        assert!(told(16) > 3.0 && told(16) < 10.0);
+        assert_eq!(told(1 << 20), 10.0);
+    }
 
     #[test]
     fn the_lists_of_a_measurement_ascend_and_name_rows() {
@@ -389,7 +409,7 @@ mod tests {
         for data in [folder.path().to_owned(), folder.path().join("missing")] {
             let cost = CostModel::measured(&data);
             assert!(cost.is_sound() && cost.vector_byte_ns > 0.0, "{cost:?}");
-            assert!(cost.test_near_ns > 0.0 && cost.test_fetch_ns > 0.0, "{cost:?}");
+            assert!(cost.tests_ns.iter().all(|test| *test > 0.0), "{cost:?}");
         }
         let left = fs::read_dir(folder.path()).expect("lists").count();
         assert_eq!(left, 0, "the file that was measured has gone");

@@ -43,7 +43,7 @@ pub use crate::storage::{
 pub use attributes::{Attribute, Scalar, Span, Spans, ValueSet};
 pub use collection::{StagedBlocks, is_build_due};
 pub use columns::{BUILT_IN_COUNT, DEC, HEALPIX_29, OBJECT_ID, RA, is_resident, resident_schema};
-pub use cost::{CodeCost, CostModel, NEAR_BYTES};
+pub use cost::{CodeCost, CostModel};
 pub use db::{Db, DbOptions};
 pub use derived::{DerivedColumn, DerivedKind, DerivedValues, Formula, Formulas};
 pub use error::EngineError;

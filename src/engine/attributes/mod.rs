@@ -49,6 +49,11 @@ impl Attribute {
         self.layout.rows
     }
 
+    /// Bytes of what a test of a row reads one place of.
+    pub fn tested_bytes(&self) -> u64 {
+        (self.layout.rows * self.layout.width) as u64
+    }
+
     /// Number of distinct values, without NaN and null.
     pub fn distinct(&self) -> usize {
         self.layout.distinct

@@ -23,6 +23,15 @@ impl PartFilter<'_> {
         self.runs().into_iter().filter_map(long).collect()
     }
 
+    /// For each of the tests that [`condition_count`](Self::condition_count) counts, bytes of what it reads one place of: ranks, or a
+    /// bit for each row. Those of the conditions come first.
+    pub(in crate::query) fn tested_bytes(&self) -> impl Iterator<Item = u64> {
+        let ranks = self.conditions.iter().map(|condition| condition.attribute.tested_bytes());
+        let sets = self.condition_count() - self.conditions.len();
+        let bits = self.live().part().row_count().div_ceil(8) as u64;
+        ranks.chain(std::iter::repeat_n(bits, sets))
+    }
+
     /// Whether the runs along the sky are on average long enough to be tested as words.
     pub(in crate::query) fn is_in_long_runs(&self) -> bool {
         let runs = self.region.as_ref().map_or(1, |(rows, _)| rows.runs().len());
