@@ -47,14 +47,14 @@ pub struct CostModel {
     pub vector_fetch_ns: f64,
     /// One test of one row in a run of rows.
     pub test_ns: f64,
-    /// One test of a row of a list, whose rows ascend, some way apart: by a column of 2 MiB, of 8 MiB, and of what no cache holds. How
+    /// One test of a row of a list, whose rows ascend, some way apart: by a column of 2 MiB, of 8 MiB, and of more than the last cache. How
     /// much of a cache is ours depends on whom this machine shares it with.
     pub tests_ns: [f64; 3],
     /// What every search through codes takes: turning the query, ranking what is found.
     pub search_ns: f64,
     /// Codes that the last cache (L3) could hold, as large as it is, were it ours alone.
     pub near_codes: CodeCost,
-    /// Codes that they do not.
+    /// Codes that it could not.
     pub far_codes: CodeCost,
 }
 
@@ -368,13 +368,14 @@ fn cache_bytes() -> usize {
     })
 }
 
-/// The processor's name as the system tells it, how many there are, and whether they have the wider instructions.
+/// The processor's name as the system tells it, how many there are, their last cache, and whether they have the wider instructions.
 fn processor() -> String {
     let told = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let name = told.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'));
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let wide = if CodeWeights::is_wide() { ", AVX-512" } else { "" };
-    format!("{} x {cores}{wide}", name.map_or("unknown", |(_, name)| name.trim()))
+    let (name, cache) = (name.map_or("unknown", |(_, name)| name.trim()), cache_bytes() >> 20);
+    format!("{name} x {cores}, {cache} MiB{wide}")
 }
 
 #[cfg(test)]

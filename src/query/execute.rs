@@ -251,7 +251,6 @@ impl Run<'_> {
             allowed: (!filter.is_everything()).then_some(&mapped as &dyn RowSet),
             allowed_share: plan.estimates.get(indexed.place).copied().unwrap_or(0.0)
                 / part.row_count().max(1) as f64,
-            compares_all: plan.compares_all,
             lists_max: plan.instead.as_ref().map_or(usize::MAX, |(lists_max, _)| *lists_max),
             bound: self.within,
         };

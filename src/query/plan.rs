@@ -127,8 +127,6 @@ pub(super) struct Plan {
     pub(super) is_counted: bool,
     /// Whether codes may decide what an exact answer leaves out.
     pub(super) is_certain: bool,
-    /// Whether a search of the lists compares all rows of a list, and tests only those that look near.
-    pub(super) compares_all: bool,
     /// The recall that the index was tuned for, where there is one.
     pub(super) tuned_for: Option<f64>,
 }
@@ -197,7 +195,6 @@ pub(super) fn choose(
         estimates,
         is_counted,
         is_certain: query.is_exact() && has_choice,
-        compares_all: false,
         tuned_for: indexed.as_ref().map(|indexed| indexed.index.tuned_for(query.recall)),
     };
     if let Some(name) = &query.plan {

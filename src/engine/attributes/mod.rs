@@ -32,8 +32,8 @@ use super::mapped::MappedSections;
 /// Appends the places in `rows` of those rows that an interval of ranks holds: the loop of [`Attribute::select`], for the measurement
 /// of what it costs.
 pub(super) fn test_rows(ranks: &[u32], rows: &[u32], keep: &mut Vec<u32>) {
-    let half = Span { start: 0, end: u32::MAX / 2 };
-    Ranks::Words(ranks).select(rows, &Spans::new([half], u32::MAX), keep);
+    let some = Span { start: 0, end: u32::MAX / 2 };
+    Ranks::Words(ranks).select(rows, &Spans::new([some], u32::MAX), keep);
 }
 
 /// The index of one column of one part. Nothing of it is in memory but what queries have touched of its file.

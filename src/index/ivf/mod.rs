@@ -43,6 +43,7 @@ use coder::Coder;
 use tune::Setting;
 
 pub use scan::CodeScan;
+pub use visit::MOST_SHARE;
 
 /// Fewest rows that are indexed: below, an exact scan reads less than an index would.
 pub const ROWS_MIN: usize = 1000;
@@ -105,9 +106,6 @@ pub struct IvfSearch<'a> {
     pub allowed: Option<&'a dyn RowSet>,
     /// Share of all rows that are allowed, where the caller knows; ignored where all are.
     pub allowed_share: f64,
-    /// Whether all codes of a list are compared, one after the other, and only the rows that look near are asked whether they are
-    /// allowed: the quicker way where many are allowed, and asking is dear.
-    pub compares_all: bool,
     /// Lists at which the search gives up when it has to go on probing: the caller knows a cheaper way then. A predicate that
     /// excludes the query's neighbourhood shows itself only on the way.
     pub lists_max: usize,
@@ -124,7 +122,6 @@ impl IvfSearch<'_> {
             probes: None,
             allowed: None,
             allowed_share: 1.0,
-            compares_all: false,
             lists_max: usize::MAX,
             bound: None,
         }
@@ -139,7 +136,6 @@ impl std::fmt::Debug for IvfSearch<'_> {
             .field("recall", &self.recall)
             .field("probes", &self.probes)
             .field("is_filtered", &self.allowed.is_some())
-            .field("compares_all", &self.compares_all)
             .field("lists_max", &self.lists_max)
             .field("bound", &self.bound)
             .finish()

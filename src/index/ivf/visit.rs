@@ -9,6 +9,10 @@ use crate::vector::{RowSet, prefetch_all};
 /// Row numbers of a list that are asked for ahead; of longer lists the processor reads on by itself.
 const ROWS_ASKED: usize = 512;
 
+/// Share of allowed rows from which on all codes of a list are compared, one after the other, and only the rows that look near are
+/// asked whether they are allowed. With half of them allowed, asking first is still a tenth quicker (GloVe, Zen 5).
+pub const MOST_SHARE: f64 = 0.8;
+
 /// Rows of such a list that are asked nevertheless, to learn what share of it is allowed.
 const ASKED_ROWS: usize = 16;
 
@@ -131,7 +135,7 @@ impl Search<'_, '_> {
             return Listed { rows, codes, keep: None, length };
         };
         let (rows, codes) = narrowed(rows, codes, width, allowed);
-        if self.wish.compares_all {
+        if self.wish.allowed_share >= MOST_SHARE {
             return Listed { rows, codes, keep: None, length };
         }
         keep.clear();

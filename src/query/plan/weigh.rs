@@ -5,6 +5,7 @@ use super::super::filter::{PartFilter, Source};
 use super::super::request::Query;
 use super::{Considered, Indexed, Plan, PlanKind, VECTOR_NS, readable_ns};
 use crate::engine::{CodeCost, CostModel};
+use crate::index::MOST_SHARE;
 
 /// Handing on one row of a walk along the sky that has to be tested, in nanoseconds.
 const HAND_ON_NS: f64 = 2.0;
@@ -13,12 +14,6 @@ const HAND_ON_NS: f64 = 2.0;
 /// less where it leaves more. The price assumes that the filter has nothing to do with the vectors. Most filters have, and then more
 /// lists are needed, while a scan takes what it takes.
 const LISTS_DOUBT: f64 = 0.5;
-
-/// Share of the rows below which rows of a list are always tested first: where few are left, many look near that are not.
-const SHARE_MIN: f64 = 0.2;
-
-/// Share of the rows of a list that look near, where all of them are compared.
-const NEAR_SHARE: f64 = 0.1;
 
 /// Bytes of a position, as the test of a region reads it.
 const POSITION_BYTES: u64 = 12;
@@ -64,14 +59,13 @@ pub(super) fn weigh(
         let coded = prices.codes_ns(source);
         plan.considered.push(Considered { kind: codes, source, cost_ns: walked + coded });
     }
-    let lists = recall.map(|recall| prices.lists(recall));
-    plan.compares_all = lists.as_ref().is_some_and(|lists| lists.compares_all);
+    let lists = recall.map(|recall| prices.lists_ns(recall));
     let rows = indexed.index.stats().rows.max(1) as f64;
     let doubt = 1.0 + LISTS_DOUBT * (1.0 - survivors / rows).clamp(0.0, 1.0);
     let weight = |way: &Considered| way.cost_ns * if way.kind.uses_lists() { doubt } else { 1.0 };
     let by_cost = |left: &&Considered, right: &&Considered| weight(left).total_cmp(&weight(right));
     let scan = plan.considered.iter().min_by(by_cost).cloned();
-    if let Some(Lists { all_ns: cost_ns, .. }) = lists {
+    if let Some((cost_ns, _)) = lists {
         let kind = if filter.is_open() { PlanKind::Ivf } else { PlanKind::FilteredIvf };
         plan.considered.push(Considered { kind, source: Source::Sky, cost_ns });
     }
@@ -84,24 +78,15 @@ pub(super) fn weigh(
         ),
         (None, false) => format!("the answer has to be exact ({price})"),
     };
-    if let (Some(Lists { per_list_ns, .. }), true) = (lists, best.kind.uses_lists())
+    if let (Some((_, ns_per_list)), true) = (lists, best.kind.uses_lists())
         && let Some(scan) = scan.filter(|_| !filter.is_everything())
     {
         // As much again as the scan would have taken is the most that is lost by having tried.
-        let lists_max = (scan.cost_ns / per_list_ns.max(1.0)) as usize;
+        let lists_max = (scan.cost_ns / ns_per_list.max(1.0)) as usize;
         plan.instead = Some((lists_max.max(8), scan));
     }
     plan.kind = best.kind;
     plan.source = best.source;
-}
-
-/// A search of the lists.
-struct Lists {
-    all_ns: f64,
-    /// What one list more costs.
-    per_list_ns: f64,
-    /// Whether all rows of a list are compared, and only those that look near are tested.
-    compares_all: bool,
 }
 
 /// What the steps of one query cost.
@@ -135,7 +120,7 @@ impl Prices<'_> {
         let unknown = conditions.filter(|(place, _)| Some(*place) != known);
         let tests: f64 = unknown.map(|(_, bytes)| self.cost.test_of_list(bytes)).sum();
         let regions = self.filter.test_count() - self.filter.condition_count();
-        let rows = self.indexed.vectors.count() as u64;
+        let rows = self.filter.live().part().row_count() as u64;
         tests + regions as f64 * self.cost.test_of_list(rows * POSITION_BYTES)
     }
 
@@ -209,8 +194,8 @@ impl Prices<'_> {
         self.cost.search_ns + looking + self.rerank_ns(reranked * doublings)
     }
 
-    /// Probing lists, in the quicker of two ways.
-    fn lists(&self, recall: f64) -> Lists {
+    /// Probing lists, and what one list more costs.
+    fn lists_ns(&self, recall: f64) -> (f64, f64) {
         let expected = self.indexed.index.expected(self.k, recall, self.survivors);
         let stats = self.indexed.index.stats();
         let cost = self.code_cost();
@@ -218,16 +203,13 @@ impl Prices<'_> {
         let share = (self.survivors / stats.rows as f64).min(1.0);
         let tests = self.tests_ns(None);
         let fetch = if tests > 0.0 { cost.step_ns } else { 0.0 };
-        let (tested_first, compared_first) =
-            (tests + share * (code + fetch), code + NEAR_SHARE * tests);
-        let compares_all = share >= SHARE_MIN && compared_first < tested_first;
-        let each_row = if compares_all { compared_first } else { tested_first };
+        // Where many rows of a list are left, all are compared, and only what looks near is tested.
+        let each_row = if share >= MOST_SHARE { code } else { tests + share * (code + fetch) };
         let rows_per_list = expected.rows_listed / expected.lists.max(1.0);
         let per_list = cost.list_ns + rows_per_list * each_row;
         let ranking = stats.lists as f64 * (code + 1.0);
         let probing = expected.lists * per_list;
-        let all_ns =
-            self.cost.search_ns + ranking + probing + self.rerank_ns(expected.reranked * 1.5);
-        Lists { all_ns, per_list_ns: per_list, compares_all }
+        let all = self.cost.search_ns + ranking + probing + self.rerank_ns(expected.reranked * 1.5);
+        (all, per_list)
     }
 }

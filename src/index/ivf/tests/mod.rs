@@ -88,28 +88,28 @@ fn all_lists_probed_equal_the_exact_scan() {
             let half = random_rows(block.count(), 0.5, 3);
             for row in (0..block.count()).step_by(101) {
                 let query = block.row(row).expect("a row");
-                for (k, allowed, compares_all) in [
-                    (1, None, false),
-                    (10, None, false),
-                    (50, None, false),
-                    (10, Some(&half), false),
-                    (200, Some(&half), false),
-                    (10, Some(&half), true),
-                    (200, Some(&half), true),
+                // Of a share that is told as small only what is allowed is compared, else all of a list.
+                for (k, allowed, allowed_share) in [
+                    (1, None, 1.0),
+                    (10, None, 1.0),
+                    (50, None, 1.0),
+                    (10, Some(&half), 0.3),
+                    (200, Some(&half), 0.3),
+                    (10, Some(&half), 0.9),
+                    (200, Some(&half), 0.9),
                 ] {
                     let probes = Some(index.stats().lists);
                     let allowed_set = allowed.and_then(set);
                     let search = IvfSearch {
                         probes,
                         allowed: allowed_set,
-                        allowed_share: allowed.map_or(1.0, |_| 0.5),
-                        compares_all,
+                        allowed_share,
                         recall: 1.0,
                         ..IvfSearch::nearest(k)
                     };
                     let answer = index.search(query, &block.view(), &search).expect("valid");
                     assert!(answer.exact && answer.lists_probed == index.stats().lists as u64);
-                    let compared = allowed.filter(|_| !compares_all);
+                    let compared = allowed.filter(|_| allowed_share < MOST_SHARE);
                     let compared = compared.map_or(block.count(), RowBitmap::count);
                     assert_eq!(answer.rows_scanned, compared as u64);
                     let truth = exact(query, block.view(), metric, &search, allowed);
