@@ -225,6 +225,8 @@ mod tests {
         [0, 4_321, 8_999]
             .into_iter()
             .for_each(|row| check_vector(view.parts()[0].part(), space, row));
+        // Asked for a moment ago, whatever the build took: what comes is read at once.
+        assert_eq!(db.view("demo").expect("a view").live_count(), 9_000);
         import(&db, 9_000);
         let view = db.view("demo").expect("a view");
         assert_eq!(view.live_count(), 18_000);
