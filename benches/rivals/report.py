@@ -221,7 +221,8 @@ def write(found: dict, shapes: list[dict], folder: Path) -> None:
     if "imports" in found:
         text += import_table(found)
     remarks = notes(found)
-    print("\n" + "\n".join(remarks))
+    if remarks:
+        print("\n" + "\n".join(remarks))
     text += ["## Notes", "\n".join(f"- {line}" for line in remarks)] if remarks else []
     (folder / "results.md").write_text("\n\n".join(part for part in text if part) + "\n")
     print(f"\nwritten to {folder}: results.json, results.md{', results.svg' if engines else ''}", flush=True)

@@ -141,7 +141,8 @@ pub(super) fn share(text: &str) -> Result<f64, String> {
 
 /// Reads a distance between vectors, which has no unit.
 fn distance(text: &str) -> Result<f64, String> {
-    text.trim().parse().map_err(|_| match parse_angle(text) {
+    let given = text.trim().parse().ok().filter(|distance: &f64| distance.is_finite());
+    given.ok_or_else(|| match parse_angle(text) {
         Ok(_) => {
             "this is a distance between vectors, such as 0.2; a place on the sky is --cone RA,DEC,RADIUS".to_owned()
         }

@@ -169,7 +169,7 @@ impl Told<'_> {
         {
             let _ = writeln!(
                 text,
-                "├─ changed to {}: more than {lists_max} lists would have been needed near this query",
+                "├─ changed to {}: near this query, going on through the lists would have taken longer than {lists_max} of them do",
                 self.found.kind
             );
         }

@@ -115,7 +115,7 @@ pub(super) struct Plan {
     pub(super) kind: PlanKind,
     /// Where the walk over the survivors begins, in the part with the index.
     pub(super) source: Source,
-    /// Lists at which a search of the lists is given up, and the plan that then takes its place.
+    /// Lists to come at which a search of the lists is given up, and the plan that then takes its place.
     pub(super) instead: Option<(usize, Considered)>,
     pub(super) why: String,
     pub(super) considered: Vec<Considered>,

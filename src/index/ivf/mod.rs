@@ -106,8 +106,8 @@ pub struct IvfSearch<'a> {
     pub allowed: Option<&'a dyn RowSet>,
     /// Share of all rows that are allowed, where the caller knows; ignored where all are.
     pub allowed_share: f64,
-    /// Lists at which the search gives up when it has to go on probing: the caller knows a cheaper way then. A predicate that
-    /// excludes the query's neighbourhood shows itself only on the way.
+    /// As many lists take as long as another way that the caller knows: the search gives up where more are still to be probed, or
+    /// would be more than twice as many in all. A predicate that excludes the query's neighbourhood shows itself only on the way.
     pub lists_max: usize,
     /// Greatest distance of a hit, itself included. Leaves out hits among the `k` nearest; never makes the search wider.
     pub bound: Option<Distance>,

@@ -19,6 +19,9 @@ pub(super) const FIRST_LISTS: usize = 2;
 /// A predicate excludes more near the query than elsewhere when it leaves less than this part of the share it leaves in all.
 const THINNED_SHARE: f64 = 0.6;
 
+/// How many times as many lists as the caller's other way is worth are probed in all before a search gives up.
+const LISTS_MAX_IN_ALL: usize = 2;
+
 /// Allowed rows that have to be expected among the rows seen before their share says anything.
 pub(super) const TELLING_ROWS: f64 = 16.0;
 
@@ -206,7 +209,10 @@ impl Search<'_, '_> {
         let nearest =
             ranking.slice(0, 1).first().map_or(0.0, |list| self.index.oddness(self.coded, *list));
         let planned = self.setting.probes(nearest, self.wish.k as f64);
-        let mut goal = self.wish.probes.unwrap_or(planned.min(self.wish.lists_max)).clamp(1, all);
+        let mut goal = self.wish.probes.unwrap_or(planned).clamp(1, all);
+        if self.wish.probes.is_none() && self.is_too_much(0, goal) {
+            return false;
+        }
         while walk.lists_probed < goal && walk.lists_probed < all {
             let from = walk.lists_probed;
             let step = if from == 0 { FIRST_LISTS } else { goal - from };
@@ -214,9 +220,12 @@ impl Search<'_, '_> {
             collector.settle();
             if walk.lists_probed >= goal {
                 goal = self.next_goal(walk, nearest, collector.top().len());
-                if goal > walk.lists_probed && goal > self.wish.lists_max {
-                    return false;
-                }
+            }
+            // The first lists tell already what the predicate leaves near the query: where that makes too many, the planned ones
+            // are not gone through only to learn it again.
+            let foreseen = self.foreseen(walk, nearest).map_or(goal, |lists| lists.max(goal));
+            if self.is_too_much(walk.lists_probed, foreseen.min(all)) {
+                return false;
             }
         }
         let is_usual = self.wish.allowed.is_none() && nearest <= self.index.lists.usual_oddness;
@@ -240,18 +249,29 @@ impl Search<'_, '_> {
         if found < self.wanted {
             return twice;
         }
-        if self.wish.probes.is_some() {
-            return walk.lists_probed;
+        match self.wish.probes {
+            Some(_) => walk.lists_probed,
+            None => self.needed(walk, nearest).min(twice),
         }
+    }
+
+    /// Lists that hold as many allowed rows as are wanted, if all lists leave as many as those that were seen.
+    fn needed(&self, walk: &Walk, nearest: f64) -> usize {
         let rows_for_one_allowed = walk.rows_listed as f64 / walk.rows_allowed.max(1.0);
-        let depth = self.wish.k as f64 * rows_for_one_allowed;
-        let needed = self.setting.probes(nearest, depth);
-        // Where more lists are needed than the scan instead would cost, it is given up at once, not after twice as many and twice as
-        // many again; but only when enough rows were compared for their share to mean something.
-        if needed > self.wish.lists_max && walk.rows_allowed >= TELLING_ROWS {
-            return needed;
-        }
-        needed.min(twice)
+        self.setting.probes(nearest, self.wish.k as f64 * rows_for_one_allowed)
+    }
+
+    /// The same, once enough rows were compared for their share to mean something; none where the caller chose the number.
+    fn foreseen(&self, walk: &Walk, nearest: f64) -> Option<usize> {
+        let is_telling = self.wish.probes.is_none() && walk.rows_allowed >= TELLING_ROWS;
+        is_telling.then(|| self.needed(walk, nearest))
+    }
+
+    /// Whether going on from `probed` lists to `goal` takes longer than the caller's other way. What was spent is spent, so the
+    /// lists to come count; but there is an end to it where they become more with every look.
+    fn is_too_much(&self, probed: usize, goal: usize) -> bool {
+        let (coming, most) = (goal.saturating_sub(probed), self.wish.lists_max);
+        coming > most || (coming > 0 && goal > most.saturating_mul(LISTS_MAX_IN_ALL))
     }
 
     /// Probes those of the remaining lists that may hold a row nearer than the hits found so far; false when they are too
@@ -282,7 +302,7 @@ impl Search<'_, '_> {
                 .last()
                 .is_none_or(|list| !reach.covers(largest, self.coded.gap(list.estimate), limit));
             place += next.len();
-            if walk.lists_probed + reachable.len() > self.wish.lists_max && !reachable.is_empty() {
+            if self.is_too_much(walk.lists_probed, walk.lists_probed + reachable.len()) {
                 return false;
             }
             self.visit(&reachable, walk, collector);

@@ -232,6 +232,11 @@ impl<'a> PartFilter<'a> {
             && self.live.visible().is_none()
     }
 
+    /// Whether the rows that are left were found one by one, so that one look at each tells.
+    pub(in crate::query) fn is_found(&self) -> bool {
+        self.found.is_some()
+    }
+
     /// A source that the filter has: the sky where it has no such condition.
     pub(in crate::query) fn settled(&self, source: Source) -> Source {
         match source {

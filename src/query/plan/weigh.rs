@@ -81,7 +81,7 @@ pub(super) fn weigh(
     if let (Some((_, ns_per_list)), true) = (lists, best.kind.uses_lists())
         && let Some(scan) = scan.filter(|_| !filter.is_everything())
     {
-        // As much again as the scan would have taken is the most that is lost by having tried.
+        // Twice as much again as the scan would have taken is the most that is lost by having tried.
         let lists_max = (scan.cost_ns / ns_per_list.max(1.0)) as usize;
         plan.instead = Some((lists_max.max(8), scan));
     }
@@ -116,11 +116,15 @@ impl Prices<'_> {
 
     /// Testing one row anywhere, but for a condition that it is known to satisfy.
     fn tests_ns(&self, known: Option<usize>) -> f64 {
+        let rows = self.filter.live().part().row_count() as u64;
+        if self.filter.is_found() {
+            // Whatever was asked for is one bit of a row by now.
+            return self.cost.test_of_list(rows.div_ceil(8));
+        }
         let conditions = self.filter.tested_bytes().enumerate();
         let unknown = conditions.filter(|(place, _)| Some(*place) != known);
         let tests: f64 = unknown.map(|(_, bytes)| self.cost.test_of_list(bytes)).sum();
         let regions = self.filter.test_count() - self.filter.condition_count();
-        let rows = self.filter.live().part().row_count() as u64;
         tests + regions as f64 * self.cost.test_of_list(rows * POSITION_BYTES)
     }
 
