@@ -138,17 +138,22 @@ def by_shape(lines: list[dict], judge) -> dict:
     return shapes
 
 
+def merged(lines: list[dict], judge) -> dict:
+    """The shapes, and beside them what the other lines say."""
+    found = {"shapes": by_shape(lines, judge)}
+    for line in lines:
+        if "shape" not in line:
+            found |= line
+    return found
+
+
 def search(
     programs: Programs, workload: Path, data: Path, clients: int, seconds: float, judge, more: tuple = ()
 ) -> dict:
     """Searches in a fresh process."""
     words = ("search", "--data", data, "--collection", COLLECTION, "--workload", workload)
     lines = programs.drive(*words, "--clients", clients, "--seconds", seconds, "--answers", *more)
-    merged = {"shapes": by_shape(lines, judge)}
-    for line in lines:
-        if "shape" not in line:
-            merged |= line
-    return merged
+    return merged(lines, judge)
 
 
 def remote(programs: Programs, workload: Path, data: Path, clients: int, seconds: float, judge) -> dict:
@@ -156,7 +161,7 @@ def remote(programs: Programs, workload: Path, data: Path, clients: int, seconds
     with programs.serving(data) as server:
         words = ("grpc", "--server", server, "--collection", COLLECTION, "--workload", workload)
         lines = programs.drive(*words, "--clients", clients, "--seconds", seconds, "--answers")
-    return {"shapes": by_shape(lines, judge)}
+    return merged(lines, judge)
 
 
 def run(size: Size, judge, arguments) -> dict:

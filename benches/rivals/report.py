@@ -161,13 +161,15 @@ def remote_rows(engine: dict, shapes: list[dict]) -> list[list[str]]:
     for shape in (each["name"] for each in shapes):
         local, remote = (engine[where]["shapes"][shape] for where in ("clients_1", "grpc_1"))
         more = (remote["p50_ms"] - local["p50_ms"]) * 1e3
+        # Around the search, and what the search itself takes longer where it is not asked without a pause.
+        around = (remote["p50_ms"] - remote["search_p50_ms"]) * 1e3
         two = engine.get("grpc_2", {}).get("shapes", {}).get(shape)
         rows.append(
             [
                 shape,
                 number(local["p50_ms"]),
                 number(remote["p50_ms"]),
-                f"{more:+.0f}",
+                f"{more:+.0f} ({around:.0f} {more - around:+.0f})",
                 number(remote["p99_ms"]),
                 number(remote["qps"]),
                 number(two["qps"] if two else None),
@@ -194,6 +196,9 @@ def notes(found: dict) -> list[str]:
         if cut:
             which = "every filter" if len(cut) == len(engine["tuned"]) else ", ".join(cut)
             lines.append(f"{name}: the search for better settings ended at its time limit for {which}")
+        if "nothing_p50_ms" in engine.get("grpc_1", {}):
+            took = engine["grpc_1"]["nothing_p50_ms"] * 1e3
+            lines.append(f"{name}: a call of gRPC that does nothing (whether the server is healthy) takes {took:.0f} us")
         outside = sum(each["outside_filter"] for each in engine.get("clients_1", {}).get("shapes", {}).values())
         if outside:
             lines.append(f"{name}: {outside} hits lay outside their filters (counted as misses)")
@@ -267,7 +272,8 @@ def our_tables(engine: dict, shapes: list[dict]) -> tuple:
     """Tables about ourselves alone."""
     tables = ()
     if "grpc_1" in engine:
-        head = ["filter", "p50 ms", "gRPC p50", "more us", "gRPC p99", "gRPC/s", "2 clients/s", "on disk/s", "plan"]
+        head = ["filter", "p50 ms", "gRPC p50", "more us (call, search)", "gRPC p99"]
+        head += ["gRPC/s", "2 clients/s", "on disk/s", "plan"]
         tables += (("Sidereus over gRPC, one client, beside the same in process", head, remote_rows(engine, shapes)),)
     if "scenarios" in engine:
         import scenarios

@@ -31,7 +31,7 @@ pub(crate) fn ask(db: &Db, collection: &str, query: &Query) -> Result<Found> {
         let ObjectId::Number(id) = hit.id else { bail!("the ids of a workload are numbers") };
         hits.push((id, hit.distance.unwrap_or(f64::NAN)));
     }
-    Ok(Found { hits, plan: answer.stats.plan })
+    Ok(Found { hits, plan: answer.stats.plan, elapsed_ms: answer.stats.elapsed_ms })
 }
 
 /// Several clients at once, each a thread with an offset of its own into the same queries.

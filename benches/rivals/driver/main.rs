@@ -6,7 +6,7 @@
 //! | command | measures |
 //! |---|---|
 //! | `search --data DIR` | in process: start to first answer, every filter shape, memory |
-//! | `grpc --server URL` | the same shapes through a running server, a channel for each client |
+//! | `grpc --server URL` | the same shapes through a running server, a channel for each client, and a call that does nothing |
 //! | `churn --data DIR` | recall after 30 % deletes and 20 % overwrites, against a scan made here |
 //! | `build-p99 --data DIR` | latencies while an index build runs beside the searches |
 //!

@@ -16,6 +16,8 @@ const WARM_UP: usize = 20;
 pub(crate) struct Found {
     pub(crate) hits: Vec<(i64, f64)>,
     pub(crate) plan: String,
+    /// What the search itself took, by its own clock, milliseconds.
+    pub(crate) elapsed_ms: f64,
 }
 
 /// What one client measured.
@@ -23,6 +25,8 @@ pub(crate) struct Measured {
     /// Answers of the first round, by query.
     pub(crate) answers: Vec<Found>,
     latencies: Vec<Duration>,
+    /// Of the same, what the searches themselves took.
+    searches: Vec<Duration>,
     rounds: Vec<Duration>,
 }
 
@@ -41,7 +45,7 @@ pub(crate) fn rounds(
     warm?;
     let order: Vec<usize> = (0..count).map(|place| (place + offset) % count).collect();
     let mut answers: Vec<Option<Found>> = (0..count).map(|_| None).collect();
-    let (mut latencies, mut rounds) = (Vec::new(), Vec::new());
+    let (mut latencies, mut searches, mut rounds) = (Vec::new(), Vec::new(), Vec::new());
     let began = Instant::now();
     while rounds.is_empty() || (rounds.len() < ROUNDS_MAX && began.elapsed() < budget) {
         let round = Instant::now();
@@ -49,13 +53,14 @@ pub(crate) fn rounds(
             let before = Instant::now();
             let found = ask(place)?;
             latencies.push(before.elapsed());
+            searches.push(Duration::try_from_secs_f64(found.elapsed_ms / 1e3)?);
             if rounds.is_empty() {
                 answers[place] = Some(found);
             }
         }
         rounds.push(round.elapsed());
     }
-    Ok(Measured { answers: answers.into_iter().flatten().collect(), latencies, rounds })
+    Ok(Measured { answers: answers.into_iter().flatten().collect(), latencies, searches, rounds })
 }
 
 impl Measured {
@@ -101,14 +106,17 @@ pub(crate) fn summary(
     with_answers: bool,
 ) -> Result<Value> {
     let first = clients.first().context("at least one client")?;
-    let latencies: Vec<Duration> =
-        clients.iter().flat_map(|client| client.latencies.iter().copied()).collect();
-    let (p50, p99) = latency(&latencies);
+    let all = |times: fn(&Measured) -> &[Duration]| -> Vec<Duration> {
+        clients.iter().flat_map(|client| times(client).iter().copied()).collect()
+    };
+    let (p50, p99) = latency(&all(|client| &client.latencies));
+    let (search_p50, _) = latency(&all(|client| &client.searches));
     let mut line = json!({
         "shape": name,
         "qps": clients.iter().map(Measured::qps).sum::<f64>(),
         "p50_ms": p50,
         "p99_ms": p99,
+        "search_p50_ms": search_p50,
         "rounds": first.rounds.len(),
         "recall": recall,
         "plans": first.plans(),

@@ -1,19 +1,25 @@
 //! The same searches through a running server: one thread and one channel for each client.
 
 use std::sync::Barrier;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use serde_json::json;
 use sidereus::wire::v1::search_service_client::SearchServiceClient;
 use sidereus::wire::v1::{
     Cone, Position, Region, SearchRequest, Vector, VectorTerm, object_id, region,
 };
 use tokio::runtime::{Builder, Runtime};
 use tonic::transport::{Channel, Endpoint};
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_client::HealthClient;
 
 use crate::Arguments;
-use crate::measure::{Found, Measured, rounds, summary};
+use crate::measure::{Found, Measured, latency, rounds, summary};
 use crate::workload::{Filter, K, Shape, shapes};
+
+/// Calls whose median tells what a call takes that does nothing.
+const NOTHINGS: usize = 2_000;
 
 /// The smallest column: a request cannot ask for none.
 const COLUMN: &str = "qual";
@@ -55,7 +61,8 @@ impl Client {
         let Self { runtime, service } = self;
         runtime.block_on(async {
             let mut stream = service.search(request.clone()).await?.into_inner();
-            let mut found = Found { hits: Vec::with_capacity(K), plan: String::new() };
+            let mut found =
+                Found { hits: Vec::with_capacity(K), plan: String::new(), elapsed_ms: 0.0 };
             while let Some(message) = stream.message().await? {
                 for hit in message.hits {
                     let Some(object_id::Id::Number(id)) = hit.id.and_then(|id| id.id) else {
@@ -65,6 +72,7 @@ impl Client {
                 }
                 if let Some(stats) = message.stats {
                     found.plan = stats.plan;
+                    found.elapsed_ms = stats.elapsed_ms;
                 }
             }
             Ok::<_, anyhow::Error>(found)
@@ -96,9 +104,25 @@ fn clients(
     })
 }
 
+/// Median of what a call takes that is asked to do nothing: whether the server is healthy. Milliseconds.
+fn nothing(url: &str) -> Result<f64> {
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    let endpoint = Endpoint::from_shared(url.to_owned())?.tcp_nodelay(true);
+    let channel = runtime.block_on(endpoint.connect()).context("no server answers")?;
+    let mut service = HealthClient::new(channel);
+    let mut latencies = Vec::with_capacity(NOTHINGS);
+    for _ in 0..NOTHINGS {
+        let before = Instant::now();
+        runtime.block_on(service.check(HealthCheckRequest::default()))?;
+        latencies.push(before.elapsed());
+    }
+    Ok(latency(&latencies).0)
+}
+
 /// Measures every shape through the server.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let url = arguments.text("server")?;
+    println!("{}", json!({ "nothing_p50_ms": nothing(url)? }));
     let collection = arguments.text("collection")?;
     for shape in &shapes(&arguments.folder("workload")?, arguments.find("shapes"))? {
         let requests = requests(collection, shape, arguments.has("exact"));
