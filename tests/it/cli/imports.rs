@@ -106,7 +106,7 @@ fn later_rows_widen_the_types_of_a_new_collection() {
     let running = Running::start();
     let mut rows = "object_id,ra,dec,whole,count,late,name\n".to_owned();
     for row in 0..60_000 {
-        let (ra, dec) = (row as f64 * 1.7e-4, (row % 1_700) as f64 / 10.0 - 85.0);
+        let (ra, dec) = (f64::from(row) * 1.7e-4, f64::from(row % 1_700) / 10.0 - 85.0);
         let others = match row {
             55_000 => "1.5,7,2.5,12",
             55_001 => "3,seven,,12",
