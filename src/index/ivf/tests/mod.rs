@@ -170,6 +170,37 @@ fn a_search_that_would_cost_too_much_gives_up() {
 }
 
 #[test]
+fn a_search_goes_on_where_what_is_still_to_come_is_worth_it() {
+    let (block, index) = small(Metric::L2, CODES[0]);
+    let allowed = bitmap(block.count(), |row| row % 5 == 0);
+    let search = IvfSearch { allowed: set(&allowed), allowed_share: 0.2, ..IvfSearch::nearest(10) };
+    let (mut went_on, mut gave_up) = (0, 0);
+    for row in (0..block.count()).step_by(97) {
+        let query = block.row(row).expect("a row");
+        let patient = index.search(query, &block.view(), &search).expect("valid");
+        let needed = patient.lists_probed as usize;
+        if needed < 8 {
+            continue;
+        }
+        // One list less than it takes in all: the first ones are paid for, those to come are not more than that.
+        let search = IvfSearch { lists_max: needed - 1, ..search };
+        let going_on = index.search(query, &block.view(), &search).expect("valid");
+        if !going_on.gave_up {
+            assert_eq!(going_on.hits, patient.hits);
+            went_on += 1;
+        }
+        // Never more than twice as many as the other way is worth.
+        for lists_max in [1, 2, needed / 3] {
+            let search = IvfSearch { lists_max, ..search };
+            let hasty = index.search(query, &block.view(), &search).expect("valid");
+            assert!(hasty.lists_probed as usize <= 2 * lists_max.max(1), "{lists_max}: {hasty:?}");
+            gave_up += usize::from(hasty.gave_up);
+        }
+    }
+    assert!(went_on > 10 && gave_up > 10, "{went_on} went on, {gave_up} gave up");
+}
+
+#[test]
 fn codes_along_the_sky_find_what_the_rows_hold() {
     for metric in METRICS {
         for code_bytes in CODES {
