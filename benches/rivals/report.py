@@ -162,14 +162,16 @@ def remote_rows(engine: dict, shapes: list[dict]) -> list[list[str]]:
         local, remote = (engine[where]["shapes"][shape] for where in ("clients_1", "grpc_1"))
         more = (remote["p50_ms"] - local["p50_ms"]) * 1e3
         # Around the search, and what the search itself takes longer where it is not asked without a pause.
-        around = (remote["p50_ms"] - remote["search_p50_ms"]) * 1e3
+        around = (remote["p50_ms"] - remote.get("search_p50_ms", float("nan"))) * 1e3
+        # Results of earlier versions have the sum alone.
+        split = "" if math.isnan(around) else f" ({around:.0f} {more - around:+.0f})"
         two = engine.get("grpc_2", {}).get("shapes", {}).get(shape)
         rows.append(
             [
                 shape,
                 number(local["p50_ms"]),
                 number(remote["p50_ms"]),
-                f"{more:+.0f} ({around:.0f} {more - around:+.0f})",
+                f"{more:+.0f}{split}",
                 number(remote["p99_ms"]),
                 number(remote["qps"]),
                 number(two["qps"] if two else None),
