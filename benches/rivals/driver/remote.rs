@@ -43,6 +43,14 @@ fn request(collection: &str, vector: &[f32], filter: &Filter, exact: bool) -> Se
     }
 }
 
+/// A channel of its own, and the runtime that drives it on the thread that asks.
+fn connected(url: &str) -> Result<(Runtime, Channel)> {
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    let endpoint = Endpoint::from_shared(url.to_owned())?.tcp_nodelay(true);
+    let channel = runtime.block_on(endpoint.connect()).context("no server answers")?;
+    Ok((runtime, channel))
+}
+
 /// One connection, driven by the thread that asks.
 struct Client {
     runtime: Runtime,
@@ -51,9 +59,7 @@ struct Client {
 
 impl Client {
     fn connect(url: &str) -> Result<Self> {
-        let runtime = Builder::new_current_thread().enable_all().build()?;
-        let endpoint = Endpoint::from_shared(url.to_owned())?.tcp_nodelay(true);
-        let channel = runtime.block_on(endpoint.connect()).context("no server answers")?;
+        let (runtime, channel) = connected(url)?;
         Ok(Self { runtime, service: SearchServiceClient::new(channel) })
     }
 
@@ -106,9 +112,7 @@ fn clients(
 
 /// Median of what a call takes that is asked to do nothing: whether the server is healthy. Milliseconds.
 fn nothing(url: &str) -> Result<f64> {
-    let runtime = Builder::new_current_thread().enable_all().build()?;
-    let endpoint = Endpoint::from_shared(url.to_owned())?.tcp_nodelay(true);
-    let channel = runtime.block_on(endpoint.connect()).context("no server answers")?;
+    let (runtime, channel) = connected(url)?;
     let mut service = HealthClient::new(channel);
     let mut latencies = Vec::with_capacity(NOTHINGS);
     for _ in 0..NOTHINGS {
