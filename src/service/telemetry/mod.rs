@@ -11,8 +11,10 @@ mod traces;
 use std::io::IsTerminal;
 
 use thiserror::Error;
-use tracing_subscriber::filter::{FilterExt, filter_fn};
-use tracing_subscriber::layer::SubscriberExt;
+use tracing::Subscriber;
+use tracing_subscriber::filter::{FilterExt, LevelFilter, filter_fn};
+use tracing_subscriber::layer::{Filter, SubscriberExt};
+use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::{EnvFilter, Layer, fmt};
 
 pub(super) use call::{Call, CallLayer, current_id, rejected, watched};
@@ -124,6 +126,25 @@ fn parse_filter(filter: &str) -> Result<EnvFilter, TelemetryError> {
 /// # Panics
 /// Outside of a tokio runtime, where traces are sent.
 pub fn start_telemetry(options: &TelemetryOptions) -> Result<Telemetry, TelemetryError> {
+    let exporter = match &options.otlp {
+        Some(address) => Some(Exporter::new(address, options.sample)?),
+        None => None,
+    };
+    let heard = heard(options)?;
+    // Libraries that speak through `log` are not listened to: the parser of predicates tells every literal there. A layer that is
+    // not there must not be asked: it wants to hear of everything, and every span of HTTP/2 would be made for nobody.
+    let started = match &exporter {
+        Some(exporter) => tracing::subscriber::set_global_default(heard.with(exporter.layer())),
+        None => tracing::subscriber::set_global_default(heard),
+    };
+    started.map_err(|_| TelemetryError::StartedTwice)?;
+    Ok(Telemetry { exporter })
+}
+
+/// What hears of lines.
+fn heard(
+    options: &TelemetryOptions,
+) -> Result<impl Subscriber + for<'span> LookupSpan<'span> + Send + Sync + use<>, TelemetryError> {
     let filter = parse_filter(&options.filter)?;
     let lines = fmt::layer().with_writer(std::io::stderr);
     let lines = match options.format {
@@ -134,18 +155,14 @@ pub fn start_telemetry(options: &TelemetryOptions) -> Result<Telemetry, Telemetr
             lines.json().flatten_event(true).with_current_span(true).with_span_list(false).boxed()
         }
     };
-    let exporter = match &options.otlp {
-        Some(address) => Some(Exporter::new(address, options.sample)?),
-        None => None,
-    };
-    let spans = exporter.as_ref().map(Exporter::layer);
-    // Spans for traces are made for the collector alone.
-    let filter = filter.and(filter_fn(|metadata| metadata.target() != traces::TARGET));
-    let subscriber = tracing_subscriber::registry().with(lines.with_filter(filter)).with(spans);
-    // Libraries that speak through `log` are not listened to: the parser of predicates tells every literal there.
-    tracing::subscriber::set_global_default(subscriber)
-        .map_err(|_| TelemetryError::StartedTwice)?;
-    Ok(Telemetry { exporter })
+    Ok(tracing_subscriber::registry().with(lines.with_filter(told(filter))))
+}
+
+/// What is written of what passes a filter: spans for traces are made for the collector alone.
+fn told<S>(filter: EnvFilter) -> impl Filter<S> {
+    let is_line = filter_fn(|metadata| metadata.target() != traces::TARGET);
+    // Without a hint of its own it would hide the filter's, and everything below the level would be looked at.
+    filter.and(is_line.with_max_level_hint(LevelFilter::TRACE))
 }
 
 #[cfg(test)]
@@ -158,6 +175,18 @@ mod tests {
         assert!(parse_filter("warn,sidereus=debug").is_ok());
         let refused = parse_filter("sidereus=loud").expect_err("no such level");
         assert!(refused.to_string().contains("sidereus=loud"));
+    }
+
+    #[test]
+    fn what_is_below_the_level_is_not_looked_at() {
+        for (filter, level) in [
+            ("warn", LevelFilter::WARN),
+            ("info", LevelFilter::INFO),
+            ("warn,sidereus=debug", LevelFilter::DEBUG),
+        ] {
+            let lines = heard(&TelemetryOptions::text(filter)).expect("a filter");
+            assert_eq!(lines.max_level_hint(), Some(level), "{filter}");
+        }
     }
 
     #[test]
