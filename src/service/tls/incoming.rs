@@ -2,7 +2,7 @@
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
-use std::io::{self, IoSlice};
+use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,12 +14,13 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::server::TlsStream;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::server::Connected;
 
+use super::gathered::Gathered;
 use super::name::end_of;
 use super::standing::{Level, Watchdog};
+use super::wire::Wire;
 use super::{CertificateName, Certificates, ConnectionLimits, Standing};
 
 /// Connections that are ready and wait to be served.
@@ -131,7 +132,7 @@ async fn greet(
         standing.is_known();
     }
     let watchdog = Watchdog::new(standing, &limits);
-    Some(Connection { wire, peer, watchdog, _place: place })
+    Some(Connection { wire: Gathered::new(wire), peer, watchdog, _place: place })
 }
 
 async fn encrypted(
@@ -156,15 +157,10 @@ async fn encrypted(
 
 /// A connection, which holds a place while it is open.
 pub(in crate::service) struct Connection {
-    wire: Wire,
+    wire: Gathered<Wire>,
     peer: Peer,
     watchdog: Watchdog,
     _place: Place,
-}
-
-enum Wire {
-    Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
 }
 
 impl Connected for Connection {
@@ -185,10 +181,7 @@ impl AsyncRead for Connection {
         if let Poll::Ready(error) = self.watchdog.poll(context) {
             return Poll::Ready(Err(error));
         }
-        match &mut self.wire {
-            Wire::Plain(stream) => Pin::new(stream).poll_read(context, into),
-            Wire::Tls(stream) => Pin::new(stream).poll_read(context, into),
-        }
+        Pin::new(&mut self.wire).poll_read(context, into)
     }
 }
 
@@ -198,42 +191,15 @@ impl AsyncWrite for Connection {
         context: &mut Context<'_>,
         from: &[u8],
     ) -> Poll<io::Result<usize>> {
-        match &mut self.wire {
-            Wire::Plain(stream) => Pin::new(stream).poll_write(context, from),
-            Wire::Tls(stream) => Pin::new(stream).poll_write(context, from),
-        }
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        from: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        match &mut self.wire {
-            Wire::Plain(stream) => Pin::new(stream).poll_write_vectored(context, from),
-            Wire::Tls(stream) => Pin::new(stream).poll_write_vectored(context, from),
-        }
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        match &self.wire {
-            Wire::Plain(stream) => stream.is_write_vectored(),
-            Wire::Tls(stream) => stream.is_write_vectored(),
-        }
+        Pin::new(&mut self.wire).poll_write(context, from)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.wire {
-            Wire::Plain(stream) => Pin::new(stream).poll_flush(context),
-            Wire::Tls(stream) => Pin::new(stream).poll_flush(context),
-        }
+        Pin::new(&mut self.wire).poll_flush(context)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.wire {
-            Wire::Plain(stream) => Pin::new(stream).poll_shutdown(context),
-            Wire::Tls(stream) => Pin::new(stream).poll_shutdown(context),
-        }
+        Pin::new(&mut self.wire).poll_shutdown(context)
     }
 }
 

@@ -13,11 +13,13 @@
 //! - **TLS-4**: a client certificate counts until it is over, also on a connection that is older.
 
 mod error;
+mod gathered;
 mod incoming;
 mod material;
 mod name;
 mod reload;
 mod standing;
+mod wire;
 
 use std::path::PathBuf;
 use std::time::Duration;
