@@ -24,6 +24,7 @@ pub mod synthetic;
 pub use error::IndexError;
 pub use faiss::compile_options;
 pub use ivf::{
-    CodeScan, Expected, IvfAnswer, IvfIndex, IvfSearch, IvfSpec, IvfStats, LISTS_MAX, MOST_SHARE,
-    POINTS_PER_LIST_MIN, RECALL_WISH_DEFAULT, RECALL_WISH_MAX, ROWS_MIN,
+    CodeScan, Expected, IvfAnswer, IvfIndex, IvfSearch, IvfSpec, IvfStats, LISTS_MAX,
+    LISTS_MAX_IN_ALL, MOST_SHARE, POINTS_PER_LIST_MIN, RECALL_WISH_DEFAULT, RECALL_WISH_MAX,
+    ROWS_MIN,
 };

@@ -8,6 +8,7 @@ use super::hydrate;
 use super::plan::{self, Plan};
 use super::request::Query;
 use crate::engine::{CollectionView, PartKind};
+use crate::index::LISTS_MAX_IN_ALL;
 use crate::schema::ObjectId;
 use crate::sky::Region;
 
@@ -65,8 +66,9 @@ pub(super) fn may_be(view: &CollectionView, query: &Query) -> bool {
 pub(super) fn expected(plan: &Plan, bound: &Bound, filters: &[PartFilter<'_>]) -> Expected {
     let is_in_memory =
         plan::indexed(filters, bound).is_some_and(|part| part.vectors.is_in_memory());
-    // The lists are given up after at most twice as long as the scan is expected to take.
-    let at_worst = plan.instead.as_ref().map_or(0.0, |(_, scan)| 3.0 * scan.cost_ns);
+    // The lists are given up after so many times as long as the scan is expected to take, and the scan follows.
+    let times = (LISTS_MAX_IN_ALL + 1) as f64;
+    let at_worst = plan.instead.as_ref().map_or(0.0, |(_, scan)| times * scan.cost_ns);
     match plan.price_ns().filter(|_| is_in_memory && at_worst <= AT_WORST_NS) {
         Some(ns) if ns <= BRIEF_NS => Expected::Brief,
         Some(ns) if ns <= SHORT_NS => Expected::Short(ns),

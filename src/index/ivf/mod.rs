@@ -43,6 +43,7 @@ use coder::Coder;
 use tune::Setting;
 
 pub use scan::CodeScan;
+pub use search::LISTS_MAX_IN_ALL;
 pub use visit::MOST_SHARE;
 
 /// Fewest rows that are indexed: below, an exact scan reads less than an index would.

@@ -20,7 +20,7 @@ pub(super) const FIRST_LISTS: usize = 2;
 const THINNED_SHARE: f64 = 0.6;
 
 /// How many times as many lists as the caller's other way is worth are probed in all before a search gives up.
-const LISTS_MAX_IN_ALL: usize = 2;
+pub const LISTS_MAX_IN_ALL: usize = 2;
 
 /// Allowed rows that have to be expected among the rows seen before their share says anything.
 pub(super) const TELLING_ROWS: f64 = 16.0;

@@ -81,7 +81,7 @@ pub(super) fn weigh(
     if let (Some((_, ns_per_list)), true) = (lists, best.kind.uses_lists())
         && let Some(scan) = scan.filter(|_| !filter.is_everything())
     {
-        // Twice as much again as the scan would have taken is the most that is lost by having tried.
+        // LISTS_MAX_IN_ALL times what the scan would have taken is the most that is lost by having tried.
         let lists_max = (scan.cost_ns / ns_per_list.max(1.0)) as usize;
         plan.instead = Some((lists_max.max(8), scan));
     }
