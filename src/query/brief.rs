@@ -66,7 +66,7 @@ pub(super) fn may_be(view: &CollectionView, query: &Query) -> bool {
 pub(super) fn expected(plan: &Plan, bound: &Bound, filters: &[PartFilter<'_>]) -> Expected {
     let is_in_memory =
         plan::indexed(filters, bound).is_some_and(|part| part.vectors.is_in_memory());
-    // The lists are given up after so many times as long as the scan is expected to take, and the scan follows.
+    // The lists are given up after about so many times as long as the scan is expected to take, and the scan follows.
     let times = (LISTS_MAX_IN_ALL + 1) as f64;
     let at_worst = plan.instead.as_ref().map_or(0.0, |(_, scan)| times * scan.cost_ns);
     match plan.price_ns().filter(|_| is_in_memory && at_worst <= AT_WORST_NS) {

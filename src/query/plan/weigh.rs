@@ -81,7 +81,7 @@ pub(super) fn weigh(
     if let (Some((_, ns_per_list)), true) = (lists, best.kind.uses_lists())
         && let Some(scan) = scan.filter(|_| !filter.is_everything())
     {
-        // LISTS_MAX_IN_ALL times what the scan would have taken is the most that is lost by having tried.
+        // LISTS_MAX_IN_ALL times what the scan would have taken is about the most that is lost by having tried.
         let lists_max = (scan.cost_ns / ns_per_list.max(1.0)) as usize;
         plan.instead = Some((lists_max.max(8), scan));
     }
@@ -132,9 +132,13 @@ impl Prices<'_> {
     fn walk_ns(&self, source: Source) -> f64 {
         match source {
             Source::Sky => {
-                let edge = self.filter.edge_rows() as f64;
-                let along = edge * (self.cost.test_ns + HAND_ON_NS);
-                let conditions = self.filter.condition_count() as f64;
+                // Of rows that were found one by one nothing else is asked, not even at the edge of the region.
+                let (edge, conditions) = match self.filter.is_found() {
+                    true => (0, 1),
+                    false => (self.filter.edge_rows(), self.filter.condition_count()),
+                };
+                let along = edge as f64 * (self.cost.test_ns + HAND_ON_NS);
+                let conditions = conditions as f64;
                 if conditions == 0.0 {
                     return along;
                 }

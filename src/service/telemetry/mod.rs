@@ -189,6 +189,15 @@ mod tests {
         }
     }
 
+    #[tokio::test]
+    async fn spans_for_a_collector_are_made_whatever_the_log_tells() {
+        let exporter = Exporter::new("http://127.0.0.1:1", 1.0).expect("an address");
+        for (filter, level) in [("warn", LevelFilter::DEBUG), ("trace", LevelFilter::TRACE)] {
+            let lines = heard(&TelemetryOptions::text(filter)).expect("a filter");
+            assert_eq!(lines.with(exporter.layer()).max_level_hint(), Some(level), "{filter}");
+        }
+    }
+
     #[test]
     fn collectors_have_an_address_with_a_scheme() {
         assert!(check_collector("http://127.0.0.1:4317").is_ok());

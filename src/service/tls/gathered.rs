@@ -1,7 +1,10 @@
-//! Small writes of one reply, gathered into one.
+//! A stream to which HTTP/2 hands an answer in as few writes as can be.
 //!
-//! HTTP/2 tells an answer in frames: its headers, its data, its trailers. Each of them written by itself wakes the other end for a part
-//! that it can do nothing with, and costs a call of the system more on both sides.
+//! An answer is told in frames: its headers, its data, its trailers. To a stream that takes many slices at once, HTTP/2 gives all data
+//! of more than 256 bytes as a slice of its own, and the trailers of most searches then go out alone: the other end is woken for a part
+//! that it can do nothing with. For any other stream it copies data of less than 1 KiB between the frames around it, and a search of
+//! ten hits is one write; but larger data would take a write for the few bytes of its frame's head, and another for itself. This stream
+//! says that it is such another one, and joins those two.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -9,7 +12,7 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// Bytes that wait for more, or for a flush: more than the frames of a small answer take, and than the headers of any.
+/// Bytes that wait for more, or for a flush: the heads of frames are far shorter, and headers hardly ever longer.
 const HELD_MAX: usize = 2 << 10;
 
 /// A stream whose small writes are held until it is flushed, or until more comes than may be held; that then goes out with them.
@@ -65,7 +68,7 @@ impl<W: AsyncRead + Unpin> AsyncRead for Gathered<W> {
     }
 }
 
-/// It does not say that it takes many slices at once: HTTP/2 then copies small frames together instead of handing them over one by one.
+/// It never says that it takes many slices at once, whatever the stream below does.
 impl<W: AsyncWrite + Unpin> AsyncWrite for Gathered<W> {
     fn poll_write(
         mut self: Pin<&mut Self>,
@@ -144,16 +147,23 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_frames_of_a_small_answer_go_out_together() {
+    async fn small_writes_go_out_together() {
         let mut stream = gathered(usize::MAX);
-        for frame in ["headers", "data", "trailers"] {
-            stream.write_all(frame.as_bytes()).await.expect("written");
+        for part in ["head", "of", "frame"] {
+            stream.write_all(part.as_bytes()).await.expect("written");
         }
         assert!(stream.stream.taken.is_empty());
         stream.flush().await.expect("flushed");
-        assert_eq!(stream.stream.taken, [b"headersdatatrailers".to_vec()]);
+        assert_eq!(stream.stream.taken, [b"headofframe".to_vec()]);
         stream.flush().await.expect("flushed");
         assert_eq!(stream.stream.taken.len(), 1, "nothing was left");
+    }
+
+    #[tokio::test]
+    async fn slices_are_not_asked_for_where_the_stream_takes_them() {
+        let (near, _far) = tokio::io::duplex(64);
+        assert!(near.is_write_vectored());
+        assert!(!Gathered::new(near).is_write_vectored());
     }
 
     #[tokio::test]
