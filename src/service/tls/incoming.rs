@@ -14,13 +14,14 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::either::Either;
 use tonic::transport::server::Connected;
 
 use super::gathered::Gathered;
 use super::name::end_of;
 use super::standing::{Level, Watchdog};
-use super::wire::Wire;
 use super::{CertificateName, Certificates, ConnectionLimits, Standing};
 
 /// Connections that are ready and wait to be served.
@@ -28,6 +29,9 @@ const READY_MAX: usize = 64;
 
 /// How long nothing is accepted after the system refused to.
 const PAUSE: Duration = Duration::from_millis(100);
+
+/// A connection's bytes: plain, or encrypted.
+type Wire = Either<TcpStream, Box<TlsStream<TcpStream>>>;
 
 /// The other end of a connection; it is in the extensions of every request.
 #[derive(Debug, Clone)]
@@ -117,13 +121,13 @@ async fn greet(
     let mut peer =
         Peer { address, certificate: None, certificate_ends: None, standing: standing.clone() };
     let wire = match &certificates {
-        None => Wire::Plain(stream),
+        None => Wire::Left(stream),
         Some(certificates) => tokio::select! {
             () = standing.closed() => return None,
             greeted = encrypted(certificates, stream, address, limits.handshake_max) => greeted?,
         },
     };
-    if let Wire::Tls(stream) = &wire
+    if let Wire::Right(stream) = &wire
         && let Some(own) = stream.get_ref().1.peer_certificates().and_then(<[_]>::first)
     {
         peer.certificate = Some(CertificateName::of(own));
@@ -143,7 +147,7 @@ async fn encrypted(
 ) -> Option<Wire> {
     let acceptor = TlsAcceptor::from(certificates.current());
     match tokio::time::timeout(handshake_max, acceptor.accept(stream)).await {
-        Ok(Ok(stream)) => Some(Wire::Tls(Box::new(stream))),
+        Ok(Ok(stream)) => Some(Wire::Right(Box::new(stream))),
         Ok(Err(error)) => {
             tracing::debug!(%address, %error, "no TLS with this client");
             None

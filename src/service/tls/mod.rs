@@ -19,7 +19,6 @@ mod material;
 mod name;
 mod reload;
 mod standing;
-mod wire;
 
 use std::path::PathBuf;
 use std::time::Duration;
