@@ -12,7 +12,7 @@ mod tests;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, Once, PoisonError};
 use std::time::{Duration, Instant};
 
 use rocksdb::checkpoint::Checkpoint;
@@ -58,6 +58,8 @@ const DEFAULT_FAMILY: &str = "default";
 pub(crate) struct RocksEngine {
     db: DB,
     tuning: Tuning,
+    /// Whether the large tables have the whole of their write buffers.
+    raised: Once,
     staging: Staging,
     records: PathBuf,
     /// Whether the last write failed for a reason that outlasts it.
@@ -90,12 +92,23 @@ impl RocksEngine {
         tracing::info!(path = %records.display(), tables = families.len(), %tuning, "opened the record of truth");
         let staging = Staging::open(directory.join(STAGING))?;
         let failing = AtomicBool::new(false);
-        let engine = Self { db, tuning, staging, records, failing, tried: Mutex::default() };
-        engine.raise_buffers();
-        Ok(engine)
+        let (raised, tried) = (Once::new(), Mutex::default());
+        Ok(Self { db, tuning, raised, staging, records, failing, tried })
     }
 
-    /// Gives the large tables the whole of their write buffers. Without it they only write smaller files.
+    /// Gives the large tables the whole of their write buffers once the first row of one comes. Each table takes milliseconds, for
+    /// RocksDB writes down all options anew: who only reads, and an import of sorted files, is spared them.
+    fn raise_buffers_for(&self, batch: &Batch) {
+        let is_large = |write: &Write| match write {
+            Write::Put { table, .. } => self.tuning.raised(Some(*table)).is_some(),
+            Write::Delete { .. } | Write::DeleteRange(_) => false,
+        };
+        if !self.raised.is_completed() && batch.writes().iter().any(is_large) {
+            self.raised.call_once(|| self.raise_buffers());
+        }
+    }
+
+    /// Where it fails, the tables only write smaller files.
     fn raise_buffers(&self) {
         for table in Table::ALL {
             let Some(bytes) = self.tuning.raised(Some(table)) else { continue };
@@ -141,6 +154,7 @@ impl RocksEngine {
 
     /// Waits as long as patience says while the database is behind.
     fn written(&self, batch: &Batch, patience: Patience) -> Result<(), StorageError> {
+        self.raise_buffers_for(batch);
         let durable = durable();
         let mut waited = Duration::ZERO;
         loop {

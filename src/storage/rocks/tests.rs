@@ -1,8 +1,10 @@
 use super::sorted_file::Writes;
 use super::*;
 use crate::class::Class;
+use crate::schema::CollectionId;
+use crate::sky::Cell29;
 use crate::storage::conformance::suite;
-use crate::storage::key::MetaKey;
+use crate::storage::key::{MetaKey, ObjectKey};
 
 fn small() -> StoreOptions {
     StoreOptions { cache_bytes: 8 << 20, write_buffer_bytes: 4 << 20, ..StoreOptions::default() }
@@ -70,8 +72,21 @@ fn errors_keep_their_class() {
     }
 }
 
+/// What the newest file of options, which has what is in force, says of a table.
+fn option_in_force(engine: &RocksEngine, table: Table, option: &str) -> Option<String> {
+    let records = std::fs::read_dir(&engine.records).expect("lists").flatten();
+    let options = records.map(|entry| entry.path()).filter(|path| {
+        path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("OPTIONS-"))
+    });
+    let text = std::fs::read_to_string(options.max().expect("a file of options")).expect("reads");
+    let of_table = text
+        .split("[CFOptions ")
+        .find_map(|part| part.strip_prefix(&format!("\"{}\"]", table.name())))?;
+    of_table.lines().find_map(|line| line.trim().strip_prefix(option)).map(str::to_owned)
+}
+
 #[test]
-fn tables_have_their_whole_buffers_though_they_are_opened_with_small_ones() {
+fn tables_have_their_whole_buffers_from_the_first_row_though_they_are_opened_with_small_ones() {
     let place = tempfile::tempdir().expect("a temporary directory");
     for _ in 0..2 {
         let engine = RocksEngine::open(place.path(), &small()).expect("opens");
@@ -80,26 +95,20 @@ fn tables_have_their_whole_buffers_though_they_are_opened_with_small_ones() {
     }
     let engine = RocksEngine::open(place.path(), &small()).expect("opens");
     assert_eq!(engine.tuning.opened_buffer_bytes(), 1 << 20);
-    // The newest file of options has what is in force.
-    let records = std::fs::read_dir(&engine.records).expect("lists").flatten();
-    let options = records.map(|entry| entry.path()).filter(|path| {
-        path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("OPTIONS-"))
-    });
-    let newest = options.max().expect("a file of options");
-    let text = std::fs::read_to_string(newest).expect("reads");
-    let option_of = |table: Table, option: &str| {
-        let of_table = text
-            .split("[CFOptions ")
-            .find_map(|part| part.strip_prefix(&format!("\"{}\"]", table.name())));
-        let line = of_table
-            .and_then(|part| part.lines().find_map(|line| line.trim().strip_prefix(option)));
-        line.map(str::to_owned)
+    let buffers = || {
+        [Table::Objects, Table::Meta].map(|table| {
+            let ranges = option_in_force(&engine, table, "memtable_max_range_deletions=");
+            assert_eq!(ranges.as_deref(), Some("1000"));
+            option_in_force(&engine, table, "write_buffer_size=").expect("it is told")
+        })
     };
-    for (table, bytes) in [(Table::Objects, "4194304"), (Table::Meta, "1048576")] {
-        assert_eq!(option_of(table, "write_buffer_size=").as_deref(), Some(bytes), "{text}");
-        let ranges = option_of(table, "memtable_max_range_deletions=");
-        assert_eq!(ranges.as_deref(), Some("1000"), "{text}");
-    }
+    let mut batch = Batch::default();
+    batch.put(&MetaKey::Format, vec![1]);
+    engine.commit(&batch, Patience::None).expect("commits");
+    assert_eq!(buffers(), ["1048576", "1048576"], "small rows need no more");
+    batch.put(&ObjectKey { collection: CollectionId(1), cell: Cell29(7), ordinal: 0 }, vec![1]);
+    engine.commit(&batch, Patience::None).expect("commits");
+    assert_eq!(buffers(), ["4194304", "1048576"]);
 }
 
 #[test]
