@@ -105,6 +105,7 @@ impl<F: Fn(&str) -> bool> Visitor for Inspection<'_, F> {
             Syntax::Value(value) if matches!(value.value, Value::Placeholder(_)) => {
                 refuse("parameters")
             }
+            Syntax::BinaryOp { op: BinaryOperator::PGOverlap, .. } => refuse("`&&` (write AND)"),
             Syntax::Wildcard(_) | Syntax::QualifiedWildcard(..) => refuse("`*` for all columns"),
             _ => ControlFlow::Continue(()),
         }

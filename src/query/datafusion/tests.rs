@@ -319,6 +319,7 @@ fn operands_of_different_kinds_are_refused() {
 #[test]
 fn only_conditions_on_one_object_are_taken() {
     for (sql, what) in [
+        ("z > 1 && flag", "write AND"),
         ("z > (SELECT 1)", "subqueries"),
         ("z IN (SELECT z FROM t)", "subqueries"),
         ("EXISTS (SELECT 1)", "subqueries"),

@@ -7,6 +7,7 @@
 //! the collection.
 
 mod evaluate;
+mod refused;
 mod walk;
 mod words;
 
@@ -105,7 +106,8 @@ impl<'a> Filter<'a> {
         let take_apart = |text: &'a str| -> Result<PredicateParts<'a>, QueryError> {
             let schema = view.predicate_schema();
             let stored = view.arrow_schema().fields().len();
-            let split = Predicate::split(text, &schema, stored)?;
+            let split = Predicate::split(text, &schema, stored);
+            let split = split.map_err(|error| refused::told(view, error))?;
             Ok(PredicateParts { text, schema, split, whole: OnceCell::new() })
         };
         Ok(Self { region, predicate: text.map(take_apart).transpose()?, excluded })
@@ -232,11 +234,6 @@ impl<'a> PartFilter<'a> {
             && self.live.visible().is_none()
     }
 
-    /// Whether the rows that are left were found one by one, so that one look at each tells.
-    pub(in crate::query) fn is_found(&self) -> bool {
-        self.found.is_some()
-    }
-
     /// A source that the filter has: the sky where it has no such condition.
     pub(in crate::query) fn settled(&self, source: Source) -> Source {
         match source {
@@ -262,21 +259,25 @@ impl<'a> PartFilter<'a> {
         self.conditions.get(condition).map_or(0, |condition| condition.count)
     }
 
-    /// Tests that a row has to pass.
+    /// The region, where a row is still asked whether it is in it: rows that were found one by one are not.
+    fn asked_region(&self) -> Option<&RegionRows> {
+        self.region.as_ref().filter(|_| self.found.is_none()).map(|(rows, _)| rows)
+    }
+
+    /// Tests that a row has to pass; one, whatever was asked for, where the rows that are left were found one by one.
     pub(in crate::query) fn test_count(&self) -> usize {
-        usize::from(self.region.is_some()) + self.condition_count()
+        usize::from(self.asked_region().is_some()) + self.condition_count()
     }
 
     /// Those of them that do not depend on where it lies.
     pub(in crate::query) fn condition_count(&self) -> usize {
-        self.conditions.len()
-            + usize::from(self.found.is_some())
-            + usize::from(!self.live.dead().is_empty() || !self.excluded.is_empty())
+        let some_gone = !self.live.dead().is_empty() || !self.excluded.is_empty();
+        if self.found.is_some() { 1 } else { self.conditions.len() + usize::from(some_gone) }
     }
 
     /// Rows at the edge of the region, of which a test has to tell whether they are in it.
     pub(in crate::query) fn edge_rows(&self) -> usize {
-        self.region.as_ref().map_or(0, |(rows, _)| rows.count() - rows.inside_count())
+        self.asked_region().map_or(0, |rows| rows.count() - rows.inside_count())
     }
 
     /// The conditions that an index answers, with the number of rows of each, for people.

@@ -24,11 +24,13 @@ impl PartFilter<'_> {
     }
 
     /// For each of the tests that [`condition_count`](Self::condition_count) counts, bytes of what it reads one place of: ranks, or a
-    /// bit for each row. Those of the conditions come first.
-    pub(in crate::query) fn tested_bytes(&self) -> impl Iterator<Item = u64> {
-        let ranks = self.conditions.iter().map(|condition| condition.attribute.tested_bytes());
-        let sets = self.condition_count() - self.conditions.len();
+    /// bit for each row. A condition that a row is known to satisfy is left out, where it is tested on its own.
+    pub(in crate::query) fn tested_bytes(&self, known: Option<usize>) -> impl Iterator<Item = u64> {
+        let asked = if self.found.is_some() { &[][..] } else { &self.conditions };
+        let sets = self.condition_count() - asked.len();
         let bits = self.live().part().row_count().div_ceil(8) as u64;
+        let unknown = asked.iter().enumerate().filter(move |(place, _)| Some(*place) != known);
+        let ranks = unknown.map(|(_, condition)| condition.attribute.tested_bytes());
         ranks.chain(std::iter::repeat_n(bits, sets))
     }
 
@@ -68,8 +70,9 @@ impl PartFilter<'_> {
             (Source::Condition(place), _) => {
                 if let Some(condition) = self.conditions.get(place) {
                     let rows = condition.attribute.rows(&condition.spans);
-                    // The only test is the condition itself.
-                    return chunks.hand_on_all(rows, self.test_count() > 1);
+                    // Nothing is left to test where the condition itself is the only test.
+                    let is_more = self.found.is_some() || self.test_count() > 1;
+                    return chunks.hand_on_all(rows, is_more);
                 }
             }
             (Source::Visible, Some(visible)) => {

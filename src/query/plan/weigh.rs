@@ -117,13 +117,8 @@ impl Prices<'_> {
     /// Testing one row anywhere, but for a condition that it is known to satisfy.
     fn tests_ns(&self, known: Option<usize>) -> f64 {
         let rows = self.filter.live().part().row_count() as u64;
-        if self.filter.is_found() {
-            // Whatever was asked for is one bit of a row by now.
-            return self.cost.test_of_list(rows.div_ceil(8));
-        }
-        let conditions = self.filter.tested_bytes().enumerate();
-        let unknown = conditions.filter(|(place, _)| Some(*place) != known);
-        let tests: f64 = unknown.map(|(_, bytes)| self.cost.test_of_list(bytes)).sum();
+        let tested = self.filter.tested_bytes(known);
+        let tests: f64 = tested.map(|bytes| self.cost.test_of_list(bytes)).sum();
         let regions = self.filter.test_count() - self.filter.condition_count();
         tests + regions as f64 * self.cost.test_of_list(rows * POSITION_BYTES)
     }
@@ -132,13 +127,9 @@ impl Prices<'_> {
     fn walk_ns(&self, source: Source) -> f64 {
         match source {
             Source::Sky => {
-                // Of rows that were found one by one nothing else is asked, not even at the edge of the region.
-                let (edge, conditions) = match self.filter.is_found() {
-                    true => (0, 1),
-                    false => (self.filter.edge_rows(), self.filter.condition_count()),
-                };
-                let along = edge as f64 * (self.cost.test_ns + HAND_ON_NS);
-                let conditions = conditions as f64;
+                let edge = self.filter.edge_rows() as f64;
+                let along = edge * (self.cost.test_ns + HAND_ON_NS);
+                let conditions = self.filter.condition_count() as f64;
                 if conditions == 0.0 {
                     return along;
                 }
