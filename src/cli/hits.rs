@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::ids::id_text;
 use super::render::{Cell, Json, Table};
-use crate::schema::is_built_in;
+use crate::schema::{is_always_returned, is_built_in};
 use crate::sky::{Degrees, Position as SkyPosition};
 use crate::wire::v1::{
     Beside, CollectionSchema, ColumnType, EmbeddingSpace, Hit, Object, Position, SpaceForm,
@@ -31,7 +31,7 @@ impl Columns {
             found.map_or_else(|| name.clone(), |column| column.name.clone())
         };
         // Every hit has the others.
-        Self(wanted.iter().filter(|name| !is_built_in(name)).map(in_schema).collect())
+        Self(wanted.iter().filter(|name| !is_always_returned(name)).map(in_schema).collect())
     }
 
     /// The same with one more, where it is none of them and no built-in one: a column that hits are ordered by.

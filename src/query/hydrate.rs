@@ -7,8 +7,10 @@ use super::bind::Bound;
 use super::error::QueryError;
 use super::execute::Found;
 use super::request::Query;
-use crate::engine::{BUILT_IN_COUNT, CollectionView, DerivedValues, LivePart, is_resident};
-use crate::schema::{ColumnType, Object, Value, is_built_in};
+use crate::engine::{
+    BUILT_IN_COUNT, CollectionView, DerivedValues, EngineError, HEALPIX_29, LivePart, is_resident,
+};
+use crate::schema::{ColumnType, Object, Value, is_always_returned, is_built_in};
 use crate::vector::Distance;
 
 /// Most bytes of stored columns and vectors that one answer holds.
@@ -120,8 +122,13 @@ pub(super) fn wanted_columns(
                 chosen.push(wanted);
                 continue;
             }
-            // Built-in columns are part of every hit.
+            if is_always_returned(name) {
+                continue;
+            }
             if is_built_in(name) {
+                let place = view.arrow_schema().index_of(HEALPIX_29).map_err(EngineError::from)?;
+                let source = Source::Resident(place);
+                chosen.push(Wanted { name: HEALPIX_29.to_owned(), source });
                 continue;
             }
             let stored = schema.columns.iter().map(|column| column.name.as_str());

@@ -23,6 +23,11 @@ pub fn is_built_in(name: &str) -> bool {
     BUILT_IN_COLUMNS.iter().any(|known| known.eq_ignore_ascii_case(name))
 }
 
+/// Whether every object that is returned has a column of this name without being asked for it: all built-in ones but the cell.
+pub fn is_always_returned(name: &str) -> bool {
+    is_built_in(name) && !name.eq_ignore_ascii_case(BUILT_IN_COLUMNS[3])
+}
+
 /// Beginnings of the names of columns that are computed when a query asks for them.
 const DERIVED_PREFIXES: [&str; 2] = ["probe.", "misalignment."];
 

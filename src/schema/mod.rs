@@ -13,8 +13,8 @@ mod wire;
 pub use at_ingest::{AtIngest, FedSpace};
 pub(crate) use collection::check_name;
 pub use collection::{
-    COLUMN_COUNT_MAX, CollectionSchema, NAME_LEN_MAX, SchemaError, is_built_in, release_name,
-    split_release,
+    COLUMN_COUNT_MAX, CollectionSchema, NAME_LEN_MAX, SchemaError, is_always_returned, is_built_in,
+    release_name, split_release,
 };
 pub use column::{Column, ColumnType, Value};
 pub use id::{CollectionId, IdKind, ObjectId, SpaceId};

@@ -143,11 +143,11 @@ pub enum RequestError {
         known: String,
     },
     /// No space, or more than one, that a term without a space name can mean.
-    #[error("name the embedding space (--space) of example {number}: {fitting} fit")]
+    #[error("name the embedding space (--space) of example {number}: {fitting}")]
     AmbiguousSpace {
         /// Place of the term, from 1.
         number: usize,
-        /// Names of the spaces that fit, or `none`.
+        /// Which spaces fit, or why none does.
         fitting: String,
     },
     /// Vectors of one provenance for a space of another.

@@ -36,7 +36,7 @@ pub(super) struct TargetArguments {
         help_heading = "What hits are like"
     )]
     unlike: Vec<String>,
-    /// Near to the vector, or each row, of a NumPy file
+    /// Near to the vector of a NumPy file, or to the mean of its rows
     #[arg(long, value_name = "[SPACE=]FILE.npy", help_heading = "What hits are like")]
     vector: Vec<String>,
     /// Near to an input that the space's model encodes: a cutout or a spectrum (FITS, HDF5, .npy,

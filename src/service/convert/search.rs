@@ -5,7 +5,7 @@ use super::{combine, object, provenance, region};
 use crate::engine::DerivedColumn;
 use crate::index::RECALL_WISH_DEFAULT;
 use crate::query::{OrderBy, Query, QueryError, StopFlag, Term};
-use crate::schema::{CollectionSchema, EmbeddingSpace, ObjectId, is_built_in};
+use crate::schema::{CollectionSchema, EmbeddingSpace, ObjectId, is_always_returned, is_built_in};
 use crate::service::RequestError;
 use crate::service::limits::{Limits, at_most};
 use crate::wire::v1;
@@ -138,7 +138,11 @@ fn columns(
     }
     let mut wanted = Vec::with_capacity(names.len());
     for name in names {
+        if is_always_returned(&name) {
+            continue;
+        }
         if is_built_in(&name) {
+            wanted.push(name);
             continue;
         }
         let stored = schema.columns.iter().map(|column| &column.name);
@@ -285,7 +289,8 @@ fn resolve_space<'a>(
         [] => Err(RequestError::AmbiguousSpace { number, fitting: described(&spaces) }),
         several => {
             let names: Vec<&str> = several.iter().map(|space| space.name.as_str()).collect();
-            Err(RequestError::AmbiguousSpace { number, fitting: names.join(", ") })
+            let fitting = format!("{} fit", names.join(", "));
+            Err(RequestError::AmbiguousSpace { number, fitting })
         }
     }
 }
@@ -293,12 +298,12 @@ fn resolve_space<'a>(
 /// Spaces with what a vector or an example has to fit.
 fn described(spaces: &[&EmbeddingSpace]) -> String {
     if spaces.is_empty() {
-        return "none (the collection has no space yet: encode or import vectors first)".to_owned();
+        return "the collection has none yet; encode or import vectors first".to_owned();
     }
     let each = |space: &&EmbeddingSpace| {
         format!("`{}` ({}, dimension {})", space.name, space.modality, space.dimension)
     };
-    format!("none of {}", spaces.iter().map(each).collect::<Vec<_>>().join(", "))
+    format!("none of {} fits", spaces.iter().map(each).collect::<Vec<_>>().join(", "))
 }
 
 fn example_term(

@@ -6,7 +6,7 @@ use futures::StreamExt;
 use prost::Message;
 use sidereus::wire::v1::{
     BuildIndexRequest, Cone, GetIndexStatusRequest, Object, Position, Provenance, SearchRequest,
-    VectorTerm, region,
+    VectorTerm, region, value,
 };
 use tonic::{Code, Request};
 
@@ -67,6 +67,42 @@ async fn the_nearest_come_first_with_distances_columns_and_statistics() {
     assert_eq!(hits[0].vectors["v"], vector(&[11.0, 0.0, 1.0]));
     assert!(!stats.explanation.is_empty());
     assert_eq!(stats.rows_surviving, 5, "7, 9, 11, 13 and 15, edges included");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_cell_is_a_column_that_can_be_asked_for() {
+    let (_folder, server) = server(20).await;
+    let mut asked = near("galaxies", &[10.2, 0.0, 1.0], 3);
+    asked.columns = vec!["RA".to_owned(), "Healpix_29".to_owned()];
+    let (hits, _) = server.search(asked).await.expect("found");
+    assert_eq!(ids_of(&hits), [10, 11, 9]);
+    for hit in &hits {
+        assert_eq!(
+            hit.columns.keys().collect::<Vec<_>>(),
+            ["healpix_29"],
+            "every hit has ra anyway"
+        );
+        let Some(value::Kind::Integer(cell)) = hit.columns["healpix_29"].kind else {
+            panic!("a number")
+        };
+        let mut of_cell = near("galaxies", &[0.0, 0.0, 1.0], 20);
+        of_cell.predicate = format!("healpix_29 = {cell}");
+        let (found, _) = server.search(of_cell).await.expect("found");
+        assert_eq!(found.iter().map(|hit| &hit.id).collect::<Vec<_>>(), [&hit.id]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn conditions_on_lists_are_refused_with_advice() {
+    let (_folder, server) = server(3).await;
+    for predicate in ["spectrum > 1", "z > 0 AND Spectrum[1] > 1"] {
+        let mut asked = near("galaxies", &GOOD, 3);
+        asked.predicate = predicate.to_owned();
+        let refused = server.search(asked).await.expect_err("a list");
+        assert_eq!(refused.code(), Code::InvalidArgument);
+        let told = refused.message();
+        assert!(told.contains("each holds several") && told.contains("import --map"), "{told}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
