@@ -1,5 +1,6 @@
 //! Rows that were not taken, and the report that lists them.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{BufRead, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -104,15 +105,25 @@ impl RefusedReport {
         BufReader::new(file).read_line(&mut line).is_ok() && line.trim_end() == Self::HEADER
     }
 
-    /// Makes the file, in the working directory where the imported file's own folder is not writable (archives).
-    fn create(&mut self) -> std::io::Result<File> {
+    /// Makes the file, in the working directory where the imported file's own folder is not writable (archives), or else in the
+    /// folder of temporary files: the rows that can be taken must not wait for a list of the others.
+    fn create(&mut self, working: &Path, temporary: &Path) -> std::io::Result<File> {
         let first = match File::create(&self.path) {
             Ok(file) => return Ok(file),
             Err(error) => error,
         };
-        let Some(name) = self.path.file_name().map(PathBuf::from) else { return Err(first) };
-        let file = File::create(&name).map_err(|_| first)?;
-        self.path = name;
+        let Some(name) = self.path.file_name().map(OsString::from) else { return Err(first) };
+        let beside = working.join(&name);
+        if let Ok(file) = File::create(&beside) {
+            self.path = beside;
+            return Ok(file);
+        }
+        // Others write there, too: what is there already, a link perhaps, is not opened.
+        let mut own = OsString::from(format!("sidereus-{}-", std::process::id()));
+        own.push(name);
+        let own = temporary.join(own);
+        let file = File::create_new(&own).map_err(|_| first)?;
+        self.path = own;
         Ok(file)
     }
 
@@ -120,7 +131,8 @@ impl RefusedReport {
         let file = if let Some(file) = &mut self.file {
             file
         } else {
-            let mut file = BufWriter::new(self.create()?);
+            let made = self.create(Path::new(""), &std::env::temp_dir())?;
+            let mut file = BufWriter::new(made);
             writeln!(file, "{}", Self::HEADER)?;
             self.file.insert(file)
         };
@@ -167,5 +179,22 @@ mod tests {
         std::fs::write(&path, "mine\n").expect("written");
         assert!(RefusedReport::beside(&table).finish().expect("kept").is_none());
         assert!(path.exists());
+    }
+
+    #[test]
+    fn a_report_is_written_where_it_can_be() {
+        let folder = tempfile::tempdir().expect("folder");
+        let nowhere = folder.path().join("nowhere");
+        let made = |working: &Path, temporary: &Path| {
+            let mut report = RefusedReport::beside(&nowhere.join("t.csv"));
+            report.create(working, temporary).map(|_| report.path)
+        };
+        let beside = made(folder.path(), &nowhere).expect("where the program runs");
+        assert_eq!(beside, folder.path().join("t.csv.refused.csv"));
+        let own = made(&nowhere, folder.path()).expect("among the temporary files");
+        assert_eq!(own.parent(), Some(folder.path()));
+        assert!(own != beside && own.to_string_lossy().ends_with("-t.csv.refused.csv"), "{own:?}");
+        let again = made(&nowhere, folder.path()).expect_err("that one is there already");
+        assert_eq!(again.kind(), std::io::ErrorKind::NotFound, "the first reason is told");
     }
 }

@@ -3,10 +3,11 @@
 use std::fs::File;
 use std::io::BufWriter;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{ArrayRef, AsArray, RecordBatch, RecordBatchOptions, StringArray};
 use arrow::csv;
-use arrow::datatypes::{DataType, SchemaRef};
+use arrow::datatypes::{DataType, Float64Type, Schema, SchemaRef};
 use arrow::error::ArrowError;
 use arrow::ipc::writer::FileWriter;
 use parquet::arrow::ArrowWriter;
@@ -63,7 +64,12 @@ impl TableWriter {
                 Sink::Arrow(Box::new(writer.map_err(|error| arrow_failed(path, error))?))
             }
             Format::Csv | Format::Fits => {
-                Sink::Csv(Box::new(csv::WriterBuilder::new().with_header(true).build(file)))
+                let mut writer = csv::WriterBuilder::new().with_header(true).build(file);
+                // Names come with the first rows, but also a table without rows has them.
+                let nothing = flat(&RecordBatch::new_empty(SchemaRef::clone(schema)));
+                let written = nothing.and_then(|nothing| writer.write(&nothing));
+                written.map_err(|error| arrow_failed(path, error))?;
+                Sink::Csv(Box::new(writer))
             }
         };
         Ok(Self { path: path.to_owned(), unfinished, sink, rows: 0 })
@@ -76,9 +82,9 @@ impl TableWriter {
     pub fn write(&mut self, batch: &RecordBatch) -> Result<(), FileError> {
         self.rows += batch.num_rows() as u64;
         match &mut self.sink {
-            Sink::Csv(writer) => {
-                writer.write(batch).map_err(|error| arrow_failed(&self.path, error))
-            }
+            Sink::Csv(writer) => flat(batch)
+                .and_then(|batch| writer.write(&batch))
+                .map_err(|error| arrow_failed(&self.path, error)),
             Sink::Arrow(writer) => {
                 writer.write(batch).map_err(|error| arrow_failed(&self.path, error))
             }
@@ -130,11 +136,9 @@ fn check(path: &Path, format: Format, schema: &SchemaRef) -> Result<(), FileErro
             "write .parquet, .arrow or .csv; Python's `to_table().write(...)` makes FITS of a search",
         ));
     }
-    let is_nested = |kind: &DataType| {
-        matches!(kind, DataType::List(_) | DataType::FixedSizeList(..) | DataType::Binary)
-    };
-    let nested = schema.fields().iter().find(|field| is_nested(field.data_type()));
-    match nested.filter(|_| format == Format::Csv) {
+    let is_other = |kind: &DataType| matches!(kind, DataType::FixedSizeList(..) | DataType::Binary);
+    let other = schema.fields().iter().find(|field| is_other(field.data_type()));
+    match other.filter(|_| format == Format::Csv) {
         None => Ok(()),
         Some(field) => Err(unsupported(
             format!(
@@ -145,6 +149,35 @@ fn check(path: &Path, format: Format, schema: &SchemaRef) -> Result<(), FileErro
             "write .parquet or .arrow, or name other columns",
         )),
     }
+}
+
+/// The same table with lists of numbers as texts, `[1.5,null]`, as CSV has them in answers, too.
+fn flat(batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
+    let (mut fields, mut arrays) = (Vec::new(), Vec::new());
+    for (field, array) in batch.schema_ref().fields().iter().zip(batch.columns()) {
+        let Some(lists) = array.as_list_opt::<i32>() else {
+            fields.push(Arc::clone(field));
+            arrays.push(Arc::clone(array));
+            continue;
+        };
+        fields.push(Arc::new(field.as_ref().clone().with_data_type(DataType::Utf8)));
+        let texts: StringArray = lists.iter().map(|list| list.map(|list| text_of(&list))).collect();
+        arrays.push(Arc::new(texts) as ArrayRef);
+    }
+    // A table may have no column but be as long as it is.
+    let rows = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), arrays, &rows)
+}
+
+/// A list of numbers as JSON has it; what is no finite number is null there.
+fn text_of(list: &ArrayRef) -> String {
+    let numbers = list.as_primitive_opt::<Float64Type>();
+    let number = |number: Option<f64>| match number.filter(|number| number.is_finite()) {
+        Some(number) => format!("{number:?}"),
+        None => "null".to_owned(),
+    };
+    let texts: Vec<String> = numbers.into_iter().flatten().map(number).collect();
+    format!("[{}]", texts.join(","))
 }
 
 /// Numbers of measurements and vectors do not repeat: only texts get a dictionary.
@@ -177,10 +210,8 @@ fn parquet_failed(path: &Path, error: ParquetError) -> FileError {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
-    use arrow::array::{FixedSizeListArray, Float32Array, Float64Array, Int64Array, StringArray};
-    use arrow::datatypes::{Field, Schema};
+    use arrow::array::{FixedSizeListArray, Float32Array, Float64Array, Int64Array, ListArray};
+    use arrow::datatypes::Field;
 
     use super::*;
     use crate::files::{META_UNIT, open};
@@ -243,5 +274,29 @@ mod tests {
         writer.finish().expect("finished");
         let text = std::fs::read_to_string(&path).expect("text");
         assert_eq!(text, "object_id,mag,class\n1,17.25,S\n2,,E\n");
+    }
+
+    #[test]
+    fn csv_has_lists_as_texts_and_names_without_rows() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("t.csv");
+        let fluxes =
+            vec![Some(vec![Some(1.5), None, Some(f64::NAN), Some(-1e-30)]), None, Some(Vec::new())];
+        let fluxes = ListArray::from_iter_primitive::<Float64Type, _, _>(fluxes);
+        let ids = Int64Array::from(vec![1, 2, 3]);
+        let columns = [("object_id", Arc::new(ids) as ArrayRef), ("flux", Arc::new(fluxes))];
+        let table = RecordBatch::try_from_iter(columns).expect("a table");
+        let written = |batches: &[RecordBatch]| {
+            let mut writer =
+                TableWriter::create(&path, Format::Csv, &table.schema()).expect("a writer");
+            batches.iter().for_each(|batch| writer.write(batch).expect("written"));
+            writer.finish().expect("finished");
+            std::fs::read_to_string(&path).expect("text")
+        };
+        assert_eq!(written(&[]), "object_id,flux\n");
+        let text = written(std::slice::from_ref(&table));
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines[1], "1,\"[1.5,null,null,-1e-30]\"");
+        assert_eq!(lines[2..], ["2,", "3,[]"]);
     }
 }
