@@ -131,11 +131,15 @@ impl CollectionView {
         self.state.live_count()
     }
 
-    /// recall@10 that the segment's index of a space measured of itself, when it was built, for a recall wish.
-    pub fn measured_recall(&self, space: SpaceId, wish: f64) -> Option<f64> {
+    /// recall@10 that the segment's index of a space measured of itself, when it was built, for a recall wish: on queries like the
+    /// rows, or on some that are far from all of them. `None` where nothing was measured on such.
+    pub fn measured_recall(&self, space: SpaceId, wish: f64, is_far: bool) -> Option<f64> {
         let (segment, _) = self.state.segment.as_ref()?;
         let index = segment.part().vectors(space)?.index()?;
-        Some(index.measured_recall(wish).mean)
+        match is_far {
+            true => index.far_recall(wish).map(|recall| recall.mean),
+            false => Some(index.measured_recall(wish).mean),
+        }
     }
 
     /// What the steps of a search cost on this machine.

@@ -118,7 +118,9 @@ pub(super) fn stats(
     found: &Execution,
 ) -> QueryStats {
     let recall = match bound.targets.as_slice() {
-        [target] if !found.exact => view.measured_recall(target.space.id, query.recall),
+        [target] if !found.exact => {
+            view.measured_recall(target.space.id, query.recall, found.is_far)
+        }
         _ => None,
     };
     let parts = view.parts();

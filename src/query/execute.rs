@@ -42,6 +42,8 @@ pub(super) struct Execution {
     pub(super) bytes_read: u64,
     /// Whether the hits are certainly the nearest.
     pub(super) exact: bool,
+    /// Whether the query lies farther from the indexed rows than nearly all of them do.
+    pub(super) is_far: bool,
     /// Rows left, where every one of them was looked at.
     pub(super) survivors: Option<u64>,
 }
@@ -58,6 +60,7 @@ impl Execution {
             lists_total: 0,
             bytes_read: 0,
             exact: true,
+            is_far: false,
             survivors: Some(0),
         }
     }
@@ -345,6 +348,7 @@ impl Run<'_> {
         self.touched.lists_probed += answer.lists_probed;
         self.touched.bytes_read += answer.bytes_read;
         self.touched.exact &= answer.exact;
+        self.touched.is_far |= answer.is_far;
         for (distance, hit) in answer.hits {
             self.top.offer(distance, || hit);
         }

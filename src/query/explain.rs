@@ -147,7 +147,8 @@ impl Told<'_> {
             plan.tuned_for.filter(|_| self.found.kind.uses_index() && !self.found.exact)
         {
             let wish = self.query.recall;
-            let _ = writeln!(text, "├─ recall wished for: {wish}, tuned for {tuned_for}");
+            let far = if self.found.is_far { "; the query is far from the rows" } else { "" };
+            let _ = writeln!(text, "├─ recall wished for: {wish}, tuned for {tuned_for}{far}");
         }
         for considered in &plan.considered {
             let is_chosen = considered.kind == plan.kind && considered.source == plan.source;

@@ -135,7 +135,8 @@ pub fn outliers(
     scores.sort_by(|left, right| {
         right.score.total_cmp(&left.score).then_with(|| left.id.cmp(&right.id))
     });
-    let recall = view.measured_recall(space.id, query.recall).filter(|_| !outcome.exact);
+    let recall = view.measured_recall(space.id, query.recall, false);
+    let recall = recall.filter(|_| !outcome.exact);
     Ok(Outliers {
         scores,
         space: space.name.clone(),

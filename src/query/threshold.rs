@@ -168,6 +168,7 @@ struct Touched {
     bytes_read: u64,
     survivors: Option<u64>,
     exact: bool,
+    is_far: bool,
 }
 
 impl Lists {
@@ -279,6 +280,7 @@ impl Touched {
         self.bytes_read += found.bytes_read;
         self.survivors = self.survivors.or(found.survivors);
         self.exact &= found.exact;
+        self.is_far |= found.is_far;
     }
 
     fn execution(self, nearest: Vec<(Distance, execute::Found)>) -> Execution {
@@ -292,6 +294,7 @@ impl Touched {
             lists_total: self.lists_total,
             bytes_read: self.bytes_read,
             exact: self.exact,
+            is_far: self.is_far,
             survivors: self.survivors,
         }
     }

@@ -5,13 +5,14 @@ use super::certain::compared_share;
 use super::coder::Coder;
 use super::curve::ProbeCurve;
 use super::encode::{self, Filled};
+use super::neighbours::{NORM_MAX, asked, depths, far_neighbours, find_neighbours, judged};
 use super::parallel::{for_each_in_parallel, in_parallel};
 use super::reach::{Gap, Reach};
 use super::search::ranked_lists;
-use super::tune::{Estimates, SHARES, Setting, Truth, WISHES};
+use super::strangers::{Far, strangers};
+use super::tune::{Estimates, MarginOutcome, SHARES, Setting, Truth, WISHES};
 use super::{IvfIndex, IvfSearch, IvfSpec, LISTS_MAX, MEASURED_K, POINTS_PER_LIST_MIN, ROWS_MIN};
 use crate::index::IndexError;
-use crate::index::faiss::{self, Comparison};
 use crate::index::random::stratified_rows;
 use crate::index::recall::{Recall, RecallMeter};
 use crate::vector::{Distance, Metric, VectorView, norm};
@@ -22,23 +23,8 @@ const POINTS_PER_LIST: usize = 48;
 /// Passes of k-means.
 const TRAINING_PASSES: i32 = 8;
 
-/// Greatest norm whose squared distances, four times its square, are finite in single precision.
-const NORM_MAX: f64 = 1e18;
-
 /// Sampled rows whose true neighbours are looked up.
 const QUERIES: usize = 1024;
-
-/// Queries that a thread answers between two reports of progress: a product of so many is near the best of its speed, and
-/// reads the vectors once.
-const QUERIES_AT_ONCE: usize = 256;
-
-/// Rows for one of the sample in which far neighbours are looked up, as a predicate would leave them that excludes all that
-/// is near; and the least size of that sample.
-const FAR_STEP: usize = 32;
-const FAR_ROWS_MIN: usize = 1000;
-
-/// Depths at which the curve is measured.
-const DEPTHS: [usize; 5] = [10, 32, 100, 316, 1000];
 
 /// Share of the allowed loss that lists beyond a gap may use up: nothing is known of the gap.
 const SHARE_OF_LOSS_THINNED: f64 = 0.05;
@@ -63,12 +49,11 @@ pub(super) fn build(
     progress: &mut dyn FnMut(&str, u64, u64),
 ) -> Result<IvfIndex, IndexError> {
     let list_count = check(spec, vectors)?;
-    let depths: Vec<usize> =
-        DEPTHS.into_iter().filter(|&depth| depth <= vectors.count() / 4).collect();
+    let depths = depths(metric, vectors.count());
     let deepest = depths.last().copied().unwrap_or(MEASURED_K);
     // Another seed than the training sample's: rows that shaped the centroids are a little easier to find.
     let rows = stratified_rows(vectors.count(), QUERIES, !spec.seed);
-    let mut truths = vec![asked(vectors, &rows)];
+    let mut truths = vec![asked(metric, vectors, &rows)];
     if let Some(queries) = like_queries.filter(|queries| queries.count() > 0) {
         let own_rows = vec![None; queries.count()];
         let neighbours = Vec::new();
@@ -78,6 +63,7 @@ pub(super) fn build(
         find_neighbours(spec, metric, vectors, truth, deepest, progress)?;
     }
     let far = far_neighbours(spec, metric, vectors, &truths)?;
+    let strangers = strangers(spec, metric, vectors, deepest, progress)?;
 
     progress("train", 0, 1);
     let shape = encode::shape(spec, vectors)?;
@@ -87,7 +73,7 @@ pub(super) fn build(
     let centroids = encode::centroids(spec, &coder, vectors, list_count, POINTS_PER_LIST, passes)?;
     progress("train", 1, 1);
     let filled = encode::fill(spec, &coder, vectors, &centroids, progress)?;
-    let measured = Measured { truths: &truths, far: &far, depths: &depths };
+    let measured = Measured { truths: &truths, far: &far, strangers: &strangers, depths: &depths };
     settle(spec, coder, filled, vectors, &measured, progress)
 }
 
@@ -97,6 +83,8 @@ struct Measured<'a> {
     truths: &'a [Truth],
     /// The same queries, with the nearest rows of a thin sample.
     far: &'a [Truth],
+    /// Queries like no row.
+    strangers: &'a [Truth],
     depths: &'a [usize],
 }
 
@@ -158,82 +146,6 @@ fn check_budget(
     if needed <= budget { Ok(()) } else { Err(IndexError::BudgetTooSmall { needed, budget, rows }) }
 }
 
-/// Some rows as queries.
-fn asked(vectors: VectorView<'_>, rows: &[usize]) -> Truth {
-    let mut truth = Truth::default();
-    for &row in rows {
-        truth.queries.extend_from_slice(vectors.row(row).unwrap_or_default());
-        truth.own_rows.push(Some(row as u32));
-    }
-    truth
-}
-
-/// The same queries with the neighbours that they have in a thin sample of the rows.
-fn far_neighbours(
-    spec: &IvfSpec,
-    metric: Metric,
-    vectors: VectorView<'_>,
-    truths: &[Truth],
-) -> Result<Vec<Truth>, IndexError> {
-    let wanted = (vectors.count() / FAR_STEP).max(FAR_ROWS_MIN).min(vectors.count());
-    let rows = stratified_rows(vectors.count(), wanted, spec.seed ^ 2);
-    let sample = encode::sampled(vectors, wanted, spec.seed ^ 2);
-    let view = encode::part(vectors.dimension(), &sample)?;
-    let depth = DEPTHS.into_iter().filter(|&depth| depth <= wanted / 4).max().unwrap_or(MEASURED_K);
-    let mut found = Vec::with_capacity(truths.len());
-    for truth in truths {
-        let queries = truth.queries.clone();
-        let own_rows = vec![None; truth.own_rows.len()];
-        let mut far = Truth { queries, own_rows, neighbours: Vec::new() };
-        find_neighbours(spec, metric, view, &mut far, depth, &mut |_, _, _| {})?;
-        for (neighbours, own) in far.neighbours.iter_mut().zip(&truth.own_rows) {
-            for neighbour in neighbours.iter_mut() {
-                neighbour.1 = rows[neighbour.1 as usize] as u32;
-            }
-            neighbours.retain(|&(_, row)| Some(row) != *own);
-        }
-        found.push(far);
-    }
-    Ok(found)
-}
-
-fn find_neighbours(
-    spec: &IvfSpec,
-    metric: Metric,
-    vectors: VectorView<'_>,
-    truth: &mut Truth,
-    depth: usize,
-    progress: &mut dyn FnMut(&str, u64, u64),
-) -> Result<(), IndexError> {
-    let comparison = match metric {
-        Metric::L2 => Comparison::L2,
-        Metric::Cosine | Metric::Ip => Comparison::InnerProduct,
-    };
-    let total = truth.own_rows.len() as u64;
-    progress("measure", 0, total);
-    let at_once = QUERIES_AT_ONCE * spec.threads.max(1);
-    for start in (0..truth.own_rows.len()).step_by(at_once) {
-        let end = (start + at_once).min(truth.own_rows.len());
-        let dimension = vectors.dimension();
-        let queries = encode::part(dimension, &truth.queries[start * dimension..end * dimension])?;
-        let found = faiss::nearest(queries, vectors, comparison, depth + 1, spec.threads)?;
-        for (query, rows) in (start..end).zip(found) {
-            // FAISS rounds its distances; the order is that of ours.
-            let target = truth.query(query, dimension);
-            let mut near: Vec<(Distance, u32)> = rows
-                .into_iter()
-                .filter(|&row| truth.own_rows[query] != Some(row))
-                .filter_map(|row| Some((metric.distance(target, vectors.row(row as usize)?), row)))
-                .collect();
-            near.sort_unstable();
-            near.truncate(depth);
-            truth.neighbours.push(near);
-        }
-        progress("measure", truth.len() as u64, total);
-    }
-    Ok(())
-}
-
 /// Where the true neighbours of the queries lie.
 struct Places {
     /// For each query, the place of the list of each of its neighbours in the order in which lists are probed.
@@ -253,11 +165,10 @@ impl Places {
                 continue;
             };
             let mut view = vec![(0u32, f64::INFINITY); index.list_count()];
-            for (rank, ranked) in (0u32..).zip(ranked_lists(index, &coded)) {
+            let ranked = ranked_lists(index, &coded);
+            places.oddness.push(index.oddness(&coded, &ranked));
+            for (rank, ranked) in (0u32..).zip(ranked) {
                 let gap = coded.gap(ranked.estimate);
-                if rank == 0 {
-                    places.oddness.push(index.oddness(&coded, ranked));
-                }
                 view[ranked.list as usize] = (rank, gap);
             }
             let list_of = |row: u32| list_of_row[row as usize] as usize;
@@ -340,6 +251,7 @@ fn settle(
         truths.iter().map(|truth| Places::of(&index, &list_of_row, truth)).collect()
     };
     let (mut places, mut far) = (placed(truths), placed(measured.far));
+    let strange = placed(measured.strangers);
     // Queries that have no neighbourhood among the rows are no use to be tuned on, whatever was thought of them.
     let heeded =
         places.iter().filter(|places| places.is_telling(index.list_count())).count().max(1);
@@ -347,13 +259,15 @@ fn settle(
     let measured = &Measured { truths, ..*measured };
     places.truncate(heeded);
     far.truncate(heeded);
-    index.lists.usual_oddness = places.iter().map(Places::usual_oddness).fold(0.0, f64::max);
-    let estimates: Vec<Estimates> = truths
-        .iter()
-        .map(|truth| {
-            Estimates::of_codes(&index.coder, index.sky_codes.as_slice(), truth, spec.threads)
-        })
-        .collect();
+    // Under the inner product they are negative.
+    let usual = places.iter().map(Places::usual_oddness).reduce(f64::max);
+    index.lists.usual_oddness = usual.unwrap_or(f64::MAX);
+    let estimated = |truths: &[Truth]| -> Vec<Estimates> {
+        let codes = index.sky_codes.as_slice();
+        let of_codes = |truth| Estimates::of_codes(&index.coder, codes, truth, spec.threads);
+        truths.iter().map(of_codes).collect()
+    };
+    let (estimates, strange_estimates) = (estimated(truths), estimated(measured.strangers));
     progress("tune", 0, WISHES.len() as u64);
     let lists = index.list_count() as f64;
     for (done, wish) in WISHES.into_iter().enumerate() {
@@ -361,7 +275,7 @@ fn settle(
             let target = 1.0 - share * (1.0 - wish);
             let setting = setting(&index, measured, &places, &far, &estimates, wish, target);
             index.settings.push(setting);
-            let (recall, reranked) = measure(&index, spec, vectors, truths, wish)?;
+            let (recall, reranked) = measure(&index, spec, vectors, truths, wish, false)?;
             let Some(setting) = index.settings.last_mut() else { continue };
             setting.recall = recall;
             setting.reranked = reranked;
@@ -374,9 +288,61 @@ fn settle(
             }
             index.settings.pop();
         }
+        let strange =
+            Strange { truths: measured.strangers, places: &strange, estimates: &strange_estimates };
+        settle_far(&mut index, spec, vectors, measured, &strange, wish)?;
         progress("tune", done as u64 + 1, WISHES.len() as u64);
     }
     Ok(index)
+}
+
+/// Queries like no row, and where their neighbours lie.
+struct Strange<'a> {
+    truths: &'a [Truth],
+    places: &'a [Places],
+    estimates: &'a [Estimates],
+}
+
+/// Measures how the last setting searches for queries that are like no row.
+fn settle_far(
+    index: &mut IvfIndex,
+    spec: &IvfSpec,
+    vectors: VectorView<'_>,
+    measured: &Measured<'_>,
+    strange: &Strange<'_>,
+    wish: f64,
+) -> Result<(), IndexError> {
+    let metric = index.coder.metric;
+    let targets = SHARES_OF_LOSS.map(|share| Some(1.0 - share * (1.0 - wish)));
+    // Where none is kept, lists reach as far as their farthest rows.
+    for target in targets.into_iter().chain([None]) {
+        let Some(setting) = index.settings.last_mut() else { return Ok(()) };
+        setting.far.reach = match target {
+            Some(target) => {
+                let places = strange.places.iter();
+                let measured =
+                    places.map(|places| Reach::measured(&places.gaps, measured.depths, target));
+                Reach::widest(measured.chain([setting.reach_thinned]))
+            }
+            None => Reach::FARTHEST,
+        };
+        let margins = strange.estimates.iter().zip(strange.truths).map(|(estimates, truth)| {
+            let least = SHARES_OF_LOSS[SHARES_OF_LOSS.len() - 1];
+            let target = target.unwrap_or(1.0 - least * (1.0 - wish));
+            estimates.least_margin(truth, judged(metric), target)
+        });
+        let margin =
+            |outcome: Option<MarginOutcome>| outcome.map_or(MARGIN_UNREACHED, |it| it.margin);
+        setting.far.margin = margins.map(margin).fold(setting.margin, f64::max);
+        let (recall, _) = measure(index, spec, vectors, strange.truths, wish, true)?;
+        let Some(setting) = index.settings.last_mut() else { return Ok(()) };
+        setting.far.recall = recall;
+        // In few dimensions none may be farther than the rows themselves.
+        if recall.queries == 0 || recall.reaches(wish) {
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// The setting with which lists and codes each keep a target, on every kind of query.
@@ -408,26 +374,32 @@ fn setting(
         Reach::widest(near_and_far.map(|places| Reach::measured(&places.gaps, depths, target)))
     };
     let margins = estimates.iter().zip(truths).map(|(estimates, truth)| {
-        estimates.least_margin(truth, target).map_or(MARGIN_UNREACHED, |outcome| outcome.margin)
+        let outcome = estimates.least_margin(truth, judged(index.coder.metric), target);
+        outcome.map_or(MARGIN_UNREACHED, |outcome| outcome.margin)
     });
+    let margin = margins.fold(0.0, f64::max);
+    let reach_thinned = reach(1.0 - SHARE_OF_LOSS_THINNED * (1.0 - wish));
     Setting {
         wish,
         curves: (0..edges.len()).map(curve).collect(),
         reach: reach(target),
-        reach_thinned: reach(1.0 - SHARE_OF_LOSS_THINNED * (1.0 - wish)),
-        margin: margins.fold(0.0, f64::max),
+        reach_thinned,
+        far: Far::unmeasured(reach_thinned, margin),
+        margin,
         reranked: 0.0,
         recall: Recall::UNKNOWN,
     }
 }
 
-/// Carries the searches out, and returns the lowest recall of any kind of query, and the rows compared at full precision.
+/// Carries the searches out, and returns the lowest recall of any kind of query, of those alone that are far from the rows where it is
+/// said so, and the rows compared at full precision.
 fn measure(
     index: &IvfIndex,
     spec: &IvfSpec,
     vectors: VectorView<'_>,
     truths: &[Truth],
     wish: f64,
+    far_alone: bool,
 ) -> Result<(Recall, f64), IndexError> {
     let mut worst: Option<Recall> = None;
     let mut reranked_most = 0.0f64;
@@ -442,17 +414,19 @@ fn measure(
                 answer
             })
         });
-        let mut meter = RecallMeter::default();
-        let mut reranked = 0;
-        for (neighbours, answer) in truth.neighbours.iter().zip(answered) {
-            let answer = answer?;
-            meter.compare(neighbours, &answer.hits, MEASURED_K);
-            reranked += answer.rows_reranked;
-        }
+        let answered = answered.into_iter().collect::<Result<Vec<_>, _>>()?;
+        let reranked: u64 = answered.iter().map(|answer| answer.rows_reranked).sum();
         reranked_most = reranked_most.max(reranked as f64 / truth.len().max(1) as f64);
-        let recall = meter.recall().unwrap_or(Recall::UNKNOWN);
-        if worst.is_none_or(|worst| recall.mean < worst.mean) {
-            worst = Some(recall);
+        for &depth in judged(index.coder.metric) {
+            let mut meter = RecallMeter::default();
+            let pairs = truth.neighbours.iter().zip(&answered);
+            for (neighbours, answer) in pairs.filter(|(_, answer)| answer.is_far || !far_alone) {
+                meter.compare(neighbours, &answer.hits, depth);
+            }
+            let Some(recall) = meter.recall() else { continue };
+            if worst.is_none_or(|worst| recall.mean < worst.mean) {
+                worst = Some(recall);
+            }
         }
     }
     Ok((worst.unwrap_or(Recall::UNKNOWN), reranked_most))

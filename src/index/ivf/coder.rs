@@ -110,6 +110,18 @@ impl Coder {
         }
     }
 
+    /// The length of a centroid under the inner product, of its code: `|c|^2 = 2 <m, c> - |m|^2 + |c - m|^2`.
+    pub(super) fn centroid_length(&self, code: &[u8]) -> f64 {
+        let constant = code.first_chunk().map_or(0.0, |bytes| f32::from_le_bytes(*bytes));
+        let scales = self.low.as_slice().iter().zip(self.step.as_slice());
+        let values = code.iter().skip(CONSTANT_BYTES).zip(scales);
+        let from_mean: f64 = values
+            .map(|(&byte, (low, step))| f64::from(low + step * f32::from(byte)).powi(2))
+            .sum();
+        let along = -f64::from(constant);
+        (2.0 * along - norm(self.mean.as_slice()).powi(2) + from_mean).max(0.0).sqrt()
+    }
+
     /// A query in the units of the codes; `None` where single precision cannot hold it.
     pub(super) fn query(&self, query: &[f32]) -> Option<CodedQuery> {
         let (mut centred, mut rotated) = (Vec::new(), Vec::new());

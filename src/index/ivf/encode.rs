@@ -1,8 +1,11 @@
 //! Choosing the codes, and coding every row.
 
+use std::sync::OnceLock;
+
 use super::super::section::Section;
 use super::certain::{self, Extremes, Lengths};
 use super::coder::{Coder, code_bytes};
+use super::neighbours::judged;
 use super::parallel::in_parallel;
 use super::tune::{Estimates, Truth};
 use super::{IvfSpec, Lists};
@@ -204,7 +207,9 @@ impl Shape {
             }
             let estimates =
                 Estimates::of_vectors(&coder, vectors, &tried, TRIED_NEIGHBOURS, spec.threads);
-            let Some(outcome) = estimates.least_margin(&tried, CODE_RECALL) else { continue };
+            let Some(outcome) = estimates.least_margin(&tried, judged(metric), CODE_RECALL) else {
+                continue;
+            };
             let comparing =
                 outcome.reranked * (VECTOR_NS + (dimension * 4) as f64 * VECTOR_BYTE_NS);
             let cost = scanning + comparing;
@@ -365,6 +370,7 @@ fn into_lists(
         rows: Section::Owned(rows),
         codes: Section::Owned(codes),
         usual_oddness: f64::INFINITY,
+        lengths: OnceLock::new(),
     }
 }
 

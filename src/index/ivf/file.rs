@@ -28,6 +28,7 @@ use super::certain::Extremes;
 use super::coder::Coder;
 use super::curve::ProbeCurve;
 use super::reach::Reach;
+use super::strangers::Far;
 use super::tune::Setting;
 use super::{IvfIndex, Lists};
 use crate::index::IndexError;
@@ -38,9 +39,10 @@ use crate::vector::{CODE_BYTES_MAX, CODE_STEP, CONSTANT_BYTES, Metric};
 const MAGIC: [u8; 8] = *b"SIDR-IVF";
 
 /// Raised with every change of the layout.
-const VERSION: u32 = 3;
+const VERSION: u32 = 4;
 
-/// The oldest version that is read: it has no extremes.
+/// The oldest version that is read: it has no extremes. Nothing was measured on queries like no row before version 4, and an
+/// oddness under the inner product is worth nothing there.
 const VERSION_MIN: u32 = 2;
 
 /// Bytes before the checksum of the description.
@@ -95,6 +97,19 @@ struct SettingRecord {
     slack_thinned: f64,
     margin: f64,
     reranked: f64,
+    recall: f64,
+    recall_lower: f64,
+    recall_upper: f64,
+    queries: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    far: Option<FarRecord>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FarRecord {
+    slack: f64,
+    margin: f64,
     recall: f64,
     recall_lower: f64,
     recall_upper: f64,
@@ -181,6 +196,14 @@ fn describe(index: &IvfIndex, sections: Vec<SectionRecord>) -> Description {
         recall_lower: setting.recall.lower,
         recall_upper: setting.recall.upper,
         queries: setting.recall.queries,
+        far: Some(FarRecord {
+            slack: setting.far.reach.slack(),
+            margin: setting.far.margin,
+            recall: setting.far.recall.mean,
+            recall_lower: setting.far.recall.lower,
+            recall_upper: setting.far.recall.upper,
+            queries: setting.far.recall.queries,
+        }),
     };
     Description {
         metric: index.coder.metric.to_string(),
@@ -354,7 +377,8 @@ fn assemble(opened: &Opened, metric: Metric) -> Option<IvfIndex> {
             starts: opened.section(7, said.lists.checked_add(1)?)?,
             rows: opened.section(8, said.rows)?,
             codes: opened.section(9, codes)?,
-            usual_oddness: said.usual_oddness,
+            usual_oddness: usual_oddness(said, metric)?,
+            lengths: OnceLock::new(),
         },
         extremes: match &said.extremes {
             Some(record) => Some(extremes(opened, record)?),
@@ -363,6 +387,16 @@ fn assemble(opened: &Opened, metric: Metric) -> Option<IvfIndex> {
         settings,
         seed: said.seed,
     })
+}
+
+/// What nearly all rows keep below; in files of earlier versions nothing of the kind under the inner product, so that every query is
+/// taken for one that is unlike the rows.
+fn usual_oddness(said: &Description, metric: Metric) -> Option<f64> {
+    let is_measured = said.settings.iter().all(|setting| setting.far.is_some());
+    match metric {
+        Metric::Ip if !is_measured => Some(f64::NEG_INFINITY),
+        _ => Some(said.usual_oddness).filter(|oddness| oddness.is_finite()),
+    }
 }
 
 fn extremes(opened: &Opened, record: &ExtremesRecord) -> Option<Extremes> {
@@ -383,11 +417,17 @@ fn setting(record: &SettingRecord) -> Option<Setting> {
     if curves.is_empty() {
         return None;
     }
+    let reach_thinned = Reach::new(record.slack_thinned)?;
+    let far = match &record.far {
+        Some(record) => far(record)?,
+        None => Far::unmeasured(reach_thinned, record.margin),
+    };
     Some(Setting {
         wish: record.wish,
         curves,
         reach: Reach::new(record.slack)?,
-        reach_thinned: Reach::new(record.slack_thinned)?,
+        reach_thinned,
+        far,
         margin: record.margin,
         reranked: record.reranked,
         recall: Recall {
@@ -398,6 +438,13 @@ fn setting(record: &SettingRecord) -> Option<Setting> {
         },
     })
     .filter(|_| are_sound)
+}
+
+fn far(record: &FarRecord) -> Option<Far> {
+    let FarRecord { slack, margin, recall, recall_lower, recall_upper, queries } = *record;
+    let are_sound = [margin, recall].iter().all(|number| number.is_finite() && *number >= 0.0);
+    let recall = Recall { mean: recall, lower: recall_lower, upper: recall_upper, queries };
+    Some(Far { reach: Reach::new(slack)?, margin, recall }).filter(|_| are_sound)
 }
 
 pub(super) fn verify(path: &Path) -> Result<(), IndexError> {

@@ -12,6 +12,7 @@
 //! - a [`reach`]: how near to the query a row may lie whose list's centroid is so far away. Lists that may hold a row nearer
 //!   than the hits found are probed next, where a predicate thins out the rows or the query is unlike them (of another
 //!   modality, say) and the curve alone would stop too early;
+//!   Queries like no row, of which some are made up (`strangers`), have a reach and a margin of their own;
 //! - a margin, in standard errors of the codes, within which candidates are compared at full precision.
 //!
 //! The searches that these make are then carried out on the sampled rows, and the recall that they reached is kept.
@@ -23,16 +24,19 @@ mod collect;
 mod curve;
 mod encode;
 mod file;
+mod neighbours;
 mod parallel;
 mod reach;
 mod scan;
 mod search;
+mod strangers;
 #[cfg(test)]
 mod tests;
 mod tune;
 mod visit;
 
 use std::path::Path;
+use std::sync::OnceLock;
 
 use super::IndexError;
 use super::recall::Recall;
@@ -158,6 +162,8 @@ pub struct IvfAnswer<K = u32> {
     pub bytes_read: u64,
     /// Whether every allowed row was compared at full precision, so that the answer is the exact one.
     pub exact: bool,
+    /// Whether the query lies farther from the rows than nearly all of them do: [`IvfIndex::far_recall`] tells of such searches.
+    pub is_far: bool,
     /// Whether the search ended at [`IvfSearch::lists_max`], without hits.
     pub gave_up: bool,
 }
@@ -220,8 +226,11 @@ struct Lists {
     rows: Section<u32>,
     /// Their codes.
     codes: Section<u8>,
-    /// How far nearly all sampled rows lie from their nearest centroid, in radii: a query that is farther is unlike the rows.
+    /// How far nearly all sampled rows lie from their nearest centroid, as `IvfIndex::oddness` has it: a query that is farther is unlike
+    /// the rows.
     usual_oddness: f64,
+    /// Lengths of the centroids, where they are asked for.
+    lengths: OnceLock<Vec<f32>>,
 }
 
 impl IvfIndex {
@@ -302,6 +311,12 @@ impl IvfIndex {
     /// Recall@10 that unfiltered searches with a wish reached when they were measured.
     pub fn measured_recall(&self, wish: f64) -> Recall {
         self.setting(wish).recall
+    }
+
+    /// Recall@10 that searches with a wish reached for queries that are like no row; `None` in files of earlier versions.
+    pub fn far_recall(&self, wish: f64) -> Option<Recall> {
+        let recall = self.setting(wish).far.recall;
+        (recall.queries > 0).then_some(recall)
     }
 
     /// Whether a scan of the codes can give the exact answer.

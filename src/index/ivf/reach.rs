@@ -28,6 +28,9 @@ pub(super) struct Reach {
 }
 
 impl Reach {
+    /// Every list that can have a row within the limit, but for the rarest of rows.
+    pub(super) const FARTHEST: Self = Self { slack: SLACK_MAX };
+
     /// Takes a slack; `None` when it is no number, or negative.
     pub(super) fn new(slack: f64) -> Option<Self> {
         (slack.is_finite() && slack >= 0.0).then_some(Self { slack })

@@ -7,7 +7,7 @@ use super::collect::Collector;
 use super::search::check;
 use super::{IvfAnswer, IvfIndex};
 use crate::index::IndexError;
-use crate::vector::{Distance, VectorSource};
+use crate::vector::{Distance, Metric, VectorSource};
 
 /// Rows between two times that candidates are compared at full precision: the first distances tell which of the later rows
 /// are worth a look.
@@ -53,7 +53,7 @@ impl IvfIndex {
         let exact = scan.recall >= 1.0;
         let margin = match exact {
             true => self.certain_margin(query, &coded),
-            false => Some(self.setting(scan.recall).margin * coded.sigma),
+            false => Some(self.scan_margin(scan.recall) * coded.sigma),
         };
         let Some(margin) = margin else { return Ok(None) };
         let odd = self.extremes.as_ref().filter(|_| exact);
@@ -81,8 +81,20 @@ impl IvfIndex {
             lists_probed: 0,
             bytes_read: (compared * self.coder.code_bytes + reranked * vector_bytes) as u64,
             exact,
+            is_far: false,
             gave_up: false,
         }))
+    }
+
+    /// Standard errors within which a row is compared at full precision, however far away the query is: to learn that would cost more
+    /// than many a scan. What the codes leave out matters to far queries under the inner product alone; elsewhere it weighs on all
+    /// rows alike.
+    fn scan_margin(&self, recall: f64) -> f64 {
+        let setting = self.setting(recall);
+        match self.coder.metric {
+            Metric::Cosine | Metric::L2 => setting.margin,
+            Metric::Ip => setting.far.margin.max(setting.margin),
+        }
     }
 
     fn scan_rows<K: Ord, F: Fn(u32) -> K>(

@@ -7,7 +7,7 @@ use super::tune::Setting;
 use super::{IvfAnswer, IvfIndex, IvfSearch};
 use crate::index::IndexError;
 use crate::index::flat::{self, FlatSearch, check_query};
-use crate::vector::{RowSet, VectorSource};
+use crate::vector::{Metric, RowSet, VectorSource};
 
 /// Bytes of a row number in a list.
 pub(super) const ROW_NUMBER_BYTES: u64 = 4;
@@ -84,11 +84,31 @@ impl Ranking {
 }
 
 impl IvfIndex {
-    /// How far a query lies from the rows: the length to its nearest centroid in units of that list's radius.
-    pub(super) fn oddness(&self, coded: &CodedQuery, nearest: RankedList) -> f64 {
+    /// How far a query lies from the rows: the length to its nearest centroid in units of that list's radius. Under the inner product,
+    /// where no length tells it, minus the cosine of the least angle to a centroid.
+    pub(super) fn oddness(&self, coded: &CodedQuery, ranked: &[RankedList]) -> f64 {
+        if self.coder.metric == Metric::Ip {
+            let lengths = self.centroid_lengths();
+            let cosine = |list: &RankedList| {
+                let length = lengths.get(list.list as usize).filter(|length| **length > 0.0)?;
+                Some(coded.gap(list.estimate) / f64::from(*length))
+            };
+            return ranked.iter().filter_map(cosine).reduce(f64::min).unwrap_or(0.0);
+        }
+        let Some(nearest) = ranked.first() else { return 0.0 };
         let radius = self.lists.radii.as_slice().get(nearest.list as usize).copied().unwrap_or(0.0);
         let gap = coded.gap(nearest.estimate);
         if radius > 0.0 { gap / f64::from(radius) } else { gap }
+    }
+}
+
+impl IvfIndex {
+    /// Lengths of the centroids, as their codes have them.
+    fn centroid_lengths(&self) -> &[f32] {
+        self.lists.lengths.get_or_init(|| {
+            let codes = self.lists.centroids.as_slice().chunks_exact(self.coder.code_bytes);
+            codes.map(|code| self.coder.centroid_length(code) as f32).collect()
+        })
     }
 }
 
@@ -106,6 +126,10 @@ pub(super) struct Search<'a, 'b> {
     pub(super) wish: &'a IvfSearch<'b>,
     /// Hits there should be, before the distance bound.
     wanted: usize,
+    /// How far the query lies from the rows.
+    oddness: f64,
+    /// Whether nearly all sampled rows lie nearer.
+    is_far: bool,
 }
 
 pub(super) fn search<K: Ord>(
@@ -127,11 +151,19 @@ pub(super) fn search<K: Ord>(
         return exact(index, query, vectors, search, key);
     };
     let setting = index.setting(search.recall);
-    let request = Search { index, coded: &coded, setting, wish: search, wanted };
     let metric = index.coder.metric;
-    let margin = if through_all { f64::INFINITY } else { setting.margin * coded.sigma };
-    let mut collector = Collector::new(query, vectors, metric, &coded, margin, wanted, &key);
     let mut ranking = Ranking::new(index, &coded);
+    // The first is the nearest once it was asked for.
+    ranking.slice(0, 1);
+    let oddness = index.oddness(&coded, &ranking.all);
+    let is_far = oddness > index.lists.usual_oddness;
+    let request = Search { index, coded: &coded, setting, wish: search, wanted, oddness, is_far };
+    let margin = match (through_all, is_far) {
+        (true, _) => f64::INFINITY,
+        (false, true) => setting.far.margin * coded.sigma,
+        (false, false) => setting.margin * coded.sigma,
+    };
+    let mut collector = Collector::new(query, vectors, metric, &coded, margin, wanted, &key);
     let mut walk = Walk::default();
     if !request.probe(&mut ranking, &mut walk, &mut collector) {
         return Ok(IvfAnswer::given_up(&walk));
@@ -159,6 +191,7 @@ pub(super) fn search<K: Ord>(
         lists_probed: walk.lists_probed as u64,
         bytes_read: bytes_read(index, &walk, reranked),
         exact: through_all,
+        is_far,
         gave_up: false,
     })
 }
@@ -172,6 +205,7 @@ impl<K> IvfAnswer<K> {
             lists_probed: walk.lists_probed as u64,
             bytes_read: 0,
             exact: false,
+            is_far: false,
             gave_up: true,
         }
     }
@@ -206,9 +240,7 @@ impl Search<'_, '_> {
         collector: &mut Collector<'_, K, F>,
     ) -> bool {
         let all = self.index.list_count();
-        let nearest =
-            ranking.slice(0, 1).first().map_or(0.0, |list| self.index.oddness(self.coded, *list));
-        let planned = self.setting.probes(nearest, self.wish.k as f64);
+        let planned = self.setting.probes(self.oddness, self.wish.k as f64);
         let mut goal = self.wish.probes.unwrap_or(planned).clamp(1, all);
         if self.wish.probes.is_none() && self.is_too_much(0, goal) {
             return false;
@@ -219,52 +251,53 @@ impl Search<'_, '_> {
             self.visit(ranking.slice(from, (from + step).min(goal)), walk, collector);
             collector.settle();
             if walk.lists_probed >= goal {
-                goal = self.next_goal(walk, nearest, collector.top().len());
+                goal = self.next_goal(walk, collector.top().len());
             }
             // The first lists tell already what the predicate leaves near the query: where that makes too many, the planned ones
             // are not gone through only to learn it again.
-            let foreseen = self.foreseen(walk, nearest).map_or(goal, |lists| lists.max(goal));
+            let foreseen = self.foreseen(walk).map_or(goal, |lists| lists.max(goal));
             if self.is_too_much(walk.lists_probed, foreseen.min(all)) {
                 return false;
             }
         }
-        let is_usual = self.wish.allowed.is_none() && nearest <= self.index.lists.usual_oddness;
-        if self.wish.probes.is_none() && !is_usual {
-            let near = walk.near_share.unwrap_or(1.0);
-            let is_thinned = near < THINNED_SHARE * self.wish.allowed_share;
-            let setting = self.setting;
-            let is_far = setting.curves.last().is_some_and(|(farthest, _)| nearest > *farthest);
-            let reach = if is_thinned || is_far { setting.reach_thinned } else { setting.reach };
-            return self.sweep(reach, ranking, walk, collector);
+        if self.wish.probes.is_some() || !(self.is_far || self.wish.allowed.is_some()) {
+            return true;
         }
-        true
+        let near = walk.near_share.unwrap_or(1.0);
+        let is_thinned = near < THINNED_SHARE * self.wish.allowed_share;
+        let reach = match (self.is_far, is_thinned) {
+            (true, _) => self.setting.far.reach,
+            (false, true) => self.setting.reach_thinned,
+            (false, false) => self.setting.reach,
+        };
+        self.sweep(reach, ranking, walk, collector)
     }
 
     /// Lists that have to be probed after what was seen. No more than were probed already ends the search.
     ///
     /// Twice as many while hits are missing. Then, unless the caller chose the number, as many as the curve says for the
     /// share of rows that is allowed among those seen, but never more than twice as many before looking again.
-    fn next_goal(&self, walk: &Walk, nearest: f64, found: usize) -> usize {
+    fn next_goal(&self, walk: &Walk, found: usize) -> usize {
         let twice = walk.lists_probed * 2;
         if found < self.wanted {
             return twice;
         }
         match self.wish.probes {
             Some(_) => walk.lists_probed,
-            None => self.needed(walk, nearest).min(twice),
+            None => self.needed(walk).min(twice),
         }
     }
 
     /// Lists that hold as many allowed rows as are wanted, if all lists leave as many as those that were seen.
-    fn needed(&self, walk: &Walk, nearest: f64) -> usize {
+    fn needed(&self, walk: &Walk) -> usize {
         let rows_for_one_allowed = walk.rows_listed as f64 / walk.rows_allowed.max(1.0);
-        self.setting.probes(nearest, self.wish.k as f64 * rows_for_one_allowed)
+        self.setting.probes(self.oddness, self.wish.k as f64 * rows_for_one_allowed)
     }
 
     /// The same, once enough rows were compared for their share to mean something; none where the caller chose the number.
-    fn foreseen(&self, walk: &Walk, nearest: f64) -> Option<usize> {
+    fn foreseen(&self, walk: &Walk) -> Option<usize> {
         let is_telling = self.wish.probes.is_none() && walk.rows_allowed >= TELLING_ROWS;
-        is_telling.then(|| self.needed(walk, nearest))
+        is_telling.then(|| self.needed(walk))
     }
 
     /// Whether going on from `probed` lists to `goal` takes longer than the caller's other way. What was spent is spent, so the
@@ -346,6 +379,7 @@ fn exact<K: Ord>(
         lists_probed: 0,
         bytes_read: answer.bytes_read,
         exact: true,
+        is_far: false,
         gave_up: false,
     })
 }

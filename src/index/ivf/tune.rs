@@ -4,10 +4,11 @@ use super::coder::{CodedQuery, Coder};
 use super::curve::ProbeCurve;
 use super::parallel::for_each_in_parallel;
 use super::reach::Reach;
+use super::strangers::Far;
 use crate::index::recall::{Recall, RecallMeter};
 use crate::vector::{Distance, VectorView};
 
-use super::{MEASURED_K, RECALL_WISH_DEFAULT, RECALL_WISH_MAX};
+use super::{RECALL_WISH_DEFAULT, RECALL_WISH_MAX};
 
 /// Recall wishes that settings are measured for.
 pub(super) const WISHES: [f64; 5] = [0.8, 0.9, 0.95, RECALL_WISH_DEFAULT, RECALL_WISH_MAX];
@@ -30,6 +31,8 @@ pub(super) struct Setting {
     pub(super) reach: Reach,
     /// The same where a predicate excludes more near the query than elsewhere: hits then lie behind a gap.
     pub(super) reach_thinned: Reach,
+    /// What differs for queries that lie farther from the rows than nearly all of them.
+    pub(super) far: Far,
     /// Standard errors of an estimate within which a row is compared at full precision.
     pub(super) margin: f64,
     /// Rows compared at full precision by a search for ten.
@@ -134,33 +137,54 @@ impl Estimates {
         }))
     }
 
-    /// The least margin with which enough of the nearest ten are compared at full precision, and the rows that this takes;
-    /// `None` when no margin is enough.
-    pub(super) fn least_margin(&self, truth: &Truth, target: f64) -> Option<MarginOutcome> {
+    /// The least margin with which enough of the nearest are compared at full precision, for each number of them that is judged,
+    /// and the rows that the first of these takes; `None` when no margin is enough.
+    pub(super) fn least_margin(
+        &self,
+        truth: &Truth,
+        judged: &[usize],
+        target: f64,
+    ) -> Option<MarginOutcome> {
         MARGINS.iter().find_map(|&margin| {
-            let mut meter = RecallMeter::default();
-            let mut reranked = 0;
-            for (place, neighbours) in truth.neighbours.iter().enumerate() {
-                let Some(Some(estimated)) = self.0.get(place) else { continue };
-                let (found, seen) = reranking(estimated, neighbours, margin);
-                meter.push(found, MEASURED_K.min(neighbours.len()));
-                reranked += seen;
+            let mut outcome = None;
+            for &depth in judged {
+                let (recall, reranked) = self.with_margin(truth, depth, margin);
+                if !recall.is_some_and(|recall| recall.reaches(target)) {
+                    return None;
+                }
+                outcome.get_or_insert(MarginOutcome { margin, reranked });
             }
-            let reaches = meter.recall().is_some_and(|recall| recall.reaches(target));
-            let reranked = reranked as f64 / truth.len().max(1) as f64;
-            reaches.then_some(MarginOutcome { margin, reranked })
+            outcome
         })
+    }
+
+    /// Recall of the nearest `depth` with a margin, and rows compared at full precision for a query.
+    fn with_margin(&self, truth: &Truth, depth: usize, margin: f64) -> (Option<Recall>, f64) {
+        let mut meter = RecallMeter::default();
+        let mut reranked = 0;
+        for (place, neighbours) in truth.neighbours.iter().enumerate() {
+            let Some(Some(estimated)) = self.0.get(place) else { continue };
+            let (found, seen) = reranking(estimated, neighbours, depth, margin);
+            meter.push(found, depth.min(neighbours.len()));
+            reranked += seen;
+        }
+        (meter.recall(), reranked as f64 / truth.len().max(1) as f64)
     }
 }
 
 /// Goes through the neighbours of one query as a search would: in the order of their estimates, until the next is too far.
-/// Returns how many of the nearest ten were met, and how many rows in all.
-fn reranking(estimated: &Estimated, neighbours: &[(Distance, u32)], margin: f64) -> (usize, usize) {
+/// Returns how many of the nearest `depth` were met, and how many rows in all.
+fn reranking(
+    estimated: &Estimated,
+    neighbours: &[(Distance, u32)],
+    depth: usize,
+    margin: f64,
+) -> (usize, usize) {
     let Estimated { coded, of_neighbours, order } = estimated;
-    let mut nearest: Vec<usize> = Vec::with_capacity(MEASURED_K + 1);
+    let mut nearest: Vec<usize> = Vec::with_capacity(depth + 1);
     let mut seen = 0;
     for neighbour in order.iter().map(|&number| number as usize) {
-        if let (Some(&last), true) = (nearest.last(), nearest.len() >= MEASURED_K) {
+        if let (Some(&last), true) = (nearest.last(), nearest.len() >= depth) {
             let limit = coded.estimate_of(neighbours[last].0) + margin * coded.sigma;
             if f64::from(of_neighbours[neighbour]) > limit {
                 break;
@@ -170,9 +194,9 @@ fn reranking(estimated: &Estimated, neighbours: &[(Distance, u32)], margin: f64)
         // Neighbours are numbered by their distance.
         let place = nearest.partition_point(|&other| other < neighbour);
         nearest.insert(place, neighbour);
-        nearest.truncate(MEASURED_K);
+        nearest.truncate(depth);
     }
-    let farthest = neighbours.get(MEASURED_K.min(neighbours.len()).saturating_sub(1));
+    let farthest = neighbours.get(depth.min(neighbours.len()).saturating_sub(1));
     let found = nearest
         .iter()
         .filter(|&&neighbour| farthest.is_some_and(|last| neighbours[neighbour].0 <= last.0))

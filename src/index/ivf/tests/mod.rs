@@ -1,6 +1,7 @@
 //! The index against the exact scan.
 
 mod certain;
+mod far;
 mod files;
 mod recall;
 mod threads;

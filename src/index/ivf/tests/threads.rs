@@ -63,11 +63,12 @@ fn estimates_by_the_codes_of_all_rows_are_those_of_codes_made_for_the_neighbours
         let made = Estimates::of_vectors(&index.coder, view, &truth, all, 1);
         let divided = Estimates::of_vectors(&index.coder, view, &truth, all, 3);
         let stored = Estimates::of_codes(&index.coder, index.sky_codes.as_slice(), &truth, 2);
+        let judged = &[10, 1];
         for target in [0.5, 0.9, 0.99, 0.999] {
-            let margin = made.least_margin(&truth, target);
-            assert_eq!(divided.least_margin(&truth, target), margin, "{metric} {target}");
-            assert_eq!(stored.least_margin(&truth, target), margin, "{metric} {target}");
+            let margin = made.least_margin(&truth, judged, target);
+            assert_eq!(divided.least_margin(&truth, judged, target), margin, "{metric} {target}");
+            assert_eq!(stored.least_margin(&truth, judged, target), margin, "{metric} {target}");
         }
-        assert!(made.least_margin(&truth, 0.9).is_some(), "{metric}");
+        assert!(made.least_margin(&truth, judged, 0.9).is_some(), "{metric}");
     }
 }
