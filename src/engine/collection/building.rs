@@ -1,7 +1,7 @@
 //! Builds of a collection's segment: when one begins in the background, and how far it is.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -124,6 +124,24 @@ impl Collection {
             "index built"
         );
         Ok(())
+    }
+
+    /// Takes a segment that is not what was written out of use, and makes another from the store before anything is answered; false
+    /// where a build runs, whose segment takes its place.
+    ///
+    /// # Errors
+    /// Those of the build. The segment is out of use all the same.
+    pub(in crate::engine) fn withdraw_segment(&self, folder: &Path) -> Result<bool, EngineError> {
+        if self.builds.is_running.swap(true, Ordering::AcqRel) {
+            return Ok(false);
+        }
+        let _running = Running(&self.builds);
+        {
+            let _commit = self.lock_commits();
+            segment::withdraw(folder)?;
+            self.forget_state();
+        }
+        self.state().map(|_| true)
     }
 
     /// Does it, and tells the rows of the segment.

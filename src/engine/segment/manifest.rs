@@ -12,6 +12,9 @@ use crate::engine::error::EngineError;
 /// Format of segment folders that this program writes and reads.
 pub(super) const FORMAT: u32 = 1;
 
+/// Name of the file.
+const NAME: &str = "segment.toml";
+
 /// What stands before the checksum in the last line.
 const CHECKSUM: &str = "# blake3 ";
 
@@ -71,7 +74,7 @@ pub struct IndexManifest {
 }
 
 pub(super) fn write(folder: &Path, manifest: &Manifest) -> Result<(), EngineError> {
-    let path = folder.join("segment.toml");
+    let path = folder.join(NAME);
     let failed = |source| EngineError::SegmentFile {
         action: "write",
         path: path.display().to_string(),
@@ -87,8 +90,31 @@ pub(super) fn write(folder: &Path, manifest: &Manifest) -> Result<(), EngineErro
     file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(failed)
 }
 
+/// Whether a folder has no manifest at all.
+pub(super) fn is_missing(folder: &Path) -> bool {
+    matches!(folder.join(NAME).try_exists(), Ok(false))
+}
+
+/// Removes the manifest, without which a folder is no segment.
+pub(super) fn remove(folder: &Path) -> Result<(), EngineError> {
+    let path = folder.join(NAME);
+    let removed = match fs::remove_file(&path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    };
+    let on_disk = removed.and_then(|()| match File::open(folder) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        folder => folder?.sync_all(),
+    });
+    on_disk.map_err(|source| EngineError::SegmentFile {
+        action: "remove",
+        path: path.display().to_string(),
+        source,
+    })
+}
+
 pub(in crate::engine) fn read(folder: &Path) -> Result<Manifest, EngineError> {
-    let path = folder.join("segment.toml");
+    let path = folder.join(NAME);
     let failed = |source| EngineError::SegmentFile {
         action: "read",
         path: path.display().to_string(),

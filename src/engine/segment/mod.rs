@@ -33,7 +33,7 @@ mod tests;
 pub(super) use build::{BuildLimits, BuildPlan, build};
 pub(super) use manifest::read as read_manifest;
 pub use manifest::{Manifest, SpaceManifest};
-pub(super) use open::{newest, open, remove_others};
+pub(super) use open::{newest, open, remove_others, withdraw};
 pub(super) use unfinished::exists as is_unfinished;
 pub(super) use verify::check_all;
 

@@ -23,6 +23,7 @@ pub(in crate::engine) fn newest(collection_folder: &Path) -> Option<(PathBuf, Ma
     let mut found: Vec<(PathBuf, Manifest)> = entries
         .flatten()
         .filter(|entry| !entry.file_name().to_string_lossy().starts_with('.'))
+        .filter(|entry| !is_remainder(&entry.path()))
         .filter_map(|entry| match manifest::read(&entry.path()) {
             Ok(manifest) => Some((entry.path(), manifest)),
             Err(error) => {
@@ -33,6 +34,21 @@ pub(in crate::engine) fn newest(collection_folder: &Path) -> Option<(PathBuf, Ma
         .collect();
     found.sort_by_key(|(_, manifest)| manifest.version);
     found.pop()
+}
+
+/// Whether a folder is what a removal left that was cut short, or a segment that was withdrawn: segments come into their place with
+/// their manifest. It is removed.
+fn is_remainder(folder: &Path) -> bool {
+    let is_remainder = folder.is_dir() && manifest::is_missing(folder);
+    if is_remainder && let Err(error) = fs::remove_dir_all(folder) {
+        tracing::warn!(path = %folder.display(), %error, "what is left of a segment is not removed");
+    }
+    is_remainder
+}
+
+/// Has a segment never opened again.
+pub(in crate::engine) fn withdraw(folder: &Path) -> Result<(), EngineError> {
+    manifest::remove(folder)
 }
 
 /// Removes every folder of a collection but one: unfinished builds and superseded segments.

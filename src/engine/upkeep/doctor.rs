@@ -156,7 +156,7 @@ fn examine_segments(
 
 /// Whether an error says that what a segment holds is not what was written, and not that it could not be read just now: too
 /// many open files, no permission, a disk that gives errors.
-fn is_damage(error: &EngineError) -> bool {
+pub(super) fn is_damage(error: &EngineError) -> bool {
     match error {
         // A file that is missing or too short, or is no text where it should be, will not be otherwise the next time.
         EngineError::SegmentFile { source, .. }

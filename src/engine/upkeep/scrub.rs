@@ -1,7 +1,10 @@
 //! Reading everything and comparing it with its checksums, beside queries and no faster than allowed.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
+use super::doctor::is_damage;
+use crate::engine::collection::Collection;
 use crate::engine::db::Db;
 use crate::engine::segment;
 
@@ -59,9 +62,26 @@ impl Db {
                 Ok(false) => return false,
                 // A build that ended meanwhile has removed what was being read.
                 Err(_) if !folder.exists() => {}
-                Err(error) => problems.push(format!("collection `{}`: {error}", collection.name())),
+                Err(error) => {
+                    let mut problem = format!("collection `{}`: {error}", collection.name());
+                    if is_damage(&error) {
+                        problem.push_str(&made_again(&collection, &folder));
+                    }
+                    problems.push(problem);
+                }
             }
         }
         told(0)
+    }
+}
+
+/// Has a damaged segment made again, since it would go on to give wrong answers; says so, to be added to what was found.
+fn made_again(collection: &Collection, folder: &Path) -> String {
+    match collection.withdraw_segment(folder) {
+        Ok(true) => "; the segment was made again from the records".to_owned(),
+        Ok(false) => "; the build that runs makes another segment".to_owned(),
+        Err(error) => {
+            format!("; the segment is not used any more, and could not be made again: {error}")
+        }
     }
 }

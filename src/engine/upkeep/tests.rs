@@ -112,3 +112,33 @@ fn every_flipped_bit_of_a_segment_is_found_and_repaired() {
     assert_eq!(db.collection("sky").expect("is there").object_count, 900);
     assert_eq!(db.index_status("sky").expect("built again").indexed_version, 1);
 }
+
+#[test]
+fn a_segment_that_a_scrub_finds_damaged_is_not_asked_again() {
+    let folder = filled();
+    let db = Db::open(options(&folder)).expect("opens");
+    let built = db.index_status("sky").expect("is there");
+    let victim = segment_files(&folder.path().join("segments/00000001")).remove(0);
+    let damaged = victim.parent().expect("a folder").to_owned();
+    let mut bytes = fs::read(&victim).expect("reads");
+    bytes[40] ^= 8;
+    fs::write(&victim, bytes).expect("writes");
+    let report = db.scrub(0, &mut |_| true);
+    assert!(report.is_complete && report.problems.len() == 1, "{report:?}");
+    assert!(report.problems[0].contains("made again from the records"), "{report:?}");
+    // Of the same version, and whole.
+    let again = db.index_status("sky").expect("is there");
+    assert_eq!(again.indexed_version, built.indexed_version);
+    assert_eq!(db.scrub(0, &mut |_| true).problems, Vec::<String>::new());
+    drop(db);
+    assert_eq!(examined(&folder, false), []);
+
+    // A segment without its manifest is what a removal left.
+    let remains = damaged.with_file_name("00000000000000000000");
+    fs::create_dir_all(&remains).expect("makes");
+    fs::write(remains.join("rows.arrow"), b"half").expect("writes");
+    let db = Db::open(options(&folder)).expect("opens");
+    assert_eq!(db.collection("sky").expect("is there").object_count, 900);
+    db.index_status("sky").expect("is there");
+    assert!(!remains.exists());
+}
