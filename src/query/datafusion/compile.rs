@@ -14,9 +14,10 @@ use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::simplify::{ExprSimplifyResult, SimplifyContext};
 use datafusion::logical_expr::{
-    ColumnarValue, Expr, ExprSchemable, ScalarUDF, Volatility, create_udf,
+    ColumnarValue, Expr, ExprSchemable, Operator, ScalarUDF, Volatility, create_udf,
 };
 use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr::expressions::BinaryExpr;
 use datafusion::prelude::SessionConfig;
 use datafusion::sql::parser::DFParserBuilder;
 use datafusion::sql::sqlparser::ast::{Expr as Syntax, ExprWithAlias};
@@ -230,7 +231,24 @@ fn planned(syntax: Syntax, schema: &SchemaRef) -> Result<Arc<dyn PhysicalExpr>, 
     check::is_condition("the predicate", &kind(&planned)?)?;
     let expanded = with_functions_expanded(planned, &fields).map_err(refused)?;
     let compiled = PLANNER.create_physical_expr(expanded, &fields).map_err(refused)?;
-    with_ieee_comparisons(compiled, schema).map_err(refused)
+    let compared = with_ieee_comparisons(compiled, schema).map_err(refused)?;
+    with_checked_arithmetic(compared).map_err(refused)
+}
+
+/// Sums, differences and products of whole numbers fail where they leave 64 bits: wrapped around, they would choose other objects.
+fn with_checked_arithmetic(
+    expression: Arc<dyn PhysicalExpr>,
+) -> Result<Arc<dyn PhysicalExpr>, DataFusionError> {
+    let check = |node: Arc<dyn PhysicalExpr>| {
+        let arithmetic = node.downcast_ref::<BinaryExpr>().filter(|binary| {
+            matches!(binary.op(), Operator::Plus | Operator::Minus | Operator::Multiply)
+        });
+        let Some(binary) = arithmetic else { return Ok(Transformed::no(node)) };
+        let (left, right) = (Arc::clone(binary.left()), Arc::clone(binary.right()));
+        let checked = BinaryExpr::new(left, *binary.op(), right).with_fail_on_overflow(true);
+        Ok(Transformed::yes(Arc::new(checked) as _))
+    };
+    expression.transform_up(check).data()
 }
 
 /// Writes out the functions that are short for something else, as `coalesce` is for `CASE`; such

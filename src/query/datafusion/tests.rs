@@ -70,6 +70,14 @@ fn chosen(sql: &str, rows: &[Row]) -> Vec<bool> {
     values.values().iter().collect()
 }
 
+/// What was evaluated; `None` where whole numbers are too large for 64 bits, of which not every order of the parts learns.
+pub(super) fn unless_too_large<T>(evaluated: Result<T, PredicateError>) -> Option<T> {
+    match evaluated {
+        Err(error) if error.to_string().contains("Overflow happened") => None,
+        other => Some(other.expect("evaluated")),
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(600))]
 
@@ -319,7 +327,7 @@ fn operands_of_different_kinds_are_refused() {
 #[test]
 fn only_conditions_on_one_object_are_taken() {
     for (sql, what) in [
-        ("z > 1 && flag", "write AND"),
+        ("z > 1 && flag", "`&&` (write AND)"),
         ("z > (SELECT 1)", "subqueries"),
         ("z IN (SELECT z FROM t)", "subqueries"),
         ("EXISTS (SELECT 1)", "subqueries"),
@@ -422,6 +430,14 @@ fn what_cannot_be_evaluated_is_said() {
         evaluate("count / 0 > 1").to_string(),
         "the predicate cannot be evaluated: Divide by zero error"
     );
+    for sum in [
+        "count + 9223372036854775807 > 0",
+        "count * 9223372036854775807 > 0",
+        "count - -9223372036854775807 > 0",
+    ] {
+        let told = evaluate(sum).to_string();
+        assert!(told.contains("verflow"), "{told}");
+    }
     let error = evaluate("CAST(class AS INT) = 1");
     assert!(error.to_string().contains("Cannot cast string 'GALAXY'"), "{error}");
     assert_eq!(error.class(), Class::Invalid);
