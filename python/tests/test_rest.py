@@ -9,13 +9,28 @@ import sys
 import time
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 import sidereus
 from conftest import Catalogue, Server
 from sidereus._connection import find_token
+from sidereus._errors import of_flight
 
 HERE = Path(__file__).resolve().parent.parent
+
+
+def test_an_error_of_flight_is_what_the_server_said() -> None:
+    def told(code: str, kind: type[Exception] = pa.ArrowInvalid) -> type[Exception]:
+        return type(of_flight(kind(f"Flight returned {code} error, with message: so it is. Detail: Failed")))
+
+    assert told("resource exhausted") is sidereus.LimitReached
+    assert told("invalid argument") is sidereus.InvalidRequest
+    assert told("failed precondition") is sidereus.Conflict
+    assert told("unknown") is sidereus.InvalidRequest
+    assert told("not found", pa.ArrowKeyError) is sidereus.NotFound
+    # Arrow's own complaint about what it was given names no code.
+    assert type(of_flight(pa.ArrowInvalid("column not found, deadline"))) is sidereus.InvalidRequest
 
 
 def test_a_probe_is_fitted_kept_and_a_column(sky: sidereus.Collection, catalogue: Catalogue) -> None:

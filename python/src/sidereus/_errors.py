@@ -145,10 +145,8 @@ def of_flight(error: BaseException) -> SidereusError:
     message = _BEHIND.split(behind if told else text)[0].strip()
     prefix = before.lower()
     message = message or "the server says no more; is it of another version?"
-    for known, ours in _FLIGHT:
-        if isinstance(error, known):
-            return ours(message)
-    for words, ours in _FLIGHT_WORDS:
-        if words in prefix:
-            return ours(message)
-    return ServerFault(message)
+    by_words = next((ours for words, ours in _FLIGHT_WORDS if words in prefix), None)
+    by_kind = next((ours for known, ours in _FLIGHT if isinstance(error, known)), None)
+    # Arrow raises the same exception for several codes: the code that it names before the server's message tells more.
+    found = (by_words or by_kind) if told else (by_kind or by_words)
+    return (found or ServerFault)(message)
