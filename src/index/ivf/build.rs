@@ -35,6 +35,9 @@ const SHARE_OF_LOSS_MEASURED: f64 = 0.45;
 /// Share of what lists may lose that the last curve may lose.
 const SHARE_OF_LOSS_FAR: f64 = 0.25;
 
+/// Recall of which the made up queries of a kind can tell that it is reached: that without a miss is no surer.
+const TELLABLE: f64 = 0.998;
+
 /// Margin where none that was tried is enough.
 const MARGIN_UNREACHED: f64 = 32.0;
 
@@ -313,9 +316,11 @@ fn settle_far(
     wish: f64,
 ) -> Result<(), IndexError> {
     let metric = index.coder.metric;
-    let targets = SHARES_OF_LOSS.map(|share| Some(1.0 - share * (1.0 - wish)));
+    let mut targets =
+        SHARES_OF_LOSS.map(|share| (1.0 - share * (1.0 - wish)).min(TELLABLE)).to_vec();
+    targets.dedup();
     // Where none is kept, lists reach as far as their farthest rows.
-    for target in targets.into_iter().chain([None]) {
+    for target in targets.into_iter().map(Some).chain([None]) {
         let Some(setting) = index.settings.last_mut() else { return Ok(()) };
         setting.far.reach = match target {
             Some(target) => {
@@ -327,9 +332,7 @@ fn settle_far(
             None => Reach::FARTHEST,
         };
         let margins = strange.estimates.iter().zip(strange.truths).map(|(estimates, truth)| {
-            let least = SHARES_OF_LOSS[SHARES_OF_LOSS.len() - 1];
-            let target = target.unwrap_or(1.0 - least * (1.0 - wish));
-            estimates.least_margin(truth, judged(metric), target)
+            estimates.least_margin(truth, judged(metric), target.unwrap_or(TELLABLE))
         });
         let margin =
             |outcome: Option<MarginOutcome>| outcome.map_or(MARGIN_UNREACHED, |it| it.margin);
@@ -338,7 +341,7 @@ fn settle_far(
         let Some(setting) = index.settings.last_mut() else { return Ok(()) };
         setting.far.recall = recall;
         // In few dimensions none may be farther than the rows themselves.
-        if recall.queries == 0 || recall.reaches(wish) {
+        if recall.queries == 0 || recall.mean >= 1.0 || recall.reaches(wish) {
             break;
         }
     }

@@ -100,9 +100,7 @@ impl IvfIndex {
         let gap = coded.gap(nearest.estimate);
         if radius > 0.0 { gap / f64::from(radius) } else { gap }
     }
-}
 
-impl IvfIndex {
     /// Lengths of the centroids, as their codes have them.
     fn centroid_lengths(&self) -> &[f32] {
         self.lists.lengths.get_or_init(|| {
