@@ -13,7 +13,7 @@ use arrow::ipc::writer::FileWriter;
 
 use super::directions::DirectionsWriter;
 use super::manifest::{self, FORMAT, IndexManifest, Manifest, SpaceManifest};
-use super::{Progress, akin, rows_path, space_path, unfinished, verify};
+use super::{Progress, akin, rows_path, space_path, sync_folder, unfinished, verify};
 use crate::engine::attributes;
 use crate::engine::columns::{self, ORDINAL};
 use crate::engine::error::EngineError;
@@ -387,12 +387,6 @@ fn folder_size_bytes(folder: &Path) -> Result<u64, EngineError> {
         .filter_map(|entry| entry.metadata().ok())
         .map(|metadata| metadata.len())
         .sum())
-}
-
-fn sync_folder(folder: &Path) -> Result<(), EngineError> {
-    File::open(folder)
-        .and_then(|file| file.sync_all())
-        .map_err(|source| failed("sync", folder, source))
 }
 
 fn failed(action: &'static str, path: &Path, source: std::io::Error) -> EngineError {

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::sync_folder;
 use crate::engine::error::EngineError;
 
 /// Format of segment folders that this program writes and reads.
@@ -95,22 +96,18 @@ pub(super) fn is_missing(folder: &Path) -> bool {
     matches!(folder.join(NAME).try_exists(), Ok(false))
 }
 
-/// Removes the manifest, without which a folder is no segment.
-pub(super) fn remove(folder: &Path) -> Result<(), EngineError> {
+/// Removes the manifest, without which a folder is no segment and is never opened again.
+pub(in crate::engine) fn remove(folder: &Path) -> Result<(), EngineError> {
     let path = folder.join(NAME);
-    let removed = match fs::remove_file(&path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        other => other,
-    };
-    let on_disk = removed.and_then(|()| match File::open(folder) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        folder => folder?.sync_all(),
-    });
-    on_disk.map_err(|source| EngineError::SegmentFile {
-        action: "remove",
-        path: path.display().to_string(),
-        source,
-    })
+    match fs::remove_file(&path) {
+        Ok(()) => sync_folder(folder),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        Err(source) => Err(EngineError::SegmentFile {
+            action: "remove",
+            path: path.display().to_string(),
+            source,
+        }),
+    }
 }
 
 pub(in crate::engine) fn read(folder: &Path) -> Result<Manifest, EngineError> {

@@ -31,14 +31,16 @@ mod verify;
 mod tests;
 
 pub(super) use build::{BuildLimits, BuildPlan, build};
-pub(super) use manifest::read as read_manifest;
 pub use manifest::{Manifest, SpaceManifest};
-pub(super) use open::{newest, open, remove_others, withdraw};
+pub(super) use manifest::{read as read_manifest, remove as withdraw};
+pub(super) use open::{newest, open, remove_others};
 pub(super) use unfinished::exists as is_unfinished;
 pub(super) use verify::check_all;
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
+use crate::engine::error::EngineError;
 use crate::schema::SpaceId;
 
 /// Told the stage, the units done and the units in all.
@@ -54,4 +56,14 @@ fn directions_path(folder: &Path) -> PathBuf {
 
 fn space_path(folder: &Path, space: SpaceId, extension: &str) -> PathBuf {
     folder.join(format!("space-{}.{extension}", space.0))
+}
+
+/// Has what came into a folder, or went from it, reach the disk.
+fn sync_folder(folder: &Path) -> Result<(), EngineError> {
+    let synced = File::open(folder).and_then(|file| file.sync_all());
+    synced.map_err(|source| EngineError::SegmentFile {
+        action: "sync",
+        path: folder.display().to_string(),
+        source,
+    })
 }

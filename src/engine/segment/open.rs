@@ -46,11 +46,6 @@ fn is_remainder(folder: &Path) -> bool {
     is_remainder
 }
 
-/// Has a segment never opened again.
-pub(in crate::engine) fn withdraw(folder: &Path) -> Result<(), EngineError> {
-    manifest::remove(folder)
-}
-
 /// Removes every folder of a collection but one: unfinished builds and superseded segments.
 ///
 /// Queries that still hold a superseded segment keep its mapped files until they end.

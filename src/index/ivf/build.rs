@@ -10,7 +10,7 @@ use super::parallel::{for_each_in_parallel, in_parallel};
 use super::reach::{Gap, Reach};
 use super::search::ranked_lists;
 use super::strangers::{Far, strangers};
-use super::tune::{Estimates, MarginOutcome, SHARES, Setting, Truth, WISHES};
+use super::tune::{Estimates, SHARES, Setting, Truth, WISHES};
 use super::{IvfIndex, IvfSearch, IvfSpec, LISTS_MAX, MEASURED_K, POINTS_PER_LIST_MIN, ROWS_MIN};
 use crate::index::IndexError;
 use crate::index::random::stratified_rows;
@@ -254,7 +254,7 @@ fn settle(
         truths.iter().map(|truth| Places::of(&index, &list_of_row, truth)).collect()
     };
     let (mut places, mut far) = (placed(truths), placed(measured.far));
-    let strange = placed(measured.strangers);
+    let of_strangers = placed(measured.strangers);
     // Queries that have no neighbourhood among the rows are no use to be tuned on, whatever was thought of them.
     let heeded =
         places.iter().filter(|places| places.is_telling(index.list_count())).count().max(1);
@@ -270,7 +270,8 @@ fn settle(
         let of_codes = |truth| Estimates::of_codes(&index.coder, codes, truth, spec.threads);
         truths.iter().map(of_codes).collect()
     };
-    let (estimates, strange_estimates) = (estimated(truths), estimated(measured.strangers));
+    let estimates = estimated(truths);
+    let strange = Strange { places: of_strangers, estimates: estimated(measured.strangers) };
     progress("tune", 0, WISHES.len() as u64);
     let lists = index.list_count() as f64;
     for (done, wish) in WISHES.into_iter().enumerate() {
@@ -291,19 +292,16 @@ fn settle(
             }
             index.settings.pop();
         }
-        let strange =
-            Strange { truths: measured.strangers, places: &strange, estimates: &strange_estimates };
         settle_far(&mut index, spec, vectors, measured, &strange, wish)?;
         progress("tune", done as u64 + 1, WISHES.len() as u64);
     }
     Ok(index)
 }
 
-/// Queries like no row, and where their neighbours lie.
-struct Strange<'a> {
-    truths: &'a [Truth],
-    places: &'a [Places],
-    estimates: &'a [Estimates],
+/// Where the neighbours of queries like no row lie, and how near codes say that they are.
+struct Strange {
+    places: Vec<Places>,
+    estimates: Vec<Estimates>,
 }
 
 /// Measures how the last setting searches for queries that are like no row.
@@ -312,7 +310,7 @@ fn settle_far(
     spec: &IvfSpec,
     vectors: VectorView<'_>,
     measured: &Measured<'_>,
-    strange: &Strange<'_>,
+    strange: &Strange,
     wish: f64,
 ) -> Result<(), IndexError> {
     let metric = index.coder.metric;
@@ -331,13 +329,10 @@ fn settle_far(
             }
             None => Reach::FARTHEST,
         };
-        let margins = strange.estimates.iter().zip(strange.truths).map(|(estimates, truth)| {
-            estimates.least_margin(truth, judged(metric), target.unwrap_or(TELLABLE))
-        });
-        let margin =
-            |outcome: Option<MarginOutcome>| outcome.map_or(MARGIN_UNREACHED, |it| it.margin);
-        setting.far.margin = margins.map(margin).fold(setting.margin, f64::max);
-        let (recall, _) = measure(index, spec, vectors, strange.truths, wish, true)?;
+        let of_strangers = target.unwrap_or(TELLABLE);
+        let of_strangers = margin(metric, &strange.estimates, measured.strangers, of_strangers);
+        setting.far.margin = of_strangers.max(setting.margin);
+        let (recall, _) = measure(index, spec, vectors, measured.strangers, wish, true)?;
         let Some(setting) = index.settings.last_mut() else { return Ok(()) };
         setting.far.recall = recall;
         // In few dimensions none may be farther than the rows themselves.
@@ -376,11 +371,7 @@ fn setting(
         let near_and_far = places.iter().chain(far);
         Reach::widest(near_and_far.map(|places| Reach::measured(&places.gaps, depths, target)))
     };
-    let margins = estimates.iter().zip(truths).map(|(estimates, truth)| {
-        let outcome = estimates.least_margin(truth, judged(index.coder.metric), target);
-        outcome.map_or(MARGIN_UNREACHED, |outcome| outcome.margin)
-    });
-    let margin = margins.fold(0.0, f64::max);
+    let margin = margin(index.coder.metric, estimates, truths, target);
     let reach_thinned = reach(1.0 - SHARE_OF_LOSS_THINNED * (1.0 - wish));
     Setting {
         wish,
@@ -392,6 +383,15 @@ fn setting(
         reranked: 0.0,
         recall: Recall::UNKNOWN,
     }
+}
+
+/// The margin with which codes keep a target on every kind of query.
+fn margin(metric: Metric, estimates: &[Estimates], truths: &[Truth], target: f64) -> f64 {
+    let margins = estimates.iter().zip(truths).map(|(estimates, truth)| {
+        let outcome = estimates.least_margin(truth, judged(metric), target);
+        outcome.map_or(MARGIN_UNREACHED, |outcome| outcome.margin)
+    });
+    margins.fold(0.0, f64::max)
 }
 
 /// Carries the searches out, and returns the lowest recall of any kind of query, of those alone that are far from the rows where it is

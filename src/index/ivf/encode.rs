@@ -115,16 +115,20 @@ impl Extent {
 /// The mean and the axes of the components themselves.
 fn plain_axes(sample: VectorView<'_>, kept: usize) -> PrincipalAxes {
     let dimension = sample.dimension();
-    let mut mean = vec![0.0f64; dimension];
-    for vector in sample.as_slice().chunks_exact(dimension) {
-        mean.iter_mut().zip(vector).for_each(|(sum, &value)| *sum += f64::from(value));
-    }
-    let count = sample.count().max(1) as f64;
-    let mean = mean.into_iter().map(|sum| (sum / count) as f32).collect();
     let axes = (0..kept * dimension)
         .map(|place| if place / dimension == place % dimension { 1.0 } else { 0.0 })
         .collect();
-    PrincipalAxes { mean, axes }
+    PrincipalAxes { mean: mean(dimension, sample.as_slice()), axes }
+}
+
+/// The mean of vectors that lie one after the other.
+pub(super) fn mean(dimension: usize, vectors: &[f32]) -> Vec<f32> {
+    let mut sums = vec![0.0f64; dimension];
+    for vector in vectors.chunks_exact(dimension) {
+        sums.iter_mut().zip(vector).for_each(|(sum, &value)| *sum += f64::from(value));
+    }
+    let count = (vectors.len() / dimension).max(1) as f64;
+    sums.into_iter().map(|sum| (sum / count) as f32).collect()
 }
 
 impl Shape {

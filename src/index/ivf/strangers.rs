@@ -6,6 +6,7 @@
 //! whole, and none of its clusters), and a direction without any preference.
 
 use super::IvfSpec;
+use super::encode;
 use super::neighbours::{NORM_MAX, find_neighbours};
 use super::reach::Reach;
 use super::tune::Truth;
@@ -42,7 +43,8 @@ pub(super) fn strangers(
     depth: usize,
     progress: &mut dyn FnMut(&str, u64, u64),
 ) -> Result<Vec<Truth>, IndexError> {
-    let mean = mean_of(vectors, spec.seed ^ 4);
+    let sample = encode::sampled(vectors, MEAN_ROWS, spec.seed ^ 4);
+    let mean = encode::mean(vectors.dimension(), &sample);
     let rows = stratified_rows(vectors.count(), 2 * QUERIES, spec.seed ^ 5);
     // From the mean; the two of a pair lie in different parts of the sky.
     let pairs: Vec<[Vec<f32>; 2]> = (0..rows.len() / 2)
@@ -81,15 +83,6 @@ pub(super) fn strangers(
         find_neighbours(spec, metric, vectors, truth, depth, progress)?;
     }
     Ok(made)
-}
-
-fn mean_of(vectors: VectorView<'_>, seed: u64) -> Vec<f32> {
-    let rows = stratified_rows(vectors.count(), MEAN_ROWS, seed);
-    let mut sums = vec![0.0f64; vectors.dimension()];
-    for row in rows.iter().filter_map(|&row| vectors.row(row)) {
-        sums.iter_mut().zip(row).for_each(|(sum, &value)| *sum += f64::from(value));
-    }
-    sums.into_iter().map(|sum| (sum / rows.len().max(1) as f64) as f32).collect()
 }
 
 impl Far {
