@@ -62,7 +62,8 @@ public:
               blas_set_(reinterpret_cast<Set>(dlsym(RTLD_DEFAULT, "openblas_set_num_threads"))),
               blas_get_(reinterpret_cast<Get>(dlsym(RTLD_DEFAULT, "openblas_get_num_threads"))) {
         omp_set_num_threads(std::max(1, threads));
-        if (blas_set_ != nullptr && blas_get_ != nullptr) {
+        // Where it is one, to set it would begin the workers that the program has ended.
+        if (blas_set_ != nullptr && blas_get_ != nullptr && blas_get_() != 1) {
             blas_before_ = blas_get_();
             blas_set_(1);
         }

@@ -111,15 +111,18 @@ static TRIANGLE: c_char = b'L' as c_char;
 
 type SetThreads = unsafe extern "C" fn(c_int);
 type GetThreads = unsafe extern "C" fn() -> c_int;
+type EndWorkers = unsafe extern "C" fn() -> c_int;
+
+/// A function of the whole program by its name; null where there is none.
+fn look_up(name: &CStr) -> *mut c_void {
+    // SAFETY: a null handle looks in the whole program (RTLD_DEFAULT), and the name ends with a zero.
+    unsafe { dlsym(std::ptr::null_mut(), name.as_ptr()) }
+}
 
 /// The functions of OpenBLAS that set its number of threads; another BLAS has none and keeps its own setting.
 fn thread_setting() -> Option<(SetThreads, GetThreads)> {
     static FOUND: OnceLock<Option<(SetThreads, GetThreads)>> = OnceLock::new();
     *FOUND.get_or_init(|| {
-        let look_up = |name: &CStr| {
-            // SAFETY: a null handle looks in the whole program (RTLD_DEFAULT), and the name ends with a zero.
-            unsafe { dlsym(std::ptr::null_mut(), name.as_ptr()) }
-        };
         let set = look_up(c"openblas_set_num_threads");
         let get = look_up(c"openblas_get_num_threads");
         if set.is_null() || get.is_null() {
@@ -134,6 +137,25 @@ fn thread_setting() -> Option<(SetThreads, GetThreads)> {
             ))
         }
     })
+}
+
+/// Ends the workers that OpenBLAS begins with the program, one for each processor but the first: nobody here gives them work, and
+/// they turn in circles for the first tenth of a second, on processors that a short command has better use for.
+///
+/// To be called when the program begins, before anything is computed. Another BLAS keeps its workers.
+pub(super) fn end_workers() {
+    let end = look_up(c"blas_thread_shutdown_");
+    if end.is_null() || thread_setting().is_none() {
+        return;
+    }
+    // First, since a change of their number would begin them again.
+    one_thread_a_call();
+    // SAFETY: `int blas_thread_shutdown_(void)` is what OpenBLAS itself calls before a fork, after which it begins new workers when
+    // it needs any. It waits for the workers' end; they have nothing to do.
+    unsafe {
+        let end = std::mem::transmute::<*mut c_void, EndWorkers>(end);
+        end();
+    }
 }
 
 /// Keeps OpenBLAS from using workers of its own: callers have a number of threads and divide the work themselves.

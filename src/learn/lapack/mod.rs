@@ -7,6 +7,12 @@ mod ffi;
 use super::LearnError;
 pub use ffi::Real;
 
+/// Ends the threads that OpenBLAS begins with the program and that nothing here uses: they keep the processors busy for the first
+/// tenth of a second. To be called when a program begins, before anything is computed.
+pub fn end_workers() {
+    ffi::end_workers();
+}
+
 /// A row-major matrix, or the transpose of one, in borrowed memory.
 #[derive(Debug, Clone, Copy)]
 pub struct View<'a, T> {
