@@ -30,10 +30,12 @@ mod tests;
 use std::sync::Arc;
 
 use arrow::array::{Array, BooleanArray, RecordBatch, RecordBatchOptions};
-use arrow::compute::prep_null_mask_filter;
+use arrow::compute::{and, prep_null_mask_filter};
 use arrow::datatypes::SchemaRef;
+use datafusion::common::DataFusionError;
 use datafusion::common::cast::as_boolean_array;
-use datafusion::physical_expr::PhysicalExpr;
+use datafusion::logical_expr::ColumnarValue;
+use datafusion::physical_expr::{PhysicalExpr, split_conjunction};
 
 use super::day::Day;
 
@@ -107,7 +109,8 @@ impl Predicate {
 
     /// True for each row that satisfies the condition, false for every other; never null.
     ///
-    /// The batch may have any other columns beside the ones that are needed.
+    /// The batch may have any other columns beside the ones that are needed. Of conditions that are joined by `AND`, none has to be
+    /// computed for a row that another one leaves out: `n <> 0 AND 10 / n > 1` is answered, in this order and the other.
     ///
     /// # Errors
     /// [`PredicateError::MissingColumn`] for a batch of another schema;
@@ -122,12 +125,54 @@ impl Predicate {
         let options = RecordBatchOptions::new().with_row_count(Some(row_count));
         let needed = RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options)
             .map_err(|source| PredicateError::Evaluation { source: source.into() })?;
-        let evaluated = self.condition.evaluate(&needed);
-        let values = evaluated
-            .and_then(|value| value.into_array(row_count))
-            .map_err(|source| PredicateError::Evaluation { source })?;
-        let values =
-            as_boolean_array(&values).map_err(|source| PredicateError::Evaluation { source })?;
-        Ok(if values.null_count() > 0 { prep_null_mask_filter(values) } else { values.clone() })
+        match truths(self.condition.evaluate(&needed), row_count) {
+            // Rarely: rows that cannot be computed may be rows that are left out.
+            Err(error) => self.one_by_one(&needed, error),
+            whole => whole,
+        }
+        .map_err(|source| PredicateError::Evaluation { source })
     }
+
+    /// The same, condition by condition, each for the rows that those before it leave. One that cannot be computed is tried again when
+    /// the others have left out more; `error` is what the whole came to.
+    fn one_by_one(
+        &self,
+        needed: &RecordBatch,
+        error: DataFusionError,
+    ) -> Result<BooleanArray, DataFusionError> {
+        let mut pending = split_conjunction(&self.condition);
+        let mut left = BooleanArray::from(vec![true; needed.num_rows()]);
+        let mut last = error;
+        loop {
+            let before = pending.len();
+            let mut failing = Vec::new();
+            for condition in pending {
+                let values = condition.evaluate_selection(needed, &left);
+                match truths(values, needed.num_rows()) {
+                    Ok(values) => left = and(&left, &values)?,
+                    Err(error) => {
+                        last = error;
+                        failing.push(condition);
+                    }
+                }
+            }
+            if failing.is_empty() {
+                return Ok(left);
+            }
+            if failing.len() == before {
+                return Err(last);
+            }
+            pending = failing;
+        }
+    }
+}
+
+/// What was computed for so many rows, with false for what is unknown.
+fn truths(
+    evaluated: Result<ColumnarValue, DataFusionError>,
+    row_count: usize,
+) -> Result<BooleanArray, DataFusionError> {
+    let values = evaluated?.into_array(row_count)?;
+    let values = as_boolean_array(&values)?;
+    Ok(if values.null_count() > 0 { prep_null_mask_filter(values) } else { values.clone() })
 }

@@ -448,6 +448,25 @@ fn what_cannot_be_evaluated_is_said() {
 }
 
 #[test]
+fn what_a_condition_leaves_out_need_not_be_computed_in_another() {
+    let rows = [0, 4, 20].map(|count| Row { count: Some(count), ..one_row() });
+    for sql in [
+        "count <> 0 AND 10 / count > 1",
+        "10 / count > 1 AND count <> 0",
+        "10 / count > 1 AND count <> 0 AND 10 % count = 2 AND count < 10",
+        "(10 / count > 1 AND 20 / count > 3) AND NOT count = 0",
+    ] {
+        assert_eq!(chosen(sql, &rows), [false, true, false], "{sql}");
+    }
+    let batch = batch(&rows);
+    for sql in ["10 / count > 1 AND count <> 4", "10 / count > 1 OR count = 0"] {
+        let predicate = Predicate::parse(sql, &batch.schema()).expect("parsed");
+        let error = predicate.evaluate(&batch).expect_err(sql);
+        assert!(error.to_string().contains("Divide by zero"), "{error}");
+    }
+}
+
+#[test]
 fn an_empty_batch_has_no_rows() {
     assert!(chosen("z > 1 OR TRUE", &[]).is_empty());
     assert_eq!(chosen("TRUE", &[one_row(), one_row()]), [true, true]);

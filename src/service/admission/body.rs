@@ -146,7 +146,7 @@ impl Incoming {
         if let Err(bytes) = self.frames.advance(&data, most) {
             let what =
                 format!("a message of the request has {bytes} bytes, and {most} are allowed");
-            return Err(Limited::new(name, Duration::from_hours(1), what).into());
+            return Err(Limited::for_ever(name, what).into());
         }
         // A stream holds one message at a time; a request is held whole until it is answered.
         let before = data.len().min(self.again);

@@ -4,14 +4,19 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-/// Why a call is refused for now: a limit of the configuration, by its name there, and when it is worth to try again.
+/// What a caller is told to wait whom no wait helps: programs know delays only, and this one keeps them away.
+const NEVER: Duration = Duration::from_hours(1);
+
+/// Why a call is refused: a limit of the configuration, by its name there, and when it is worth to try again.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("{what} (limit `{name}`); try again in {} s", seconds(*.retry_after))]
+#[error("{what} (limit `{name}`); {}", self.advice())]
 pub struct Limited {
     /// The limit, as the configuration calls it.
     pub name: &'static str,
     /// When the call may be served.
     pub retry_after: Duration,
+    /// Whether the same call is refused at any time.
+    pub is_final: bool,
     /// What was met.
     pub what: String,
 }
@@ -24,12 +29,42 @@ fn seconds(time: Duration) -> String {
 
 impl Limited {
     pub(super) fn new(name: &'static str, retry_after: Duration, what: impl Into<String>) -> Self {
-        Self { name, retry_after, what: what.into() }
+        Self { name, retry_after, is_final: false, what: what.into() }
+    }
+
+    /// What no time helps: the caller has to ask for something else.
+    pub(super) fn for_ever(name: &'static str, what: impl Into<String>) -> Self {
+        Self { name, retry_after: NEVER, is_final: true, what: what.into() }
+    }
+
+    /// What the caller is to do.
+    fn advice(&self) -> String {
+        if self.is_final {
+            return "the same call is refused at any time".to_owned();
+        }
+        format!("try again in {} s", seconds(self.retry_after))
     }
 
     /// An answer that its reader did not go on with for so long.
     pub(in crate::service) fn unread(time: Duration) -> Self {
         let what = format!("the answer was not read for {:.1} s", time.as_secs_f64());
         Self::new("admission.stall_s", Duration::from_millis(100), what)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whom_no_wait_helps_is_not_told_to_wait() {
+        assert_eq!(
+            Limited::for_ever("a.limit", "too much").to_string(),
+            "too much (limit `a.limit`); the same call is refused at any time"
+        );
+        let told = |after| Limited::new("a.limit", after, "too much").to_string();
+        assert_eq!(told(Duration::ZERO), "too much (limit `a.limit`); try again in 0.001 s");
+        let an_hour = told(Duration::from_hours(1));
+        assert_eq!(an_hour, "too much (limit `a.limit`); try again in 3600 s");
     }
 }

@@ -72,7 +72,7 @@ impl Reserved {
                 let what = format!(
                     "the call needs {needs} MiB of the {budget} that all queries together may have; ask for fewer hits or columns"
                 );
-                Limited::new(NAME, Duration::from_hours(1), what)
+                Limited::for_ever(NAME, what)
             } else {
                 let what = format!(
                     "the call needs {needs} MiB, and queries under way hold {} of {budget}",
@@ -125,7 +125,7 @@ mod tests {
         let refused = budget.take(41).expect_err("not there");
         assert_eq!((refused.name, budget.taken()), (NAME, 60));
         assert!(refused.retry_after < Duration::from_secs(10));
-        assert!(budget.take(101).expect_err("never there").retry_after > Duration::from_mins(10));
+        assert!(!refused.is_final && budget.take(101).expect_err("never there").is_final);
         first.shrink(10);
         let second = budget.take(90).expect("there");
         assert!(first.grow(1).is_err());
