@@ -137,15 +137,19 @@ impl From<Limited> for Status {
     fn from(limited: Limited) -> Self {
         telemetry::rejected(limited.name);
         // Not a warning: under overload there are thousands of them, and the figures tell how many.
-        tracing::debug!(limit = limited.name, %limited, "call refused for now");
+        tracing::debug!(limit = limited.name, %limited, "call refused");
+        let code = Code::ResourceExhausted;
         let (message, after) = (one_line(&limited.to_string()), limited.retry_after);
+        // Who is told a time comes back then: nobody is to whom it would not help.
+        if limited.is_final {
+            return Self::new(code, message);
+        }
         let delay = Delay { seconds: after.as_secs() as i64, nanos: after.subsec_nanos() as i32 };
         let info = RetryInfo { retry_delay: Some(delay) };
         let detail = Detail {
             type_url: "type.googleapis.com/google.rpc.RetryInfo".to_owned(),
             value: info.encode_to_vec(),
         };
-        let code = Code::ResourceExhausted;
         let details =
             Details { code: code.into(), message: message.clone(), details: vec![detail] };
         let mut metadata = MetadataMap::new();
@@ -201,6 +205,19 @@ mod tests {
         assert_eq!(one_line("a\n  b\tc "), "a b c");
         let long = one_line(&"é".repeat(3_000));
         assert!(long.len() <= MESSAGE_BYTES_MAX + 4 && long.ends_with(" ..."));
+    }
+
+    #[test]
+    fn whom_no_wait_helps_is_told_no_time() {
+        let refused = |is_final| {
+            let retry_after = std::time::Duration::from_millis(20);
+            let (name, what) = ("a.limit", "too much".to_owned());
+            Status::from(Limited { name, retry_after, is_final, what })
+        };
+        let (later, never) = (refused(false), refused(true));
+        assert_eq!([later.code(), never.code()], [Code::ResourceExhausted; 2]);
+        assert!(later.metadata().contains_key(RETRY_AFTER) && !later.details().is_empty());
+        assert!(!never.metadata().contains_key(RETRY_AFTER) && never.details().is_empty());
     }
 
     #[test]

@@ -160,8 +160,9 @@ pub(super) fn end_workers() {
 
 /// Keeps OpenBLAS from using workers of its own: callers have a number of threads and divide the work themselves.
 ///
-/// The setting belongs to the process. FAISS's shim sets the same while it works and puts back what it found, so the
-/// setting is looked at before every call; a call that crosses the shim's putting back, once in a process, may use more.
+/// The setting belongs to the process. Where the workers were not ended when the program began, FAISS's shim sets the same while it
+/// works and puts back what it found, so the setting is looked at before every call; a call that crosses the shim's putting back,
+/// once in a process, may use more.
 fn one_thread_a_call() {
     if let Some((set, get)) = thread_setting() {
         // SAFETY: both take and give plain numbers and may be called from any thread.

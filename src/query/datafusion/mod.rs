@@ -44,6 +44,10 @@ pub(in crate::query) use lex::may_name_day;
 pub use lex::{LENGTH_MAX, NESTING_MAX, VALUES_MAX, WORDS_MAX};
 pub use split::{ColumnCondition, Split};
 
+/// How often the conditions that could not be computed are tried again: each time may cost as much as the whole, and a guard helps in
+/// the first or the second.
+const ROUNDS_MAX: usize = 4;
+
 /// A condition on the columns of objects.
 #[derive(Debug, Clone)]
 pub struct Predicate {
@@ -109,8 +113,9 @@ impl Predicate {
 
     /// True for each row that satisfies the condition, false for every other; never null.
     ///
-    /// The batch may have any other columns beside the ones that are needed. Of conditions that are joined by `AND`, none has to be
-    /// computed for a row that another one leaves out: `n <> 0 AND 10 / n > 1` is answered, in this order and the other.
+    /// The batch may have any other columns beside the ones that are needed. Where the whole cannot be computed, conditions that are
+    /// joined by `AND` are, one after the other, each for the rows that those before it leave in this batch: `n <> 0 AND 10 / n > 1`
+    /// is answered, in this order and the other.
     ///
     /// # Errors
     /// [`PredicateError::MissingColumn`] for a batch of another schema;
@@ -143,7 +148,7 @@ impl Predicate {
         let mut pending = split_conjunction(&self.condition);
         let mut left = BooleanArray::from(vec![true; needed.num_rows()]);
         let mut last = error;
-        loop {
+        for _ in 0..ROUNDS_MAX {
             let before = pending.len();
             let mut failing = Vec::new();
             for condition in pending {
@@ -160,10 +165,11 @@ impl Predicate {
                 return Ok(left);
             }
             if failing.len() == before {
-                return Err(last);
+                break;
             }
             pending = failing;
         }
+        Err(last)
     }
 }
 

@@ -467,6 +467,22 @@ fn what_a_condition_leaves_out_need_not_be_computed_in_another() {
 }
 
 #[test]
+fn conditions_that_wait_for_one_another_are_tried_a_few_times() {
+    // Each cannot be computed for one row, which only the next one leaves out.
+    let evaluate = |rows: i64| {
+        let batch =
+            batch(&(0..rows).map(|n| Row { count: Some(n), ..one_row() }).collect::<Vec<_>>());
+        let chain: Vec<String> =
+            (0..=rows).map(|step| format!("1 / (count - {step}) >= 0")).collect();
+        let predicate = Predicate::parse(&chain.join(" AND "), &batch.schema()).expect("parsed");
+        predicate.evaluate(&batch).map(|values| values.true_count())
+    };
+    assert_eq!(evaluate(3).expect("four times are enough"), 0);
+    let error = evaluate(10).expect_err("they are not");
+    assert!(error.to_string().contains("Divide by zero"), "{error}");
+}
+
+#[test]
 fn an_empty_batch_has_no_rows() {
     assert!(chosen("z > 1 OR TRUE", &[]).is_empty());
     assert_eq!(chosen("TRUE", &[one_row(), one_row()]), [true, true]);

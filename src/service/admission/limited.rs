@@ -1,11 +1,8 @@
-//! Why a call is refused for now.
+//! Why a call is refused.
 
 use std::time::Duration;
 
 use thiserror::Error;
-
-/// What a caller is told to wait whom no wait helps: programs know delays only, and this one keeps them away.
-const NEVER: Duration = Duration::from_hours(1);
 
 /// Why a call is refused: a limit of the configuration, by its name there, and when it is worth to try again.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -13,9 +10,9 @@ const NEVER: Duration = Duration::from_hours(1);
 pub struct Limited {
     /// The limit, as the configuration calls it.
     pub name: &'static str,
-    /// When the call may be served.
+    /// When the call may be served; nothing where it is final.
     pub retry_after: Duration,
-    /// Whether the same call is refused at any time.
+    /// Whether the same call is refused at any time, as long as the configuration stays as it is.
     pub is_final: bool,
     /// What was met.
     pub what: String,
@@ -34,13 +31,13 @@ impl Limited {
 
     /// What no time helps: the caller has to ask for something else.
     pub(super) fn for_ever(name: &'static str, what: impl Into<String>) -> Self {
-        Self { name, retry_after: NEVER, is_final: true, what: what.into() }
+        Self { name, retry_after: Duration::ZERO, is_final: true, what: what.into() }
     }
 
     /// What the caller is to do.
     fn advice(&self) -> String {
         if self.is_final {
-            return "the same call is refused at any time".to_owned();
+            return "to try again does not help".to_owned();
         }
         format!("try again in {} s", seconds(self.retry_after))
     }
@@ -60,7 +57,7 @@ mod tests {
     fn whom_no_wait_helps_is_not_told_to_wait() {
         assert_eq!(
             Limited::for_ever("a.limit", "too much").to_string(),
-            "too much (limit `a.limit`); the same call is refused at any time"
+            "too much (limit `a.limit`); to try again does not help"
         );
         let told = |after| Limited::new("a.limit", after, "too much").to_string();
         assert_eq!(told(Duration::ZERO), "too much (limit `a.limit`); try again in 0.001 s");

@@ -66,7 +66,8 @@ impl Reserved {
         if before.saturating_add(bytes) > *most {
             taken.fetch_sub(bytes, Ordering::AcqRel);
             let mib = |bytes: u64| (bytes as f64 / f64::from(1 << 20)).ceil();
-            let (needs, budget) = (mib(bytes), mib(*most));
+            let (more, budget) = (mib(bytes), mib(*most));
+            let needs = mib(self.bytes.saturating_add(bytes));
             // What would not fit alone is never served; the caller is to ask for less, not again.
             return Err(if self.bytes.saturating_add(bytes) > *most {
                 let what = format!(
@@ -75,7 +76,7 @@ impl Reserved {
                 Limited::for_ever(NAME, what)
             } else {
                 let what = format!(
-                    "the call needs {needs} MiB, and queries under way hold {} of {budget}",
+                    "the call needs {more} MiB, and queries under way hold {} of {budget}",
                     mib(before)
                 );
                 Limited::new(NAME, Duration::from_millis(500), what)

@@ -7,7 +7,7 @@
 //! two comparisons. What takes little more, and is given a slot at once, is answered where it arrives, too. Who has to wait does so in an order that is fair among identities, and who would wait too long is told at once.
 //! Where more is asked than can be done, who asks for more than he can have gets what others leave.
 //!
-//! - **ADM-1**: a refusal names the limit as the configuration calls it, and says when to try again.
+//! - **ADM-1**: a refusal names the limit as the configuration calls it, and says when to try again, or that it does not help.
 //! - **ADM-2**: nobody waits for his turn longer than `admission.wait_ms`, or than his own time allows.
 //! - **ADM-3**: what runs and what is answered keeps within `admission.memory_mib`, as far as it was foreseen.
 

@@ -42,7 +42,7 @@ pub struct Quotas {
 struct Inner {
     options: QuotaOptions,
     accounts: RwLock<HashMap<Arc<str>, Arc<Account>>>,
-    /// The system's own: the other clock of the library compares itself with it first, which takes 0.2 s of every command.
+    /// The system's own: the other clock of the library compares itself with it first, for up to 0.2 s.
     clock: MonotonicClock,
 }
 
