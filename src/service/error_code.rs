@@ -139,11 +139,9 @@ impl From<Limited> for Status {
         // Not a warning: under overload there are thousands of them, and the figures tell how many.
         tracing::debug!(limit = limited.name, %limited, "call refused");
         let code = Code::ResourceExhausted;
-        let (message, after) = (one_line(&limited.to_string()), limited.retry_after);
-        // Who is told a time comes back then: nobody is to whom it would not help.
-        if limited.is_final {
-            return Self::new(code, message);
-        }
+        let message = one_line(&limited.to_string());
+        // Who is told a time comes back then.
+        let Some(after) = limited.retry_after else { return Self::new(code, message) };
         let delay = Delay { seconds: after.as_secs() as i64, nanos: after.subsec_nanos() as i32 };
         let info = RetryInfo { retry_delay: Some(delay) };
         let detail = Detail {
@@ -209,12 +207,12 @@ mod tests {
 
     #[test]
     fn whom_no_wait_helps_is_told_no_time() {
-        let refused = |is_final| {
-            let retry_after = std::time::Duration::from_millis(20);
+        let refused = |retry_after| {
             let (name, what) = ("a.limit", "too much".to_owned());
-            Status::from(Limited { name, retry_after, is_final, what })
+            Status::from(Limited { name, retry_after, what })
         };
-        let (later, never) = (refused(false), refused(true));
+        let later = refused(Some(std::time::Duration::from_millis(20)));
+        let never = refused(None);
         assert_eq!([later.code(), never.code()], [Code::ResourceExhausted; 2]);
         assert!(later.metadata().contains_key(RETRY_AFTER) && !later.details().is_empty());
         assert!(!never.metadata().contains_key(RETRY_AFTER) && never.details().is_empty());

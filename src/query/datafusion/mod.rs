@@ -130,12 +130,10 @@ impl Predicate {
         let options = RecordBatchOptions::new().with_row_count(Some(row_count));
         let needed = RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options)
             .map_err(|source| PredicateError::Evaluation { source: source.into() })?;
-        match truths(self.condition.evaluate(&needed), row_count) {
+        truths(self.condition.evaluate(&needed), row_count)
             // Rarely: rows that cannot be computed may be rows that are left out.
-            Err(error) => self.one_by_one(&needed, error),
-            whole => whole,
-        }
-        .map_err(|source| PredicateError::Evaluation { source })
+            .or_else(|error| self.one_by_one(&needed, error))
+            .map_err(|source| PredicateError::Evaluation { source })
     }
 
     /// The same, condition by condition, each for the rows that those before it leave. One that cannot be computed is tried again when

@@ -10,10 +10,8 @@ use thiserror::Error;
 pub struct Limited {
     /// The limit, as the configuration calls it.
     pub name: &'static str,
-    /// When the call may be served; nothing where it is final.
-    pub retry_after: Duration,
-    /// Whether the same call is refused at any time, as long as the configuration stays as it is.
-    pub is_final: bool,
+    /// When the call may be served; `None` where it is refused as long as the configuration stays as it is.
+    pub retry_after: Option<Duration>,
     /// What was met.
     pub what: String,
 }
@@ -26,20 +24,20 @@ fn seconds(time: Duration) -> String {
 
 impl Limited {
     pub(super) fn new(name: &'static str, retry_after: Duration, what: impl Into<String>) -> Self {
-        Self { name, retry_after, is_final: false, what: what.into() }
+        Self { name, retry_after: Some(retry_after), what: what.into() }
     }
 
     /// What no time helps: the caller has to ask for something else.
     pub(super) fn for_ever(name: &'static str, what: impl Into<String>) -> Self {
-        Self { name, retry_after: Duration::ZERO, is_final: true, what: what.into() }
+        Self { name, retry_after: None, what: what.into() }
     }
 
     /// What the caller is to do.
     fn advice(&self) -> String {
-        if self.is_final {
-            return "to try again does not help".to_owned();
+        match self.retry_after {
+            Some(time) => format!("try again in {} s", seconds(time)),
+            None => "to try again does not help".to_owned(),
         }
-        format!("try again in {} s", seconds(self.retry_after))
     }
 
     /// An answer that its reader did not go on with for so long.

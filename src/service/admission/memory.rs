@@ -66,10 +66,10 @@ impl Reserved {
         if before.saturating_add(bytes) > *most {
             taken.fetch_sub(bytes, Ordering::AcqRel);
             let mib = |bytes: u64| (bytes as f64 / f64::from(1 << 20)).ceil();
-            let (more, budget) = (mib(bytes), mib(*most));
-            let needs = mib(self.bytes.saturating_add(bytes));
+            let whole = self.bytes.saturating_add(bytes);
+            let (needs, more, budget) = (mib(whole), mib(bytes), mib(*most));
             // What would not fit alone is never served; the caller is to ask for less, not again.
-            return Err(if self.bytes.saturating_add(bytes) > *most {
+            return Err(if whole > *most {
                 let what = format!(
                     "the call needs {needs} MiB of the {budget} that all queries together may have; ask for fewer hits or columns"
                 );
@@ -125,8 +125,8 @@ mod tests {
         let mut first = budget.take(60).expect("there");
         let refused = budget.take(41).expect_err("not there");
         assert_eq!((refused.name, budget.taken()), (NAME, 60));
-        assert!(refused.retry_after < Duration::from_secs(10));
-        assert!(!refused.is_final && budget.take(101).expect_err("never there").is_final);
+        assert!(refused.retry_after.is_some_and(|time| time < Duration::from_secs(10)));
+        assert_eq!(budget.take(101).expect_err("never there").retry_after, None);
         first.shrink(10);
         let second = budget.take(90).expect("there");
         assert!(first.grow(1).is_err());
