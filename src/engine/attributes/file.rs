@@ -9,6 +9,9 @@
 //! ranks    width x rows: the rank of each row
 //! ```
 //!
+//! A file that begins with "SIDATT02" has three sections instead of the starts: those of NaN, null and the end; for each block of 512
+//! rows by rank a u32, the number of values that begin before it; and a bit for each of them, 1 where a value begins.
+//!
 //! Little-endian; each section begins at a multiple of eight bytes.
 
 use std::fs::File;
@@ -19,11 +22,13 @@ use super::Attribute;
 use super::keys::Kind;
 use super::rank::{Ranked, Values};
 use super::ranks::width;
+use super::starts::{self, OTHERS};
 use crate::engine::error::EngineError;
 use crate::engine::mapped::MappedSections;
 use crate::pieces::Pieces;
 
-const MAGIC: &[u8; 8] = b"SIDATT01";
+/// Of files with a table of starts, and of those with marks.
+const MAGIC: [&[u8; 8]; 2] = [b"SIDATT01", b"SIDATT02"];
 const HEADER_BYTES: usize = 64;
 
 /// Where each section begins.
@@ -36,6 +41,8 @@ pub(super) struct Layout {
     pub(super) distinct: usize,
     pub(super) text_bytes: usize,
     pub(super) starts: usize,
+    /// Of the starts by marks, where they are so kept.
+    pub(super) marks: Option<Marks>,
     pub(super) values: usize,
     pub(super) text: usize,
     pub(super) order: usize,
@@ -44,9 +51,16 @@ pub(super) struct Layout {
     pub(super) len: usize,
 }
 
+/// Where the ones before each block and the words of marks begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Marks {
+    pub(super) before: usize,
+    pub(super) words: usize,
+}
+
 impl Layout {
     /// `None` for numbers that no file has.
-    fn new(kind: Kind, rows: u64, distinct: u64, text_bytes: u64) -> Option<Self> {
+    fn new(kind: Kind, rows: u64, distinct: u64, text_bytes: u64, is_marked: bool) -> Option<Self> {
         // Ranks, with two for NaN and null, are 32-bit numbers.
         if distinct > rows || rows > u64::from(u32::MAX) - 2 {
             return None;
@@ -58,7 +72,14 @@ impl Layout {
         let (rows, distinct) = (usize::try_from(rows).ok()?, usize::try_from(distinct).ok()?);
         let text_bytes = usize::try_from(text_bytes).ok()?;
         let starts = HEADER_BYTES;
-        let values = after(starts, distinct + 3, size_of::<u32>())?;
+        let (marks, values) = if is_marked {
+            let before = after(starts, OTHERS, size_of::<u32>())?;
+            let words = after(before, starts::block_count(rows), size_of::<u32>())?;
+            let values = after(words, starts::word_count(rows), size_of::<u64>())?;
+            (Some(Marks { before, words }), values)
+        } else {
+            (None, after(starts, distinct.checked_add(OTHERS)?, size_of::<u32>())?)
+        };
         let value_count = distinct + usize::from(kind == Kind::Text);
         let text = after(values, value_count, size_of::<u64>())?;
         let order = after(text, text_bytes, 1)?;
@@ -71,6 +92,7 @@ impl Layout {
             distinct,
             text_bytes,
             starts,
+            marks,
             values,
             text,
             order,
@@ -113,9 +135,8 @@ fn layout_of(
     if file_bytes < HEADER_BYTES {
         return Err("it is shorter than its header");
     }
-    if header[..MAGIC.len()] != MAGIC[..] {
-        return Err("it is no attribute of format 1");
-    }
+    let form = MAGIC.iter().position(|magic| header.starts_with(*magic));
+    let is_marked = form.ok_or("it is no attribute of format 1 or 2")? == 1;
     let [tag, width]: [u32; 2] = bytemuck::pod_read_unaligned(&header[8..16]);
     let [rows, distinct, text_bytes]: [u64; 3] = bytemuck::pod_read_unaligned(&header[16..40]);
     if tag != kind.tag() {
@@ -124,7 +145,8 @@ fn layout_of(
     if rows != row_count as u64 {
         return Err("it is of another number of rows");
     }
-    let layout = Layout::new(kind, rows, distinct, text_bytes).ok_or("its numbers are wrong")?;
+    let layout = Layout::new(kind, rows, distinct, text_bytes, is_marked);
+    let layout = layout.ok_or("its numbers are wrong")?;
     if layout.width != width as usize || layout.len != file_bytes {
         return Err("its length is wrong");
     }
@@ -152,14 +174,23 @@ fn write_sections(
         Values::Texts(texts) => (texts.len(), texts.iter().map(|text| text.len() as u64).sum()),
     };
     let width = width(distinct as u64 + 2);
-    sections.put(MAGIC)?;
+    let is_marked = starts::is_marked(ranked.ranks.len(), distinct);
+    sections.put(MAGIC[usize::from(is_marked)])?;
     sections.put(&kind.tag().to_le_bytes())?;
     sections.put(&(width as u32).to_le_bytes())?;
     for number in [rows, distinct as u64, text_bytes] {
         sections.put(&number.to_le_bytes())?;
     }
     sections.pad(HEADER_BYTES as u64)?;
-    sections.put_all(ranked.starts.iter().map(|start| start.to_le_bytes()))?;
+    if is_marked {
+        let (of_values, others) = ranked.starts.split_at(distinct);
+        sections.put_all(others.iter().map(|start| start.to_le_bytes()))?;
+        let (before, words) = starts::marks(ranked.ranks.len(), of_values);
+        sections.put_all(before.iter().map(|ones| ones.to_le_bytes()))?;
+        sections.put_all(words.iter().map(|word| word.to_le_bytes()))?;
+    } else {
+        sections.put_all(ranked.starts.iter().map(|start| start.to_le_bytes()))?;
+    }
     match &ranked.values {
         Values::Keys(keys) => sections.put_all(keys.iter().map(|key| key.to_le_bytes()))?,
         Values::Texts(texts) => {

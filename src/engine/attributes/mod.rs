@@ -3,7 +3,7 @@
 //! The distinct values of a column are sorted, and each row has the rank of its value among them; NaN and null have
 //! ranks of their own above all values. A condition on the column is then a few intervals of ranks, found by binary
 //! search. Testing a row is one comparison of a small integer; the rows of an interval lie side by side in a
-//! permutation; and their number is the difference of two entries.
+//! permutation; and their number is the difference of two places.
 
 mod build;
 mod file;
@@ -12,6 +12,7 @@ mod mask;
 mod rank;
 mod ranks;
 mod spans;
+mod starts;
 mod values;
 
 #[cfg(test)]
@@ -24,6 +25,7 @@ use file::Layout;
 use keys::Kind;
 use ranks::Ranks;
 pub use spans::{Span, Spans};
+use starts::{OTHERS, Starts};
 use values::Cut;
 pub use values::{Scalar, ValueSet};
 
@@ -128,7 +130,7 @@ impl Attribute {
     /// Number of rows of the spans.
     ///
     /// # Complexity
-    /// Two memory accesses for each span.
+    /// Two memory accesses for each span, or two binary searches among the blocks of rows where nearly all values differ.
     pub fn count(&self, spans: &Spans) -> usize {
         spans.as_slice().iter().map(|span| self.places(*span).len()).sum()
     }
@@ -218,10 +220,22 @@ impl Attribute {
 
     /// Places of a span's rows in the order; none where a damaged file has them descend.
     fn places(&self, span: Span) -> Range<usize> {
-        let starts: &[u32] = self.section(self.layout.starts, self.layout.distinct + 3);
-        let start = |rank: u32| starts.get(rank as usize).map_or(0, |&start| start as usize);
-        let end = start(span.end).min(self.layout.rows);
-        start(span.start).min(end)..end
+        let starts = self.starts();
+        let end = starts.of(span.end).min(self.layout.rows);
+        starts.of(span.start).min(end)..end
+    }
+
+    fn starts(&self) -> Starts<'_> {
+        let Layout { starts, rows, distinct, .. } = self.layout;
+        match self.layout.marks {
+            None => Starts::Table(self.section(starts, distinct + OTHERS)),
+            Some(marks) => Starts::Marks {
+                distinct,
+                others: self.section(starts, OTHERS),
+                before: self.section(marks.before, starts::block_count(rows)),
+                words: self.section(marks.words, starts::word_count(rows)),
+            },
+        }
     }
 
     /// A section, whose bounds were seen to be in the file when it was opened.

@@ -38,6 +38,13 @@ fn reals() -> [ArrayRef; 1] {
     [array(Kind::Double, &cells)]
 }
 
+/// So few values that a table has their starts.
+fn flags() -> [ArrayRef; 1] {
+    let cells: Vec<Cell> =
+        (0..200).map(|row| (row % 3 != 0).then_some(Scalar::Bool(true))).collect();
+    [array(Kind::Boolean, &cells)]
+}
+
 #[test]
 fn damage_is_refused_or_harmless() {
     let folder = tempfile::tempdir().expect("a temporary folder");
@@ -48,27 +55,31 @@ fn damage_is_refused_or_harmless() {
         !ValueSet::among((0..9).step_by(2).map(|value| Scalar::Real(value.into()))),
         ValueSet::null(),
     ];
-    for (kind, arrays) in [(Kind::Text, texts()), (Kind::Double, reals())] {
+    let columns =
+        [(Kind::Text, texts(), 2), (Kind::Double, reals(), 2), (Kind::Boolean, flags(), 1)];
+    for (kind, arrays, format) in columns {
+        let rows = arrays[0].len();
         attribute(&path, kind, &arrays);
         let sound = fs::read(&path).expect("read");
+        assert!(sound.starts_with(format!("SIDATT0{format}").as_bytes()), "{kind:?}");
         for place in 0..sound.len() {
             for value in [0, 0xff, sound[place] ^ 1, sound[place].wrapping_add(9)] {
                 let mut damaged = sound.clone();
                 damaged[place] = value;
                 fs::write(&path, &damaged).expect("written");
-                if let Ok(Some(attribute)) = file::open(&path, kind, 40) {
+                if let Ok(Some(attribute)) = file::open(&path, kind, rows) {
                     sets.iter().for_each(|values| ask(&attribute, values));
                 }
             }
         }
         for len in 0..sound.len() {
             fs::write(&path, &sound[..len]).expect("written");
-            let error = file::open(&path, kind, 40).map(|_| ()).expect_err("too short");
+            let error = file::open(&path, kind, rows).map(|_| ()).expect_err("too short");
             assert!(error.to_string().contains("sidereus index build"), "{error}");
         }
         fs::write(&path, &sound).expect("written");
-        assert!(file::open(&path, kind, 41).is_err(), "another number of rows");
-        assert!(file::open(&path, Kind::Integer, 40).is_err(), "another type");
+        assert!(file::open(&path, kind, rows + 1).is_err(), "another number of rows");
+        assert!(file::open(&path, Kind::Integer, rows).is_err(), "another type");
     }
     assert!(file::open(&folder.path().join("none"), Kind::Text, 40).expect("no error").is_none());
 }
