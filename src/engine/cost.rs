@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use super::attributes::test_rows;
 use super::mapped::MappedSections;
 use crate::pieces::Pieces;
-use crate::vector::{CODE_STEP, CONSTANT_BYTES, CodeWeights, dot};
+use crate::vector::{CONSTANT_BYTES, CodeWeights, dot};
 
 /// Raised when what is measured changes.
 const VERSION: u32 = 6;
@@ -33,6 +33,9 @@ const CACHE_BYTES: usize = 8 << 20;
 
 /// Bytes of the columns over which tests are measured; of the largest, all that is measured.
 const TESTED_BYTES: [usize; 2] = [2 << 20, 8 << 20];
+
+/// Bytes of the codes that the loops are measured with: short ones, usual ones, and long ones.
+const CODE_BYTES: [usize; 3] = [32, 64, 256];
 
 /// Codes of the lists that are measured.
 const LIST_CODES: usize = 160;
@@ -210,10 +213,11 @@ impl CodeCost {
 
     /// Measures the loops over some bytes as codes.
     fn measured(bytes: &[u8]) -> Self {
-        let short = per_code(bytes, CODE_STEP);
-        let byte_ns = ((per_code(bytes, 8 * CODE_STEP) - short) / (7 * CODE_STEP) as f64).max(0.01);
-        let usual = short + CODE_STEP as f64 * byte_ns;
-        let usual_bytes = 2 * CODE_STEP;
+        let [short_bytes, usual_bytes, long_bytes] = CODE_BYTES;
+        let short = per_code(bytes, short_bytes);
+        let longer = per_code(bytes, long_bytes) - short;
+        let byte_ns = (longer / (long_bytes - short_bytes) as f64).max(0.01);
+        let usual = short + (usual_bytes - short_bytes) as f64 * byte_ns;
         let weights = weights(usual_bytes);
         let count = bytes.len() / usual_bytes;
         let gathered = |rows: [Vec<u32>; RUNS]| {
@@ -246,7 +250,7 @@ impl CodeCost {
         });
         let far = [0, 1, 2].map(|run| scattered(count, run));
         Self {
-            code_ns: (short - byte_ns * CODE_STEP as f64).max(0.3),
+            code_ns: (short - byte_ns * short_bytes as f64).max(0.3),
             byte_ns,
             fetch_ns: (gathered(far) - usual).max(0.3),
             step_ns: (gathered(ascending) - usual).max(0.3),

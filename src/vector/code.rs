@@ -5,10 +5,10 @@
 //! `constant - base - scale * sum(weight * byte)`, where the sum is exact in 32 bits.
 
 use super::simd::avx512::WideWeights;
-use super::simd::{self, GROUP, ROWS_AHEAD, Scaling, Taker};
+use super::simd::{self, CODES_READ, GROUP, ROWS_AHEAD, Scaling, Taker};
 
 /// Codes are this many bytes long, or a multiple of it.
-pub const CODE_STEP: usize = 32;
+pub const CODE_STEP: usize = 2;
 
 /// Bytes of a row's constant at the front of its code.
 pub const CONSTANT_BYTES: usize = size_of::<f32>();
@@ -22,6 +22,9 @@ const WEIGHT_MAX: f32 = 8191.0;
 /// A query as integers.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CodeWeights {
+    /// Bytes of a code.
+    code_bytes: usize,
+    /// One for each byte of a code, and zeros for what is read beyond its end.
     weights: Vec<i16>,
     /// The same for wider instructions, where the processor has them.
     wide: Option<WideWeights>,
@@ -76,13 +79,13 @@ impl CodeWeights {
         debug_assert!(CONSTANT_BYTES + factors.len() <= code_bytes);
         let largest = factors.iter().fold(0.0f32, |most, factor| most.max(factor.abs()));
         let scale = if largest > 0.0 { largest / WEIGHT_MAX } else { 1.0 };
-        let mut weights = vec![0i16; code_bytes];
+        let mut weights = vec![0i16; code_bytes.next_multiple_of(CODES_READ)];
         // The bytes of the constant have weight 0.
         for (weight, factor) in weights.iter_mut().skip(CONSTANT_BYTES).zip(factors) {
             *weight = (factor / scale).round().clamp(-WEIGHT_MAX, WEIGHT_MAX) as i16;
         }
-        let wide = WideWeights::new(&weights);
-        Self { weights, wide, scaling: Scaling { scale, base } }
+        let wide = WideWeights::new(&weights, code_bytes);
+        Self { code_bytes, weights, wide, scaling: Scaling { scale, base } }
     }
 
     /// Sum of what rounding to weights has made each of the factors, which they came of, differ by.
@@ -97,12 +100,12 @@ impl CodeWeights {
 
     /// Whether this processor has the instructions that compare codes quicker.
     pub fn is_wide() -> bool {
-        WideWeights::new(&[0; CODE_STEP]).is_some()
+        WideWeights::new(&[0; CODES_READ], CODE_STEP).is_some()
     }
 
     /// Bytes of the codes that these weights are for.
     pub fn code_bytes(&self) -> usize {
-        self.weights.len()
+        self.code_bytes
     }
 
     /// Estimates for consecutive codes, in order, handed to `each` with their place; codes cut off at the end are left out.
@@ -141,7 +144,7 @@ impl CodeWeights {
     /// Asks for the codes of the first of some rows, which are gathered soon.
     pub fn prefetch(&self, codes: &[u8], rows: &[u32]) {
         for &row in rows.iter().take(ROWS_AHEAD) {
-            simd::prefetch(codes, row as usize * self.weights.len(), self.weights.len());
+            simd::prefetch(codes, row as usize * self.code_bytes, self.code_bytes);
         }
     }
 
@@ -149,19 +152,13 @@ impl CodeWeights {
         if let Some(wide) = &self.wide {
             return wide.scan(self.scaling, codes, next, taker);
         }
-        let length = self.weights.len();
-        let mut groups = codes.chunks_exact(length * GROUP);
-        let mut place = 0;
-        for group in &mut groups {
-            simd::prefetch_behind(codes, next, (place + ROWS_AHEAD) * length, group.len());
-            let rows: [&[u8]; GROUP] =
-                std::array::from_fn(|row| &group[row * length..(row + 1) * length]);
-            self.take_group(rows, place, taker);
-            place += GROUP;
-        }
-        for row in groups.remainder().chunks_exact(length) {
-            taker.take(place, self.one(row));
-            place += 1;
+        let length = self.code_bytes;
+        let count = codes.len() / length;
+        for place in (0..count).step_by(GROUP) {
+            let some = GROUP.min(count - place);
+            simd::prefetch_behind(codes, next, (place + ROWS_AHEAD) * length, some * length);
+            let rows = std::array::from_fn(|row| (row < some).then_some(place + row));
+            self.take_some(codes, rows, place, taker);
         }
     }
 
@@ -169,27 +166,37 @@ impl CodeWeights {
         if let Some(wide) = &self.wide {
             return wide.gather(self.scaling, codes, rows, taker);
         }
-        let length = self.weights.len();
-        let code = |row: u32| {
-            let start = row as usize * length;
-            codes.get(start..start + length)
-        };
+        let length = self.code_bytes;
         for (group, some) in rows.chunks(GROUP).enumerate() {
             let place = group * GROUP;
             for &ahead in rows.iter().skip(place + ROWS_AHEAD).take(GROUP) {
                 simd::prefetch(codes, ahead as usize * length, length);
             }
-            let found: [Option<&[u8]>; GROUP] =
-                std::array::from_fn(|row| some.get(row).and_then(|&row| code(row)));
-            if let [Some(a), Some(b), Some(c), Some(d), Some(e), Some(f), Some(g), Some(h)] = found
-            {
-                self.take_group([a, b, c, d, e, f, g, h], place, taker);
-                continue;
-            }
-            for (row, code) in found.into_iter().enumerate() {
-                if let Some(code) = code {
-                    taker.take(place + row, self.one(code));
-                }
+            let rows = std::array::from_fn(|row| some.get(row).map(|&row| row as usize));
+            self.take_some(codes, rows, place, taker);
+        }
+    }
+
+    /// Takes up to eight rows, together where there are as many whose codes can be read in whole steps: the last ones of all
+    /// cannot, and those that are no rows of the codes are left out.
+    fn take_some(
+        &self,
+        codes: &[u8],
+        rows: [Option<usize>; GROUP],
+        place: usize,
+        taker: &mut impl Taker,
+    ) {
+        let code = |row: Option<usize>, bytes: usize| {
+            let start = row?.checked_mul(self.code_bytes)?;
+            codes.get(start..start.checked_add(bytes)?)
+        };
+        let whole = rows.map(|row| code(row, self.weights.len()));
+        if let [Some(a), Some(b), Some(c), Some(d), Some(e), Some(f), Some(g), Some(h)] = whole {
+            return self.take_group([a, b, c, d, e, f, g, h], place, taker);
+        }
+        for (row, code) in rows.into_iter().map(|row| code(row, self.code_bytes)).enumerate() {
+            if let Some(code) = code {
+                taker.take(place + row, self.one(code));
             }
         }
     }
@@ -234,7 +241,7 @@ mod tests {
     proptest! {
         #[test]
         fn scans_and_gathers_equal_the_plain_loop(
-            steps in 1usize..=32,
+            steps in 2usize..=160,
             count in 0usize..80,
             seed in any::<u64>(),
         ) {

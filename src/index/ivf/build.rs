@@ -144,7 +144,8 @@ fn check_budget(
     lists: usize,
 ) -> Result<(), IndexError> {
     let sample = (lists * POINTS_PER_LIST).min(spec.train_sample_max).min(rows) * coder.kept * 4;
-    let bytes = rows * (2 * coder.code_bytes + 28) + 2 * sample + lists * coder.kept * 8;
+    let bytes =
+        rows * (coder.code_bytes + coder.list_bytes + 28) + 2 * sample + lists * coder.kept * 8;
     let (needed, budget) = (bytes as u64, spec.memory_bytes_max);
     if needed <= budget { Ok(()) } else { Err(IndexError::BudgetTooSmall { needed, budget, rows }) }
 }
@@ -164,7 +165,8 @@ impl Places {
         let radii = index.lists.radii.as_slice();
         let mut places = Self { ranks: Vec::new(), gaps: Vec::new(), oddness: Vec::new() };
         for (query, neighbours) in truth.neighbours.iter().enumerate() {
-            let Some(coded) = index.coder.query(truth.query(query, index.coder.dimension)) else {
+            let asked = truth.query(query, index.coder.dimension);
+            let Some(coded) = index.coder.list_query(asked) else {
                 continue;
             };
             let mut view = vec![(0u32, f64::INFINITY); index.list_count()];

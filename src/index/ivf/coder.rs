@@ -16,10 +16,13 @@
 //! modality for instance, so gets the larger error that it has.
 
 use super::super::section::Section;
-use crate::vector::{CONSTANT_BYTES, CodeWeights, Distance, Metric, dot, norm};
+use crate::vector::{CODE_STEP, CONSTANT_BYTES, CodeWeights, Distance, Metric, dot, norm};
 
 /// Rounding of single precision, in errors of the codes, beyond which estimates tell nothing.
 const SINGLE_MAX: f64 = 100.0;
+
+/// Codes along the sky are so many bytes long, or a multiple of it: half a line of the cache.
+pub(super) const SKY_STEP: usize = 32;
 
 /// Steps of a byte.
 const STEPS: f32 = 255.0;
@@ -31,8 +34,10 @@ pub(super) struct Coder {
     pub(super) dimension: usize,
     /// Axes kept.
     pub(super) kept: usize,
-    /// Bytes of a code.
+    /// Bytes of a code along the sky: rows are also picked from there one by one, and whole lines of the cache come soonest.
     pub(super) code_bytes: usize,
+    /// Bytes of it that lists and centroids have: they are gone through in order, where padding is only more to read.
+    pub(super) list_bytes: usize,
     /// Mean of the rows.
     pub(super) mean: Section<f32>,
     /// `kept x dimension`.
@@ -82,7 +87,7 @@ impl Coder {
         }
     }
 
-    /// Appends the code of a rotated vector.
+    /// Appends the code of a rotated vector, as it is along the sky.
     pub(super) fn encode(&self, constant: f32, rotated: &[f32], codes: &mut Vec<u8>) {
         let start = codes.len();
         codes.extend_from_slice(&constant.to_le_bytes());
@@ -122,8 +127,17 @@ impl Coder {
         (2.0 * along - norm(self.mean.as_slice()).powi(2) + from_mean).max(0.0).sqrt()
     }
 
-    /// A query in the units of the codes; `None` where single precision cannot hold it.
+    /// A query in the units of the codes along the sky; `None` where single precision cannot hold it.
     pub(super) fn query(&self, query: &[f32]) -> Option<CodedQuery> {
+        self.query_for(query, self.code_bytes)
+    }
+
+    /// The same for the codes of lists and centroids.
+    pub(super) fn list_query(&self, query: &[f32]) -> Option<CodedQuery> {
+        self.query_for(query, self.list_bytes)
+    }
+
+    fn query_for(&self, query: &[f32], code_bytes: usize) -> Option<CodedQuery> {
         let (mut centred, mut rotated) = (Vec::new(), Vec::new());
         self.rotate(query, &mut centred, &mut rotated);
         let (low, step) = (self.low.as_slice(), self.step.as_slice());
@@ -152,7 +166,7 @@ impl Coder {
             && sigma.is_finite()
             && single <= SINGLE_MAX * coding.sqrt();
         is_sound.then(|| CodedQuery {
-            weights: CodeWeights::new(&factors, base, self.code_bytes),
+            weights: CodeWeights::new(&factors, base, code_bytes),
             metric: self.metric,
             shift,
             centred_square,
@@ -193,7 +207,12 @@ impl CodedQuery {
     }
 }
 
-/// Bytes of a code with so many components, rounded up to whole steps.
+/// Bytes of a code with so many components along the sky.
 pub(super) fn code_bytes(components: usize) -> usize {
-    (CONSTANT_BYTES + components).next_multiple_of(crate::vector::CODE_STEP)
+    (CONSTANT_BYTES + components).next_multiple_of(SKY_STEP)
+}
+
+/// The same in a list.
+pub(super) fn list_bytes(components: usize) -> usize {
+    (CONSTANT_BYTES + components).next_multiple_of(CODE_STEP)
 }

@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use super::super::section::Section;
 use super::certain::{self, Extremes, Lengths};
-use super::coder::{Coder, code_bytes};
+use super::coder::{Coder, SKY_STEP, code_bytes, list_bytes};
 use super::neighbours::judged;
 use super::parallel::in_parallel;
 use super::tune::{Estimates, Truth};
@@ -14,7 +14,7 @@ use crate::index::faiss::{self, PrincipalAxes};
 use crate::index::random::stratified_rows;
 use crate::vector::{CODE_BYTES_MAX, CONSTANT_BYTES, Metric, VectorView};
 
-/// Lengths of codes that are tried, shortest first.
+/// Lengths of codes that are tried, shortest first, where they do not hold all components.
 const CODE_BYTES: [usize; 10] = [32, 64, 96, 128, 192, 256, 384, 512, 768, 1024];
 
 /// Rows of the sample that the axes are found in: several for each dimension, within reason.
@@ -174,6 +174,7 @@ impl Shape {
             dimension,
             kept,
             code_bytes: code_bytes(kept),
+            list_bytes: list_bytes(kept),
             mean: Section::Owned(self.found.mean.clone()),
             axes: Section::Owned(axes),
             low: Section::Owned(low.collect()),
@@ -193,8 +194,7 @@ impl Shape {
         let dimension = vectors.dimension();
         let longest = code_bytes(self.power.len()).min(CODE_BYTES_MAX);
         if let Some(bytes) = spec.code_bytes {
-            let fits = bytes.is_multiple_of(crate::vector::CODE_STEP)
-                && (1..=CODE_BYTES_MAX).contains(&bytes);
+            let fits = bytes.is_multiple_of(SKY_STEP) && (1..=CODE_BYTES_MAX).contains(&bytes);
             return if fits {
                 Ok(self.coder(metric, dimension, bytes))
             } else {
@@ -203,7 +203,8 @@ impl Shape {
         }
         let tried = truth.first(TRIED_QUERIES, dimension);
         let mut best: Option<(f64, Coder)> = None;
-        for bytes in CODE_BYTES.into_iter().filter(|&bytes| bytes <= longest) {
+        let shorter = CODE_BYTES.into_iter().filter(|&bytes| bytes < longest);
+        for bytes in shorter.chain([longest]) {
             let coder = self.coder(metric, dimension, bytes);
             let scanning = USUAL_ROWS * (ROW_NS + coder.code_bytes as f64 * CODE_BYTE_NS);
             if best.as_ref().is_some_and(|(cost, _)| *cost <= scanning) {
@@ -357,14 +358,17 @@ fn into_lists(
         rows[next[list as usize] as usize] = row as u32;
         next[list as usize] += 1;
     }
-    let mut codes = Vec::with_capacity(sky_codes.len());
+    let mut codes = Vec::with_capacity(rows.len() * coder.list_bytes);
     for &row in &rows {
         let start = row as usize * coder.code_bytes;
-        codes.extend_from_slice(&sky_codes[start..start + coder.code_bytes]);
+        codes.extend_from_slice(&sky_codes[start..start + coder.list_bytes]);
     }
-    let mut centroids = Vec::with_capacity(centres.count() * coder.code_bytes);
+    let mut centroids = Vec::with_capacity(centres.count() * coder.list_bytes);
+    let mut code = Vec::new();
     for centre in centres.as_slice().chunks_exact(coder.kept) {
-        coder.encode(coder.centroid_constant(centre), centre, &mut centroids);
+        code.clear();
+        coder.encode(coder.centroid_constant(centre), centre, &mut code);
+        centroids.extend_from_slice(&code[..coder.list_bytes]);
     }
     let radius = |&(sum, count): &(f64, u32)| (sum / f64::from(count.max(1))).sqrt() as f32;
     Lists {

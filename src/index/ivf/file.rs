@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::section::{self, SECTION_ALIGN, Section};
 use super::certain::Extremes;
-use super::coder::Coder;
+use super::coder::{Coder, SKY_STEP};
 use super::curve::ProbeCurve;
 use super::reach::Reach;
 use super::strangers::Far;
@@ -39,10 +39,11 @@ use crate::vector::{CODE_BYTES_MAX, CODE_STEP, CONSTANT_BYTES, Metric};
 const MAGIC: [u8; 8] = *b"SIDR-IVF";
 
 /// Raised with every change of the layout.
-const VERSION: u32 = 4;
+const VERSION: u32 = 5;
 
 /// The oldest version that is read: it has no extremes. Nothing was measured on queries like no row before version 4, and an
-/// oddness under the inner product is worth nothing there.
+/// oddness under the inner product is worth nothing there. Before version 5 the codes of lists were as long as those along
+/// the sky.
 const VERSION_MIN: u32 = 2;
 
 /// Bytes before the checksum of the description.
@@ -65,6 +66,9 @@ struct Description {
     dimension: usize,
     kept: usize,
     code_bytes: usize,
+    /// That of lists and centroids; in files of earlier versions the same as along the sky.
+    #[serde(default)]
+    list_bytes: Option<usize>,
     lists: usize,
     rows: usize,
     seed: u64,
@@ -210,6 +214,7 @@ fn describe(index: &IvfIndex, sections: Vec<SectionRecord>) -> Description {
         dimension: index.coder.dimension,
         kept: index.coder.kept,
         code_bytes: index.coder.code_bytes,
+        list_bytes: Some(index.coder.list_bytes),
         lists: index.list_count(),
         rows: index.row_count(),
         seed: index.seed,
@@ -343,11 +348,14 @@ pub(super) fn load(path: &Path, dimension: usize, metric: Metric) -> Result<IvfI
 
 fn assemble(opened: &Opened, metric: Metric) -> Option<IvfIndex> {
     let said = &opened.description;
+    let list_bytes = said.list_bytes.unwrap_or(said.code_bytes);
     let fits = said.kept >= 1
         && said.kept <= said.dimension
-        && said.code_bytes.is_multiple_of(CODE_STEP)
+        && said.code_bytes.is_multiple_of(SKY_STEP)
         && said.code_bytes <= CODE_BYTES_MAX
-        && CONSTANT_BYTES + said.kept <= said.code_bytes
+        && list_bytes.is_multiple_of(CODE_STEP)
+        && list_bytes <= said.code_bytes
+        && CONSTANT_BYTES + said.kept <= list_bytes
         && said.left_out.is_finite()
         && u32::try_from(said.rows).is_ok();
     if !fits {
@@ -357,26 +365,28 @@ fn assemble(opened: &Opened, metric: Metric) -> Option<IvfIndex> {
     if settings.is_empty() || !settings.is_sorted_by(|left, right| left.wish < right.wish) {
         return None;
     }
-    let codes = said.rows.checked_mul(said.code_bytes)?;
+    let sky_codes = said.rows.checked_mul(said.code_bytes)?;
+    let list_codes = said.rows.checked_mul(list_bytes)?;
     Some(IvfIndex {
         coder: Coder {
             metric,
             dimension: said.dimension,
             kept: said.kept,
             code_bytes: said.code_bytes,
+            list_bytes,
             mean: opened.section(0, said.dimension)?,
             axes: opened.section(1, said.kept.checked_mul(said.dimension)?)?,
             low: opened.section(2, said.kept)?,
             step: opened.section(3, said.kept)?,
             left_out: said.left_out,
         },
-        sky_codes: opened.section(4, codes)?,
+        sky_codes: opened.section(4, sky_codes)?,
         lists: Lists {
-            centroids: opened.section(5, said.lists.checked_mul(said.code_bytes)?)?,
+            centroids: opened.section(5, said.lists.checked_mul(list_bytes)?)?,
             radii: opened.section(6, said.lists)?,
             starts: opened.section(7, said.lists.checked_add(1)?)?,
             rows: opened.section(8, said.rows)?,
-            codes: opened.section(9, codes)?,
+            codes: opened.section(9, list_codes)?,
             usual_oddness: usual_oddness(said, metric)?,
             lengths: OnceLock::new(),
         },

@@ -2,7 +2,7 @@
 //!
 //! A vector becomes a short byte code (`coder`), chosen by measurement when the index is built. The codes are kept twice: in
 //! the order of the rows, which is the order of the sky, so that a region is a few runs of them; and list by list, where the
-//! rows of a list are in sky order again, so that a region is a run inside each list.
+//! rows of a list are in sky order again, so that a region is a run inside each list. Those of the lists are without padding.
 //!
 //! Nothing about a search is guessed. When the index is built, the true neighbours of sampled rows are found by an exact scan,
 //! and for each of several recall wishes three things are learned from where they lie ([`Setting`]):
@@ -73,7 +73,7 @@ const MEASURED_K: usize = 10;
 pub struct IvfSpec {
     /// Number of lists; about `4 sqrt(rows)` where absent.
     pub lists: Option<usize>,
-    /// Bytes of a code, a multiple of [`CODE_STEP`](crate::vector::CODE_STEP); chosen by measurement where absent.
+    /// Bytes of a code, a multiple of 32; chosen by measurement where absent.
     pub code_bytes: Option<usize>,
     /// Most vectors that the axes and centroids are trained on.
     pub train_sample_max: usize,

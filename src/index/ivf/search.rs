@@ -104,7 +104,7 @@ impl IvfIndex {
     /// Lengths of the centroids, as their codes have them.
     fn centroid_lengths(&self) -> &[f32] {
         self.lists.lengths.get_or_init(|| {
-            let codes = self.lists.centroids.as_slice().chunks_exact(self.coder.code_bytes);
+            let codes = self.lists.centroids.as_slice().chunks_exact(self.coder.list_bytes);
             codes.map(|code| self.coder.centroid_length(code) as f32).collect()
         })
     }
@@ -143,7 +143,7 @@ pub(super) fn search<K: Ord>(
     let through_all =
         search.recall >= 1.0 && search.probes.is_some_and(|probes| probes >= index.list_count());
     let coded = (wanted > 0 && (search.recall < 1.0 || through_all))
-        .then(|| index.coder.query(query))
+        .then(|| index.coder.list_query(query))
         .flatten();
     let Some(coded) = coded else {
         return exact(index, query, vectors, search, key);
@@ -348,7 +348,7 @@ impl Search<'_, '_> {
 
 fn bytes_read(index: &IvfIndex, walk: &Walk, reranked: usize) -> u64 {
     let vector_bytes = (index.coder.dimension * size_of::<f32>()) as u64;
-    (index.list_count() + walk.rows_compared) as u64 * index.coder.code_bytes as u64
+    (index.list_count() + walk.rows_compared) as u64 * index.coder.list_bytes as u64
         + reranked as u64 * vector_bytes
         + walk.rows_listed as u64 * ROW_NUMBER_BYTES
 }

@@ -124,7 +124,7 @@ impl Search<'_, '_> {
 
     /// What a list holds, and which of its rows are compared where not all are; `keep` is emptied and used again.
     fn listed(&self, list: RankedList, mut keep: Vec<u32>) -> Listed<'_> {
-        let width = self.index.coder.code_bytes;
+        let width = self.index.coder.list_bytes;
         let lists = &self.index.lists;
         let span = lists.span(list.list as usize);
         let rows = &lists.rows.as_slice()[span.clone()];

@@ -9,19 +9,18 @@ use std::arch::x86_64::{
     _mm256_storeu_si256,
 };
 
-use super::GROUP;
-use crate::vector::CODE_STEP;
+use super::{CODES_READ, GROUP};
 
 /// Sums of the products of eight codes with the weights.
 ///
 /// # Panics
-/// When a code is not as long as the weights, or that length is no multiple of [`CODE_STEP`]: callers pass slices that they
+/// When a code is not as long as the weights, or that length is no multiple of [`CODES_READ`]: callers pass slices that they
 /// have cut.
 pub(in crate::vector) fn dot_group(codes: [&[u8]; GROUP], weights: &[i16]) -> [i32; GROUP] {
-    assert!(weights.len().is_multiple_of(CODE_STEP));
+    assert!(weights.len().is_multiple_of(CODES_READ));
     assert!(codes.iter().all(|code| code.len() == weights.len()));
     // The lengths of the usual codes as constants, so that the weights stay in registers.
-    match weights.len() / CODE_STEP {
+    match weights.len() / CODES_READ {
         1 => sums::<1>(codes, weights, 1),
         2 => sums::<2>(codes, weights, 2),
         steps => sums::<0>(codes, weights, steps),
@@ -34,18 +33,18 @@ pub(in crate::vector) fn dot_group(codes: [&[u8]; GROUP], weights: &[i16]) -> [i
 #[inline(always)]
 fn sums<const STEPS: usize>(codes: [&[u8]; GROUP], weights: &[i16], steps: usize) -> [i32; GROUP] {
     let steps = if STEPS == 0 { steps } else { STEPS };
-    // SAFETY: x86-64-v3 has AVX2. `dot_group` has checked that every code and the weights have `steps * CODE_STEP`
-    // elements, and the loads below read elements `step * CODE_STEP` to `(step + 1) * CODE_STEP` with `step < steps`.
+    // SAFETY: x86-64-v3 has AVX2. `dot_group` has checked that every code and the weights have `steps * CODES_READ`
+    // elements, and the loads below read elements `step * CODES_READ` to `(step + 1) * CODES_READ` with `step < steps`.
     unsafe {
         let mut lanes = [_mm256_setzero_si256(); GROUP];
         for step in 0..steps {
-            let weights = weights.as_ptr().add(step * CODE_STEP);
+            let weights = weights.as_ptr().add(step * CODES_READ);
             let first = _mm256_loadu_si256(weights.cast::<__m256i>());
-            let second = _mm256_loadu_si256(weights.add(CODE_STEP / 2).cast::<__m256i>());
+            let second = _mm256_loadu_si256(weights.add(CODES_READ / 2).cast::<__m256i>());
             for (lane, code) in lanes.iter_mut().zip(codes) {
-                let code = code.as_ptr().add(step * CODE_STEP);
+                let code = code.as_ptr().add(step * CODES_READ);
                 let low = _mm256_cvtepu8_epi16(_mm_loadu_si128(code.cast()));
-                let high = _mm256_cvtepu8_epi16(_mm_loadu_si128(code.add(CODE_STEP / 2).cast()));
+                let high = _mm256_cvtepu8_epi16(_mm_loadu_si128(code.add(CODES_READ / 2).cast()));
                 let products = _mm256_add_epi32(
                     _mm256_madd_epi16(low, first),
                     _mm256_madd_epi16(high, second),

@@ -17,10 +17,15 @@ use std::arch::x86_64::{
 };
 
 use super::{GROUP, ROWS_AHEAD, Scaling, Taker, prefetch_at, prefetch_behind};
-use crate::vector::CODE_STEP;
 
-/// Bytes that are multiplied at once: two steps.
-const WIDE: usize = 2 * CODE_STEP;
+/// Bytes that are multiplied at once.
+const WIDE: usize = 64;
+
+/// Codes of as many bytes as are multiplied at once, of fewer, and of more: the loops are compiled for each, so that the weights of the
+/// first two stay in registers.
+const WHOLE: u8 = 0;
+const PART: u8 = 1;
+const MANY: u8 = 2;
 
 /// A low byte is from -64 to 63: half of 128 to either side.
 const LOW_HALF: i16 = 64;
@@ -30,18 +35,19 @@ const LOW_HALF: i16 = 64;
 pub(in crate::vector) struct WideWeights {
     /// For every 64 bytes of a code, 64 high bytes and then 64 low ones; 0 past the end.
     bytes: Vec<i8>,
-    /// Steps of a code.
-    steps: usize,
+    /// Bytes of a code.
+    length: usize,
 }
 
 impl WideWeights {
-    /// Splits weights; `None` where the processor lacks an instruction.
-    pub(in crate::vector) fn new(weights: &[i16]) -> Option<Self> {
+    /// Splits the weights of codes of so many bytes; `None` where the processor lacks an instruction.
+    pub(in crate::vector) fn new(weights: &[i16], length: usize) -> Option<Self> {
         let is_there = is_x86_feature_detected!("avx512f")
             && is_x86_feature_detected!("avx512bw")
             && is_x86_feature_detected!("avx512vl")
             && is_x86_feature_detected!("avx512vnni");
-        if !is_there || weights.is_empty() || !weights.len().is_multiple_of(CODE_STEP) {
+        let weights = weights.get(..length)?;
+        if !is_there || length < size_of::<f32>() {
             return None;
         }
         let mut bytes = Vec::with_capacity(weights.len().next_multiple_of(WIDE) * 2);
@@ -53,7 +59,7 @@ impl WideWeights {
             bytes.extend(some.iter().map(|&weight| low(weight) as i8));
             bytes.resize(start + 2 * WIDE, 0);
         }
-        Some(Self { bytes, steps: weights.len() / CODE_STEP })
+        Some(Self { bytes, length })
     }
 
     /// Hands over the estimates of consecutive codes; `next` are those that are scanned next.
@@ -66,10 +72,10 @@ impl WideWeights {
     ) {
         // SAFETY: there are wide weights only where `new` has found the instructions.
         unsafe {
-            match self.steps {
-                1 => self.scan_in::<1, T>(scaling, codes, next, taker),
-                2 => self.scan_in::<2, T>(scaling, codes, next, taker),
-                _ => self.scan_in::<0, T>(scaling, codes, next, taker),
+            match self.length {
+                WIDE => self.scan_in::<WHOLE, T>(scaling, codes, next, taker),
+                0..WIDE => self.scan_in::<PART, T>(scaling, codes, next, taker),
+                _ => self.scan_in::<MANY, T>(scaling, codes, next, taker),
             }
         }
     }
@@ -84,23 +90,23 @@ impl WideWeights {
     ) {
         // SAFETY: there are wide weights only where `new` has found the instructions.
         unsafe {
-            match self.steps {
-                1 => self.gather_in::<1, T>(scaling, codes, rows, taker),
-                2 => self.gather_in::<2, T>(scaling, codes, rows, taker),
-                _ => self.gather_in::<0, T>(scaling, codes, rows, taker),
+            match self.length {
+                WIDE => self.gather_in::<WHOLE, T>(scaling, codes, rows, taker),
+                0..WIDE => self.gather_in::<PART, T>(scaling, codes, rows, taker),
+                _ => self.gather_in::<MANY, T>(scaling, codes, rows, taker),
             }
         }
     }
 
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-    fn scan_in<const STEPS: usize, T: Taker>(
+    fn scan_in<const SHAPE: u8, T: Taker>(
         &self,
         scaling: Scaling,
         codes: &[u8],
         next: &[u8],
         taker: &mut T,
     ) {
-        let length = self.length::<STEPS>();
+        let length = self.length::<SHAPE>();
         let count = codes.len() / length;
         let first = codes.as_ptr();
         for place in (0..count).step_by(GROUP) {
@@ -112,19 +118,19 @@ impl WideWeights {
                 std::array::from_fn(|row| first.wrapping_add((place + row.min(left - 1)) * length));
             let wanted = 0xff_u8 >> (GROUP - left);
             // SAFETY: every row is one of `count`, so that its `length` bytes lie within `codes`.
-            unsafe { self.hand_over::<STEPS, T>(scaling, rows, wanted, place, taker) }
+            unsafe { self.hand_over::<SHAPE, T>(scaling, rows, wanted, place, taker) }
         }
     }
 
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-    fn gather_in<const STEPS: usize, T: Taker>(
+    fn gather_in<const SHAPE: u8, T: Taker>(
         &self,
         scaling: Scaling,
         codes: &[u8],
         rows: &[u32],
         taker: &mut T,
     ) {
-        let length = self.length::<STEPS>();
+        let length = self.length::<SHAPE>();
         // Numbers of rows have 32 bits: of more codes none of the later ones is meant.
         let count = (codes.len() / length).min(u32::MAX as usize);
         if count == 0 {
@@ -151,24 +157,24 @@ impl WideWeights {
             };
             let found = numbers.map(|row| first.wrapping_add(row as usize * length));
             // SAFETY: every row is one of `count`, so that its `length` bytes lie within `codes`.
-            unsafe { self.hand_over::<STEPS, T>(scaling, found, wanted, place, taker) }
+            unsafe { self.hand_over::<SHAPE, T>(scaling, found, wanted, place, taker) }
         }
     }
 
     /// Bytes of a code.
     #[expect(clippy::inline_always, reason = "a constant for the usual codes")]
     #[inline(always)]
-    fn length<const STEPS: usize>(&self) -> usize {
-        CODE_STEP * if STEPS == 0 { self.steps } else { STEPS }
+    fn length<const SHAPE: u8>(&self) -> usize {
+        if SHAPE == WHOLE { WIDE } else { self.length }
     }
 
     /// Estimates eight rows, and hands over those that are wanted.
     ///
     /// # Safety
-    /// Every row begins `steps * CODE_STEP` bytes that may be read.
+    /// Every row begins `length` bytes that may be read.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-    unsafe fn hand_over<const STEPS: usize, T: Taker>(
+    unsafe fn hand_over<const SHAPE: u8, T: Taker>(
         &self,
         scaling: Scaling,
         rows: [*const u8; GROUP],
@@ -189,7 +195,7 @@ impl WideWeights {
                 constant(6),
                 constant(7),
             );
-            (summed(rows.map(|row| self.products::<STEPS>(row))), constants)
+            (summed(rows.map(|row| self.products::<SHAPE>(row))), constants)
         };
         let scaled = _mm256_mul_ps(_mm256_set1_ps(scaling.scale), _mm256_cvtepi32_ps(sums));
         let based = _mm256_sub_ps(_mm256_castsi256_ps(constants), _mm256_set1_ps(scaling.base));
@@ -214,11 +220,10 @@ impl WideWeights {
     /// Sixteen sums whose sum is that of a row.
     ///
     /// # Safety
-    /// The row begins `steps * CODE_STEP` bytes that may be read.
+    /// The row begins `length` bytes that may be read.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-    unsafe fn products<const STEPS: usize>(&self, code: *const u8) -> __m512i {
-        let steps = if STEPS == 0 { self.steps } else { STEPS };
+    unsafe fn products<const SHAPE: u8>(&self, code: *const u8) -> __m512i {
         let (mut high, mut low) = (_mm512_setzero_si512(), _mm512_setzero_si512());
         // SAFETY: the weights have `WIDE` high and as many low bytes for every `WIDE` bytes of a code, the last ones
         // filled up; the code is read as far as the caller warrants.
@@ -229,13 +234,18 @@ impl WideWeights {
                 let weights = weights.add(WIDE);
                 low = _mm512_dpbusd_epi32(low, bytes, _mm512_loadu_si512(weights.cast()));
             };
-            for wide in 0..steps / 2 {
-                add(_mm512_loadu_si512(code.add(wide * WIDE).cast()), wide);
-            }
-            if steps % 2 == 1 {
-                let wide = steps / 2;
-                let half = u64::from(u32::MAX);
-                add(_mm512_maskz_loadu_epi8(half, code.add(wide * WIDE).cast()), wide);
+            if SHAPE == WHOLE {
+                add(_mm512_loadu_si512(code.cast()), 0);
+            } else {
+                let wides = if SHAPE == PART { 0 } else { self.length / WIDE };
+                for wide in 0..wides {
+                    add(_mm512_loadu_si512(code.add(wide * WIDE).cast()), wide);
+                }
+                let rest = self.length % WIDE;
+                if SHAPE == PART || rest > 0 {
+                    let mask = (1u64 << rest) - 1;
+                    add(_mm512_maskz_loadu_epi8(mask, code.add(wides * WIDE).cast()), wides);
+                }
             }
         }
         _mm512_add_epi32(_mm512_slli_epi32::<7>(high), low)

@@ -70,8 +70,8 @@ fn idx_3_a_damaged_description_is_refused_before_it_is_read() {
             "{len}: {refused:?}"
         );
     }
-    let newer = [&intact[..8], &5u32.to_le_bytes(), &intact[12..]].concat();
-    assert!(matches!(load_bytes(&newer), Err(IndexError::NewerFormat { version: 5, .. })));
+    let newer = [&intact[..8], &6u32.to_le_bytes(), &intact[12..]].concat();
+    assert!(matches!(load_bytes(&newer), Err(IndexError::NewerFormat { version: 6, .. })));
 }
 
 #[test]
