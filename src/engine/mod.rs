@@ -8,6 +8,7 @@ mod alter;
 mod attributes;
 mod barred;
 mod beside;
+mod blocks;
 mod collection;
 mod columns;
 mod cost;

@@ -3,12 +3,15 @@
 //! Row number = rank in `(cell, ordinal)` order, so a region of the sky is a few contiguous row ranges in every
 //! part, and one code path searches all of them.
 
+use std::cmp::Ordering;
+use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, RecordBatch};
+use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::{Int64Type, SchemaRef, UInt32Type};
 
 use super::attributes::Attribute;
+use super::blocks::Blocks;
 use super::columns;
 use super::error::EngineError;
 use super::sky_rows::{Directions, RegionRows, RegionTest, SkyCells, direction_of};
@@ -38,7 +41,7 @@ pub struct Part {
     kind: PartKind,
     batches: Vec<RecordBatch>,
     cells: Arc<SkyCells>,
-    ordinals: Arc<Vec<u32>>,
+    ordinals: Arc<Blocks<UInt32Type>>,
     spaces: Arc<Vec<PartVectors>>,
     /// One for each resident column that there was when the part was made; none at all where it has no attributes.
     attributes: Arc<Vec<Option<Attribute>>>,
@@ -67,22 +70,13 @@ impl Part {
         if batches.iter().take(full).any(|batch| batch.num_rows() != BATCH_ROWS) {
             return Err(damaged("a column block has the wrong length"));
         }
-        let mut cells = Vec::new();
-        for batch in &batches {
-            let array = batch
-                .column_by_name(columns::HEALPIX_29)
-                .and_then(|column| column.as_primitive_opt::<Int64Type>())
-                .ok_or_else(|| damaged("no healpix_29 column"))?;
-            cells.extend(array.values().iter().map(|&cell| cell as u64));
-        }
-        let mut all_ordinals = Vec::with_capacity(cells.len());
-        for array in ordinals {
-            let array = array
-                .as_primitive_opt::<UInt32Type>()
-                .ok_or_else(|| damaged("ordinals are not numbers"))?;
-            all_ordinals.extend_from_slice(array.values());
-        }
-        Self::of_columns(kind, batches, cells, all_ordinals, spaces).map_err(damaged)
+        let columns: Option<Vec<_>> =
+            batches.iter().map(|batch| batch.column_by_name(columns::HEALPIX_29)).collect();
+        let cells = columns.and_then(|columns| Blocks::of(columns.into_iter()));
+        let cells = cells.ok_or_else(|| damaged("no healpix_29 column"))?;
+        let ordinals =
+            Blocks::of(ordinals.iter()).ok_or_else(|| damaged("ordinals are not numbers"))?;
+        Self::of_columns(kind, batches, cells, ordinals, spaces).map_err(damaged)
     }
 
     /// A tail part of keys, of whose rows nothing else is in memory.
@@ -90,7 +84,9 @@ impl Part {
     /// # Errors
     /// As [`Part::new`].
     pub(super) fn of_keys(keys: impl Iterator<Item = (u64, u32)>) -> Result<Self, EngineError> {
-        let (cells, ordinals) = keys.unzip();
+        let (cells, ordinals): (Vec<i64>, Vec<u32>) =
+            keys.map(|(cell, ordinal)| (cell as i64, ordinal)).unzip();
+        let (cells, ordinals) = (cells.into_iter().collect(), ordinals.into_iter().collect());
         let part = Self::of_columns(PartKind::Tail, Vec::new(), cells, ordinals, Vec::new());
         let part = part.map_err(|what| damaged("(tail)", what))?;
         Ok(Self { has_columns: false, ..part })
@@ -99,25 +95,24 @@ impl Part {
     fn of_columns(
         kind: PartKind,
         batches: Vec<RecordBatch>,
-        cells: Vec<u64>,
-        all_ordinals: Vec<u32>,
+        cells: Blocks<Int64Type>,
+        ordinals: Blocks<UInt32Type>,
         spaces: Vec<PartVectors>,
     ) -> Result<Self, &'static str> {
-        if cells.len() != all_ordinals.len() {
+        if cells.count() != ordinals.count() {
             return Err("cells and ordinals differ in number");
         }
-        let keys = || cells.iter().zip(&all_ordinals);
-        if keys().zip(keys().skip(1)).any(|(left, right)| left >= right) {
+        if !are_in_key_order(&cells, &ordinals) {
             return Err("rows are not in key order");
         }
-        if spaces.iter().any(|space| !space.fits(cells.len())) {
+        if spaces.iter().any(|space| !space.fits(cells.count())) {
             return Err("a space has vectors for rows that do not exist");
         }
         Ok(Self {
             kind,
             batches,
             cells: Arc::new(SkyCells::new(cells)),
-            ordinals: Arc::new(all_ordinals),
+            ordinals: Arc::new(ordinals),
             spaces: Arc::new(spaces),
             attributes: Arc::default(),
             directions: Arc::new(Directions::unmade()),
@@ -240,8 +235,8 @@ impl Part {
         RegionTest::new(self, region)
     }
 
-    /// Unit vectors of the rows, for the tests of regions.
-    pub(super) fn directions(&self) -> &[[f32; 3]] {
+    /// Directions of the rows, for the tests of regions.
+    pub(super) fn directions(&self) -> &[u64] {
         self.directions.table(|| {
             (0..self.row_count()).map(|row| direction_of(self.position_at(row))).collect()
         })
@@ -249,11 +244,17 @@ impl Part {
 
     /// The row of a key.
     pub fn row_of(&self, key: ObjectKey) -> Option<usize> {
-        let cells = self.cells();
-        let start = self.cells.first_from(&(0..cells.len()), key.cell.0);
-        let end = self.cells.first_from(&(start..cells.len()), key.cell.0.saturating_add(1));
-        let place = self.ordinals[start..end].binary_search(&key.ordinal).ok()?;
-        Some(start + place)
+        let start = self.cells.first_from(&(0..self.row_count()), key.cell.0);
+        let rows = start..self.row_count();
+        let end = self.cells.first_from(&rows, key.cell.0.saturating_add(1));
+        self.row_with(key.ordinal, start..end)
+    }
+
+    /// The row with an ordinal among the rows of one cell.
+    fn row_with(&self, ordinal: u32, rows: Range<usize>) -> Option<usize> {
+        let end = rows.end;
+        let row = self.ordinals.first_not(rows, |other| other < ordinal);
+        (row < end && self.ordinals.get(row) == Some(ordinal)).then_some(row)
     }
 
     /// The keys of places, which ascend, that rows of the part have.
@@ -266,22 +267,21 @@ impl Part {
         let mut from = 0;
         for place in places {
             let key = place.key;
-            let is_before = |cell: &u64| *cell < key.cell.0;
+            let is_before = |row: usize| cells.is_before(row, key.cell.0) == Some(true);
             // Where rows and places are about equally dense, the next row is one of the next few.
-            from += cells[from..].iter().take(NEAR_ROWS).take_while(|cell| is_before(cell)).count();
-            if cells.get(from).is_some_and(is_before) {
+            from += (from..from + NEAR_ROWS).take_while(|&row| is_before(row)).count();
+            if is_before(from) {
                 let mut step = 1;
-                while cells.get(from + step).is_some_and(is_before) {
+                while is_before(from + step) {
                     step *= 2;
                 }
-                let end = (from + step + 1).min(cells.len());
-                from += cells[from..end].partition_point(is_before);
+                from = cells.first_from(&(from..(from + step + 1).min(cells.len())), key.cell.0);
             }
             if from == cells.len() {
                 break;
             }
-            let same = cells[from..].iter().take_while(|&&cell| cell == key.cell.0).count();
-            if self.ordinals[from..from + same].binary_search(&key.ordinal).is_ok() {
+            let same = (from..).take_while(|&row| cells.get(row) == Some(key.cell.0)).count();
+            if self.row_with(key.ordinal, from..from + same).is_some() {
                 found.push(key);
             }
         }
@@ -290,9 +290,13 @@ impl Part {
 
     /// The key of a row.
     pub fn key_at(&self, collection: CollectionId, row: usize) -> Option<ObjectKey> {
-        let cell = Cell29(*self.cells().get(row)?);
-        let ordinal = *self.ordinals.get(row)?;
-        Some(ObjectKey { collection, cell, ordinal })
+        let (cell, ordinal) = self.key_of(row)?;
+        Some(ObjectKey { collection, cell: Cell29(cell), ordinal })
+    }
+
+    /// The cell and the ordinal of a row.
+    fn key_of(&self, row: usize) -> Option<(u64, u32)> {
+        Some((self.cells.get(row)?, self.ordinals.get(row)?))
     }
 
     /// The object id of a row.
@@ -325,9 +329,20 @@ impl Part {
     }
 
     /// The cells of the rows, ascending.
-    pub(super) fn cells(&self) -> &[u64] {
-        self.cells.as_slice()
+    pub(super) fn cells(&self) -> &SkyCells {
+        &self.cells
     }
+}
+
+/// Whether keys ascend; ordinals are read only of rows that share a cell.
+fn are_in_key_order(cells: &Blocks<Int64Type>, ordinals: &Blocks<UInt32Type>) -> bool {
+    let cells = || cells.iter().map(|cell| cell as u64);
+    let mut pairs = cells().zip(cells().skip(1)).enumerate();
+    pairs.all(|(row, (left, right))| match left.cmp(&right) {
+        Ordering::Less => true,
+        Ordering::Equal => ordinals.get(row) < ordinals.get(row + 1),
+        Ordering::Greater => false,
+    })
 }
 
 fn damaged(path: &str, what: &str) -> EngineError {
@@ -347,9 +362,11 @@ pub(super) fn merge(
     }
     let mut order: Vec<(u64, u32, usize, usize)> = Vec::new();
     for (place, (part, dead)) in parts.iter().enumerate() {
-        for row in (0..part.row_count()).filter(|&row| !dead(row)) {
-            order.push((part.cells()[row], part.ordinals[row], place, row));
-        }
+        let live = (0..part.row_count()).filter(|&row| !dead(row));
+        order.extend(live.filter_map(|row| {
+            let (cell, ordinal) = part.key_of(row)?;
+            Some((cell, ordinal, place, row))
+        }));
     }
     order.sort_unstable();
     let mut sources: Vec<&RecordBatch> = Vec::new();
@@ -377,7 +394,7 @@ pub(super) fn merge(
         });
         spaces.push(PartVectors::collect(space, rows)?);
     }
-    let tables: Vec<&[[f32; 3]]> = parts.iter().map(|(part, _)| part.directions()).collect();
+    let tables: Vec<&[u64]> = parts.iter().map(|(part, _)| part.directions()).collect();
     let directions = order.iter().map(|&(_, _, part, row)| tables[part][row]).collect();
     Part::new(PartKind::Tail, batches, &ordinals, spaces, "(tail)")?
         .with_directions(Directions::of(directions), "(tail)")
@@ -387,7 +404,7 @@ pub(super) fn merge(
 fn merge_keys(parts: &[(&Part, &dyn Fn(usize) -> bool)]) -> Result<Part, EngineError> {
     let live = parts.iter().map(|&(part, dead)| {
         let rows = (0..part.row_count()).filter(move |row| !dead(*row));
-        rows.map(|row| (part.cells()[row], part.ordinals[row])).peekable()
+        rows.filter_map(|row| part.key_of(row)).peekable()
     });
     let mut ahead: Vec<_> = live.collect();
     let mut keys = Vec::with_capacity(parts.iter().map(|(part, _)| part.row_count()).sum());

@@ -340,7 +340,7 @@ impl State {
         const SHIFT: u64 = 2 * (29 - FOOTPRINT_ORDER);
         let mut coarse: Vec<u64> = Vec::new();
         for live in self.parts() {
-            let cells = live.part.cells().iter().enumerate();
+            let cells = live.part.cells().coarse().enumerate();
             let alive = cells.filter(|(row, _)| !live.dead.contains(*row as u32));
             for (_, cell) in alive {
                 let coarse_cell = cell >> SHIFT;

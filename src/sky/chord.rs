@@ -59,18 +59,59 @@ fn square_of_positive(chord: f64) -> f64 {
     if chord > 0.0 { chord * chord } else { NEVER_BELOW }
 }
 
-/// The unit vector of a position in single precision, for [`ConeTest`].
-pub fn direction(position: &Position) -> [f32; 3] {
-    position.vector().map(|component| component as f32)
+/// A unit vector in eight bytes, for [`ConeTest`]: three numbers of 21 bits, each a component in steps of 0.2 arcseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Direction(u64);
+
+/// Steps from 0 to 1.
+const STEPS: f64 = 1_048_575.0;
+
+/// Bits of a component, which is counted from -1.
+const COMPONENT_BITS: u32 = 21;
+
+/// The bit of directions that are none.
+const NOWHERE_BIT: u32 = 63;
+
+impl Direction {
+    /// That of something whose position is not known: no test is certain of it.
+    pub const NOWHERE: Self = Self(1 << NOWHERE_BIT);
+
+    /// The direction of a position.
+    pub fn of(position: &Position) -> Self {
+        let [x, y, z] = position
+            .vector()
+            .map(|component| ((component + 1.0) * STEPS).round().clamp(0.0, 2.0 * STEPS) as u64);
+        Self(x | y << COMPONENT_BITS | z << (2 * COMPONENT_BITS))
+    }
+
+    /// What [`to_bits`](Self::to_bits) gave; any number is some direction.
+    pub fn from_bits(bits: u64) -> Self {
+        Self(bits)
+    }
+
+    /// As a number.
+    pub fn to_bits(self) -> u64 {
+        self.0
+    }
+
+    /// Steps of each component from -1 on.
+    #[inline]
+    fn steps(self) -> [f32; 3] {
+        // Numbers of 21 bits are exact in single precision, and signed ones are quicker to convert.
+        [0, 1, 2].map(|axis| {
+            let steps = (self.0 >> (COMPONENT_BITS * axis)) as u32 & ((1 << COMPONENT_BITS) - 1);
+            steps.cast_signed() as f32
+        })
+    }
 }
 
-/// A cone made ready for testing very many positions by their [`direction`]s.
+/// A cone made ready for testing very many positions by their [`Direction`]s.
 ///
-/// **Error bound.** With `e = 2^-24`, a component of a direction is off by at most `e / 2` (they are at most 1), and so
-/// is one of the centre; their difference is rounded by at most `e` of itself. The vector between the two is therefore
-/// off by at most `e (sqrt 3 + d)`, `d` being the true chord, and squaring and adding changes the result by at most
-/// `3 e` of itself, its root by `1.5 e d`. The computed chord is thus within `e (1.74 + 2.51 d)` of the true one. The
-/// thresholds are moved by `e (2 + 3 d)`, which also holds the rounding of the directions' doubles, and rounded away
+/// **Error bound**, in steps of a direction. A component is off by at most 1/2. One of the centre, which is at most 2^21 in single
+/// precision, is off by at most 1/16; with `e = 2^-24`, their difference is rounded by at most `e` of itself. The vector between
+/// the two is therefore off by at most `sqrt 3 (9/16) + e d`, `d` being the true chord, and squaring and adding changes the
+/// result by at most `3 e` of itself, its root by `1.5 e d`. The computed chord is thus within `0.98 + 2.51 e d` steps of the
+/// true one. The thresholds are moved by `1 + 3 e d`, which also holds the rounding of the directions' doubles, and rounded away
 /// from the edge. The angles they stand for are moved by 1e-13 radians first.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ConeTest {
@@ -87,35 +128,34 @@ impl ConeTest {
     pub fn new(cone: &Cone) -> Self {
         const UNIT: f64 = 1.0 / 16_777_216.0;
         let limit = Radians::from(Degrees(cone.radius().0 + EDGE_TOLERANCE.0)).0;
-        let moved = |chord: f64| UNIT * (2.0 + 3.0 * chord);
+        let moved = |chord: f64| 1.0 / STEPS + UNIT * 3.0 * chord;
         let near = chord(limit - ANGLE_MARGIN);
-        let inside = square_of_positive(near - moved(near)) as f32;
+        let inside = square_of_positive((near - moved(near)) * STEPS) as f32;
         let outside = if limit + ANGLE_MARGIN < PI {
             let far = chord(limit + ANGLE_MARGIN);
-            ((far + moved(far)).powi(2) as f32).next_up()
+            (((far + moved(far)) * STEPS).powi(2) as f32).next_up()
         } else {
             f32::INFINITY
         };
         Self {
-            centre: cone.vector().map(|component| component as f32),
+            centre: cone.vector().map(|component| ((component + 1.0) * STEPS) as f32),
             inside: inside.next_down(),
             outside,
         }
     }
 
     /// Whether the cone contains a position of this direction, and whether that is certain. What is not certain must be
-    /// asked of [`Cone::contains`]; what is, agrees with it. A direction that is not a number is never certain.
+    /// asked of [`Cone::contains`]; what is, agrees with it. [`Direction::NOWHERE`] is never certain.
     #[inline]
     #[expect(clippy::needless_bitwise_bool, reason = "nothing to predict: for every row of a scan")]
-    pub fn judge(&self, direction: &[f32; 3]) -> (bool, bool) {
-        let apart = [
-            direction[0] - self.centre[0],
-            direction[1] - self.centre[1],
-            direction[2] - self.centre[2],
-        ];
+    pub fn judge(&self, direction: Direction) -> (bool, bool) {
+        let steps = direction.steps();
+        let apart =
+            [steps[0] - self.centre[0], steps[1] - self.centre[1], steps[2] - self.centre[2]];
         let chord_squared = apart[0] * apart[0] + apart[1] * apart[1] + apart[2] * apart[2];
-        let is_inside = chord_squared < self.inside;
-        (is_inside, is_inside | (chord_squared > self.outside))
+        let is_somewhere = direction.0 >> NOWHERE_BIT == 0;
+        let is_inside = is_somewhere & (chord_squared < self.inside);
+        (is_inside, is_inside | (is_somewhere & (chord_squared > self.outside)))
     }
 }
 
@@ -142,7 +182,7 @@ mod tests {
             let cone = Cone::new(centre, Degrees(radius)).expect("a radius");
             let test = ConeTest::new(&cone);
             let check = |point: &Position| {
-                let (is_inside, is_certain) = test.judge(&direction(point));
+                let (is_inside, is_certain) = test.judge(Direction::of(point));
                 prop_assert!(!is_certain || is_inside == cone.contains(point), "{cone}: {point}");
                 prop_assert!(is_certain || !is_inside);
                 Ok(())
@@ -160,21 +200,23 @@ mod tests {
         #[test]
         fn little_is_doubtful(centre in position(), radius in 0.0..170.0, bearing in 0.0..360.0) {
             let test = ConeTest::new(&Cone::new(centre, Degrees(radius)).expect("a radius"));
-            // A third of an arcsecond, more where chords tell angles apart less well.
-            let off = 1e-4 / Radians::from(Degrees(0.5 * radius)).0.cos();
-            let outside = direction(&towards(&centre, bearing, radius + off));
-            prop_assert_eq!(test.judge(&outside), (false, true));
+            // Half an arcsecond, more where chords tell angles apart less well.
+            let off = 1.4e-4 / Radians::from(Degrees(0.5 * radius)).0.cos();
+            let outside = Direction::of(&towards(&centre, bearing, radius + off));
+            prop_assert_eq!(test.judge(outside), (false, true));
             if radius > off {
-                let inside = direction(&towards(&centre, bearing, radius - off));
-                prop_assert_eq!(test.judge(&inside), (true, true));
+                let inside = Direction::of(&towards(&centre, bearing, radius - off));
+                prop_assert_eq!(test.judge(inside), (true, true));
             }
         }
     }
 
     #[test]
-    fn no_number_is_never_certain() {
+    fn what_is_nowhere_is_never_certain() {
         let everything = Cone::new(crate::sky::testing::at(1.0, 2.0), Degrees(180.0));
         let test = ConeTest::new(&everything.expect("a radius"));
-        assert_eq!(test.judge(&[f32::NAN; 3]), (false, false));
+        assert_eq!(test.judge(Direction::NOWHERE), (false, false));
+        let anything = Direction::from_bits(u64::MAX);
+        assert_eq!((test.judge(anything), anything.to_bits()), ((false, false), u64::MAX));
     }
 }

@@ -32,7 +32,7 @@ mod tests;
 
 pub use angle::{AngleError, ArcSec, Degrees, Radians};
 pub use cell::{Cell, Cell29, CellError, Order};
-pub use chord::{ConeTest, direction};
+pub use chord::{ConeTest, Direction};
 pub use cone::Cone;
 pub use cover::COVER_RANGES_MAX;
 pub use judge::{CellJudge, Overlap};

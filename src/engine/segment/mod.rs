@@ -5,7 +5,7 @@
 //!   segment.toml        what is here: written last, so that a folder with it is complete
 //!   rows.arrow          Arrow IPC file: ids, positions, cells, resident columns, key ordinals
 //!   column-N.attribute  index of column N, mapped; absent where it is not worth it
-//!   sky.directions      64-byte header, then the unit vector of every row, three f32, little-endian; segments made
+//!   sky.directions      64-byte header, then the direction of every row, u64, little-endian; segments made
 //!                       before there was this file lack it
 //!   <space>.vectors     64-byte header, then prepared f32 vectors, row-major, little-endian
 //!   <space>.rows        u32 little-endian row of each vector; absent when every row has one

@@ -58,7 +58,7 @@ pub(in crate::engine) fn remove_others(collection_folder: &Path, keep: Option<&P
     }
 }
 
-/// Maps the columns, directions and vectors of a segment; reads its keys.
+/// Maps the columns, directions and vectors of a segment; reads its cells.
 pub(in crate::engine) fn open(
     folder: &Path,
     manifest: &Manifest,
@@ -80,7 +80,7 @@ pub(in crate::engine) fn open(
         spaces.push(open_space(folder, stored, space, residency)?);
     }
     let part = Part::new(PartKind::Segment, batches, &ordinals, spaces, &path)?;
-    // Every key was read, and is kept elsewhere.
+    // Every cell was read, and is kept elsewhere.
     file.let_go();
     let directions = open_directions(folder, part.row_count())?;
     let part = part.with_directions(directions, &path)?;

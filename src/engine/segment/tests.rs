@@ -89,7 +89,7 @@ fn check(folder: &TempDir) {
 fn a_segment_is_opened_as_it_was_built() {
     let folder = built();
     let len = fs::metadata(file(&folder, "sky.directions")).expect("is there").len();
-    assert_eq!(len, 64 + 12 * ROWS as u64);
+    assert_eq!(len, 64 + 8 * ROWS as u64);
     check(&folder);
 }
 

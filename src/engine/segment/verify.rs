@@ -12,8 +12,8 @@ use crate::engine::error::EngineError;
 /// take as long as reading everything.
 const AT_OPEN_BYTES_MAX: u64 = 64 << 20;
 
-/// Bytes of one read.
-const PART_BYTES: usize = 1 << 20;
+/// Bytes of one read. Buffers of a megabyte, taken and freed for file after file, make the allocator keep megabytes that nobody uses.
+const PART_BYTES: usize = 64 << 10;
 
 /// BLAKE3 of every file of a folder but the manifest, by name.
 pub(super) fn hash_files(folder: &Path) -> Result<BTreeMap<String, String>, EngineError> {

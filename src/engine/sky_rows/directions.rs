@@ -1,17 +1,17 @@
-//! The unit vectors of a part's rows, 12 bytes each: what quick tests read instead of two angles.
+//! The unit vectors of a part's rows, eight bytes each: what quick tests read instead of two angles.
 
 use std::sync::OnceLock;
 
-use crate::engine::mapped::MappedFloats;
-use crate::sky::{Position, direction};
+use crate::engine::mapped::{HEADER_BYTES, MappedSections};
+use crate::sky::{Direction, Position};
 
-/// Directions of every row, in row order.
+/// [`Direction`]s of every row as their bits, in row order.
 #[derive(Debug)]
 pub(in crate::engine) enum Directions {
     /// In memory, made when they are first asked for unless they were given.
-    Memory(OnceLock<Vec<[f32; 3]>>),
-    /// In a file of the segment, read where they are touched.
-    Mapped(MappedFloats),
+    Memory(OnceLock<Vec<u64>>),
+    /// So many of them in a file of the segment, behind its header, read where they are touched.
+    Mapped(MappedSections, usize),
 }
 
 impl Directions {
@@ -21,7 +21,7 @@ impl Directions {
     }
 
     /// Takes directions that are there already.
-    pub(in crate::engine) fn of(table: Vec<[f32; 3]>) -> Self {
+    pub(in crate::engine) fn of(table: Vec<u64>) -> Self {
         Self::Memory(OnceLock::from(table))
     }
 
@@ -29,20 +29,20 @@ impl Directions {
     pub(in crate::engine) fn fit(&self, row_count: usize) -> bool {
         match self {
             Self::Memory(table) => table.get().is_none_or(|table| table.len() == row_count),
-            Self::Mapped(file) => file.as_slice().len() == 3 * row_count,
+            Self::Mapped(_, count) => *count == row_count,
         }
     }
 
     /// The table; `make` is asked when there is none yet.
-    pub(in crate::engine) fn table(&self, make: impl FnOnce() -> Vec<[f32; 3]>) -> &[[f32; 3]] {
+    pub(in crate::engine) fn table(&self, make: impl FnOnce() -> Vec<u64>) -> &[u64] {
         match self {
             Self::Memory(table) => table.get_or_init(make),
-            Self::Mapped(file) => file.as_slice().as_chunks().0,
+            Self::Mapped(file, count) => file.numbers(HEADER_BYTES, *count).unwrap_or_default(),
         }
     }
 }
 
-/// The direction of a row, not a number where the stored position is none: such rows are left to the exact test.
-pub(in crate::engine) fn direction_of(position: Option<Position>) -> [f32; 3] {
-    position.map_or([f32::NAN; 3], |position| direction(&position))
+/// The direction of a row; where the stored position is none, the row is left to the exact test.
+pub(in crate::engine) fn direction_of(position: Option<Position>) -> u64 {
+    position.map_or(Direction::NOWHERE, |position| Direction::of(&position)).to_bits()
 }

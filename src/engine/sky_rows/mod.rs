@@ -10,6 +10,7 @@ mod region_test;
 #[cfg(test)]
 mod tests;
 
+use cells::PREFIX_ORDER;
 pub(super) use cells::SkyCells;
 pub(super) use directions::{Directions, direction_of};
 pub use region_test::RegionTest;
@@ -26,7 +27,7 @@ const SPLITS_MAX: usize = 2_048;
 /// cache takes.
 const ASKED_CELLS: usize = 256;
 
-/// Rows at a region's edge whose directions are asked for at once: 24 KB, less than the second cache takes.
+/// Rows at a region's edge whose directions are asked for at once: 16 KB, less than the second cache takes.
 const ASKED_EDGE_ROWS: usize = 2_048;
 
 /// Rows of one kind, one after the other.
@@ -54,11 +55,9 @@ impl RegionRows {
     /// for a coverage map, for each of its ranges or of the runs found, whichever are fewer.
     pub(super) fn find(cells: &SkyCells, region: &Region) -> Self {
         match region {
-            Region::AllSky => {
-                Self::of_sorted(std::iter::once(run(0..cells.as_slice().len(), true)))
-            }
+            Region::AllSky => Self::of_sorted(std::iter::once(run(0..cells.len(), true))),
             Region::Moc(map) => {
-                Self::of_sorted(rows_of_map(cells.as_slice(), map).map(|rows| run(rows, true)))
+                Self::of_sorted(rows_of_map(cells, 0..cells.len(), map).map(|rows| run(rows, true)))
             }
             // Splitting a cell costs about as much as testing so many rows, measured.
             Region::Cone(_) => Self::descend(cells, region, 192, SPLITS_MAX),
@@ -75,7 +74,7 @@ impl RegionRows {
             found: Vec::new(),
             border: Vec::new(),
         };
-        descent.split(0..cells.as_slice().len(), Cell::base());
+        descent.split(0..cells.len(), Cell::base());
         let mut next = 0;
         while let Some((cell, rows)) = descent.border.get(next).cloned() {
             // Breadth first: when the bound is met, what is left are the smallest cells reached, all around the edge.
@@ -108,7 +107,7 @@ impl RegionRows {
 
     /// Asks for the directions of rows at the region's edge, which are tested next: those of one border run after the other,
     /// of the first so many rows.
-    pub(super) fn prefetch_edge(&self, directions: &[[f32; 3]]) {
+    pub(super) fn prefetch_edge(&self, directions: &[u64]) {
         let mut left = ASKED_EDGE_ROWS;
         for run in self.runs.iter().filter(|run| !run.inside) {
             if left == 0 {
@@ -169,11 +168,15 @@ struct Descent<'a> {
 impl Descent<'_> {
     /// Sorts out ascending cells, which together hold the rows of a range.
     fn split(&mut self, rows: Range<usize>, parts: impl Iterator<Item = Cell>) {
-        let all = self.cells.as_slice();
+        let Some(last) = rows.end.checked_sub(1).and_then(|row| self.cells.ceiling(row)) else {
+            return;
+        };
         let mut start = rows.start;
         for part in parts {
-            let Some(rest) = all.get(start..rows.end) else { break };
-            let Some((&first, &last)) = rest.first().zip(rest.last()) else { break };
+            if start >= rows.end {
+                break;
+            }
+            let Some(first) = self.cells.floor(start) else { break };
             let cells = part.range();
             if last < cells.start {
                 break;
@@ -212,6 +215,15 @@ impl Descent<'_> {
         self.border.push((cell, rows));
     }
 
+    /// A cell that is not after those of some rows of a cell, and one that is not before them, both in that cell.
+    fn extremes(&self, cell: &Cell, rows: &Range<usize>) -> Option<(u64, u64)> {
+        let last = rows.end.checked_sub(1)?;
+        if cell.order().get() < PREFIX_ORDER {
+            return self.cells.floor(rows.start).zip(self.cells.ceiling(last));
+        }
+        self.cells.get(rows.start).zip(self.cells.get(last))
+    }
+
     fn sort_out(&mut self, cell: Cell, overlap: Overlap, rows: Range<usize>) {
         match overlap {
             Overlap::Outside => {}
@@ -220,8 +232,7 @@ impl Descent<'_> {
                 self.found.push(run(rows, false));
             }
             Overlap::Border => {
-                let all = self.cells.as_slice();
-                let (first, last) = (all[rows.start], all[rows.end - 1]);
+                let Some((first, last)) = self.extremes(&cell, &rows) else { return };
                 let smallest = smallest_cell(first, last, cell);
                 if smallest.order() == cell.order() {
                     self.wait_for_turn(cell, rows);
@@ -245,36 +256,47 @@ fn smallest_cell(first: u64, last: u64, known: Cell) -> Cell {
         .map_or(known, |order| Cell29(first).parent(order))
 }
 
-/// The row ranges of a coverage map, ascending.
-fn rows_of_map<'a>(cells: &'a [u64], map: &'a Moc) -> impl Iterator<Item = Range<usize>> + 'a {
+/// The ranges of some rows that lie in a coverage map, ascending.
+fn rows_of_map<'a>(
+    cells: &'a SkyCells,
+    rows: Range<usize>,
+    map: &'a Moc,
+) -> impl Iterator<Item = Range<usize>> + 'a {
     let mut ranges = map.ranges();
-    let mut row = 0;
+    let mut row = rows.start;
+    let is_before = |row: usize, cell: u64| cells.is_before(row, cell).unwrap_or(false);
     std::iter::from_fn(move || {
         // Each side is moved up to the other one, so that neither is read where the other has nothing.
-        loop {
-            let cell = *cells.get(row)?;
-            ranges = &ranges[gallop(ranges, |range| range.end <= cell)..];
+        while row < rows.end {
+            let passed = gallop(ranges.len(), |place| !is_before(row, ranges[place].end));
+            ranges = &ranges[passed..];
             let range = ranges.first()?;
-            row += gallop(&cells[row..], |&cell| cell < range.start);
-            let count = gallop(&cells[row..], |&cell| cell < range.end);
+            row += gallop(rows.end - row, |ahead| is_before(row + ahead, range.start));
+            let count = gallop(rows.end - row, |ahead| is_before(row + ahead, range.end));
             if count > 0 {
                 row += count;
                 return Some(row - count..row);
             }
         }
+        None
     })
 }
 
-/// How many of the first items satisfy a condition that no later item does: logarithmic in the answer.
-fn gallop<T>(items: &[T], mut holds: impl FnMut(&T) -> bool) -> usize {
+/// How many of the first of so many places satisfy a condition that no later place does: logarithmic in the answer.
+fn gallop(count: usize, holds: impl Fn(usize) -> bool) -> usize {
     let (mut low, mut step) = (0, 1);
-    while let Some(item) = items.get(low + step - 1) {
-        if !holds(item) {
-            break;
-        }
+    while low + step <= count && holds(low + step - 1) {
         low += step;
         step *= 2;
     }
-    let high = items.len().min(low + step - 1);
-    low + items[low..high].partition_point(holds)
+    let mut high = count.min(low + step - 1);
+    while low < high {
+        let middle = low.midpoint(high);
+        if holds(middle) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    low
 }

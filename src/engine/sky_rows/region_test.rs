@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::{RegionRows, rows_of_map};
 use crate::engine::part::Part;
-use crate::sky::{Cell29, ConeTest, Region};
+use crate::sky::{Cell29, ConeTest, Direction, Region};
 use crate::vector::RowBitmap;
 
 /// A region made ready for the rows of one part.
@@ -13,7 +13,7 @@ pub struct RegionTest<'a> {
     part: &'a Part,
     region: &'a Region,
     /// For a cone, its quick test and what it reads.
-    quick: Option<(ConeTest, &'a [[f32; 3]])>,
+    quick: Option<(ConeTest, &'a [u64])>,
 }
 
 impl<'a> RegionTest<'a> {
@@ -29,14 +29,14 @@ impl<'a> RegionTest<'a> {
     /// Whether a row's position is in the region; false beyond the last row.
     pub fn contains(&self, row: usize) -> bool {
         if let Some((cone, directions)) = &self.quick {
-            let Some(direction) = directions.get(row) else { return false };
-            let (is_inside, is_certain) = cone.judge(direction);
+            let Some(&direction) = directions.get(row) else { return false };
+            let (is_inside, is_certain) = cone.judge(Direction::from_bits(direction));
             return if is_certain { is_inside } else { self.contains_exactly(row) };
         }
         match self.region {
             Region::AllSky => row < self.part.row_count(),
             Region::Moc(map) => {
-                self.part.cells().get(row).is_some_and(|&cell| map.contains(Cell29(cell)))
+                self.part.cells().get(row).is_some_and(|cell| map.contains(Cell29(cell)))
             }
             Region::Cone(_) | Region::Polygon(_) | Region::Zone(_) => self.contains_exactly(row),
         }
@@ -59,9 +59,8 @@ impl<'a> RegionTest<'a> {
         match self.region {
             Region::AllSky => into.insert_range(rows),
             Region::Moc(map) => {
-                for found in rows_of_map(&self.part.cells()[rows.clone()], map) {
-                    into.insert_range(rows.start + found.start..rows.start + found.end);
-                }
+                rows_of_map(self.part.cells(), rows, map)
+                    .for_each(|found| into.insert_range(found));
             }
             Region::Cone(_) | Region::Polygon(_) | Region::Zone(_) => {
                 rows.filter(|&row| self.contains_exactly(row)).for_each(|row| into.insert(row));
@@ -72,7 +71,7 @@ impl<'a> RegionTest<'a> {
     fn mark_cone(
         &self,
         cone: &ConeTest,
-        directions: &[[f32; 3]],
+        directions: &[u64],
         rows: Range<usize>,
         into: &mut RowBitmap,
     ) {
@@ -82,8 +81,9 @@ impl<'a> RegionTest<'a> {
             let word = start / 64;
             let end = (64 * (word + 1)).min(rows.end);
             let (mut passed, mut doubtful) = (0_u64, 0_u64);
-            for (direction, bit) in directions[start..end].iter().zip(start % 64..) {
-                let (is_inside, is_certain) = cone.judge(direction);
+            let some = directions.get(start..end).unwrap_or_default();
+            for (&direction, bit) in some.iter().zip(start % 64..) {
+                let (is_inside, is_certain) = cone.judge(Direction::from_bits(direction));
                 passed |= u64::from(is_inside) << bit;
                 doubtful |= u64::from(!is_certain) << bit;
             }
@@ -126,16 +126,16 @@ impl<'a> RegionTest<'a> {
     fn select_in_cone(
         &self,
         cone: &ConeTest,
-        directions: &[[f32; 3]],
+        directions: &[u64],
         rows: &[u32],
         keep: &mut Vec<u32>,
     ) {
-        const NOWHERE: [f32; 3] = [f32::NAN; 3];
+        let nowhere = Direction::NOWHERE.to_bits();
         let mut kept = keep.len();
         keep.resize(kept + rows.len(), 0);
         for (place, &row) in (0_u32..).zip(rows) {
-            let direction = directions.get(row as usize).unwrap_or(&NOWHERE);
-            let (mut passes, is_certain) = cone.judge(direction);
+            let direction = directions.get(row as usize).copied().unwrap_or(nowhere);
+            let (mut passes, is_certain) = cone.judge(Direction::from_bits(direction));
             if !is_certain {
                 passes = self.contains_exactly(row as usize);
             }
