@@ -61,20 +61,21 @@ pub(crate) fn clients(
 
 /// Measures every shape, and the memory when all are done.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    // What the workload takes is neither the start of the database nor its memory.
+    let before = std::time::Instant::now();
+    let workload = arguments.folder("workload")?;
+    let shapes = shapes(&workload, arguments.find("shapes"))?;
+    let first = queries(&shapes[0], false, None)?;
+    let reading = before.elapsed();
+    let since_began = || arguments.began.elapsed().saturating_sub(reading).as_secs_f64();
     let empty = memory()?;
     let resident_mib = arguments.find("resident-mib").map(str::parse::<u64>).transpose()?;
     let resident_bytes = resident_mib.map(|mib| mib << 20);
     let db = Db::open(DbOptions { resident_bytes, ..DbOptions::new(arguments.folder("data")?) })?;
-    let opened_s = arguments.began.elapsed().as_secs_f64();
+    let opened_s = since_began();
     let collection = arguments.text("collection")?;
-    let workload = arguments.folder("workload")?;
-    // What the workload takes is neither the start of the database nor its memory.
-    let before = std::time::Instant::now();
-    let shapes = shapes(&workload, arguments.find("shapes"))?;
-    let first = queries(&shapes[0], false, None)?;
-    let reading = before.elapsed();
     ask(&db, collection, &first[0])?;
-    let first_answer_s = arguments.began.elapsed().saturating_sub(reading).as_secs_f64();
+    let first_answer_s = since_began();
     println!(
         "{}",
         json!({ "first_answer_s": first_answer_s, "opened_s": opened_s, "empty": empty })

@@ -99,7 +99,7 @@ fn filter(value: &Value) -> Result<Filter> {
 /// Numbers of an array, and the length of its rows.
 pub(crate) fn array<T: npyz::Deserialize>(path: &Path) -> Result<(Vec<T>, usize)> {
     let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
-    let array = npyz::NpyFile::new(BufReader::with_capacity(1 << 20, file))?;
+    let array = npyz::NpyFile::new(BufReader::with_capacity(1 << 16, file))?;
     let width = array.shape().last().copied().unwrap_or(1);
     let values = array.into_vec().with_context(|| format!("cannot read {}", path.display()))?;
     Ok((values, usize::try_from(width)?))
