@@ -12,6 +12,9 @@ use crate::vector::RowSet;
 /// may have few rows.
 const WORDS_ROWS_MIN: usize = 256;
 
+/// Rows that lie side by side in the index of a column from which on they are handed on from there; fewer are put together.
+const UNCOPIED_ROWS: usize = 256;
+
 impl PartFilter<'_> {
     /// Runs of which every row is left without a test, those with at least so many rows.
     pub(in crate::query) fn long_runs(&self, shortest: usize) -> Vec<Range<usize>> {
@@ -69,10 +72,11 @@ impl PartFilter<'_> {
         match (source, self.live().visible()) {
             (Source::Condition(place), _) => {
                 if let Some(condition) = self.conditions.get(place) {
-                    let rows = condition.attribute.rows(&condition.spans);
+                    let runs = condition.attribute.row_runs(&condition.spans);
+                    let row_count = condition.attribute.row_count() as u32;
                     // Nothing is left to test where the condition itself is the only test.
                     let is_more = self.found.is_some() || self.test_count() > 1;
-                    return chunks.hand_on_all(rows, is_more);
+                    return chunks.hand_on_runs(runs, row_count, is_more);
                 }
             }
             (Source::Visible, Some(visible)) => {
@@ -170,8 +174,35 @@ impl<F: FnMut(&[u32]) -> Result<(), QueryError>> Chunks<'_, F> {
             if rows.is_empty() {
                 return Ok(());
             }
-            if are_tested { self.test(&rows)? } else { self.hand_on(&rows)? }
+            self.pass(&rows, are_tested)?;
         }
+    }
+
+    /// Hands on the rows of some runs that are fewer than `row_count`, without a copy where they are many.
+    fn hand_on_runs<'r>(
+        &mut self,
+        runs: impl Iterator<Item = &'r [u32]>,
+        row_count: u32,
+        are_tested: bool,
+    ) -> Result<(), QueryError> {
+        let mut few: Vec<u32> = Vec::new();
+        for chunk in runs.flat_map(|run| run.chunks(CHUNK_ROWS)) {
+            let last = chunk.iter().fold(0, |last, &row| last.max(row));
+            if chunk.len() >= UNCOPIED_ROWS && last < row_count {
+                self.pass(chunk, are_tested)?;
+                continue;
+            }
+            if few.len() + chunk.len() > CHUNK_ROWS {
+                self.pass(&few, are_tested)?;
+                few.clear();
+            }
+            few.extend(chunk.iter().copied().filter(|&row| row < row_count));
+        }
+        self.pass(&few, are_tested)
+    }
+
+    fn pass(&mut self, rows: &[u32], are_tested: bool) -> Result<(), QueryError> {
+        if are_tested { self.test(rows) } else { self.hand_on(rows) }
     }
 
     /// Hands on those that pass.
