@@ -36,7 +36,7 @@ impl<T: ArrowPrimitiveType> Blocks<T> {
         let blocks: Vec<PrimitiveArray<T>> = blocks.collect::<Option<_>>()?;
         let full = blocks.len().saturating_sub(1);
         let are_full = blocks.iter().take(full).all(|block| block.len() == BATCH_ROWS);
-        let count = blocks.iter().map(|block| block.len()).sum();
+        let count = blocks.iter().map(PrimitiveArray::len).sum();
         are_full.then_some(Self { blocks, count })
     }
 

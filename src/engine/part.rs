@@ -244,10 +244,18 @@ impl Part {
 
     /// The row of a key.
     pub fn row_of(&self, key: ObjectKey) -> Option<usize> {
-        let start = self.cells.first_from(&(0..self.row_count()), key.cell.0);
+        let start = self.rows_before(key.cell.0);
+        if !self.cells.is_at(start, key.cell.0) {
+            return None;
+        }
         let rows = start..self.row_count();
         let end = self.cells.first_from(&rows, key.cell.0.saturating_add(1));
         self.row_with(key.ordinal, start..end)
+    }
+
+    /// Rows whose order-29 cell is before one: they are the first.
+    pub fn rows_before(&self, cell: u64) -> usize {
+        self.cells.first_from(&(0..self.row_count()), cell)
     }
 
     /// The row with an ordinal among the rows of one cell.
@@ -280,7 +288,8 @@ impl Part {
             if from == cells.len() {
                 break;
             }
-            let same = (from..).take_while(|&row| cells.get(row) == Some(key.cell.0)).count();
+            let is_same = |row: &usize| cells.is_at(*row, key.cell.0);
+            let same = (from..cells.len()).take_while(is_same).count();
             if self.row_with(key.ordinal, from..from + same).is_some() {
                 found.push(key);
             }

@@ -100,7 +100,7 @@ impl CodeWeights {
 
     /// Whether this processor has the instructions that compare codes quicker.
     pub fn is_wide() -> bool {
-        WideWeights::new(&[0; CODES_READ], CODE_STEP).is_some()
+        WideWeights::new(&[0; CODES_READ], CODES_READ).is_some()
     }
 
     /// Bytes of the codes that these weights are for.
@@ -311,6 +311,17 @@ mod tests {
                 prop_assert_eq!(&found, &falling.copied().collect::<Vec<_>>());
             }
         }
+    }
+
+    #[test]
+    fn the_wider_instructions_are_used_where_they_are() {
+        let wanted = [
+            is_x86_feature_detected!("avx512f"),
+            is_x86_feature_detected!("avx512bw"),
+            is_x86_feature_detected!("avx512vl"),
+            is_x86_feature_detected!("avx512vnni"),
+        ];
+        assert_eq!(CodeWeights::is_wide(), wanted.iter().all(|is_there| *is_there));
     }
 
     #[test]

@@ -140,14 +140,16 @@ impl Attribute {
     /// # Complexity
     /// Their number.
     pub fn rows<'a>(&'a self, spans: &'a Spans) -> impl Iterator<Item = u32> + 'a {
-        let order: &[u32] = self.section(self.layout.order, self.layout.rows);
         let rows = self.layout.rows as u32;
+        // A damaged file must not name rows that do not exist.
+        self.row_runs(spans).flatten().copied().filter(move |&row| row < rows)
+    }
+
+    /// The same as they lie in the file, span by span: of a damaged one there may be rows among them that do not exist.
+    pub fn row_runs<'a>(&'a self, spans: &'a Spans) -> impl Iterator<Item = &'a [u32]> + 'a {
+        let order: &[u32] = self.section(self.layout.order, self.layout.rows);
         let places = spans.as_slice().iter().map(|span| self.places(*span));
-        places
-            .flat_map(move |places| order.get(places).unwrap_or_default())
-            .copied()
-            // A damaged file must not name rows that do not exist.
-            .filter(move |&row| row < rows)
+        places.map(move |places| order.get(places).unwrap_or_default())
     }
 
     /// All rows in the order of their values, in portions of whole ranks with at least `wanted` rows each but the last: the
@@ -155,12 +157,22 @@ impl Attribute {
     pub fn in_order(&self, descending: bool, wanted: usize) -> impl Iterator<Item = Vec<u32>> + '_ {
         let order: &[u32] = self.section(self.layout.order, self.layout.rows);
         let (distinct, rows) = (self.layout.distinct as u32, self.layout.rows as u32);
-        let mut next = 0;
+        let starts = self.starts();
+        // Of the ranks gone through one after the other, each begins where its neighbour ends.
+        let (mut next, mut border) = (0, if descending { starts.of(distinct) } else { 0 });
         std::iter::from_fn(move || {
             let mut portion = Vec::new();
             while next < distinct + 2 && portion.len() < wanted.max(1) {
-                let rank = if descending && next < distinct { distinct - 1 - next } else { next };
-                let places = self.places(Span { start: rank, end: rank + 1 });
+                if descending && next == distinct {
+                    border = starts.of(distinct);
+                }
+                let places = if descending && next < distinct {
+                    let start = starts.before(distinct - next, border);
+                    start..std::mem::replace(&mut border, start)
+                } else {
+                    let end = starts.after(next, border);
+                    std::mem::replace(&mut border, end)..end
+                };
                 let there = order.get(places).unwrap_or_default().iter().copied();
                 portion.extend(there.filter(|&row| row < rows));
                 next += 1;

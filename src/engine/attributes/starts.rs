@@ -27,10 +27,13 @@ pub(super) enum Starts<'a> {
     },
 }
 
-/// Whether marks take less than a table.
+/// How many times as large as marks a table is for which they are kept: a place in it is found sooner.
+const WORTH: usize = 4;
+
+/// Whether marks take so much less than a table that they are kept.
 pub(super) fn is_marked(rows: usize, distinct: usize) -> bool {
-    let table_bytes = (distinct + OTHERS) * size_of::<u32>();
-    table_bytes > OTHERS * size_of::<u32>() + rows / 8 + block_count(rows) * size_of::<u32>()
+    let marks = word_count(rows) * size_of::<u64>() + block_count(rows) * size_of::<u32>();
+    distinct * size_of::<u32>() > WORTH * marks
 }
 
 /// Blocks of the marks of so many rows.
@@ -73,6 +76,48 @@ impl Starts<'_> {
             },
         }
     }
+}
+
+impl Starts<'_> {
+    /// The start of the rank after one with a start: of ranks that are gone through in order.
+    pub(super) fn after(self, rank: u32, start: usize) -> usize {
+        let next = rank.saturating_add(1);
+        match self {
+            Self::Marks { distinct, words, .. } if (next as usize) < distinct => {
+                let next_one = next_one(words, start + 1);
+                next_one.unwrap_or_else(|| self.of(next))
+            }
+            Self::Table(_) | Self::Marks { .. } => self.of(next),
+        }
+    }
+
+    /// The start of the rank before one with a start.
+    pub(super) fn before(self, rank: u32, start: usize) -> usize {
+        let Some(last) = rank.checked_sub(1) else { return 0 };
+        match self {
+            Self::Marks { distinct, words, .. } if (last as usize) < distinct => {
+                let last_one = start.checked_sub(1).and_then(|place| last_one(words, place));
+                last_one.unwrap_or_else(|| self.of(last))
+            }
+            Self::Table(_) | Self::Marks { .. } => self.of(last),
+        }
+    }
+}
+
+/// The place of the first one from a place on.
+fn next_one(words: &[u64], place: usize) -> Option<usize> {
+    let first = words.get(place / 64)? & (u64::MAX << (place % 64));
+    let rest = words.iter().copied().skip(place / 64 + 1);
+    let mut all = std::iter::once(first).chain(rest).zip(place / 64..);
+    all.find(|(word, _)| *word != 0).map(|(word, at)| at * 64 + word.trailing_zeros() as usize)
+}
+
+/// The place of the last one up to a place.
+fn last_one(words: &[u64], place: usize) -> Option<usize> {
+    let last = words.get(place / 64)? & (u64::MAX >> (63 - place % 64));
+    let rest = words.iter().copied().take(place / 64).rev();
+    let mut all = std::iter::once(last).chain(rest).zip((0..=place / 64).rev());
+    all.find(|(word, _)| *word != 0).map(|(word, at)| at * 64 + 63 - word.leading_zeros() as usize)
 }
 
 /// The place of the one that has so many before it.
@@ -129,12 +174,19 @@ mod tests {
             for rank in 0..table.len() as u32 + 2 {
                 prop_assert_eq!(marked.of(rank), Starts::Table(&table).of(rank), "{}", rank);
             }
+            for (rank, pair) in (0u32..).zip(table.windows(2)) {
+                let [start, end] = [pair[0] as usize, pair[1] as usize];
+                for starts in [marked, Starts::Table(&table)] {
+                    prop_assert_eq!(starts.after(rank, start), end);
+                    prop_assert_eq!(starts.before(rank + 1, end), start);
+                }
+            }
         }
     }
 
     #[test]
     fn the_smaller_is_kept() {
-        assert!(is_marked(400_000, 400_000) && is_marked(400_000, 20_000));
-        assert!(!is_marked(400_000, 7) && !is_marked(400_000, 10_000) && !is_marked(0, 0));
+        assert!(is_marked(400_000, 400_000) && is_marked(400_000, 60_000));
+        assert!(!is_marked(400_000, 7) && !is_marked(400_000, 50_000) && !is_marked(0, 0));
     }
 }

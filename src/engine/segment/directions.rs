@@ -55,6 +55,10 @@ pub(super) fn open_directions(folder: &Path, row_count: usize) -> Result<Directi
     let opened = MappedSections::open_with_header::<HEADER_BYTES>(&path);
     let (file, header) = opened.map_err(|source| failed("map", &path, source))?;
     if header.starts_with(MAGIC_OF_FLOATS) {
+        tracing::warn!(
+            path = %path.display(),
+            "directions of an earlier form: they are made anew, in memory, when a cone is first asked for, until the index is built again"
+        );
         return Ok(Directions::unmade());
     }
     let expected = row_count.checked_mul(size_of::<u64>());

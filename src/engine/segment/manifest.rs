@@ -10,8 +10,11 @@ use serde::{Deserialize, Serialize};
 use super::sync_folder;
 use crate::engine::error::EngineError;
 
-/// Format of segment folders that this program writes and reads.
-pub(super) const FORMAT: u32 = 1;
+/// Format of segment folders that this program writes. Before 2, directions were singles and every attribute had a table.
+pub(super) const FORMAT: u32 = 2;
+
+/// The oldest that it reads.
+const FORMAT_MIN: u32 = 1;
 
 /// Name of the file.
 const NAME: &str = "segment.toml";
@@ -129,10 +132,10 @@ pub(in crate::engine) fn read(folder: &Path) -> Result<Manifest, EngineError> {
             what: "it does not have its checksum".to_owned(),
         });
     }
-    if manifest.format != FORMAT {
+    if !(FORMAT_MIN..=FORMAT).contains(&manifest.format) {
         return Err(EngineError::DamagedSegment {
             path: path.display().to_string(),
-            what: format!("format {} instead of {FORMAT}", manifest.format),
+            what: format!("format {} instead of {FORMAT_MIN} to {FORMAT}", manifest.format),
         });
     }
     Ok(manifest)

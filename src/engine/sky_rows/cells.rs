@@ -75,11 +75,16 @@ impl SkyCells {
         }
     }
 
+    /// Whether a row lies in a cell.
+    pub(in crate::engine) fn is_at(&self, row: usize, cell: u64) -> bool {
+        self.prefixes.get(row) == Some(&prefix(cell)) && self.get(row) == Some(cell)
+    }
+
     /// The first of some rows whose cell is not before `cell`; their end where all are.
     pub(in crate::engine) fn first_from(&self, rows: &Range<usize>, cell: u64) -> usize {
         let wanted = prefix(cell);
         let first = self.first_with(rows, wanted);
-        if is_whole(cell) {
+        if is_whole(cell) || first >= rows.end || self.prefixes.get(first) != Some(&wanted) {
             return first;
         }
         let rest = first..rows.end;
@@ -168,6 +173,7 @@ mod tests {
                 prop_assert_eq!(sky.first_from(&rows, wanted), rows.start + expected);
                 for (row, &cell) in cells.iter().enumerate() {
                     prop_assert_eq!(sky.is_before(row, wanted), Some(cell < wanted));
+                    prop_assert_eq!(sky.is_at(row, wanted), cell == wanted);
                 }
             }
             for (row, &cell) in cells.iter().enumerate() {

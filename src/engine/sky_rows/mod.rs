@@ -234,7 +234,8 @@ impl Descent<'_> {
             Overlap::Border => {
                 let Some((first, last)) = self.extremes(&cell, &rows) else { return };
                 let smallest = smallest_cell(first, last, cell);
-                if smallest.order() == cell.order() {
+                // A coarser one is told where the file no longer has what it had.
+                if smallest.order() <= cell.order() {
                     self.wait_for_turn(cell, rows);
                 } else {
                     let overlap = self.judge.overlap(&smallest);

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::{RegionRows, rows_of_map};
 use crate::engine::part::Part;
-use crate::sky::{Cell29, ConeTest, Direction, Region};
+use crate::sky::{Cell29, ConeTest, Direction, Moc, Region};
 use crate::vector::RowBitmap;
 
 /// A region made ready for the rows of one part.
@@ -35,11 +35,21 @@ impl<'a> RegionTest<'a> {
         }
         match self.region {
             Region::AllSky => row < self.part.row_count(),
-            Region::Moc(map) => {
-                self.part.cells().get(row).is_some_and(|cell| map.contains(Cell29(cell)))
-            }
+            Region::Moc(map) => self.lies_in(map, row),
             Region::Cone(_) | Region::Polygon(_) | Region::Zone(_) => self.contains_exactly(row),
         }
+    }
+
+    /// Whether a row lies in a map: mostly told by what is in memory of its cell.
+    fn lies_in(&self, map: &Moc, row: usize) -> bool {
+        let cells = self.part.cells();
+        let Some((floor, ceiling)) = cells.floor(row).zip(cells.ceiling(row)) else { return false };
+        let next = map.ranges().partition_point(|range| range.end <= floor);
+        let Some(range) = map.ranges().get(next).filter(|range| range.start <= ceiling) else {
+            return false;
+        };
+        let is_within = range.start <= floor && ceiling < range.end;
+        is_within || cells.get(row).is_some_and(|cell| map.contains(Cell29(cell)))
     }
 
     fn contains_exactly(&self, row: usize) -> bool {

@@ -206,7 +206,7 @@ impl Shape {
         let shorter = CODE_BYTES.into_iter().filter(|&bytes| bytes < longest);
         for bytes in shorter.chain([longest]) {
             let coder = self.coder(metric, dimension, bytes);
-            let scanning = USUAL_ROWS * (ROW_NS + coder.code_bytes as f64 * CODE_BYTE_NS);
+            let scanning = USUAL_ROWS * (ROW_NS + coder.list_bytes as f64 * CODE_BYTE_NS);
             if best.as_ref().is_some_and(|(cost, _)| *cost <= scanning) {
                 break;
             }

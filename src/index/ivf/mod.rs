@@ -177,8 +177,10 @@ pub struct IvfStats {
     pub dimension: usize,
     /// How vectors are compared.
     pub metric: Metric,
-    /// Bytes of a row's code.
+    /// Bytes of a row's code along the sky.
     pub code_bytes: usize,
+    /// The same in a list.
+    pub list_bytes: usize,
     /// Principal axes that a code keeps.
     pub axes: usize,
     /// Number of lists.
@@ -296,6 +298,7 @@ impl IvfIndex {
             dimension: self.coder.dimension,
             metric: self.coder.metric,
             code_bytes: self.coder.code_bytes,
+            list_bytes: self.coder.list_bytes,
             axes: self.coder.kept,
             lists: self.list_count(),
             default_probes: setting.probes_expected(MEASURED_K as f64).round() as usize,

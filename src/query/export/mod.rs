@@ -139,7 +139,7 @@ pub fn export_shares(view: &CollectionView, export: &Export, wanted: usize) -> V
     let largest = parts.iter().map(|live| live.part()).max_by_key(|part| part.row_count());
     let mut bounds = vec![export.cells.start];
     if let Some(part) = largest {
-        let rows = walk::rows_of_cells(part, view.collection(), &export.cells);
+        let rows = walk::rows_of_cells(part, &export.cells);
         for share in 1..wanted.max(1) {
             let row = rows.start + rows.len() * share / wanted;
             let cell = part.key_at(view.collection(), row).map(|key| key.cell.0);

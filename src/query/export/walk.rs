@@ -43,7 +43,7 @@ impl<'a> Walk<'a> {
         stop: &'a StopFlag,
     ) -> Self {
         let cursor = |filter: &'a PartFilter<'a>| {
-            let within = rows_of_cells(filter.live().part(), collection, cells);
+            let within = rows_of_cells(filter.live().part(), cells);
             let clip = |(run, _): (Range<usize>, bool)| {
                 let run = run.start.max(within.start)..run.end.min(within.end);
                 (!run.is_empty()).then_some(run)
@@ -126,23 +126,7 @@ impl Cursor<'_> {
 }
 
 /// The rows of a part in a half-open range of order-29 cells.
-pub(super) fn rows_of_cells(
-    part: &Part,
-    collection: CollectionId,
-    cells: &Range<u64>,
-) -> Range<usize> {
-    let before = |cell: u64| {
-        let (mut low, mut high) = (0, part.row_count());
-        while low < high {
-            let middle = low + (high - low) / 2;
-            if part.key_at(collection, middle).is_some_and(|key| key.cell.0 < cell) {
-                low = middle + 1;
-            } else {
-                high = middle;
-            }
-        }
-        low
-    };
-    let start = before(cells.start);
-    start..before(cells.end).max(start)
+pub(super) fn rows_of_cells(part: &Part, cells: &Range<u64>) -> Range<usize> {
+    let start = part.rows_before(cells.start);
+    start..part.rows_before(cells.end).max(start)
 }

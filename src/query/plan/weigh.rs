@@ -16,7 +16,7 @@ const HAND_ON_NS: f64 = 2.0;
 const LISTS_DOUBT: f64 = 0.5;
 
 /// Bytes of a position, as the test of a region reads it.
-const POSITION_BYTES: u64 = 12;
+const POSITION_BYTES: u64 = 8;
 
 /// Testing one row of a long run by one condition, in nanoseconds: 64 at a time.
 const WORD_TEST_NS: f64 = 0.25;
@@ -198,7 +198,7 @@ impl Prices<'_> {
         let expected = self.indexed.index.expected(self.k, recall, self.survivors);
         let stats = self.indexed.index.stats();
         let cost = self.code_cost();
-        let code = cost.code_ns + self.code_bytes() * cost.byte_ns;
+        let code = cost.code_ns + stats.list_bytes as f64 * cost.byte_ns;
         let share = (self.survivors / stats.rows as f64).min(1.0);
         let tests = self.tests_ns(None);
         let fetch = if tests > 0.0 { cost.step_ns } else { 0.0 };

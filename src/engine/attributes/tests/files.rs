@@ -19,6 +19,9 @@ fn ask(attribute: &Attribute, values: &ValueSet) {
     attribute.select(&[0, 1, u32::MAX], &spans, &mut Vec::new());
     attribute.narrow(0, &mut vec![u64::MAX; attribute.row_count() / 64 + 3], &spans);
     assert!(!attribute.holds(usize::MAX, &spans));
+    for portion in [false, true].into_iter().flat_map(|last| attribute.in_order(last, 7)) {
+        assert!(portion.iter().all(|&row| (row as usize) < attribute.row_count()));
+    }
 }
 
 fn texts() -> [ArrayRef; 1] {
