@@ -41,11 +41,15 @@ fn reals() -> [ArrayRef; 1] {
     [array(Kind::Double, &cells)]
 }
 
-/// So few values that a table has their starts.
-fn flags() -> [ArrayRef; 1] {
-    let cells: Vec<Cell> =
-        (0..200).map(|row| (row % 3 != 0).then_some(Scalar::Bool(true))).collect();
-    [array(Kind::Boolean, &cells)]
+/// Nearly as many values as rows, so that marks tell where they begin.
+fn measurements() -> [ArrayRef; 1] {
+    let cells: Vec<Cell> = (0..80)
+        .map(|row| {
+            let value = if row % 19 == 0 { f64::NAN } else { f64::from(row * 37 % 73) };
+            (row % 23 != 0).then_some(Scalar::Real(value))
+        })
+        .collect();
+    [array(Kind::Double, &cells)]
 }
 
 #[test]
@@ -59,7 +63,7 @@ fn damage_is_refused_or_harmless() {
         ValueSet::null(),
     ];
     let columns =
-        [(Kind::Text, texts(), 2), (Kind::Double, reals(), 2), (Kind::Boolean, flags(), 1)];
+        [(Kind::Text, texts(), 1), (Kind::Double, reals(), 1), (Kind::Double, measurements(), 2)];
     for (kind, arrays, format) in columns {
         let rows = arrays[0].len();
         attribute(&path, kind, &arrays);
